@@ -1,0 +1,185 @@
+//! The contract between a store and the rest of the house.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+
+use crate::{ErrorKind, Result, Ttl, Value};
+
+/// A store of entries, as its author implements it. Applications hold a [`CacheHandle`](crate::CacheHandle).
+///
+/// # Contract
+///
+/// *Keys* arrive composed: prefix and version are in them. A store takes any text, or refuses what it can't take with
+/// [`ErrorKind::InvalidKey`] before it reads or writes anything. It never serves an entry under another key.
+///
+/// *Values* come back as they were given: an integer as an integer, bytes byte for byte, an object as that object.
+///
+/// *Expiry*: `ttl` counts from the call; `None` means never, and zero does not occur. An expired entry is absent in every
+/// respect, even while it takes up space: `get` misses it, `add` replaces it, `touch` does not revive it.
+///
+/// *Atomicity*: each of `set`, `add`, `touch`, `incr` and `delete` happens at once or not at all, whoever else is at work on
+/// the key, in this process or another one that shares the store. A reader sees the old value or the new one. The
+/// `*_many` methods and `clear` are atomic for each key only.
+///
+/// *Errors*: a miss is not one. A store that cannot be reached is [`ErrorKind::Unavailable`], within seconds. A value
+/// that is too large is [`ErrorKind::TooLarge`], and then the key holds nothing. Stored bytes that the store itself
+/// finds broken are a miss, logged and counted.
+///
+/// *Cancellation*: a future may be dropped at any await. Then the operation happened or it did not, and the next one is
+/// not disturbed.
+///
+/// The crate `cache-conformance` tests all this.
+///
+/// # Provided methods
+///
+/// Overriding one makes it faster and changes nothing else. **A wrapper overrides all of them**, lest it lose what the
+/// store inside does better: put `#[deny(clippy::missing_trait_methods)]` on its `impl`.
+///
+/// # Example
+///
+/// `examples/custom_backend.rs` is a whole store in under 80 lines.
+#[async_trait]
+pub trait Cache: fmt::Debug + Send + Sync + 'static {
+    /// The kind of store, for error texts and metrics: `"locmem"`.
+    fn name(&self) -> &str;
+
+    /// The value, or `None` where the key is absent or expired.
+    async fn get(&self, key: &str) -> Result<Option<Value>>;
+
+    /// Stores the value, whatever was there.
+    async fn set(&self, key: &str, value: Value, ttl: Option<Duration>) -> Result<()>;
+
+    /// Stores the value if the key is absent or expired, and says whether it did. Of many who try at once, one succeeds.
+    async fn add(&self, key: &str, value: Value, ttl: Option<Duration>) -> Result<bool>;
+
+    /// Gives an entry a new time to live, and says whether there was one.
+    async fn touch(&self, key: &str, ttl: Option<Duration>) -> Result<bool>;
+
+    /// Adds to an integer, keeps its time to live, and answers the sum; `None` where the key is absent or expired.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotAnInteger`] where the entry is none, [`ErrorKind::Overflow`] where the sum does not fit: both leave the
+    /// entry as it is.
+    async fn incr(&self, key: &str, delta: i64) -> Result<Option<i64>>;
+
+    /// Removes the entry, and says whether there was one.
+    async fn delete(&self, key: &str) -> Result<bool>;
+
+    /// How long the entry will still live; `None` where the key is absent or expired.
+    async fn ttl(&self, key: &str) -> Result<Option<Ttl>>;
+
+    /// Removes every entry of this store, and nothing that the store can tell belongs to somebody else.
+    async fn clear(&self) -> Result<()>;
+
+    /// The answer of [`get`](Self::get), where it takes no waiting: no I/O, no lock that is held for long. `None` says
+    /// nothing about the key: the caller then awaits `get`.
+    fn get_now(&self, key: &str) -> Option<Result<Option<Value>>> {
+        let _ = key;
+        None
+    }
+
+    /// Whether the store lives in this process and takes [`Value::Object`]. Others are never given one.
+    fn keeps_objects(&self) -> bool {
+        false
+    }
+
+    /// Whether the key is there, without counting as a use of it.
+    async fn contains(&self, key: &str) -> Result<bool> {
+        Ok(self.get(key).await?.is_some())
+    }
+
+    /// The values of many keys, in the order of the keys. Never called with none.
+    async fn get_many(&self, keys: &[&str]) -> Result<Vec<Option<Value>>> {
+        let mut values = Vec::with_capacity(keys.len());
+        for key in keys {
+            values.push(self.get(key).await?);
+        }
+        Ok(values)
+    }
+
+    /// Stores many entries with one time to live, and answers the positions of those that were refused. Never called with
+    /// none.
+    ///
+    /// # Errors
+    /// Where the store failed as a whole; any of the entries may then be stored. An entry that is refused for itself
+    /// ([`ErrorKind::TooLarge`]) is no error here.
+    async fn set_many(&self, entries: &[(&str, Value)], ttl: Option<Duration>) -> Result<Vec<usize>> {
+        let mut refused = Vec::new();
+        for (position, (key, value)) in entries.iter().enumerate() {
+            match self.set(key, value.clone(), ttl).await {
+                Err(error) if error.kind() == ErrorKind::TooLarge => refused.push(position),
+                result => result?,
+            }
+        }
+        Ok(refused)
+    }
+
+    /// Removes many entries, and answers how many there were. Never called with none.
+    async fn delete_many(&self, keys: &[&str]) -> Result<usize> {
+        let mut removed = 0;
+        for key in keys {
+            removed += usize::from(self.delete(key).await?);
+        }
+        Ok(removed)
+    }
+
+    /// Lets go of connections and files. The store stays usable: the next call opens them again.
+    async fn close(&self) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// An `Arc` of a store is a store.
+#[async_trait]
+#[deny(clippy::missing_trait_methods)]
+impl<C: Cache + ?Sized> Cache for Arc<C> {
+    fn name(&self) -> &str {
+        (**self).name()
+    }
+    async fn get(&self, key: &str) -> Result<Option<Value>> {
+        (**self).get(key).await
+    }
+    async fn set(&self, key: &str, value: Value, ttl: Option<Duration>) -> Result<()> {
+        (**self).set(key, value, ttl).await
+    }
+    async fn add(&self, key: &str, value: Value, ttl: Option<Duration>) -> Result<bool> {
+        (**self).add(key, value, ttl).await
+    }
+    async fn touch(&self, key: &str, ttl: Option<Duration>) -> Result<bool> {
+        (**self).touch(key, ttl).await
+    }
+    async fn incr(&self, key: &str, delta: i64) -> Result<Option<i64>> {
+        (**self).incr(key, delta).await
+    }
+    async fn delete(&self, key: &str) -> Result<bool> {
+        (**self).delete(key).await
+    }
+    async fn ttl(&self, key: &str) -> Result<Option<Ttl>> {
+        (**self).ttl(key).await
+    }
+    async fn clear(&self) -> Result<()> {
+        (**self).clear().await
+    }
+    fn get_now(&self, key: &str) -> Option<Result<Option<Value>>> {
+        (**self).get_now(key)
+    }
+    fn keeps_objects(&self) -> bool {
+        (**self).keeps_objects()
+    }
+    async fn contains(&self, key: &str) -> Result<bool> {
+        (**self).contains(key).await
+    }
+    async fn get_many(&self, keys: &[&str]) -> Result<Vec<Option<Value>>> {
+        (**self).get_many(keys).await
+    }
+    async fn set_many(&self, entries: &[(&str, Value)], ttl: Option<Duration>) -> Result<Vec<usize>> {
+        (**self).set_many(entries, ttl).await
+    }
+    async fn delete_many(&self, keys: &[&str]) -> Result<usize> {
+        (**self).delete_many(keys).await
+    }
+    async fn close(&self) -> Result<()> {
+        (**self).close().await
+    }
+}

@@ -1,0 +1,165 @@
+//! From typed values to [`Value`] and back.
+//!
+//! An integer that fits an `i64` becomes [`Value::Int`]. Everything else becomes bytes behind a header of two bytes, so
+//! that what one codec wrote is readable whatever the codec configured today:
+//!
+//! | byte | |
+//! |---|---|
+//! | 0 | `0xC1`: no MessagePack, no UTF-8 text and no JSON begins with it |
+//! | 1 | the format's version (high half: 1) and the codec (low half: 0 raw bytes, 1 text, 2 msgpack, 3 json, 4 postcard) |
+//!
+//! Strings and bytes stand behind the header as they are, so reading `Bytes` copies nothing.
+
+mod plain;
+
+use std::any::Any;
+
+use bytes::Bytes;
+use serde::{
+    Deserialize, Serialize,
+    de::{self, DeserializeOwned, IgnoredAny},
+};
+
+use crate::{Error, ErrorKind, Result, Value};
+use plain::{NumberReader, Plain, RawReader, TextReader};
+
+/// How values that are neither integers nor strings nor bytes are written. Reading goes by each entry's own header.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum Codec {
+    /// [MessagePack](https://msgpack.org) with field names: a struct may gain, lose and re-order fields between deploys.
+    #[default]
+    MsgPack,
+    /// JSON, for reading entries with other tools.
+    Json,
+    /// [postcard](https://postcard.jamesmunns.com): half the size and time, no field names. A struct that changed reads
+    /// as an error or, when fields change places, as nonsense: put a new `VERSION` with each change.
+    #[cfg(feature = "postcard")]
+    Postcard,
+}
+
+const MAGIC: u8 = 0xC1;
+const FORMAT_1: u8 = 0x10;
+const RAW: u8 = FORMAT_1;
+const TEXT: u8 = FORMAT_1 | 1;
+const MSGPACK: u8 = FORMAT_1 | 2;
+const JSON: u8 = FORMAT_1 | 3;
+const POSTCARD: u8 = FORMAT_1 | 4;
+const HEADER: usize = 2;
+
+/// Encodes a value for a store.
+pub(crate) fn encode<T: Serialize + ?Sized>(value: &T, codec: Codec) -> Result<Value> {
+    match plain::probe(value) {
+        Some(Plain::Int(number)) => Ok(Value::Int(number)),
+        Some(Plain::Text(bytes) | Plain::Raw(bytes)) => Ok(Value::Bytes(bytes.into())),
+        None => encode_with(value, codec).map(|bytes| Value::Bytes(bytes.into())),
+    }
+}
+
+/// The integer that a value is, where it is one.
+pub(crate) fn as_int<T: Serialize>(value: &T) -> Option<i64> {
+    plain::probe_int(value)
+}
+
+/// Decodes what a store answered.
+pub(crate) fn decode<T: DeserializeOwned + 'static>(value: Value, codec: Codec) -> Result<T> {
+    match value {
+        Value::Int(number) => {
+            T::deserialize(NumberReader(number)).map_err(|error| unreadable::<T>(error, "an integer"))
+        }
+        Value::Bytes(bytes) => decode_bytes(bytes),
+        Value::Object(object) => decode(object.encode(codec)?, codec),
+    }
+}
+
+fn header(tag: u8, capacity: usize) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(HEADER + capacity);
+    bytes.extend([MAGIC, tag]);
+    bytes
+}
+
+fn encode_with<T: Serialize + ?Sized>(value: &T, codec: Codec) -> Result<Vec<u8>> {
+    match codec {
+        Codec::MsgPack => {
+            let mut bytes = header(MSGPACK, 126);
+            rmp_serde::encode::write_named(&mut bytes, value).map_err(unwritable::<T>)?;
+            Ok(bytes)
+        }
+        Codec::Json => {
+            let mut bytes = header(JSON, 126);
+            serde_json::to_writer(&mut bytes, value).map_err(unwritable::<T>)?;
+            Ok(bytes)
+        }
+        #[cfg(feature = "postcard")]
+        Codec::Postcard => postcard::to_extend(value, header(POSTCARD, 62)).map_err(unwritable::<T>),
+    }
+}
+
+fn decode_bytes<T: DeserializeOwned + 'static>(bytes: Bytes) -> Result<T> {
+    let &[MAGIC, tag, ref body @ ..] = &*bytes else {
+        return Err(Error::new(ErrorKind::Decode, "the entry has no header of ours: something else wrote it"));
+    };
+    match tag {
+        RAW => decode_raw(&bytes),
+        TEXT => {
+            let text = str::from_utf8(body).map_err(|error| unreadable::<T>(error, "text"))?;
+            T::deserialize(TextReader(text)).map_err(|error| unreadable::<T>(error, "text"))
+        }
+        MSGPACK => decode_msgpack(body).map_err(|error| unreadable::<T>(error, "msgpack")),
+        JSON => serde_json::from_slice(body).map_err(|error| unreadable::<T>(error, "json")),
+        #[cfg(feature = "postcard")]
+        POSTCARD => decode_postcard(body).map_err(|error| unreadable::<T>(error, "postcard")),
+        #[cfg(not(feature = "postcard"))]
+        POSTCARD => {
+            let message = "the entry is written by postcard: enable the feature `postcard` to read it";
+            Err(Error::new(ErrorKind::Decode, message))
+        }
+        _ => {
+            let message = format!("the entry's header has the unknown codec or format {tag:#04x}");
+            Err(Error::new(ErrorKind::Decode, message))
+        }
+    }
+}
+
+/// `Bytes` are a slice of the entry itself, and a `Vec<u8>` is one copy; anything else reads them through serde.
+fn decode_raw<T: DeserializeOwned + 'static>(entry: &Bytes) -> Result<T> {
+    let mut wanted = None::<T>;
+    let slot: &mut dyn Any = &mut wanted;
+    if let Some(slot) = slot.downcast_mut::<Option<Bytes>>() {
+        *slot = Some(entry.slice(HEADER..));
+    } else if let Some(slot) = slot.downcast_mut::<Option<Vec<u8>>>() {
+        *slot = Some(entry[HEADER..].to_vec());
+    }
+    match wanted {
+        Some(value) => Ok(value),
+        None => T::deserialize(RawReader(&entry[HEADER..])).map_err(|error| unreadable::<T>(error, "bytes")),
+    }
+}
+
+fn decode_msgpack<T: DeserializeOwned>(body: &[u8]) -> Result<T, rmp_serde::decode::Error> {
+    let mut reader = rmp_serde::Deserializer::from_read_ref(body);
+    let value = T::deserialize(&mut reader)?;
+    match IgnoredAny::deserialize(&mut reader) {
+        Err(rmp_serde::decode::Error::InvalidMarkerRead(_)) => Ok(value),
+        _ => Err(de::Error::custom("bytes are left over")),
+    }
+}
+
+#[cfg(feature = "postcard")]
+fn decode_postcard<T: DeserializeOwned>(body: &[u8]) -> Result<T, postcard::Error> {
+    match postcard::take_from_bytes(body)? {
+        (value, []) => Ok(value),
+        _ => Err(postcard::Error::DeserializeBadEncoding),
+    }
+}
+
+fn unwritable<T: ?Sized>(error: impl std::error::Error + Send + Sync + 'static) -> Error {
+    let message = format!("cannot encode a {}: {error}", std::any::type_name::<T>());
+    Error::new(ErrorKind::Encode, message).with_source(error)
+}
+
+fn unreadable<T>(error: impl std::error::Error + Send + Sync + 'static, stored: &str) -> Error {
+    let message = format!("{stored} does not read as {}: {error}", std::any::type_name::<T>());
+    Error::new(ErrorKind::Decode, message).with_source(error)
+}

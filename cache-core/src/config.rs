@@ -1,0 +1,128 @@
+//! What a BACKEND gets to see of a configuration, and how it tells what is wrong with it.
+//!
+//! An author of a store writes a plain struct for the OPTIONS and a [`Backend`], most often as a closure:
+//!
+//! ```
+//! # use cache_core::{Cache, Result, config::StoreConfig};
+//! # use cache_locmem::{LocMemCache as ShelfCache, LocMemOptions as Unused};
+//! #[derive(serde::Deserialize)]
+//! #[serde(deny_unknown_fields)]
+//! struct ShelfOptions { shelves: usize }
+//!
+//! async fn open_shelf(config: StoreConfig) -> Result<ShelfCache> {
+//!     let options: ShelfOptions = config.options()?;
+//!     # let _ = options.shelves;
+//!     Ok(ShelfCache::default())
+//! }
+//! # fn is_backend(_: impl cache_core::config::Backend) {}
+//! # is_backend(open_shelf);
+//! ```
+
+mod lenient;
+mod redact;
+
+use std::{fmt, path::PathBuf, sync::Arc};
+
+use async_trait::async_trait;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value as Json};
+
+pub use self::{
+    lenient::from_settings,
+    redact::{is_secret, redact},
+};
+use crate::{Cache, Clock, Error, ErrorKind, Result};
+
+/// Makes the stores of one BACKEND. One value of it serves all aliases of a configuration, so it can have some of them
+/// share a store.
+///
+/// Any `async fn(StoreConfig) -> Result<impl Cache>` is one.
+#[async_trait]
+pub trait Backend: Send + Sync + 'static {
+    /// Makes the store for an alias, or says what is wrong with its configuration. It need not be reachable yet: a
+    /// service should start while its cache is away.
+    async fn open(&self, config: &StoreConfig) -> Result<Arc<dyn Cache>>;
+}
+
+#[async_trait]
+impl<O, F, C> Backend for O
+where
+    O: Fn(StoreConfig) -> F + Send + Sync + 'static,
+    F: Future<Output = Result<C>> + Send,
+    C: Cache,
+{
+    async fn open(&self, config: &StoreConfig) -> Result<Arc<dyn Cache>> {
+        Ok(Arc::new(self(config.clone()).await?))
+    }
+}
+
+/// What the configuration says of one alias's store.
+#[derive(Clone)]
+#[non_exhaustive]
+pub struct StoreConfig {
+    /// The alias, for messages.
+    pub alias: String,
+    /// LOCATION: none, one, or a list, as they were written.
+    pub location: Vec<String>,
+    /// The folder of the configuration's file, where it came from one: relative paths start there.
+    pub folder: Option<PathBuf>,
+    /// What entries shall expire by.
+    pub clock: Clock,
+    options: Map<String, Json>,
+}
+
+impl StoreConfig {
+    /// The configuration of a store without LOCATION.
+    #[must_use]
+    pub fn new(alias: &str, options: Map<String, Json>) -> Self {
+        Self { alias: alias.into(), location: Vec::new(), folder: None, clock: Clock::default(), options }
+    }
+
+    /// OPTIONS as the store's own struct. Put `#[serde(default, deny_unknown_fields)]` on it: an option that is missing
+    /// then has its default, and one that is unknown is an error. Their names are lower-case here, however they were
+    /// written, and numbers and truth values may come as text, as they do from a URL.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`] that names the option, what was found and what would be right.
+    pub fn options<T: DeserializeOwned>(&self) -> Result<T> {
+        from_settings("OPTIONS.", &self.options)
+    }
+
+    /// LOCATION, for a store that takes one at most.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`] where there are several.
+    pub fn one_location(&self) -> Result<Option<&str>> {
+        match &*self.location {
+            [] => Ok(None),
+            [one] => Ok(Some(one)),
+            many => Err(mistake("LOCATION", &format!("a list of {}", many.len()), "one text")),
+        }
+    }
+}
+
+/// Shows the names of the options and not what they are set to.
+impl fmt::Debug for StoreConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let location: Vec<String> = self.location.iter().map(|location| redact(location)).collect();
+        f.debug_struct("StoreConfig")
+            .field("alias", &self.alias)
+            .field("location", &location)
+            .field("folder", &self.folder)
+            .field("clock", &self.clock)
+            .field("options", &self.options.keys().collect::<Vec<_>>())
+            .finish()
+    }
+}
+
+/// The error for a setting that can't be meant: [`ErrorKind::Config`]. Whoever knows the file and the alias puts them
+/// before it.
+///
+/// ```
+/// let error = cache_core::config::mistake("OPTIONS.shelves", "0", "a whole number of at least 1");
+/// assert_eq!(error.to_string(), "OPTIONS.shelves: found 0, expected a whole number of at least 1");
+/// ```
+#[must_use]
+pub fn mistake(setting: &str, found: &str, expected: &str) -> Error {
+    Error::new(ErrorKind::Config, format!("{setting}: found {}, expected {expected}", redact(found)))
+}

@@ -1,0 +1,81 @@
+//! Objects that a store in this process hands back as they are.
+
+use std::sync::Arc;
+
+use serde::{Serialize, de::DeserializeOwned};
+
+use super::Found;
+use crate::{CacheHandle, Object, Result, Timeout, Value, codec};
+
+impl CacheHandle {
+    /// The value behind an `Arc`, or `None` on a miss. A store in this process that was given the object by
+    /// [`set_shared`](Self::set_shared) hands back that very object: nothing is decoded or copied. Anything else is decoded
+    /// as by [`get`](Self::get).
+    ///
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use cache_core::{CacheHandle, Result, Settings, Timeout};
+    /// # use cache_locmem::LocMemCache;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<()> {
+    /// # let cache = CacheHandle::new("default", Arc::new(LocMemCache::default()), Settings::default());
+    /// let page = Arc::new(vec!["a", "long", "page"].join(" "));
+    /// cache.set_shared("page", &page, Timeout::Default).await?;
+    ///
+    /// let same = cache.get_shared::<String>("page").await?.expect("it was just stored");
+    /// assert!(Arc::ptr_eq(&page, &same));
+    /// assert_eq!(cache.get::<String>("page").await?.as_deref(), Some("a long page"));
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    pub async fn get_shared<T>(&self, key: &str) -> Result<Option<Arc<T>>>
+    where
+        T: DeserializeOwned + Send + Sync + 'static,
+    {
+        Ok(self.find_shared(key).await?.hit())
+    }
+
+    /// Stores an object: as it is in a store of this process, encoded elsewhere. An integer is stored as an integer.
+    ///
+    /// # Errors
+    /// As [`set`](Self::set).
+    pub async fn set_shared<T>(&self, key: &str, object: &Arc<T>, timeout: impl Into<Timeout>) -> Result<()>
+    where
+        T: Serialize + Send + Sync + 'static,
+    {
+        let value = self.share(object)?;
+        self.put(key, value, timeout.into()).await
+    }
+
+    pub(super) async fn find_shared<T>(&self, key: &str) -> Result<Found<Arc<T>>>
+    where
+        T: DeserializeOwned + Send + Sync + 'static,
+    {
+        let key = self.key(key)?;
+        let value = match self.fetch(&key).await? {
+            Some(value) => value,
+            None => return Ok(Found::Miss),
+        };
+        if let Value::Object(object) = &value
+            && let Some(object) = object.downcast()
+        {
+            return Ok(Found::Hit(object));
+        }
+        Ok(match self.read(&key, value)? {
+            Found::Hit(value) => Found::Hit(Arc::new(value)),
+            Found::Unreadable => Found::Unreadable,
+            Found::Miss => Found::Miss,
+        })
+    }
+
+    fn share<T: Serialize + Send + Sync + 'static>(&self, object: &Arc<T>) -> Result<Value> {
+        if !self.store.keeps_objects() {
+            return self.encode(&**object);
+        }
+        Ok(match codec::as_int(&**object) {
+            Some(number) => Value::Int(number),
+            None => Value::Object(Object::new(Arc::clone(object))),
+        })
+    }
+}

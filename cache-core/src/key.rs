@@ -1,0 +1,345 @@
+//! From a caller's key to the key that a store sees.
+
+use std::{fmt, sync::Arc};
+
+use serde::{
+    Deserialize, Deserializer,
+    de::{self, Visitor},
+};
+use sha2::{Digest, Sha256};
+
+use crate::{Error, ErrorKind, Result};
+
+/// The longest key that Django, and memcached, take without complaint, in characters.
+pub const MAX_KEY_CHARS: usize = 250;
+
+/// The VERSION part of a composed key: a number, or any text where nobody counts versions.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Version {
+    /// A version that [`incr_version`](crate::CacheHandle::incr_version) can count on.
+    Number(i64),
+    /// A version by name, such as a release's.
+    Name(Arc<str>),
+}
+
+impl Default for Version {
+    fn default() -> Self {
+        Self::Number(1)
+    }
+}
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Number(number) => number.fmt(f),
+            Self::Name(name) => name.fmt(f),
+        }
+    }
+}
+
+/// A number may be written as text, as it is in a URL: it makes the same key.
+impl<'de> Deserialize<'de> for Version {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct VersionVisitor;
+
+        impl Visitor<'_> for VersionVisitor {
+            type Value = Version;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a whole number or a text")
+            }
+
+            fn visit_i64<E: de::Error>(self, number: i64) -> Result<Version, E> {
+                Ok(Version::Number(number))
+            }
+
+            fn visit_u64<E: de::Error>(self, number: u64) -> Result<Version, E> {
+                let too_large = |_| E::invalid_value(de::Unexpected::Unsigned(number), &self);
+                number.try_into().map(Version::Number).map_err(too_large)
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Version, E> {
+                match text.parse::<i64>() {
+                    Ok(number) if number.to_string() == text => Ok(Version::Number(number)),
+                    _ => Ok(Version::from(text)),
+                }
+            }
+        }
+
+        deserializer.deserialize_any(VersionVisitor)
+    }
+}
+
+impl From<i64> for Version {
+    fn from(number: i64) -> Self {
+        Self::Number(number)
+    }
+}
+
+impl From<i32> for Version {
+    fn from(number: i32) -> Self {
+        Self::Number(number.into())
+    }
+}
+
+impl From<u32> for Version {
+    fn from(number: u32) -> Self {
+        Self::Number(number.into())
+    }
+}
+
+impl From<&str> for Version {
+    fn from(name: &str) -> Self {
+        Self::Name(name.into())
+    }
+}
+
+/// Composes the key that a store sees out of the caller's key, the KEY_PREFIX and the VERSION.
+///
+/// ```
+/// use cache_core::{KeyFunction, Version};
+///
+/// let shout = KeyFunction::custom(|key, prefix, version| format!("{prefix}/{version}/{}", key.to_uppercase()));
+/// assert_eq!(shout.compose("greeting", "shop", &Version::from(2)), "shop/2/GREETING");
+///
+/// assert_eq!(KeyFunction::Default.compose("greeting", "", &Version::from(1)), ":1:greeting");
+/// ```
+#[derive(Clone, Default)]
+#[non_exhaustive]
+pub enum KeyFunction {
+    /// `prefix:version:key`, as Django's.
+    #[default]
+    Default,
+    /// As [`Default`](Self::Default), but a key that not every store could take becomes a digest, so that an
+    /// application can move from any store to any other: longer than 250 bytes, or with anything in it but visible
+    /// ASCII. Then `prefix:version:sha256-<64 hex digits>` stands for `prefix:version:key`.
+    Hashed,
+    /// One of your own; see [`custom`](Self::custom).
+    Custom(Arc<dyn Fn(&str, &str, &Version) -> String + Send + Sync>),
+}
+
+impl KeyFunction {
+    /// A key function of your own. It gets the key, the prefix and the version, in Django's order. Two different
+    /// triples must never give the same key.
+    pub fn custom(function: impl Fn(&str, &str, &Version) -> String + Send + Sync + 'static) -> Self {
+        Self::Custom(Arc::new(function))
+    }
+
+    /// The composed key.
+    #[must_use]
+    pub fn compose(&self, key: &str, prefix: &str, version: &Version) -> String {
+        let mut composed = String::new();
+        Composer::new(self.clone(), prefix, version.clone()).compose(key, &mut composed);
+        composed
+    }
+}
+
+impl fmt::Debug for KeyFunction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Default => "Default",
+            Self::Hashed => "Hashed",
+            Self::Custom(_) => "Custom",
+        })
+    }
+}
+
+/// What happens to a composed key that breaks Django's rule: more than 250 characters, or a control character or space
+/// in it ([Django's page](https://docs.djangoproject.com/en/5.2/topics/cache/#cache-key-warnings)).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum KeyCheck {
+    /// A `tracing` warning; the operation goes on.
+    #[default]
+    Warn,
+    /// [`ErrorKind::InvalidKey`]; nothing is read or written.
+    Error,
+    /// Nothing.
+    Off,
+}
+
+impl KeyCheck {
+    pub(crate) fn apply(self, composed: &str) -> Result<()> {
+        if self == Self::Off {
+            return Ok(());
+        }
+        let Some(problem) = problem_of(composed) else { return Ok(()) };
+        if self == Self::Error {
+            let message = format!("the key {composed:?} {problem}");
+            return Err(Error::new(ErrorKind::InvalidKey, message));
+        }
+        tracing::warn!(key = composed, "the cache key {problem}: not every store can take it");
+        Ok(())
+    }
+}
+
+fn problem_of(composed: &str) -> Option<&'static str> {
+    let unsafe_byte = composed.bytes().fold(false, |found, byte| found | (byte <= b' ') | (byte == 0x7F));
+    if unsafe_byte {
+        return Some("contains a control character or a space");
+    }
+    let too_long = composed.len() > MAX_KEY_CHARS && composed.chars().count() > MAX_KEY_CHARS;
+    too_long.then_some("is longer than 250 characters")
+}
+
+/// A key function with its prefix and version put in, and the part that is the same for every key made once.
+#[derive(Clone, Debug)]
+pub(crate) struct Composer {
+    function: KeyFunction,
+    prefix: Box<str>,
+    version: Version,
+    head: Box<str>,
+}
+
+impl Composer {
+    pub(crate) fn new(function: KeyFunction, prefix: &str, version: Version) -> Self {
+        let head = format!("{prefix}:{version}:").into();
+        Self { function, prefix: prefix.into(), version, head }
+    }
+
+    pub(crate) fn with_version(&self, version: Version) -> Self {
+        Self::new(self.function.clone(), &self.prefix, version)
+    }
+
+    pub(crate) fn version(&self) -> &Version {
+        &self.version
+    }
+
+    pub(crate) fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
+    /// Appends the composed key to `out`.
+    pub(crate) fn compose(&self, key: &str, out: &mut String) {
+        match &self.function {
+            KeyFunction::Default => self.join(key, out),
+            KeyFunction::Hashed => {
+                if is_portable(&self.head, key) {
+                    self.join(key, out);
+                } else {
+                    self.join_digest(key, out);
+                }
+            }
+            KeyFunction::Custom(function) => out.push_str(&function(key, &self.prefix, &self.version)),
+        }
+    }
+
+    fn join(&self, key: &str, out: &mut String) {
+        out.push_str(&self.head);
+        out.push_str(key);
+    }
+
+    /// The head stays readable where every store can take it. Where it goes into the digest as well, no ":" is left,
+    /// so that no joined key looks like it.
+    fn join_digest(&self, key: &str, out: &mut String) {
+        if is_visible_ascii(&self.head) && self.head.len() + DIGEST_LENGTH <= MAX_KEY_CHARS {
+            out.push_str(&self.head);
+            push_digest("", key, out);
+        } else {
+            push_digest(&self.head, key, out);
+        }
+    }
+}
+
+const DIGEST_MARK: &str = "sha256-";
+const DIGEST_LENGTH: usize = DIGEST_MARK.len() + 64;
+
+/// A key that looks like a digest is not portable: it becomes one, lest it be taken for another key's.
+fn is_portable(head: &str, key: &str) -> bool {
+    head.len() + key.len() <= MAX_KEY_CHARS
+        && is_visible_ascii(head)
+        && is_visible_ascii(key)
+        && !key.starts_with(DIGEST_MARK)
+}
+
+fn is_visible_ascii(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
+fn push_digest(head: &str, key: &str, out: &mut String) {
+    let digest = Sha256::new().chain_update(head).chain_update(key).finalize();
+    out.push_str(DIGEST_MARK);
+    for byte in digest {
+        out.extend([byte >> 4, byte & 15].map(|half| char::from(b"0123456789abcdef"[usize::from(half)])));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hashed(key: &str) -> String {
+        KeyFunction::Hashed.compose(key, "shop", &Version::from(1))
+    }
+
+    #[test]
+    fn the_default_function_joins_as_django_does() {
+        let compose = |prefix, version| KeyFunction::Default.compose("k", prefix, &version);
+        assert_eq!(compose("", Version::default()), ":1:k");
+        assert_eq!(compose("shop", Version::from("v2")), "shop:v2:k");
+    }
+
+    #[test]
+    fn the_hashed_function_leaves_a_portable_key_as_it_is() {
+        assert_eq!(hashed("user:42"), "shop:1:user:42");
+    }
+
+    #[test]
+    fn the_hashed_function_makes_a_digest_of_what_some_store_could_not_take() {
+        for key in [
+            "two words",
+            "new
+line",
+            "naïve",
+            &"x".repeat(244),
+        ] {
+            let composed = hashed(key);
+            assert!(composed.starts_with("shop:1:sha256-"), "{composed}");
+            assert_eq!(composed.len(), "shop:1:".len() + DIGEST_LENGTH);
+        }
+    }
+
+    #[test]
+    fn a_digest_is_sha256_in_hexadecimal() {
+        let of_a_space = "36a9e7f1c95b82ffb99743e0c5c4ce95d83c9a430aac59f84ef3cbfab6145068";
+        assert_eq!(hashed(" "), format!("shop:1:sha256-{of_a_space}"));
+    }
+
+    #[test]
+    fn a_key_that_looks_like_a_digest_does_not_reach_the_key_it_is_the_digest_of() {
+        let victim = hashed("two words");
+        let forged = hashed(victim.strip_prefix("shop:1:").expect("the head is portable"));
+        assert_ne!(victim, forged);
+    }
+
+    #[test]
+    fn the_hashed_function_digests_an_unportable_prefix_too() {
+        let compose = |prefix| KeyFunction::Hashed.compose("k", prefix, &Version::default());
+        let (one, other) = (compose("my shop"), compose("your shop"));
+        assert_eq!(one.len(), DIGEST_LENGTH);
+        assert_ne!(one, other);
+    }
+
+    #[test]
+    fn a_key_of_250_characters_is_fine_whatever_its_bytes() {
+        assert_eq!(problem_of(&"ä".repeat(250)), None);
+        assert_eq!(problem_of(&"ä".repeat(251)), Some("is longer than 250 characters"));
+    }
+
+    #[test]
+    fn control_characters_and_the_space_break_the_rule() {
+        for byte in (0..=b' ').chain([0x7F]) {
+            assert!(problem_of(&format!("a{}b", char::from(byte))).is_some(), "{byte:#04x}");
+        }
+        assert_eq!(problem_of("!~\u{80}\u{a0}"), None);
+    }
+
+    #[test]
+    fn the_check_is_an_error_only_where_it_is_asked_for() {
+        assert!(KeyCheck::Warn.apply("two words").is_ok());
+        assert!(KeyCheck::Off.apply("two words").is_ok());
+        let error = KeyCheck::Error.apply("two words").expect_err("a space is not allowed");
+        assert_eq!(error.kind(), ErrorKind::InvalidKey);
+        assert_eq!(error.to_string(), r#"the key "two words" contains a control character or a space"#);
+    }
+}

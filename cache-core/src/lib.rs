@@ -1,0 +1,34 @@
+//! The ground of cachette: the trait that a store implements, the handle that an application holds, and the rules that
+//! are the same for all stores.
+//!
+//! - [`Cache`] is for authors of stores: object-safe, composed keys and resolved times in, values out.
+//! - [`CacheHandle`] is for applications: typed verbs, with a key prefix, a version, a default timeout and a codec.
+//!
+//! Applications depend on the crate `cachette`, which adds configuration and the stores; a store of your own needs only
+//! this crate, and `cache-conformance` to test it. This crate does no I/O.
+
+mod cache;
+mod clock;
+mod codec;
+pub mod config;
+mod error;
+mod handle;
+mod key;
+mod settings;
+mod timeout;
+mod value;
+
+pub use async_trait::async_trait;
+pub use bytes::Bytes;
+
+pub use self::{
+    cache::Cache,
+    clock::{Clock, ManualClock, Moment},
+    codec::Codec,
+    error::{Error, ErrorKind, Result},
+    handle::CacheHandle,
+    key::{KeyCheck, KeyFunction, MAX_KEY_CHARS, Version},
+    settings::{Settings, Undecodable},
+    timeout::{Timeout, Ttl},
+    value::{Object, Value},
+};

@@ -1,0 +1,128 @@
+//! What a store keeps: an integer, bytes, or the very object.
+
+use std::{any::Any, any::type_name, fmt, sync::Arc};
+
+use bytes::Bytes;
+use serde::Serialize;
+
+use crate::{Codec, Result, codec};
+
+/// A value on its way between a [`CacheHandle`](crate::CacheHandle) and a store.
+///
+/// A store hands back what it was given: an [`Int`](Self::Int) stays an integer, so that `incr` works on it, and the
+/// bytes are a matter of the handle alone.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Value {
+    /// An integer, for a store to count with.
+    Int(i64),
+    /// Anything else, encoded.
+    Bytes(Bytes),
+    /// An object that never leaves the process. Given only to stores that say
+    /// [`keeps_objects`](crate::Cache::keeps_objects).
+    Object(Object),
+}
+
+impl Value {
+    /// The memory that the value takes beyond the `Value` itself, in bytes. Of an object, only what lies directly
+    /// in its `Arc`: what the object owns in turn is not seen.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        match self {
+            Self::Int(_) => 0,
+            Self::Bytes(bytes) => bytes.len(),
+            Self::Object(object) => object.size(),
+        }
+    }
+}
+
+impl From<i64> for Value {
+    fn from(number: i64) -> Self {
+        Self::Int(number)
+    }
+}
+
+impl From<Bytes> for Value {
+    fn from(bytes: Bytes) -> Self {
+        Self::Bytes(bytes)
+    }
+}
+
+/// Integers and bytes are equal by content; objects, when they are the same object.
+impl PartialEq for Value {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Int(one), Self::Int(other)) => one == other,
+            (Self::Bytes(one), Self::Bytes(other)) => one == other,
+            (Self::Object(one), Self::Object(other)) => Arc::ptr_eq(&one.0, &other.0),
+            _ => false,
+        }
+    }
+}
+
+/// An `Arc<T>` of any `T` that can also be encoded, should somebody ask for it as another type.
+#[derive(Clone)]
+pub struct Object(Arc<dyn Shared>);
+
+impl Object {
+    /// Takes the object. Costs no allocation.
+    #[must_use]
+    pub fn new<T: Serialize + Send + Sync + 'static>(object: Arc<T>) -> Self {
+        Self(object)
+    }
+
+    /// The object, where it is a `T`.
+    #[must_use]
+    pub fn downcast<T: Send + Sync + 'static>(&self) -> Option<Arc<T>> {
+        let any: Arc<dyn Any + Send + Sync> = Arc::<dyn Shared>::clone(&self.0);
+        any.downcast().ok()
+    }
+
+    pub(crate) fn encode(&self, codec: Codec) -> Result<Value> {
+        self.0.encode(codec)
+    }
+
+    fn size(&self) -> usize {
+        size_of_val(&*self.0)
+    }
+}
+
+impl fmt::Debug for Object {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Object({})", self.0.type_name())
+    }
+}
+
+trait Shared: Any + Send + Sync {
+    fn encode(&self, codec: Codec) -> Result<Value>;
+    fn type_name(&self) -> &'static str;
+}
+
+impl<T: Serialize + Send + Sync + 'static> Shared for T {
+    fn encode(&self, codec: Codec) -> Result<Value> {
+        codec::encode(self, codec)
+    }
+
+    fn type_name(&self) -> &'static str {
+        type_name::<T>()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_object_comes_back_as_its_own_type_only() {
+        let name = Arc::new(String::from("Ada"));
+        let object = Object::new(Arc::clone(&name));
+        assert!(object.downcast::<String>().is_some_and(|same| Arc::ptr_eq(&same, &name)));
+        assert!(object.downcast::<u8>().is_none());
+    }
+
+    #[test]
+    fn an_object_shows_its_type_and_not_its_content() {
+        let value = Value::Object(Object::new(Arc::new(String::from("secret"))));
+        assert_eq!(format!("{value:?}"), "Object(Object(alloc::string::String))");
+    }
+}

@@ -1,0 +1,307 @@
+//! Entries that one lock guards, found by hash, bounded in number and bytes.
+//!
+//! Nothing here drops an entry or a value: what leaves a shard is handed to the caller, who drops it once the lock is
+//! released.
+
+use std::{hash::BuildHasher, mem, time::Duration};
+
+use cache_core::{Clock, Moment, Ttl, Value};
+use foldhash::fast::RandomState;
+use hashbrown::HashTable;
+
+use crate::{deadlines::Deadlines, lru::Lru};
+
+/// What a shard may hold.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    pub(crate) entries: usize,
+    pub(crate) bytes: usize,
+    pub(crate) cull_frequency: usize,
+    /// Whether every use moves an entry to the front of the list.
+    pub(crate) strict: bool,
+}
+
+#[derive(Debug)]
+pub(crate) struct Entry {
+    key: Box<str>,
+    value: Value,
+    deadline: Moment,
+}
+
+/// What left the shard during a call.
+#[derive(Debug, Default)]
+pub(crate) struct Removed {
+    replaced: Option<Value>,
+    entries: Vec<Entry>,
+}
+
+/// What became of an attempt to count.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Counted {
+    Sum(i64),
+    Overflow(i64),
+    NotAnInteger,
+    Missing,
+}
+
+#[derive(Debug)]
+pub(crate) struct Shard {
+    table: HashTable<u32>,
+    entries: Lru<Entry>,
+    deadlines: Deadlines,
+    bytes: usize,
+    limits: Limits,
+    clock: Clock,
+    hasher: RandomState,
+}
+
+impl Shard {
+    pub(crate) fn new(limits: Limits, clock: Clock, hasher: RandomState) -> Self {
+        Self {
+            table: HashTable::new(),
+            entries: Lru::new(),
+            deadlines: Deadlines::default(),
+            bytes: 0,
+            limits,
+            clock,
+            hasher,
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    pub(crate) fn get(&mut self, hash: u64, key: &str, removed: &mut Removed) -> Option<Value> {
+        let slot = self.find(hash, key)?;
+        if self.is_expired(slot) {
+            self.remove(slot, removed);
+            return None;
+        }
+        self.used(slot);
+        Some(self.entries.get(slot)?.value.clone())
+    }
+
+    pub(crate) fn contains(&self, hash: u64, key: &str) -> bool {
+        self.find_live(hash, key).is_some()
+    }
+
+    pub(crate) fn ttl(&self, hash: u64, key: &str) -> Option<Ttl> {
+        let deadline = self.entries.get(self.find(hash, key)?)?.deadline;
+        if deadline == Moment::NEVER {
+            return Some(Ttl::Never);
+        }
+        let left = deadline.since(self.clock.now());
+        (!left.is_zero()).then_some(Ttl::Left(left))
+    }
+
+    pub(crate) fn set(&mut self, hash: u64, key: &str, value: Value, ttl: Option<Duration>, removed: &mut Removed) {
+        let slot = self.find(hash, key);
+        self.store(slot, hash, key, value, ttl, removed);
+    }
+
+    pub(crate) fn add(
+        &mut self,
+        hash: u64,
+        key: &str,
+        value: Value,
+        ttl: Option<Duration>,
+        removed: &mut Removed,
+    ) -> bool {
+        let slot = self.find(hash, key);
+        if slot.is_some_and(|slot| !self.is_expired(slot)) {
+            return false;
+        }
+        self.store(slot, hash, key, value, ttl, removed);
+        true
+    }
+
+    pub(crate) fn touch(&mut self, hash: u64, key: &str, ttl: Option<Duration>) -> bool {
+        let Some(slot) = self.find_live(hash, key) else { return false };
+        let deadline = self.deadline(ttl);
+        self.entries.get_mut(slot).expect("it was just found").deadline = deadline;
+        self.deadlines.remind(slot, deadline);
+        true
+    }
+
+    pub(crate) fn incr(&mut self, hash: u64, key: &str, delta: i64) -> Counted {
+        let Some(slot) = self.find_live(hash, key) else { return Counted::Missing };
+        self.used(slot);
+        match &mut self.entries.get_mut(slot).expect("it was just found").value {
+            Value::Int(number) => match number.checked_add(delta) {
+                Some(sum) => {
+                    *number = sum;
+                    Counted::Sum(sum)
+                }
+                None => Counted::Overflow(*number),
+            },
+            _ => Counted::NotAnInteger,
+        }
+    }
+
+    /// Removes the entry, and says whether it was alive.
+    pub(crate) fn delete(&mut self, hash: u64, key: &str, removed: &mut Removed) -> bool {
+        let Some(slot) = self.find(hash, key) else { return false };
+        let alive = !self.is_expired(slot);
+        self.remove(slot, removed);
+        alive
+    }
+
+    /// Leaves an empty shard, and takes all memory of the former one along.
+    pub(crate) fn take(&mut self) -> Self {
+        mem::replace(self, Self::new(self.limits, self.clock.clone(), self.hasher.clone()))
+    }
+
+    fn find(&self, hash: u64, key: &str) -> Option<u32> {
+        let is_it = |&slot: &u32| self.entries.get(slot).is_some_and(|entry| *entry.key == *key);
+        self.table.find(hash, is_it).copied()
+    }
+
+    fn find_live(&self, hash: u64, key: &str) -> Option<u32> {
+        self.find(hash, key).filter(|&slot| !self.is_expired(slot))
+    }
+
+    fn is_expired(&self, slot: u32) -> bool {
+        self.entries.get(slot).is_some_and(|entry| self.clock.has_passed(entry.deadline))
+    }
+
+    fn used(&mut self, slot: u32) {
+        let window = if self.limits.strict { 0 } else { self.entries.len() / 4 };
+        self.entries.used(slot, u32::try_from(window).unwrap_or(u32::MAX));
+    }
+
+    fn store(
+        &mut self,
+        slot: Option<u32>,
+        hash: u64,
+        key: &str,
+        value: Value,
+        ttl: Option<Duration>,
+        removed: &mut Removed,
+    ) {
+        let Some(ttl) = ttl else {
+            self.put(slot, hash, key, value, Moment::NEVER, removed);
+            return;
+        };
+        let now = self.clock.now();
+        let deadline = now + ttl;
+        let slot = self.put(slot, hash, key, value, deadline, removed);
+        self.deadlines.remind(slot, deadline);
+        self.collect_a_few(now, removed);
+    }
+
+    /// Writes over the entry in `slot` where the bounds allow it, else inserts one.
+    fn put(
+        &mut self,
+        slot: Option<u32>,
+        hash: u64,
+        key: &str,
+        value: Value,
+        deadline: Moment,
+        removed: &mut Removed,
+    ) -> u32 {
+        let weight = weight(key, &value);
+        if let Some(slot) = slot {
+            let entry = self.entries.get_mut(slot).expect("it was just found");
+            let bytes = self.bytes - entry.weight() + weight;
+            if bytes <= self.limits.bytes {
+                removed.replaced = Some(mem::replace(&mut entry.value, value));
+                entry.deadline = deadline;
+                self.bytes = bytes;
+                self.used(slot);
+                return slot;
+            }
+            self.remove(slot, removed);
+        }
+        self.make_room(weight, removed);
+        let slot = self.entries.push(Entry { key: key.into(), value, deadline });
+        self.bytes += weight;
+        let (entries, hasher) = (&self.entries, &self.hasher);
+        let rehash = |&slot: &u32| entries.get(slot).map_or(0, |entry| hasher.hash_one(&*entry.key));
+        self.table.insert_unique(hash, slot, rehash);
+        slot
+    }
+
+    /// Removes what has to go before an entry of this weight fits in: expired entries first, then the least recently used
+    /// part.
+    fn make_room(&mut self, weight: usize, removed: &mut Removed) {
+        if self.has_room(weight) {
+            return;
+        }
+        let now = self.clock.now();
+        while !self.has_room(weight) && self.remove_an_expired(now, removed) {}
+        while !self.has_room(weight) && self.len() > 0 {
+            self.cull(removed);
+        }
+    }
+
+    fn has_room(&self, weight: usize) -> bool {
+        self.len() < self.limits.entries && self.bytes + weight <= self.limits.bytes
+    }
+
+    fn cull(&mut self, removed: &mut Removed) {
+        let victims = self.len().checked_div(self.limits.cull_frequency).unwrap_or(self.len());
+        for _ in 0..victims.max(1) {
+            let Some(oldest) = self.entries.oldest() else { return };
+            self.remove(oldest, removed);
+        }
+    }
+
+    fn remove_an_expired(&mut self, now: Moment, removed: &mut Removed) -> bool {
+        while let Some(slot) = self.deadlines.next_due(now) {
+            if self.look_at(slot, now, removed) {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Keeps expired entries from piling up: a set makes at most one slot due, and looks at two.
+    fn collect_a_few(&mut self, now: Moment, removed: &mut Removed) {
+        for _ in 0..2 {
+            let Some(slot) = self.deadlines.next_due(now) else { return };
+            self.look_at(slot, now, removed);
+        }
+    }
+
+    /// Removes what is in a slot that is due, if it has expired; else has it looked at again later.
+    fn look_at(&mut self, slot: u32, now: Moment, removed: &mut Removed) -> bool {
+        let Some(deadline) = self.entries.get(slot).map(|entry| entry.deadline) else { return false };
+        if deadline > now {
+            self.deadlines.remind(slot, deadline);
+            return false;
+        }
+        self.remove(slot, removed);
+        true
+    }
+
+    fn remove(&mut self, slot: u32, removed: &mut Removed) {
+        let Some(entry) = self.entries.remove(slot) else { return };
+        let hash = self.hasher.hash_one(&*entry.key);
+        if let Ok(place) = self.table.find_entry(hash, |&other| other == slot) {
+            place.remove();
+        }
+        self.bytes -= entry.weight();
+        removed.entries.push(entry);
+    }
+
+    fn deadline(&self, ttl: Option<Duration>) -> Moment {
+        ttl.map_or(Moment::NEVER, |ttl| self.clock.now() + ttl)
+    }
+}
+
+impl Entry {
+    fn weight(&self) -> usize {
+        weight(&self.key, &self.value)
+    }
+}
+
+/// The memory that an entry takes: what it holds, and its places in the slab, the table and the queue of deadlines.
+pub(crate) fn weight(key: &str, value: &Value) -> usize {
+    const HOUSEKEEPING: usize = Lru::<Entry>::SLOT + 2 * size_of::<u32>() + 2 * size_of::<(Moment, u32)>();
+    key.len() + value.size() + HOUSEKEEPING
+}
