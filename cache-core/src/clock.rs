@@ -40,12 +40,16 @@ impl Add<Duration> for Moment {
 /// | clock | a read costs | an entry is gone |
 /// |---|---|---|
 /// | [`system`](Clock::system) | 25 ns; 5 ns to see that a deadline is far off | at its deadline |
-/// | [`coarse`](Clock::coarse) | 5 ns | up to one tick of the kernel early or late (1–10 ms) |
+/// | [`coarse`](Clock::coarse) | 5 ns | some ticks of the kernel early or late: 10 ms or so, more on a crowded machine |
 /// | [`ManualClock`] | – | when the test says so |
 ///
 /// It is monotonic: setting the computer's date neither kills nor revives an entry.
 #[derive(Clone, Default)]
 pub struct Clock(Source);
+
+/// How far the coarse clock may be behind, in nanoseconds: two ticks where this was measured, a virtual machine whose
+/// ticks come late. A second is far from that, and seldom close enough to a deadline to matter.
+const MOST_LAG: u64 = 1_000_000_000;
 
 #[derive(Clone, Default)]
 enum Source {
@@ -80,7 +84,7 @@ impl Clock {
     }
 
     /// Whether `deadline` has come. As exact as [`now`](Self::now), but cheaper: the system's clock is read
-    /// precisely only within a tick of the deadline.
+    /// precisely only within a second of the deadline.
     #[must_use]
     pub fn has_passed(&self, deadline: Moment) -> bool {
         if deadline == Moment::NEVER {
@@ -90,8 +94,7 @@ impl Clock {
             Source::System => {
                 let tick = monotonic::coarse();
                 tick >= deadline.0
-                    || (tick.saturating_add(monotonic::tick_length()) >= deadline.0
-                        && monotonic::precise() >= deadline.0)
+                    || (tick.saturating_add(MOST_LAG) >= deadline.0 && monotonic::precise() >= deadline.0)
             }
             Source::Coarse | Source::Manual(_) => self.now() >= deadline,
         }
@@ -168,9 +171,7 @@ impl Default for ManualClock {
 /// Nanoseconds on the kernel's monotonic clock, exact or as of its last tick: both on one scale.
 #[cfg(target_os = "linux")]
 mod monotonic {
-    use std::sync::OnceLock;
-
-    use rustix::time::{ClockId, Timespec, clock_getres, clock_gettime};
+    use rustix::time::{ClockId, Timespec, clock_gettime};
 
     pub(super) fn precise() -> u64 {
         nanos(clock_gettime(ClockId::Monotonic))
@@ -178,11 +179,6 @@ mod monotonic {
 
     pub(super) fn coarse() -> u64 {
         nanos(clock_gettime(ClockId::MonotonicCoarse))
-    }
-
-    pub(super) fn tick_length() -> u64 {
-        static LENGTH: OnceLock<u64> = OnceLock::new();
-        *LENGTH.get_or_init(|| nanos(clock_getres(ClockId::MonotonicCoarse)))
     }
 
     /// The time since the machine started is never negative.
@@ -202,10 +198,6 @@ mod monotonic {
 
     pub(super) fn coarse() -> u64 {
         precise()
-    }
-
-    pub(super) fn tick_length() -> u64 {
-        0
     }
 }
 
@@ -230,11 +222,13 @@ mod tests {
     }
 
     #[test]
-    fn the_coarse_clock_is_at_most_a_tick_behind() {
-        let before = monotonic::precise();
-        let coarse = monotonic::coarse();
-        assert!(coarse + 2 * monotonic::tick_length() + 1 >= before, "{coarse} is far behind {before}");
-        assert!(coarse <= monotonic::precise());
+    fn the_coarse_clock_is_behind_by_far_less_than_is_reckoned_with() {
+        for _ in 0..100_000 {
+            let before = monotonic::precise();
+            let coarse = monotonic::coarse();
+            assert!(coarse + MOST_LAG / 2 > before, "{coarse} is far behind {before}");
+            assert!(coarse <= monotonic::precise(), "it is never ahead");
+        }
     }
 
     #[test]

@@ -1,0 +1,158 @@
+//! Many at once.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use cache_core::{Cache, Value};
+use tokio::{sync::Barrier, task::JoinSet};
+
+use super::{LONG, bytes};
+use crate::Harness;
+
+pub(super) async fn of_32_who_add_at_once_one_succeeds(h: Harness) {
+    let store = h.store().await;
+    for round in 0..20 {
+        let key = format!("k{round}");
+        let added = at_once(32, &store, async move |store, number| {
+            store.add(&key, Value::Int(number), LONG).await.unwrap().then_some(number)
+        });
+        let winners: Vec<i64> = added.await.into_iter().flatten().collect();
+        assert_eq!(winners.len(), 1, "round {round}: {winners:?}");
+        assert_eq!(store.get(&format!("k{round}")).await.unwrap(), Some(Value::Int(winners[0])));
+    }
+}
+
+pub(super) async fn of_32_who_add_over_an_expired_entry_one_succeeds(h: Harness) {
+    let store = h.store().await;
+    for round in 0..5 {
+        let key = format!("k{round}");
+        store.set(&key, bytes("old"), Some(h.moment())).await.unwrap();
+        h.outlive(h.moment()).await;
+        let added =
+            at_once(32, &store, async move |store, number| store.add(&key, Value::Int(number), LONG).await.unwrap());
+        assert_eq!(added.await.into_iter().filter(|&added| added).count(), 1, "round {round}");
+    }
+}
+
+pub(super) async fn of_32_who_delete_at_once_one_succeeds(h: Harness) {
+    let store = h.store().await;
+    for round in 0..20 {
+        store.set("k", bytes("v"), LONG).await.unwrap();
+        let deleted = at_once(32, &store, async |store, _| store.delete("k").await.unwrap());
+        assert_eq!(deleted.await.into_iter().filter(|&deleted| deleted).count(), 1, "round {round}");
+    }
+}
+
+pub(super) async fn of_64_tasks_with_200_increments_each_none_is_lost(h: Harness) {
+    let store = h.store().await;
+    store.set("k", Value::Int(0), LONG).await.unwrap();
+    let sums = at_once(64, &store, async |store, _| {
+        let mut sums = Vec::with_capacity(200);
+        for _ in 0..200 {
+            sums.push(store.incr("k", 1).await.unwrap().expect("it is there"));
+        }
+        sums
+    });
+    let mut sums: Vec<i64> = sums.await.into_iter().flatten().collect();
+    sums.sort_unstable();
+    assert!(sums.iter().copied().eq(1..=64 * 200), "each sum is answered once");
+    assert_eq!(store.get("k").await.unwrap(), Some(Value::Int(64 * 200)));
+}
+
+pub(super) async fn readers_during_overwrites_see_the_old_value_or_the_new_one(h: Harness) {
+    let store = h.store().await;
+    let value = |number: i64| Value::Bytes(Bytes::from(vec![number as u8; 16 << 10]));
+    store.set("k", value(0), LONG).await.unwrap();
+    let seen = at_once(8, &store, async move |store, number| {
+        for turn in 0..100 {
+            if number < 2 {
+                store.set("k", value(2 * turn + number), LONG).await.unwrap();
+                continue;
+            }
+            let Some(Value::Bytes(seen)) = store.get("k").await.unwrap() else { panic!("it was there all the time") };
+            assert_eq!(seen.len(), 16 << 10);
+            assert!(seen.iter().all(|byte| *byte == seen[0]), "half of one value and half of another");
+            tokio::task::yield_now().await;
+        }
+    });
+    seen.await;
+}
+
+pub(super) async fn touch_against_expiry_never_revives(h: Harness) {
+    let store = h.store().await;
+    let rounds = if h.has_manual_time() { 200 } else { 4 };
+    for round in 0..rounds {
+        store.set("k", bytes("v"), Some(h.moment())).await.unwrap();
+        let time = h.clone();
+        let touched = at_once(4, &store, async move |store, number| {
+            if number == 0 {
+                time.outlive(time.moment()).await;
+                return false;
+            }
+            store.touch("k", LONG).await.unwrap()
+        });
+        let touched = touched.await.into_iter().any(|touched| touched);
+        let there = store.get("k").await.unwrap().is_some();
+        assert_eq!(there, touched, "round {round}: touch says {touched} and get says {there}");
+        store.delete("k").await.unwrap();
+    }
+}
+
+pub(super) async fn increments_against_touches_lose_nothing(h: Harness) {
+    let store = h.store().await;
+    store.set("k", Value::Int(0), LONG).await.unwrap();
+    let work = at_once(16, &store, async |store, number| {
+        for turn in 0..50 {
+            match number % 2 {
+                0 => assert!(store.incr("k", 1).await.unwrap().is_some()),
+                _ => assert!(store.touch("k", (turn % 2 == 0).then_some(Duration::from_secs(3600))).await.unwrap()),
+            }
+        }
+    });
+    work.await;
+    assert_eq!(store.get("k").await.unwrap(), Some(Value::Int(8 * 50)));
+}
+
+/// A task that is aborted drops its future wherever it stands.
+pub(super) async fn a_dropped_operation_does_not_disturb_the_next(h: Harness) {
+    let store = h.store().await;
+    for turn in 0..200 {
+        let (one, other) = (format!("a{turn}"), format!("b{turn}"));
+        store.set(&other, bytes(&other), LONG).await.unwrap();
+        let dropped = {
+            let store = Arc::clone(&store);
+            let one = one.clone();
+            tokio::spawn(async move {
+                let _ = store.set(&one, bytes(&one), LONG).await;
+                let _ = store.get(&one).await;
+            })
+        };
+        for _ in 0..turn % 4 {
+            tokio::task::yield_now().await;
+        }
+        dropped.abort();
+        assert_eq!(store.get(&other).await.unwrap(), Some(bytes(&other)));
+        let _ = dropped.await;
+        let left = store.get(&one).await.unwrap();
+        assert!(left.is_none() || left == Some(bytes(&one)), "{left:?}");
+    }
+}
+
+/// Runs `work` in as many tasks, which begin together, and collects their answers.
+async fn at_once<T, F, W>(tasks: i64, store: &Arc<dyn Cache>, work: W) -> Vec<T>
+where
+    T: Send + 'static,
+    F: Future<Output = T> + Send + 'static,
+    W: FnOnce(Arc<dyn Cache>, i64) -> F + Clone + Send + 'static,
+{
+    let start = Arc::new(Barrier::new(tasks.unsigned_abs() as usize));
+    let mut running = JoinSet::new();
+    for number in 0..tasks {
+        let (store, start, work) = (Arc::clone(store), Arc::clone(&start), work.clone());
+        running.spawn(async move {
+            start.wait().await;
+            work(store, number).await
+        });
+    }
+    running.join_all().await
+}

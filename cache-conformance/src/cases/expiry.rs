@@ -1,0 +1,184 @@
+//! Entries that come to their end.
+
+use std::time::Duration;
+
+use cache_core::{Ttl, Value};
+
+use super::{LONG, bytes};
+use crate::Harness;
+
+pub(super) async fn an_entry_is_gone_when_its_time_is_up(h: Harness) {
+    let store = h.store().await;
+    store.set("k", bytes("v"), Some(h.moment())).await.unwrap();
+    h.outlive(h.moment()).await;
+    assert_eq!(store.get("k").await.unwrap(), None);
+}
+
+/// A clock that runs by itself could run past the end: there, a long time to live has to do.
+pub(super) async fn an_entry_is_there_until_its_time_is_up(h: Harness) {
+    let store = h.store().await;
+    let ttl = if h.has_manual_time() { 3 * h.moment() } else { Duration::from_secs(60) };
+    store.set("k", bytes("v"), Some(ttl)).await.unwrap();
+    h.pass(2 * h.moment()).await;
+    assert_eq!(store.get("k").await.unwrap(), Some(bytes("v")));
+}
+
+pub(super) async fn an_entry_without_a_time_to_live_stays(h: Harness) {
+    let store = h.store().await;
+    store.set("k", bytes("v"), None).await.unwrap();
+    let years = if h.has_manual_time() { Duration::from_secs(100 * 365 * 86400) } else { 2 * h.moment() };
+    h.pass(years).await;
+    assert_eq!(store.get("k").await.unwrap(), Some(bytes("v")));
+}
+
+pub(super) async fn an_expired_entry_is_absent_in_every_respect(h: Harness) {
+    let store = h.store().await;
+    for key in ["get", "contains", "ttl", "touch", "incr", "delete", "many", "now"] {
+        store.set(key, Value::Int(1), Some(h.moment())).await.unwrap();
+    }
+    h.outlive(h.moment()).await;
+    assert_eq!(store.get("get").await.unwrap(), None);
+    assert!(!store.contains("contains").await.unwrap());
+    assert_eq!(store.ttl("ttl").await.unwrap(), None);
+    assert!(!store.touch("touch", LONG).await.unwrap());
+    assert_eq!(store.incr("incr", 1).await.unwrap(), None);
+    assert!(!store.delete("delete").await.unwrap());
+    assert_eq!(store.get_many(&["many"]).await.unwrap(), [None]);
+    assert_eq!(store.delete_many(&["many"]).await.unwrap(), 0);
+    if let Some(answer) = store.get_now("now") {
+        assert_eq!(answer.unwrap(), None);
+    }
+}
+
+pub(super) async fn a_set_gives_the_entry_a_new_time_to_live(h: Harness) {
+    let store = h.store().await;
+    store.set("longer", bytes("old"), Some(h.moment())).await.unwrap();
+    store.set("longer", bytes("new"), LONG).await.unwrap();
+    store.set("shorter", bytes("old"), LONG).await.unwrap();
+    store.set("shorter", bytes("new"), Some(h.moment())).await.unwrap();
+    h.outlive(h.moment()).await;
+    assert_eq!(store.get("longer").await.unwrap(), Some(bytes("new")));
+    assert_eq!(store.get("shorter").await.unwrap(), None);
+}
+
+pub(super) async fn a_set_without_a_time_to_live_ends_the_expiry(h: Harness) {
+    let store = h.store().await;
+    store.set("k", bytes("old"), Some(h.moment())).await.unwrap();
+    store.set("k", bytes("new"), None).await.unwrap();
+    h.outlive(h.moment()).await;
+    assert_eq!(store.get("k").await.unwrap(), Some(bytes("new")));
+    assert_eq!(store.ttl("k").await.unwrap(), Some(Ttl::Never));
+}
+
+pub(super) async fn add_replaces_an_expired_entry(h: Harness) {
+    let store = h.store().await;
+    store.set("k", bytes("old"), Some(h.moment())).await.unwrap();
+    h.outlive(h.moment()).await;
+    assert!(store.add("k", bytes("new"), LONG).await.unwrap());
+    assert_eq!(store.get("k").await.unwrap(), Some(bytes("new")));
+}
+
+pub(super) async fn an_added_entry_expires(h: Harness) {
+    let store = h.store().await;
+    store.add("k", bytes("v"), Some(h.moment())).await.unwrap();
+    h.outlive(h.moment()).await;
+    assert_eq!(store.get("k").await.unwrap(), None);
+}
+
+pub(super) async fn touch_makes_an_entry_live_longer(h: Harness) {
+    let store = h.store().await;
+    let short = if h.has_manual_time() { h.moment() } else { h.moment().max(Duration::from_secs(2)) };
+    store.set("k", bytes("v"), Some(short)).await.unwrap();
+    assert!(store.touch("k", LONG).await.unwrap());
+    h.outlive(short).await;
+    assert_eq!(store.get("k").await.unwrap(), Some(bytes("v")));
+}
+
+pub(super) async fn touch_makes_an_entry_live_shorter(h: Harness) {
+    let store = h.store().await;
+    store.set("k", bytes("v"), LONG).await.unwrap();
+    assert!(store.touch("k", Some(h.moment())).await.unwrap());
+    h.outlive(h.moment()).await;
+    assert_eq!(store.get("k").await.unwrap(), None);
+}
+
+pub(super) async fn touch_can_end_the_expiry(h: Harness) {
+    let store = h.store().await;
+    store.set("k", bytes("v"), LONG).await.unwrap();
+    assert!(store.touch("k", None).await.unwrap());
+    assert_eq!(store.ttl("k").await.unwrap(), Some(Ttl::Never));
+    assert!(store.touch("k", None).await.unwrap(), "of an entry that does not expire");
+}
+
+pub(super) async fn touch_can_begin_the_expiry(h: Harness) {
+    let store = h.store().await;
+    store.set("k", bytes("v"), None).await.unwrap();
+    assert!(store.touch("k", Some(h.moment())).await.unwrap());
+    h.outlive(h.moment()).await;
+    assert_eq!(store.get("k").await.unwrap(), None);
+}
+
+pub(super) async fn touch_leaves_the_value_as_it_is(h: Harness) {
+    let store = h.store().await;
+    for value in [bytes("v"), bytes(""), Value::Int(7)] {
+        store.set("k", value.clone(), LONG).await.unwrap();
+        store.touch("k", None).await.unwrap();
+        assert_eq!(store.get("k").await.unwrap(), Some(value));
+    }
+}
+
+pub(super) async fn touch_of_a_missing_key_says_so(h: Harness) {
+    let store = h.store().await;
+    assert!(!store.touch("k", LONG).await.unwrap());
+    assert!(!store.touch("k", None).await.unwrap());
+    assert_eq!(store.get("k").await.unwrap(), None);
+}
+
+pub(super) async fn touch_does_not_revive_an_expired_entry(h: Harness) {
+    let store = h.store().await;
+    store.set("k", bytes("v"), Some(h.moment())).await.unwrap();
+    h.outlive(h.moment()).await;
+    assert!(!store.touch("k", LONG).await.unwrap());
+    assert!(!store.touch("k", None).await.unwrap());
+    assert_eq!(store.get("k").await.unwrap(), None);
+}
+
+pub(super) async fn the_time_that_is_left_is_told(h: Harness) {
+    let store = h.store().await;
+    let ttl = Duration::from_secs(1000);
+    store.set("k", bytes("v"), Some(ttl)).await.unwrap();
+    store.set("never", bytes("v"), None).await.unwrap();
+    h.pass(h.moment()).await;
+    let Some(Ttl::Left(left)) = store.ttl("k").await.unwrap() else { panic!("it expires") };
+    assert!(left <= ttl, "{left:?} of {ttl:?} are left");
+    assert!(left > ttl / 2, "{left:?} of {ttl:?} are left");
+    if h.has_manual_time() {
+        assert!(left.abs_diff(ttl - h.moment()) <= h.profile().expiry_granularity, "{left:?} of {ttl:?} are left");
+    }
+    assert_eq!(store.ttl("never").await.unwrap(), Some(Ttl::Never));
+    assert_eq!(store.ttl("missing").await.unwrap(), None);
+}
+
+/// Some protocols take more than 30 days for a date.
+pub(super) async fn a_month_is_not_too_long_a_time_to_live(h: Harness) {
+    lives_for(&h, Duration::from_secs(30 * 86400)).await;
+    lives_for(&h, Duration::from_secs(30 * 86400 + 1)).await;
+    lives_for(&h, Duration::from_secs(60 * 86400)).await;
+}
+
+pub(super) async fn a_thousand_years_are_not_too_long_a_time_to_live(h: Harness) {
+    lives_for(&h, Duration::from_secs(1000 * 366 * 86400)).await;
+    lives_for(&h, Duration::MAX).await;
+}
+
+async fn lives_for(h: &Harness, ttl: Duration) {
+    let store = h.store().await;
+    store.set("set", bytes("v"), Some(ttl)).await.unwrap();
+    store.add("added", bytes("v"), Some(ttl)).await.unwrap();
+    store.set("touched", bytes("v"), None).await.unwrap();
+    store.touch("touched", Some(ttl)).await.unwrap();
+    h.pass(h.moment()).await;
+    for key in ["set", "added", "touched"] {
+        assert_eq!(store.get(key).await.unwrap(), Some(bytes("v")), "{key} with {ttl:?}");
+    }
+}

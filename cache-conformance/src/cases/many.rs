@@ -1,0 +1,83 @@
+//! `get_many`, `set_many`, `delete_many`.
+
+use cache_core::Value;
+
+use super::{LONG, bytes};
+use crate::Harness;
+
+pub(super) async fn get_many_answers_in_the_order_of_the_keys(h: Harness) {
+    let store = h.store().await;
+    store.set("a", bytes("A"), LONG).await.unwrap();
+    store.set("c", Value::Int(3), LONG).await.unwrap();
+    let values = store.get_many(&["c", "b", "a"]).await.unwrap();
+    assert_eq!(values, [Some(Value::Int(3)), None, Some(bytes("A"))]);
+}
+
+pub(super) async fn get_many_answers_a_key_as_often_as_it_is_asked(h: Harness) {
+    let store = h.store().await;
+    store.set("a", bytes("A"), LONG).await.unwrap();
+    let values = store.get_many(&["a", "b", "a"]).await.unwrap();
+    assert_eq!(values, [Some(bytes("A")), None, Some(bytes("A"))]);
+}
+
+pub(super) async fn get_many_misses_what_has_expired(h: Harness) {
+    let store = h.store().await;
+    store.set("short", bytes("S"), Some(h.moment())).await.unwrap();
+    store.set("long", bytes("L"), LONG).await.unwrap();
+    h.outlive(h.moment()).await;
+    assert_eq!(store.get_many(&["short", "long"]).await.unwrap(), [None, Some(bytes("L"))]);
+}
+
+pub(super) async fn set_many_stores_every_entry(h: Harness) {
+    let store = h.store().await;
+    let entries = [("a", bytes("A")), ("b", Value::Int(2)), ("c", bytes(""))];
+    assert!(store.set_many(&entries, LONG).await.unwrap().is_empty());
+    for (key, value) in entries {
+        assert_eq!(store.get(key).await.unwrap(), Some(value), "{key}");
+    }
+}
+
+pub(super) async fn set_many_overwrites(h: Harness) {
+    let store = h.store().await;
+    store.set("a", bytes("old"), Some(h.moment())).await.unwrap();
+    store.set_many(&[("a", bytes("new")), ("b", bytes("B"))], None).await.unwrap();
+    h.outlive(h.moment()).await;
+    assert_eq!(store.get("a").await.unwrap(), Some(bytes("new")));
+}
+
+pub(super) async fn set_many_gives_every_entry_the_time_to_live(h: Harness) {
+    let store = h.store().await;
+    store.set("a", bytes("old"), None).await.unwrap();
+    store.set_many(&[("a", bytes("A")), ("b", bytes("B"))], Some(h.moment())).await.unwrap();
+    h.outlive(h.moment()).await;
+    assert_eq!(store.get_many(&["a", "b"]).await.unwrap(), [None, None]);
+}
+
+pub(super) async fn set_many_answers_what_was_refused(h: Harness) {
+    let Some(largest) = h.profile().largest_value else { return };
+    let store = h.store().await;
+    let giant = Value::Bytes(vec![7; 2 * largest].into());
+    let refused = store.set_many(&[("a", bytes("A")), ("giant", giant), ("b", bytes("B"))], LONG).await.unwrap();
+    assert_eq!(refused, [1]);
+    assert_eq!(store.get_many(&["a", "giant", "b"]).await.unwrap(), [Some(bytes("A")), None, Some(bytes("B"))]);
+}
+
+pub(super) async fn delete_many_removes_and_counts(h: Harness) {
+    let store = h.store().await;
+    store.set_many(&[("a", bytes("A")), ("b", bytes("B")), ("c", bytes("C"))], LONG).await.unwrap();
+    assert_eq!(store.delete_many(&["a", "missing", "c"]).await.unwrap(), 2);
+    assert_eq!(store.get_many(&["a", "b", "c"]).await.unwrap(), [None, Some(bytes("B")), None]);
+}
+
+/// Enough to pass the limits that some protocols and statements have on one batch, and to fit Django's 300 entries.
+pub(super) async fn two_hundred_entries_at_once_are_fine(h: Harness) {
+    let store = h.store().await;
+    let keys: Vec<String> = (0..200).map(|number| format!("key {number}").replace(' ', "-")).collect();
+    let entries: Vec<(&str, Value)> = keys.iter().zip(0..).map(|(key, number)| (&**key, Value::Int(number))).collect();
+    assert!(store.set_many(&entries, LONG).await.unwrap().is_empty());
+
+    let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
+    let values: Vec<Option<Value>> = entries.into_iter().map(|(_, value)| Some(value)).collect();
+    assert_eq!(store.get_many(&keys).await.unwrap(), values);
+    assert_eq!(store.delete_many(&keys).await.unwrap(), 200);
+}

@@ -1,0 +1,46 @@
+//! What a store that keeps nothing answers.
+
+use std::sync::Arc;
+
+use cache_core::{ErrorKind, Timeout};
+
+use crate::Harness;
+
+pub(super) async fn every_read_misses(h: Harness) {
+    let cache = h.cache().await;
+    cache.set("k", "v", Timeout::Default).await.unwrap();
+    assert_eq!(cache.get::<String>("k").await.unwrap(), None);
+    assert_eq!(cache.get_shared::<String>("k").await.unwrap(), None);
+    assert!(cache.get_many::<String, _>(["k"]).await.unwrap().is_empty());
+    assert!(!cache.contains("k").await.unwrap());
+    assert_eq!(cache.ttl("k").await.unwrap(), None);
+}
+
+pub(super) async fn every_write_succeeds(h: Harness) {
+    let cache = h.cache().await;
+    cache.set("k", "v", Timeout::Never).await.unwrap();
+    cache.set_shared("k", &Arc::new(String::from("v")), Timeout::Never).await.unwrap();
+    assert!(cache.add("k", "v", Timeout::Never).await.unwrap());
+    assert!(cache.add("k", "v", Timeout::Never).await.unwrap(), "again");
+    assert!(cache.set_many([("k", "v")], Timeout::Never).await.unwrap().is_empty());
+    cache.clear().await.unwrap();
+    cache.close().await.unwrap();
+}
+
+pub(super) async fn nothing_can_be_changed(h: Harness) {
+    let cache = h.cache().await;
+    cache.set("k", &1, Timeout::Never).await.unwrap();
+    assert!(!cache.touch("k", Timeout::Never).await.unwrap());
+    assert!(!cache.delete("k").await.unwrap());
+    assert_eq!(cache.delete_many(["k"]).await.unwrap(), 0);
+    assert_eq!(cache.incr("k", 1).await.unwrap_err().kind(), ErrorKind::NotFound);
+    assert_eq!(cache.incr_version("k", 1).await.unwrap_err().kind(), ErrorKind::NotFound);
+}
+
+pub(super) async fn get_or_set_produces_each_time(h: Harness) {
+    let cache = h.cache().await;
+    for expected in 1..3 {
+        let made: u32 = cache.get_or_set("k", Timeout::Never, async || expected).await.unwrap();
+        assert_eq!(made, expected);
+    }
+}

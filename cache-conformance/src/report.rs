@@ -1,0 +1,98 @@
+//! Runs cases and tells what became of them.
+
+use std::{any::Any, fmt};
+
+use crate::{CASES, Case, Harness};
+
+/// What became of each case.
+#[derive(Debug, Default)]
+#[must_use = "a report says whether the store passed"]
+pub struct Report {
+    /// The cases that passed.
+    pub passed: Vec<&'static str>,
+    /// The cases that the profile excuses, and by what.
+    pub excused: Vec<(&'static str, &'static str)>,
+    /// The cases that failed.
+    pub failed: Vec<Failure>,
+}
+
+/// A case that failed.
+#[derive(Debug)]
+pub struct Failure {
+    /// Its name.
+    pub case: &'static str,
+    /// What it was that did not hold.
+    pub message: String,
+}
+
+impl Report {
+    /// Panics with the report unless every case passed or is excused.
+    ///
+    /// # Panics
+    /// Where a case failed.
+    pub fn assert_passed(&self) {
+        assert!(self.failed.is_empty(), "{self}");
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (passed, excused, failed) = (self.passed.len(), self.excused.len(), self.failed.len());
+        writeln!(f, "{passed} passed, {excused} excused, {failed} failed")?;
+        for (case, excuse) in &self.excused {
+            writeln!(f, "excused: {case} ({excuse})")?;
+        }
+        for Failure { case, message } in &self.failed {
+            writeln!(f, "FAILED: {case}: {message}")?;
+        }
+        Ok(())
+    }
+}
+
+/// Runs every case, one after the other. Needs a multi-threaded tokio runtime.
+pub async fn run(harness: &Harness) -> Report {
+    let mut report = Report::default();
+    for case in CASES {
+        if let Some(excuse) = case.excuse(harness) {
+            report.excused.push((case.name, excuse));
+            continue;
+        }
+        match attempt(case, harness).await {
+            Ok(()) => report.passed.push(case.name),
+            Err(message) => report.failed.push(Failure { case: case.name, message }),
+        }
+    }
+    report
+}
+
+async fn attempt(case: &'static Case, harness: &Harness) -> Result<(), String> {
+    let running = tokio::spawn((case.run)(harness.clone()));
+    running.await.map_err(|error| match error.try_into_panic() {
+        Ok(payload) => message_of(&*payload),
+        Err(error) => error.to_string(),
+    })
+}
+
+fn message_of(payload: &(dyn Any + Send)) -> String {
+    let text = payload.downcast_ref::<String>().map(String::as_str);
+    text.or(payload.downcast_ref::<&str>().copied()).unwrap_or("it panicked").to_owned()
+}
+
+/// Runs one case by its name, as a `#[test]` does: on a runtime of its own.
+///
+/// # Panics
+/// Where the case fails.
+#[expect(clippy::needless_pass_by_value, reason = "the macro hands over a harness made for this test")]
+#[expect(clippy::print_stdout, reason = "a test that is excused says so in its output")]
+pub fn run_test(name: &str, harness: Harness) {
+    let case = CASES.iter().find(|case| case.name == name).expect("the macro and the list have the same cases");
+    if let Some(excuse) = case.excuse(&harness) {
+        println!("excused: {excuse}");
+        return;
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let outcome = runtime.expect("a runtime starts").block_on(attempt(case, &harness));
+    if let Err(message) = outcome {
+        panic!("{message}");
+    }
+}

@@ -1,0 +1,10 @@
+//! The conformance suite, for a store that keeps nothing.
+
+use cache_conformance::{Harness, Profile};
+use cache_dummy::DummyCache;
+
+fn harness() -> Harness {
+    Harness::new(|| async { DummyCache }).with_profile(Profile { keeps_nothing: true, ..Profile::default() })
+}
+
+cache_conformance::suite!(harness());
