@@ -1,5 +1,7 @@
 //! The list of cases: the tests, the README and [`CASES`] are all made from it.
 
+#![allow(clippy::unwrap_used, reason = "a case fails by panicking")]
+
 use std::{pin::Pin, time::Duration};
 
 use bytes::Bytes;
@@ -22,6 +24,8 @@ mod types;
 mod values;
 mod versions;
 
+type Running = Pin<Box<dyn Future<Output = ()> + Send>>;
+
 /// One behaviour.
 #[derive(Clone, Copy, Debug)]
 pub struct Case {
@@ -29,7 +33,7 @@ pub struct Case {
     pub group: &'static str,
     /// What holds, as a sentence with underscores.
     pub name: &'static str,
-    pub(crate) run: fn(Harness) -> Pin<Box<dyn Future<Output = ()> + Send>>,
+    pub(crate) run: fn(Harness) -> Running,
     unless: &'static str,
 }
 

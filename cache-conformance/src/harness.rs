@@ -4,7 +4,7 @@ use std::{fmt, pin::Pin, sync::Arc, time::Duration};
 
 use cache_core::{Cache, CacheHandle, ManualClock, Settings};
 
-type Make = dyn Fn() -> Pin<Box<dyn Future<Output = Arc<dyn Cache>> + Send>> + Send + Sync;
+type Making = Pin<Box<dyn Future<Output = Arc<dyn Cache>> + Send>>;
 
 /// How to make the store under test, and what may be expected of it.
 ///
@@ -23,7 +23,7 @@ type Make = dyn Fn() -> Pin<Box<dyn Future<Output = Arc<dyn Cache>> + Send>> + S
 /// ```
 #[derive(Clone)]
 pub struct Harness {
-    make: Arc<Make>,
+    make: Arc<dyn Fn() -> Making + Send + Sync>,
     time: Option<ManualClock>,
     profile: Profile,
 }
@@ -56,11 +56,9 @@ impl Harness {
         F: Future<Output = C> + Send + 'static,
         C: Cache,
     {
-        let make = move || {
+        let make = move || -> Making {
             let store = make();
-            let boxed: Pin<Box<dyn Future<Output = Arc<dyn Cache>> + Send>> =
-                Box::pin(async { Arc::new(store.await) as Arc<dyn Cache> });
-            boxed
+            Box::pin(async { Arc::new(store.await) as Arc<dyn Cache> })
         };
         Self { make: Arc::new(make), time: None, profile: Profile::default() }
     }

@@ -79,8 +79,8 @@ impl StoreConfig {
     }
 
     /// OPTIONS as the store's own struct. Put `#[serde(default, deny_unknown_fields)]` on it: an option that is missing
-    /// then has its default, and one that is unknown is an error. Their names are lower-case here, however they were
-    /// written, and numbers and truth values may come as text, as they do from a URL.
+    /// then has its default, and one that is unknown is an error. The names in the struct are lower-case, however they
+    /// were written in the configuration, and numbers and truth values may come as text, as they do from a URL.
     ///
     /// # Errors
     /// [`ErrorKind::Config`] that names the option, what was found and what would be right.

@@ -16,12 +16,12 @@ use crate::{Error, ErrorKind, Result};
 
 /// Reads settings as a struct. `place` stands before the setting's name in an error: `OPTIONS.`.
 ///
-/// Numbers and truth values may come as text, as in Django and as they do from a URL or the environment.
+/// Their names may be written in upper or lower case; the struct's are lower-case. Numbers and truth values may come as text, as in Django and as they do from a URL or the environment.
 ///
 /// # Errors
 /// [`ErrorKind::Config`] that names the setting, what was found and what would be right.
 pub fn from_settings<T: DeserializeOwned>(place: &str, settings: &Map<String, Json>) -> Result<T> {
-    T::deserialize(Table(settings)).map_err(|mistake| Error::new(ErrorKind::Config, format!("{place}{mistake}")))
+    T::deserialize(Settings(settings)).map_err(|mistake| Error::new(ErrorKind::Config, format!("{place}{mistake}")))
 }
 
 /// What is wrong, and with which setting.
@@ -36,6 +36,7 @@ enum Problem {
     Mismatch { found: String, expected: String },
     Unknown { known: &'static [&'static str] },
     Missing,
+    Twice,
     Other(String),
 }
 
@@ -65,6 +66,7 @@ impl fmt::Display for Mistake {
             Problem::Unknown { known: [] } => write!(f, "{}: unknown, there are no settings here", self.setting),
             Problem::Unknown { known } => write!(f, "{}: unknown, expected one of {}", self.setting, known.join(", ")),
             Problem::Missing => write!(f, "{}: missing", self.setting),
+            Problem::Twice => write!(f, "{}: given twice, in upper and in lower case", self.setting),
             Problem::Other(message) => write!(f, "{}: {}", self.setting, redact(message)),
         }
     }
@@ -98,6 +100,10 @@ impl de::Error for Mistake {
     fn missing_field(field: &'static str) -> Self {
         Self { setting: field.into(), problem: Problem::Missing }
     }
+
+    fn duplicate_field(field: &'static str) -> Self {
+        Self { setting: field.into(), problem: Problem::Twice }
+    }
 }
 
 /// serde names Rust's types.
@@ -124,24 +130,38 @@ fn show(name: &str, value: &Json) -> String {
     }
 }
 
+/// The outermost table: its names may be written in upper case.
+struct Settings<'a>(&'a Map<String, Json>);
+
+/// A table within, whose names are somebody else's.
 struct Table<'a>(&'a Map<String, Json>);
 
-impl<'de> Deserializer<'de> for Table<'_> {
-    type Error = Mistake;
+macro_rules! deserialize_as_map {
+    ($($table:ident with $fold_case:expr;)+) => {
+        $(impl<'de> Deserializer<'de> for $table<'_> {
+            type Error = Mistake;
 
-    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Mistake> {
-        visitor.visit_map(Entries { rest: self.0.iter(), value: None })
-    }
+            fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Mistake> {
+                visitor.visit_map(Entries { rest: self.0.iter(), value: None, fold_case: $fold_case })
+            }
 
-    forward_to_deserialize_any! {
-        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option unit unit_struct
-        newtype_struct seq tuple tuple_struct map struct enum identifier ignored_any
-    }
+            forward_to_deserialize_any! {
+                bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option unit
+                unit_struct newtype_struct seq tuple tuple_struct map struct enum identifier ignored_any
+            }
+        })+
+    };
+}
+
+deserialize_as_map! {
+    Settings with true;
+    Table with false;
 }
 
 struct Entries<'a> {
     rest: serde_json::map::Iter<'a>,
     value: Option<(&'a str, &'a Json)>,
+    fold_case: bool,
 }
 
 impl<'de> MapAccess<'de> for Entries<'_> {
@@ -150,7 +170,9 @@ impl<'de> MapAccess<'de> for Entries<'_> {
     fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, Mistake> {
         let Some((name, value)) = self.rest.next() else { return Ok(None) };
         self.value = Some((name, value));
-        seed.deserialize(name.as_str().into_deserializer()).map(Some)
+        let known_as = if self.fold_case { name.to_ascii_lowercase() } else { name.clone() };
+        let as_written = |mistake: Mistake| Mistake { setting: name.clone(), ..mistake };
+        seed.deserialize(known_as.into_deserializer()).map(Some).map_err(as_written)
     }
 
     fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, Mistake> {
@@ -373,6 +395,18 @@ mod tests {
             "OPTIONS.lock.keys: found \"many\", expected a whole number of at least 0"
         );
         assert_eq!(mistake_in(serde_json::json!({"lock": {}})), "OPTIONS.lock.keys: missing");
+    }
+
+    #[test]
+    fn names_may_be_in_upper_case_and_are_told_as_they_were_written() {
+        assert_eq!(shelf(serde_json::json!({"WIDTH": 80})), Ok(Shelf { width: 80, ..Shelf::default() }));
+        assert_eq!(
+            mistake_in(serde_json::json!({"WIDTH": null})),
+            "OPTIONS.WIDTH: found null, expected a whole number of at least 0"
+        );
+        assert!(mistake_in(serde_json::json!({"WIDHT": 1})).starts_with("OPTIONS.WIDHT: unknown, expected one of"));
+        let twice = mistake_in(serde_json::json!({"WIDTH": 1, "width": 1}));
+        assert_eq!(twice, "OPTIONS.width: given twice, in upper and in lower case");
     }
 
     #[test]

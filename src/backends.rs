@@ -1,0 +1,102 @@
+//! From a BACKEND's name to what makes its stores.
+
+use std::{collections::BTreeMap, fmt, sync::Arc};
+
+use cache_core::{
+    Error, Result,
+    config::{self, Backend},
+};
+
+use crate::caches::listed;
+
+/// What makes stores, by name.
+#[derive(Clone)]
+pub(crate) struct Backends(BTreeMap<String, Arc<dyn Backend>>);
+
+/// A store of Django's, and the feature of this crate that has its counterpart.
+struct Known {
+    name: &'static str,
+    django: &'static [&'static str],
+    feature: &'static str,
+    /// Whether this version has the feature.
+    exists: bool,
+}
+
+const KNOWN: &[Known] = &[
+    Known { name: "locmem", django: &["locmem.LocMemCache"], feature: "locmem", exists: true },
+    Known { name: "dummy", django: &["dummy.DummyCache"], feature: "dummy", exists: true },
+    Known { name: "filebased", django: &["filebased.FileBasedCache"], feature: "filebased", exists: false },
+    Known { name: "db", django: &["db.DatabaseCache"], feature: "db-sqlite", exists: false },
+    Known {
+        name: "memcached",
+        django: &["memcached.PyMemcacheCache", "memcached.PyLibMCCache"],
+        feature: "memcached",
+        exists: false,
+    },
+    Known { name: "redis", django: &["redis.RedisCache"], feature: "redis", exists: false },
+];
+
+impl Known {
+    fn by_name(name: &str) -> Option<&'static Self> {
+        let class = name.strip_prefix("django.core.cache.backends.");
+        let is_it = |known: &&Self| {
+            known.name.eq_ignore_ascii_case(name) || class.is_some_and(|class| known.django.contains(&class))
+        };
+        KNOWN.iter().find(is_it)
+    }
+}
+
+impl Backends {
+    /// Those of the features that are enabled.
+    pub(crate) fn built_in() -> Self {
+        #[cfg_attr(not(any(feature = "locmem", feature = "dummy")), expect(unused_mut))]
+        let mut backends = BTreeMap::<String, Arc<dyn Backend>>::new();
+        #[cfg(feature = "locmem")]
+        backends.insert("locmem".into(), Arc::new(cache_locmem::LocMemBackend::default()));
+        #[cfg(feature = "dummy")]
+        backends.insert("dummy".into(), Arc::new(|_| async { Ok(cache_dummy::DummyCache) }));
+        Self(backends)
+    }
+
+    pub(crate) fn insert(&mut self, name: &str, backend: Arc<dyn Backend>) {
+        self.0.insert(name.into(), backend);
+    }
+
+    /// Names of one's own come first, so that a store of one's own may stand in for one of Django's.
+    pub(crate) fn find(&self, name: &str) -> Result<&Arc<dyn Backend>> {
+        let known = Known::by_name(name);
+        let found = self.0.get(name).or_else(|| self.0.get(known?.name));
+        found.ok_or_else(|| self.not_found(name, known))
+    }
+
+    /// The error for an alias that names no store.
+    pub(crate) fn missing(&self) -> Error {
+        config::mistake("BACKEND", "none", &self.expected())
+    }
+
+    fn not_found(&self, name: &str, known: Option<&Known>) -> Error {
+        let expected = match known {
+            Some(Known { feature, exists: true, .. }) => {
+                format!("a store of this build; enable the feature {feature:?} of cachette for it")
+            }
+            Some(Known { feature, exists: false, .. }) => format!(
+                "a store of this build; it will be the feature {feature:?} of cachette, which version {} does not have \
+                 yet. {}",
+                env!("CARGO_PKG_VERSION"),
+                self.expected()
+            ),
+            None => self.expected(),
+        };
+        config::mistake("BACKEND", &format!("{name:?}"), &expected)
+    }
+
+    fn expected(&self) -> String {
+        format!("one that there is: there {}", listed(self.0.keys().map(String::as_str)))
+    }
+}
+
+impl fmt::Debug for Backends {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.0.keys()).finish()
+    }
+}

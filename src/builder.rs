@@ -1,0 +1,288 @@
+//! Where configuration comes from, and how it becomes caches.
+
+use std::{
+    collections::BTreeMap,
+    env, fmt, fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use cache_core::{
+    Cache, CacheHandle, Clock, Error, ErrorKind, KeyFunction, Result, Settings,
+    config::{self, Backend, StoreConfig},
+};
+
+use crate::{
+    Caches,
+    backends::Backends,
+    caches::listed,
+    config::{
+        CacheConfig,
+        source::{self, Format, Origin},
+    },
+};
+
+/// Puts [`Caches`] together out of files, URLs, the environment, and code.
+///
+/// An alias that comes from more than one source is configured by the last of them, so that the environment can stand in
+/// for what a file says:
+///
+/// ```
+/// # async fn run() -> cachette::Result<()> {
+/// # let folder = tempfile::tempdir().unwrap();
+/// # let path = folder.path().join("caches.toml");
+/// # std::fs::write(&path, "[default]\nbackend = 'locmem'").unwrap();
+/// use cachette::{Caches, KeyFunction};
+///
+/// let caches = Caches::builder()
+///     .file(&path)
+///     .env()
+///     .key_function("by-tenant", KeyFunction::custom(|key, prefix, version| format!("t7/{prefix}/{version}/{key}")))
+///     .build()
+///     .await?;
+/// # Ok(()) }
+/// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(run()).unwrap();
+/// ```
+#[derive(Debug)]
+#[must_use = "nothing is read before it is built"]
+pub struct CachesBuilder {
+    sources: Vec<Source>,
+    backends: Backends,
+    key_functions: BTreeMap<String, KeyFunction>,
+    clock: Clock,
+    needs_default: bool,
+}
+
+enum Source {
+    File(PathBuf),
+    Text(Format, String),
+    Url(String, String),
+    Env(Vec<(String, String)>),
+    Config(String, Box<CacheConfig>),
+    Store(String, Arc<dyn Cache>, Box<Settings>),
+}
+
+/// What an alias is configured with, and where that was read.
+struct Planned {
+    origin: Origin,
+    plan: Plan,
+}
+
+enum Plan {
+    Configured(Box<CacheConfig>),
+    Made(Arc<dyn Cache>, Box<Settings>),
+}
+
+impl CachesBuilder {
+    pub(crate) fn new() -> Self {
+        Self {
+            sources: Vec::new(),
+            backends: Backends::built_in(),
+            key_functions: BTreeMap::from([
+                ("default".into(), KeyFunction::Default),
+                ("django.core.cache.backends.base.default_key_func".into(), KeyFunction::Default),
+                ("hashed".into(), KeyFunction::Hashed),
+            ]),
+            clock: Clock::default(),
+            needs_default: true,
+        }
+    }
+
+    fn source(mut self, source: Source) -> Self {
+        self.sources.push(source);
+        self
+    }
+
+    /// A file: `.toml` or `.json`. Relative paths in it start at its folder. It is read when building, at once and as a
+    /// whole.
+    pub fn file(self, path: impl AsRef<Path>) -> Self {
+        self.source(Source::File(path.as_ref().into()))
+    }
+
+    /// TOML.
+    #[cfg(feature = "toml")]
+    pub fn toml(self, text: &str) -> Self {
+        self.source(Source::Text(Format::Toml, text.into()))
+    }
+
+    /// JSON.
+    pub fn json(self, text: &str) -> Self {
+        self.source(Source::Text(Format::Json, text.into()))
+    }
+
+    /// A URL for one alias: `locmem://pages?timeout=60&max_entries=1000`.
+    pub fn url(self, alias: &str, url: &str) -> Self {
+        self.source(Source::Url(alias.into(), url.into()))
+    }
+
+    /// `CACHE_URL` and `CACHE_URL_<ALIAS>` of the process's environment.
+    pub fn env(self) -> Self {
+        let variables = env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value)));
+        let variables = variables.map(|(name, value)| (name, value.to_string_lossy().into_owned()));
+        self.vars(variables)
+    }
+
+    /// Variables as [`env`](Self::env) takes them from the process.
+    pub fn vars<N: Into<String>, V: Into<String>>(self, variables: impl IntoIterator<Item = (N, V)>) -> Self {
+        let variables = variables.into_iter().map(|(name, value)| (name.into(), value.into()));
+        self.source(Source::Env(variables.collect()))
+    }
+
+    /// A cache configured in code.
+    ///
+    /// ```
+    /// # async fn run() -> cachette::Result<()> {
+    /// use std::time::Duration;
+    /// use cachette::{Caches, config::CacheConfig};
+    ///
+    /// let sessions = CacheConfig::new("locmem").timeout(Duration::from_secs(3600)).option("max_entries", 50_000);
+    /// let caches = Caches::builder().cache("default", sessions).build().await?;
+    /// # Ok(()) }
+    /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(run()).unwrap();
+    /// ```
+    pub fn cache(self, alias: &str, config: CacheConfig) -> Self {
+        self.source(Source::Config(alias.into(), Box::new(config)))
+    }
+
+    /// A cache on a store that is made already.
+    pub fn store(self, alias: &str, store: impl Cache, settings: Settings) -> Self {
+        self.source(Source::Store(alias.into(), Arc::new(store), Box::new(settings)))
+    }
+
+    /// A BACKEND of your own, or one in place of a built-in: any `async fn(StoreConfig) -> Result<impl Cache>`.
+    ///
+    /// `examples/custom_backend.rs` shows one whole.
+    pub fn backend(mut self, name: &str, backend: impl Backend) -> Self {
+        self.backends.insert(name, Arc::new(backend));
+        self
+    }
+
+    /// A KEY_FUNCTION of your own, by the name that the configuration calls it. Built in are `default` and `hashed`.
+    pub fn key_function(mut self, name: &str, function: KeyFunction) -> Self {
+        self.key_functions.insert(name.into(), function);
+        self
+    }
+
+    /// What entries expire by, in the stores of this process.
+    pub fn clock(mut self, clock: Clock) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// Does without an alias `default`. As in Django, its absence is a mistake otherwise.
+    pub fn without_default(mut self) -> Self {
+        self.needs_default = false;
+        self
+    }
+
+    /// Reads all sources and makes the stores. No server needs to be there yet.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`] that names the file, the alias and the setting, what was found and what would be right.
+    pub async fn build(mut self) -> Result<Caches> {
+        let mut planned = BTreeMap::new();
+        for source in std::mem::take(&mut self.sources) {
+            planned.extend(plan(source)?);
+        }
+        if self.needs_default && !planned.contains_key("default") {
+            return Err(no_default(&planned));
+        }
+        let mut handles = BTreeMap::new();
+        for (alias, Planned { origin, plan }) in planned {
+            let handle = match plan {
+                Plan::Made(store, settings) => CacheHandle::new(&alias, store, *settings),
+                Plan::Configured(config) => {
+                    self.open(&alias, &origin, *config).await.map_err(|error| origin.locate(&alias, error))?
+                }
+            };
+            handles.insert(alias, handle);
+        }
+        Ok(Caches::new(handles))
+    }
+
+    async fn open(&self, alias: &str, origin: &Origin, config: CacheConfig) -> Result<CacheHandle> {
+        let Some(name) = &config.backend else { return Err(self.backends.missing()) };
+        let backend = self.backends.find(name)?;
+        let settings = Settings {
+            timeout: config.timeout,
+            key_prefix: config.key_prefix,
+            version: config.version,
+            key_function: self.key_function_of(config.key_function.as_deref())?,
+            key_check: config.key_check,
+            codec: config.codec,
+            undecodable: config.undecodable,
+        };
+        let mut for_store = StoreConfig::new(alias, config.options);
+        for_store.location = config.location;
+        for_store.folder = origin.folder().map(Into::into);
+        for_store.clock = self.clock.clone();
+        let store = backend.open(&for_store).await?;
+        Ok(CacheHandle::new(alias, store, settings))
+    }
+
+    fn key_function_of(&self, name: Option<&str>) -> Result<KeyFunction> {
+        let Some(name) = name else { return Ok(KeyFunction::Default) };
+        self.key_functions.get(name).cloned().ok_or_else(|| {
+            let there = listed(self.key_functions.keys().map(String::as_str));
+            let expected = format!("one that there is: there {there}, and CachesBuilder::key_function adds others");
+            config::mistake("KEY_FUNCTION", &format!("{name:?}"), &expected)
+        })
+    }
+}
+
+fn plan(source: Source) -> Result<BTreeMap<String, Planned>> {
+    let (origin, configs) = match source {
+        Source::File(path) => {
+            let format = Format::of(&path)?;
+            let text = fs::read_to_string(&path).map_err(|error| unreadable(&path, error))?;
+            let origin = Origin::File(path);
+            let configs = source::read(format, &text, &origin)?;
+            (origin, configs)
+        }
+        Source::Text(format, text) => {
+            let origin = Origin::Text(format);
+            let configs = source::read(format, &text, &origin)?;
+            (origin, configs)
+        }
+        Source::Url(alias, url) => (Origin::Url, source::read_urls([(alias, url)], &Origin::Url)?),
+        Source::Env(variables) => {
+            (Origin::Environment, source::read_urls(source::urls_in(variables), &Origin::Environment)?)
+        }
+        Source::Config(alias, config) => (Origin::Code, BTreeMap::from([(alias, *config)])),
+        Source::Store(alias, store, settings) => {
+            let planned = Planned { origin: Origin::Code, plan: Plan::Made(store, settings) };
+            return Ok(BTreeMap::from([(alias, planned)]));
+        }
+    };
+    let planned = |config| Planned { origin: origin.clone(), plan: Plan::Configured(Box::new(config)) };
+    Ok(configs.into_iter().map(|(alias, config)| (alias, planned(config))).collect())
+}
+
+fn unreadable(path: &Path, error: std::io::Error) -> Error {
+    let message = format!("{}: cannot be read: {error}", path.display());
+    Error::new(ErrorKind::Config, message).with_source(error)
+}
+
+fn no_default(planned: &BTreeMap<String, Planned>) -> Error {
+    let there = listed(planned.keys().map(String::as_str));
+    let places: Vec<String> = planned.values().map(|planned| format!("{}: ", planned.origin)).collect();
+    let place = places.first().map_or("", String::as_str);
+    let message = format!(
+        "{place}there is no cache \"default\", which there has to be; there {there}. Add one, or ask for none by \
+         CachesBuilder::without_default"
+    );
+    Error::new(ErrorKind::Config, message)
+}
+
+impl fmt::Debug for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) => write!(f, "File({})", path.display()),
+            Self::Text(format, _) => write!(f, "Text({format:?})"),
+            Self::Url(alias, _) => write!(f, "Url({alias})"),
+            Self::Env(_) => f.write_str("Env"),
+            Self::Config(alias, _) => write!(f, "Config({alias})"),
+            Self::Store(alias, store, _) => write!(f, "Store({alias}, {})", store.name()),
+        }
+    }
+}
