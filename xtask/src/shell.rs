@@ -1,0 +1,74 @@
+//! Running other programs, in sight of the user.
+
+use std::{
+    env,
+    ffi::OsStr,
+    path::Path,
+    process::{Command, ExitStatus},
+};
+
+/// What a command comes to; the error is a sentence for the user.
+pub(crate) type Outcome<T = ()> = Result<T, String>;
+
+/// The cargo that runs this program.
+pub(crate) fn cargo<I: IntoIterator<Item: AsRef<OsStr>>>(args: I) -> Command {
+    let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.args(args);
+    command
+}
+
+/// Runs `command` with its output shown as it comes.
+pub(crate) fn run(command: &mut Command) -> Outcome {
+    let line = line(command);
+    println!("$ {line}");
+    let status = command.status().map_err(|why| not_started(&line, &why))?;
+    if status.success() { Ok(()) } else { Err(ended(&line, status)) }
+}
+
+/// Runs `command` and answers what it wrote to its standard output; the error holds what it wrote to the other one.
+pub(crate) fn output(command: &mut Command) -> Outcome<String> {
+    let line = line(command);
+    let output = command.output().map_err(|why| not_started(&line, &why))?;
+    if output.status.success() {
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    } else {
+        Err(format!("{}:\n{}", ended(&line, output.status), String::from_utf8_lossy(&output.stderr).trim_end()))
+    }
+}
+
+fn line(command: &Command) -> String {
+    let program = Path::new(command.get_program()).file_stem().unwrap_or_default();
+    let words: Vec<_> = [program].into_iter().chain(command.get_args()).map(OsStr::to_string_lossy).collect();
+    words.join(" ")
+}
+
+fn not_started(line: &str, why: &std::io::Error) -> String {
+    format!("`{line}` could not be started: {why}")
+}
+
+fn ended(line: &str, status: ExitStatus) -> String {
+    format!("`{line}` ended with {status}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_is_shown_as_one_would_type_it() {
+        assert_eq!(line(Command::new("/opt/rust/bin/cargo").args(["fmt", "--check"])), "cargo fmt --check");
+    }
+
+    #[test]
+    fn a_failing_command_is_an_error_with_its_line_and_what_it_said() {
+        let why = output(&mut cargo(["no-such-subcommand"])).expect_err("it does not exist");
+        assert!(why.starts_with("`cargo no-such-subcommand` ended with"), "{why}");
+        assert!(why.contains("no such command"), "{why}");
+    }
+
+    #[test]
+    fn a_program_that_is_not_there_is_an_error_that_names_it() {
+        let why = run(&mut Command::new("no-such-program")).expect_err("it does not exist");
+        assert!(why.starts_with("`no-such-program` could not be started"), "{why}");
+    }
+}
