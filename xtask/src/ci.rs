@@ -51,7 +51,7 @@ pub(crate) fn run(names: &[String]) -> Outcome {
             notices.push(format!("!!! {}: {notice}", step.name));
         }
     }
-    println!("\nci: {} in {}", conclusion(steps.len(), &notices), seconds(start.elapsed()));
+    println!("\nci: {}", conclusion(steps.len(), &seconds(start.elapsed()), &notices));
     Ok(())
 }
 
@@ -80,9 +80,13 @@ fn timed(step: &Step) -> Outcome<Passed> {
     outcome.map_err(|why| format!("{why}\nci: FAILED at step `{}`, after {took}", step.name))
 }
 
-fn conclusion(steps: usize, notices: &[String]) -> String {
+fn conclusion(steps: usize, took: &str, notices: &[String]) -> String {
     let count = if steps == 1 { "1 step passed".to_owned() } else { format!("all {steps} steps passed") };
-    if notices.is_empty() { count } else { format!("{count}, BUT\n{}\n", notices.join("\n")) }
+    if notices.is_empty() {
+        format!("{count} in {took}")
+    } else {
+        format!("{count} in {took}, BUT\n{}", notices.join("\n"))
+    }
 }
 
 fn seconds(duration: Duration) -> String {
@@ -139,7 +143,10 @@ mod tests {
 
     #[test]
     fn what_was_left_out_is_the_last_thing_said() {
-        assert_eq!(conclusion(8, &[]), "all 8 steps passed");
-        assert_eq!(conclusion(1, &["!!! deny: not all".to_owned()]), "1 step passed, BUT\n!!! deny: not all\n");
+        assert_eq!(conclusion(8, "70.0 s", &[]), "all 8 steps passed in 70.0 s");
+        assert_eq!(
+            conclusion(1, "0.3 s", &["!!! deny: not all".to_owned()]),
+            "1 step passed in 0.3 s, BUT\n!!! deny: not all"
+        );
     }
 }

@@ -3,8 +3,9 @@
 use std::{
     env,
     ffi::OsStr,
+    io::{BufRead as _, BufReader, IsTerminal as _, stderr},
     path::Path,
-    process::{Command, ExitStatus},
+    process::{Command, ExitStatus, Stdio},
 };
 
 /// What a command comes to; the error is a sentence for the user.
@@ -22,6 +23,24 @@ pub(crate) fn run(command: &mut Command) -> Outcome {
     let line = line(command);
     println!("$ {line}");
     let status = command.status().map_err(|why| not_started(&line, &why))?;
+    if status.success() { Ok(()) } else { Err(ended(&line, status)) }
+}
+
+/// Runs `command`, a cargo, as [`run`] does, and tells `hear` each line that it writes to its standard error.
+pub(crate) fn run_heard(command: &mut Command, mut hear: impl FnMut(&str)) -> Outcome {
+    if stderr().is_terminal() && env::var_os("CARGO_TERM_COLOR").is_none() {
+        command.env("CARGO_TERM_COLOR", "always");
+    }
+    let line = line(command);
+    println!("$ {line}");
+    let mut child = command.stderr(Stdio::piped()).spawn().map_err(|why| not_started(&line, &why))?;
+    for said in child.stderr.take().into_iter().flat_map(|pipe| BufReader::new(pipe).split(b'\n')).map_while(Result::ok)
+    {
+        let said = String::from_utf8_lossy(&said);
+        eprintln!("{said}");
+        hear(&said);
+    }
+    let status = child.wait().map_err(|why| format!("`{line}` was lost: {why}"))?;
     if status.success() { Ok(()) } else { Err(ended(&line, status)) }
 }
 
@@ -64,6 +83,14 @@ mod tests {
         let why = output(&mut cargo(["no-such-subcommand"])).expect_err("it does not exist");
         assert!(why.starts_with("`cargo no-such-subcommand` ended with"), "{why}");
         assert!(why.contains("no such command"), "{why}");
+    }
+
+    #[test]
+    fn what_a_running_command_says_is_heard_line_by_line() {
+        let mut heard = Vec::new();
+        let outcome = run_heard(&mut cargo(["no-such-subcommand"]), |said| heard.push(said.to_owned()));
+        assert!(outcome.is_err());
+        assert!(heard[0].contains("no such command"), "{heard:?}");
     }
 
     #[test]

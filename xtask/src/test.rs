@@ -16,13 +16,29 @@ const TARGET: [&str; 7] = ["--lib", "--bin", "--test", "--example", "--bench", "
 
 /// Runs all tests, or what the `extra` arguments of cargo test leave of them, and says in the end how it went.
 pub(crate) fn run(extra: &[String]) -> Outcome {
-    let failed: Vec<String> =
-        plan(extra).into_iter().filter_map(|args| shell::run(cargo(["test"]).args(args)).err()).collect();
+    let failed: Vec<String> = plan(extra).iter().flat_map(|args| failures(args)).collect();
     if failed.is_empty() {
         println!("\ntest: everything passed");
         return Ok(());
     }
-    Err(format!("test: FAILED, see above: {}", failed.join("; ")))
+    Err(format!("test: FAILED: {}", failed.join(", ")))
+}
+
+/// Runs cargo test and answers the targets that failed, or how it ended where it names none.
+fn failures(args: &[&str]) -> Vec<String> {
+    let mut targets = Vec::new();
+    let outcome = shell::run_heard(cargo(["test"]).args(args), |said| targets.extend(failed_target(said)));
+    match outcome {
+        Ok(()) => Vec::new(),
+        Err(why) if targets.is_empty() => vec![why],
+        Err(_) => targets,
+    }
+}
+
+/// The target in a line of the list with which `cargo test --no-fail-fast` ends.
+fn failed_target(said: &str) -> Option<String> {
+    let target = said.strip_prefix("    `")?.strip_suffix('`')?;
+    target.starts_with("-p ").then(|| target.to_owned())
 }
 
 /// The arguments of each run of cargo test. Several, as cargo does not mix doc tests with other targets.
@@ -54,6 +70,13 @@ mod tests {
     fn plan_of(extra: &str) -> Vec<String> {
         let extra: Vec<String> = extra.split_whitespace().map(str::to_owned).collect();
         plan(&extra).iter().map(|args| args.join(" ")).collect()
+    }
+
+    #[test]
+    fn the_targets_that_cargo_lists_as_failed_are_read() {
+        let said = "error: 2 targets failed:\n    `-p cache-core --lib`\n    `-p cache-core --doc`\nnote: `-p`";
+        let failed: Vec<String> = said.lines().filter_map(failed_target).collect();
+        assert_eq!(failed, ["-p cache-core --lib", "-p cache-core --doc"]);
     }
 
     #[test]
