@@ -22,8 +22,7 @@ pub(crate) fn cargo<I: IntoIterator<Item: AsRef<OsStr>>>(args: I) -> Command {
 pub(crate) fn run(command: &mut Command) -> Outcome {
     let line = line(command);
     println!("$ {line}");
-    let status = command.status().map_err(|why| not_started(&line, &why))?;
-    if status.success() { Ok(()) } else { Err(ended(&line, status)) }
+    judge(&line, command.status().map_err(|why| not_started(&line, &why))?)
 }
 
 /// Runs `command`, a cargo, as [`run`] does, and tells `hear` each line that it writes to its standard error.
@@ -34,25 +33,22 @@ pub(crate) fn run_heard(command: &mut Command, mut hear: impl FnMut(&str)) -> Ou
     let line = line(command);
     println!("$ {line}");
     let mut child = command.stderr(Stdio::piped()).spawn().map_err(|why| not_started(&line, &why))?;
-    for said in child.stderr.take().into_iter().flat_map(|pipe| BufReader::new(pipe).split(b'\n')).map_while(Result::ok)
-    {
+    let pipe = child.stderr.take().map(BufReader::new);
+    for said in pipe.into_iter().flat_map(|pipe| pipe.split(b'\n')).map_while(Result::ok) {
         let said = String::from_utf8_lossy(&said);
         eprintln!("{said}");
         hear(&said);
     }
-    let status = child.wait().map_err(|why| format!("`{line}` was lost: {why}"))?;
-    if status.success() { Ok(()) } else { Err(ended(&line, status)) }
+    judge(&line, child.wait().map_err(|why| format!("`{line}` was lost: {why}"))?)
 }
 
 /// Runs `command` and answers what it wrote to its standard output; the error holds what it wrote to the other one.
 pub(crate) fn output(command: &mut Command) -> Outcome<String> {
     let line = line(command);
     let output = command.output().map_err(|why| not_started(&line, &why))?;
-    if output.status.success() {
-        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
-    } else {
-        Err(format!("{}:\n{}", ended(&line, output.status), String::from_utf8_lossy(&output.stderr).trim_end()))
-    }
+    judge(&line, output.status)
+        .map_err(|why| format!("{why}:\n{}", String::from_utf8_lossy(&output.stderr).trim_end()))?;
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 fn line(command: &Command) -> String {
@@ -65,8 +61,8 @@ fn not_started(line: &str, why: &std::io::Error) -> String {
     format!("`{line}` could not be started: {why}")
 }
 
-fn ended(line: &str, status: ExitStatus) -> String {
-    format!("`{line}` ended with {status}")
+fn judge(line: &str, status: ExitStatus) -> Outcome {
+    if status.success() { Ok(()) } else { Err(format!("`{line}` ended with {status}")) }
 }
 
 #[cfg(test)]

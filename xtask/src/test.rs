@@ -18,7 +18,7 @@ const TARGET: [&str; 7] = ["--lib", "--bin", "--test", "--example", "--bench", "
 pub(crate) fn run(extra: &[String]) -> Outcome {
     let failed: Vec<String> = plan(extra).iter().flat_map(|args| failures(args)).collect();
     if failed.is_empty() {
-        println!("\ntest: everything passed");
+        println!("\ntest: {} passed", if extra.is_empty() { "everything" } else { "what was asked for" });
         return Ok(());
     }
     Err(format!("test: FAILED: {}", failed.join(", ")))
