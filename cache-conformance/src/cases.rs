@@ -1,7 +1,5 @@
 //! The list of cases: the tests, the README and [`CASES`] are all made from it.
 
-#![allow(clippy::unwrap_used, reason = "a case fails by panicking")]
-
 use std::{pin::Pin, time::Duration};
 
 use bytes::Bytes;

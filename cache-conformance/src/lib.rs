@@ -18,6 +18,8 @@
 //! Or one function runs them all: [`run`]. What a store honestly can't do is said in a [`Profile`]; whatever else
 //! deviates fails. The cases are listed, group by group, in the crate's README, which is made from the list that runs.
 
+#![allow(clippy::unwrap_used, reason = "a case is a test: it fails by panicking")]
+
 mod cases;
 mod harness;
 mod report;

@@ -68,7 +68,7 @@ pub(crate) fn decode<T: DeserializeOwned + 'static>(value: Value, codec: Codec) 
         Value::Int(number) => {
             T::deserialize(NumberReader(number)).map_err(|error| unreadable::<T>(error, "an integer"))
         }
-        Value::Bytes(bytes) => decode_bytes(bytes),
+        Value::Bytes(bytes) => decode_bytes(&bytes),
         Value::Object(object) => decode(object.encode(codec)?, codec),
     }
 }
@@ -96,12 +96,12 @@ fn encode_with<T: Serialize + ?Sized>(value: &T, codec: Codec) -> Result<Vec<u8>
     }
 }
 
-fn decode_bytes<T: DeserializeOwned + 'static>(bytes: Bytes) -> Result<T> {
-    let &[MAGIC, tag, ref body @ ..] = &*bytes else {
+fn decode_bytes<T: DeserializeOwned + 'static>(bytes: &Bytes) -> Result<T> {
+    let &[MAGIC, tag, ref body @ ..] = &**bytes else {
         return Err(Error::new(ErrorKind::Decode, "the entry has no header of ours: something else wrote it"));
     };
     match tag {
-        RAW => decode_raw(&bytes),
+        RAW => decode_raw(bytes),
         TEXT => {
             let text = str::from_utf8(body).map_err(|error| unreadable::<T>(error, "text"))?;
             T::deserialize(TextReader(text)).map_err(|error| unreadable::<T>(error, "text"))

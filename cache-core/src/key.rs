@@ -115,8 +115,10 @@ pub enum KeyFunction {
     /// ASCII. Then `prefix:version:sha256-<64 hex digits>` stands for `prefix:version:key`.
     Hashed,
     /// One of your own; see [`custom`](Self::custom).
-    Custom(Arc<dyn Fn(&str, &str, &Version) -> String + Send + Sync>),
+    Custom(Arc<CustomFunction>),
 }
+
+type CustomFunction = dyn Fn(&str, &str, &Version) -> String + Send + Sync;
 
 impl KeyFunction {
     /// A key function of your own. It gets the key, the prefix and the version, in Django's order. Two different

@@ -1,6 +1,6 @@
 //! The store: shards behind locks, as an implementation of [`Cache`].
 
-use std::{fmt, hash::BuildHasher, thread, time::Duration};
+use std::{fmt, hash::BuildHasher, iter, thread, time::Duration};
 
 use cache_core::{Cache, Clock, Error, ErrorKind, Result, Ttl, Value, async_trait};
 use foldhash::fast::RandomState;
@@ -50,8 +50,8 @@ impl LocMemCache {
             strict: shards == 1,
         };
         let hasher = RandomState::default();
-        let shard = || Padded(Mutex::new(Shard::new(limits, clock.clone(), hasher.clone())));
-        Self { shards: (0..shards).map(|_| shard()).collect(), hasher, options, limits }
+        let shard = |clock| Padded(Mutex::new(Shard::new(limits, clock, hasher.clone())));
+        Self { shards: iter::repeat_n(clock, shards).map(shard).collect(), hasher, options, limits }
     }
 
     /// What it was made with.

@@ -53,10 +53,7 @@ impl CacheHandle {
         T: DeserializeOwned + Send + Sync + 'static,
     {
         let key = self.key(key)?;
-        let value = match self.fetch(&key).await? {
-            Some(value) => value,
-            None => return Ok(Found::Miss),
-        };
+        let Some(value) = self.fetch(&key).await? else { return Ok(Found::Miss) };
         if let Value::Object(object) = &value
             && let Some(object) = object.downcast()
         {
