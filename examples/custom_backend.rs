@@ -2,6 +2,8 @@
 //!
 //! `cargo run --example custom_backend`, and `cargo test --example custom_backend` for the suite.
 
+#![allow(clippy::print_stdout, reason = "an example shows what it does by printing")]
+
 use std::{
     collections::HashMap,
     sync::{Mutex, MutexGuard},

@@ -34,7 +34,6 @@ pub struct Caches {
 
 impl Caches {
     /// For more than one source of configuration, and for stores and key functions of your own.
-    #[must_use]
     pub fn builder() -> CachesBuilder {
         CachesBuilder::new()
     }

@@ -163,3 +163,96 @@ fn unreadable<T>(error: impl std::error::Error + Send + Sync + 'static, stored: 
     let message = format!("{stored} does not read as {}: {error}", std::any::type_name::<T>());
     Error::new(ErrorKind::Decode, message).with_source(error)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+
+    fn bytes_of<T: Serialize + ?Sized>(value: &T, codec: Codec) -> Vec<u8> {
+        match encode(value, codec).expect("it can be written") {
+            Value::Bytes(bytes) => bytes.to_vec(),
+            other => panic!("{other:?} is not bytes"),
+        }
+    }
+
+    fn read<T: DeserializeOwned + 'static>(bytes: &[u8]) -> Result<T> {
+        decode(Value::Bytes(Bytes::copy_from_slice(bytes)), Codec::default())
+    }
+
+    #[test]
+    fn the_header_tells_the_format_and_the_codec() {
+        assert_eq!(bytes_of("hi", Codec::Json), b"\xc1\x11hi");
+        assert_eq!(bytes_of(&b"hi"[..], Codec::Json), b"\xc1\x10hi");
+        assert_eq!(bytes_of(&true, Codec::MsgPack), b"\xc1\x12\xc3");
+        assert_eq!(bytes_of(&json!({"a": [1]}), Codec::Json), b"\xc1\x13{\"a\":[1]}");
+        #[cfg(feature = "postcard")]
+        assert_eq!(bytes_of(&Some(true), Codec::Postcard), b"\xc1\x14\x01\x01");
+    }
+
+    #[test]
+    fn each_entry_reads_by_its_own_header() {
+        let value = (1_u8, Some("two".to_owned()), 3.5);
+        assert_eq!(read::<(u8, Option<String>, f64)>(&bytes_of(&value, Codec::MsgPack)).expect("it reads"), value);
+        assert_eq!(read::<(u8, Option<String>, f64)>(&bytes_of(&value, Codec::Json)).expect("it reads"), value);
+        #[cfg(feature = "postcard")]
+        assert_eq!(read::<(u8, Option<String>, f64)>(&bytes_of(&value, Codec::Postcard)).expect("it reads"), value);
+    }
+
+    #[test]
+    fn a_list_of_small_numbers_that_are_no_bytes_is_no_string_of_bytes() {
+        assert_eq!(bytes_of(&vec![1_u32, 2], Codec::Json), b"\xc1\x13[1,2]");
+    }
+
+    #[test]
+    fn bytes_that_are_left_over_are_an_error() {
+        for codec in [Codec::MsgPack, Codec::Json] {
+            let bytes = [bytes_of(&true, codec), vec![0xC3]].concat();
+            assert_eq!(read::<bool>(&bytes).expect_err("one byte is left").kind(), ErrorKind::Decode);
+        }
+        #[cfg(feature = "postcard")]
+        assert!(read::<bool>(b"\xc1\x14\x01\x01").is_err());
+    }
+
+    #[test]
+    fn what_something_else_wrote_is_told_apart() {
+        for (bytes, told) in [
+            (&b""[..], "the entry has no header of ours: something else wrote it"),
+            (b"\xc1", "the entry has no header of ours: something else wrote it"),
+            (b"hello", "the entry has no header of ours: something else wrote it"),
+            (b"\xc1\x1fhello", "the entry's header has the unknown codec or format 0x1f"),
+            (b"\xc1\x21hello", "the entry's header has the unknown codec or format 0x21"),
+        ] {
+            assert_eq!(read::<String>(bytes).expect_err("it is not ours").to_string(), told);
+        }
+    }
+
+    #[test]
+    fn text_reads_as_the_name_of_a_variant_and_bytes_as_text() {
+        assert_eq!(read::<Codec>(&bytes_of("json", Codec::MsgPack)).expect("it reads"), Codec::Json);
+        assert_eq!(read::<String>(&bytes_of(&b"hi"[..], Codec::MsgPack)).expect("it reads"), "hi");
+        assert_eq!(read::<Vec<u16>>(&bytes_of(&b"hi"[..], Codec::MsgPack)).expect("it reads"), [104, 105]);
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_reading_panic(tag in 0x10..0x16_u8, body in proptest::collection::vec(any::<u8>(), 0..64)) {
+            let bytes = [&[MAGIC, tag], &body[..]].concat();
+            let _ = read::<String>(&bytes);
+            let _ = read::<Vec<(u8, Option<String>)>>(&bytes);
+            let _ = read::<serde_json::Value>(&bytes);
+            let _ = read::<std::collections::HashMap<String, i64>>(&bytes);
+            let _ = read::<f32>(&bytes);
+        }
+
+        #[test]
+        fn any_json_comes_back(text in "[a-z\\PC]{0,20}", number in any::<u64>(), float in -1e300..1e300_f64) {
+            let value = json!({"text": text, "list": [number, null, float, {"deep": [true]}]});
+            for codec in [Codec::MsgPack, Codec::Json] {
+                prop_assert_eq!(&read::<serde_json::Value>(&bytes_of(&value, codec)).expect("it reads"), &value);
+            }
+        }
+    }
+}

@@ -3,6 +3,8 @@
 //! The job is to find the two sentences of the text that are most alike, by comparing each with each, letter by letter.
 //! It is done once for each cache of the configuration, and looked up from then on.
 
+#![allow(clippy::print_stdout, reason = "an example shows what it does by printing")]
+
 use std::{
     env,
     error::Error,
