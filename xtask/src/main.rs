@@ -6,6 +6,7 @@ mod deny;
 mod dependency_tree;
 mod install;
 mod minimum_rust;
+mod newcomer;
 mod shell;
 mod test;
 mod workspace;
