@@ -1,0 +1,30 @@
+//! The conformance suite on each store as a configuration makes it.
+
+use cache_conformance::{Harness, Profile};
+use cachette::{Caches, ManualClock};
+
+fn harness(url: &'static str) -> Harness {
+    let time = ManualClock::new();
+    let clock = time.clock();
+    let make = move || {
+        let caches = Caches::builder().url("default", url).clock(clock.clone()).build();
+        async { caches.await.expect("the URL is fine")["default"].store().clone() }
+    };
+    Harness::new(make).driven_by(time)
+}
+
+mod locmem {
+    use super::*;
+
+    cache_conformance::suite!(harness("locmem://?max_entries=500&max_bytes=100000000"));
+}
+
+mod dummy {
+    use super::*;
+
+    fn nothing() -> Harness {
+        harness("dummy://").with_profile(Profile { keeps_nothing: true, ..Profile::default() })
+    }
+
+    cache_conformance::suite!(nothing());
+}
