@@ -7,13 +7,12 @@ mod dependency_tree;
 mod install;
 mod minimum_rust;
 mod newcomer;
-mod shell;
 mod test;
 mod workspace;
 
 use std::{env, path::Path, process::ExitCode};
 
-use crate::shell::Outcome;
+use xtask::shell::{self, Outcome};
 
 fn main() -> ExitCode {
     let args: Vec<String> = env::args().skip(1).collect();

@@ -9,24 +9,24 @@ use std::{
 };
 
 /// What a command comes to; the error is a sentence for the user.
-pub(crate) type Outcome<T = ()> = Result<T, String>;
+pub type Outcome<T = ()> = Result<T, String>;
 
 /// The cargo that runs this program.
-pub(crate) fn cargo<I: IntoIterator<Item: AsRef<OsStr>>>(args: I) -> Command {
+pub fn cargo<I: IntoIterator<Item: AsRef<OsStr>>>(args: I) -> Command {
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.args(args);
     command
 }
 
 /// Runs `command` with its output shown as it comes.
-pub(crate) fn run(command: &mut Command) -> Outcome {
+pub fn run(command: &mut Command) -> Outcome {
     let line = line(command);
     println!("$ {line}");
     judge(&line, command.status().map_err(|why| not_started(&line, &why))?)
 }
 
 /// Runs `command`, a cargo, as [`run`] does, and tells `hear` each line that it writes to its standard error.
-pub(crate) fn run_heard(command: &mut Command, mut hear: impl FnMut(&str)) -> Outcome {
+pub fn run_heard(command: &mut Command, mut hear: impl FnMut(&str)) -> Outcome {
     if stderr().is_terminal() && env::var_os("CARGO_TERM_COLOR").is_none() {
         command.env("CARGO_TERM_COLOR", "always");
     }
@@ -43,7 +43,7 @@ pub(crate) fn run_heard(command: &mut Command, mut hear: impl FnMut(&str)) -> Ou
 }
 
 /// Runs `command` and answers what it wrote to its standard output; the error holds what it wrote to the other one.
-pub(crate) fn output(command: &mut Command) -> Outcome<String> {
+pub fn output(command: &mut Command) -> Outcome<String> {
     let line = line(command);
     let output = command.output().map_err(|why| not_started(&line, &why))?;
     judge(&line, output.status)

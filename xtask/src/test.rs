@@ -2,7 +2,12 @@
 //!
 //! What tests need beside cargo is set up at the start of [`run`], here and nowhere else.
 
+use xtask::servers::Servers;
+
 use crate::shell::{self, Outcome, cargo};
+
+/// The packages whose tests talk to servers.
+const WITH_SERVERS: [&str; 2] = ["cache-db", "cachette"];
 
 const EVERYTHING: [&str; 3] = ["--workspace", "--all-features", "--no-fail-fast"];
 
@@ -16,7 +21,9 @@ const TARGET: [&str; 7] = ["--lib", "--bin", "--test", "--example", "--bench", "
 
 /// Runs all tests, or what the `extra` arguments of cargo test leave of them, and says in the end how it went.
 pub(crate) fn run(extra: &[String]) -> Outcome {
-    let failed: Vec<String> = plan(extra).iter().flat_map(|args| failures(args)).collect();
+    let servers = needs_servers(extra).then(Servers::start).transpose()?;
+    let variables: Vec<_> = servers.iter().flat_map(Servers::variables).collect();
+    let failed: Vec<String> = plan(extra).iter().flat_map(|args| failures(args, &variables)).collect();
     if failed.is_empty() {
         println!("\ntest: {} passed", if extra.is_empty() { "everything" } else { "what was asked for" });
         return Ok(());
@@ -25,14 +32,24 @@ pub(crate) fn run(extra: &[String]) -> Outcome {
 }
 
 /// Runs cargo test and answers the targets that failed, or how it ended where it names none.
-fn failures(args: &[&str]) -> Vec<String> {
+fn failures(args: &[&str], variables: &[(&str, String)]) -> Vec<String> {
     let mut targets = Vec::new();
-    let outcome = shell::run_heard(cargo(["test"]).args(args), |said| targets.extend(failed_target(said)));
+    let mut command = cargo(["test"]);
+    command.args(args).envs(variables.iter().map(|(name, value)| (name, value)));
+    let outcome = shell::run_heard(&mut command, |said| targets.extend(failed_target(said)));
     match outcome {
         Ok(()) => Vec::new(),
         Err(why) if targets.is_empty() => vec![why],
         Err(_) => targets,
     }
+}
+
+/// Whether tests may be run that talk to servers: not where only other packages are chosen.
+fn needs_servers(extra: &[String]) -> bool {
+    let ours = || extra.iter().take_while(|given| *given != "--");
+    let named =
+        |name: &str| ours().any(|given| given.trim_start_matches("--package=").trim_start_matches("-p") == name);
+    !chooses(extra, &PACKAGE) || WITH_SERVERS.iter().any(|name| named(name))
 }
 
 /// The target in a line of the list with which `cargo test --no-fail-fast` ends.
@@ -77,6 +94,19 @@ mod tests {
         let said = "error: 2 targets failed:\n    `-p cache-core --lib`\n    `-p cache-core --doc`\nnote: `-p`";
         let failed: Vec<String> = said.lines().filter_map(failed_target).collect();
         assert_eq!(failed, ["-p cache-core --lib", "-p cache-core --doc"]);
+    }
+
+    #[test]
+    fn servers_are_started_unless_only_packages_are_chosen_that_need_none() {
+        let needs = |extra: &str| needs_servers(&extra.split_whitespace().map(str::to_owned).collect::<Vec<_>>());
+        for extra in
+            ["", "a_filter", "--lib", "-p cache-db", "-pcachette", "--package=cache-db -- -p", "-p a -p cachette"]
+        {
+            assert!(needs(extra), "{extra}");
+        }
+        for extra in ["-p cache-core", "--package=cache-core", "-pcache-locmem -- cache-db"] {
+            assert!(!needs(extra), "{extra}");
+        }
     }
 
     #[test]

@@ -1,0 +1,128 @@
+//! Database servers for tests: private ones, in a temporary folder and on a free port, that end with whoever started
+//! them.
+
+mod folder;
+mod install;
+mod mariadb;
+mod postgres;
+mod process;
+
+use std::{env, time::Duration};
+
+use self::{folder::Folder, process::Process};
+use crate::shell::Outcome;
+
+/// Where tests find the URL of a PostgreSQL server.
+pub const POSTGRES_URL: &str = "CACHETTE_POSTGRES_URL";
+/// Where tests find the URL of a MySQL or MariaDB server.
+pub const MYSQL_URL: &str = "CACHETTE_MYSQL_URL";
+
+/// How long a server may take to start, on a machine that is busy with other things.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A server that runs until this value is dropped, and can be maltreated meanwhile.
+#[derive(Debug)]
+pub struct Server {
+    // The process goes first, then its folder.
+    process: Process,
+    kind: Kind,
+    port: u16,
+    folder: Folder,
+}
+
+/// What kind of server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// PostgreSQL.
+    Postgres,
+    /// MariaDB, which stands for MySQL as well.
+    Mariadb,
+}
+
+impl Server {
+    /// A new server without any tables.
+    pub fn start(kind: Kind) -> Outcome<Self> {
+        let folder = Folder::new(kind)?;
+        match kind {
+            Kind::Postgres => postgres::prepare(&folder)?,
+            Kind::Mariadb => mariadb::prepare(&folder)?,
+        }
+        let port = process::free_port()?;
+        let process = launch(kind, &folder, port)?;
+        let server = Self { process, kind, port, folder };
+        if kind == Kind::Mariadb {
+            mariadb::make_database(&server.folder)?;
+        }
+        Ok(server)
+    }
+
+    /// Its URL.
+    #[must_use]
+    pub fn url(&self) -> String {
+        match self.kind {
+            Kind::Postgres => format!("postgres://postgres@127.0.0.1:{}/postgres", self.port),
+            Kind::Mariadb => format!("mysql://root@127.0.0.1:{}/{}", self.port, mariadb::DATABASE),
+        }
+    }
+
+    /// Kills it, as a crash or the machine's end would.
+    pub fn kill(&mut self) -> Outcome {
+        self.process.kill()
+    }
+
+    /// Starts it again after it was killed, with what it had, and waits until it answers.
+    pub fn restart(&mut self) -> Outcome {
+        self.process = launch(self.kind, &self.folder, self.port)?;
+        Ok(())
+    }
+
+    /// Stops all its processes where they are: it keeps its connections and answers nothing.
+    pub fn freeze(&self) -> Outcome {
+        self.process.signal_all("STOP")
+    }
+
+    /// Lets it go on.
+    pub fn thaw(&self) -> Outcome {
+        self.process.signal_all("CONT")
+    }
+}
+
+/// Starts the server on what is in the folder, and waits until it answers.
+fn launch(kind: Kind, folder: &Folder, port: u16) -> Outcome<Process> {
+    let (mut command, answers): (_, fn(&Folder, u16) -> bool) = match kind {
+        Kind::Postgres => (postgres::command(folder, port)?, postgres::answers),
+        Kind::Mariadb => (mariadb::command(folder, port)?, mariadb::answers),
+    };
+    let mut process = Process::start(&mut command, &folder.log())?;
+    process.wait_until(PATIENCE, || answers(folder, port))?;
+    Ok(process)
+}
+
+/// The servers of a run of tests.
+#[derive(Debug)]
+pub struct Servers {
+    running: Vec<(&'static str, Server)>,
+}
+
+impl Servers {
+    /// Starts those that the environment does not name already, and installs what is missing for it.
+    pub fn start() -> Outcome<Self> {
+        let mut running = Vec::new();
+        for (variable, kind) in [(POSTGRES_URL, Kind::Postgres), (MYSQL_URL, Kind::Mariadb)] {
+            if env::var_os(variable).is_some() {
+                println!("{variable} is set: no {kind:?} is started");
+                continue;
+            }
+            install::ensure(kind)?;
+            let server = Server::start(kind)?;
+            println!("{variable}={}", server.url());
+            running.push((variable, server));
+        }
+        Ok(Self { running })
+    }
+
+    /// The variables to be set for tests, and their values.
+    pub fn variables(&self) -> impl Iterator<Item = (&'static str, String)> {
+        self.running.iter().map(|(variable, server)| (*variable, server.url()))
+    }
+}

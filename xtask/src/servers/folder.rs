@@ -1,0 +1,76 @@
+//! A temporary folder that belongs to whom a server runs as.
+
+use std::{
+    env, fs, io,
+    os::unix::fs::{PermissionsExt as _, chown},
+    path::{Path, PathBuf},
+    process::{self, Command},
+    sync::atomic::{AtomicUsize, Ordering},
+};
+
+use super::Kind;
+use crate::shell::{self, Outcome};
+
+/// The folder, and the user that servers run as: they refuse to be root.
+#[derive(Debug)]
+pub(super) struct Folder {
+    path: PathBuf,
+    user: Option<&'static str>,
+}
+
+impl Folder {
+    pub(super) fn new(kind: Kind) -> Outcome<Self> {
+        static NUMBER: AtomicUsize = AtomicUsize::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let path = env::temp_dir().join(format!("cachette-{kind:?}-{}-{number}", process::id()).to_lowercase());
+        let user = is_root()?.then_some(match kind {
+            Kind::Postgres => "postgres",
+            Kind::Mariadb => "mysql",
+        });
+        make(&path, user).map_err(|why| format!("{}: cannot be made: {why}", path.display()))?;
+        Ok(Self { path, user })
+    }
+
+    pub(super) fn data(&self) -> PathBuf {
+        self.path.join("data")
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(super) fn log(&self) -> PathBuf {
+        self.path.join("log")
+    }
+
+    /// The program, run as whom the folder belongs to, and ended when the thread that starts it ends.
+    pub(super) fn command(&self, program: &Path) -> Command {
+        let mut command = Command::new("setpriv");
+        command.args(["--pdeathsig", "KILL"]);
+        if let Some(user) = self.user {
+            command.args(["--reuid", user, "--regid", user, "--init-groups"]);
+        }
+        command.arg("--").arg(program).current_dir(&self.path);
+        command
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // What can't be removed is in the folder for temporary files.
+        let _ = fs::remove_dir_all(&self.path);
+    }
+}
+
+fn make(path: &Path, user: Option<&str>) -> io::Result<()> {
+    fs::create_dir(path)?;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o700))?;
+    let Some(user) = user else { return Ok(()) };
+    let id = |flag| shell::output(Command::new("id").args([flag, user])).map_err(io::Error::other);
+    let number = |id: String| id.trim().parse::<u32>().map_err(io::Error::other);
+    chown(path, Some(number(id("-u")?)?), Some(number(id("-g")?)?))
+}
+
+pub(super) fn is_root() -> Outcome<bool> {
+    Ok(shell::output(Command::new("id").arg("-u"))?.trim() == "0")
+}

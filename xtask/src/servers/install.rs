@@ -1,0 +1,24 @@
+//! Getting the servers where they are missing.
+
+use std::process::Command;
+
+use super::{Kind, folder, mariadb, postgres};
+use crate::shell::{self, Outcome};
+
+/// Installs what is missing of this server, and says so.
+pub(super) fn ensure(kind: Kind) -> Outcome {
+    let (found, package) = match kind {
+        Kind::Postgres => (postgres::program("postgres").is_ok(), "postgresql"),
+        Kind::Mariadb => (mariadb::program("mariadbd").is_ok(), "mariadb-server"),
+    };
+    if found {
+        return Ok(());
+    }
+    if !folder::is_root()? {
+        return Err(format!("the tests need {package}, which is not installed: `sudo apt-get install {package}`"));
+    }
+    println!("{package} is missing: installing it");
+    shell::run(Command::new("apt-get").arg("update"))?;
+    let install = ["install", "--yes", "--no-install-recommends", package];
+    shell::run(Command::new("apt-get").env("DEBIAN_FRONTEND", "noninteractive").args(install))
+}

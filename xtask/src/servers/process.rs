@@ -1,0 +1,88 @@
+//! A process that ends with the value that stands for it.
+
+use std::{
+    fs::{self, File},
+    net::TcpListener,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    thread::sleep,
+    time::{Duration, Instant},
+};
+
+use crate::shell::{self, Outcome};
+
+#[derive(Debug)]
+pub(super) struct Process {
+    child: Child,
+    log: PathBuf,
+}
+
+impl Process {
+    pub(super) fn start(command: &mut Command, log: &Path) -> Outcome<Self> {
+        let unwritable = |why| format!("{}: cannot be written: {why}", log.display());
+        let out = File::options().create(true).append(true).open(log).map_err(unwritable)?;
+        let err = out.try_clone().map_err(unwritable)?;
+        let child = command.stdin(Stdio::null()).stdout(out).stderr(err).spawn();
+        let child = child.map_err(|why| format!("{:?} could not be started: {why}", command.get_program()))?;
+        Ok(Self { child, log: log.into() })
+    }
+
+    /// Waits for the server to be ready. If it ends instead, or takes too long, the error has what it wrote.
+    pub(super) fn wait_until(&mut self, patience: Duration, ready: impl Fn() -> bool) -> Outcome {
+        let start = Instant::now();
+        while !ready() {
+            let ended = self.child.try_wait().map_err(|why| format!("a server was lost: {why}"))?;
+            if ended.is_some() || start.elapsed() > patience {
+                let said = fs::read_to_string(&self.log).unwrap_or_default();
+                return Err(format!("a server did not start ({ended:?} after {:?}):\n{said}", start.elapsed()));
+            }
+            sleep(Duration::from_millis(50));
+        }
+        Ok(())
+    }
+
+    /// Kills the process, and what it started.
+    pub(super) fn kill(&mut self) -> Outcome {
+        self.signal_all("KILL")?;
+        self.child.wait().map(drop).map_err(|why| format!("a server was lost: {why}"))
+    }
+
+    pub(super) fn signal_all(&self, signal: &str) -> Outcome {
+        let pids = [vec![self.child.id()], children(self.child.id())].concat();
+        for pid in pids {
+            let sent = shell::output(Command::new("kill").args(["-s", signal, &pid.to_string()]));
+            // A child may have ended meanwhile.
+            if pid == self.child.id() {
+                sent?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        if matches!(self.child.try_wait(), Ok(None)) {
+            // It ends with this process at the latest.
+            let _ = self.kill();
+        }
+    }
+}
+
+/// The processes that this one started.
+fn children(parent: u32) -> Vec<u32> {
+    let folders = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let pids = folders.filter_map(|folder| folder.file_name().to_str()?.parse::<u32>().ok());
+    pids.filter(|pid| parent_of(*pid) == Some(parent)).collect()
+}
+
+/// The fourth word, counted from behind the name, which may have blanks and parentheses.
+fn parent_of(pid: u32) -> Option<u32> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()
+}
+
+pub(super) fn free_port() -> Outcome<u16> {
+    let bound = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
+    bound.map(|address| address.port()).map_err(|why| format!("there is no free port: {why}"))
+}
