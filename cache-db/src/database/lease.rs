@@ -1,0 +1,110 @@
+//! A connection while it is in use.
+
+use super::pool::Pool;
+use crate::statement::{Outcome, Statement};
+
+/// A connection on loan. One whose statement was not seen to end, as its caller went away or lost patience, is closed
+/// and not given back: the pool would wait for its answer, and be short of it as long as the database is silent.
+#[derive(Debug)]
+pub(crate) struct Lease {
+    connection: Option<Connection>,
+    fine: bool,
+}
+
+#[derive(Debug)]
+enum Connection {
+    #[cfg(feature = "sqlite")]
+    Sqlite(sqlx::pool::PoolConnection<sqlx::Sqlite>),
+    #[cfg(feature = "postgres")]
+    Postgres(sqlx::pool::PoolConnection<sqlx::Postgres>),
+    #[cfg(feature = "mysql")]
+    Mysql(sqlx::pool::PoolConnection<sqlx::MySql>),
+}
+
+impl Lease {
+    /// A free connection, or a new one. `precious` ones are given back in any case.
+    pub(crate) async fn of(pool: &Pool, precious: bool) -> sqlx::Result<Self> {
+        let connection = match *pool {
+            #[cfg(feature = "sqlite")]
+            Pool::Sqlite(ref pool) => Connection::Sqlite(pool.acquire().await?),
+            #[cfg(feature = "postgres")]
+            Pool::Postgres(ref pool) => Connection::Postgres(pool.acquire().await?),
+            #[cfg(feature = "mysql")]
+            Pool::Mysql(ref pool) => Connection::Mysql(pool.acquire().await?),
+        };
+        Ok(Self { connection: Some(connection), fine: precious })
+    }
+
+    /// Says that the connection is fit for the next one.
+    pub(crate) fn give_back(mut self) {
+        self.fine = true;
+    }
+
+    /// Runs the statements, several or `explicit` ones in a transaction.
+    pub(crate) async fn perform(&mut self, plan: &[Statement<'_>], explicit: bool) -> sqlx::Result<Vec<Outcome>> {
+        let Some(connection) = &mut self.connection else { return Err(sqlx::Error::PoolClosed) };
+        match *connection {
+            #[cfg(feature = "sqlite")]
+            Connection::Sqlite(ref mut connection) => sqlite::perform(connection, plan, false).await,
+            #[cfg(feature = "postgres")]
+            Connection::Postgres(ref mut connection) => postgres::perform(connection, plan, explicit).await,
+            #[cfg(feature = "mysql")]
+            Connection::Mysql(ref mut connection) => mysql::perform(connection, plan, false).await,
+        }
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        let Some(connection) = self.connection.take() else { return };
+        if self.fine {
+            return;
+        }
+        match connection {
+            #[cfg(feature = "sqlite")]
+            Connection::Sqlite(connection) => drop(connection.detach()),
+            #[cfg(feature = "postgres")]
+            Connection::Postgres(connection) => drop(connection.detach()),
+            #[cfg(feature = "mysql")]
+            Connection::Mysql(connection) => drop(connection.detach()),
+        }
+    }
+}
+
+/// Makes the module of a driver: how it runs a plan.
+#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
+macro_rules! driver {
+    ($module:ident, $connection:ty) => {
+        mod $module {
+            use sqlx::Connection as _;
+
+            use crate::statement::{Outcome, Statement, $module::perform as perform_one};
+
+            pub(super) async fn perform(
+                connection: &mut $connection,
+                plan: &[Statement<'_>],
+                explicit: bool,
+            ) -> sqlx::Result<Vec<Outcome>> {
+                if let [statement] = plan
+                    && !explicit
+                {
+                    return Ok(vec![perform_one(connection, statement, true).await?]);
+                }
+                let mut transaction = connection.begin().await?;
+                let mut outcomes = Vec::with_capacity(plan.len());
+                for statement in plan {
+                    outcomes.push(perform_one(&mut transaction, statement, !explicit).await?);
+                }
+                transaction.commit().await?;
+                Ok(outcomes)
+            }
+        }
+    };
+}
+
+#[cfg(feature = "sqlite")]
+driver!(sqlite, sqlx::SqliteConnection);
+#[cfg(feature = "postgres")]
+driver!(postgres, sqlx::PgConnection);
+#[cfg(feature = "mysql")]
+driver!(mysql, sqlx::MySqlConnection);

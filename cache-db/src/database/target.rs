@@ -1,0 +1,219 @@
+//! Where a database is, read from its URL, and how to connect there.
+
+use std::path::Path;
+
+use cache_core::{
+    Result,
+    config::{mistake, redact},
+};
+
+use super::{Limits, pool::Pool};
+use crate::{dialect::Dialect, options::option};
+
+/// Where to connect to.
+#[derive(Debug)]
+pub(crate) struct Target {
+    dialect: Dialect,
+    shown: String,
+    is_in_memory: bool,
+    how: How,
+}
+
+enum How {
+    /// A pool was handed over.
+    Given,
+    #[cfg(feature = "sqlite")]
+    Sqlite(Box<sqlx::sqlite::SqliteConnectOptions>),
+    #[cfg(feature = "postgres")]
+    Postgres(Box<sqlx::postgres::PgConnectOptions>),
+    #[cfg(feature = "mysql")]
+    Mysql(Box<sqlx::mysql::MySqlConnectOptions>),
+}
+
+/// The options of a connection hold its password.
+impl std::fmt::Debug for How {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(if matches!(self, Self::Given) { "Given" } else { "Url" })
+    }
+}
+
+impl Target {
+    /// What `url`, as the option of this name, means.
+    pub(crate) fn of(name: &str, url: &str, limits: Limits, folder: Option<&Path>) -> Result<Self> {
+        let scheme = url.split_once(':').map(|(scheme, _)| scheme.to_ascii_lowercase());
+        match scheme.as_deref() {
+            Some("sqlite") => sqlite(name, url, limits, folder),
+            Some("postgres" | "postgresql") => postgres(name, url, limits),
+            Some("mysql" | "mariadb") => mysql(name, url),
+            _ => Err(no_url(name, url)),
+        }
+    }
+
+    pub(crate) fn given(dialect: Dialect) -> Self {
+        let shown = match dialect {
+            Dialect::Sqlite => "the SQLite pool given",
+            Dialect::Postgres => "the PostgreSQL pool given",
+            Dialect::Mysql => "the MySQL pool given",
+        };
+        Self { dialect, shown: shown.into(), is_in_memory: false, how: How::Given }
+    }
+
+    pub(crate) fn dialect(&self) -> Dialect {
+        self.dialect
+    }
+
+    pub(crate) fn shown(&self) -> &str {
+        &self.shown
+    }
+
+    pub(crate) fn is_in_memory(&self) -> bool {
+        self.is_in_memory
+    }
+
+    pub(crate) fn is_given(&self) -> bool {
+        matches!(self.how, How::Given)
+    }
+
+    /// A pool that connects when it is asked to. Needs a tokio runtime.
+    pub(crate) fn pool(&self, limits: Limits) -> Pool {
+        match self.how {
+            How::Given => unreachable!("a pool that was handed over is never given up"),
+            #[cfg(feature = "sqlite")]
+            How::Sqlite(ref options) => {
+                let size = if self.is_in_memory { 1 } else { limits.pool_size };
+                let pool = in_time(limits).max_connections(size).idle_timeout(None).max_lifetime(None);
+                Pool::Sqlite(pool.connect_lazy_with((**options).clone()))
+            }
+            #[cfg(feature = "postgres")]
+            How::Postgres(ref options) => {
+                let pool = tested_when_stale(in_time(limits).max_connections(limits.pool_size));
+                Pool::Postgres(pool.connect_lazy_with((**options).clone()))
+            }
+            #[cfg(feature = "mysql")]
+            How::Mysql(ref options) => {
+                let pool = tested_when_stale(in_time(limits).max_connections(limits.pool_size));
+                let patience = i64::try_from(limits.statement_timeout.as_secs().max(1)).unwrap_or(i64::MAX);
+                let pool = pool.after_connect(move |connection, _| {
+                    Box::pin(async move {
+                        let wait = sqlx::query("SET SESSION innodb_lock_wait_timeout = ?").bind(patience);
+                        wait.execute(connection).await.map(drop)
+                    })
+                });
+                Pool::Mysql(pool.connect_lazy_with((**options).clone()))
+            }
+        }
+    }
+}
+
+#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
+fn in_time<D: sqlx::Database>(limits: Limits) -> sqlx::pool::PoolOptions<D> {
+    sqlx::pool::PoolOptions::new().acquire_timeout(limits.connect_timeout).test_before_acquire(false)
+}
+
+/// Asks a connection whether it is alive where it was idle for a second: a server that was restarted since then is not met
+/// by a statement, and a busy pool pays nothing.
+#[cfg(any(feature = "postgres", feature = "mysql"))]
+fn tested_when_stale<D: sqlx::Database>(pool: sqlx::pool::PoolOptions<D>) -> sqlx::pool::PoolOptions<D> {
+    use sqlx::Connection as _;
+    const STALE: std::time::Duration = std::time::Duration::from_secs(1);
+    pool.before_acquire(|connection, seen| {
+        Box::pin(async move {
+            if seen.idle_for >= STALE {
+                connection.ping().await?;
+            }
+            Ok(true)
+        })
+    })
+}
+
+fn no_url(name: &str, url: &str) -> cache_core::Error {
+    let found = if url.is_empty() { "none".into() } else { format!("{:?}", redact(url)) };
+    let expected = "the URL of a database: \"sqlite:cache.db\", \"postgres://user:password@host/database\" or \
+                    \"mysql://user:password@host/database\"";
+    mistake(&option(name), &found, expected)
+}
+
+#[cfg(not(all(feature = "sqlite", feature = "postgres", feature = "mysql")))]
+fn lacking(name: &str, url: &str, feature: &str) -> cache_core::Error {
+    let expected = format!("a database of this build; enable the feature \"db-{feature}\" of cachette for it");
+    mistake(&option(name), &format!("{:?}", redact(url)), &expected)
+}
+
+#[cfg(not(feature = "sqlite"))]
+fn sqlite(name: &str, url: &str, _: Limits, _: Option<&Path>) -> Result<Target> {
+    Err(lacking(name, url, "sqlite"))
+}
+
+#[cfg(not(feature = "postgres"))]
+fn postgres(name: &str, url: &str, _: Limits) -> Result<Target> {
+    Err(lacking(name, url, "postgres"))
+}
+
+#[cfg(not(feature = "mysql"))]
+fn mysql(name: &str, url: &str) -> Result<Target> {
+    Err(lacking(name, url, "mysql"))
+}
+
+#[cfg(feature = "sqlite")]
+fn sqlite(name: &str, url: &str, limits: Limits, folder: Option<&Path>) -> Result<Target> {
+    use sqlx::{
+        ConnectOptions as _,
+        sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
+    };
+    let path = &url["sqlite:".len()..];
+    let path = path.strip_prefix("//").unwrap_or(path);
+    if path.is_empty() {
+        return Err(no_url(name, url));
+    }
+    let options = SqliteConnectOptions::new().busy_timeout(limits.busy_timeout).disable_statement_logging();
+    let (options, shown, is_in_memory) = if path == ":memory:" {
+        (options.filename(path), "sqlite::memory:".into(), true)
+    } else {
+        let path = folder.map_or_else(|| path.into(), |folder| folder.join(path));
+        let shown = format!("sqlite:{}", path.display());
+        let options = options
+            .filename(path)
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Normal);
+        (options, shown, false)
+    };
+    Ok(Target { dialect: Dialect::Sqlite, shown, is_in_memory, how: How::Sqlite(Box::new(options)) })
+}
+
+#[cfg(feature = "postgres")]
+fn postgres(name: &str, url: &str, limits: Limits) -> Result<Target> {
+    use sqlx::{ConnectOptions as _, postgres::PgConnectOptions};
+    let options: PgConnectOptions = url.parse().map_err(|_| no_url(name, url))?;
+    let options = options.disable_statement_logging();
+    let options = match options.get_application_name() {
+        Some(_) => options,
+        None => options.application_name("cachette"),
+    };
+    // A statement that nobody waits for any more shall not be done later. pgbouncer refuses such settings.
+    let options = if limits.pgbouncer {
+        options.statement_cache_capacity(0).extra_float_digits(None)
+    } else {
+        options.options([("statement_timeout", format!("{}ms", limits.statement_timeout.as_millis()))])
+    };
+    let shown = shown(url);
+    Ok(Target { dialect: Dialect::Postgres, shown, is_in_memory: false, how: How::Postgres(Box::new(options)) })
+}
+
+#[cfg(feature = "mysql")]
+fn mysql(name: &str, url: &str) -> Result<Target> {
+    use sqlx::{ConnectOptions as _, mysql::MySqlConnectOptions};
+    let (_, rest) = url.split_once(':').ok_or_else(|| no_url(name, url))?;
+    let options: MySqlConnectOptions = format!("mysql:{rest}").parse().map_err(|_| no_url(name, url))?;
+    let options =
+        options.disable_statement_logging().pipes_as_concat(false).no_engine_substitution(false).timezone(None);
+    let how = How::Mysql(Box::new(options));
+    Ok(Target { dialect: Dialect::Mysql, shown: shown(url), is_in_memory: false, how })
+}
+
+/// The URL without its secrets and its parameters.
+#[cfg(any(feature = "postgres", feature = "mysql"))]
+fn shown(url: &str) -> String {
+    let shown = redact(url);
+    shown.split_once('?').map_or_else(|| shown.clone(), |(place, _)| place.into())
+}

@@ -1,0 +1,134 @@
+//! What the drivers report, as the contract words it.
+
+use cache_core::{Error, ErrorKind, config::redact};
+
+use crate::dialect::Dialect;
+
+/// What an error says about the statement that met it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// A lock or a deadlock: nothing was changed, and it may go well the next time.
+    Busy,
+    /// The database is away or fell silent: whether something was changed is not known.
+    Away,
+    /// The table is not there.
+    NoTable,
+    /// The value is larger than the database takes.
+    TooLarge,
+    /// Anything else.
+    Other,
+}
+
+/// A failure with what it means.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    pub(crate) fault: Fault,
+    error: Option<sqlx::Error>,
+    message: String,
+}
+
+impl Failure {
+    pub(crate) fn of(dialect: Dialect, error: sqlx::Error) -> Self {
+        let fault = fault_of(dialect, &error);
+        let message = match (&error, fault) {
+            (sqlx::Error::PoolTimedOut, _) => "no connection was to be had in time".to_owned(),
+            (error, _) => redact(&error.to_string()),
+        };
+        Self { fault, error: Some(error), message }
+    }
+
+    pub(crate) fn silent() -> Self {
+        Self { fault: Fault::Away, error: None, message: "no answer came in time".into() }
+    }
+
+    /// Whether a connection broke that had been made before, as after a restart of the server: a new one may be fine.
+    pub(crate) fn is_lost_connection(&self) -> bool {
+        match &self.error {
+            Some(sqlx::Error::Io(_) | sqlx::Error::WorkerCrashed) => true,
+            Some(sqlx::Error::Database(error)) => matches!(&*code(&**error), "57P01" | "57P02" | "1053" | "1927"),
+            _ => false,
+        }
+    }
+
+    /// The error for whoever called. `database` says where it happened, without secrets.
+    pub(crate) fn told(self, database: &str, table: &str) -> Error {
+        let message = match self.fault {
+            Fault::NoTable => format!(
+                "{database} has no table {table:?}: make it with `cachette createcachetable {}`",
+                shell_quoted(table)
+            ),
+            _ => format!("{database}: {}", self.message),
+        };
+        let kind = match self.fault {
+            Fault::Away => ErrorKind::Unavailable,
+            Fault::TooLarge => ErrorKind::TooLarge,
+            Fault::Busy | Fault::NoTable | Fault::Other => ErrorKind::Backend,
+        };
+        let error = Error::new(kind, message).temporary(matches!(self.fault, Fault::Away | Fault::Busy));
+        match self.error {
+            Some(source) => error.with_source(source).in_store("db"),
+            None => error.in_store("db"),
+        }
+    }
+}
+
+fn fault_of(dialect: Dialect, error: &sqlx::Error) -> Fault {
+    match error {
+        sqlx::Error::Io(_)
+        | sqlx::Error::PoolTimedOut
+        | sqlx::Error::PoolClosed
+        | sqlx::Error::WorkerCrashed
+        | sqlx::Error::Tls(_)
+        | sqlx::Error::Protocol(_) => Fault::Away,
+        sqlx::Error::Database(error) => dialect.fault(&code(&**error), error.message()),
+        _ => Fault::Other,
+    }
+}
+
+/// SQLite's number, PostgreSQL's SQLSTATE, MySQL's number: its SQLSTATE tells too little.
+fn code(error: &dyn sqlx::error::DatabaseError) -> String {
+    #[cfg(feature = "mysql")]
+    if let Some(error) = error.try_downcast_ref::<sqlx::mysql::MySqlDatabaseError>() {
+        return error.number().to_string();
+    }
+    error.code().unwrap_or_default().into_owned()
+}
+
+/// As a shell takes it for one word.
+fn shell_quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | '/');
+    if !word.is_empty() && word.chars().all(plain) && !word.starts_with('-') {
+        return word.into();
+    }
+    format!("'{}'", word.replace('\'', r"'\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_table_is_told_with_the_command_that_makes_it() {
+        let failure = Failure { fault: Fault::NoTable, error: None, message: "no such table".into() };
+        let error = failure.told("sqlite:cache.db", "it's mine");
+        assert_eq!(
+            error.to_string(),
+            r#"db: sqlite:cache.db has no table "it's mine": make it with `cachette createcachetable 'it'\''s mine'`"#
+        );
+    }
+
+    #[test]
+    fn a_plain_name_is_not_quoted_for_the_shell() {
+        assert_eq!(shell_quoted("cache_table"), "cache_table");
+        assert_eq!(shell_quoted("-rf"), "'-rf'");
+        assert_eq!(shell_quoted("a b"), "'a b'");
+    }
+
+    #[test]
+    fn a_lost_connection_is_unavailable_and_temporary() {
+        let lost = sqlx::Error::Io(std::io::ErrorKind::ConnectionReset.into());
+        let error = Failure::of(Dialect::Postgres, lost).told("postgres://***@host/db", "t");
+        assert_eq!(error.kind(), ErrorKind::Unavailable);
+        assert!(error.is_temporary());
+    }
+}

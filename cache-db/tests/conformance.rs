@@ -1,0 +1,59 @@
+//! The conformance suite on each database, with time that is set by hand.
+#![cfg(all(feature = "sqlite", feature = "postgres", feature = "mysql"))]
+
+mod common;
+
+use cache_conformance::Harness;
+use cache_core::ManualClock;
+use cache_db::DbOptions;
+
+/// Stores in tables of their own, made by createcachetable.
+fn on(options: impl Fn() -> DbOptions + Send + Sync + 'static) -> Harness {
+    let time = ManualClock::new();
+    let clock = time.clock();
+    let make = move || {
+        let (options, clock) = (options(), clock.clone());
+        async { common::fresh(options, clock).await }
+    };
+    Harness::new(make).driven_by(time)
+}
+
+mod sqlite_file {
+    use super::*;
+
+    cache_conformance::suite!(on(common::sqlite_file));
+}
+
+mod sqlite_memory {
+    use super::*;
+
+    cache_conformance::suite!(on(|| DbOptions::new("sqlite::memory:")));
+}
+
+mod postgres {
+    use super::*;
+
+    cache_conformance::suite!(on(common::postgres));
+}
+
+mod postgres_as_with_pgbouncer {
+    use super::*;
+
+    cache_conformance::suite!(on(|| {
+        let mut options = common::postgres();
+        options.pgbouncer = true;
+        options
+    }));
+}
+
+mod mariadb {
+    use super::*;
+
+    cache_conformance::suite!(on(common::mysql));
+}
+
+mod by_the_system_s_clock {
+    use super::*;
+
+    cache_conformance::suite!(Harness::new(|| common::fresh(common::sqlite_file(), cache_core::Clock::system())));
+}
