@@ -26,7 +26,7 @@ const KNOWN: &[Known] = &[
     Known { name: "locmem", django: &["locmem.LocMemCache"], feature: "locmem", exists: true },
     Known { name: "dummy", django: &["dummy.DummyCache"], feature: "dummy", exists: true },
     Known { name: "filebased", django: &["filebased.FileBasedCache"], feature: "filebased", exists: false },
-    Known { name: "db", django: &["db.DatabaseCache"], feature: "db-sqlite", exists: false },
+    Known { name: "db", django: &["db.DatabaseCache"], feature: "db-sqlite", exists: true },
     Known {
         name: "memcached",
         django: &["memcached.PyMemcacheCache", "memcached.PyLibMCCache"],
@@ -49,10 +49,21 @@ impl Known {
 impl Backends {
     /// Those of the features that are enabled.
     pub(crate) fn built_in() -> Self {
-        #[cfg_attr(not(any(feature = "locmem", feature = "dummy")), expect(unused_mut))]
+        #[cfg_attr(
+            not(any(
+                feature = "locmem",
+                feature = "dummy",
+                feature = "db-sqlite",
+                feature = "db-postgres",
+                feature = "db-mysql"
+            )),
+            expect(unused_mut)
+        )]
         let mut backends = BTreeMap::<String, Arc<dyn Backend>>::new();
         #[cfg(feature = "locmem")]
         backends.insert("locmem".into(), Arc::new(cache_locmem::LocMemBackend::default()));
+        #[cfg(any(feature = "db-sqlite", feature = "db-postgres", feature = "db-mysql"))]
+        backends.insert("db".into(), Arc::new(cache_db::DbBackend::default()));
         #[cfg(feature = "dummy")]
         backends.insert("dummy".into(), Arc::new(|_| async { Ok(cache_dummy::DummyCache) }));
         Self(backends)

@@ -39,6 +39,8 @@ pub use self::{builder::CachesBuilder, caches::Caches};
 
 /// The stores that this build has, for making one in code.
 pub mod stores {
+    #[cfg(any(feature = "db-sqlite", feature = "db-postgres", feature = "db-mysql"))]
+    pub use cache_db::{Creation, Database, DbBackend, DbCache, DbOptions, Found, ReadFromReplica, Router};
     #[cfg(feature = "dummy")]
     pub use cache_dummy::DummyCache;
     #[cfg(feature = "locmem")]

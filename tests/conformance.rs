@@ -28,3 +28,10 @@ mod dummy {
 
     cache_conformance::suite!(nothing());
 }
+
+#[cfg(feature = "db-sqlite")]
+mod db {
+    use super::*;
+
+    cache_conformance::suite!(harness("db://pages?url=sqlite::memory:"));
+}
