@@ -1,0 +1,227 @@
+//! Real servers that die, come back, and fall silent.
+#![cfg(all(feature = "sqlite", feature = "postgres", feature = "mysql"))]
+
+mod common;
+
+use std::time::{Duration, Instant};
+
+use cache_core::{Cache, Clock, Error, ErrorKind, Value};
+use cache_db::{DbCache, DbOptions};
+use tokio::{task::JoinSet, time::sleep};
+use xtask::servers::{Kind, Server};
+
+const HOUR: Option<Duration> = Some(Duration::from_secs(3600));
+
+/// More than the timeouts, for a machine that is busy with others.
+const SLACK: Duration = Duration::from_secs(3);
+
+fn server(kind: Kind) -> Server {
+    Server::start(kind).unwrap_or_else(|why| panic!("{why}"))
+}
+
+async fn on(server: &Server) -> DbCache {
+    let mut options = DbOptions::new(&server.url());
+    options.connect_timeout = Duration::from_millis(500);
+    options.statement_timeout = Duration::from_millis(500);
+    let store = DbCache::new("cache", options).expect("it is fine");
+    store.create_table(false).await.expect("it is made");
+    store
+}
+
+/// Every verb, and that each is told as it should be, in time.
+async fn all_are_unavailable(store: &DbCache) {
+    let answers: [(&str, Result<(), Error>); 6] = [
+        ("get", in_time(store.get("k")).await),
+        ("set", in_time(store.set("k", Value::Int(2), HOUR)).await),
+        ("add", in_time(store.add("k", Value::Int(2), HOUR)).await),
+        ("incr", in_time(store.incr("n", 1)).await),
+        ("get_many", in_time(store.get_many(&["k", "n"])).await),
+        ("delete", in_time(store.delete("k")).await),
+    ];
+    for (verb, answer) in answers {
+        let error = answer.expect_err(verb);
+        assert_eq!(error.kind(), ErrorKind::Unavailable, "{verb}: {error}");
+        assert!(error.is_temporary(), "{verb}");
+    }
+}
+
+async fn in_time<T>(call: impl Future<Output = Result<T, Error>>) -> Result<(), Error> {
+    let start = Instant::now();
+    let answer = call.await.map(drop);
+    let took = start.elapsed();
+    assert!(took < Duration::from_secs(1) + SLACK, "it took {took:?}");
+    answer
+}
+
+async fn a_server_is_killed_and_comes_back(kind: Kind) {
+    let mut server = server(kind);
+    let store = on(&server).await;
+    store.set("k", Value::Int(1), HOUR).await.expect("it is stored");
+    server.kill().expect("it is killed");
+    all_are_unavailable(&store).await;
+    server.restart().expect("it starts again");
+    store.set("k", Value::Int(3), HOUR).await.expect("the first call finds it again");
+    assert_eq!(store.get("k").await.expect("it answers"), Some(Value::Int(3)));
+}
+
+/// The pool is full of connections to a server that is no more.
+async fn a_restart_between_two_calls_is_not_noticed(kind: Kind) {
+    let mut server = server(kind);
+    let store = on(&server).await;
+    store.set("n", Value::Int(0), HOUR).await.expect("it is stored");
+    let mut calls = JoinSet::new();
+    for _ in 0..10 {
+        let store = store.clone();
+        calls.spawn(async move { store.incr("n", 1).await });
+    }
+    while let Some(call) = calls.join_next().await {
+        call.expect("nobody panics").expect("it counts");
+    }
+    server.kill().expect("it is killed");
+    server.restart().expect("it starts again");
+    sleep(Duration::from_secs(1)).await;
+    // What was not flushed may be gone, as these servers run without durability: so it is set anew.
+    store.set("n", Value::Int(10), HOUR).await.expect("it is stored");
+    for sum in 11..21 {
+        assert_eq!(store.incr("n", 1).await.expect("it counts"), Some(sum));
+    }
+}
+
+async fn a_server_falls_silent_and_goes_on(kind: Kind) {
+    let server = server(kind);
+    let store = on(&server).await;
+    store.set("k", Value::Int(1), HOUR).await.expect("it is stored");
+    server.freeze().expect("it is stopped");
+    all_are_unavailable(&store).await;
+    server.thaw().expect("it goes on");
+    store.set("k", Value::Int(3), HOUR).await.expect("it is stored");
+    assert_eq!(store.get("k").await.expect("it answers"), Some(Value::Int(3)));
+}
+
+/// More callers than connections go away before the silent server answers: the pool must not wait for it.
+async fn callers_who_go_away_leave_no_dead_connections(kind: Kind) {
+    let server = server(kind);
+    let store = on(&server).await;
+    store.set("k", Value::Int(1), HOUR).await.expect("it is stored");
+    server.freeze().expect("it is stopped");
+    for _ in 0..30 {
+        let _ = tokio::time::timeout(Duration::from_millis(5), store.get("k")).await;
+    }
+    server.thaw().expect("it goes on");
+    assert_eq!(store.get("k").await.expect("it answers"), Some(Value::Int(1)));
+}
+
+#[tokio::test]
+async fn a_killed_postgres_is_unavailable_until_it_is_back() {
+    a_server_is_killed_and_comes_back(Kind::Postgres).await;
+}
+
+#[tokio::test]
+async fn a_killed_mariadb_is_unavailable_until_it_is_back() {
+    a_server_is_killed_and_comes_back(Kind::Mariadb).await;
+}
+
+#[tokio::test]
+async fn a_postgres_that_restarts_between_two_calls_goes_unnoticed() {
+    a_restart_between_two_calls_is_not_noticed(Kind::Postgres).await;
+}
+
+#[tokio::test]
+async fn a_mariadb_that_restarts_between_two_calls_goes_unnoticed() {
+    a_restart_between_two_calls_is_not_noticed(Kind::Mariadb).await;
+}
+
+#[tokio::test]
+async fn a_frozen_postgres_is_unavailable_in_time_and_recovers() {
+    a_server_falls_silent_and_goes_on(Kind::Postgres).await;
+}
+
+#[tokio::test]
+async fn a_frozen_mariadb_is_unavailable_in_time_and_recovers() {
+    a_server_falls_silent_and_goes_on(Kind::Mariadb).await;
+}
+
+#[tokio::test]
+async fn callers_who_leave_a_frozen_postgres_leave_no_dead_connections() {
+    callers_who_go_away_leave_no_dead_connections(Kind::Postgres).await;
+}
+
+#[tokio::test]
+async fn callers_who_leave_a_frozen_mariadb_leave_no_dead_connections() {
+    callers_who_go_away_leave_no_dead_connections(Kind::Mariadb).await;
+}
+
+#[tokio::test]
+async fn an_address_where_nobody_listens_is_unavailable_in_time_and_told_without_its_password() {
+    for url in ["postgres://ada:hunter2@127.0.0.1:1/db", "mysql://ada:hunter2@127.0.0.1:1/db"] {
+        let mut options = DbOptions::new(url);
+        options.connect_timeout = Duration::from_millis(300);
+        let store = DbCache::new("cache", options).expect("it is fine");
+        let start = Instant::now();
+        let error = store.get("k").await.expect_err("nobody listens");
+        assert_eq!(error.kind(), ErrorKind::Unavailable);
+        assert!(start.elapsed() < Duration::from_millis(300) + SLACK);
+        assert!(!format!("{error} {error:?} {store:?}").contains("hunter2"), "{error:?}");
+        assert!(error.to_string().contains("***@127.0.0.1:1/db"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_file_that_cannot_be_opened_is_unavailable_and_named() {
+    let store = DbCache::new("cache", DbOptions::new("sqlite:/no/such/folder/cache.db")).expect("it is fine");
+    let error = store.get("k").await.expect_err("there is no such folder");
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    assert!(error.to_string().contains("/no/such/folder/cache.db"), "{error}");
+}
+
+/// Another process that writes for long: temporary, and no longer than was said.
+#[tokio::test]
+async fn a_locked_file_is_a_temporary_error_in_time_and_readers_go_on() {
+    let mut options = common::sqlite_file();
+    options.connect_timeout = Duration::from_millis(200);
+    options.statement_timeout = Duration::from_millis(500);
+    options.busy_timeout = Duration::from_millis(100);
+    let store = common::fresh(options.clone(), Clock::system()).await;
+    store.set("k", Value::Int(1), HOUR).await.expect("it is stored");
+    store.close().await.expect("it closes");
+
+    let connect = sqlx::sqlite::SqliteConnectOptions::new().filename(&options.url["sqlite:".len()..]);
+    let other = sqlx::SqlitePool::connect_with(connect).await.expect("it connects");
+    let lock = other.begin_with("BEGIN IMMEDIATE").await.expect("it locks");
+    let start = Instant::now();
+    let error = store.set("k", Value::Int(2), HOUR).await.expect_err("it is locked");
+    assert!(error.is_temporary(), "{error}");
+    assert!(start.elapsed() < Duration::from_millis(700) + SLACK, "{:?}", start.elapsed());
+    assert_eq!(store.get("k").await.expect("it answers"), Some(Value::Int(1)));
+
+    lock.rollback().await.expect("it lets go");
+    store.set("k", Value::Int(2), HOUR).await.expect("it is stored");
+}
+
+/// Two entries, written by many in both orders: whoever loses tries again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn those_who_write_the_same_keys_at_once_do_not_hear_of_deadlocks() {
+    for options in [common::sqlite_file(), common::postgres(), common::mysql()] {
+        let store = common::fresh(options, Clock::system()).await;
+        let keys: Vec<String> = (0..50).map(|number| format!("key-{number}")).collect();
+        let mut writers = JoinSet::new();
+        for writer in 0..8_i64 {
+            let (store, keys) = (store.clone(), keys.clone());
+            writers.spawn(async move {
+                for _ in 0..10 {
+                    let keys: Vec<&str> = match writer % 2 {
+                        0 => keys.iter().map(String::as_str).collect(),
+                        _ => keys.iter().rev().map(String::as_str).collect(),
+                    };
+                    let entries: Vec<(&str, Value)> = keys.iter().map(|key| (*key, Value::Int(writer))).collect();
+                    store.set_many(&entries, HOUR).await.expect("it is stored");
+                    store.delete_many(&keys[..10]).await.expect("it is removed");
+                    store.set(keys[0], Value::Int(writer), HOUR).await.expect("it is stored");
+                }
+            });
+        }
+        while let Some(writer) = writers.join_next().await {
+            writer.expect("no error");
+        }
+    }
+}
