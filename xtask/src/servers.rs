@@ -65,6 +65,12 @@ impl Server {
         }
     }
 
+    /// Where it listens, at 127.0.0.1.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
     /// Kills it, as a crash or the machine's end would.
     pub fn kill(&mut self) -> Outcome {
         self.process.kill()
