@@ -18,6 +18,8 @@ use tokio::{
     time::{Instant, sleep, timeout, timeout_at},
 };
 
+#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
+use self::pool::Supply;
 use self::{lease::Lease, pool::Pool, target::Target};
 use crate::{
     DbOptions,
@@ -220,20 +222,32 @@ impl fmt::Debug for Database {
 #[cfg(feature = "sqlite")]
 impl From<sqlx::SqlitePool> for Database {
     fn from(pool: sqlx::SqlitePool) -> Self {
-        Self::new(Target::given(Dialect::Sqlite), Some(Pool::Sqlite(pool)), Limits::from(&DbOptions::default()))
+        Self::new(
+            Target::given(Dialect::Sqlite),
+            Some(Pool::Sqlite(Supply::Given(pool))),
+            Limits::from(&DbOptions::default()),
+        )
     }
 }
 
 #[cfg(feature = "postgres")]
 impl From<sqlx::PgPool> for Database {
     fn from(pool: sqlx::PgPool) -> Self {
-        Self::new(Target::given(Dialect::Postgres), Some(Pool::Postgres(pool)), Limits::from(&DbOptions::default()))
+        Self::new(
+            Target::given(Dialect::Postgres),
+            Some(Pool::Postgres(Supply::Given(pool))),
+            Limits::from(&DbOptions::default()),
+        )
     }
 }
 
 #[cfg(feature = "mysql")]
 impl From<sqlx::MySqlPool> for Database {
     fn from(pool: sqlx::MySqlPool) -> Self {
-        Self::new(Target::given(Dialect::Mysql), Some(Pool::Mysql(pool)), Limits::from(&DbOptions::default()))
+        Self::new(
+            Target::given(Dialect::Mysql),
+            Some(Pool::Mysql(Supply::Given(pool))),
+            Limits::from(&DbOptions::default()),
+        )
     }
 }

@@ -41,7 +41,13 @@
 
 #![cfg_attr(
     not(all(feature = "sqlite", feature = "postgres", feature = "mysql")),
-    allow(dead_code, unused_variables, unreachable_code, reason = "what one database needs is idle without it")
+    allow(
+        dead_code,
+        unused_imports,
+        unused_variables,
+        unreachable_code,
+        reason = "what one database needs is idle without it"
+    )
 )]
 
 mod backend;

@@ -1,6 +1,6 @@
 //! A connection while it is in use.
 
-use super::pool::Pool;
+use super::pool::{Loan, Pool};
 use crate::statement::{Outcome, Statement};
 
 /// A connection on loan. One whose statement was not seen to end, as its caller went away or lost patience, is closed
@@ -14,11 +14,11 @@ pub(crate) struct Lease {
 #[derive(Debug)]
 enum Connection {
     #[cfg(feature = "sqlite")]
-    Sqlite(sqlx::pool::PoolConnection<sqlx::Sqlite>),
+    Sqlite(Loan<sqlx::Sqlite>),
     #[cfg(feature = "postgres")]
-    Postgres(sqlx::pool::PoolConnection<sqlx::Postgres>),
+    Postgres(Loan<sqlx::Postgres>),
     #[cfg(feature = "mysql")]
-    Mysql(sqlx::pool::PoolConnection<sqlx::MySql>),
+    Mysql(Loan<sqlx::MySql>),
 }
 
 impl Lease {
@@ -26,11 +26,11 @@ impl Lease {
     pub(crate) async fn of(pool: &Pool, precious: bool) -> sqlx::Result<Self> {
         let connection = match *pool {
             #[cfg(feature = "sqlite")]
-            Pool::Sqlite(ref pool) => Connection::Sqlite(pool.acquire().await?),
+            Pool::Sqlite(ref supply) => Connection::Sqlite(supply.lend().await?),
             #[cfg(feature = "postgres")]
-            Pool::Postgres(ref pool) => Connection::Postgres(pool.acquire().await?),
+            Pool::Postgres(ref supply) => Connection::Postgres(supply.lend().await?),
             #[cfg(feature = "mysql")]
-            Pool::Mysql(ref pool) => Connection::Mysql(pool.acquire().await?),
+            Pool::Mysql(ref supply) => Connection::Mysql(supply.lend().await?),
         };
         Ok(Self { connection: Some(connection), fine: precious })
     }
@@ -45,11 +45,11 @@ impl Lease {
         let Some(connection) = &mut self.connection else { return Err(sqlx::Error::PoolClosed) };
         match *connection {
             #[cfg(feature = "sqlite")]
-            Connection::Sqlite(ref mut connection) => sqlite::perform(connection, plan, false).await,
+            Connection::Sqlite(ref mut loan) => sqlite::perform(loan.connection(), plan, false).await,
             #[cfg(feature = "postgres")]
-            Connection::Postgres(ref mut connection) => postgres::perform(connection, plan, explicit).await,
+            Connection::Postgres(ref mut loan) => postgres::perform(loan.connection(), plan, explicit).await,
             #[cfg(feature = "mysql")]
-            Connection::Mysql(ref mut connection) => mysql::perform(connection, plan, false).await,
+            Connection::Mysql(ref mut loan) => mysql::perform(loan.connection(), plan, false).await,
         }
     }
 }
@@ -57,16 +57,19 @@ impl Lease {
 impl Drop for Lease {
     fn drop(&mut self) {
         let Some(connection) = self.connection.take() else { return };
-        if self.fine {
-            return;
-        }
         match connection {
             #[cfg(feature = "sqlite")]
-            Connection::Sqlite(connection) => drop(connection.detach()),
+            Connection::Sqlite(loan) if self.fine => loan.give_back(),
+            #[cfg(feature = "sqlite")]
+            Connection::Sqlite(loan) => loan.discard(),
             #[cfg(feature = "postgres")]
-            Connection::Postgres(connection) => drop(connection.detach()),
+            Connection::Postgres(loan) if self.fine => loan.give_back(),
+            #[cfg(feature = "postgres")]
+            Connection::Postgres(loan) => loan.discard(),
             #[cfg(feature = "mysql")]
-            Connection::Mysql(connection) => drop(connection.detach()),
+            Connection::Mysql(loan) if self.fine => loan.give_back(),
+            #[cfg(feature = "mysql")]
+            Connection::Mysql(loan) => loan.discard(),
         }
     }
 }

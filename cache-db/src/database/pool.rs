@@ -1,25 +1,199 @@
-//! A pool of connections to any of the databases.
+//! Connections that are kept for the next call.
+//!
+//! Not the driver's own pool, but where an application hands one over: that one asks each connection whether it is alive when
+//! it comes back, which doubles the round trips, and waits for the answer for as long as a dead network is silent.
 
-/// One of the pools.
+use std::{
+    pin::Pin,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use parking_lot::Mutex;
+use sqlx::{ConnectOptions as _, Connection, pool::PoolConnection};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::timeout,
+};
+
+/// One that was idle for so long is asked whether it is alive: a server that was restarted meanwhile is then not met by a
+/// statement, and a busy pool pays nothing.
+const STALE: Duration = Duration::from_secs(1);
+/// One that was idle for so long is closed.
+const IDLE: Duration = Duration::from_secs(600);
+/// One that is so old is closed, so that servers behind one address get their share in time.
+const OLD: Duration = Duration::from_secs(1800);
+
+/// A supply of connections to any of the databases.
 #[derive(Clone, Debug)]
 pub(crate) enum Pool {
     #[cfg(feature = "sqlite")]
-    Sqlite(sqlx::SqlitePool),
+    Sqlite(Supply<sqlx::Sqlite>),
     #[cfg(feature = "postgres")]
-    Postgres(sqlx::PgPool),
+    Postgres(Supply<sqlx::Postgres>),
     #[cfg(feature = "mysql")]
-    Mysql(sqlx::MySqlPool),
+    Mysql(Supply<sqlx::MySql>),
 }
 
 impl Pool {
+    /// Closes what is not in use. What is, is closed when it comes back, as nobody has this value then.
     pub(crate) async fn close(&self) {
         match *self {
             #[cfg(feature = "sqlite")]
-            Self::Sqlite(ref pool) => pool.close().await,
+            Self::Sqlite(ref supply) => supply.close().await,
             #[cfg(feature = "postgres")]
-            Self::Postgres(ref pool) => pool.close().await,
+            Self::Postgres(ref supply) => supply.close().await,
             #[cfg(feature = "mysql")]
-            Self::Mysql(ref pool) => pool.close().await,
+            Self::Mysql(ref supply) => supply.close().await,
+        }
+    }
+}
+
+/// Connections of one kind: our own, or those of a pool that was handed over.
+#[derive(Debug)]
+pub(crate) enum Supply<D: sqlx::Database> {
+    Own(Arc<Own<D>>),
+    Given(sqlx::Pool<D>),
+}
+
+impl<D: sqlx::Database> Clone for Supply<D> {
+    fn clone(&self) -> Self {
+        match self {
+            Self::Own(own) => Self::Own(Arc::clone(own)),
+            Self::Given(pool) => Self::Given(pool.clone()),
+        }
+    }
+}
+
+type Ready<'a> = Pin<Box<dyn Future<Output = sqlx::Result<()>> + Send + 'a>>;
+
+/// What is done with a connection before it is used.
+pub(crate) type Prepare<D> = Box<dyn Fn(&mut <D as sqlx::Database>::Connection) -> Ready<'_> + Send + Sync>;
+
+/// How to connect.
+pub(crate) struct Plan<D: sqlx::Database> {
+    pub(crate) options: <D::Connection as Connection>::Options,
+    pub(crate) prepare: Option<Prepare<D>>,
+    pub(crate) size: u32,
+    /// How long one may take to say that it is alive.
+    pub(crate) patience: Duration,
+    /// Whether a connection is never closed for its age.
+    pub(crate) precious: bool,
+}
+
+pub(crate) struct Own<D: sqlx::Database> {
+    plan: Plan<D>,
+    idle: Mutex<Vec<Idle<D>>>,
+    permits: Arc<Semaphore>,
+}
+
+struct Idle<D: sqlx::Database> {
+    connection: D::Connection,
+    born: Instant,
+    since: Instant,
+}
+
+impl<D: sqlx::Database> std::fmt::Debug for Own<D> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Own").field("size", &self.plan.size).finish_non_exhaustive()
+    }
+}
+
+impl<D: sqlx::Database> Supply<D> {
+    pub(crate) fn own(plan: Plan<D>) -> Self {
+        let permits = Arc::new(Semaphore::new(plan.size as usize));
+        Self::Own(Arc::new(Own { plan, idle: Mutex::default(), permits }))
+    }
+
+    /// A connection that was alive a moment ago. The caller bounds the time.
+    pub(crate) async fn lend(&self) -> sqlx::Result<Loan<D>> {
+        match self {
+            Self::Own(own) => own.lend().await,
+            Self::Given(pool) => Ok(Loan::Given(pool.acquire().await?)),
+        }
+    }
+
+    async fn close(&self) {
+        let Self::Own(own) = self else { return };
+        let idle = std::mem::take(&mut *own.idle.lock());
+        for idle in idle {
+            // It is dropped in any case.
+            let _ = idle.connection.close().await;
+        }
+    }
+}
+
+impl<D: sqlx::Database> Own<D> {
+    async fn lend(self: &Arc<Self>) -> sqlx::Result<Loan<D>> {
+        let permit = Arc::clone(&self.permits).acquire_owned().await.map_err(|_| sqlx::Error::PoolClosed)?;
+        let (connection, born) = match self.take_alive().await {
+            Some(found) => found,
+            None => (self.connect().await?, Instant::now()),
+        };
+        Ok(Loan::Own { connection, born, home: Arc::clone(self), permit })
+    }
+
+    /// The one that was used last, if it is alive. If not, the others will not be either.
+    async fn take_alive(&self) -> Option<(D::Connection, Instant)> {
+        let Idle { mut connection, born, since } = self.idle.lock().pop()?;
+        if self.plan.precious || since.elapsed() < STALE {
+            return Some((connection, born));
+        }
+        if born.elapsed() < OLD && matches!(timeout(self.plan.patience, connection.ping()).await, Ok(Ok(()))) {
+            return Some((connection, born));
+        }
+        let suspects = std::mem::take(&mut *self.idle.lock());
+        drop(suspects);
+        None
+    }
+
+    async fn connect(&self) -> sqlx::Result<D::Connection> {
+        let mut connection = self.plan.options.connect().await?;
+        if let Some(prepare) = &self.plan.prepare {
+            prepare(&mut connection).await?;
+        }
+        Ok(connection)
+    }
+
+    fn keep(&self, connection: D::Connection, born: Instant) {
+        let mut idle = self.idle.lock();
+        idle.push(Idle { connection, born, since: Instant::now() });
+        if !self.plan.precious && idle[0].since.elapsed() > IDLE {
+            let unused = idle.remove(0);
+            drop(idle);
+            drop(unused);
+        }
+    }
+}
+
+/// A connection in use.
+#[derive(Debug)]
+pub(crate) enum Loan<D: sqlx::Database> {
+    Own { connection: D::Connection, born: Instant, home: Arc<Own<D>>, permit: OwnedSemaphorePermit },
+    Given(PoolConnection<D>),
+}
+
+impl<D: sqlx::Database> Loan<D> {
+    pub(crate) fn connection(&mut self) -> &mut D::Connection {
+        match self {
+            Self::Own { connection, .. } => connection,
+            Self::Given(connection) => connection,
+        }
+    }
+
+    /// Keeps it for the next one.
+    pub(crate) fn give_back(self) {
+        if let Self::Own { connection, born, home, permit } = self {
+            home.keep(connection, born);
+            // Only now may the next one look for it.
+            drop(permit);
+        }
+    }
+
+    /// Closes it.
+    pub(crate) fn discard(self) {
+        if let Self::Given(connection) = self {
+            drop(connection.detach());
         }
     }
 }

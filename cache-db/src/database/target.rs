@@ -7,6 +7,8 @@ use cache_core::{
     config::{mistake, redact},
 };
 
+#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
+use super::pool::{Plan, Supply};
 use super::{Limits, pool::Pool};
 use crate::{dialect::Dialect, options::option};
 
@@ -74,56 +76,38 @@ impl Target {
         matches!(self.how, How::Given)
     }
 
-    /// A pool that connects when it is asked to. Needs a tokio runtime.
+    /// A pool that connects when it is asked to.
     pub(crate) fn pool(&self, limits: Limits) -> Pool {
         match self.how {
             How::Given => unreachable!("a pool that was handed over is never given up"),
             #[cfg(feature = "sqlite")]
             How::Sqlite(ref options) => {
                 let size = if self.is_in_memory { 1 } else { limits.pool_size };
-                let pool = in_time(limits).max_connections(size).idle_timeout(None).max_lifetime(None);
-                Pool::Sqlite(pool.connect_lazy_with((**options).clone()))
+                // There is no server that could have gone meanwhile, and in memory there is no second connection.
+                let plan = Plan { size, precious: true, ..plan((**options).clone(), limits) };
+                Pool::Sqlite(Supply::own(plan))
             }
             #[cfg(feature = "postgres")]
-            How::Postgres(ref options) => {
-                let pool = tested_when_stale(in_time(limits).max_connections(limits.pool_size));
-                Pool::Postgres(pool.connect_lazy_with((**options).clone()))
-            }
+            How::Postgres(ref options) => Pool::Postgres(Supply::own(plan((**options).clone(), limits))),
             #[cfg(feature = "mysql")]
             How::Mysql(ref options) => {
-                let pool = tested_when_stale(in_time(limits).max_connections(limits.pool_size));
                 let patience = i64::try_from(limits.statement_timeout.as_secs().max(1)).unwrap_or(i64::MAX);
-                let pool = pool.after_connect(move |connection, _| {
+                let wait: super::pool::Prepare<sqlx::MySql> = Box::new(move |connection| {
                     Box::pin(async move {
                         let wait = sqlx::query("SET SESSION innodb_lock_wait_timeout = ?").bind(patience);
                         wait.execute(connection).await.map(drop)
                     })
                 });
-                Pool::Mysql(pool.connect_lazy_with((**options).clone()))
+                let plan = Plan { prepare: Some(wait), ..plan((**options).clone(), limits) };
+                Pool::Mysql(Supply::own(plan))
             }
         }
     }
 }
 
 #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
-fn in_time<D: sqlx::Database>(limits: Limits) -> sqlx::pool::PoolOptions<D> {
-    sqlx::pool::PoolOptions::new().acquire_timeout(limits.connect_timeout).test_before_acquire(false)
-}
-
-/// Asks a connection whether it is alive where it was idle for a second: a server that was restarted since then is not met
-/// by a statement, and a busy pool pays nothing.
-#[cfg(any(feature = "postgres", feature = "mysql"))]
-fn tested_when_stale<D: sqlx::Database>(pool: sqlx::pool::PoolOptions<D>) -> sqlx::pool::PoolOptions<D> {
-    use sqlx::Connection as _;
-    const STALE: std::time::Duration = std::time::Duration::from_secs(1);
-    pool.before_acquire(|connection, seen| {
-        Box::pin(async move {
-            if seen.idle_for >= STALE {
-                connection.ping().await?;
-            }
-            Ok(true)
-        })
-    })
+fn plan<D: sqlx::Database>(options: <D::Connection as sqlx::Connection>::Options, limits: Limits) -> Plan<D> {
+    Plan { options, prepare: None, size: limits.pool_size, patience: limits.connect_timeout / 4, precious: false }
 }
 
 fn no_url(name: &str, url: &str) -> cache_core::Error {
