@@ -134,7 +134,7 @@ impl Peer for Arc<dyn Cache> {
     }
 
     fn store(&self, key: &str, value: Bytes) {
-        ready(self.set(key, value.into(), Some(TTL))).expect("no failure");
+        ready((**self).set(key, value.into(), Some(TTL))).expect("no failure");
     }
 }
 
