@@ -74,7 +74,7 @@ impl LocMemCache {
 
     /// Runs `operation` on the key's shard. What leaves the shard is dropped when its lock is released.
     fn at<T>(&self, key: &str, operation: impl FnOnce(&mut Shard, u64, &mut Removed) -> T) -> T {
-        let hash = self.hasher.hash_one(key);
+        let hash = self.hasher.hash_one(key.as_bytes());
         let mut removed = Removed::default();
         operation(&mut self.shard(hash).lock(), hash, &mut removed)
     }

@@ -9,7 +9,7 @@ use cache_core::{Clock, Moment, Ttl, Value};
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 
-use crate::{deadlines::Deadlines, lru::Lru};
+use crate::{deadlines::Deadlines, key::Key, lru::Lru};
 
 /// What a shard may hold.
 #[derive(Clone, Copy, Debug)]
@@ -23,7 +23,7 @@ pub(crate) struct Limits {
 
 #[derive(Debug)]
 pub(crate) struct Entry {
-    key: Box<str>,
+    key: Key,
     value: Value,
     deadline: Moment,
 }
@@ -157,7 +157,7 @@ impl Shard {
     }
 
     fn find(&self, hash: u64, key: &str) -> Option<u32> {
-        let is_it = |&slot: &u32| self.entries.get(slot).is_some_and(|entry| *entry.key == *key);
+        let is_it = |&slot: &u32| self.entries.get(slot).is_some_and(|entry| entry.key.as_bytes() == key.as_bytes());
         self.table.find(hash, is_it).copied()
     }
 
@@ -221,7 +221,7 @@ impl Shard {
         let slot = self.entries.push(Entry { key: key.into(), value, deadline });
         self.bytes += weight;
         let (entries, hasher) = (&self.entries, &self.hasher);
-        let rehash = |&slot: &u32| entries.get(slot).map_or(0, |entry| hasher.hash_one(&*entry.key));
+        let rehash = |&slot: &u32| entries.get(slot).map_or(0, |entry| hasher.hash_one(entry.key.as_bytes()));
         self.table.insert_unique(hash, slot, rehash);
         slot
     }
@@ -281,7 +281,7 @@ impl Shard {
 
     fn remove(&mut self, slot: u32, removed: &mut Removed) {
         let Some(entry) = self.entries.remove(slot) else { return };
-        let hash = self.hasher.hash_one(&*entry.key);
+        let hash = self.hasher.hash_one(entry.key.as_bytes());
         if let Ok(place) = self.table.find_entry(hash, |&other| other == slot) {
             place.remove();
         }
@@ -296,12 +296,13 @@ impl Shard {
 
 impl Entry {
     fn weight(&self) -> usize {
-        weight(&self.key, &self.value)
+        HOUSEKEEPING + self.key.size() + self.value.size()
     }
 }
 
 /// The memory that an entry takes: what it holds, and its places in the slab, the table and the queue of deadlines.
 pub(crate) fn weight(key: &str, value: &Value) -> usize {
-    const HOUSEKEEPING: usize = Lru::<Entry>::SLOT + 2 * size_of::<u32>() + 2 * size_of::<(Moment, u32)>();
-    key.len() + value.size() + HOUSEKEEPING
+    HOUSEKEEPING + Key::size_of(key) + value.size()
 }
+
+const HOUSEKEEPING: usize = Lru::<Entry>::SLOT + 2 * size_of::<u32>() + 2 * size_of::<(Moment, u32)>();
