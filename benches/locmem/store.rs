@@ -17,6 +17,8 @@ enum Job {
     Hit,
     Miss,
     Overwrite,
+    /// An overwrite with a value that has its reference count already.
+    OverwriteShareable,
     /// Nine hits to one overwrite, on so many threads.
     Mix(usize),
 }
@@ -33,11 +35,16 @@ pub(crate) fn run(bench: &Bench, report: &mut Report) {
     let stores = Stores::filled(bench);
     let contest = |name: &str, job| stores.contest(name, job, bench);
     report.add(
-        contest("store hit", Job::Hit).at_most(1.6, DASHMAP).at_most(1.2, QUICK_TTL).at_most(0.4, MOKA).run(bench.rounds),
+        contest("store hit", Job::Hit)
+            .at_most(1.6, DASHMAP)
+            .at_most(1.2, QUICK_TTL)
+            .at_most(0.4, MOKA)
+            .run(bench.rounds),
     );
     report.add(contest("store miss", Job::Miss).run(bench.rounds));
     let jobs = [
         ("store set", Job::Overwrite),
+        ("store set of shareable values", Job::OverwriteShareable),
         ("store mix, 1 thread", Job::Mix(1)),
         ("store mix, 2 threads", Job::Mix(2)),
         ("store mix, 8 threads", Job::Mix(8)),
@@ -82,13 +89,21 @@ impl Job {
         let hit = |operation| assert!(found(bench.key(operation)), "no key was evicted");
         let miss = |operation| assert!(!found(bench.absent_key(operation)), "the key was never set");
         let overwrite = |operation| peer.store(bench.key(operation), fresh_value());
+        let overwrite_shareable = |operation| peer.store(bench.key(operation), shareable_value());
         let mix = |operation| if operation % 10 == 9 { overwrite(operation) } else { hit(operation) };
         match self {
             Self::Hit => cpu_time(bench.operations, hit),
             Self::Miss => cpu_time(bench.operations, miss),
             Self::Overwrite => cpu_time(bench.operations, overwrite),
+            Self::OverwriteShareable => cpu_time(bench.operations, overwrite_shareable),
             Self::Mix(1) => cpu_time(bench.operations, mix),
             Self::Mix(threads) => wall_time(threads, bench.operations, mix),
         }
     }
+}
+
+fn shareable_value() -> Bytes {
+    let value = fresh_value();
+    drop(value.clone());
+    value
 }

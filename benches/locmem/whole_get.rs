@@ -23,7 +23,8 @@ struct User {
 }
 
 pub(crate) fn run(bench: &Bench, report: &mut Report) {
-    let cache = CacheHandle::new("default", locmem(ROOMY), Settings { key_prefix: "shop".into(), ..Settings::default() });
+    let cache =
+        CacheHandle::new("default", locmem(ROOMY), Settings { key_prefix: "shop".into(), ..Settings::default() });
     report.add(bytes(bench, &cache));
     report.add(shared(bench, &cache));
     report.add(decoded(bench, &cache));

@@ -18,7 +18,12 @@ pub fn keys(kind: &str, count: usize) -> Vec<Box<str>> {
 /// `count` positions below [`KEYS`], by Zipf's law with the exponent 0.99, the same ones in each run. Which positions are
 /// asked for often has nothing to do with their order.
 #[must_use]
-#[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "small numbers")]
+#[expect(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "small numbers"
+)]
 pub fn zipf(count: usize) -> Vec<usize> {
     let mut random = SmallRng::seed_from_u64(42);
     let mut by_rank: Vec<usize> = (0..KEYS).collect();
