@@ -8,13 +8,14 @@ use parking_lot::Mutex;
 
 use crate::{
     LocMemOptions,
-    shard::{Counted, Limits, Removed, Shard, weight},
+    shard::{Counted, Limits, Removed, Shard, Term, weight},
 };
 
 /// A store in this process's memory. See the [crate's page](crate) for what it does.
 pub struct LocMemCache {
     shards: Box<[Padded]>,
     hasher: RandomState,
+    clock: Clock,
     options: LocMemOptions,
     limits: Limits,
 }
@@ -51,7 +52,7 @@ impl LocMemCache {
         };
         let hasher = RandomState::default();
         let shard = || Padded(Mutex::new(Shard::new(limits, clock.clone(), hasher.clone())));
-        Self { shards: (0..shards).map(|_| shard()).collect(), hasher, options, limits }
+        Self { shards: (0..shards).map(|_| shard()).collect(), hasher, clock, options, limits }
     }
 
     /// What it was made with.
@@ -102,8 +103,13 @@ impl LocMemCache {
             return Err(refused);
         }
         let value = ready_to_share(value);
-        self.at(key, |shard, hash, removed| shard.set(hash, key, value, ttl, removed));
+        let term = self.term(ttl);
+        self.at(key, |shard, hash, removed| shard.set(hash, key, value, term, removed));
         Ok(())
+    }
+
+    fn term(&self, ttl: Option<Duration>) -> Option<Term> {
+        ttl.map(|ttl| Term::starting(self.clock.now(), ttl))
     }
 
     fn look_up(&self, key: &str) -> Option<Value> {
@@ -158,7 +164,8 @@ impl Cache for LocMemCache {
             return if taken { Ok(false) } else { Err(refused) };
         }
         let value = ready_to_share(value);
-        Ok(self.at(key, |shard, hash, removed| shard.add(hash, key, value, ttl, removed)))
+        let term = self.term(ttl);
+        Ok(self.at(key, |shard, hash, removed| shard.add(hash, key, value, term, removed)))
     }
 
     async fn touch(&self, key: &str, ttl: Option<Duration>) -> Result<bool> {

@@ -28,6 +28,19 @@ pub(crate) struct Entry {
     deadline: Moment,
 }
 
+/// The life of an entry that expires. The clock is read before the lock is taken, not while others wait for it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Term {
+    now: Moment,
+    deadline: Moment,
+}
+
+impl Term {
+    pub(crate) fn starting(now: Moment, ttl: Duration) -> Self {
+        Self { now, deadline: now + ttl }
+    }
+}
+
 /// What left the shard during a call.
 #[derive(Debug, Default)]
 pub(crate) struct Removed {
@@ -99,9 +112,9 @@ impl Shard {
         (!left.is_zero()).then_some(Ttl::Left(left))
     }
 
-    pub(crate) fn set(&mut self, hash: u64, key: &str, value: Value, ttl: Option<Duration>, removed: &mut Removed) {
+    pub(crate) fn set(&mut self, hash: u64, key: &str, value: Value, term: Option<Term>, removed: &mut Removed) {
         let slot = self.find(hash, key);
-        self.store(slot, hash, key, value, ttl, removed);
+        self.store(slot, hash, key, value, term, removed);
     }
 
     pub(crate) fn add(
@@ -109,14 +122,14 @@ impl Shard {
         hash: u64,
         key: &str,
         value: Value,
-        ttl: Option<Duration>,
+        term: Option<Term>,
         removed: &mut Removed,
     ) -> bool {
         let slot = self.find(hash, key);
         if slot.is_some_and(|slot| !self.is_expired(slot)) {
             return false;
         }
-        self.store(slot, hash, key, value, ttl, removed);
+        self.store(slot, hash, key, value, term, removed);
         true
     }
 
@@ -180,15 +193,13 @@ impl Shard {
         hash: u64,
         key: &str,
         value: Value,
-        ttl: Option<Duration>,
+        term: Option<Term>,
         removed: &mut Removed,
     ) {
-        let Some(ttl) = ttl else {
+        let Some(Term { now, deadline }) = term else {
             self.put(slot, hash, key, value, Moment::NEVER, removed);
             return;
         };
-        let now = self.clock.now();
-        let deadline = now + ttl;
         let slot = self.put(slot, hash, key, value, deadline, removed);
         self.deadlines.remind(slot, deadline);
         self.collect_a_few(now, removed);
