@@ -1,4 +1,4 @@
-//! locmem against DashMap, `quick_cache` and moka. See `README.md` beside it.
+//! locmem against `DashMap`, `quick_cache` and moka. The `README.md` of this crate says how to read it.
 #![allow(clippy::print_stdout, reason = "a benchmark prints its tables")]
 
 mod full;

@@ -24,6 +24,7 @@ pub fn keys(kind: &str, count: usize) -> Vec<Box<str>> {
     clippy::cast_sign_loss,
     reason = "small numbers"
 )]
+#[expect(clippy::missing_panics_doc, reason = "the exponent is valid")]
 pub fn zipf(count: usize) -> Vec<usize> {
     let mut random = SmallRng::seed_from_u64(42);
     let mut by_rank: Vec<usize> = (0..KEYS).collect();
