@@ -11,8 +11,8 @@ pub struct LocMemOptions {
     pub max_entries: usize,
     /// What part of the entries goes when there is no room: `1 / cull_frequency`. 3 as in Django; 0 empties the store.
     pub cull_frequency: usize,
-    /// How many bytes the entries may take: keys, values, and some 100 bytes of housekeeping for each. No bound by
-    /// default. With shards, one entry may take a shard's share of it, which is 16 MiB or more, or all of it.
+    /// How many bytes the entries may take: values, keys of more than 38 bytes, and some 140 bytes for each entry, which
+    /// hold a shorter key. No bound by default. With shards, one entry may take a shard's share of it, which is 16 MiB or more, or all of it.
     pub max_bytes: Option<usize>,
 }
 
