@@ -1,6 +1,6 @@
 //! The store: shards behind locks, as an implementation of [`Cache`].
 
-use std::{fmt, hash::BuildHasher, iter, thread, time::Duration};
+use std::{fmt, hash::BuildHasher, thread, time::Duration};
 
 use cache_core::{Cache, Clock, Error, ErrorKind, Result, Ttl, Value, async_trait};
 use foldhash::fast::RandomState;
@@ -8,13 +8,14 @@ use parking_lot::Mutex;
 
 use crate::{
     LocMemOptions,
-    shard::{Counted, Limits, Removed, Shard, weight},
+    shard::{Counted, Limits, Removed, Shard, Term, weight},
 };
 
 /// A store in this process's memory. See the [crate's page](crate) for what it does.
 pub struct LocMemCache {
     shards: Box<[Padded]>,
     hasher: RandomState,
+    clock: Clock,
     options: LocMemOptions,
     limits: Limits,
 }
@@ -50,8 +51,8 @@ impl LocMemCache {
             strict: shards == 1,
         };
         let hasher = RandomState::default();
-        let shard = |clock| Padded(Mutex::new(Shard::new(limits, clock, hasher.clone())));
-        Self { shards: iter::repeat_n(clock, shards).map(shard).collect(), hasher, options, limits }
+        let shard = || Padded(Mutex::new(Shard::new(limits, clock.clone(), hasher.clone())));
+        Self { shards: (0..shards).map(|_| shard()).collect(), hasher, clock, options, limits }
     }
 
     /// What it was made with.
@@ -74,7 +75,7 @@ impl LocMemCache {
 
     /// Runs `operation` on the key's shard. What leaves the shard is dropped when its lock is released.
     fn at<T>(&self, key: &str, operation: impl FnOnce(&mut Shard, u64, &mut Removed) -> T) -> T {
-        let hash = self.hasher.hash_one(key);
+        let hash = self.hasher.hash_one(key.as_bytes());
         let mut removed = Removed::default();
         operation(&mut self.shard(hash).lock(), hash, &mut removed)
     }
@@ -102,8 +103,13 @@ impl LocMemCache {
             return Err(refused);
         }
         let value = ready_to_share(value);
-        self.at(key, |shard, hash, removed| shard.set(hash, key, value, ttl, removed));
+        let term = self.term(ttl);
+        self.at(key, |shard, hash, removed| shard.set(hash, key, value, term, removed));
         Ok(())
+    }
+
+    fn term(&self, ttl: Option<Duration>) -> Option<Term> {
+        ttl.map(|ttl| Term::starting(self.clock.now(), ttl))
     }
 
     fn look_up(&self, key: &str) -> Option<Value> {
@@ -158,7 +164,8 @@ impl Cache for LocMemCache {
             return if taken { Ok(false) } else { Err(refused) };
         }
         let value = ready_to_share(value);
-        Ok(self.at(key, |shard, hash, removed| shard.add(hash, key, value, ttl, removed)))
+        let term = self.term(ttl);
+        Ok(self.at(key, |shard, hash, removed| shard.add(hash, key, value, term, removed)))
     }
 
     async fn touch(&self, key: &str, ttl: Option<Duration>) -> Result<bool> {

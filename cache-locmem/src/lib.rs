@@ -28,6 +28,7 @@
 mod backend;
 mod cache;
 mod deadlines;
+mod key;
 mod lru;
 mod options;
 mod shard;

@@ -9,7 +9,7 @@ use cache_core::{Clock, Moment, Ttl, Value};
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 
-use crate::{deadlines::Deadlines, lru::Lru};
+use crate::{deadlines::Deadlines, key::Key, lru::Lru};
 
 /// What a shard may hold.
 #[derive(Clone, Copy, Debug)]
@@ -23,9 +23,22 @@ pub(crate) struct Limits {
 
 #[derive(Debug)]
 pub(crate) struct Entry {
-    key: Box<str>,
+    key: Key,
     value: Value,
     deadline: Moment,
+}
+
+/// The life of an entry that expires. The clock is read before the lock is taken, not while others wait for it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Term {
+    now: Moment,
+    deadline: Moment,
+}
+
+impl Term {
+    pub(crate) fn starting(now: Moment, ttl: Duration) -> Self {
+        Self { now, deadline: now + ttl }
+    }
 }
 
 /// What left the shard during a call.
@@ -99,9 +112,9 @@ impl Shard {
         (!left.is_zero()).then_some(Ttl::Left(left))
     }
 
-    pub(crate) fn set(&mut self, hash: u64, key: &str, value: Value, ttl: Option<Duration>, removed: &mut Removed) {
+    pub(crate) fn set(&mut self, hash: u64, key: &str, value: Value, term: Option<Term>, removed: &mut Removed) {
         let slot = self.find(hash, key);
-        self.store(slot, hash, key, value, ttl, removed);
+        self.store(slot, hash, key, value, term, removed);
     }
 
     pub(crate) fn add(
@@ -109,14 +122,14 @@ impl Shard {
         hash: u64,
         key: &str,
         value: Value,
-        ttl: Option<Duration>,
+        term: Option<Term>,
         removed: &mut Removed,
     ) -> bool {
         let slot = self.find(hash, key);
         if slot.is_some_and(|slot| !self.is_expired(slot)) {
             return false;
         }
-        self.store(slot, hash, key, value, ttl, removed);
+        self.store(slot, hash, key, value, term, removed);
         true
     }
 
@@ -157,7 +170,7 @@ impl Shard {
     }
 
     fn find(&self, hash: u64, key: &str) -> Option<u32> {
-        let is_it = |&slot: &u32| self.entries.get(slot).is_some_and(|entry| *entry.key == *key);
+        let is_it = |&slot: &u32| self.entries.get(slot).is_some_and(|entry| entry.key.as_bytes() == key.as_bytes());
         self.table.find(hash, is_it).copied()
     }
 
@@ -180,15 +193,13 @@ impl Shard {
         hash: u64,
         key: &str,
         value: Value,
-        ttl: Option<Duration>,
+        term: Option<Term>,
         removed: &mut Removed,
     ) {
-        let Some(ttl) = ttl else {
+        let Some(Term { now, deadline }) = term else {
             self.put(slot, hash, key, value, Moment::NEVER, removed);
             return;
         };
-        let now = self.clock.now();
-        let deadline = now + ttl;
         let slot = self.put(slot, hash, key, value, deadline, removed);
         self.deadlines.remind(slot, deadline);
         self.collect_a_few(now, removed);
@@ -221,7 +232,7 @@ impl Shard {
         let slot = self.entries.push(Entry { key: key.into(), value, deadline });
         self.bytes += weight;
         let (entries, hasher) = (&self.entries, &self.hasher);
-        let rehash = |&slot: &u32| entries.get(slot).map_or(0, |entry| hasher.hash_one(&*entry.key));
+        let rehash = |&slot: &u32| entries.get(slot).map_or(0, |entry| hasher.hash_one(entry.key.as_bytes()));
         self.table.insert_unique(hash, slot, rehash);
         slot
     }
@@ -281,7 +292,7 @@ impl Shard {
 
     fn remove(&mut self, slot: u32, removed: &mut Removed) {
         let Some(entry) = self.entries.remove(slot) else { return };
-        let hash = self.hasher.hash_one(&*entry.key);
+        let hash = self.hasher.hash_one(entry.key.as_bytes());
         if let Ok(place) = self.table.find_entry(hash, |&other| other == slot) {
             place.remove();
         }
@@ -296,12 +307,13 @@ impl Shard {
 
 impl Entry {
     fn weight(&self) -> usize {
-        weight(&self.key, &self.value)
+        HOUSEKEEPING + self.key.size() + self.value.size()
     }
 }
 
 /// The memory that an entry takes: what it holds, and its places in the slab, the table and the queue of deadlines.
 pub(crate) fn weight(key: &str, value: &Value) -> usize {
-    const HOUSEKEEPING: usize = Lru::<Entry>::SLOT + 2 * size_of::<u32>() + 2 * size_of::<(Moment, u32)>();
-    key.len() + value.size() + HOUSEKEEPING
+    HOUSEKEEPING + Key::size_of(key) + value.size()
 }
+
+const HOUSEKEEPING: usize = Lru::<Entry>::SLOT + 2 * size_of::<u32>() + 2 * size_of::<(Moment, u32)>();

@@ -133,7 +133,8 @@ macro_rules! serialize_plain {
         }
     };
     ($answer:expr; $($method:ident $type:ty),+) => {
-        $(fn $method(self, value: $type) -> Result<Self::Ok, NotPlain> {
+        $(#[inline]
+        fn $method(self, value: $type) -> Result<Self::Ok, NotPlain> {
             let answer: fn($type) -> Result<Self::Ok, NotPlain> = $answer;
             answer(value)
         })+

@@ -22,7 +22,7 @@ impl CacheHandle {
     /// else, [`ErrorKind::Overflow`] where the sum does not fit an `i64`; nothing is changed then.
     pub async fn incr(&self, key: &str, delta: i64) -> Result<i64> {
         let composed = self.key(key)?;
-        let sum = self.store.incr(&composed, delta).await.map_err(|error| self.at(error))?;
+        let sum = self.inner().incr(&composed, delta).await.map_err(|error| self.at(error))?;
         sum.ok_or_else(|| self.not_found(&composed))
     }
 
@@ -54,9 +54,9 @@ impl CacheHandle {
             return Ok(target);
         }
         let moved = async {
-            let Some(ttl) = self.store.ttl(&from).await? else { return Ok(false) };
-            self.store.set(&to, value, ttl.into()).await?;
-            self.store.delete(&from).await?;
+            let Some(ttl) = self.inner().ttl(&from).await? else { return Ok(false) };
+            self.inner().set(&to, value, ttl.into()).await?;
+            self.inner().delete(&from).await?;
             Ok(true)
         };
         match moved.await {

@@ -67,7 +67,7 @@ impl CacheHandle {
     }
 
     fn share<T: Serialize + Send + Sync + 'static>(&self, object: &Arc<T>) -> Result<Value> {
-        if !self.store.keeps_objects() {
+        if !self.inner().keeps_objects() {
             return self.encode(&**object);
         }
         Ok(match codec::as_int(&**object) {
