@@ -87,7 +87,7 @@ impl Backends {
             ),
             None => self.expected(),
         };
-        config::mistake("BACKEND", &format!("{name:?}"), &expected)
+        config::mistake("BACKEND", &format!("{:?}", config::redact_setting(name)), &expected)
     }
 
     fn expected(&self) -> String {

@@ -84,7 +84,7 @@ pub trait Cache: fmt::Debug + Send + Sync + 'static {
         false
     }
 
-    /// Whether the key is there, without counting as a use of it.
+    /// Whether the key is there. A store that notes uses should not count it as one.
     async fn contains(&self, key: &str) -> Result<bool> {
         Ok(self.get(key).await?.is_some())
     }

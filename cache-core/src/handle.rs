@@ -18,7 +18,8 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
     Cache, Codec, Error, ErrorKind, KeyCheck, Result, Settings, Timeout, Ttl, Undecodable, Value, Version, codec,
-    key::Composer, timeout::Lifetime,
+    key::{Composer, shown},
+    timeout::Lifetime,
 };
 use key_buffer::KeyBuffer;
 
@@ -72,10 +73,9 @@ struct View {
     undecodable_seen: Arc<AtomicU64>,
 }
 
-/// What a look-up met.
+/// What a look-up met. Callers that only read take an entry that does not read for a miss; but its key is taken.
 enum Found<T> {
     Hit(T),
-    /// An entry that does not read as a `T`: a miss to callers, but the key is taken.
     Unreadable,
     Miss,
 }
@@ -125,7 +125,8 @@ impl CacheHandle {
         Self { store: Arc::clone(&self.store), view: Arc::new(view) }
     }
 
-    /// The value, or `None` on a miss. Ask for an `Option<T>` to tell a stored `None` (`Some(None)`) from a miss.
+    /// The value, or `None` on a miss. Ask for an `Option<T>` to tell a stored `None` (`Some(None)`) from a miss. An
+    /// `Option` within an `Option` is more than the codecs can tell: `Some(None)` comes back as `None`.
     ///
     /// An entry that does not read as a `T` is a miss that is logged and counted
     /// ([`undecodable_seen`](Self::undecodable_seen)), or an error where the alias says so.
@@ -156,13 +157,7 @@ impl CacheHandle {
         T: Serialize + ?Sized,
     {
         let value = self.encode(value)?;
-        let key = self.key(key)?;
-        let added = match self.lifetime(timeout.into()) {
-            Lifetime::Expired => self.inner().contains(&key).await.map(|there| !there),
-            Lifetime::For(ttl) => self.inner().add(&key, value, Some(ttl)).await,
-            Lifetime::Forever => self.inner().add(&key, value, None).await,
-        };
-        added.map_err(|error| self.at(error))
+        self.put_new(key, value, timeout.into()).await
     }
 
     /// Gives an entry a new timeout, and says whether there was one. [`Timeout::Default`] is the alias's default, not the
@@ -287,6 +282,16 @@ impl CacheHandle {
         stored.map_err(|error| self.at(error))
     }
 
+    async fn put_new(&self, key: &str, value: Value, timeout: Timeout) -> Result<bool> {
+        let key = self.key(key)?;
+        let added = match self.lifetime(timeout) {
+            Lifetime::Expired => self.inner().contains(&key).await.map(|there| !there),
+            Lifetime::For(ttl) => self.inner().add(&key, value, Some(ttl)).await,
+            Lifetime::Forever => self.inner().add(&key, value, None).await,
+        };
+        added.map_err(|error| self.at(error))
+    }
+
     fn key(&self, key: &str) -> Result<KeyBuffer> {
         let composed = KeyBuffer::compose(&self.view.composer, key);
         self.view.key_check.apply(&composed).map_err(|error| self.at(error))?;
@@ -315,7 +320,7 @@ impl CacheHandle {
                 Ok(Found::Unreadable)
             }
             Undecodable::Error => {
-                let message = format!("the entry {composed:?}: {error}");
+                let message = format!("the entry {}: {error}", shown(composed));
                 Err(self.at(Error::new(ErrorKind::Decode, message).with_source(error)))
             }
         }

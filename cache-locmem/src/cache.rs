@@ -2,7 +2,7 @@
 
 use std::{fmt, hash::BuildHasher, thread, time::Duration};
 
-use cache_core::{Cache, Clock, Error, ErrorKind, Result, Ttl, Value, async_trait};
+use cache_core::{Cache, Clock, Error, Result, Ttl, Value, async_trait};
 use foldhash::fast::RandomState;
 use parking_lot::Mutex;
 
@@ -28,7 +28,7 @@ impl LocMemCache {
     /// An empty store.
     ///
     /// # Errors
-    /// [`ErrorKind::Config`] where a bound is zero.
+    /// [`Config`](cache_core::ErrorKind::Config) where a bound is zero.
     pub fn new(options: LocMemOptions) -> Result<Self> {
         Self::with_clock(options, Clock::system())
     }
@@ -36,7 +36,7 @@ impl LocMemCache {
     /// An empty store whose entries expire by the clock given.
     ///
     /// # Errors
-    /// [`ErrorKind::Config`] where a bound is zero.
+    /// [`Config`](cache_core::ErrorKind::Config) where a bound is zero.
     pub fn with_clock(options: LocMemOptions, clock: Clock) -> Result<Self> {
         options.check()?;
         Ok(Self::build(options, clock))
@@ -92,8 +92,7 @@ impl LocMemCache {
         if weight <= most {
             return Ok(());
         }
-        let message = format!("the entry {key:?} takes {weight} bytes, and max_bytes leaves {most} for one entry");
-        Err(Error::new(ErrorKind::TooLarge, message).in_store(self.name()))
+        Err(Error::too_large(key, weight, most).in_store(self.name()))
     }
 
     /// A value that is refused leaves no older one behind.

@@ -41,10 +41,10 @@ impl Term {
     }
 }
 
-/// What left the shard during a call.
+/// What left the shard during a call, or did not get in.
 #[derive(Debug, Default)]
 pub(crate) struct Removed {
-    replaced: Option<Value>,
+    value: Option<Value>,
     entries: Vec<Entry>,
 }
 
@@ -63,10 +63,15 @@ pub(crate) struct Shard {
     entries: Lru<Entry>,
     deadlines: Deadlines,
     bytes: usize,
+    /// How many entries of a cull have still to go.
+    to_cull: usize,
     limits: Limits,
     clock: Clock,
     hasher: RandomState,
 }
+
+/// How many entries one call culls at the most, so that nobody waits long for the lock.
+const CULL_AT_ONCE: usize = 512;
 
 impl Shard {
     pub(crate) fn new(limits: Limits, clock: Clock, hasher: RandomState) -> Self {
@@ -75,6 +80,7 @@ impl Shard {
             entries: Lru::new(),
             deadlines: Deadlines::default(),
             bytes: 0,
+            to_cull: 0,
             limits,
             clock,
             hasher,
@@ -127,6 +133,7 @@ impl Shard {
     ) -> bool {
         let slot = self.find(hash, key);
         if slot.is_some_and(|slot| !self.is_expired(slot)) {
+            removed.value = Some(value);
             return false;
         }
         self.store(slot, hash, key, value, term, removed);
@@ -220,7 +227,7 @@ impl Shard {
             let entry = self.entries.get_mut(slot).expect("it was just found");
             let bytes = self.bytes - entry.weight() + weight;
             if bytes <= self.limits.bytes {
-                removed.replaced = Some(mem::replace(&mut entry.value, value));
+                removed.value = Some(mem::replace(&mut entry.value, value));
                 entry.deadline = deadline;
                 self.bytes = bytes;
                 self.used(slot);
@@ -238,15 +245,16 @@ impl Shard {
     }
 
     /// Removes what has to go before an entry of this weight fits in: expired entries first, then the least recently used
-    /// part.
+    /// part. Of a large part, the rest goes with the next entries that come.
     fn make_room(&mut self, weight: usize, removed: &mut Removed) {
-        if self.has_room(weight) {
-            return;
+        if !self.has_room(weight) {
+            let now = self.clock.now();
+            while !self.has_room(weight) && self.remove_an_expired(now, removed) {}
         }
-        let now = self.clock.now();
-        while !self.has_room(weight) && self.remove_an_expired(now, removed) {}
-        while !self.has_room(weight) && self.len() > 0 {
+        let mut culled = false;
+        while self.len() > 0 && (!self.has_room(weight) || (self.to_cull > 0 && !culled)) {
             self.cull(removed);
+            culled = true;
         }
     }
 
@@ -255,8 +263,13 @@ impl Shard {
     }
 
     fn cull(&mut self, removed: &mut Removed) {
-        let victims = self.len().checked_div(self.limits.cull_frequency).unwrap_or(self.len());
-        for _ in 0..victims.max(1) {
+        if self.to_cull == 0 {
+            let part = self.len().checked_div(self.limits.cull_frequency).unwrap_or(self.len());
+            self.to_cull = part.max(1);
+        }
+        let victims = self.to_cull.min(CULL_AT_ONCE);
+        self.to_cull -= victims;
+        for _ in 0..victims {
             let Some(oldest) = self.entries.oldest() else { return };
             self.remove(oldest, removed);
         }
@@ -307,13 +320,20 @@ impl Shard {
 
 impl Entry {
     fn weight(&self) -> usize {
-        HOUSEKEEPING + self.key.size() + self.value.size()
+        self.key.size() + weight_of(&self.value)
     }
 }
 
 /// The memory that an entry takes: what it holds, and its places in the slab, the table and the queue of deadlines.
 pub(crate) fn weight(key: &str, value: &Value) -> usize {
-    HOUSEKEEPING + Key::size_of(key) + value.size()
+    Key::size_of(key) + weight_of(value)
 }
 
-const HOUSEKEEPING: usize = Lru::<Entry>::SLOT + 2 * size_of::<u32>() + 2 * size_of::<(Moment, u32)>();
+fn weight_of(value: &Value) -> usize {
+    /// The slot, with the spare ones; its number in the table, which is never full; a reminder.
+    const HOUSEKEEPING: usize = Lru::<Entry>::SLOT * 9 / 8 + 2 * size_of::<u32>() + size_of::<(Moment, u32)>();
+    /// The reference count of bytes that are shared, and what the allocator adds to the two blocks.
+    const SHARING: usize = 48;
+    let sharing = if value.size() > 0 { SHARING } else { 0 };
+    HOUSEKEEPING + sharing + value.size()
+}

@@ -129,3 +129,20 @@ fn clear_gives_back_all_memory_but_a_page() {
     let gone = -measure(|| ready(store.clear()).expect("no failure")).bytes_current;
     assert!((filled - gone).abs() <= TOLERANCE, "{filled} bytes came, {gone} went");
 }
+
+/// Within a quarter: the table and the slots grow in steps.
+#[test]
+fn max_bytes_counts_about_what_the_allocator_does() {
+    let small = |cache: &CacheHandle, key: &str| ready(cache.set(key, &(1_u8, "two", 3.0), Timeout::Default));
+    let large = |cache: &CacheHandle, key: &str| ready(cache.set(key, &vec!["three hundred"; 300], Timeout::Default));
+    let number = |cache: &CacheHandle, key: &str| ready(cache.set(key, &7, Timeout::Never));
+    type Set<'a> = &'a dyn Fn(&CacheHandle, &str) -> cache_core::Result<()>;
+    for (kind, set) in [("small", &small as Set<'_>), ("large", &large), ("number", &number)] {
+        let store = Arc::new(store());
+        let cache = CacheHandle::new("default", Arc::<LocMemCache>::clone(&store), Settings::default());
+        let fill = || (0..20_000).for_each(|number| set(&cache, &number.to_string()).expect("no failure"));
+        let taken = measure(fill).bytes_current;
+        let counted = i64::try_from(store.bytes()).expect("it fits");
+        assert!((taken - counted).abs() < taken / 4, "{kind}: {taken} bytes are taken, {counted} counted");
+    }
+}

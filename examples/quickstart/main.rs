@@ -104,11 +104,11 @@ async fn show_version(cache: &CacheHandle) -> Result<()> {
 }
 
 async fn show_expiry(cache: &CacheHandle) -> Result<()> {
-    cache.set("news", "hot", Duration::from_millis(50)).await?;
+    cache.set("news", "hot", Duration::from_millis(300)).await?;
     let at_once = cache.contains("news").await?;
-    tokio::time::sleep(Duration::from_millis(60)).await;
+    tokio::time::sleep(Duration::from_millis(310)).await;
     let later = cache.contains("news").await?;
-    println!("  expiry  after 50 ms: at once it is a {}, 60 ms later a {}", hit(at_once), hit(later));
+    println!("  expiry  after 0.3 s: at once it is a {}, then a {}", hit(at_once), hit(later));
     Ok(())
 }
 

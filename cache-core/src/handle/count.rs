@@ -1,6 +1,8 @@
 //! Counters, and versions counted up and down.
 
-use crate::{CacheHandle, Error, ErrorKind, Result, Version};
+use std::time::Duration;
+
+use crate::{CacheHandle, Error, ErrorKind, Result, Ttl, Version, key::shown};
 
 impl CacheHandle {
     /// Adds to an integer and answers the sum. Atomic in every store, and the entry's timeout stays as it is.
@@ -54,7 +56,10 @@ impl CacheHandle {
             return Ok(target);
         }
         let moved = async {
-            let Some(ttl) = self.inner().ttl(&from).await? else { return Ok(false) };
+            let ttl = match self.inner().ttl(&from).await? {
+                None | Some(Ttl::Left(Duration::ZERO)) => return Ok(false),
+                Some(ttl) => ttl,
+            };
             self.inner().set(&to, value, ttl.into()).await?;
             self.inner().delete(&from).await?;
             Ok(true)
@@ -91,6 +96,6 @@ impl CacheHandle {
     }
 
     fn not_found(&self, composed: &str) -> Error {
-        self.at(Error::new(ErrorKind::NotFound, format!("the key {composed:?} is not there")))
+        self.at(Error::new(ErrorKind::NotFound, format!("the key {} is not there", shown(composed))))
     }
 }

@@ -66,7 +66,7 @@ impl CacheHandle {
         })
     }
 
-    fn share<T: Serialize + Send + Sync + 'static>(&self, object: &Arc<T>) -> Result<Value> {
+    pub(super) fn share<T: Serialize + Send + Sync + 'static>(&self, object: &Arc<T>) -> Result<Value> {
         if !self.inner().keeps_objects() {
             return self.encode(&**object);
         }
