@@ -1,6 +1,6 @@
 //! Keys, values and the order they are asked for in, all made before anything is timed.
 
-use rand::{Rng, SeedableRng, rngs::SmallRng, seq::SliceRandom};
+use rand::{RngExt, SeedableRng, rngs::SmallRng, seq::SliceRandom};
 use rand_distr::Zipf;
 
 /// How many different keys there are.
