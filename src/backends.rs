@@ -16,6 +16,8 @@ pub(crate) struct Backends(BTreeMap<String, Arc<dyn Backend>>);
 /// A store of Django's, and the feature of this crate that has its counterpart.
 struct Known {
     name: &'static str,
+    /// What it is called in URLs besides.
+    alias: Option<&'static str>,
     django: &'static [&'static str],
     feature: &'static str,
     /// Whether this version has the feature.
@@ -23,24 +25,33 @@ struct Known {
 }
 
 const KNOWN: &[Known] = &[
-    Known { name: "locmem", django: &["locmem.LocMemCache"], feature: "locmem", exists: true },
-    Known { name: "dummy", django: &["dummy.DummyCache"], feature: "dummy", exists: true },
-    Known { name: "filebased", django: &["filebased.FileBasedCache"], feature: "filebased", exists: false },
-    Known { name: "db", django: &["db.DatabaseCache"], feature: "db-sqlite", exists: false },
+    Known { name: "locmem", alias: None, django: &["locmem.LocMemCache"], feature: "locmem", exists: true },
+    Known { name: "dummy", alias: None, django: &["dummy.DummyCache"], feature: "dummy", exists: true },
+    Known {
+        name: "filebased",
+        alias: Some("file"),
+        django: &["filebased.FileBasedCache"],
+        feature: "filebased",
+        exists: true,
+    },
+    Known { name: "db", alias: None, django: &["db.DatabaseCache"], feature: "db-sqlite", exists: false },
     Known {
         name: "memcached",
+        alias: None,
         django: &["memcached.PyMemcacheCache", "memcached.PyLibMCCache"],
         feature: "memcached",
         exists: false,
     },
-    Known { name: "redis", django: &["redis.RedisCache"], feature: "redis", exists: false },
+    Known { name: "redis", alias: None, django: &["redis.RedisCache"], feature: "redis", exists: false },
 ];
 
 impl Known {
     fn by_name(name: &str) -> Option<&'static Self> {
         let class = name.strip_prefix("django.core.cache.backends.");
         let is_it = |known: &&Self| {
-            known.name.eq_ignore_ascii_case(name) || class.is_some_and(|class| known.django.contains(&class))
+            known.name.eq_ignore_ascii_case(name)
+                || known.alias.is_some_and(|alias| alias.eq_ignore_ascii_case(name))
+                || class.is_some_and(|class| known.django.contains(&class))
         };
         KNOWN.iter().find(is_it)
     }
@@ -49,10 +60,12 @@ impl Known {
 impl Backends {
     /// Those of the features that are enabled.
     pub(crate) fn built_in() -> Self {
-        #[cfg_attr(not(any(feature = "locmem", feature = "dummy")), expect(unused_mut))]
+        #[cfg_attr(not(any(feature = "locmem", feature = "filebased", feature = "dummy")), expect(unused_mut))]
         let mut backends = BTreeMap::<String, Arc<dyn Backend>>::new();
         #[cfg(feature = "locmem")]
         backends.insert("locmem".into(), Arc::new(cache_locmem::LocMemBackend::default()));
+        #[cfg(feature = "filebased")]
+        backends.insert("filebased".into(), Arc::new(cache_filebased::FileBasedBackend::default()));
         #[cfg(feature = "dummy")]
         backends.insert("dummy".into(), Arc::new(|_| async { Ok(cache_dummy::DummyCache) }));
         Self(backends)

@@ -15,6 +15,10 @@
 //! version = 2
 //! options = { max_entries = 10_000, max_bytes = 64_000_000 }
 //!
+//! [images]
+//! backend = "filebased"
+//! location = "/var/cache/shop"  # a relative path starts at the folder of this file
+//!
 //! [fragments]
 //! backend = "locmem"
 //! location = "fragments"
@@ -25,6 +29,7 @@
 //!
 //! ```toml
 //! default = "locmem://"
+//! images = "file:///var/cache/shop"
 //! pages = "locmem://pages?timeout=60&key_prefix=shop&version=2&max_entries=10000"
 //! ```
 //!

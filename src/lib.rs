@@ -41,6 +41,8 @@ pub use self::{builder::CachesBuilder, caches::Caches};
 pub mod stores {
     #[cfg(feature = "dummy")]
     pub use cache_dummy::DummyCache;
+    #[cfg(feature = "filebased")]
+    pub use cache_filebased::{FileBasedCache, FileBasedOptions};
     #[cfg(feature = "locmem")]
     pub use cache_locmem::{LocMemCache, LocMemOptions};
 }

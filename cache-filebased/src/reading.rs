@@ -91,6 +91,7 @@ mod system {
     }
 
     /// A file system in memory need not be asked not to wait, and tmpfs can't be.
+    #[allow(clippy::useless_conversion, reason = "the type is another one on other processors")]
     fn is_in_memory(file: impl rustix::fd::AsFd) -> bool {
         const TMPFS: i64 = 0x0102_1994;
         fstatfs(file).is_ok_and(|system| i64::from(system.f_type) == TMPFS)
