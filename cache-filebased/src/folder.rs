@@ -98,13 +98,16 @@ impl Folder {
         const ATTEMPTS: usize = 5;
         for _ in 1..ATTEMPTS {
             match work() {
-                Err(error) if is_not_found(&error) => {}
+                Err(error) if is_not_found(&error) => unless_not_found(self.make(shard))?,
                 done => return done,
-            }
-            let path = self.shard(shard);
-            modes::make_folder(&path).map_err(|error| failed("cannot be made", &path, error))?;
+            };
         }
         work()
+    }
+
+    fn make(&self, shard: u8) -> Result<()> {
+        let path = self.shard(shard);
+        modes::make_folder(&path).map_err(|error| failed("cannot be made", &path, error))
     }
 
     /// Writes an entry to a file of its own, beside where it shall be.

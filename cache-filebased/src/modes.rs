@@ -11,15 +11,22 @@ use std::{
 
 /// Makes a folder with every level that is missing, each 0700. Those that exist keep their modes.
 pub(crate) fn make_folder(path: &Path) -> io::Result<()> {
-    match make_level(path) {
-        Err(error) if error.kind() == ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
+    match make_unless_there(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => {
             make_folder(path.parent().ok_or(error)?)?;
-            match make_level(path) {
-                Err(error) if error.kind() == ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
-                made => made,
-            }
+            make_unless_there(path)
         }
+        made => made,
+    }
+}
+
+/// What was there and vanished again is left to the caller's next attempt.
+fn make_unless_there(path: &Path) -> io::Result<()> {
+    match make_level(path) {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => match fs::metadata(path) {
+            Ok(there) if !there.is_dir() => Err(error),
+            _ => Ok(()),
+        },
         made => made,
     }
 }

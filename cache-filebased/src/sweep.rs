@@ -143,7 +143,8 @@ pub(crate) fn sweep(entries: &Entries, _: &Held, extent: Extent) -> Result<Swept
     let victims = entries.options.victims(swept.entries);
     if victims > 0 {
         let since = threshold(ages, victims, swept.entries);
-        cull(entries, &mut swept, victims, since)?;
+        // A sample errs a little: some more may go, lest old entries in the last shards outlive younger ones.
+        cull(entries, &mut swept, victims + victims / 16, since)?;
         let still_too_many = swept.entries.saturating_sub(most);
         cull(entries, &mut swept, still_too_many, None)?;
     }
@@ -236,7 +237,7 @@ fn threshold(mut ages: Vec<SystemTime>, victims: usize, entries: usize) -> Optio
     ages.get(position.saturating_sub(1)).copied()
 }
 
-/// Removes as many entries, of those that were not written since.
+/// Removes so many entries at most, of those that were not written since.
 fn cull(entries: &Entries, swept: &mut Swept, mut victims: usize, since: Option<SystemTime>) -> Result<()> {
     let is_old = |written: SystemTime| since.is_none_or(|since| written <= since);
     let first = entries.sweeper.hand.load(Ordering::Relaxed);
