@@ -5,6 +5,7 @@ mod limit;
 
 use std::{
     env,
+    fs::File,
     path::Path,
     sync::{
         Arc,
@@ -76,11 +77,13 @@ impl Bench<'_> {
         Filled { store: Arc::new(store), files, keys, next: AtomicUsize::new(0) }
     }
 
-    /// Nanoseconds an operation, in a task of the runtime.
+    /// Nanoseconds an operation, in a task of the runtime. What was written before is on the disk when it starts, lest one
+    /// candidate wait for what another left to the journal.
     fn time<F>(&self, count: usize, operation: impl Fn(usize) -> F + Send + 'static) -> f64
     where
         F: Future<Output = ()> + Send,
     {
+        File::open(self.folder).and_then(|folder| folder.sync_all()).expect("there is room");
         let work = async move {
             let start = Instant::now();
             for number in 0..count {

@@ -47,10 +47,14 @@ fn make_level(path: &Path) -> io::Result<()> {
 /// Opens a file to lock, and makes it where there is none.
 pub(crate) fn open_lock(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
-    options.read(true).write(true).create(true).truncate(false);
+    options.read(true).write(true);
+    match options.open(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => {}
+        opened => return opened,
+    }
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let file = options.open(path)?;
+    let file = options.create(true).truncate(false).open(path)?;
     make_usable(&file)?;
     Ok(file)
 }
