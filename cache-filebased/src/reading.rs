@@ -60,6 +60,9 @@ fn read_whole(path: &Path) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// Whether a glance is sure not to wait for a disk.
+pub(crate) const IS_SURE_NOT_TO_WAIT: bool = cfg!(target_os = "linux");
+
 /// Linux tells what it would have to wait for: both the look-up of a path and the reading of a file can be asked to use
 /// only what is in memory. Access times are left as they are, for to write one down may wait for a disk, too.
 #[cfg(target_os = "linux")]
@@ -152,6 +155,23 @@ mod tests {
         let path = folder.path().join("file");
         assert!(whole(&path).expect("no error").is_none());
         assert!(matches!(glance(&path, |_| Some(())), Glance::Absent), "it was just looked up");
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_file_that_is_not_in_memory_is_not_waited_for_but_read_as_a_whole() {
+        use rustix::fs::{Advice, fadvise};
+
+        let folder = tempfile::tempdir().expect("there is room");
+        let path = folder.path().join("file");
+        fs::write(&path, b"bytes").expect("there is room");
+        let file = File::open(&path).expect("it is there");
+        file.sync_all().expect("there is room");
+        fadvise(&file, 0, None, Advice::DontNeed).expect("it is a file");
+        // The kernel need not follow the advice, and in memory it can't.
+        assert!(matches!(glance_length(&path), None | Some(5)));
+        assert_eq!(whole(&path).expect("it reads").as_deref(), Some(&b"bytes"[..]));
+        assert_eq!(glance_length(&path), Some(5), "it was just read");
     }
 
     #[cfg(target_os = "linux")]

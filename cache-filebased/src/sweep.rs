@@ -57,12 +57,12 @@ pub struct Swept {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Extent {
     /// A part of the shards, unless there are too many entries.
-    Some,
+    Part,
     All,
 }
 
 /// The shards that a sweep searches for what expired, where it need not search all.
-const PART: u8 = 32;
+const PART: u16 = 32;
 
 /// The most that is removed while a shard's lock is held at a stretch.
 const STRETCH: usize = 64;
@@ -111,25 +111,23 @@ impl Sweeper {
 fn run(entries: &Entries) {
     let sweeper = &entries.sweeper;
     loop {
-        match entries.folder.try_lock_sweep() {
-            Ok(Some(held)) => {
-                if let Err(error) = sweep(entries, &held, Extent::Some) {
-                    tracing::warn!(%error, "the files of a cache can't be counted and culled");
-                    sweeper.postpone();
-                }
-            }
-            // Another process is at it, or the folder is gone.
-            Ok(None) => sweeper.postpone(),
-            Err(error) => {
-                tracing::warn!(%error, "the files of a cache can't be counted and culled");
-                sweeper.postpone();
-            }
+        let has_swept = sweep_unless_another_does(entries).unwrap_or_else(|error| {
+            tracing::warn!(%error, "the files of a cache can't be counted and culled");
+            false
+        });
+        if !has_swept {
+            sweeper.postpone();
         }
         sweeper.running.store(false, Ordering::Release);
         if !sweeper.is_due() || sweeper.running.swap(true, Ordering::Acquire) {
             return;
         }
     }
+}
+
+fn sweep_unless_another_does(entries: &Entries) -> Result<bool> {
+    let Some(held) = entries.folder.try_lock_sweep()? else { return Ok(false) };
+    sweep(entries, &held, Extent::Part).map(|_| true)
 }
 
 /// Counts, collects what is left over, removes what expired, and culls if there are too many. One at a time, among all
@@ -139,10 +137,10 @@ pub(crate) fn sweep(entries: &Entries, _: &Held, extent: Extent) -> Result<Swept
     let mut swept = Swept::default();
     count(entries, &mut swept)?;
     let most = entries.options.max_entries;
-    let ages = remove_expired(entries, &mut swept, extent)?;
+    let sample = remove_expired(entries, &mut swept, extent)?;
     let victims = entries.options.victims(swept.entries);
     if victims > 0 {
-        let since = threshold(ages, victims, swept.entries);
+        let since = sample.threshold(victims, swept.entries);
         // A sample errs a little: some more may go, lest old entries in the last shards outlive younger ones.
         cull(entries, &mut swept, victims + victims / 16, since)?;
         let still_too_many = swept.entries.saturating_sub(most);
@@ -168,36 +166,66 @@ fn count(entries: &Entries, swept: &mut Swept) -> Result<()> {
 }
 
 /// Answers a sample of the times at which the entries that stay were written.
-fn remove_expired(entries: &Entries, swept: &mut Swept, extent: Extent) -> Result<Vec<SystemTime>> {
-    let too_many = swept.entries > entries.options.max_entries;
-    let enough = swept.entries - entries.options.victims(swept.entries);
-    let shards = if extent == Extent::All || too_many { u16::from(u8::MAX) + 1 } else { PART.into() };
-    let stride = swept.entries / SAMPLE + 1;
-    let (mut ages, mut seen) = (Vec::new(), 0_usize);
+fn remove_expired(entries: &Entries, swept: &mut Swept, extent: Extent) -> Result<Sample> {
+    let victims = entries.options.victims(swept.entries);
+    let enough = swept.entries - victims;
+    let shards = if extent == Extent::All || victims > 0 { u16::from(u8::MAX) + 1 } else { PART };
+    let mut sample = Sample::of(swept.entries);
     for _ in 0..shards {
-        if too_many && extent == Extent::Some && swept.entries <= enough {
+        if extent == Extent::Part && victims > 0 && swept.entries <= enough {
             break;
         }
         let shard = entries.sweeper.hand.fetch_add(1, Ordering::Relaxed);
-        let mut expired = Vec::new();
-        for path in listed_entries(entries, shard)? {
-            match judge(entries, &path) {
-                Some(Verdict::Stays(written)) => {
-                    seen += 1;
-                    if seen.is_multiple_of(stride) {
-                        ages.push(written);
-                    }
-                }
-                Some(Verdict::Goes) => expired.push(path),
-                None => {}
-            }
-        }
-        let goes = |path: &Path| judge(entries, path) == Some(Verdict::Goes);
-        let removed = remove(entries, shard, &expired, goes)?;
+        let expired = expired(entries, shard, &mut sample)?;
+        let removed = remove(entries, shard, &expired, |path| judge(entries, path) == Some(Verdict::Goes))?;
         swept.expired += removed;
         swept.entries = swept.entries.saturating_sub(removed);
     }
-    Ok(ages)
+    Ok(sample)
+}
+
+/// The files of a shard that have to go; those that stay are offered to the sample.
+fn expired(entries: &Entries, shard: u8, sample: &mut Sample) -> Result<Vec<PathBuf>> {
+    let mut expired = Vec::new();
+    for path in listed_entries(entries, shard)? {
+        match judge(entries, &path) {
+            Some(Verdict::Stays(written)) => sample.offer(written),
+            Some(Verdict::Goes) => expired.push(path),
+            None => {}
+        }
+    }
+    Ok(expired)
+}
+
+/// The times at which some of the entries were written: all of them, or some thousands, evenly drawn, for digests are in no
+/// order.
+struct Sample {
+    stride: usize,
+    offered: usize,
+    times: Vec<SystemTime>,
+}
+
+impl Sample {
+    fn of(entries: usize) -> Self {
+        Self { stride: entries / SAMPLE + 1, offered: 0, times: Vec::new() }
+    }
+
+    fn offer(&mut self, written: SystemTime) {
+        self.offered += 1;
+        if self.offered.is_multiple_of(self.stride) {
+            self.times.push(written);
+        }
+    }
+
+    /// The time up to which so many of the entries were written; none where all have to go.
+    fn threshold(mut self, victims: usize, entries: usize) -> Option<SystemTime> {
+        if victims >= entries {
+            return None;
+        }
+        self.times.sort_unstable();
+        let position = (victims * self.times.len()).div_ceil(entries);
+        self.times.get(position.saturating_sub(1)).copied()
+    }
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -225,16 +253,6 @@ fn head(path: &Path) -> io::Result<(Vec<u8>, u64, SystemTime)> {
     let mut head = Vec::with_capacity(HEADER);
     file.take(HEADER as u64).read_to_end(&mut head)?;
     Ok((head, metadata.len(), metadata.modified()?))
-}
-
-/// The time up to which so many were written; none where all have to go.
-fn threshold(mut ages: Vec<SystemTime>, victims: usize, entries: usize) -> Option<SystemTime> {
-    if victims >= entries {
-        return None;
-    }
-    ages.sort_unstable();
-    let position = (victims * ages.len()).div_ceil(entries);
-    ages.get(position.saturating_sub(1)).copied()
 }
 
 /// Removes so many entries at most, of those that were not written since.
