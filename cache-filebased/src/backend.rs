@@ -68,3 +68,56 @@ fn folder(config: &StoreConfig) -> Result<PathBuf> {
     }
     Ok(absolute)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use tracing::{Event, Level, Metadata, Subscriber, span};
+
+    use super::*;
+
+    /// Counts warnings.
+    #[derive(Clone, Default)]
+    struct Warnings(Arc<AtomicUsize>);
+
+    impl Subscriber for Warnings {
+        fn enabled(&self, _: &Metadata<'_>) -> bool {
+            true
+        }
+        fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
+            span::Id::from_u64(1)
+        }
+        fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
+        fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
+        fn event(&self, event: &Event<'_>) {
+            self.0.fetch_add(usize::from(*event.metadata().level() == Level::WARN), Ordering::Relaxed);
+        }
+        fn enter(&self, _: &span::Id) {}
+        fn exit(&self, _: &span::Id) {}
+    }
+
+    fn resolve(location: &str, start: Option<&str>) -> (PathBuf, usize) {
+        let mut config = StoreConfig::new("default", serde_json::Map::new());
+        config.location = vec![location.into()];
+        config.folder = start.map(Into::into);
+        let warnings = Warnings::default();
+        let folder = tracing::subscriber::with_default(warnings.clone(), || folder(&config));
+        (folder.expect("it is fine"), warnings.0.load(Ordering::Relaxed))
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_relative_location_is_taken_from_the_configuration_s_folder_with_a_warning() {
+        assert_eq!(resolve("cache", Some("/etc/shop")), (PathBuf::from("/etc/shop/cache"), 1));
+        let here = std::env::current_dir().expect("there is one");
+        assert_eq!(resolve("cache", None), (here.join("cache"), 1));
+        assert_eq!(resolve("cache", Some("conf")), (here.join("conf/cache"), 1));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn an_absolute_location_stays_what_it_is_without_a_warning() {
+        assert_eq!(resolve("/var/cache/shop", Some("/etc/shop")), (PathBuf::from("/var/cache/shop"), 0));
+    }
+}

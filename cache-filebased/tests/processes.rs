@@ -95,6 +95,15 @@ fn start_writer(folder: &Path) -> Child {
     writer
 }
 
+/// Tells the watcher to stop, also where a test fails.
+struct Stop<'a>(&'a AtomicBool);
+
+impl Drop for Stop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// Reads until it is told to stop, and answers how often it did.
 fn watch(folder: &Path, stop: &AtomicBool) -> u64 {
     let (store, runtime) = (store(folder), runtime());
@@ -120,13 +129,14 @@ fn no_reader_sees_a_half_while_writers_are_killed_a_thousand_times_and_nothing_i
     let stop = AtomicBool::new(false);
     let reads = thread::scope(|scope| {
         let watcher = scope.spawn(|| watch(folder.path(), &stop));
+        let done = Stop(&stop);
         for number in 0..KILLS {
             let mut writer = start_writer(folder.path());
             thread::sleep(Duration::from_micros(number * 7 % 3000));
             writer.kill().expect("it runs");
             writer.wait().expect("it ends");
         }
-        stop.store(true, Ordering::Relaxed);
+        drop(done);
         watcher.join().expect("it saw no half")
     });
     assert!(reads > KILLS, "{reads} reads are few");
