@@ -42,7 +42,7 @@ pub mod stores {
     #[cfg(feature = "dummy")]
     pub use cache_dummy::DummyCache;
     #[cfg(feature = "filebased")]
-    pub use cache_filebased::{FileBasedCache, FileBasedOptions};
+    pub use cache_filebased::{FileBasedCache, FileBasedOptions, Swept};
     #[cfg(feature = "locmem")]
     pub use cache_locmem::{LocMemCache, LocMemOptions};
 }

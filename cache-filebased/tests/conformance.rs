@@ -41,3 +41,17 @@ mod by_the_system_s_clock {
 
     cache_conformance::suite!(harness(on_disk(), Clock::system()));
 }
+
+/// In memory, where a read can't be asked not to wait.
+#[cfg(target_os = "linux")]
+mod in_memory {
+    use super::*;
+
+    fn driven() -> Harness {
+        let time = ManualClock::new();
+        let in_memory = tempfile::tempdir_in("/dev/shm").expect("there is room");
+        harness(in_memory, time.clock()).driven_by(time)
+    }
+
+    cache_conformance::suite!(driven());
+}
