@@ -77,11 +77,9 @@ impl Cache for Shelf {
         Ok(self.items().remove(key).is_some())
     }
     async fn ttl(&self, key: &str) -> Result<Option<Ttl>> {
-        let left = |item: &Item| match item.deadline {
-            Moment::NEVER => Ttl::Never,
-            deadline => Ttl::Left(deadline.since(self.clock.now())),
-        };
-        Ok(self.items().get(key).map(left))
+        let Some(deadline) = self.items().get(key).map(|item| item.deadline) else { return Ok(None) };
+        let left = deadline.since(self.clock.now());
+        Ok(if deadline == Moment::NEVER { Some(Ttl::Never) } else { (!left.is_zero()).then_some(Ttl::Left(left)) })
     }
     async fn clear(&self) -> Result<()> {
         self.items().clear();

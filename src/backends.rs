@@ -16,6 +16,8 @@ pub(crate) struct Backends(BTreeMap<String, Arc<dyn Backend>>);
 /// A store of Django's, and the feature of this crate that has its counterpart.
 struct Known {
     name: &'static str,
+    /// What it is called in URLs besides.
+    alias: Option<&'static str>,
     django: &'static [&'static str],
     feature: &'static str,
     /// Whether this version has the feature.
@@ -23,24 +25,33 @@ struct Known {
 }
 
 const KNOWN: &[Known] = &[
-    Known { name: "locmem", django: &["locmem.LocMemCache"], feature: "locmem", exists: true },
-    Known { name: "dummy", django: &["dummy.DummyCache"], feature: "dummy", exists: true },
-    Known { name: "filebased", django: &["filebased.FileBasedCache"], feature: "filebased", exists: false },
-    Known { name: "db", django: &["db.DatabaseCache"], feature: "db-sqlite", exists: true },
+    Known { name: "locmem", alias: None, django: &["locmem.LocMemCache"], feature: "locmem", exists: true },
+    Known { name: "dummy", alias: None, django: &["dummy.DummyCache"], feature: "dummy", exists: true },
+    Known {
+        name: "filebased",
+        alias: Some("file"),
+        django: &["filebased.FileBasedCache"],
+        feature: "filebased",
+        exists: true,
+    },
+    Known { name: "db", alias: None, django: &["db.DatabaseCache"], feature: "db-sqlite", exists: true },
     Known {
         name: "memcached",
+        alias: None,
         django: &["memcached.PyMemcacheCache", "memcached.PyLibMCCache"],
         feature: "memcached",
         exists: false,
     },
-    Known { name: "redis", django: &["redis.RedisCache"], feature: "redis", exists: false },
+    Known { name: "redis", alias: None, django: &["redis.RedisCache"], feature: "redis", exists: false },
 ];
 
 impl Known {
     fn by_name(name: &str) -> Option<&'static Self> {
         let class = name.strip_prefix("django.core.cache.backends.");
         let is_it = |known: &&Self| {
-            known.name.eq_ignore_ascii_case(name) || class.is_some_and(|class| known.django.contains(&class))
+            known.name.eq_ignore_ascii_case(name)
+                || known.alias.is_some_and(|alias| alias.eq_ignore_ascii_case(name))
+                || class.is_some_and(|class| known.django.contains(&class))
         };
         KNOWN.iter().find(is_it)
     }
@@ -49,19 +60,12 @@ impl Known {
 impl Backends {
     /// Those of the features that are enabled.
     pub(crate) fn built_in() -> Self {
-        #[cfg_attr(
-            not(any(
-                feature = "locmem",
-                feature = "dummy",
-                feature = "db-sqlite",
-                feature = "db-postgres",
-                feature = "db-mysql"
-            )),
-            expect(unused_mut)
-        )]
+        #[allow(unused_mut, reason = "without any store there is nothing to insert")]
         let mut backends = BTreeMap::<String, Arc<dyn Backend>>::new();
         #[cfg(feature = "locmem")]
         backends.insert("locmem".into(), Arc::new(cache_locmem::LocMemBackend::default()));
+        #[cfg(feature = "filebased")]
+        backends.insert("filebased".into(), Arc::new(cache_filebased::FileBasedBackend::default()));
         #[cfg(any(feature = "db-sqlite", feature = "db-postgres", feature = "db-mysql"))]
         backends.insert("db".into(), Arc::new(cache_db::DbBackend::default()));
         #[cfg(feature = "dummy")]
@@ -98,7 +102,7 @@ impl Backends {
             ),
             None => self.expected(),
         };
-        config::mistake("BACKEND", &format!("{name:?}"), &expected)
+        config::mistake("BACKEND", &format!("{:?}", config::redact_setting(name)), &expected)
     }
 
     fn expected(&self) -> String {

@@ -2,7 +2,9 @@
 
 use std::{
     collections::BTreeMap,
-    env, fmt, fs,
+    env,
+    ffi::OsString,
+    fmt, fs,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -57,7 +59,7 @@ enum Source {
     File(PathBuf),
     Text(Format, String),
     Url(String, String),
-    Env(Vec<(String, String)>),
+    Env(Vec<(String, OsString)>),
     Config(String, Box<CacheConfig>),
     Store(String, Arc<dyn Cache>, Box<Settings>),
 }
@@ -71,6 +73,12 @@ struct Planned {
 enum Plan {
     Configured(Box<CacheConfig>),
     Made(Arc<dyn Cache>, Box<Settings>),
+}
+
+impl Planned {
+    fn configured(origin: Origin, config: CacheConfig) -> Self {
+        Self { origin, plan: Plan::Configured(Box::new(config)) }
+    }
 }
 
 impl CachesBuilder {
@@ -115,15 +123,15 @@ impl CachesBuilder {
         self.source(Source::Url(alias.into(), url.into()))
     }
 
-    /// `CACHE_URL` and `CACHE_URL_<ALIAS>` of the process's environment.
+    /// `CACHE_URL` and `CACHE_URL_<ALIAS>` of the process's environment. An alias of an earlier source is meant whatever its
+    /// case, with `_` for any character but letters and digits: `CACHE_URL_USER_PAGES` is for `user-pages`. Otherwise
+    /// the variable makes a new alias, in lower case.
     pub fn env(self) -> Self {
-        let variables = env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value)));
-        let variables = variables.map(|(name, value)| (name, value.to_string_lossy().into_owned()));
-        self.vars(variables)
+        self.vars(env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value))))
     }
 
     /// Variables as [`env`](Self::env) takes them from the process.
-    pub fn vars<N: Into<String>, V: Into<String>>(self, variables: impl IntoIterator<Item = (N, V)>) -> Self {
+    pub fn vars<N: Into<String>, V: Into<OsString>>(self, variables: impl IntoIterator<Item = (N, V)>) -> Self {
         let variables = variables.into_iter().map(|(name, value)| (name.into(), value.into()));
         self.source(Source::Env(variables.collect()))
     }
@@ -144,9 +152,9 @@ impl CachesBuilder {
         self.source(Source::Config(alias.into(), Box::new(config)))
     }
 
-    /// A cache on a store that is made already.
-    pub fn store(self, alias: &str, store: impl Cache, settings: Settings) -> Self {
-        self.source(Source::Store(alias.into(), Arc::new(store), Box::new(settings)))
+    /// A cache on a store that is made already. Several aliases may have the same one.
+    pub fn store(self, alias: &str, store: Arc<dyn Cache>, settings: Settings) -> Self {
+        self.source(Source::Store(alias.into(), store, Box::new(settings)))
     }
 
     /// A BACKEND of your own, or one in place of a built-in: any `async fn(StoreConfig) -> Result<impl Cache>`.
@@ -182,7 +190,8 @@ impl CachesBuilder {
     pub async fn build(mut self) -> Result<Caches> {
         let mut planned = BTreeMap::new();
         for source in std::mem::take(&mut self.sources) {
-            planned.extend(plan(source)?);
+            let more = plan(source, &planned)?;
+            planned.extend(more);
         }
         if self.needs_default && !planned.contains_key("default") {
             return Err(no_default(&planned));
@@ -214,6 +223,7 @@ impl CachesBuilder {
         };
         let mut for_store = StoreConfig::new(alias, config.options);
         for_store.location = config.location;
+        for_store.url = config.url;
         for_store.folder = origin.folder().map(Into::into);
         for_store.clock = self.clock.clone();
         let store = backend.open(&for_store).await?;
@@ -230,32 +240,37 @@ impl CachesBuilder {
     }
 }
 
-fn plan(source: Source) -> Result<BTreeMap<String, Planned>> {
-    let (origin, configs) = match source {
+fn plan(source: Source, known: &BTreeMap<String, Planned>) -> Result<BTreeMap<String, Planned>> {
+    match source {
         Source::File(path) => {
             let format = Format::of(&path)?;
             let text = fs::read_to_string(&path).map_err(|error| unreadable(&path, error))?;
-            let origin = Origin::File(path);
-            let configs = source::read(format, &text, &origin)?;
-            (origin, configs)
+            read(format, &text, &Origin::File(path))
         }
-        Source::Text(format, text) => {
-            let origin = Origin::Text(format);
-            let configs = source::read(format, &text, &origin)?;
-            (origin, configs)
+        Source::Text(format, text) => read(format, &text, &Origin::Text(format)),
+        Source::Url(alias, url) => {
+            let config = source::read_url(&alias, url, &Origin::Url)?;
+            Ok(BTreeMap::from([(alias, Planned::configured(Origin::Url, config))]))
         }
-        Source::Url(alias, url) => (Origin::Url, source::read_urls([(alias, url)], &Origin::Url)?),
         Source::Env(variables) => {
-            (Origin::Environment, source::read_urls(source::urls_in(variables), &Origin::Environment)?)
+            let variables = source::variables(variables, &|| known.keys())?;
+            let read = |(alias, (origin, url)): (String, (Origin, String))| {
+                let config = source::read_url(&alias, url, &origin)?;
+                Ok((alias, Planned::configured(origin, config)))
+            };
+            variables.into_iter().map(read).collect()
         }
-        Source::Config(alias, config) => (Origin::Code, BTreeMap::from([(alias, *config)])),
+        Source::Config(alias, config) => Ok(BTreeMap::from([(alias, Planned::configured(Origin::Code, *config))])),
         Source::Store(alias, store, settings) => {
             let planned = Planned { origin: Origin::Code, plan: Plan::Made(store, settings) };
-            return Ok(BTreeMap::from([(alias, planned)]));
+            Ok(BTreeMap::from([(alias, planned)]))
         }
-    };
-    let planned = |config| Planned { origin: origin.clone(), plan: Plan::Configured(Box::new(config)) };
-    Ok(configs.into_iter().map(|(alias, config)| (alias, planned(config))).collect())
+    }
+}
+
+fn read(format: Format, text: &str, origin: &Origin) -> Result<BTreeMap<String, Planned>> {
+    let configs = source::read(format, text, origin)?;
+    Ok(configs.into_iter().map(|(alias, config)| (alias, Planned::configured(origin.clone(), config))).collect())
 }
 
 fn unreadable(path: &Path, error: std::io::Error) -> Error {

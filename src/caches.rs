@@ -72,7 +72,7 @@ impl Caches {
     }
 
     /// Reads the environment: a URL for `default` in `CACHE_URL`, and for other aliases in `CACHE_URL_<ALIAS>`, which
-    /// gives an alias in lower case.
+    /// gives an alias in lower case. See [`CachesBuilder::env`] for the environment beside a file.
     ///
     /// # Errors
     /// As [`from_file`](Self::from_file).

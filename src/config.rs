@@ -15,6 +15,10 @@
 //! version = 2
 //! options = { max_entries = 10_000, max_bytes = 64_000_000 }
 //!
+//! [images]
+//! backend = "filebased"
+//! location = "/var/cache/shop"  # a relative path starts at the folder of this file
+//!
 //! [fragments]
 //! backend = "locmem"
 //! location = "fragments"
@@ -25,6 +29,7 @@
 //!
 //! ```toml
 //! default = "locmem://"
+//! images = "file:///var/cache/shop"
 //! pages = "locmem://pages?timeout=60&key_prefix=shop&version=2&max_entries=10000"
 //! ```
 //!
@@ -58,7 +63,7 @@ use serde::{
 };
 use serde_json::{Map, Value as Json};
 
-pub use cache_core::config::{Backend, StoreConfig, mistake, redact};
+pub use cache_core::config::{Backend, StoreConfig, mistake, redact, redact_setting};
 
 /// The configuration of one cache.
 ///
@@ -71,6 +76,7 @@ pub use cache_core::config::{Backend, StoreConfig, mistake, redact};
 pub struct CacheConfig {
     pub(crate) backend: Option<String>,
     pub(crate) location: Vec<String>,
+    pub(crate) url: Option<String>,
     pub(crate) timeout: Timeout,
     pub(crate) key_prefix: String,
     pub(crate) version: Version,
@@ -151,17 +157,30 @@ impl CacheConfig {
         self
     }
 
+    /// Reads the settings of a table.
     pub(crate) fn read(settings: &Map<String, Json>) -> Result<Self> {
-        cache_core::config::from_settings::<Settings>("", settings).map(Self::from)
+        let mut settings = settings.clone();
+        for name in LOWER_CASE_WINS {
+            if settings.contains_key(name) {
+                settings.retain(|other, _| other == name || !other.eq_ignore_ascii_case(name));
+            }
+        }
+        cache_core::config::from_settings::<Settings>("", &settings).map(Self::from)
+    }
+
+    /// Reads the settings of a URL.
+    pub(crate) fn read_url(text: &str) -> Result<Self> {
+        let config = Self::read(&url::settings(text)?)?;
+        Ok(Self { url: Some(url::address(text).into()), ..config })
     }
 }
 
 /// Shows no OPTIONS but their names, and no passwords.
 impl fmt::Debug for CacheConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let location: Vec<String> = self.location.iter().map(|location| redact(location)).collect();
+        let location: Vec<String> = self.location.iter().map(|location| redact_setting(location)).collect();
         f.debug_struct("CacheConfig")
-            .field("backend", &self.backend)
+            .field("backend", &self.backend.as_deref().map(redact_setting))
             .field("location", &location)
             .field("timeout", &self.timeout)
             .field("key_prefix", &self.key_prefix)
@@ -191,6 +210,9 @@ struct Settings {
     cull_frequency: Option<Json>,
 }
 
+/// Settings that Django takes in lower case as well, and then prefers.
+const LOWER_CASE_WINS: [&str; 3] = ["timeout", "max_entries", "cull_frequency"];
+
 /// The names in [`Settings`]: what of a URL's query does not go to OPTIONS.
 const ALIAS_SETTINGS: [&str; 8] =
     ["timeout", "key_prefix", "version", "key_function", "key_check", "codec", "undecodable", "location"];
@@ -207,6 +229,7 @@ impl From<Settings> for CacheConfig {
         Self {
             backend: settings.backend,
             location: settings.location.unwrap_or_default().0,
+            url: None,
             timeout: settings.timeout.0,
             key_prefix: settings.key_prefix.unwrap_or_default(),
             version: settings.version.unwrap_or_default(),
@@ -251,7 +274,10 @@ impl Visitor<'_> for SecondsVisitor {
     }
 
     fn visit_f64<E: de::Error>(self, seconds: f64) -> Result<Timeout, E> {
-        let duration = Duration::try_from_secs_f64(seconds.max(0.0));
+        if seconds < 0.0 && seconds.is_finite() {
+            return Ok(Timeout::EXPIRED);
+        }
+        let duration = Duration::try_from_secs_f64(seconds);
         duration.map(Timeout::After).map_err(|_| E::invalid_value(de::Unexpected::Float(seconds), &self))
     }
 

@@ -43,6 +43,8 @@ pub mod stores {
     pub use cache_db::{Creation, Database, DbBackend, DbCache, DbOptions, Found, ReadFromReplica, Router};
     #[cfg(feature = "dummy")]
     pub use cache_dummy::DummyCache;
+    #[cfg(feature = "filebased")]
+    pub use cache_filebased::{FileBasedCache, FileBasedOptions, Swept};
     #[cfg(feature = "locmem")]
     pub use cache_locmem::{LocMemCache, LocMemOptions};
 }

@@ -1,6 +1,6 @@
 //! Configuration: what is read from where, and what is told of each mistake.
 
-use std::{fs, time::Duration};
+use std::{fs, sync::Arc, time::Duration};
 
 use cachette::{
     CacheHandle, Caches, Error, ErrorKind, KeyFunction, ManualClock, Result, Settings, Timeout, Ttl, Version,
@@ -63,7 +63,8 @@ mod sources {
                 },
                 "dev": {"BACKEND": "django.core.cache.backends.dummy.DummyCache", "LOCATION": ""},
                 "old": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache", "LOCATION": "old",
-                        "timeout": "20", "max_entries": "50", "OPTIONS": {"MAX_ENTRIES": 7}}
+                        "TIMEOUT": 5, "timeout": "20", "max_entries": "50",
+                        "OPTIONS": {"MAX_ENTRIES": 7, "CULL_FREQUENCY": null}}
             }"#,
         )
         .await
@@ -125,6 +126,37 @@ mod sources {
     }
 
     #[tokio::test]
+    async fn a_variable_stands_in_for_an_alias_whatever_its_case_and_its_dashes() {
+        let caches = Caches::builder()
+            .json(r#"{"default": "locmem://", "userPages": "locmem://", "more-pages": "locmem://"}"#)
+            .vars([("CACHE_URL_USERPAGES", "dummy://"), ("CACHE_URL_MORE_PAGES", "dummy://")])
+            .build()
+            .await
+            .expect("it is fine");
+        assert_eq!(caches.aliases().collect::<Vec<_>>(), ["default", "more-pages", "userPages"]);
+        assert_eq!(caches["userPages"].store().name(), "dummy");
+        assert_eq!(caches["more-pages"].store().name(), "dummy");
+    }
+
+    #[tokio::test]
+    async fn a_mark_of_the_byte_order_does_no_harm() {
+        assert!(Caches::from_json("\u{feff}{\"default\": \"locmem://\"}").await.is_ok());
+        assert!(Caches::from_toml("\u{feff}default = 'locmem://'").await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_store_gets_a_url_as_it_was_written_and_its_location_decoded() {
+        let seen = async |config: StoreConfig| {
+            assert_eq!(config.url.as_deref(), Some("far://ada:p%40w@host:1/0"));
+            assert_eq!(config.location, ["ada:p@w@host:1/0"]);
+            assert!(!format!("{config:?}").contains("p@w") && !format!("{config:?}").contains("p%40w"), "{config:?}");
+            Ok(DummyCache)
+        };
+        let built = Caches::builder().backend("far", seen).url("default", "far://ada:p%40w@host:1/0?timeout=5").build();
+        assert!(built.await.is_ok());
+    }
+
+    #[tokio::test]
     async fn the_last_source_that_names_an_alias_wins_it_whole() {
         let caches = Caches::builder()
             .toml("[default]\nbackend = 'locmem'\nkey_prefix = 'file'\n[pages]\nbackend = 'locmem'")
@@ -141,7 +173,7 @@ mod sources {
     async fn code_configures_by_name_or_with_a_store_that_is_made() {
         let caches = Caches::builder()
             .cache("default", CacheConfig::new("locmem").option("max_entries", 5).timeout(None).version("next"))
-            .store("made", DummyCache, Settings { key_prefix: "made".into(), ..Settings::default() })
+            .store("made", Arc::new(DummyCache), Settings { key_prefix: "made".into(), ..Settings::default() })
             .build()
             .await
             .expect("it is fine");
@@ -229,13 +261,13 @@ mod settings {
 
     #[tokio::test]
     async fn a_codec_may_be_chosen_and_changed() {
-        let store = std::sync::Arc::new(LocMemCache::default());
+        let store = Arc::new(LocMemCache::default());
         let compact = cfg!(feature = "postcard").then_some("postcard");
         for codec in ["json", "msgpack"].into_iter().chain(compact).chain(["json"]) {
-            let shared = std::sync::Arc::clone(&store);
+            let shared = Arc::clone(&store);
             let caches = Caches::builder()
                 .backend("mine", move |_: StoreConfig| {
-                    let shared = std::sync::Arc::clone(&shared);
+                    let shared = Arc::clone(&shared);
                     async { Ok(shared) }
                 })
                 .url("default", &format!("mine://?codec={codec}"))
@@ -303,6 +335,7 @@ mod own {
         assert_eq!(error.kind(), ErrorKind::Unavailable);
         assert!(error.is_temporary());
         assert_eq!(error.to_string(), "the URL given: cache \"default\": cannot reach redis://***@host");
+        assert!(!format!("{error:?}").contains("lovelace"), "{error:?}");
     }
 
     #[tokio::test]
@@ -358,7 +391,11 @@ mod mistakes {
                 r#""TIMOUT": 5"#,
                 "TIMOUT: unknown, expected one of backend, location, timeout, key_prefix, version, key_function, options, key_check, codec, undecodable, max_entries, cull_frequency",
             ),
-            (r#""TIMEOUT": 5, "timeout": 6"#, "timeout: given twice, in upper and in lower case"),
+            (r#""KEY_PREFIX": "a", "key_prefix": "b""#, "key_prefix: given twice, in upper and in lower case"),
+            (
+                r#""TIMEOUT": "nan""#,
+                r#"TIMEOUT: found "nan", expected a number of seconds, or null or "never" for entries that do not expire"#,
+            ),
         ] {
             let json = format!(r#"{{"default": {{"BACKEND": "locmem", {settings}}}}}"#);
             let expected = format!("the JSON given: cache \"default\": {told}");
@@ -368,12 +405,13 @@ mod mistakes {
 
     #[tokio::test]
     async fn a_backend_that_is_missing_or_unknown_is_told_with_those_there_are() {
-        let there = if HAS_DB { r#""db", "dummy" and "locmem""# } else { r#""dummy" and "locmem""# };
-        let missing = mistake_in_json(r#"{"default": {}}"#).await;
-        let expected = format!("expected one that there is: there are {there}");
-        assert_eq!(missing, format!("the JSON given: cache \"default\": BACKEND: found none, {expected}"));
-        let unknown = mistake_in_json(r#"{"default": {"BACKEND": "locmen"}}"#).await;
-        assert_eq!(unknown, format!("the JSON given: cache \"default\": BACKEND: found \"locmen\", {expected}"));
+        for (json, found) in [(r#"{"default": {}}"#, "none"), (r#"{"default": {"BACKEND": "locmen"}}"#, "\"locmen\"")] {
+            let told = mistake_in_json(json).await;
+            let begin =
+                format!("the JSON given: cache \"default\": BACKEND: found {found}, expected one that there is: ");
+            let there = told.strip_prefix(&begin).expect(&told);
+            assert!(there.contains("\"dummy\"") && there.contains("\"locmem\""), "{there}");
+        }
     }
 
     #[tokio::test]
@@ -382,7 +420,6 @@ mod mistakes {
             ("django.core.cache.backends.redis.RedisCache", "redis"),
             ("django.core.cache.backends.memcached.PyMemcacheCache", "memcached"),
             ("django.core.cache.backends.memcached.PyLibMCCache", "memcached"),
-            ("django.core.cache.backends.filebased.FileBasedCache", "filebased"),
             ("redis", "redis"),
         ]
         .into_iter()
@@ -437,11 +474,30 @@ mod mistakes {
     }
 
     #[tokio::test]
+    async fn two_variables_for_one_alias_are_told() {
+        let variables = [("CACHE_URL", "locmem://"), ("CACHE_URL_DEFAULT", "dummy://")];
+        let told = Caches::builder().vars(variables).build().await.expect_err("which?").to_string();
+        assert_eq!(told, "CACHE_URL_DEFAULT: CACHE_URL configures the cache \"default\" as well, expected one of them");
+    }
+
+    #[tokio::test]
+    async fn a_name_given_twice_is_told() {
+        for json in [
+            r#"{"default": "locmem://", "default": "dummy://"}"#,
+            r#"{"default": {"BACKEND": "locmem", "TIMEOUT": 1, "TIMEOUT": 2}}"#,
+        ] {
+            assert!(mistake_in_json(json).await.contains("is given twice at line 1"));
+        }
+        let told = mistake_in_json(r#"{"CACHES": {"default": "locmem://"}, "caches": {"default": "dummy://"}}"#).await;
+        assert_eq!(told, "the JSON given: found two sections of caches, expected one");
+    }
+
+    #[tokio::test]
     async fn what_is_wrong_in_a_url_is_told() {
         for (url, told) in [
             ("locmem://?timeout=1&timeout=2", "URL: found \"timeout\" twice, expected each setting once"),
-            ("locmem://?timeout", "URL: found \"timeout\" in its query, expected setting=value"),
-            ("locmem://%ff", "URL: found \"%ff\", expected UTF-8 after percent-decoding"),
+            ("locmem://?timeout", "URL: found no \"=\" in part 1 of its query, expected setting=value"),
+            ("locmem://%ff", "URL: found no UTF-8 in location, expected UTF-8, percent-encoded"),
             ("locmem://?max_entries=0", "OPTIONS.max_entries: found 0, expected a whole number of at least 1"),
         ] {
             let error = Caches::from_url(url).await.expect_err(url);
@@ -484,6 +540,12 @@ mod mistakes {
             "[default]\nbackend = 'locmem'\npassword = 'hunter2'",
             "[default]\nlocation = 'redis://ada:hunter2@host",
             "default = ['redis://ada:hunter2@host']",
+            "default = 'redis:/ada:hunter2@host'",
+            "default = 'redis://ada:hunter2%ff@host'",
+            "default = 'redis://ada:hunter2 x@host'",
+            "default = 'locmem://?password=hunter2%ff'",
+            "default = 'locmem://?pwd=hunter2'",
+            "[default]\nbackend = 'ada:hunter2@host'",
         ] {
             let error = Caches::from_toml(text).await.expect_err("it is a mistake");
             assert!(!format!("{error:?} {error}").contains("hunter2"), "{error:?}");
@@ -492,10 +554,7 @@ mod mistakes {
 }
 
 mod lifetime {
-    use std::sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    };
+    use std::sync::atomic::{AtomicUsize, Ordering};
 
     use cachette::{Cache, Value, async_trait, config::Backend};
 
@@ -559,7 +618,7 @@ mod lifetime {
             .backend("shared", OneForAll(Arc::new(stuck.clone())))
             .url("default", "shared://")
             .url("again", "shared://")
-            .store("fine", fine.clone(), Settings::default())
+            .store("fine", Arc::new(fine.clone()), Settings::default())
             .build()
             .await
             .expect("it is fine");

@@ -29,7 +29,7 @@ fn quickstart_shows_misses_hits_counters_versions_and_expiry_of_each_alias() {
         "times faster",
         "counter 40 and 2 are 42",
         "version bumped to 2: there it is a hit, here a miss",
-        "expiry  after 50 ms: at once it is a hit, 60 ms later a miss",
+        "expiry  after 0.3 s: at once it is a hit, then a miss",
     ] {
         assert!(default.contains(line), "{line:?} is not in {default}");
     }

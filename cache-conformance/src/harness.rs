@@ -39,7 +39,7 @@ pub struct Harness {
 pub struct Profile {
     /// Expiry is exact to so much only: an entry may go so much earlier or later.
     pub expiry_granularity: Duration,
-    /// Counters can't go below zero, nor be set below it.
+    /// Counters stop at zero, and can't be set below it.
     pub unsigned_counters: bool,
     /// Values of so many bytes are taken, and values of twice as many are refused.
     pub largest_value: Option<usize>,

@@ -306,7 +306,7 @@ fn the_store_without_a_fault_passes() {
 }
 
 #[test]
-fn any_fault_but_a_race_is_caught_by_the_comparison_with_a_map_as_well() {
+fn the_comparison_with_a_map_catches_faults_in_time_and_number_as_well() {
     for fault in [Fault::IncrRestartsTheTimeToLive, Fault::TouchRevives, Fault::ExpiryIsIgnored, Fault::IncrWraps] {
         let failures = names_of_failures(&harness(Some(fault)));
         assert!(failures.contains(&"any_sequence_of_operations_does_what_a_plain_map_does"), "{fault:?}: {failures:?}");

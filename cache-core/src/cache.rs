@@ -72,8 +72,8 @@ pub trait Cache: fmt::Debug + Send + Sync + 'static {
     /// Removes every entry of this store, and nothing that the store can tell belongs to somebody else.
     async fn clear(&self) -> Result<()>;
 
-    /// The answer of [`get`](Self::get), where it takes no waiting: no I/O, no lock that is held for long. `None` says
-    /// nothing about the key: the caller then awaits `get`.
+    /// The answer of [`get`](Self::get), where it takes no waiting: neither for another machine, nor for a disk, nor for a
+    /// lock that is held for long. `None` says nothing about the key: the caller then awaits `get`.
     fn get_now(&self, key: &str) -> Option<Result<Option<Value>>> {
         let _ = key;
         None
@@ -84,7 +84,7 @@ pub trait Cache: fmt::Debug + Send + Sync + 'static {
         false
     }
 
-    /// Whether the key is there, without counting as a use of it.
+    /// Whether the key is there. A store that notes uses should not count it as one.
     async fn contains(&self, key: &str) -> Result<bool> {
         Ok(self.get(key).await?.is_some())
     }

@@ -43,7 +43,8 @@ impl Add<Duration> for Moment {
 /// | [`coarse`](Clock::coarse) | 5 ns | some ticks of the kernel early or late: 10 ms or so, more on a crowded machine |
 /// | [`ManualClock`] | – | when the test says so |
 ///
-/// It is monotonic: setting the computer's date neither kills nor revives an entry.
+/// It is monotonic: setting the computer's date neither kills nor revives an entry. While the computer sleeps, it stands
+/// still.
 #[derive(Clone, Default)]
 pub struct Clock(Source);
 
@@ -154,7 +155,8 @@ impl ManualClock {
     /// Moves the time forward.
     pub fn advance(&self, duration: Duration) {
         let nanos = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
-        self.0.fetch_add(nanos, Ordering::SeqCst);
+        let later = |now: u64| Some(now.saturating_add(nanos));
+        let _ = self.0.fetch_update(Ordering::SeqCst, Ordering::SeqCst, later);
     }
 
     fn now(&self) -> Moment {
@@ -238,6 +240,15 @@ mod tests {
         for clock in [Clock::system(), Clock::coarse(), time.clock()] {
             assert!(!clock.has_passed(Moment::NEVER));
         }
+    }
+
+    #[test]
+    fn a_manual_clock_never_goes_back() {
+        let time = ManualClock::new();
+        let before = time.clock().now();
+        time.advance(Duration::MAX);
+        time.advance(Duration::from_secs(1));
+        assert!(time.clock().now() > before);
     }
 
     #[test]

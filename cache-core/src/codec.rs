@@ -31,10 +31,12 @@ pub enum Codec {
     /// [MessagePack](https://msgpack.org) with field names: a struct may gain, lose and re-order fields between deploys.
     #[default]
     MsgPack,
-    /// JSON, for reading entries with other tools.
+    /// JSON, for reading entries with other tools. It has no NaN and no infinity: they come back as nothing that reads.
     Json,
     /// [postcard](https://postcard.jamesmunns.com): half the size and time, no field names. A struct that changed reads
-    /// as an error or, when fields change places, as nonsense: put a new `VERSION` with each change.
+    /// as an error or, when fields change places, as nonsense: put a new `VERSION` with each change. It writes but cannot
+    /// read types that ask what comes next: `serde_json::Value`, `flatten`, untagged enums. It has no limit of depth, so read
+    /// no recursive types from a store that others may write to.
     #[cfg(feature = "postcard")]
     Postcard,
 }
@@ -48,12 +50,15 @@ const JSON: u8 = FORMAT_1 | 3;
 const POSTCARD: u8 = FORMAT_1 | 4;
 const HEADER: usize = 2;
 
+/// How deep lists and tables may be nested, as in `serde_json`: an entry must not overflow its reader's stack.
+const MAX_DEPTH: usize = 128;
+
 /// Encodes a value for a store.
 pub(crate) fn encode<T: Serialize + ?Sized>(value: &T, codec: Codec) -> Result<Value> {
     match plain::probe(value) {
         Some(Plain::Int(number)) => Ok(Value::Int(number)),
         Some(Plain::Text(bytes) | Plain::Raw(bytes)) => Ok(Value::Bytes(bytes.into())),
-        None => encode_with(value, codec).map(|bytes| Value::Bytes(bytes.into())),
+        None => encode_with(value, codec).map(|bytes| Value::Bytes(bytes.into_boxed_slice().into())),
     }
 }
 
@@ -139,6 +144,7 @@ fn decode_raw<T: DeserializeOwned + 'static>(entry: &Bytes) -> Result<T> {
 
 fn decode_msgpack<T: DeserializeOwned>(body: &[u8]) -> Result<T, rmp_serde::decode::Error> {
     let mut reader = rmp_serde::Deserializer::from_read_ref(body);
+    reader.set_max_depth(MAX_DEPTH);
     let value = T::deserialize(&mut reader)?;
     match IgnoredAny::deserialize(&mut reader) {
         Err(rmp_serde::decode::Error::InvalidMarkerRead(_)) => Ok(value),
@@ -234,6 +240,61 @@ mod tests {
         assert_eq!(read::<Codec>(&bytes_of("json", Codec::MsgPack)).expect("it reads"), Codec::Json);
         assert_eq!(read::<String>(&bytes_of(&b"hi"[..], Codec::MsgPack)).expect("it reads"), "hi");
         assert_eq!(read::<Vec<u16>>(&bytes_of(&b"hi"[..], Codec::MsgPack)).expect("it reads"), [104, 105]);
+    }
+
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    struct Pixel(u8);
+
+    #[test]
+    fn bytes_in_wrappers_come_back() {
+        fn comes_back<T: Serialize + DeserializeOwned + PartialEq + std::fmt::Debug + 'static>(value: &T) {
+            assert_eq!(&read::<T>(&bytes_of(value, Codec::MsgPack)).expect("it reads"), value);
+        }
+        comes_back(&vec![Some(1_u8), Some(2)]);
+        comes_back(&vec![Some(1_u8), None]);
+        comes_back(&vec![Pixel(1), Pixel(2)]);
+        comes_back(&[Pixel(1), Pixel(2)]);
+        comes_back(&(1_u8, Some(2_u8)));
+        comes_back(&vec![(1_u8, 2_u8)]);
+        comes_back(&Some(vec![Some(Pixel(1))]));
+    }
+
+    #[test]
+    fn an_integer_is_offered_unsigned_where_it_can_be() {
+        struct OnlyUnsigned;
+        impl<'de> Deserialize<'de> for OnlyUnsigned {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                struct Visitor;
+                impl de::Visitor<'_> for Visitor {
+                    type Value = OnlyUnsigned;
+                    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                        f.write_str("a number")
+                    }
+                    fn visit_u64<E>(self, _: u64) -> Result<OnlyUnsigned, E> {
+                        Ok(OnlyUnsigned)
+                    }
+                }
+                deserializer.deserialize_u64(Visitor)
+            }
+        }
+        assert!(decode::<OnlyUnsigned>(Value::Int(7), Codec::default()).is_ok());
+        assert!(decode::<OnlyUnsigned>(Value::Int(-7), Codec::default()).is_err());
+    }
+
+    #[test]
+    fn an_entry_that_is_nested_too_deep_is_an_error_and_not_the_end_of_the_process() {
+        for (tag, open) in [(MSGPACK, 0x91), (JSON, b'[')] {
+            let deep = [vec![MAGIC, tag], vec![open; 100_000]].concat();
+            assert_eq!(read::<serde_json::Value>(&deep).expect_err("it has no end").kind(), ErrorKind::Decode);
+            assert!(read::<Pixel>(&deep).is_err());
+        }
+    }
+
+    #[test]
+    fn what_is_encoded_takes_no_more_room_than_it_has_bytes() {
+        let Ok(Value::Bytes(bytes)) = encode(&(1_u8, "two"), Codec::MsgPack) else { panic!("it is bytes") };
+        let vector = Vec::from(bytes);
+        assert_eq!(vector.capacity(), vector.len());
     }
 
     proptest! {

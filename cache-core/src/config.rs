@@ -29,7 +29,7 @@ use serde_json::{Map, Value as Json};
 
 pub use self::{
     lenient::from_settings,
-    redact::{is_secret, redact},
+    redact::{is_secret, redact, redact_setting},
 };
 use crate::{Cache, Clock, Error, ErrorKind, Result};
 
@@ -62,8 +62,12 @@ where
 pub struct StoreConfig {
     /// The alias, for messages.
     pub alias: String,
-    /// LOCATION: none, one, or a list, as they were written.
+    /// LOCATION: none, one, or a list, as they were written. Of a URL, what stands between `://` and `?`, with percent
+    /// signs decoded.
     pub location: Vec<String>,
+    /// The URL up to its `?`, as it was written, where the alias is configured by one: for a store whose LOCATION is
+    /// the address of a server, with a user and a password in it perhaps. It is to be taken apart before it is decoded.
+    pub url: Option<String>,
     /// The folder of the configuration's file, where it came from one: relative paths start there.
     pub folder: Option<PathBuf>,
     /// What entries shall expire by.
@@ -75,17 +79,18 @@ impl StoreConfig {
     /// The configuration of a store without LOCATION.
     #[must_use]
     pub fn new(alias: &str, options: Map<String, Json>) -> Self {
-        Self { alias: alias.into(), location: Vec::new(), folder: None, clock: Clock::default(), options }
+        Self { alias: alias.into(), location: Vec::new(), url: None, folder: None, clock: Clock::default(), options }
     }
 
     /// OPTIONS as the store's own struct. Put `#[serde(default, deny_unknown_fields)]` on it: an option that is missing
-    /// then has its default, and one that is unknown is an error. The names in the struct are lower-case, however they
+    /// or null then has its default, and one that is unknown is an error. The names in the struct are lower-case, however they
     /// were written in the configuration, and numbers and truth values may come as text, as they do from a URL.
     ///
     /// # Errors
     /// [`ErrorKind::Config`] that names the option, what was found and what would be right.
     pub fn options<T: DeserializeOwned>(&self) -> Result<T> {
-        from_settings("OPTIONS.", &self.options)
+        let given = self.options.iter().filter(|(_, value)| !value.is_null());
+        from_settings("OPTIONS.", &given.map(|(name, value)| (name.clone(), value.clone())).collect())
     }
 
     /// LOCATION, for a store that takes one at most.
@@ -104,10 +109,11 @@ impl StoreConfig {
 /// Shows the names of the options and not what they are set to.
 impl fmt::Debug for StoreConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let location: Vec<String> = self.location.iter().map(|location| redact(location)).collect();
+        let location: Vec<String> = self.location.iter().map(|location| redact_setting(location)).collect();
         f.debug_struct("StoreConfig")
             .field("alias", &self.alias)
             .field("location", &location)
+            .field("url", &self.url.as_deref().map(redact_setting))
             .field("folder", &self.folder)
             .field("clock", &self.clock)
             .field("options", &self.options.keys().collect::<Vec<_>>())

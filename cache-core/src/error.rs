@@ -2,6 +2,8 @@
 
 use std::{borrow::Cow, error, fmt, result};
 
+use crate::{config::redact, key::shown};
+
 /// What every fallible call of this crate returns.
 pub type Result<T, E = Error> = result::Result<T, E>;
 
@@ -73,14 +75,29 @@ impl Error {
     /// [`NotAnInteger`](ErrorKind::NotAnInteger), as every store words it.
     #[must_use]
     pub fn not_an_integer(key: &str) -> Self {
-        Self::new(ErrorKind::NotAnInteger, format!("the key {key:?} does not hold an integer"))
+        Self::new(ErrorKind::NotAnInteger, format!("the key {} does not hold an integer", shown(key)))
     }
 
     /// [`Overflow`](ErrorKind::Overflow), as every store words it.
     #[must_use]
     pub fn overflow(key: &str, number: i64, delta: i64) -> Self {
-        let message = format!("the key {key:?} holds {number}: adding {delta} does not fit a signed 64-bit integer");
+        let key = shown(key);
+        let message = format!("the key {key} holds {number}: adding {delta} does not fit a signed 64-bit integer");
         Self::new(ErrorKind::Overflow, message)
+    }
+
+    /// [`TooLarge`](ErrorKind::TooLarge), as every store words it. The sizes are in bytes.
+    #[must_use]
+    pub fn too_large(key: &str, size: usize, most: usize) -> Self {
+        let message = format!("the entry {} takes {size} bytes, and {most} is the most for one entry", shown(key));
+        Self::new(ErrorKind::TooLarge, message)
+    }
+
+    /// Puts the place before the message where it happened, and takes secrets out of both.
+    #[must_use]
+    pub fn within(mut self, place: &str) -> Self {
+        self.0.message = redact(&format!("{place}: {}", self.0.message)).into();
+        self
     }
 
     /// Keeps the error underneath, to be found by [`source`](error::Error::source).
@@ -154,7 +171,7 @@ impl fmt::Debug for Error {
             .field("kind", &self.0.kind)
             .field("message", &self.to_string())
             .field("temporary", &self.0.temporary)
-            .field("source", &self.0.source)
+            .field("source", &self.0.source.as_ref().map(|source| redact(&format!("{source:?}"))))
             .finish()
     }
 }
@@ -187,6 +204,16 @@ mod tests {
         let error = Error::new(ErrorKind::Backend, "cannot write").with_source(below);
         let source = error::Error::source(&error).map(ToString::to_string);
         assert_eq!(source.as_deref(), Some("disk on fire"));
+    }
+
+    #[test]
+    fn an_error_within_a_place_keeps_all_but_the_secrets() {
+        let below = std::io::Error::other("cannot reach redis://ada:lovelace@host");
+        let error = Error::new(ErrorKind::Unavailable, "redis://ada:lovelace@host is away").with_source(below);
+        let error = error.in_store("redis").within("caches.toml");
+        assert_eq!(error.to_string(), "redis: caches.toml: redis://***@host is away");
+        assert!(error::Error::source(&error).is_some());
+        assert!(!format!("{error:?}").contains("lovelace"), "{error:?}");
     }
 
     #[test]

@@ -18,7 +18,8 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
     Cache, Codec, Error, ErrorKind, KeyCheck, Result, Settings, Timeout, Ttl, Undecodable, Value, Version, codec,
-    key::Composer, timeout::Lifetime,
+    key::{Composer, shown},
+    timeout::Lifetime,
 };
 use key_buffer::KeyBuffer;
 
@@ -72,10 +73,9 @@ struct View {
     undecodable_seen: Arc<AtomicU64>,
 }
 
-/// What a look-up met.
+/// What a look-up met. Callers that only read take an entry that does not read for a miss; but its key is taken.
 enum Found<T> {
     Hit(T),
-    /// An entry that does not read as a `T`: a miss to callers, but the key is taken.
     Unreadable,
     Miss,
 }
@@ -125,7 +125,8 @@ impl CacheHandle {
         Self { store: Arc::clone(&self.store), view: Arc::new(view) }
     }
 
-    /// The value, or `None` on a miss. Ask for an `Option<T>` to tell a stored `None` (`Some(None)`) from a miss.
+    /// The value, or `None` on a miss. Ask for an `Option<T>` to tell a stored `None` (`Some(None)`) from a miss. An
+    /// `Option` within an `Option` is more than the codecs can tell: `Some(None)` comes back as `None`.
     ///
     /// An entry that does not read as a `T` is a miss that is logged and counted
     /// ([`undecodable_seen`](Self::undecodable_seen)), or an error where the alias says so.
@@ -156,13 +157,7 @@ impl CacheHandle {
         T: Serialize + ?Sized,
     {
         let value = self.encode(value)?;
-        let key = self.key(key)?;
-        let added = match self.lifetime(timeout.into()) {
-            Lifetime::Expired => self.store.contains(&key).await.map(|there| !there),
-            Lifetime::For(ttl) => self.store.add(&key, value, Some(ttl)).await,
-            Lifetime::Forever => self.store.add(&key, value, None).await,
-        };
-        added.map_err(|error| self.at(error))
+        self.put_new(key, value, timeout.into()).await
     }
 
     /// Gives an entry a new timeout, and says whether there was one. [`Timeout::Default`] is the alias's default, not the
@@ -171,9 +166,9 @@ impl CacheHandle {
     pub async fn touch(&self, key: &str, timeout: impl Into<Timeout>) -> Result<bool> {
         let key = self.key(key)?;
         let touched = match self.lifetime(timeout.into()) {
-            Lifetime::Expired => self.store.delete(&key).await,
-            Lifetime::For(ttl) => self.store.touch(&key, Some(ttl)).await,
-            Lifetime::Forever => self.store.touch(&key, None).await,
+            Lifetime::Expired => self.inner().delete(&key).await,
+            Lifetime::For(ttl) => self.inner().touch(&key, Some(ttl)).await,
+            Lifetime::Forever => self.inner().touch(&key, None).await,
         };
         touched.map_err(|error| self.at(error))
     }
@@ -182,33 +177,33 @@ impl CacheHandle {
     #[expect(clippy::missing_errors_doc, reason = "the type's own docs tell")]
     pub async fn ttl(&self, key: &str) -> Result<Option<Ttl>> {
         let key = self.key(key)?;
-        self.store.ttl(&key).await.map_err(|error| self.at(error))
+        self.inner().ttl(&key).await.map_err(|error| self.at(error))
     }
 
     /// Removes an entry, and says whether there was one.
     #[expect(clippy::missing_errors_doc, reason = "the type's own docs tell")]
     pub async fn delete(&self, key: &str) -> Result<bool> {
         let key = self.key(key)?;
-        self.store.delete(&key).await.map_err(|error| self.at(error))
+        self.inner().delete(&key).await.map_err(|error| self.at(error))
     }
 
     /// Whether the key is there, whatever its value's type. It does not count as a use of the entry.
     #[expect(clippy::missing_errors_doc, reason = "the type's own docs tell")]
     pub async fn contains(&self, key: &str) -> Result<bool> {
         let key = self.key(key)?;
-        self.store.contains(&key).await.map_err(|error| self.at(error))
+        self.inner().contains(&key).await.map_err(|error| self.at(error))
     }
 
     /// Removes every entry of the *store*: of every prefix and version, and of every alias that shares it.
     #[expect(clippy::missing_errors_doc, reason = "the type's own docs tell")]
     pub async fn clear(&self) -> Result<()> {
-        self.store.clear().await.map_err(|error| self.at(error))
+        self.inner().clear().await.map_err(|error| self.at(error))
     }
 
     /// Lets go of the store's connections and files. The cache stays usable.
     #[expect(clippy::missing_errors_doc, reason = "the type's own docs tell")]
     pub async fn close(&self) -> Result<()> {
-        self.store.close().await.map_err(|error| self.at(error))
+        self.inner().close().await.map_err(|error| self.at(error))
     }
 
     /// The alias it is configured under.
@@ -256,6 +251,11 @@ impl CacheHandle {
         self.view.undecodable_seen.load(Ordering::Relaxed)
     }
 
+    /// The store itself. On the `Arc` a verb would be that of `impl Cache for Arc`: one more boxed future for each call.
+    fn inner(&self) -> &dyn Cache {
+        &*self.store
+    }
+
     async fn find<T: DeserializeOwned + 'static>(&self, key: &str) -> Result<Found<T>> {
         let key = self.key(key)?;
         match self.fetch(&key).await? {
@@ -265,9 +265,9 @@ impl CacheHandle {
     }
 
     async fn fetch(&self, key: &KeyBuffer) -> Result<Option<Value>> {
-        let answer = match self.store.get_now(key) {
+        let answer = match self.inner().get_now(key) {
             Some(answer) => answer,
-            None => self.store.get(key).await,
+            None => self.inner().get(key).await,
         };
         answer.map_err(|error| self.at(error))
     }
@@ -275,11 +275,21 @@ impl CacheHandle {
     async fn put(&self, key: &str, value: Value, timeout: Timeout) -> Result<()> {
         let key = self.key(key)?;
         let stored = match self.lifetime(timeout) {
-            Lifetime::Expired => self.store.delete(&key).await.map(drop),
-            Lifetime::For(ttl) => self.store.set(&key, value, Some(ttl)).await,
-            Lifetime::Forever => self.store.set(&key, value, None).await,
+            Lifetime::Expired => self.inner().delete(&key).await.map(drop),
+            Lifetime::For(ttl) => self.inner().set(&key, value, Some(ttl)).await,
+            Lifetime::Forever => self.inner().set(&key, value, None).await,
         };
         stored.map_err(|error| self.at(error))
+    }
+
+    async fn put_new(&self, key: &str, value: Value, timeout: Timeout) -> Result<bool> {
+        let key = self.key(key)?;
+        let added = match self.lifetime(timeout) {
+            Lifetime::Expired => self.inner().contains(&key).await.map(|there| !there),
+            Lifetime::For(ttl) => self.inner().add(&key, value, Some(ttl)).await,
+            Lifetime::Forever => self.inner().add(&key, value, None).await,
+        };
+        added.map_err(|error| self.at(error))
     }
 
     fn key(&self, key: &str) -> Result<KeyBuffer> {
@@ -310,7 +320,7 @@ impl CacheHandle {
                 Ok(Found::Unreadable)
             }
             Undecodable::Error => {
-                let message = format!("the entry {composed:?}: {error}");
+                let message = format!("the entry {}: {error}", shown(composed));
                 Err(self.at(Error::new(ErrorKind::Decode, message).with_source(error)))
             }
         }
@@ -318,7 +328,7 @@ impl CacheHandle {
 
     #[cold]
     fn at(&self, error: Error) -> Error {
-        error.in_store(self.store.name()).in_cache(self.alias())
+        error.in_store(self.inner().name()).in_cache(self.alias())
     }
 }
 
@@ -326,7 +336,7 @@ impl fmt::Debug for CacheHandle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CacheHandle")
             .field("alias", &self.alias())
-            .field("store", &self.store.name())
+            .field("store", &self.inner().name())
             .field("key_prefix", &self.key_prefix())
             .field("version", self.current_version())
             .finish_non_exhaustive()

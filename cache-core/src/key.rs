@@ -37,7 +37,6 @@ impl fmt::Display for Version {
     }
 }
 
-/// A number may be written as text, as it is in a URL: it makes the same key.
 impl<'de> Deserialize<'de> for Version {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct VersionVisitor;
@@ -59,10 +58,7 @@ impl<'de> Deserialize<'de> for Version {
             }
 
             fn visit_str<E: de::Error>(self, text: &str) -> Result<Version, E> {
-                match text.parse::<i64>() {
-                    Ok(number) if number.to_string() == text => Ok(Version::Number(number)),
-                    _ => Ok(Version::from(text)),
-                }
+                Ok(text.into())
             }
         }
 
@@ -88,9 +84,19 @@ impl From<u32> for Version {
     }
 }
 
+/// A text that is a number is that number: it makes the same key.
 impl From<&str> for Version {
-    fn from(name: &str) -> Self {
-        Self::Name(name.into())
+    fn from(text: &str) -> Self {
+        match text.parse::<i64>() {
+            Ok(number) if number.to_string() == text => Self::Number(number),
+            _ => Self::Name(text.into()),
+        }
+    }
+}
+
+impl From<String> for Version {
+    fn from(text: String) -> Self {
+        text.as_str().into()
     }
 }
 
@@ -167,11 +173,19 @@ impl KeyCheck {
         }
         let Some(problem) = problem_of(composed) else { return Ok(()) };
         if self == Self::Error {
-            let message = format!("the key {composed:?} {problem}");
+            let message = format!("the key {} {problem}", shown(composed));
             return Err(Error::new(ErrorKind::InvalidKey, message));
         }
         tracing::warn!(key = composed, "the cache key {problem}: not every store can take it");
         Ok(())
+    }
+}
+
+/// A key in a message: quoted, and cut where it is longer than anybody will read.
+pub(crate) fn shown(key: &str) -> String {
+    match key.char_indices().nth(MAX_KEY_CHARS) {
+        Some((end, _)) => format!("{:?}… of {} bytes", &key[..end], key.len()),
+        None => format!("{key:?}"),
     }
 }
 
@@ -320,6 +334,19 @@ line",
         let (one, other) = (compose("my shop"), compose("your shop"));
         assert_eq!(one.len(), DIGEST_LENGTH);
         assert_ne!(one, other);
+    }
+
+    #[test]
+    fn a_version_that_is_a_number_in_text_is_a_number() {
+        assert_eq!(Version::from("2"), Version::from(2));
+        assert_eq!(Version::from("02").to_string(), "02");
+        assert_eq!(Version::from(String::from("v2")), Version::Name("v2".into()));
+    }
+
+    #[test]
+    fn a_long_key_is_cut_in_a_message() {
+        assert_eq!(shown("k"), r#""k""#);
+        assert!(shown(&"ä".repeat(1000)).ends_with("ä\"… of 2000 bytes"));
     }
 
     #[test]

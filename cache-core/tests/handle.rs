@@ -287,6 +287,7 @@ fn handles_errors_and_every_future_are_send() {
     drop(is_send(cache.get_shared::<String>("k")));
     drop(is_send(cache.set_shared("k", &object, Timeout::Default)));
     drop(is_send(cache.get_or_set("k", Timeout::Default, async || String::new())));
+    drop(is_send(cache.get_or_set_shared("k", Timeout::Default, async || String::new())));
     drop(is_send(cache.try_get_or_set("k", Timeout::Default, async || Ok::<_, Error>(String::new()))));
 }
 

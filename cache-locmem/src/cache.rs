@@ -1,20 +1,21 @@
 //! The store: shards behind locks, as an implementation of [`Cache`].
 
-use std::{fmt, hash::BuildHasher, iter, thread, time::Duration};
+use std::{fmt, hash::BuildHasher, thread, time::Duration};
 
-use cache_core::{Cache, Clock, Error, ErrorKind, Result, Ttl, Value, async_trait};
+use cache_core::{Cache, Clock, Error, Result, Ttl, Value, async_trait};
 use foldhash::fast::RandomState;
 use parking_lot::Mutex;
 
 use crate::{
     LocMemOptions,
-    shard::{Counted, Limits, Removed, Shard, weight},
+    shard::{Counted, Limits, Removed, Shard, Term, weight},
 };
 
 /// A store in this process's memory. See the [crate's page](crate) for what it does.
 pub struct LocMemCache {
     shards: Box<[Padded]>,
     hasher: RandomState,
+    clock: Clock,
     options: LocMemOptions,
     limits: Limits,
 }
@@ -27,7 +28,7 @@ impl LocMemCache {
     /// An empty store.
     ///
     /// # Errors
-    /// [`ErrorKind::Config`] where a bound is zero.
+    /// [`Config`](cache_core::ErrorKind::Config) where a bound is zero.
     pub fn new(options: LocMemOptions) -> Result<Self> {
         Self::with_clock(options, Clock::system())
     }
@@ -35,7 +36,7 @@ impl LocMemCache {
     /// An empty store whose entries expire by the clock given.
     ///
     /// # Errors
-    /// [`ErrorKind::Config`] where a bound is zero.
+    /// [`Config`](cache_core::ErrorKind::Config) where a bound is zero.
     pub fn with_clock(options: LocMemOptions, clock: Clock) -> Result<Self> {
         options.check()?;
         Ok(Self::build(options, clock))
@@ -50,8 +51,8 @@ impl LocMemCache {
             strict: shards == 1,
         };
         let hasher = RandomState::default();
-        let shard = |clock| Padded(Mutex::new(Shard::new(limits, clock, hasher.clone())));
-        Self { shards: iter::repeat_n(clock, shards).map(shard).collect(), hasher, options, limits }
+        let shard = || Padded(Mutex::new(Shard::new(limits, clock.clone(), hasher.clone())));
+        Self { shards: (0..shards).map(|_| shard()).collect(), hasher, clock, options, limits }
     }
 
     /// What it was made with.
@@ -74,7 +75,7 @@ impl LocMemCache {
 
     /// Runs `operation` on the key's shard. What leaves the shard is dropped when its lock is released.
     fn at<T>(&self, key: &str, operation: impl FnOnce(&mut Shard, u64, &mut Removed) -> T) -> T {
-        let hash = self.hasher.hash_one(key);
+        let hash = self.hasher.hash_one(key.as_bytes());
         let mut removed = Removed::default();
         operation(&mut self.shard(hash).lock(), hash, &mut removed)
     }
@@ -91,8 +92,7 @@ impl LocMemCache {
         if weight <= most {
             return Ok(());
         }
-        let message = format!("the entry {key:?} takes {weight} bytes, and max_bytes leaves {most} for one entry");
-        Err(Error::new(ErrorKind::TooLarge, message).in_store(self.name()))
+        Err(Error::too_large(key, weight, most).in_store(self.name()))
     }
 
     /// A value that is refused leaves no older one behind.
@@ -102,8 +102,13 @@ impl LocMemCache {
             return Err(refused);
         }
         let value = ready_to_share(value);
-        self.at(key, |shard, hash, removed| shard.set(hash, key, value, ttl, removed));
+        let term = self.term(ttl);
+        self.at(key, |shard, hash, removed| shard.set(hash, key, value, term, removed));
         Ok(())
+    }
+
+    fn term(&self, ttl: Option<Duration>) -> Option<Term> {
+        ttl.map(|ttl| Term::starting(self.clock.now(), ttl))
     }
 
     fn look_up(&self, key: &str) -> Option<Value> {
@@ -158,7 +163,8 @@ impl Cache for LocMemCache {
             return if taken { Ok(false) } else { Err(refused) };
         }
         let value = ready_to_share(value);
-        Ok(self.at(key, |shard, hash, removed| shard.add(hash, key, value, ttl, removed)))
+        let term = self.term(ttl);
+        Ok(self.at(key, |shard, hash, removed| shard.add(hash, key, value, term, removed)))
     }
 
     async fn touch(&self, key: &str, ttl: Option<Duration>) -> Result<bool> {

@@ -14,12 +14,13 @@
 //!
 //! It lives and dies with the process. What it does and what that costs:
 //!
-//! - **Order.** Up to 2,047 `max_entries` there is one list, strictly in the order of use. Above, the entries are spread by
+//! - **Order.** Up to 16,383 `max_entries` there is one list, strictly in the order of use. Above, the entries are spread by
 //!   hash over up to 64 shards, each with its share of the bounds, a lock and a list of its own; there, a use within
 //!   the most recent quarter of a shard's list leaves the entry where it is, which saves most hits the work of moving it.
 //!   As in Django, `get`, `set`, `add` and `incr` count as a use, `touch` and `contains` do not.
 //! - **Room.** When a new entry would pass a bound, expired entries go first. If that is not enough, the least recently
-//!   used `1 / cull_frequency` of the entries go, as in Django, but at least one; and never for overwriting an entry.
+//!   used `1 / cull_frequency` of the entries go, as in Django, but at least one, and no more than 512 at once, so that
+//!   nobody waits long; and never for overwriting an entry.
 //! - **Expiry** is exact to the clock. Expired entries are removed when they are met, when room is needed, and a few with
 //!   each `set` that has a timeout, so that they do not pile up.
 //! - **A hit** takes one lock, never held while a value is decoded or dropped, and allocates nothing.
@@ -28,6 +29,7 @@
 mod backend;
 mod cache;
 mod deadlines;
+mod key;
 mod lru;
 mod options;
 mod shard;

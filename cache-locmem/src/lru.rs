@@ -56,6 +56,9 @@ impl<T> Lru<T> {
             NONE => {
                 let slot = u32::try_from(self.slots.len()).unwrap_or(NONE);
                 assert_ne!(slot, NONE, "a shard holds fewer than 2^32 - 1 entries");
+                if self.slots.len() == self.slots.capacity() {
+                    self.slots.reserve_exact(self.slots.len() / 4 + 8);
+                }
                 self.slots.push(Slot { item: Some(item), newer: NONE, older: NONE, moved: 0 });
                 slot
             }

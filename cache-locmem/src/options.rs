@@ -9,10 +9,12 @@ use serde::Deserialize;
 pub struct LocMemOptions {
     /// How many entries there may be. At least 1; Django's default is 300.
     pub max_entries: usize,
-    /// What part of the entries goes when there is no room: `1 / cull_frequency`. 3 as in Django; 0 empties the store.
+    /// What part of the entries goes when there is no room: `1 / cull_frequency`. 3 as in Django; 0 empties the store. Up to
+    /// 512 go at once, and the rest with the next entries that come.
     pub cull_frequency: usize,
-    /// How many bytes the entries may take: keys, values, and some 100 bytes of housekeeping for each. No bound by
-    /// default. With shards, one entry may take a shard's share of it, which is 16 MiB or more, or all of it.
+    /// How many bytes the entries may take: values, keys of more than 38 bytes, and 130 to 190 bytes for each entry, which
+    /// hold a shorter key. Of an object, only what lies directly in its `Arc` is counted: bound stores of objects by
+    /// `max_entries`. No bound by default. With shards, one entry may take a shard's share, which is 16 MiB or more.
     pub max_bytes: Option<usize>,
 }
 
@@ -40,7 +42,7 @@ impl LocMemOptions {
         }
         let by_entries = self.max_entries / ENTRIES_A_SHARD;
         let by_bytes = self.max_bytes.map_or(usize::MAX, |bytes| bytes / BYTES_A_SHARD);
-        let wanted = parallelism.saturating_mul(4).next_power_of_two().min(MOST_SHARDS);
+        let wanted = parallelism.saturating_mul(SHARDS_A_CORE).next_power_of_two().min(MOST_SHARDS);
         let allowed = by_entries.min(by_bytes).max(1);
         wanted.min(1 << allowed.ilog2())
     }
@@ -48,8 +50,11 @@ impl LocMemOptions {
 
 /// Below so many entries, one list in strict order.
 const STRICT_BELOW: usize = 2 * ENTRIES_A_SHARD;
-const ENTRIES_A_SHARD: usize = 1024;
+/// So many that chance fills no shard much before the others.
+const ENTRIES_A_SHARD: usize = 8192;
 const BYTES_A_SHARD: usize = 16 << 20;
+/// So that two threads seldom want the same lock, though a few keys get most of the requests.
+const SHARDS_A_CORE: usize = 16;
 const MOST_SHARDS: usize = 64;
 
 #[cfg(test)]
@@ -61,17 +66,17 @@ mod tests {
     }
 
     #[test]
-    fn a_small_store_has_one_shard_and_a_large_one_four_for_each_core() {
+    fn a_small_store_has_one_shard_and_a_large_one_sixteen_for_each_core() {
         assert_eq!(shards(300, None), 1);
-        assert_eq!(shards(2047, None), 1);
-        assert_eq!(shards(2048, None), 2);
-        assert_eq!(shards(100_000, None), 8);
+        assert_eq!(shards(16_383, None), 1);
+        assert_eq!(shards(16_384, None), 2);
+        assert_eq!(shards(1_000_000, None), 32);
     }
 
     #[test]
     fn a_bound_in_bytes_leaves_each_shard_16_mib_or_makes_one() {
-        assert_eq!(shards(100_000, Some(1 << 20)), 1);
-        assert_eq!(shards(100_000, Some(100 << 20)), 4);
+        assert_eq!(shards(1_000_000, Some(1 << 20)), 1);
+        assert_eq!(shards(1_000_000, Some(100 << 20)), 4);
     }
 
     #[test]

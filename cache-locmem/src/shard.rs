@@ -9,7 +9,7 @@ use cache_core::{Clock, Moment, Ttl, Value};
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 
-use crate::{deadlines::Deadlines, lru::Lru};
+use crate::{deadlines::Deadlines, key::Key, lru::Lru};
 
 /// What a shard may hold.
 #[derive(Clone, Copy, Debug)]
@@ -23,15 +23,28 @@ pub(crate) struct Limits {
 
 #[derive(Debug)]
 pub(crate) struct Entry {
-    key: Box<str>,
+    key: Key,
     value: Value,
     deadline: Moment,
 }
 
-/// What left the shard during a call.
+/// The life of an entry that expires. The clock is read before the lock is taken, not while others wait for it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Term {
+    now: Moment,
+    deadline: Moment,
+}
+
+impl Term {
+    pub(crate) fn starting(now: Moment, ttl: Duration) -> Self {
+        Self { now, deadline: now + ttl }
+    }
+}
+
+/// What left the shard during a call, or did not get in.
 #[derive(Debug, Default)]
 pub(crate) struct Removed {
-    replaced: Option<Value>,
+    value: Option<Value>,
     entries: Vec<Entry>,
 }
 
@@ -50,10 +63,15 @@ pub(crate) struct Shard {
     entries: Lru<Entry>,
     deadlines: Deadlines,
     bytes: usize,
+    /// How many entries of a cull have still to go.
+    to_cull: usize,
     limits: Limits,
     clock: Clock,
     hasher: RandomState,
 }
+
+/// How many entries one call culls at the most, so that nobody waits long for the lock.
+const CULL_AT_ONCE: usize = 512;
 
 impl Shard {
     pub(crate) fn new(limits: Limits, clock: Clock, hasher: RandomState) -> Self {
@@ -62,6 +80,7 @@ impl Shard {
             entries: Lru::new(),
             deadlines: Deadlines::default(),
             bytes: 0,
+            to_cull: 0,
             limits,
             clock,
             hasher,
@@ -99,9 +118,9 @@ impl Shard {
         (!left.is_zero()).then_some(Ttl::Left(left))
     }
 
-    pub(crate) fn set(&mut self, hash: u64, key: &str, value: Value, ttl: Option<Duration>, removed: &mut Removed) {
+    pub(crate) fn set(&mut self, hash: u64, key: &str, value: Value, term: Option<Term>, removed: &mut Removed) {
         let slot = self.find(hash, key);
-        self.store(slot, hash, key, value, ttl, removed);
+        self.store(slot, hash, key, value, term, removed);
     }
 
     pub(crate) fn add(
@@ -109,14 +128,15 @@ impl Shard {
         hash: u64,
         key: &str,
         value: Value,
-        ttl: Option<Duration>,
+        term: Option<Term>,
         removed: &mut Removed,
     ) -> bool {
         let slot = self.find(hash, key);
         if slot.is_some_and(|slot| !self.is_expired(slot)) {
+            removed.value = Some(value);
             return false;
         }
-        self.store(slot, hash, key, value, ttl, removed);
+        self.store(slot, hash, key, value, term, removed);
         true
     }
 
@@ -157,7 +177,7 @@ impl Shard {
     }
 
     fn find(&self, hash: u64, key: &str) -> Option<u32> {
-        let is_it = |&slot: &u32| self.entries.get(slot).is_some_and(|entry| *entry.key == *key);
+        let is_it = |&slot: &u32| self.entries.get(slot).is_some_and(|entry| entry.key.as_bytes() == key.as_bytes());
         self.table.find(hash, is_it).copied()
     }
 
@@ -180,15 +200,13 @@ impl Shard {
         hash: u64,
         key: &str,
         value: Value,
-        ttl: Option<Duration>,
+        term: Option<Term>,
         removed: &mut Removed,
     ) {
-        let Some(ttl) = ttl else {
+        let Some(Term { now, deadline }) = term else {
             self.put(slot, hash, key, value, Moment::NEVER, removed);
             return;
         };
-        let now = self.clock.now();
-        let deadline = now + ttl;
         let slot = self.put(slot, hash, key, value, deadline, removed);
         self.deadlines.remind(slot, deadline);
         self.collect_a_few(now, removed);
@@ -209,7 +227,7 @@ impl Shard {
             let entry = self.entries.get_mut(slot).expect("it was just found");
             let bytes = self.bytes - entry.weight() + weight;
             if bytes <= self.limits.bytes {
-                removed.replaced = Some(mem::replace(&mut entry.value, value));
+                removed.value = Some(mem::replace(&mut entry.value, value));
                 entry.deadline = deadline;
                 self.bytes = bytes;
                 self.used(slot);
@@ -221,21 +239,22 @@ impl Shard {
         let slot = self.entries.push(Entry { key: key.into(), value, deadline });
         self.bytes += weight;
         let (entries, hasher) = (&self.entries, &self.hasher);
-        let rehash = |&slot: &u32| entries.get(slot).map_or(0, |entry| hasher.hash_one(&*entry.key));
+        let rehash = |&slot: &u32| entries.get(slot).map_or(0, |entry| hasher.hash_one(entry.key.as_bytes()));
         self.table.insert_unique(hash, slot, rehash);
         slot
     }
 
     /// Removes what has to go before an entry of this weight fits in: expired entries first, then the least recently used
-    /// part.
+    /// part. Of a large part, the rest goes with the next entries that come.
     fn make_room(&mut self, weight: usize, removed: &mut Removed) {
-        if self.has_room(weight) {
-            return;
+        if !self.has_room(weight) {
+            let now = self.clock.now();
+            while !self.has_room(weight) && self.remove_an_expired(now, removed) {}
         }
-        let now = self.clock.now();
-        while !self.has_room(weight) && self.remove_an_expired(now, removed) {}
-        while !self.has_room(weight) && self.len() > 0 {
+        let mut culled = false;
+        while self.len() > 0 && (!self.has_room(weight) || (self.to_cull > 0 && !culled)) {
             self.cull(removed);
+            culled = true;
         }
     }
 
@@ -244,8 +263,13 @@ impl Shard {
     }
 
     fn cull(&mut self, removed: &mut Removed) {
-        let victims = self.len().checked_div(self.limits.cull_frequency).unwrap_or(self.len());
-        for _ in 0..victims.max(1) {
+        if self.to_cull == 0 {
+            let part = self.len().checked_div(self.limits.cull_frequency).unwrap_or(self.len());
+            self.to_cull = part.max(1);
+        }
+        let victims = self.to_cull.min(CULL_AT_ONCE);
+        self.to_cull -= victims;
+        for _ in 0..victims {
             let Some(oldest) = self.entries.oldest() else { return };
             self.remove(oldest, removed);
         }
@@ -281,7 +305,7 @@ impl Shard {
 
     fn remove(&mut self, slot: u32, removed: &mut Removed) {
         let Some(entry) = self.entries.remove(slot) else { return };
-        let hash = self.hasher.hash_one(&*entry.key);
+        let hash = self.hasher.hash_one(entry.key.as_bytes());
         if let Ok(place) = self.table.find_entry(hash, |&other| other == slot) {
             place.remove();
         }
@@ -296,12 +320,20 @@ impl Shard {
 
 impl Entry {
     fn weight(&self) -> usize {
-        weight(&self.key, &self.value)
+        self.key.size() + weight_of(&self.value)
     }
 }
 
 /// The memory that an entry takes: what it holds, and its places in the slab, the table and the queue of deadlines.
 pub(crate) fn weight(key: &str, value: &Value) -> usize {
-    const HOUSEKEEPING: usize = Lru::<Entry>::SLOT + 2 * size_of::<u32>() + 2 * size_of::<(Moment, u32)>();
-    key.len() + value.size() + HOUSEKEEPING
+    Key::size_of(key) + weight_of(value)
+}
+
+fn weight_of(value: &Value) -> usize {
+    /// The slot, with the spare ones; its number in the table, which is never full; a reminder.
+    const HOUSEKEEPING: usize = Lru::<Entry>::SLOT * 9 / 8 + 2 * size_of::<u32>() + size_of::<(Moment, u32)>();
+    /// The reference count of bytes that are shared, and what the allocator adds to the two blocks.
+    const SHARING: usize = 48;
+    let sharing = if value.size() > 0 { SHARING } else { 0 };
+    HOUSEKEEPING + sharing + value.size()
 }

@@ -64,6 +64,23 @@ async fn a_cull_frequency_beyond_the_entries_still_makes_room() {
 }
 
 #[tokio::test]
+async fn a_large_part_goes_step_by_step() {
+    let store = store(9000, 3);
+    fill(&store, 0..9001).await;
+    assert_eq!(store.entries(), 9000 - 512 + 1);
+    fill(&store, 9001..9006).await;
+    assert_eq!(store.entries(), 6000 + 6, "a third is gone");
+    assert_eq!(left(&store, 2999..3001).await, [3000], "and no more");
+}
+
+#[tokio::test]
+async fn a_store_with_shards_keeps_what_it_has_room_for() {
+    let store = store(100_000, 3);
+    fill(&store, 0..95_000).await;
+    assert_eq!(store.entries(), 95_000);
+}
+
+#[tokio::test]
 async fn overwriting_in_a_full_store_drops_nothing() {
     let store = store(9, 3);
     fill(&store, 0..9).await;
@@ -164,7 +181,7 @@ async fn an_entry_that_can_never_fit_is_refused_and_told_with_the_sizes() {
     store.set("k", Value::Int(1), None).await.expect("it fits");
     let error = store.set("k", Value::Bytes(vec![0; 20_000].into()), None).await.expect_err("it does not fit");
     assert_eq!(error.kind(), ErrorKind::TooLarge);
-    assert!(error.to_string().contains("max_bytes leaves 10000"), "{error}");
+    assert!(error.to_string().contains("10000 is the most for one entry"), "{error}");
     assert!(!store.contains("k").await.expect("it answers"), "the old value");
 
     let giant = || Value::Bytes(vec![0; 20_000].into());
@@ -229,6 +246,7 @@ async fn no_lock_is_held_while_a_value_is_dropped() {
 
     set(None).await;
     set(None).await; // overwritten
+    assert!(!store.add("k", nosy(), None).await.expect("it answers")); // not stored
     store.delete("k").await.expect("it answers"); // deleted
     set(None).await;
     fill(&store, 0..5).await; // evicted
@@ -237,7 +255,7 @@ async fn no_lock_is_held_while_a_value_is_dropped() {
     store.get("k").await.expect("it answers"); // met after its expiry
     set(None).await;
     store.clear().await.expect("it is cleared"); // cleared
-    assert_eq!(seen.load(Ordering::SeqCst), 5);
+    assert_eq!(seen.load(Ordering::SeqCst), 6);
 }
 
 #[test]

@@ -1,7 +1,12 @@
 //! Texts of all kinds into one [`CacheConfig`] for each alias.
 
+mod from_json;
+#[cfg(feature = "toml")]
+mod from_toml;
+
 use std::{
     collections::BTreeMap,
+    ffi::OsString,
     fmt,
     path::{Path, PathBuf},
 };
@@ -12,7 +17,7 @@ use cache_core::{
 };
 use serde_json::{Map, Value as Json};
 
-use super::{CacheConfig, url};
+use super::CacheConfig;
 
 /// How a text is written.
 #[derive(Clone, Copy, Debug)]
@@ -28,7 +33,7 @@ pub(crate) enum Origin {
     File(PathBuf),
     Text(Format),
     Url,
-    Environment,
+    Variable(String),
     Code,
 }
 
@@ -60,16 +65,14 @@ impl Origin {
 
     /// Puts the place before what is wrong there.
     pub(crate) fn locate(&self, alias: &str, error: Error) -> Error {
-        let message = match self {
-            Self::Environment => format!("{}: {error}", variable_of(alias)),
-            _ => format!("{self}: cache {alias:?}: {error}"),
-        };
-        let located = Error::new(error.kind(), redact(&message)).temporary(error.is_temporary());
-        if error.kind() == ErrorKind::Config { located } else { located.with_source(error) }
+        match self {
+            Self::Variable(_) => error.within(&self.to_string()),
+            _ => error.within(&format!("{self}: cache {alias:?}")),
+        }
     }
 
     fn wrong(&self, problem: &str) -> Error {
-        Error::new(ErrorKind::Config, format!("{self}: {problem}"))
+        Error::new(ErrorKind::Config, redact(&format!("{self}: {problem}")))
     }
 }
 
@@ -81,7 +84,7 @@ impl fmt::Display for Origin {
             Self::Text(Format::Toml) => f.write_str("the TOML given"),
             Self::Text(Format::Json) => f.write_str("the JSON given"),
             Self::Url => f.write_str("the URL given"),
-            Self::Environment => f.write_str("the environment"),
+            Self::Variable(name) => f.write_str(name),
             Self::Code => f.write_str("the builder"),
         }
     }
@@ -89,8 +92,13 @@ impl fmt::Display for Origin {
 
 /// Reads a text with an entry for each alias, at its top or in a section `caches`.
 pub(crate) fn read(format: Format, text: &str, origin: &Origin) -> Result<BTreeMap<String, CacheConfig>> {
-    let root = parse(format, text).map_err(|problem| origin.wrong(&redact(&problem)))?;
-    let Json::Object(root) = root else {
+    let text = text.trim_start_matches('\u{feff}');
+    let root = match format {
+        #[cfg(feature = "toml")]
+        Format::Toml => from_toml::parse(text),
+        Format::Json => from_json::parse(text),
+    };
+    let Json::Object(root) = root.map_err(|problem| origin.wrong(&problem))? else {
         return Err(origin.wrong("found no table, expected one with an entry for each alias"));
     };
     let aliases = caches_in(root, origin)?;
@@ -98,10 +106,13 @@ pub(crate) fn read(format: Format, text: &str, origin: &Origin) -> Result<BTreeM
 }
 
 fn caches_in(mut root: Map<String, Json>, origin: &Origin) -> Result<Map<String, Json>> {
-    let Some(section) = root.keys().find(|name| name.eq_ignore_ascii_case("caches")).cloned() else {
-        return Ok(root);
+    let sections: Vec<String> = root.keys().filter(|name| name.eq_ignore_ascii_case("caches")).cloned().collect();
+    let section = match &*sections {
+        [] => return Ok(root),
+        [section] => section,
+        _ => return Err(origin.wrong("found two sections of caches, expected one")),
     };
-    match root.remove(&section) {
+    match root.remove(section) {
         Some(Json::Object(aliases)) => Ok(aliases),
         _ => Err(origin.wrong(&format!("{section}: expected a table with an entry for each alias"))),
     }
@@ -109,86 +120,44 @@ fn caches_in(mut root: Map<String, Json>, origin: &Origin) -> Result<Map<String,
 
 fn read_alias(alias: &str, entry: &Json, origin: &Origin) -> Result<CacheConfig> {
     let config = match entry {
-        Json::String(url) => url::settings(url).and_then(|settings| CacheConfig::read(&settings)),
+        Json::String(url) => CacheConfig::read_url(url),
         Json::Object(settings) => CacheConfig::read(settings),
-        other => Err(Error::new(
-            ErrorKind::Config,
-            format!("found {other}, expected a table of settings or a URL such as \"locmem://name\""),
-        )),
+        _ => Err(Error::new(ErrorKind::Config, "expected a table of settings or a URL such as \"locmem://name\"")),
     };
     config.map_err(|error| origin.locate(alias, error))
 }
 
-/// Reads a URL for each alias.
-pub(crate) fn read_urls(
-    urls: impl IntoIterator<Item = (String, String)>,
-    origin: &Origin,
-) -> Result<BTreeMap<String, CacheConfig>> {
-    let read = |(alias, url): (String, String)| {
-        let config = read_alias(&alias, &Json::String(url), origin)?;
-        Ok((alias, config))
-    };
-    urls.into_iter().map(read).collect()
+/// Reads a URL that configures an alias.
+pub(crate) fn read_url(alias: &str, url: String, origin: &Origin) -> Result<CacheConfig> {
+    read_alias(alias, &Json::String(url), origin)
 }
 
 const VARIABLE: &str = "CACHE_URL";
 
-/// The aliases that the environment's variables configure, and their URLs.
-pub(crate) fn urls_in(variables: Vec<(String, String)>) -> Vec<(String, String)> {
-    let alias_of = |name: &str| match name.strip_prefix(VARIABLE)? {
-        "" => Some("default".to_owned()),
-        rest => rest.strip_prefix('_').filter(|alias| !alias.is_empty()).map(str::to_ascii_lowercase),
+/// The variables that configure a cache, by the aliases they configure: one of those `known`, written in upper case with
+/// `_` for what cannot be in a variable's name, or else a new one in lower case.
+pub(crate) fn variables<'a, K: Iterator<Item = &'a String>>(
+    environment: impl IntoIterator<Item = (String, OsString)>,
+    known: &dyn Fn() -> K,
+) -> Result<BTreeMap<String, (Origin, String)>> {
+    let mut variables = BTreeMap::new();
+    for (name, url) in environment {
+        let Some(alias) = alias_of(&name, known()) else { continue };
+        let origin = Origin::Variable(name);
+        let Ok(url) = url.into_string() else { return Err(origin.wrong("expected UTF-8")) };
+        if let Some((other, _)) = variables.insert(alias.clone(), (origin.clone(), url)) {
+            return Err(origin.wrong(&format!("{other} configures the cache {alias:?} as well, expected one of them")));
+        }
+    }
+    Ok(variables)
+}
+
+fn alias_of<'a>(variable: &str, mut known: impl Iterator<Item = &'a String>) -> Option<String> {
+    let name = match variable.strip_prefix(VARIABLE)? {
+        "" => return Some("default".into()),
+        rest => rest.strip_prefix('_').filter(|name| !name.is_empty())?,
     };
-    variables.into_iter().filter_map(|(name, url)| Some((alias_of(&name)?, url))).collect()
-}
-
-fn variable_of(alias: &str) -> String {
-    match alias {
-        "default" => VARIABLE.into(),
-        alias => format!("{VARIABLE}_{}", alias.to_ascii_uppercase()),
-    }
-}
-
-fn parse(format: Format, text: &str) -> Result<Json, String> {
-    match format {
-        #[cfg(feature = "toml")]
-        Format::Toml => toml::parse(text),
-        Format::Json => serde_json::from_str(text).map_err(|error| error.to_string()),
-    }
-}
-
-#[cfg(feature = "toml")]
-mod toml {
-    use serde_json::{Number, Value as Json};
-    use toml::{Table, Value};
-
-    pub(super) fn parse(text: &str) -> Result<Json, String> {
-        let table: Table = text.parse().map_err(|error| describe(&error, text))?;
-        json(Value::Table(table))
-    }
-
-    /// toml's own text shows the line, and with it what may be a password.
-    fn describe(error: &toml::de::Error, text: &str) -> String {
-        let offset = error.span().map_or(0, |span| span.start);
-        let line = text.get(..offset).map_or(1, |before| before.matches('\n').count() + 1);
-        format!("line {line}: {}", error.message())
-    }
-
-    fn json(value: Value) -> Result<Json, String> {
-        Ok(match value {
-            Value::String(text) => text.into(),
-            Value::Integer(number) => number.into(),
-            Value::Float(number) => match Number::from_f64(number) {
-                Some(number) => number.into(),
-                None => return Err(format!("found {number}, expected a finite number")),
-            },
-            Value::Boolean(truth) => truth.into(),
-            Value::Datetime(time) => time.to_string().into(),
-            Value::Array(list) => list.into_iter().map(json).collect::<Result<_, _>>()?,
-            Value::Table(table) => {
-                let entry = |(name, value)| Ok((name, json(value)?));
-                table.into_iter().map(entry).collect::<Result<serde_json::Map<_, _>, String>>()?.into()
-            }
-        })
-    }
+    let as_variable = |alias: &str| alias.replace(|c: char| !c.is_ascii_alphanumeric(), "_").to_ascii_uppercase();
+    let same = |alias: &&'a String| as_variable(alias) == name.to_ascii_uppercase();
+    Some(known.find(same).cloned().unwrap_or_else(|| name.to_ascii_lowercase()))
 }

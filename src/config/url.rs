@@ -2,7 +2,7 @@
 
 use cache_core::{
     Result,
-    config::{mistake, redact},
+    config::{mistake, redact_setting},
 };
 use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value as Json};
@@ -11,22 +11,23 @@ use super::ALIAS_SETTINGS;
 
 /// `backend://location?setting=value&…` as the settings that a file would have.
 ///
-/// A host list, as of several servers, is no URL to other parsers, so it is taken apart here; user, password, host and
-/// port stay together in LOCATION, for the store to read.
+/// A list of hosts is no URL to other parsers, so it is taken apart here.
 pub(super) fn settings(url: &str) -> Result<Map<String, Json>> {
-    let Some((backend, rest)) = url.split_once("://") else {
-        return Err(mistake("URL", &format!("{:?}", redact(url)), "backend://location?setting=value"));
+    let address = address(url);
+    let Some((backend, location)) = address.split_once("://") else {
+        return Err(mistake("URL", &format!("{:?}", redact_setting(url)), "backend://location?setting=value"));
     };
-    let (location, query) = rest.split_once('?').unwrap_or((rest, ""));
+    let query = url[address.len()..].trim_start_matches('?');
     let mut settings = Map::new();
     let mut options = Map::new();
     settings.insert("backend".into(), backend.into());
-    settings.insert("location".into(), decoded(location)?.into());
-    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+    settings.insert("location".into(), decoded(location, "location")?.into());
+    for (number, pair) in (1..).zip(query.split('&').filter(|pair| !pair.is_empty())) {
+        let part = format!("part {number} of its query");
         let Some((name, value)) = pair.split_once('=') else {
-            return Err(mistake("URL", &format!("{pair:?} in its query"), "setting=value"));
+            return Err(mistake("URL", &format!("no \"=\" in {part}"), "setting=value"));
         };
-        let (name, value) = (decoded(name)?.to_ascii_lowercase(), decoded(value)?.into());
+        let (name, value) = (decoded(name, &part)?.to_ascii_lowercase(), decoded(value, &part)?.into());
         let place = if ALIAS_SETTINGS.contains(&&*name) { &mut settings } else { &mut options };
         if place.insert(name.clone(), value).is_some() {
             return Err(mistake("URL", &format!("{name:?} twice"), "each setting once"));
@@ -36,7 +37,13 @@ pub(super) fn settings(url: &str) -> Result<Map<String, Json>> {
     Ok(settings)
 }
 
-fn decoded(text: &str) -> Result<String> {
+/// The URL up to its query.
+pub(super) fn address(url: &str) -> &str {
+    url.split_once('?').map_or(url, |(address, _)| address)
+}
+
+/// The text may be a secret: so an error names its part of the URL alone.
+fn decoded(text: &str, part: &str) -> Result<String> {
     let decoded = percent_decode_str(text).decode_utf8();
-    decoded.map(Into::into).map_err(|_| mistake("URL", &format!("{text:?}"), "UTF-8 after percent-decoding"))
+    decoded.map(Into::into).map_err(|_| mistake("URL", &format!("no UTF-8 in {part}"), "UTF-8, percent-encoded"))
 }

@@ -28,6 +28,13 @@ pub(super) async fn incr_goes_below_zero(h: Harness) {
     assert_eq!(store.incr("k", 3).await.unwrap(), Some(1));
 }
 
+pub(super) async fn incr_below_zero_stops_at_zero(h: Harness) {
+    let store = h.store().await;
+    store.set("k", Value::Int(1), LONG).await.unwrap();
+    assert_eq!(store.incr("k", -3).await.unwrap(), Some(0));
+    assert_eq!(store.get("k").await.unwrap(), Some(Value::Int(0)));
+}
+
 pub(super) async fn incr_by_zero_reads_the_counter(h: Harness) {
     let store = h.store().await;
     store.set("k", Value::Int(7), LONG).await.unwrap();

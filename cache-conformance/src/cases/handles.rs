@@ -88,6 +88,16 @@ pub(super) async fn prefixes_keep_entries_apart(h: Harness) {
     assert_eq!(shop.get::<String>("k").await.unwrap().as_deref(), Some("shop's"));
 }
 
+pub(super) async fn clear_empties_every_prefix_and_version(h: Harness) {
+    let store = h.store().await;
+    let settings = Settings { key_prefix: "shop".into(), ..Settings::default() };
+    let shop = CacheHandle::new("shop", store.clone(), settings);
+    let other = CacheHandle::new("other", store, Settings::default());
+    shop.version(2).set("k", "v", Timeout::Never).await.unwrap();
+    other.clear().await.unwrap();
+    assert!(!shop.version(2).contains("k").await.unwrap());
+}
+
 pub(super) async fn get_many_answers_by_the_callers_keys(h: Harness) {
     let cache = h.cache_with(Settings { key_prefix: "shop".into(), ..Settings::default() }).await;
     cache.set("a", &1, Timeout::Default).await.unwrap();

@@ -1,6 +1,9 @@
 //! `get_or_set`.
 
-use cache_core::{Error, Timeout, Ttl};
+use std::sync::Arc;
+
+use cache_core::{Timeout, Ttl};
+use tokio::{sync::Barrier, task::JoinSet};
 
 use crate::Harness;
 
@@ -42,24 +45,13 @@ pub(super) async fn what_somebody_else_stored_meanwhile_wins(h: Harness) {
 }
 
 pub(super) async fn a_producer_that_fails_stores_nothing(h: Harness) {
-    #[derive(Debug)]
-    enum Failure {
-        Ours(u32),
-        #[expect(dead_code, reason = "shown by a test that fails")]
-        Cache(Error),
-    }
-    impl From<Error> for Failure {
-        fn from(error: Error) -> Self {
-            Self::Cache(error)
-        }
-    }
     let cache = h.cache().await;
-    let failed = cache.try_get_or_set("k", Timeout::Default, async || Err::<String, _>(Failure::Ours(7))).await;
-    assert!(matches!(failed, Err(Failure::Ours(7))), "{failed:?}");
+    let failed = cache.try_get_or_set("k", Timeout::Default, async || Err::<String, _>(7)).await.unwrap();
+    assert_eq!(failed, Err(7));
     assert!(!cache.contains("k").await.unwrap());
 
-    let made = cache.try_get_or_set("k", Timeout::Default, async || Ok::<_, Failure>("made".to_owned())).await;
-    assert_eq!(made.unwrap(), "made");
+    let made = cache.try_get_or_set("k", Timeout::Default, async || Ok::<_, u8>("made".to_owned())).await.unwrap();
+    assert_eq!(made, Ok("made".to_owned()));
     assert_eq!(cache.get::<String>("k").await.unwrap().as_deref(), Some("made"));
 }
 
@@ -76,4 +68,35 @@ pub(super) async fn get_or_set_replaces_an_entry_of_another_type(h: Harness) {
     let made: u32 = cache.get_or_set("k", Timeout::Default, async || 7).await.unwrap();
     assert_eq!(made, 7);
     assert_eq!(cache.get::<u32>("k").await.unwrap(), Some(7));
+}
+
+pub(super) async fn all_who_miss_at_once_end_with_one_value(h: Harness) {
+    let cache = h.cache().await;
+    let all_missed = Arc::new(Barrier::new(8));
+    let mut running = JoinSet::new();
+    for number in 0..8_u32 {
+        let (cache, all_missed) = (cache.clone(), Arc::clone(&all_missed));
+        running.spawn(async move {
+            let produce = async || {
+                all_missed.wait().await;
+                number
+            };
+            cache.get_or_set("k", Timeout::Default, produce).await.unwrap()
+        });
+    }
+    let stored = running.join_all().await;
+    assert!(stored.iter().all(|number| *number == stored[0]), "{stored:?}");
+}
+
+pub(super) async fn an_object_is_made_once_and_shared(h: Harness) {
+    let cache = h.cache().await;
+    let made = cache.get_or_set_shared("k", Timeout::Default, async || "made".to_owned()).await.unwrap();
+    let found = cache.get_or_set_shared("k", Timeout::Default, async || panic!("not asked for")).await.unwrap();
+    assert_eq!(made, found);
+    assert_eq!(Arc::ptr_eq(&made, &found), cache.store().keeps_objects());
+
+    cache.set("other", "theirs", Timeout::Default).await.unwrap();
+    let replaced = cache.get_or_set_shared("other", Timeout::Default, async || 7).await.unwrap();
+    assert_eq!(*replaced, 7);
+    assert_eq!(cache.get::<u8>("other").await.unwrap(), Some(7));
 }

@@ -69,7 +69,7 @@ pub(super) async fn delete_many_removes_and_counts(h: Harness) {
     assert_eq!(store.get_many(&["a", "b", "c"]).await.unwrap(), [None, Some(bytes("B")), None]);
 }
 
-/// Enough to pass the limits that some protocols and statements have on one batch, and to fit Django's 300 entries.
+/// As many as Django's default of 300 entries has room for.
 pub(super) async fn two_hundred_entries_at_once_are_fine(h: Harness) {
     let store = h.store().await;
     let keys: Vec<String> = (0..200).map(|number| format!("key {number}").replace(' ', "-")).collect();
@@ -80,4 +80,16 @@ pub(super) async fn two_hundred_entries_at_once_are_fine(h: Harness) {
     let values: Vec<Option<Value>> = entries.into_iter().map(|(_, value)| Some(value)).collect();
     assert_eq!(store.get_many(&keys).await.unwrap(), values);
     assert_eq!(store.delete_many(&keys).await.unwrap(), 200);
+}
+
+/// More than the parameters of a statement, or the replies in a pipe, of any server.
+pub(super) async fn forty_thousand_keys_at_once_are_fine(h: Harness) {
+    let store = h.store().await;
+    store.set("key-39999", bytes("the last"), LONG).await.unwrap();
+    let keys: Vec<String> = (0..40_000).map(|number| format!("key-{number}")).collect();
+    let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
+    let values = store.get_many(&keys).await.unwrap();
+    assert_eq!(values.len(), keys.len());
+    assert_eq!(values.iter().position(Option::is_some), Some(39_999));
+    assert_eq!(store.delete_many(&keys).await.unwrap(), 1);
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use bytes::Bytes;
-use cache_core::{CacheHandle, ErrorKind, Settings, Timeout, Undecodable};
+use cache_core::{CacheHandle, Codec, ErrorKind, Settings, Timeout, Undecodable};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::Harness;
@@ -91,6 +91,41 @@ pub(super) async fn a_stored_none_is_a_hit(h: Harness) {
     comes_back(&cache, Some(ada())).await;
     comes_back(&cache, Some("text".to_owned())).await;
     comes_back(&cache, Some(vec![1_u8])).await;
+}
+
+pub(super) async fn a_stored_none_is_there_for_every_verb(h: Harness) {
+    let cache = h.cache().await;
+    cache.set("k", &None::<User>, Timeout::Default).await.unwrap();
+    assert!(cache.contains("k").await.unwrap());
+    assert!(!cache.add("k", &Some(ada()), Timeout::Default).await.unwrap());
+    assert_eq!(cache.get_many::<Option<User>, _>(["k"]).await.unwrap().get("k"), Some(&None));
+    assert!(cache.touch("k", Timeout::Never).await.unwrap());
+    assert!(cache.delete("k").await.unwrap());
+}
+
+pub(super) async fn a_value_that_cannot_be_written_leaves_the_old_entry(h: Harness) {
+    struct Unwritable;
+    impl Serialize for Unwritable {
+        fn serialize<S: serde::Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
+            Err(serde::ser::Error::custom("not today"))
+        }
+    }
+    let cache = h.cache().await;
+    cache.set("k", "old", Timeout::Default).await.unwrap();
+    assert_eq!(cache.set("k", &Unwritable, Timeout::Default).await.unwrap_err().kind(), ErrorKind::Encode);
+    assert_eq!(cache.add("new", &Unwritable, Timeout::Default).await.unwrap_err().kind(), ErrorKind::Encode);
+    assert_eq!(cache.get::<String>("k").await.unwrap().as_deref(), Some("old"));
+    assert!(!cache.contains("new").await.unwrap());
+}
+
+pub(super) async fn every_codec_writes_what_every_handle_reads(h: Harness) {
+    let store = h.store().await;
+    for codec in [Codec::MsgPack, Codec::Json] {
+        let writer = CacheHandle::new("writer", store.clone(), Settings { codec, ..Settings::default() });
+        let reader = CacheHandle::new("reader", store.clone(), Settings::default());
+        writer.set("k", &ada(), Timeout::Default).await.unwrap();
+        assert_eq!(reader.get("k").await.unwrap(), Some(ada()), "{codec:?}");
+    }
 }
 
 pub(super) async fn an_integer_of_any_width_can_be_counted(h: Harness) {

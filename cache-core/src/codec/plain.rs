@@ -5,7 +5,7 @@ use std::{any::Any, fmt};
 use serde::{
     Deserializer, Serialize, Serializer,
     de::{
-        self, Visitor,
+        self, IntoDeserializer, Visitor,
         value::{BorrowedStrDeserializer, SeqDeserializer},
     },
     forward_to_deserialize_any,
@@ -133,7 +133,8 @@ macro_rules! serialize_plain {
         }
     };
     ($answer:expr; $($method:ident $type:ty),+) => {
-        $(fn $method(self, value: $type) -> Result<Self::Ok, NotPlain> {
+        $(#[inline]
+        fn $method(self, value: $type) -> Result<Self::Ok, NotPlain> {
             let answer: fn($type) -> Result<Self::Ok, NotPlain> = $answer;
             answer(value)
         })+
@@ -163,7 +164,7 @@ impl Serializer for Probe {
 
     fn serialize_seq(self, length: Option<usize>) -> Result<ByteSequence, NotPlain> {
         match length {
-            Some(length @ 1..) => Ok(ByteSequence(header(RAW, length))),
+            Some(length @ 1..) => Ok(ByteSequence { bytes: Vec::new(), length }),
             _ => Err(NotPlain),
         }
     }
@@ -204,20 +205,27 @@ macro_rules! number_probe {
 number_probe! { IntProbe -> i64, by |number| int(number) }
 number_probe! { ByteProbe -> u8, by |number| byte(number) }
 
-/// A sequence as long as its elements are `u8`: `Vec<u8>`, `[u8]`, `[u8; N]`.
-struct ByteSequence(Vec<u8>);
+/// A sequence as long as its elements are `u8`: `Vec<u8>`, `[u8]`, `[u8; N]`. Allocates once it has seen the first.
+struct ByteSequence {
+    bytes: Vec<u8>,
+    length: usize,
+}
 
 impl SerializeSeq for ByteSequence {
     type Ok = Plain;
     type Error = NotPlain;
 
     fn serialize_element<T: Serialize + ?Sized>(&mut self, element: &T) -> Result<(), NotPlain> {
-        self.0.push(element.serialize(ByteProbe)?);
+        let byte = element.serialize(ByteProbe)?;
+        if self.bytes.is_empty() {
+            self.bytes = header(RAW, self.length);
+        }
+        self.bytes.push(byte);
         Ok(())
     }
 
     fn end(self) -> Result<Plain, NotPlain> {
-        Ok(Plain::Raw(self.0))
+        Ok(Plain::Raw(self.bytes))
     }
 }
 
@@ -260,12 +268,23 @@ impl<'de> Deserializer<'de> for NumberReader {
     deserialize_wrappers! {}
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Self::Error> {
-        visitor.visit_i64(self.0)
+        match u64::try_from(self.0) {
+            Ok(number) => visitor.visit_u64(number),
+            Err(_) => visitor.visit_i64(self.0),
+        }
     }
 
     forward_to_deserialize_any! {
         bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf unit unit_struct seq tuple
         tuple_struct map struct enum identifier ignored_any
+    }
+}
+
+impl IntoDeserializer<'_, de::value::Error> for NumberReader {
+    type Deserializer = Self;
+
+    fn into_deserializer(self) -> Self {
+        self
     }
 }
 
@@ -307,7 +326,7 @@ impl<'de> Deserializer<'de> for RawReader<'de> {
     deserialize_wrappers! {}
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Self::Error> {
-        SeqDeserializer::new(self.0.iter().copied()).deserialize_any(visitor)
+        SeqDeserializer::new(self.0.iter().map(|byte| NumberReader(i64::from(*byte)))).deserialize_any(visitor)
     }
 
     fn deserialize_bytes<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Self::Error> {

@@ -11,7 +11,7 @@ use serde::{
 };
 use serde_json::{Map, Value as Json};
 
-use super::{is_secret, redact};
+use super::{is_secret, redact, redact_setting};
 use crate::{Error, ErrorKind, Result};
 
 /// Reads settings as a struct. `place` stands before the setting's name in an error: `OPTIONS.`.
@@ -126,7 +126,8 @@ fn show(name: &str, value: &Json) -> String {
         _ if is_secret(name) => "***".into(),
         Json::Array(list) => format!("a list of {}", list.len()),
         Json::Object(_) => "a table".into(),
-        plain => redact(&plain.to_string()),
+        Json::String(text) => format!("{:?}", redact_setting(text)),
+        plain => plain.to_string(),
     }
 }
 

@@ -1,53 +1,80 @@
-//! Keeps secrets out of messages.
+//! Keeps secrets out of messages. Where it is in doubt it hides too much.
 
 const HIDDEN: &str = "***";
 
 /// Whether a setting of this name holds a secret.
 #[must_use]
 pub fn is_secret(name: &str) -> bool {
+    const WORDS: [&str; 11] = [
+        "pass",
+        "pwd",
+        "secret",
+        "token",
+        "credential",
+        "auth",
+        "apikey",
+        "api_key",
+        "access_key",
+        "private_key",
+        "ssl_key",
+    ];
     let name = name.to_ascii_lowercase();
-    ["password", "passwd", "secret", "token", "credential", "api_key"].iter().any(|word| name.contains(word))
+    WORDS.iter().any(|word| name.contains(word))
 }
 
-/// The text without the secrets of the URLs in it: user and password before an `@`, and the values of secret query
-/// parameters.
+/// The text without the secrets in it: what stands before the `@` of an address, and the values of secret parameters of
+/// a URL. For messages; see [`redact_setting`] for a value as a whole.
 ///
 /// ```
 /// use cache_core::config::redact;
 ///
-/// assert_eq!(redact("redis://ada:lovelace@example.org/0"), "redis://***@example.org/0");
+/// assert_eq!(redact("no answer from redis://ada:lovelace@example.org/0"), "no answer from redis://***@example.org/0");
 /// assert_eq!(redact("db://table?password=x&timeout=3"), "db://table?password=***&timeout=3");
 /// ```
 #[must_use]
 pub fn redact(text: &str) -> String {
-    let mut shown = String::with_capacity(text.len());
-    for word in text.split_inclusive([' ', '\n', '\t', '"', '\'', '`']) {
-        push_redacted(word, &mut shown);
+    text.split_inclusive(BETWEEN_WORDS).map(redact_setting).collect()
+}
+
+const BETWEEN_WORDS: [char; 6] = [' ', '\n', '\t', '"', '\'', '`'];
+
+/// A setting's value without the secrets in it. A password may hold any character unescaped, so all up to the last `@` is
+/// taken for one, wherever a `:` stands before it.
+///
+/// ```
+/// use cache_core::config::redact_setting;
+///
+/// assert_eq!(redact_setting("redis://ada:love lace@example.org/0"), "redis://***@example.org/0");
+/// assert_eq!(redact_setting("ada:lovelace@example.org"), "***@example.org");
+/// ```
+#[must_use]
+pub fn redact_setting(value: &str) -> String {
+    let mut shown = String::with_capacity(value.len());
+    let mut rest = value;
+    if let (Some(colon), Some(at)) = (value.find(':'), value.rfind('@'))
+        && colon < at
+    {
+        let scheme = value.find("://").filter(|end| *end < at).map_or(0, |end| end + 3);
+        shown.push_str(&value[..scheme]);
+        shown.push_str(HIDDEN);
+        rest = &value[at..];
+    }
+    for part in rest.split_inclusive(['?', '&']) {
+        push_parameter(part, &mut shown);
     }
     shown
 }
 
-/// A password may hold any character unescaped, so all up to the last `@` of the word is taken for one.
-fn push_redacted(word: &str, shown: &mut String) {
-    let mut rest = word;
-    if let (Some(scheme), Some(at)) = (word.find("://"), word.rfind('@'))
-        && scheme < at
-    {
-        shown.push_str(&word[..scheme + 3]);
-        shown.push_str(HIDDEN);
-        rest = &word[at..];
-    }
-    for part in rest.split_inclusive(['?', '&']) {
-        match part.split_once('=') {
-            Some((name, value)) if is_secret(name) => {
-                shown.push_str(name);
-                shown.push('=');
-                shown.push_str(HIDDEN);
-                let after = value.find(['&', '?', ' ', '\n', '\t', '"', '\'', '`']).unwrap_or(value.len());
-                shown.push_str(&value[after..]);
-            }
-            _ => shown.push_str(part),
+fn push_parameter(part: &str, shown: &mut String) {
+    match part.split_once('=') {
+        Some((name, value)) if is_secret(name) => {
+            let after = value.len() - value.trim_end_matches(|c| c == '&' || BETWEEN_WORDS.contains(&c)).len();
+            shown.push_str(name);
+            shown.push('=');
+            shown.push_str(HIDDEN);
+            shown.push_str(&value[value.len() - after..]);
         }
+        _ => shown.push_str(part),
     }
 }
 
@@ -57,7 +84,7 @@ mod tests {
 
     #[test]
     fn a_text_without_secrets_stays_as_it_is() {
-        for text in ["", "locmem://pages?timeout=3", "write to ada@example.org", "a = b & c"] {
+        for text in ["", "locmem://pages?timeout=3", "write to ada@example.org", "a = b & c", "caches.toml: line 3"] {
             assert_eq!(redact(text), text);
         }
     }
@@ -68,6 +95,15 @@ mod tests {
             let shown = redact(&format!("cannot reach \"redis://u:{password}@host:1/0\" now"));
             assert_eq!(shown, "cannot reach \"redis://***@host:1/0\" now");
         }
+        for password in ["p w", "p'w", "p\"w", "p`w", "p\nw"] {
+            assert_eq!(redact_setting(&format!("redis://u:{password}@host:1/0")), "redis://***@host:1/0");
+        }
+    }
+
+    #[test]
+    fn an_address_need_not_be_a_whole_url() {
+        assert_eq!(redact("at redis:/ada:hunter2@host"), "at ***@host");
+        assert_eq!(redact("at ada:hunter2@host:1/0"), "at ***@host:1/0");
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! Counters, and versions counted up and down.
 
-use crate::{CacheHandle, Error, ErrorKind, Result, Version};
+use std::time::Duration;
+
+use crate::{CacheHandle, Error, ErrorKind, Result, Ttl, Version, key::shown};
 
 impl CacheHandle {
     /// Adds to an integer and answers the sum. Atomic in every store, and the entry's timeout stays as it is.
@@ -22,7 +24,7 @@ impl CacheHandle {
     /// else, [`ErrorKind::Overflow`] where the sum does not fit an `i64`; nothing is changed then.
     pub async fn incr(&self, key: &str, delta: i64) -> Result<i64> {
         let composed = self.key(key)?;
-        let sum = self.store.incr(&composed, delta).await.map_err(|error| self.at(error))?;
+        let sum = self.inner().incr(&composed, delta).await.map_err(|error| self.at(error))?;
         sum.ok_or_else(|| self.not_found(&composed))
     }
 
@@ -54,9 +56,12 @@ impl CacheHandle {
             return Ok(target);
         }
         let moved = async {
-            let Some(ttl) = self.store.ttl(&from).await? else { return Ok(false) };
-            self.store.set(&to, value, ttl.into()).await?;
-            self.store.delete(&from).await?;
+            let ttl = match self.inner().ttl(&from).await? {
+                None | Some(Ttl::Left(Duration::ZERO)) => return Ok(false),
+                Some(ttl) => ttl,
+            };
+            self.inner().set(&to, value, ttl.into()).await?;
+            self.inner().delete(&from).await?;
             Ok(true)
         };
         match moved.await {
@@ -91,6 +96,6 @@ impl CacheHandle {
     }
 
     fn not_found(&self, composed: &str) -> Error {
-        self.at(Error::new(ErrorKind::NotFound, format!("the key {composed:?} is not there")))
+        self.at(Error::new(ErrorKind::NotFound, format!("the key {} is not there", shown(composed))))
     }
 }

@@ -37,7 +37,7 @@ impl CacheHandle {
         if composed.is_empty() {
             return Ok(HashMap::new());
         }
-        let values = self.store.get_many(&borrowed(&composed)).await.map_err(|error| self.at(error))?;
+        let values = self.inner().get_many(&borrowed(&composed)).await.map_err(|error| self.at(error))?;
         let mut found = HashMap::with_capacity(keys.len());
         for ((key, composed), value) in keys.into_iter().zip(&composed).zip(values) {
             let Some(value) = value else { continue };
@@ -70,14 +70,14 @@ impl CacheHandle {
         }
         let ttl = match self.lifetime(timeout.into()) {
             Lifetime::Expired => {
-                self.store.delete_many(&borrowed(&composed)).await.map_err(|error| self.at(error))?;
+                self.inner().delete_many(&borrowed(&composed)).await.map_err(|error| self.at(error))?;
                 return Ok(Vec::new());
             }
             Lifetime::For(ttl) => Some(ttl),
             Lifetime::Forever => None,
         };
         let entries: Vec<(&str, Value)> = borrowed(&composed).into_iter().zip(values).collect();
-        let refused = self.store.set_many(&entries, ttl).await.map_err(|error| self.at(error))?;
+        let refused = self.inner().set_many(&entries, ttl).await.map_err(|error| self.at(error))?;
         let mut keys: Vec<Option<K>> = keys.into_iter().map(Some).collect();
         Ok(refused.into_iter().filter_map(|position| keys.get_mut(position)?.take()).collect())
     }
@@ -92,7 +92,7 @@ impl CacheHandle {
         if composed.is_empty() {
             return Ok(0);
         }
-        self.store.delete_many(&borrowed(&composed)).await.map_err(|error| self.at(error))
+        self.inner().delete_many(&borrowed(&composed)).await.map_err(|error| self.at(error))
     }
 
     fn encode_all<K, T: Serialize>(&self, entries: impl IntoIterator<Item = (K, T)>) -> Result<(Vec<K>, Vec<Value>)> {

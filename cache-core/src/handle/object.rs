@@ -66,8 +66,8 @@ impl CacheHandle {
         })
     }
 
-    fn share<T: Serialize + Send + Sync + 'static>(&self, object: &Arc<T>) -> Result<Value> {
-        if !self.store.keeps_objects() {
+    pub(super) fn share<T: Serialize + Send + Sync + 'static>(&self, object: &Arc<T>) -> Result<Value> {
+        if !self.inner().keeps_objects() {
             return self.encode(&**object);
         }
         Ok(match codec::as_int(&**object) {

@@ -1,9 +1,11 @@
 //! Values that are made when they are missing.
 
+use std::sync::Arc;
+
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::Found;
-use crate::{CacheHandle, Error, Result, Timeout};
+use crate::{CacheHandle, Result, Timeout, Value};
 
 impl CacheHandle {
     /// The value; on a miss, what `produce` makes, which is stored first.
@@ -35,72 +37,99 @@ impl CacheHandle {
         T: Serialize + DeserializeOwned + 'static,
         F: Future<Output = T>,
     {
-        match self.find(key).await? {
-            Found::Hit(value) => Ok(value),
-            missed => self.keep(key, timeout.into(), produce().await, missed).await,
+        if let Found::Hit(value) = self.find(key).await? {
+            return Ok(value);
         }
+        self.keep(key, produce().await, timeout.into()).await
     }
 
-    /// As [`get_or_set`](Self::get_or_set), for a `produce` that can fail. Its error comes back as it is, and nothing is
-    /// stored then.
+    /// As [`get_or_set`](Self::get_or_set), for a `produce` that can fail: the outer result is the cache's, the inner one is
+    /// `produce`'s. Its error comes back as it is, and nothing is stored then.
     ///
     /// ```
     /// # use std::sync::Arc;
-    /// # use cache_core::{CacheHandle, Error, Settings, Timeout};
+    /// # use cache_core::{CacheHandle, Settings, Timeout};
     /// # use cache_locmem::LocMemCache;
-    /// #[derive(Debug)]
-    /// enum Oops {
-    ///     NotANumber,
-    ///     Cache(Error),
-    /// }
-    ///
-    /// impl From<Error> for Oops {
-    ///     fn from(error: Error) -> Self {
-    ///         Self::Cache(error)
-    ///     }
-    /// }
-    ///
     /// # #[tokio::main(flavor = "current_thread")]
-    /// # async fn main() -> Result<(), Oops> {
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// # let cache = CacheHandle::new("default", Arc::new(LocMemCache::default()), Settings::default());
-    /// let parse = async || "12x".parse::<u32>().map_err(|_| Oops::NotANumber);
-    /// let answer = cache.try_get_or_set("number", Timeout::Default, parse).await;
-    /// assert!(matches!(answer, Err(Oops::NotANumber)));
+    /// let parsed = cache.try_get_or_set("number", Timeout::Default, async || "12x".parse::<u32>()).await?;
+    /// assert!(parsed.is_err());
     /// assert!(!cache.contains("number").await?);
+    ///
+    /// let number = cache.try_get_or_set("number", Timeout::Default, async || "12".parse::<u32>()).await??;
+    /// assert_eq!(number, 12);
     /// # Ok(()) }
     /// ```
     ///
     /// # Errors
-    /// `produce`'s own, and as [`get_or_set`](Self::get_or_set).
+    /// As [`get_or_set`](Self::get_or_set).
     pub async fn try_get_or_set<T, E, F>(
         &self,
         key: &str,
         timeout: impl Into<Timeout>,
         produce: impl FnOnce() -> F,
-    ) -> Result<T, E>
+    ) -> Result<Result<T, E>>
     where
         T: Serialize + DeserializeOwned + 'static,
-        E: From<Error>,
         F: Future<Output = Result<T, E>>,
     {
-        match self.find(key).await? {
-            Found::Hit(value) => Ok(value),
-            missed => Ok(self.keep(key, timeout.into(), produce().await?, missed).await?),
+        if let Found::Hit(value) = self.find(key).await? {
+            return Ok(Ok(value));
+        }
+        match produce().await {
+            Ok(fresh) => self.keep(key, fresh, timeout.into()).await.map(Ok),
+            Err(error) => Ok(Err(error)),
         }
     }
 
+    /// As [`get_or_set`](Self::get_or_set), behind an `Arc` as by [`get_shared`](Self::get_shared): on a store in this
+    /// process, a hit is the very object that was produced.
+    ///
+    /// # Errors
+    /// As [`get_or_set`](Self::get_or_set).
+    pub async fn get_or_set_shared<T, F>(
+        &self,
+        key: &str,
+        timeout: impl Into<Timeout>,
+        produce: impl FnOnce() -> F,
+    ) -> Result<Arc<T>>
+    where
+        T: Serialize + DeserializeOwned + Send + Sync + 'static,
+        F: Future<Output = T>,
+    {
+        if let Found::Hit(object) = self.find_shared(key).await? {
+            return Ok(object);
+        }
+        let fresh = Arc::new(produce().await);
+        let (value, timeout) = (self.share(&fresh)?, timeout.into());
+        if self.put_new(key, value.clone(), timeout).await? {
+            return Ok(fresh);
+        }
+        let theirs = self.find_shared(key).await?;
+        self.settle(key, theirs, fresh, value, timeout).await
+    }
+
     /// Stores what was produced, unless somebody else stored something readable meanwhile: then answers that.
-    async fn keep<T>(&self, key: &str, timeout: Timeout, fresh: T, missed: Found<T>) -> Result<T>
+    async fn keep<T>(&self, key: &str, fresh: T, timeout: Timeout) -> Result<T>
     where
         T: Serialize + DeserializeOwned + 'static,
     {
-        if matches!(missed, Found::Unreadable) {
-            self.set(key, &fresh, timeout).await?;
+        let value = self.encode(&fresh)?;
+        if self.put_new(key, value.clone(), timeout).await? {
             return Ok(fresh);
         }
-        if self.add(key, &fresh, timeout).await? {
-            return Ok(fresh);
+        let theirs = self.find(key).await?;
+        self.settle(key, theirs, fresh, value, timeout).await
+    }
+
+    /// The key was taken: by something that reads, which wins, or by something that does not, which is replaced.
+    async fn settle<T>(&self, key: &str, theirs: Found<T>, fresh: T, value: Value, timeout: Timeout) -> Result<T> {
+        match theirs {
+            Found::Hit(theirs) => return Ok(theirs),
+            Found::Unreadable => self.put(key, value, timeout).await?,
+            Found::Miss => {}
         }
-        Ok(self.get(key).await?.unwrap_or(fresh))
+        Ok(fresh)
     }
 }

@@ -1,0 +1,62 @@
+//! locmem against `DashMap`, `quick_cache` and moka. The `README.md` of this crate says how to read it.
+#![allow(clippy::print_stdout, reason = "a benchmark prints its tables")]
+
+mod full;
+mod peers;
+mod store;
+mod whole_get;
+
+use std::{env, hint::black_box};
+
+use bytes::Bytes;
+use cachette_benches::{
+    Report,
+    workload::{KEYS, VALUE_LENGTH, keys, zipf},
+};
+
+const LOCMEM: &str = "locmem";
+const DASHMAP: &str = "DashMap";
+const QUICK: &str = "quick_cache";
+const QUICK_TTL: &str = "quick_cache with deadlines";
+const MOKA: &str = "moka";
+const BY_HAND: &str = "format!, moka and postcard";
+
+/// Room for all keys twice over, so that nothing is evicted.
+const ROOMY: usize = 2 * KEYS;
+
+/// What every contest here works with.
+struct Bench {
+    rounds: usize,
+    /// Operations of one pass.
+    operations: usize,
+    keys: Vec<Box<str>>,
+    absent: Vec<Box<str>>,
+    /// Positions in `keys`, one an operation.
+    order: Vec<usize>,
+}
+
+fn main() {
+    let quick = env::args().any(|argument| argument == "--quick");
+    let (rounds, operations) = if quick { (5, 50_000) } else { (25, 200_000) };
+    let (keys, absent, order) = (keys("there", KEYS), keys("other", KEYS), zipf(operations));
+    let bench = Bench { rounds, operations, keys, absent, order };
+    let mut report = Report::default();
+    store::run(&bench, &mut report);
+    whole_get::run(&bench, &mut report);
+    full::run(&bench, &mut report);
+    println!("{report}");
+}
+
+impl Bench {
+    fn key(&self, operation: usize) -> &str {
+        &self.keys[self.order[operation]]
+    }
+
+    fn absent_key(&self, operation: usize) -> &str {
+        &self.absent[self.order[operation]]
+    }
+}
+
+fn fresh_value() -> Bytes {
+    Bytes::copy_from_slice(black_box(&[b'v'; VALUE_LENGTH]))
+}

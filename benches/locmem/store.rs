@@ -1,0 +1,109 @@
+//! The store alone, as the trait `Cache` shows it.
+
+use std::{hint::black_box, sync::Arc, time::Instant};
+
+use bytes::Bytes;
+use cache_core::Cache;
+use cachette_benches::{Contest, Report, cpu_time, wall_time};
+
+use crate::{
+    Bench, DASHMAP, LOCMEM, MOKA, QUICK, QUICK_TTL, ROOMY, fresh_value,
+    peers::{Map, Moka, Peer, Quick, locmem, quick},
+};
+
+/// What one pass does to a store.
+#[derive(Clone, Copy)]
+enum Job {
+    Hit,
+    Miss,
+    Overwrite,
+    /// An overwrite with a value that has its reference count already.
+    OverwriteShareable,
+    /// Nine hits to one overwrite, on so many threads.
+    Mix(usize),
+}
+
+struct Stores {
+    locmem: Arc<dyn Cache>,
+    map: Map,
+    quick: Quick<Bytes>,
+    quick_ttl: Quick<(Bytes, Instant)>,
+    moka: Moka,
+}
+
+pub(crate) fn run(bench: &Bench, report: &mut Report) {
+    let stores = Stores::filled(bench);
+    let contest = |name: &str, job| stores.contest(name, job, bench);
+    report.add(
+        contest("store hit", Job::Hit)
+            .at_most(1.6, DASHMAP)
+            .at_most(1.2, QUICK_TTL)
+            .at_most(0.4, MOKA)
+            .run(bench.rounds),
+    );
+    report.add(contest("store miss", Job::Miss).run(bench.rounds));
+    let jobs = [
+        ("store set", Job::Overwrite),
+        ("store set of shareable values", Job::OverwriteShareable),
+        ("store mix, 1 thread", Job::Mix(1)),
+        ("store mix, 2 threads", Job::Mix(2)),
+        ("store mix, 8 threads", Job::Mix(8)),
+    ];
+    for (name, job) in jobs {
+        report.add(contest(name, job).at_most(1.3, DASHMAP).at_most(1.25, QUICK_TTL).run(bench.rounds));
+    }
+}
+
+impl Stores {
+    fn filled(bench: &Bench) -> Self {
+        let stores = Self {
+            locmem: locmem(ROOMY),
+            map: Map::new(),
+            quick: quick(ROOMY),
+            quick_ttl: quick(ROOMY),
+            moka: Moka::new(ROOMY),
+        };
+        for key in &bench.keys {
+            stores.locmem.store(key, fresh_value());
+            stores.map.store(key, fresh_value());
+            stores.quick.store(key, fresh_value());
+            stores.quick_ttl.store(key, fresh_value());
+            stores.moka.store(key, fresh_value());
+        }
+        stores
+    }
+
+    fn contest<'a>(&'a self, name: &str, job: Job, bench: &'a Bench) -> Contest<'a> {
+        Contest::new(name)
+            .candidate(LOCMEM, move || job.run(&self.locmem, bench))
+            .candidate(DASHMAP, move || job.run(&self.map, bench))
+            .candidate(QUICK, move || job.run(&self.quick, bench))
+            .candidate(QUICK_TTL, move || job.run(&self.quick_ttl, bench))
+            .candidate(MOKA, move || job.run(&self.moka, bench))
+    }
+}
+
+impl Job {
+    fn run(self, peer: &impl Peer, bench: &Bench) -> f64 {
+        let found = |key: &str| black_box(peer.look_up(key)).is_some();
+        let hit = |operation| assert!(found(bench.key(operation)), "no key was evicted");
+        let miss = |operation| assert!(!found(bench.absent_key(operation)), "the key was never set");
+        let overwrite = |operation| peer.store(bench.key(operation), fresh_value());
+        let overwrite_shareable = |operation| peer.store(bench.key(operation), shareable_value());
+        let mix = |operation| if operation % 10 == 9 { overwrite(operation) } else { hit(operation) };
+        match self {
+            Self::Hit => cpu_time(bench.operations, hit),
+            Self::Miss => cpu_time(bench.operations, miss),
+            Self::Overwrite => cpu_time(bench.operations, overwrite),
+            Self::OverwriteShareable => cpu_time(bench.operations, overwrite_shareable),
+            Self::Mix(1) => cpu_time(bench.operations, mix),
+            Self::Mix(threads) => wall_time(threads, bench.operations, mix),
+        }
+    }
+}
+
+fn shareable_value() -> Bytes {
+    let value = fresh_value();
+    drop(value.clone());
+    value
+}

@@ -1,0 +1,118 @@
+//! A get as an application calls it: from its own key to its own type.
+
+use std::{hint::black_box, sync::Arc};
+
+use bytes::Bytes;
+use cache_core::{CacheHandle, Settings, Timeout};
+use cachette_benches::{Contest, Outcome, Report, cpu_time};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use crate::{
+    BY_HAND, Bench, LOCMEM, QUICK, ROOMY, fresh_value,
+    peers::{Moka, Peer, Quick, locmem, quick, ready},
+};
+
+/// What services keep: five fields, some 100 bytes encoded.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct User {
+    id: u64,
+    name: String,
+    email: String,
+    score: f64,
+    tags: Vec<String>,
+}
+
+pub(crate) fn run(bench: &Bench, report: &mut Report) {
+    let cache =
+        CacheHandle::new("default", locmem(ROOMY), Settings { key_prefix: "shop".into(), ..Settings::default() });
+    report.add(bytes(bench, &cache));
+    report.add(shared(bench, &cache));
+    report.add(decoded(bench, &cache));
+}
+
+fn bytes(bench: &Bench, cache: &CacheHandle) -> Outcome {
+    let (limit, by_hand) = (quick(ROOMY), ByHand::new());
+    for key in &bench.keys {
+        ready(cache.set(key, &fresh_value(), Timeout::Default)).expect("no failure");
+        limit.insert(key.clone(), fresh_value());
+        by_hand.set(key, &fresh_value());
+    }
+    Contest::new("whole get of Bytes")
+        .candidate(LOCMEM, || bench.hits(|key| ready(cache.get::<Bytes>(key)).expect("no failure")))
+        .candidate(QUICK, || bench.hits(|key| limit.get(key)))
+        .candidate(BY_HAND, || bench.hits(|key| by_hand.get::<Bytes>(key)))
+        .at_most(2.8, QUICK)
+        .at_most(0.6, BY_HAND)
+        .run(bench.rounds)
+}
+
+fn shared(bench: &Bench, cache: &CacheHandle) -> Outcome {
+    let (limit, by_hand): (Quick<Arc<User>>, _) = (quick(ROOMY), ByHand::new());
+    for (id, key) in (0..).zip(&bench.keys) {
+        ready(cache.set_shared(key, &Arc::new(User::new(id)), Timeout::Default)).expect("no failure");
+        limit.insert(key.clone(), Arc::new(User::new(id)));
+        by_hand.set(key, &User::new(id));
+    }
+    Contest::new("whole get of a shared object")
+        .candidate(LOCMEM, || bench.hits(|key| ready(cache.get_shared::<User>(key)).expect("no failure")))
+        .candidate(QUICK, || bench.hits(|key| limit.get(key)))
+        .candidate(BY_HAND, || bench.hits(|key| by_hand.get::<User>(key)))
+        .at_most(1.8, QUICK)
+        .at_most(0.3, BY_HAND)
+        .run(bench.rounds)
+}
+
+fn decoded(bench: &Bench, cache: &CacheHandle) -> Outcome {
+    let by_hand = ByHand::new();
+    for (id, key) in (0..).zip(&bench.keys) {
+        ready(cache.set(key, &User::new(id), Timeout::Default)).expect("no failure");
+        by_hand.set(key, &User::new(id));
+    }
+    Contest::new("whole get of a decoded struct")
+        .candidate(LOCMEM, || bench.hits(|key| ready(cache.get::<User>(key)).expect("no failure")))
+        .candidate(BY_HAND, || bench.hits(|key| by_hand.get::<User>(key)))
+        .run(bench.rounds)
+}
+
+impl Bench {
+    fn hits<T>(&self, get: impl Fn(&str) -> Option<T>) -> f64 {
+        cpu_time(self.operations, |operation| {
+            assert!(black_box(get(self.key(operation))).is_some(), "no key was evicted");
+        })
+    }
+}
+
+impl User {
+    fn new(id: u64) -> Self {
+        Self {
+            id,
+            name: format!("Ada Lovelace the {id}th"),
+            email: format!("ada.{id}@example.org"),
+            score: 0.5,
+            tags: ["admin", "author", "reader"].map(String::from).to_vec(),
+        }
+    }
+}
+
+/// What is written where there is no cachette: a formatted key, moka, and postcard.
+struct ByHand(Moka);
+
+impl ByHand {
+    fn new() -> Self {
+        Self(Moka::new(ROOMY))
+    }
+
+    fn set(&self, key: &str, value: &impl Serialize) {
+        self.0.store(&composed(key), postcard::to_stdvec(value).expect("it encodes").into());
+    }
+
+    fn get<T: DeserializeOwned>(&self, key: &str) -> Option<T> {
+        let bytes = self.0.look_up(&composed(key))?;
+        postcard::from_bytes(&bytes).ok()
+    }
+}
+
+fn composed(key: &str) -> String {
+    let (prefix, version) = black_box(("shop", 1));
+    format!("{prefix}:{version}:{key}")
+}

@@ -1,0 +1,24 @@
+//! What the benchmarks share: workloads, interleaved rounds, and tables that put the ratios first.
+//!
+//! ```
+//! use cachette_benches::{Contest, Report, cpu_time};
+//!
+//! let contest = Contest::new("sum of a hundred numbers")
+//!     .candidate("loop", || cpu_time(100, |_| drop((0..100).sum::<u64>())))
+//!     .candidate("formula", || cpu_time(100, |_| drop(99 * 100 / 2)))
+//!     .at_most(50.0, "formula");
+//! let mut report = Report::default();
+//! report.add(contest.run(3));
+//! assert!(report.to_string().contains("| sum of a hundred numbers | formula |"));
+//! ```
+
+mod contest;
+mod report;
+mod stopwatch;
+pub mod workload;
+
+pub use self::{
+    contest::{Contest, Outcome},
+    report::Report,
+    stopwatch::{cpu_time, wall_time},
+};

@@ -1,0 +1,57 @@
+//! The conformance suite, by a clock that is set and by the system's, on a disk and in memory.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use cache_conformance::Harness;
+use cache_core::{Clock, ManualClock};
+use cache_filebased::{FileBasedCache, FileBasedOptions};
+use tempfile::TempDir;
+
+/// Where `cargo` puts what tests write: on the disk of the build. The temporary folder may be in memory.
+fn on_disk() -> TempDir {
+    tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("there is room")
+}
+
+/// A folder of its own for each store, in one that is removed with the harness.
+fn harness(within: TempDir, clock: Clock) -> Harness {
+    let (within, number) = (Arc::new(within), AtomicUsize::new(0));
+    Harness::new(move || {
+        let folder = within.path().join(number.fetch_add(1, Ordering::Relaxed).to_string());
+        let store = FileBasedCache::with_clock(folder, FileBasedOptions::default(), clock.clone());
+        async { store.expect("the options are fine") }
+    })
+}
+
+mod by_a_clock_that_is_set {
+    use super::*;
+
+    fn driven() -> Harness {
+        let time = ManualClock::new();
+        harness(on_disk(), time.clock()).driven_by(time)
+    }
+
+    cache_conformance::suite!(driven());
+}
+
+mod by_the_system_s_clock {
+    use super::*;
+
+    cache_conformance::suite!(harness(on_disk(), Clock::system()));
+}
+
+/// In memory, where a read can't be asked not to wait.
+#[cfg(target_os = "linux")]
+mod in_memory {
+    use super::*;
+
+    fn driven() -> Harness {
+        let time = ManualClock::new();
+        let in_memory = tempfile::tempdir_in("/dev/shm").expect("there is room");
+        harness(in_memory, time.clock()).driven_by(time)
+    }
+
+    cache_conformance::suite!(driven());
+}
