@@ -20,6 +20,7 @@
 
 mod lenient;
 mod redact;
+mod shared;
 
 use std::{fmt, path::PathBuf, sync::Arc};
 
@@ -30,6 +31,7 @@ use serde_json::{Map, Value as Json};
 pub use self::{
     lenient::from_settings,
     redact::{is_secret, redact, redact_setting},
+    shared::SharedStores,
 };
 use crate::{Cache, Clock, Error, ErrorKind, Result};
 
@@ -130,5 +132,5 @@ impl fmt::Debug for StoreConfig {
 /// ```
 #[must_use]
 pub fn mistake(setting: &str, found: &str, expected: &str) -> Error {
-    Error::new(ErrorKind::Config, format!("{setting}: found {}, expected {expected}", redact(found)))
+    Error::new(ErrorKind::Config, redact(&format!("{setting}: found {found}, expected {expected}")))
 }

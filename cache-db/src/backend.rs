@@ -1,16 +1,11 @@
 //! The BACKEND `db`.
 
-use std::{
-    collections::{HashMap, hash_map::Entry},
-    path::PathBuf,
-    sync::Arc,
-};
+use std::{path::PathBuf, sync::Arc};
 
 use cache_core::{
     Cache, Result, async_trait,
-    config::{self, Backend, StoreConfig},
+    config::{self, Backend, SharedStores, StoreConfig},
 };
-use parking_lot::Mutex;
 
 use crate::{DbCache, DbOptions};
 
@@ -18,10 +13,16 @@ use crate::{DbCache, DbOptions};
 /// its connections.
 #[derive(Debug, Default)]
 pub struct DbBackend {
-    stores: Mutex<HashMap<Place, Arc<DbCache>>>,
+    stores: SharedStores<Place, DbOptions, DbCache>,
 }
 
-type Place = (String, String, Option<PathBuf>);
+/// A table, and the database it is in.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Place {
+    table: String,
+    url: String,
+    folder: Option<PathBuf>,
+}
 
 #[async_trait]
 impl Backend for DbBackend {
@@ -40,21 +41,9 @@ impl DbBackend {
         let Some(table) = config.one_location()?.filter(|table| !table.is_empty()) else {
             return Err(config::mistake("LOCATION", "none", "the name of a table"));
         };
-        let place = (table.to_owned(), options.url.clone(), config.folder.clone());
-        match self.stores.lock().entry(place) {
-            Entry::Vacant(free) => {
-                let store = DbCache::open(table, options, config.folder.as_deref(), config.clock.clone())?;
-                Ok(free.insert(Arc::new(store)).clone())
-            }
-            Entry::Occupied(taken) if *taken.get().options() == options => Ok(taken.get().clone()),
-            Entry::Occupied(taken) => Err(config::mistake(
-                "OPTIONS",
-                &format!("{options:?}"),
-                &format!(
-                    "{:?} as of another cache with the LOCATION {table:?}, or another LOCATION",
-                    taken.get().options()
-                ),
-            )),
-        }
+        let place = Place { table: table.into(), url: options.url.clone(), folder: config.folder.clone() };
+        self.stores.get_or_make(place, options, |options| {
+            DbCache::open(table, options.clone(), config.folder.as_deref(), config.clock.clone())
+        })
     }
 }

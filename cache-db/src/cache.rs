@@ -264,7 +264,7 @@ fn check_key(key: &str) -> Result<()> {
     if key.len() <= MAX_KEY_BYTES {
         return Ok(());
     }
-    let message = format!("the key has {} bytes, and a database takes {MAX_KEY_BYTES}: {key:?}", key.len());
+    let message = format!("the key has {} bytes, and a database takes {MAX_KEY_BYTES}", key.len());
     Err(Error::new(ErrorKind::InvalidKey, message).in_store("db"))
 }
 

@@ -1,46 +1,29 @@
 //! The BACKEND `filebased`.
 
 use std::{
-    collections::{HashMap, hash_map::Entry},
     path::{self, Path, PathBuf},
     sync::Arc,
 };
 
 use cache_core::{
     Cache, Result, async_trait,
-    config::{self, Backend, StoreConfig},
+    config::{self, Backend, SharedStores, StoreConfig},
 };
-use parking_lot::Mutex;
 
 use crate::{FileBasedCache, FileBasedOptions};
 
 /// Makes the stores of a configuration: one for each folder, shared by all aliases that name it.
 #[derive(Debug, Default)]
 pub struct FileBasedBackend {
-    stores: Mutex<HashMap<PathBuf, Arc<FileBasedCache>>>,
+    stores: SharedStores<PathBuf, FileBasedOptions, FileBasedCache>,
 }
 
 #[async_trait]
 impl Backend for FileBasedBackend {
     async fn open(&self, config: &StoreConfig) -> Result<Arc<dyn Cache>> {
-        let options: FileBasedOptions = config.options()?;
-        let folder = folder(config)?;
-        match self.stores.lock().entry(folder) {
-            Entry::Vacant(place) => {
-                let store = FileBasedCache::with_clock(place.key(), options, config.clock.clone())?;
-                Ok(place.insert(Arc::new(store)).clone())
-            }
-            Entry::Occupied(place) if place.get().options() == options => Ok(place.get().clone()),
-            Entry::Occupied(place) => Err(config::mistake(
-                "OPTIONS",
-                &format!("{options:?}"),
-                &format!(
-                    "{:?} as of another cache with the LOCATION {}, or a LOCATION of its own",
-                    place.get().options(),
-                    place.key().display()
-                ),
-            )),
-        }
+        let (options, folder) = (config.options()?, folder(config)?);
+        let make = |options: &_| FileBasedCache::with_clock(&folder, *options, config.clock.clone());
+        Ok(self.stores.get_or_make(folder.clone(), options, make)?)
     }
 }
 
