@@ -25,12 +25,12 @@ async fn a_relative_path_starts_at_the_folder_of_the_configuration() {
 }
 
 #[tokio::test]
-async fn a_missing_table_is_told_with_the_command_that_makes_it() {
+async fn a_missing_table_is_told_with_what_makes_it() {
     let folder = tempfile::tempdir().expect("there is room");
     let url = format!("db://my%20pages?url=sqlite:{}/cache.db", folder.path().display());
     let caches = Caches::from_url(&url).await.expect("it is fine");
     let error = caches["default"].get::<String>("k").await.expect_err("there is no table");
-    assert!(error.to_string().ends_with("make it with `cachette createcachetable 'my pages'`"), "{error}");
+    assert!(error.to_string().ends_with("or have it made with the option create_table = true"), "{error}");
     assert!(!error.is_temporary());
 }
 

@@ -54,8 +54,8 @@ impl Failure {
     pub(crate) fn told(self, database: &str, table: &str) -> Error {
         let message = match self.fault {
             Fault::NoTable => format!(
-                "{database} has no table {table:?}: make it with `cachette createcachetable {}`",
-                shell_quoted(table)
+                "{database} has no table {table:?}: make it by `DbCache::create_table`, or have it made with the option \
+                 create_table = true"
             ),
             _ => format!("{database}: {}", self.message),
         };
@@ -94,34 +94,19 @@ fn code(error: &dyn sqlx::error::DatabaseError) -> String {
     error.code().unwrap_or_default().into_owned()
 }
 
-/// As a shell takes it for one word.
-fn shell_quoted(word: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | '/');
-    if !word.is_empty() && word.chars().all(plain) && !word.starts_with('-') {
-        return word.into();
-    }
-    format!("'{}'", word.replace('\'', r"'\''"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn a_missing_table_is_told_with_the_command_that_makes_it() {
+    fn a_missing_table_is_told_with_what_makes_it() {
         let failure = Failure { fault: Fault::NoTable, error: None, message: "no such table".into() };
         let error = failure.told("sqlite:cache.db", "it's mine");
         assert_eq!(
             error.to_string(),
-            r#"db: sqlite:cache.db has no table "it's mine": make it with `cachette createcachetable 'it'\''s mine'`"#
+            "db: sqlite:cache.db has no table \"it's mine\": make it by `DbCache::create_table`, or have it made with the \
+             option create_table = true"
         );
-    }
-
-    #[test]
-    fn a_plain_name_is_not_quoted_for_the_shell() {
-        assert_eq!(shell_quoted("cache_table"), "cache_table");
-        assert_eq!(shell_quoted("-rf"), "'-rf'");
-        assert_eq!(shell_quoted("a b"), "'a b'");
     }
 
     #[test]

@@ -15,7 +15,7 @@
 //! ```
 //!
 //! LOCATION is the name of the table, any name that the database takes; the database is the option `url`. The table is
-//! made once, by [`create_table`](DbCache::create_table) or the command `cachette createcachetable`. The features
+//! made once, by [`create_table`](DbCache::create_table) or with the option `create_table`. The features
 //! `sqlite`, `postgres` and `mysql` say which databases can be reached; which one is meant is told by the URL's scheme.
 //!
 //! - **Atomicity.** `set`, `add`, `touch`, `incr` and `delete` are one statement each, so they are atomic among all processes
