@@ -105,14 +105,7 @@ pub trait Cache: fmt::Debug + Send + Sync + 'static {
     /// Where the store failed as a whole; any of the entries may then be stored. An entry that is refused for itself
     /// ([`ErrorKind::TooLarge`]) is no error here.
     async fn set_many(&self, entries: &[(&str, Value)], ttl: Option<Duration>) -> Result<Vec<usize>> {
-        let mut refused = Vec::new();
-        for (position, (key, value)) in entries.iter().enumerate() {
-            match self.set(key, value.clone(), ttl).await {
-                Err(error) if error.kind() == ErrorKind::TooLarge => refused.push(position),
-                result => result?,
-            }
-        }
-        Ok(refused)
+        set_one_by_one(self, entries, ttl).await
     }
 
     /// Removes many entries, and answers how many there were. Never called with none.
@@ -128,6 +121,26 @@ pub trait Cache: fmt::Debug + Send + Sync + 'static {
     async fn close(&self) -> Result<()> {
         Ok(())
     }
+}
+
+/// What [`Cache::set_many`] does where a store knows no better: also for one that does, when it has to find out which of
+/// the entries is refused.
+///
+/// # Errors
+/// As [`Cache::set_many`].
+pub async fn set_one_by_one<C: Cache + ?Sized>(
+    store: &C,
+    entries: &[(&str, Value)],
+    ttl: Option<Duration>,
+) -> Result<Vec<usize>> {
+    let mut refused = Vec::new();
+    for (position, (key, value)) in entries.iter().enumerate() {
+        match store.set(key, value.clone(), ttl).await {
+            Err(error) if error.kind() == ErrorKind::TooLarge => refused.push(position),
+            result => result?,
+        }
+    }
+    Ok(refused)
 }
 
 /// An `Arc` of a store is a store.

@@ -22,7 +22,7 @@ pub use async_trait::async_trait;
 pub use bytes::Bytes;
 
 pub use self::{
-    cache::Cache,
+    cache::{Cache, set_one_by_one},
     clock::{Clock, ManualClock, Moment},
     codec::Codec,
     error::{Error, ErrorKind, Result},

@@ -4,7 +4,7 @@ mod many;
 
 use std::{collections::BTreeMap, fmt, path::Path, sync::Arc, time::Duration};
 
-use cache_core::{Cache, Clock, Error, ErrorKind, Result, Ttl, Value, async_trait, config};
+use cache_core::{Cache, Clock, Error, ErrorKind, Result, Ttl, Value, async_trait, config, set_one_by_one};
 
 use crate::{
     Creation, Database, DbOptions, Router,
@@ -408,7 +408,7 @@ impl Cache for DbCache {
         let refused = self.inner.set_many(entries, ttl).await;
         expiry::wrote(&self.inner, entries.len() as u64);
         match refused {
-            Err(error) if error.kind() == ErrorKind::TooLarge => self.set_one_by_one(entries, ttl).await,
+            Err(error) if error.kind() == ErrorKind::TooLarge => set_one_by_one(self, entries, ttl).await,
             refused => refused,
         }
     }

@@ -260,7 +260,7 @@ async fn no_lock_is_held_while_a_value_is_dropped() {
 
 #[test]
 fn threads_that_do_everything_at_once_leave_a_store_that_adds_up() {
-    for max_entries in [100, 10_000] {
+    for max_entries in [100, 20_000] {
         let store = Arc::new(store(max_entries, 3));
         let failures = Mutex::new(Vec::new());
         thread::scope(|scope| {
@@ -286,7 +286,7 @@ fn threads_that_do_everything_at_once_leave_a_store_that_adds_up() {
     }
 }
 
-const KEYS: u64 = 15_000;
+const KEYS: u64 = 30_000;
 
 /// Operations that a simple generator of numbers picks.
 async fn work(store: &LocMemCache, seed: u64) -> cache_core::Result<()> {

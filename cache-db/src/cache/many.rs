@@ -5,9 +5,9 @@ use std::{
     time::Duration,
 };
 
-use cache_core::{Cache as _, ErrorKind, Result, Value};
+use cache_core::{Result, Value};
 
-use super::{DbCache, Inner, check_key, entry, value};
+use super::{Inner, check_key, entry, value};
 use crate::{
     database::Effect,
     dialect::{Entry, Statements},
@@ -53,20 +53,6 @@ impl Inner {
         let plan: Vec<Statement<'_>> = chunks.map(|keys| node.statements.delete_many(keys, now)).collect();
         let outcomes = self.run(node, &plan, Effect::Once).await?;
         Ok(outcomes.iter().map(|outcome| usize::try_from(outcome.affected).unwrap_or(usize::MAX)).sum())
-    }
-}
-
-impl DbCache {
-    /// Where one of the entries is too large, the others are stored all the same.
-    pub(super) async fn set_one_by_one(&self, entries: &[(&str, Value)], ttl: Option<Duration>) -> Result<Vec<usize>> {
-        let mut refused = Vec::new();
-        for (position, (key, value)) in entries.iter().enumerate() {
-            match self.set(key, value.clone(), ttl).await {
-                Err(error) if error.kind() == ErrorKind::TooLarge => refused.push(position),
-                result => result?,
-            }
-        }
-        Ok(refused)
     }
 }
 
