@@ -32,7 +32,7 @@ pub mod config;
 
 pub use cache_core::{
     Bytes, Cache, CacheHandle, Clock, Codec, Error, ErrorKind, KeyCheck, KeyFunction, ManualClock, Moment, Object,
-    Result, Settings, Timeout, Ttl, Undecodable, Value, Version, async_trait,
+    Result, Settings, Stats, Timeout, Ttl, Undecodable, Value, Version, async_trait,
 };
 
 pub use self::{builder::CachesBuilder, caches::Caches};

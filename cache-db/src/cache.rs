@@ -4,7 +4,7 @@ mod many;
 
 use std::{collections::BTreeMap, fmt, path::Path, sync::Arc, time::Duration};
 
-use cache_core::{Cache, Clock, Error, ErrorKind, Result, Ttl, Value, async_trait, config, set_one_by_one};
+use cache_core::{Cache, Clock, Error, ErrorKind, Result, Stats, Ttl, Value, async_trait, config, set_one_by_one};
 
 use crate::{
     Creation, Database, DbOptions, Router,
@@ -135,14 +135,6 @@ impl DbCache {
             }
         }
         Ok(done)
-    }
-
-    /// Removes all rows that have expired, in batches, and answers how many there were.
-    ///
-    /// # Errors
-    /// What the database reports. What was removed till then is gone.
-    pub async fn purge_expired(&self) -> Result<u64> {
-        expiry::remove_expired(&self.inner, u64::MAX).await
     }
 
     /// How many entries there are. Takes time in proportion to their number.
@@ -415,6 +407,28 @@ impl Cache for DbCache {
 
     async fn delete_many(&self, keys: &[&str]) -> Result<usize> {
         self.inner.delete_many(keys).await
+    }
+
+    /// Looks at every row.
+    async fn stats(&self) -> Result<Stats> {
+        let (node, now) = (self.inner.writer()?, self.inner.now());
+        let statements = &node.statements;
+        let plan = [statements.count(i64::MIN), statements.count(now), statements.bytes()];
+        let outcomes = self.inner.run(node, &plan, Effect::Read).await?;
+        let mut numbers = outcomes.iter().map(|outcome| outcome.rows.first().and_then(|row| row.number));
+        let mut next = || numbers.next().flatten().map_or(0, i64::cast_unsigned);
+        let (entries, live, bytes) = (next(), next(), next());
+        Ok(Stats {
+            entries: Some(entries),
+            expired: Some(entries.saturating_sub(live)),
+            bytes: Some(bytes),
+            ..Stats::default()
+        })
+    }
+
+    /// In batches: what was removed before an error is gone.
+    async fn purge_expired(&self, most: u64) -> Result<Option<u64>> {
+        expiry::remove_expired(&self.inner, most).await.map(Some)
     }
 
     /// Waits for what is done in the background, and closes the connections that were not handed over.
