@@ -194,7 +194,17 @@ impl CachesBuilder {
     ///
     /// # Errors
     /// [`ErrorKind::Config`] that names the file, the alias and the setting, what was found and what would be right.
-    pub async fn build(mut self) -> Result<Caches> {
+    pub async fn build(self) -> Result<Caches> {
+        let (caches, mistakes) = self.build_partly().await?;
+        mistakes.into_values().next().map_or(Ok(caches), Err)
+    }
+
+    /// The same, but an alias whose store can't be made does not hide the others: answers the caches that could be made, and
+    /// what is wrong with each of the others. For a program that looks after caches; a service should not start so.
+    ///
+    /// # Errors
+    /// As [`build`](Self::build), where a source as a whole can't be read, or there is no `default`.
+    pub async fn build_partly(mut self) -> Result<(Caches, BTreeMap<String, Error>)> {
         let mut planned = BTreeMap::new();
         let mut databases = BTreeMap::new();
         for source in std::mem::take(&mut self.sources) {
@@ -206,18 +216,18 @@ impl CachesBuilder {
         if self.needs_default && !planned.contains_key("default") {
             return Err(no_default(&planned));
         }
-        let mut handles = BTreeMap::new();
+        let (mut handles, mut mistakes) = (BTreeMap::new(), BTreeMap::new());
         for (alias, Planned { origin, plan }) in planned {
             let handle = match plan {
-                Plan::Made(store, settings) => CacheHandle::new(&alias, store, *settings),
-                Plan::Configured(config) => self
-                    .open(&alias, &origin, *config, &databases)
-                    .await
-                    .map_err(|error| origin.locate(&alias, error))?,
+                Plan::Made(store, settings) => Ok(CacheHandle::new(&alias, store, *settings)),
+                Plan::Configured(config) => self.open(&alias, &origin, *config, &databases).await,
             };
-            handles.insert(alias, handle);
+            match handle {
+                Ok(handle) => drop(handles.insert(alias, handle)),
+                Err(error) => drop(mistakes.insert(alias.clone(), origin.locate(&alias, error))),
+            }
         }
-        Ok(Caches::new(handles))
+        Ok((Caches::new(handles), mistakes))
     }
 
     async fn open(

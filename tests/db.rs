@@ -5,7 +5,7 @@ use std::fs;
 
 use cachette::{
     Caches, ErrorKind, Timeout,
-    stores::{CreateTables, DbBackend, DbCache, Found, Router},
+    stores::{CreateTables, Creation, DbBackend, DbCache, Found, Router},
 };
 
 async fn mistake(options: &str) -> String {
@@ -104,7 +104,7 @@ const PRIMARY_AND_REPLICA: &str = "
 async fn a_cache_names_its_databases_and_means_the_default_one_otherwise() {
     let (_folder, caches) = configured("caches.toml", PRIMARY_AND_REPLICA).await;
     let made = caches.create_tables(&CreateTables::default()).await.expect("they are made");
-    let told: Vec<String> = made.iter().map(ToString::to_string).collect();
+    let told: Vec<String> = made.into_iter().map(|made| made.expect("it is made").to_string()).collect();
     let ends = [("pages", "primary.db"), ("elsewhere", "replica.db"), ("plain", "primary.db")];
     assert_eq!(told.len(), ends.len(), "{told:?}");
     for (told, (table, database)) in told.iter().zip(ends) {
@@ -123,7 +123,8 @@ async fn one_table_or_one_database_can_be_asked_for() {
         let tables = tables.iter().map(|&table| table.to_owned()).collect();
         let wanted = CreateTables { tables, database: database.map(Into::into), dry_run };
         let made = caches.create_tables(&wanted).await;
-        made.map(|made| made.into_iter().map(|made| (made.table, made.found)).collect::<Vec<_>>())
+        let outcome = |made: cachette::Result<Creation>| made.map(|made| (made.table, made.found));
+        made.and_then(|made| made.into_iter().map(outcome).collect::<Result<Vec<_>, _>>())
     };
     let named = |table: &str, found| (table.to_owned(), found);
     assert_eq!(create(&["plain"], None, true).await.expect("it looks"), [named("plain", Found::Nothing)]);
@@ -190,7 +191,8 @@ async fn a_router_chooses_among_all_databases() {
     let caches = builder().database("second", &at("2.db")).url("default", "db://pages").url("other", "db://sessions");
     let caches = caches.build().await.expect("it is fine");
     let made = caches.create_tables(&CreateTables::default()).await.expect("they are made");
-    assert!(made[0].database.ends_with("1.db") && made[1].database.ends_with("2.db"), "{made:?}");
+    let places: Vec<String> = made.into_iter().map(|made| made.expect("it is made").database).collect();
+    assert!(places[0].ends_with("1.db") && places[1].ends_with("2.db"), "{places:?}");
 
     let named = builder().url("default", "db://pages?database=first").build().await.expect_err("the router chooses");
     assert!(named.to_string().contains("OPTIONS.database: found \"first\", expected none"), "{named}");
@@ -231,4 +233,24 @@ async fn the_password_of_a_named_database_is_never_shown() {
     );
     let builder = Caches::builder().database("default", url);
     assert!(!format!("{builder:?}").contains("hunter2"));
+}
+
+#[tokio::test]
+async fn a_database_that_is_away_does_not_keep_the_others_from_their_tables() {
+    let caches = Caches::builder()
+        .url("default", "db://pages?url=postgres://ada@127.0.0.1:1/shop")
+        .url("other", "db://pages?url=sqlite::memory:");
+    let caches = caches.build().await.expect("it is fine");
+    let made = caches.create_tables(&CreateTables::default()).await.expect("all is known");
+    assert_eq!(made[0].as_ref().expect_err("there is no server").kind(), ErrorKind::Unavailable);
+    assert_eq!(made[1].as_ref().expect("it is made").found, Found::Nothing);
+}
+
+#[tokio::test]
+async fn an_alias_with_a_mistake_hides_no_other_where_that_is_asked_for() {
+    let text = "default = 'locmem://'\nbad = 'locmem://?max_entries=many'\nworse = 'no://where'";
+    let (caches, mistakes) = Caches::builder().toml(text).build_partly().await.expect("the source is fine");
+    assert_eq!(caches.aliases().collect::<Vec<_>>(), ["default"]);
+    assert_eq!(mistakes.keys().collect::<Vec<_>>(), ["bad", "worse"]);
+    assert!(mistakes["bad"].to_string().contains("cache \"bad\": OPTIONS.max_entries: found \"many\""));
 }

@@ -126,6 +126,26 @@ impl CacheHandle {
         Self { store: Arc::clone(&self.store), view: Arc::new(view) }
     }
 
+    /// The same cache with another answer to entries that do not read as the type asked for.
+    ///
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use cache_core::{CacheHandle, ErrorKind, Result, Settings, Timeout, Undecodable};
+    /// # use cache_locmem::LocMemCache;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<()> {
+    /// # let cache = CacheHandle::new("default", Arc::new(LocMemCache::default()), Settings::default());
+    /// cache.set("greeting", "hello", Timeout::Default).await?;
+    /// assert_eq!(cache.get::<bool>("greeting").await?, None);
+    /// let strict = cache.with_undecodable(Undecodable::Error);
+    /// assert_eq!(strict.get::<bool>("greeting").await.unwrap_err().kind(), ErrorKind::Decode);
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn with_undecodable(&self, undecodable: Undecodable) -> Self {
+        let view = View { undecodable, ..View::clone(&self.view) };
+        Self { store: Arc::clone(&self.store), view: Arc::new(view) }
+    }
+
     /// The value, or `None` on a miss. Ask for an `Option<T>` to tell a stored `None` (`Some(None)`) from a miss. An
     /// `Option` within an `Option` is more than the codecs can tell: `Some(None)` comes back as `None`.
     ///

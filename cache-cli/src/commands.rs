@@ -1,0 +1,97 @@
+//! From a command to what it does.
+
+mod check;
+mod entries;
+mod many;
+mod tables;
+mod upkeep;
+
+use std::io::{self, Read as _};
+
+use clap::CommandFactory as _;
+use serde_json::Value as Json;
+
+use crate::{
+    Failure, Outcome, Result,
+    args::{Cli, Command, Output},
+    ours::Ours,
+    terminal,
+};
+
+pub(crate) async fn run(cli: &Cli) -> Result<Outcome> {
+    if let Command::Completions { shell } = &cli.command {
+        return completions(*shell);
+    }
+    let (ours, say) = (Ours::open(cli).await?, Say { output: cli.output });
+    match &cli.command {
+        Command::Createcachetable(wanted) => tables::create(ours, wanted, say).await,
+        Command::Check => check::run(ours, say).await,
+        Command::Get { key, raw: false } => entries::get(&ours.one()?, key, say).await,
+        Command::Get { key, raw: true } => entries::get_raw(&ours.one()?, key, say).await,
+        Command::Set(store) => entries::set(&ours.one()?, store, say).await,
+        Command::Add(store) => entries::add(&ours.one()?, store, say).await,
+        Command::Touch { key, timeout } => entries::touch(&ours.one()?, key, (*timeout).into(), say).await,
+        Command::Has { key } => entries::has(&ours.one()?, key, say).await,
+        Command::Incr { key, delta } => entries::count(ours.one()?.incr(key, *delta).await, say),
+        Command::Decr { key, delta } => entries::count(ours.one()?.decr(key, *delta).await, say),
+        Command::Ttl { key } => entries::ttl(&ours.one()?, key, say).await,
+        Command::Delete { keys } => many::delete(&ours.one()?, keys, say).await,
+        Command::GetMany { keys } => many::get(&ours.one()?, keys, say).await,
+        Command::SetMany { entries, timeout } => many::set(&ours.one()?, entries, (*timeout).into(), say).await,
+        Command::Clear { yes } => upkeep::clear(&ours.one()?, *yes, say).await,
+        Command::Stats => upkeep::stats(ours, say).await,
+        Command::PurgeExpired => upkeep::purge_expired(ours, say).await,
+        Command::Completions { .. } => unreachable!("they need no caches"),
+    }
+}
+
+fn completions(shell: clap_complete::Shell) -> Result<Outcome> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "cachette", &mut script);
+    terminal::say_raw(&script)?;
+    Ok(Outcome::Done)
+}
+
+/// Says an answer as it was asked for.
+#[derive(Clone, Copy)]
+struct Say {
+    output: Output,
+}
+
+impl Say {
+    fn is_json(self) -> bool {
+        self.output == Output::Json
+    }
+
+    /// One of the two. An empty text is not said.
+    fn answer(self, text: impl AsRef<str>, json: &Json) -> Result<()> {
+        match self.output {
+            Output::Json => terminal::say_json(json),
+            Output::Text if text.as_ref().is_empty() => Ok(()),
+            Output::Text => terminal::say(text),
+        }
+    }
+}
+
+/// What was given in place, or on standard input.
+fn input(argument: &str) -> Result<Vec<u8>> {
+    if argument != "-" {
+        return Ok(argument.into());
+    }
+    let mut bytes = Vec::new();
+    io::stdin().read_to_end(&mut bytes).map_err(|error| Failure::new(format!("standard input: {error}")))?;
+    Ok(bytes)
+}
+
+/// A value of JSON.
+fn json(argument: &str, what: &str) -> Result<Json> {
+    let bytes = input(argument)?;
+    serde_json::from_slice(&bytes).map_err(|error| {
+        let text = Json::from(String::from_utf8_lossy(&bytes).trim_end());
+        let failure = Failure::new(format!("{what} is no JSON: {error}"));
+        if text.to_string().len() > 60 {
+            return failure.with_remedy("put a text into quotes, or use --raw for bytes");
+        }
+        failure.with_remedy(format!("a text is written in quotes, '{text}'; bytes are stored as they are by --raw"))
+    })
+}

@@ -1,0 +1,44 @@
+//! createcachetable.
+
+use cachette::stores::{CreateTables, Creation, Found};
+use serde_json::{Value as Json, json};
+
+use super::Say;
+use crate::{Outcome, Result, args::Createcachetable, ours::Ours, terminal};
+
+pub(super) async fn create(ours: Ours, wanted: &Createcachetable, say: Say) -> Result<Outcome> {
+    let Createcachetable { tables, database, dry_run } = wanted;
+    let wanted = CreateTables { tables: tables.clone(), database: database.clone(), dry_run: *dry_run };
+    let (caches, mut failures) = ours.all();
+    let outcomes = caches.create_tables(&wanted).await?;
+    let is_empty = outcomes.is_empty();
+    let done: Vec<Creation> = outcomes.into_iter().filter_map(|outcome| failures.note(outcome)).collect();
+    if say.is_json() {
+        terminal::say_json(&done.iter().map(as_json).collect())?;
+    } else if is_empty {
+        terminal::say("no cache is kept in a database: there is nothing to do")?;
+    } else {
+        done.iter().try_for_each(tell)?;
+    }
+    Ok(failures.told())
+}
+
+/// What a dry run prints can be run as it is.
+fn tell(creation: &Creation) -> Result<()> {
+    if !creation.dry_run {
+        return terminal::say(creation.to_string());
+    }
+    terminal::say(format!("-- {creation}"))?;
+    creation.sql.iter().try_for_each(|sql| terminal::say(format!("{sql};")))
+}
+
+fn as_json(creation: &Creation) -> Json {
+    let Creation { table, database, found, sql, dry_run, .. } = creation;
+    let found = match found {
+        Found::Nothing => "nothing",
+        Found::Current => "current",
+        Found::Older => "older",
+        _ => "something else",
+    };
+    json!({"table": table, "database": database, "found": found, "sql": sql, "dry_run": dry_run})
+}
