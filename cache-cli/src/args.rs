@@ -28,6 +28,10 @@ pub(crate) struct Cli {
     #[arg(long, value_enum, default_value_t, global = true)]
     pub(crate) output: Output,
 
+    /// Show on standard error what the stores warn of, as `check` does
+    #[arg(long, short, global = true)]
+    pub(crate) verbose: bool,
+
     #[command(subcommand)]
     pub(crate) command: Command,
 }

@@ -22,7 +22,16 @@ pub(crate) async fn run(cli: &Cli) -> Result<Outcome> {
     if let Command::Completions { shell } = &cli.command {
         return completions(*shell);
     }
-    let (ours, say) = (Ours::open(cli).await?, Say { output: cli.output });
+    let ours = Ours::open(cli).await?;
+    let caches = ours.caches().clone();
+    let outcome = on(ours, cli).await;
+    // A store may have begun to clean up. What can't be closed goes with the process.
+    let _ = caches.close_all().await;
+    outcome
+}
+
+async fn on(ours: Ours, cli: &Cli) -> Result<Outcome> {
+    let say = Say { output: cli.output };
     match &cli.command {
         Command::Createcachetable(wanted) => tables::create(ours, wanted, say).await,
         Command::Check => check::run(ours, say).await,

@@ -36,7 +36,9 @@ type Result<T, E = Failure> = std::result::Result<T, E>;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    terminal::show_warnings();
+    if cli.verbose || matches!(cli.command, args::Command::Check) {
+        terminal::show_warnings();
+    }
     match run(&cli) {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
         Ok(Outcome::Miss) => ExitCode::from(1),

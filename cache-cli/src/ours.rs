@@ -28,6 +28,11 @@ impl Ours {
         Ok(ours)
     }
 
+    /// All caches that could be made.
+    pub(crate) fn caches(&self) -> &Caches {
+        &self.caches
+    }
+
     /// The cache that is meant where one is. What does not read in it is an error, not a miss.
     pub(crate) fn one(mut self) -> Result<CacheHandle> {
         let alias = self.alias.as_deref().unwrap_or("default");

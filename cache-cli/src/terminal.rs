@@ -52,7 +52,7 @@ pub(crate) fn show_warnings() {
     tracing_subscriber::fmt()
         .with_max_level(tracing::Level::WARN)
         .with_writer(io::stderr)
-        .with_ansi(io::stderr().is_terminal())
+        .with_ansi(false)
         .without_time()
         .with_target(false)
         .init();
