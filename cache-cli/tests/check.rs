@@ -7,7 +7,7 @@ use common::Caches;
 #[test]
 fn a_configuration_without_problems_is_all_right() {
     let caches = Caches::new("default = 'filebased://files'\nmem = 'locmem://'\noff = 'dummy://'");
-    let said = caches.run(&["check"]).is_done();
+    let said = caches.run(&["check"]).done();
     assert_eq!(said.text(), "ok      default (filebased)\nok      mem (locmem)\nok      off (dummy)\n");
     let stats = caches.run(&["--output", "json", "--cache", "default", "stats"]).json();
     assert_eq!(stats[0]["entries"], 0, "its own entry is gone");
@@ -40,7 +40,7 @@ fn every_problem_is_told_with_what_to_do_about_it() {
 #[test]
 fn one_cache_can_be_checked_alone() {
     let caches = Caches::new("default = 'locmem://'\nwrong = 'locmem://?max_entries=many'");
-    caches.run(&["check", "--cache", "default"]).is_done();
+    caches.run(&["check", "--cache", "default"]).done();
     caches.run(&["check", "--cache", "wrong"]).exits_with(1);
     caches.run(&["check", "--cache", "none"]).fails();
 }

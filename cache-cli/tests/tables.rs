@@ -30,13 +30,13 @@ fn caches(about: &str) -> (Caches, String) {
 fn tables_are_made_where_there_are_none_and_left_where_they_are() {
     let (caches, table) = caches("made");
     caches.run(&["check"]).exits_with(1);
-    let made = caches.run(&["createcachetable"]).is_done();
+    let made = caches.run(&["createcachetable"]).done();
     assert_eq!(made.text().matches(&format!("made the table {table:?} in ")).count(), 3, "{}", made.text());
-    caches.run(&["check"]).is_done();
+    caches.run(&["check"]).done();
     for alias in ["c0", "c1", "c2"] {
-        caches.run(&["--cache", alias, "set", "k", "1"]).is_done();
+        caches.run(&["--cache", alias, "set", "k", "1"]).done();
     }
-    let again = caches.run(&["createcachetable", &table]).is_done();
+    let again = caches.run(&["createcachetable", &table]).done();
     assert_eq!(again.text().matches("is there already").count(), 3, "{}", again.text());
     for alias in ["c0", "c1", "c2"] {
         caches.run(&["--cache", alias, "get", "k"]).says("1\n");
@@ -46,7 +46,7 @@ fn tables_are_made_where_there_are_none_and_left_where_they_are() {
 #[test]
 fn a_dry_run_prints_the_sql_of_each_database_and_changes_nothing() {
     let (caches, table) = caches("dry");
-    let said = caches.run(&["createcachetable", "--dry-run"]).is_done();
+    let said = caches.run(&["createcachetable", "--dry-run"]).done();
     for sql in [
         format!("CREATE TABLE IF NOT EXISTS \"{table}\" (cache_key BLOB"),
         format!("CREATE TABLE IF NOT EXISTS \"{table}\" (cache_key bytea"),
@@ -63,10 +63,10 @@ fn eight_who_make_a_table_at_once_all_succeed() {
     let (caches, _) = caches("at once");
     thread::scope(|scope| {
         for _ in 0..8 {
-            scope.spawn(|| caches.run(&["createcachetable"]).is_done());
+            scope.spawn(|| caches.run(&["createcachetable"]).done());
         }
     });
-    caches.run(&["check"]).is_done();
+    caches.run(&["check"]).done();
 }
 
 #[test]
@@ -77,8 +77,8 @@ fn a_name_that_would_be_sql_is_a_name() {
             format!("[c{number}]\nbackend = 'db'\nlocation = '''{table}'''\noptions = {{ url = '{url}' }}\n")
         };
         caches.configure(&databases().iter().enumerate().map(section).collect::<String>());
-        caches.run(&["createcachetable", table]).is_done();
-        caches.run(&["check"]).is_done();
+        caches.run(&["createcachetable", table]).done();
+        caches.run(&["check"]).done();
     }
 }
 
@@ -106,7 +106,7 @@ fn one_database_can_be_chosen_by_its_name() {
          location = 'two'
          options = { database = 'second' }",
     );
-    let made = caches.run(&["createcachetable", "--database", "second"]).is_done();
+    let made = caches.run(&["createcachetable", "--database", "second"]).done();
     assert!(made.text().starts_with("made the table \"two\"") && made.text().lines().count() == 1, "{}", made.text());
     let error = caches.run(&["createcachetable", "--database", "third"]).fails();
     assert!(error.contains(r#"a database "third"; there are "first" and "second""#), "{error}");

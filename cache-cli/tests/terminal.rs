@@ -3,6 +3,9 @@
 
 mod common;
 
+use std::time::Duration;
+
+use cachette::ManualClock;
 use common::Caches;
 
 const FILES: &str = "default = 'filebased://files'";
@@ -12,45 +15,53 @@ fn colours_are_for_terminals_alone() {
     let caches = Caches::new(FILES);
     let shown = caches.on_a_terminal("check", "");
     assert!(shown.contains("\x1b[32mok"), "{shown:?}");
-    assert!(!caches.run(&["check"]).is_done().text().contains('\x1b'));
+    assert!(!caches.run(&["check"]).done().text().contains('\x1b'));
     assert!(!caches.run(&["get"]).fails().contains('\x1b'));
 }
 
 #[test]
 fn clear_asks_on_a_terminal() {
     let caches = Caches::new(FILES);
-    caches.run(&["set", "k", "1"]).is_done();
+    caches.run(&["set", "k", "1"]).done();
     let shown = caches.on_a_terminal("clear", "n\n");
     assert!(shown.contains("removes every entry of the filebased store"), "{shown:?}");
     caches.run(&["get", "k"]).says("1\n");
     caches.on_a_terminal("clear", "y\n");
-    caches.run(&["get", "k"]).is_a_miss();
+    caches.run(&["get", "k"]).misses();
 }
 
 #[test]
 fn clear_wants_a_yes_where_there_is_no_terminal() {
     let caches = Caches::new(FILES);
-    caches.run(&["set", "k", "1"]).is_done();
+    caches.run(&["set", "k", "1"]).done();
     let error = caches.run(&["clear"]).fails();
     assert!(error.contains("say --yes"), "{error}");
     caches.run(&["get", "k"]).says("1\n");
-    caches.run(&["clear", "--yes"]).is_done();
-    caches.run(&["get", "k"]).is_a_miss();
+    caches.run(&["clear", "--yes"]).done();
+    caches.run(&["get", "k"]).misses();
 }
 
 #[test]
 fn a_purge_that_takes_long_shows_a_bar_on_a_terminal_alone() {
-    let caches = Caches::new("default = 'db://t?url=sqlite:cache.db&max_entries=1000000'");
-    caches.run(&["createcachetable"]).is_done();
-    let fill = |caches: &Caches| {
-        let entries: Vec<String> = (0..100_000).map(|number| format!("\"{number}\":0")).collect();
-        let entries = format!("{{{}}}", entries.join(","));
-        caches.run_with(&["set-many", "-", "-t", "0.001"], entries.as_bytes()).is_done();
-    };
-    fill(&caches);
+    let caches = Caches::new("default = 'db://t?url=sqlite:cache.db&max_entries=1000000&create_table=true'");
+    fill_with_expired(&caches.path("caches.toml"));
     let shown = caches.on_a_terminal("purge-expired", "");
-    assert!(shown.contains(" to go") && shown.contains("default: removed "), "{shown:?}");
-    fill(&caches);
-    let said = caches.run(&["purge-expired"]).is_done();
-    assert!(said.err.is_empty() && said.text().starts_with("default: removed "), "{}", said.err);
+    assert!(shown.contains(" to go") && shown.contains("default: removed 100000"), "{shown:?}");
+    fill_with_expired(&caches.path("caches.toml"));
+    let said = caches.run(&["purge-expired"]).done();
+    assert!(said.err.is_empty(), "{}", said.err);
+    assert_eq!(said.text(), "default: removed 100000\n");
+}
+
+/// Writes entries as long ago as a clock that is set by hand has it: nobody has cleaned up since.
+fn fill_with_expired(config: &str) {
+    let long_ago = ManualClock::new();
+    let entries = (0..100_000).map(|number| (number.to_string(), number));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("there are threads");
+    runtime.block_on(async {
+        let caches = cachette::Caches::builder().file(config).clock(long_ago.clock());
+        let caches = caches.build().await.expect("it is fine");
+        caches["default"].set_many(entries, Duration::from_secs(1)).await.expect("they are stored");
+        caches.close_all().await.expect("it ends");
+    });
 }

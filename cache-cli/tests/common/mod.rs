@@ -106,18 +106,18 @@ impl Said {
         self
     }
 
-    pub(crate) fn is_done(self) -> Self {
+    pub(crate) fn done(self) -> Self {
         self.exits_with(0)
     }
 
     /// A miss says nothing.
-    pub(crate) fn is_a_miss(self) {
+    pub(crate) fn misses(self) {
         let said = self.exits_with(1);
         assert!(said.out.is_empty() && said.err.is_empty(), "{said:?}");
     }
 
     pub(crate) fn says(self, text: &str) {
-        assert_eq!(self.is_done().text(), text);
+        assert_eq!(self.done().text(), text);
     }
 
     /// An error says what is wrong, and nothing else.
