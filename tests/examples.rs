@@ -33,6 +33,10 @@ fn quickstart_shows_misses_hits_counters_versions_and_expiry_of_each_alias() {
     ] {
         assert!(default.contains(line), "{line:?} is not in {default}");
     }
+    for alias in ["database", "files"] {
+        let kept = out.split("\ncache ").find(|part| part.starts_with(&format!("{alias:?}"))).expect("it is shown");
+        assert!(kept.contains("again   a hit in"), "{kept}");
+    }
     let off = out.split("\ncache ").find(|part| part.starts_with("\"off\"")).expect("the alias is shown");
     assert!(off.contains("again   a miss"), "{off}");
 }

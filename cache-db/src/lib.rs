@@ -16,7 +16,9 @@
 //!
 //! LOCATION is the name of the table, any name that the database takes; the database is the option `url`. The table is
 //! made once, by [`create_table`](DbCache::create_table) or with the option `create_table`. The features
-//! `sqlite`, `postgres` and `mysql` say which databases can be reached; which one is meant is told by the URL's scheme.
+//! `sqlite`, `postgres` and `mysql` say which databases can be reached; which one is meant is told by the URL's scheme. In a
+//! configuration, databases may have names ([`DbOptions::database`]), and an application may hand over pools and a router
+//! ([`DbBackend`]).
 //!
 //! - **Atomicity.** `set`, `add`, `touch`, `incr` and `delete` are one statement each, so they are atomic among all processes
 //!   that use the table. On MySQL, where no single statement can do an `add`, up to three are, each in its own
