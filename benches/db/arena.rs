@@ -16,15 +16,16 @@ use cachette_benches::{
 };
 use parking_lot::Mutex;
 use sqlx::{
-    PgPool,
+    Connection, PgPool,
     mysql::MySqlPoolOptions,
+    pool::PoolOptions,
     postgres::PgPoolOptions,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 use xtask::servers::Server;
 
 use crate::{
-    Bench, DISKCACHE, DJANGO, OURS, RUSQLITE, SQLX, SQLX_NO_PING, TOKIO_POSTGRES,
+    Bench, DISKCACHE, DJANGO, OURS, RUSQLITE, SQLX, SQLX_NO_PING, SQLX_ONE, TOKIO_POSTGRES,
     bare_sqlx::BareSqlx,
     candidate::{Candidate, HOUR, store, value},
     job::Job,
@@ -58,16 +59,10 @@ impl<'a> Arena<'a> {
             .filename(&file)
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Normal);
-        let pool = SqlitePoolOptions::new();
-        let _inside = bench.runtime.enter();
-        let pools = [
-            (SQLX, pool.clone().connect_lazy_with(options.clone())),
-            (SQLX_NO_PING, pool.test_before_acquire(false).connect_lazy_with(options)),
-        ];
-        arena.others = vec![(RUSQLITE, Arc::new(Rusqlite::open(Path::new(&file), Sql::sqlite(TABLE))))];
-        for (name, pool) in pools {
-            arena.others.push((name, Arc::new(BareSqlx::<sqlx::Sqlite> { pool, sql: Sql::sqlite(TABLE) })));
-        }
+        let rusqlite = Rusqlite::open(Path::new(&file), Sql::sqlite(TABLE));
+        arena.others = vec![(RUSQLITE, Arc::new(rusqlite))];
+        let pool = SqlitePoolOptions::new;
+        arena.add_sqlx(&options, [pool(), pool().test_before_acquire(false)], || Sql::sqlite(TABLE));
         Ok(arena)
     }
 
@@ -76,25 +71,18 @@ impl<'a> Arena<'a> {
         let peers = [(DJANGO, "django-postgres", url.clone())];
         let mut arena = Self::new(bench, "PostgreSQL", url.clone(), rows, &peers)?;
         let limit = bench.runtime.block_on(TokioPostgres::connect(&url, &Sql::postgres(TABLE)));
-        let pools = [(SQLX, PgPoolOptions::new()), (SQLX_NO_PING, PgPoolOptions::new().test_before_acquire(false))];
         arena.others = vec![(TOKIO_POSTGRES, Arc::new(limit))];
-        let _inside = bench.runtime.enter();
-        for (name, pool) in pools {
-            let pool: PgPool = pool.connect_lazy(&url).expect("it is a URL");
-            arena.others.push((name, Arc::new(BareSqlx::<sqlx::Postgres> { pool, sql: Sql::postgres(TABLE) })));
-        }
+        let options = url.parse().expect("it is a URL");
+        let pool = PgPoolOptions::new;
+        arena.add_sqlx(&options, [pool(), pool().test_before_acquire(false)], || Sql::postgres(TABLE));
         Ok(arena)
     }
 
     pub(crate) fn mariadb(bench: &'a Bench, server: &Server, rows: u64) -> Result<Self, String> {
         let mut arena = Self::new(bench, "MariaDB", server.url(), rows, &[])?;
-        let pools =
-            [(SQLX, MySqlPoolOptions::new()), (SQLX_NO_PING, MySqlPoolOptions::new().test_before_acquire(false))];
-        let _inside = bench.runtime.enter();
-        for (name, pool) in pools {
-            let pool = pool.connect_lazy(&server.url()).expect("it is a URL");
-            arena.others.push((name, Arc::new(BareSqlx::<sqlx::MySql> { pool, sql: Sql::mariadb(TABLE) })));
-        }
+        let options = server.url().parse().expect("it is a URL");
+        let pool = MySqlPoolOptions::new;
+        arena.add_sqlx(&options, [pool(), pool().test_before_acquire(false)], || Sql::mariadb(TABLE));
         Ok(arena)
     }
 
@@ -121,6 +109,23 @@ impl<'a> Arena<'a> {
         }
         let (asked, new) = (AtomicU64::new(0), AtomicU64::new(rows));
         Ok(Self { bench, database, rows, url, store, others: Vec::new(), peers, asked, new })
+    }
+
+    /// The driver's pool, as it comes and without asking connections whether they are alive, and a connection alone.
+    fn add_sqlx<D: sqlx::Database>(
+        &mut self,
+        options: &<D::Connection as Connection>::Options,
+        [as_it_comes, no_ping]: [PoolOptions<D>; 2],
+        sql: impl Fn() -> Sql,
+    ) where
+        BareSqlx<D>: Candidate,
+    {
+        let one = self.bench.runtime.block_on(BareSqlx::one(options, sql()));
+        let _inside = self.bench.runtime.enter();
+        let pool = |pool: PoolOptions<D>| BareSqlx::pool(pool.connect_lazy_with(options.clone()), sql());
+        self.others.push((SQLX, Arc::new(pool(as_it_comes))));
+        self.others.push((SQLX_NO_PING, Arc::new(pool(no_ping))));
+        self.others.push((SQLX_ONE, Arc::new(one)));
     }
 
     pub(crate) fn contests(&self, report: &mut Report) {

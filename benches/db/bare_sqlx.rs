@@ -1,17 +1,56 @@
 //! What a user would write on sqlx.
 
 use cache_core::async_trait;
-use sqlx::{AssertSqlSafe, MySql, Pool, Postgres, Sqlite};
+use sqlx::{AssertSqlSafe, Connection, MySql, Pool, Postgres, Sqlite, pool::PoolConnection};
+use tokio::sync::{Mutex, MutexGuard};
 
 use crate::{
     candidate::{Candidate, VALUE, deadline, now},
     sql::Sql,
 };
 
-/// A pool, and statements that are ready.
+/// Statements, and what they run on.
 pub(crate) struct BareSqlx<D: sqlx::Database> {
-    pub(crate) pool: Pool<D>,
-    pub(crate) sql: Sql,
+    source: Source<D>,
+    sql: Sql,
+}
+
+enum Source<D: sqlx::Database> {
+    Pool(Pool<D>),
+    /// One connection, which calls would have to queue for.
+    One(Mutex<D::Connection>),
+}
+
+enum Lent<'a, D: sqlx::Database> {
+    Pool(PoolConnection<D>),
+    One(MutexGuard<'a, D::Connection>),
+}
+
+impl<D: sqlx::Database> BareSqlx<D> {
+    pub(crate) fn pool(pool: Pool<D>, sql: Sql) -> Self {
+        Self { source: Source::Pool(pool), sql }
+    }
+
+    pub(crate) async fn one(options: &<D::Connection as Connection>::Options, sql: Sql) -> Self {
+        let connection = D::Connection::connect_with(options).await.expect("it answers");
+        Self { source: Source::One(Mutex::new(connection)), sql }
+    }
+
+    async fn lend(&self) -> Lent<'_, D> {
+        match &self.source {
+            Source::Pool(pool) => Lent::Pool(pool.acquire().await.expect("it answers")),
+            Source::One(connection) => Lent::One(connection.lock().await),
+        }
+    }
+}
+
+impl<D: sqlx::Database> Lent<'_, D> {
+    fn connection(&mut self) -> &mut D::Connection {
+        match self {
+            Self::Pool(connection) => connection,
+            Self::One(connection) => connection,
+        }
+    }
 }
 
 type Query<'q, D> = sqlx::query::Query<'q, D, <D as sqlx::Database>::Arguments>;
@@ -22,13 +61,14 @@ macro_rules! candidate {
         impl Candidate for BareSqlx<$database> {
             async fn get(&self, key: &str) {
                 let get = sqlx::query_as(AssertSqlSafe(self.sql.get.as_str())).bind(key.as_bytes()).bind(now());
-                let row: (Option<Vec<u8>>, Option<i64>) = get.fetch_one(&self.pool).await.expect("it is there");
+                let row: (Option<Vec<u8>>, Option<i64>) =
+                    get.fetch_one(self.lend().await.connection()).await.expect("it is there");
                 assert!(row.0.is_some(), "{key}");
             }
 
             async fn set(&self, key: &str) {
                 let set = sqlx::query(AssertSqlSafe(self.sql.set.as_str())).bind(key.as_bytes());
-                set.bind(VALUE).bind(deadline()).execute(&self.pool).await.expect("it is stored");
+                set.bind(VALUE).bind(deadline()).execute(self.lend().await.connection()).await.expect("it is stored");
             }
 
             async fn get_many(&self, keys: &[&str]) {
@@ -36,7 +76,7 @@ macro_rules! candidate {
 
                 let bind: fn(Query<'static, $database>, &[&str]) -> Query<'static, $database> = $keys;
                 let query = bind(sqlx::query(AssertSqlSafe(self.sql.get_many.clone())), keys).bind(now());
-                let rows = query.fetch_all(&self.pool).await.expect("it answers");
+                let rows = query.fetch_all(self.lend().await.connection()).await.expect("it answers");
                 let found: Vec<(Vec<u8>, Option<Vec<u8>>, Option<i64>)> =
                     rows.iter().map(|row| (row.get(0), row.get(1), row.get(2))).collect();
                 assert_eq!(found.len(), keys.len());
@@ -45,7 +85,7 @@ macro_rules! candidate {
             async fn set_many(&self, keys: &[&str]) {
                 let bind: fn(Query<'static, $database>, &[&str]) -> Query<'static, $database> = $rows;
                 let query = bind(sqlx::query(AssertSqlSafe(self.sql.set_many.clone())), keys);
-                query.execute(&self.pool).await.expect("they are stored");
+                query.execute(self.lend().await.connection()).await.expect("they are stored");
             }
         }
     };

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::{
-    DISKCACHE, DJANGO, SQLX_NO_PING,
+    DISKCACHE, DJANGO, SQLX_NO_PING, SQLX_ONE,
     candidate::{BATCH, Candidate},
 };
 
@@ -63,9 +63,9 @@ impl Job {
     /// So many times as long as these it may take at most.
     pub(crate) fn targets(self) -> &'static [(f64, &'static str)] {
         match self {
-            Self::Get | Self::Set => &[(1.15, SQLX_NO_PING)],
-            Self::GetMany => &[(1.2, SQLX_NO_PING)],
-            Self::SetMany => &[(1.2, SQLX_NO_PING), (0.12, DISKCACHE), (0.02, DJANGO)],
+            Self::Get | Self::Set => &[(1.15, SQLX_NO_PING), (1.15, SQLX_ONE)],
+            Self::GetMany => &[(1.2, SQLX_NO_PING), (1.2, SQLX_ONE)],
+            Self::SetMany => &[(1.2, SQLX_NO_PING), (1.2, SQLX_ONE), (0.12, DISKCACHE), (0.02, DJANGO)],
         }
     }
 

@@ -19,6 +19,7 @@ use crate::arena::Arena;
 const OURS: &str = "cache-db";
 const SQLX: &str = "bare sqlx";
 const SQLX_NO_PING: &str = "bare sqlx without a ping";
+const SQLX_ONE: &str = "one connection of sqlx";
 const RUSQLITE: &str = "rusqlite";
 const TOKIO_POSTGRES: &str = "tokio-postgres";
 const DJANGO: &str = "Django";
@@ -55,9 +56,16 @@ fn run() -> Result<Report, String> {
     let (rounds, parts, many) = if asked("--quick") { (5, 4, 100_000) } else { (15, 1, 1_000_000) };
     let bench = Bench { rounds, parts, runtime: Runtime::new().expect("it starts"), peers };
     let mut report = Report::default();
-    sqlite(&bench, tmp, many, &mut report)?;
-    postgres(&bench, many, &mut report)?;
-    mariadb(&bench, &mut report)?;
+    let all = !["sqlite", "postgres", "mariadb"].into_iter().any(asked);
+    if all || asked("sqlite") {
+        sqlite(&bench, tmp, many, &mut report)?;
+    }
+    if all || asked("postgres") {
+        postgres(&bench, many, &mut report)?;
+    }
+    if all || asked("mariadb") {
+        mariadb(&bench, &mut report)?;
+    }
     Ok(report)
 }
 

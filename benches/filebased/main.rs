@@ -247,7 +247,7 @@ impl Bench<'_> {
 
     fn with_peers<'c>(&'c self, mut contest: Contest<'c>, job: &'static str, filled: &'c Filled) -> Contest<'c> {
         for (name, peer) in &filled.peers {
-            contest = contest.candidate(name, || peer.lock().time(job, self.operations));
+            contest = contest.candidate(name, move || peer.lock().time(job, self.operations));
         }
         contest
     }
