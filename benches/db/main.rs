@@ -53,7 +53,7 @@ fn run() -> Result<Report, String> {
     let asked = |flag: &str| env::args().any(|argument| argument == flag);
     let tmp = Path::new(env!("CARGO_TARGET_TMPDIR"));
     let peers = asked("--peers").then(|| Peers::prepare(tmp)).transpose()?;
-    let (rounds, parts, many) = if asked("--quick") { (5, 4, 100_000) } else { (15, 1, 1_000_000) };
+    let (rounds, parts, many) = if asked("--quick") { (5, 4, 100_000) } else { (11, 1, 1_000_000) };
     let bench = Bench { rounds, parts, runtime: Runtime::new().expect("it starts"), peers };
     let mut report = Report::default();
     let all = !["sqlite", "postgres", "mariadb"].into_iter().any(asked);
