@@ -20,7 +20,7 @@ use crate::{
     caches::listed,
     config::{
         CacheConfig,
-        source::{self, Format, Origin},
+        source::{self, Format, Origin, Sections},
     },
 };
 
@@ -62,6 +62,7 @@ enum Source {
     Env(Vec<(String, OsString)>),
     Config(String, Box<CacheConfig>),
     Store(String, Arc<dyn Cache>, Box<Settings>),
+    Database(String, String),
 }
 
 /// What an alias is configured with, and where that was read.
@@ -165,6 +166,12 @@ impl CachesBuilder {
         self
     }
 
+    /// A database for caches of the BACKEND `db`, by the name that their OPTIONS call it; it stands in for one of this name
+    /// in the section `[databases]` of an earlier source.
+    pub fn database(self, name: &str, url: &str) -> Self {
+        self.source(Source::Database(name.into(), url.into()))
+    }
+
     /// A KEY_FUNCTION of your own, by the name that the configuration calls it. Built in are `default` and `hashed`.
     pub fn key_function(mut self, name: &str, function: KeyFunction) -> Self {
         self.key_functions.insert(name.into(), function);
@@ -189,10 +196,13 @@ impl CachesBuilder {
     /// [`ErrorKind::Config`] that names the file, the alias and the setting, what was found and what would be right.
     pub async fn build(mut self) -> Result<Caches> {
         let mut planned = BTreeMap::new();
+        let mut databases = BTreeMap::new();
         for source in std::mem::take(&mut self.sources) {
             let more = plan(source, &planned)?;
-            planned.extend(more);
+            planned.extend(more.caches);
+            databases.extend(more.databases);
         }
+        let databases = Arc::new(databases);
         if self.needs_default && !planned.contains_key("default") {
             return Err(no_default(&planned));
         }
@@ -200,16 +210,23 @@ impl CachesBuilder {
         for (alias, Planned { origin, plan }) in planned {
             let handle = match plan {
                 Plan::Made(store, settings) => CacheHandle::new(&alias, store, *settings),
-                Plan::Configured(config) => {
-                    self.open(&alias, &origin, *config).await.map_err(|error| origin.locate(&alias, error))?
-                }
+                Plan::Configured(config) => self
+                    .open(&alias, &origin, *config, &databases)
+                    .await
+                    .map_err(|error| origin.locate(&alias, error))?,
             };
             handles.insert(alias, handle);
         }
         Ok(Caches::new(handles))
     }
 
-    async fn open(&self, alias: &str, origin: &Origin, config: CacheConfig) -> Result<CacheHandle> {
+    async fn open(
+        &self,
+        alias: &str,
+        origin: &Origin,
+        config: CacheConfig,
+        databases: &Arc<BTreeMap<String, String>>,
+    ) -> Result<CacheHandle> {
         let Some(name) = &config.backend else { return Err(self.backends.missing()) };
         let backend = self.backends.find(name)?;
         let settings = Settings {
@@ -224,7 +241,8 @@ impl CachesBuilder {
         let mut for_store = StoreConfig::new(alias, config.options);
         for_store.location = config.location;
         for_store.url = config.url;
-        for_store.folder = origin.folder().map(Into::into);
+        for_store.file = origin.file().map(Into::into);
+        for_store.databases = Arc::clone(databases);
         for_store.clock = self.clock.clone();
         let store = backend.open(&for_store).await?;
         Ok(CacheHandle::new(alias, store, settings))
@@ -240,7 +258,20 @@ impl CachesBuilder {
     }
 }
 
-fn plan(source: Source, known: &BTreeMap<String, Planned>) -> Result<BTreeMap<String, Planned>> {
+/// What a source says of caches, by alias, and of databases, by name.
+#[derive(Default)]
+struct Said {
+    caches: BTreeMap<String, Planned>,
+    databases: BTreeMap<String, String>,
+}
+
+impl Said {
+    fn of(alias: String, planned: Planned) -> Self {
+        Self { caches: BTreeMap::from([(alias, planned)]), ..Self::default() }
+    }
+}
+
+fn plan(source: Source, known: &BTreeMap<String, Planned>) -> Result<Said> {
     match source {
         Source::File(path) => {
             let format = Format::of(&path)?;
@@ -250,7 +281,7 @@ fn plan(source: Source, known: &BTreeMap<String, Planned>) -> Result<BTreeMap<St
         Source::Text(format, text) => read(format, &text, &Origin::Text(format)),
         Source::Url(alias, url) => {
             let config = source::read_url(&alias, url, &Origin::Url)?;
-            Ok(BTreeMap::from([(alias, Planned::configured(Origin::Url, config))]))
+            Ok(Said::of(alias, Planned::configured(Origin::Url, config)))
         }
         Source::Env(variables) => {
             let variables = source::variables(variables, &|| known.keys())?;
@@ -258,19 +289,20 @@ fn plan(source: Source, known: &BTreeMap<String, Planned>) -> Result<BTreeMap<St
                 let config = source::read_url(&alias, url, &origin)?;
                 Ok((alias, Planned::configured(origin, config)))
             };
-            variables.into_iter().map(read).collect()
+            Ok(Said { caches: variables.into_iter().map(read).collect::<Result<_>>()?, ..Said::default() })
         }
-        Source::Config(alias, config) => Ok(BTreeMap::from([(alias, Planned::configured(Origin::Code, *config))])),
+        Source::Config(alias, config) => Ok(Said::of(alias, Planned::configured(Origin::Code, *config))),
         Source::Store(alias, store, settings) => {
-            let planned = Planned { origin: Origin::Code, plan: Plan::Made(store, settings) };
-            Ok(BTreeMap::from([(alias, planned)]))
+            Ok(Said::of(alias, Planned { origin: Origin::Code, plan: Plan::Made(store, settings) }))
         }
+        Source::Database(name, url) => Ok(Said { databases: BTreeMap::from([(name, url)]), ..Said::default() }),
     }
 }
 
-fn read(format: Format, text: &str, origin: &Origin) -> Result<BTreeMap<String, Planned>> {
-    let configs = source::read(format, text, origin)?;
-    Ok(configs.into_iter().map(|(alias, config)| (alias, Planned::configured(origin.clone(), config))).collect())
+fn read(format: Format, text: &str, origin: &Origin) -> Result<Said> {
+    let Sections { caches, databases } = source::read(format, text, origin)?;
+    let configured = |(alias, config)| (alias, Planned::configured(origin.clone(), config));
+    Ok(Said { caches: caches.into_iter().map(configured).collect(), databases })
 }
 
 fn unreadable(path: &Path, error: std::io::Error) -> Error {
@@ -297,6 +329,7 @@ impl fmt::Debug for Source {
             Self::Url(alias, _) => write!(f, "Url({alias})"),
             Self::Env(_) => f.write_str("Env"),
             Self::Config(alias, _) => write!(f, "Config({alias})"),
+            Self::Database(name, _) => write!(f, "Database({name})"),
             Self::Store(alias, store, _) => write!(f, "Store({alias}, {})", store.name()),
         }
     }

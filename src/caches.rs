@@ -108,16 +108,21 @@ impl Caches {
     /// The first error met; the other stores are closed all the same.
     pub async fn close_all(&self) -> Result<()> {
         let mut outcome = Ok(());
-        let mut closed = Vec::new();
-        for handle in self.iter() {
-            let store = Arc::as_ptr(handle.store()).cast::<()>();
-            if closed.contains(&store.addr()) {
-                continue;
-            }
-            closed.push(store.addr());
-            outcome = outcome.and(handle.close().await);
+        for cache in self.stores() {
+            outcome = outcome.and(cache.close().await);
         }
         outcome
+    }
+
+    /// One cache for each store, in the order of their aliases.
+    pub(crate) fn stores(&self) -> impl Iterator<Item = &CacheHandle> {
+        let mut seen = Vec::new();
+        self.iter().filter(move |cache| {
+            let store = Arc::as_ptr(cache.store()).cast::<()>().addr();
+            let is_new = !seen.contains(&store);
+            seen.push(store);
+            is_new
+        })
     }
 
     fn no_such(&self, alias: &str) -> Error {

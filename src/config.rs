@@ -36,6 +36,20 @@
 //! A file that holds more than caches has them in a section `[caches]`: `[caches.default]`. The JSON of a Django
 //! project's `CACHES` loads as it is.
 //!
+//! A section `[databases]` gives names to databases, for caches of the BACKEND `db`: each is a URL, or an entry of Django's
+//! `DATABASES`. The one called `default` is meant where a cache names none.
+//!
+//! ```toml
+//! [databases]
+//! default = "postgres://shop:secret@db.example.org/shop"
+//! replica = "postgres://shop:secret@replica.example.org/shop"
+//!
+//! [caches.default]
+//! backend = "db"
+//! location = "cache"          # the table
+//! options = { read_database = "replica" }
+//! ```
+//!
 //! | setting | | default |
 //! |---|---|---|
 //! | BACKEND | a store's name, `locmem`, or Django's, `django.core.cache.backends.locmem.LocMemCache` | |
@@ -51,6 +65,7 @@
 //!
 //! In a URL, `backend://location?setting=value&…`, a setting that is not in this table is one of the store's OPTIONS.
 
+mod databases;
 pub(crate) mod source;
 mod url;
 

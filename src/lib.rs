@@ -29,16 +29,20 @@ mod backends;
 mod builder;
 mod caches;
 pub mod config;
+#[cfg(any(feature = "db-sqlite", feature = "db-postgres", feature = "db-mysql"))]
+mod tables;
 
 pub use cache_core::{
     Bytes, Cache, CacheHandle, Clock, Codec, Error, ErrorKind, KeyCheck, KeyFunction, ManualClock, Moment, Object,
-    Result, Settings, Timeout, Ttl, Undecodable, Value, Version, async_trait,
+    Result, Settings, Stats, Timeout, Ttl, Undecodable, Value, Version, async_trait,
 };
 
 pub use self::{builder::CachesBuilder, caches::Caches};
 
 /// The stores that this build has, for making one in code.
 pub mod stores {
+    #[cfg(any(feature = "db-sqlite", feature = "db-postgres", feature = "db-mysql"))]
+    pub use crate::tables::CreateTables;
     #[cfg(any(feature = "db-sqlite", feature = "db-postgres", feature = "db-mysql"))]
     pub use cache_db::{Creation, Database, DbBackend, DbCache, DbOptions, Found, ReadFromReplica, Router};
     #[cfg(feature = "dummy")]

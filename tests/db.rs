@@ -3,7 +3,10 @@
 
 use std::fs;
 
-use cachette::{Caches, ErrorKind, Timeout};
+use cachette::{
+    Caches, ErrorKind, Timeout,
+    stores::{CreateTables, DbBackend, DbCache, Found, Router},
+};
 
 async fn mistake(options: &str) -> String {
     let text = format!("[default]\nbackend = 'db'\nlocation = 'pages'\n[default.options]\n{options}");
@@ -71,4 +74,161 @@ async fn a_password_is_never_shown() {
         let told = mistake(&format!("url = '{url}'")).await;
         assert!(!told.contains("hunter2"), "{told}");
     }
+}
+
+/// A file, and the caches that it configures.
+async fn configured(name: &str, text: &str) -> (tempfile::TempDir, Caches) {
+    let folder = tempfile::tempdir().expect("there is room");
+    let path = folder.path().join(name);
+    fs::write(&path, text).expect("there is room");
+    let caches = Caches::from_file(&path).await.expect("it is fine");
+    (folder, caches)
+}
+
+const PRIMARY_AND_REPLICA: &str = "
+    databases = { default = 'sqlite:primary.db', replica = { url = 'sqlite:replica.db' } }
+    [caches.default]
+    backend = 'db'
+    location = 'pages'
+    options = { read_database = 'replica' }
+    [caches.plain]
+    backend = 'db'
+    location = 'plain'
+    [caches.elsewhere]
+    backend = 'db'
+    location = 'elsewhere'
+    options = { database = 'replica' }
+";
+
+#[tokio::test]
+async fn a_cache_names_its_databases_and_means_the_default_one_otherwise() {
+    let (_folder, caches) = configured("caches.toml", PRIMARY_AND_REPLICA).await;
+    let made = caches.create_tables(&CreateTables::default()).await.expect("they are made");
+    let told: Vec<String> = made.iter().map(ToString::to_string).collect();
+    let ends = [("pages", "primary.db"), ("elsewhere", "replica.db"), ("plain", "primary.db")];
+    assert_eq!(told.len(), ends.len(), "{told:?}");
+    for (told, (table, database)) in told.iter().zip(ends) {
+        assert!(told.starts_with(&format!("made the table {table:?}")) && told.ends_with(database), "{told}");
+    }
+    caches["plain"].set("k", "v", Timeout::Default).await.expect("it is stored");
+    caches["default"].set("k", "v", Timeout::Default).await.expect("it is stored");
+    let error = caches["default"].get::<String>("k").await.expect_err("the replica has no such table yet");
+    assert!(error.to_string().contains("replica.db has no table \"pages\""), "{error}");
+}
+
+#[tokio::test]
+async fn one_table_or_one_database_can_be_asked_for() {
+    let (_folder, caches) = configured("caches.toml", PRIMARY_AND_REPLICA).await;
+    let create = async |tables: &[&str], database: Option<&str>, dry_run| {
+        let tables = tables.iter().map(|&table| table.to_owned()).collect();
+        let wanted = CreateTables { tables, database: database.map(Into::into), dry_run };
+        let made = caches.create_tables(&wanted).await;
+        made.map(|made| made.into_iter().map(|made| (made.table, made.found)).collect::<Vec<_>>())
+    };
+    let named = |table: &str, found| (table.to_owned(), found);
+    assert_eq!(create(&["plain"], None, true).await.expect("it looks"), [named("plain", Found::Nothing)]);
+    assert_eq!(create(&["plain"], None, false).await.expect("it makes"), [named("plain", Found::Nothing)]);
+    assert_eq!(create(&["plain"], None, false).await.expect("it looks"), [named("plain", Found::Current)]);
+    let elsewhere = create(&[], Some("replica"), false).await.expect("it makes");
+    assert_eq!(elsewhere, [named("elsewhere", Found::Nothing)], "a replica gets no table of its own");
+    let error = create(&["palin"], None, false).await.expect_err("there is none");
+    let expected = "no cache is kept in a table \"palin\"; there are \"elsewhere\", \"pages\" and \"plain\"";
+    assert_eq!(error.to_string(), expected);
+    assert!(
+        create(&[], Some("main"), false).await.expect_err("there is none").to_string().contains("database \"main\"")
+    );
+}
+
+#[tokio::test]
+async fn what_a_django_project_says_of_its_caches_and_databases_loads_unchanged() {
+    let text = r#"{
+        "DATABASES": {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": "db.sqlite3", "ATOMIC_REQUESTS": true}},
+        "CACHES": {"default": {
+            "BACKEND": "django.core.cache.backends.db.DatabaseCache",
+            "LOCATION": "my_cache_table",
+            "OPTIONS": {"MAX_ENTRIES": 1000, "CULL_FREQUENCY": 4}
+        }}
+    }"#;
+    let (folder, caches) = configured("caches.json", text).await;
+    caches.create_tables(&CreateTables::default()).await.expect("it is made");
+    caches["default"].set("k", "v", Timeout::Default).await.expect("it is stored");
+    assert!(folder.path().join("db.sqlite3").is_file());
+}
+
+#[tokio::test]
+async fn a_missing_table_is_told_with_the_command_that_makes_it() {
+    let (folder, caches) = configured("caches.toml", PRIMARY_AND_REPLICA).await;
+    let error = caches["plain"].get::<String>("k").await.expect_err("there is no table");
+    let file = folder.path().join("caches.toml");
+    let command = format!("make it by `cachette --config {} createcachetable plain`", file.display());
+    assert!(error.to_string().contains(&command), "{error}");
+}
+
+#[tokio::test]
+async fn a_pool_that_is_handed_over_is_used_by_its_name() {
+    let pool = sqlx::SqlitePool::connect_lazy("sqlite::memory:").expect("it is a URL");
+    let caches = Caches::builder().backend("db", DbBackend::default().database("shop", pool.clone()));
+    let caches = caches.url("default", "db://pages?database=shop&create_table=true").build().await.expect("it is fine");
+    caches["default"].set("k", "v", Timeout::Default).await.expect("it is stored");
+    let rows: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM pages").fetch_one(&pool).await.expect("it is there");
+    assert_eq!(rows, 1);
+}
+
+#[tokio::test]
+async fn a_router_chooses_among_all_databases() {
+    #[derive(Debug)]
+    struct ByTable;
+    impl Router for ByTable {
+        fn db_for_write(&self, table: &str) -> &str {
+            if table == "sessions" { "second" } else { "first" }
+        }
+    }
+    let folder = tempfile::tempdir().expect("there is room");
+    let at = |name: &str| format!("sqlite:{}", folder.path().join(name).display());
+    let builder =
+        || Caches::builder().backend("db", DbBackend::default().router(ByTable)).database("first", &at("1.db"));
+    let caches = builder().database("second", &at("2.db")).url("default", "db://pages").url("other", "db://sessions");
+    let caches = caches.build().await.expect("it is fine");
+    let made = caches.create_tables(&CreateTables::default()).await.expect("they are made");
+    assert!(made[0].database.ends_with("1.db") && made[1].database.ends_with("2.db"), "{made:?}");
+
+    let named = builder().url("default", "db://pages?database=first").build().await.expect_err("the router chooses");
+    assert!(named.to_string().contains("OPTIONS.database: found \"first\", expected none"), "{named}");
+}
+
+#[tokio::test]
+async fn a_database_that_is_not_there_is_told_with_those_that_are() {
+    for (options, told) in [
+        ("database = 'main'", "OPTIONS.database: found \"main\", expected a name from the section [databases] (\"a\")"),
+        ("url = 'sqlite:x'\ndatabase = 'a'", "OPTIONS.database: found url as well, expected either url"),
+        ("url = 'sqlite:x'\nread_database = 'a'", "OPTIONS.read_database: found url beside it, expected either url"),
+        ("read_url = 'sqlite:x'", "OPTIONS.read_url: found no url beside it, expected either url"),
+    ] {
+        let text = format!(
+            "databases = {{ a = 'sqlite:a.db' }}\n[caches.default]\nbackend = 'db'\nlocation = 'pages'\n\
+             [caches.default.options]\n{options}"
+        );
+        let error = Caches::from_toml(&text).await.expect_err("it is a mistake");
+        assert!(error.to_string().contains(told), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_store_can_be_had_as_the_type_it_is() {
+    let caches = Caches::from_url("db://pages?url=sqlite::memory:").await.expect("it is fine");
+    let store: &DbCache = caches["default"].store().downcast_ref().expect("it is one");
+    assert_eq!(store.table(), "pages");
+}
+
+#[tokio::test]
+async fn the_password_of_a_named_database_is_never_shown() {
+    let url = "postgres://ada:hunter2@[";
+    let text = format!("databases = {{ default = '{url}' }}\n[caches.default]\nbackend = 'db'\nlocation = 'pages'");
+    let error = Caches::from_toml(&text).await.expect_err("it is a mistake");
+    assert!(
+        error.to_string().contains("databases.default: found") && !error.to_string().contains("hunter2"),
+        "{error}"
+    );
+    let builder = Caches::builder().database("default", url);
+    assert!(!format!("{builder:?}").contains("hunter2"));
 }

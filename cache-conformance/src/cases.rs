@@ -19,6 +19,7 @@ mod nothing;
 mod objects;
 mod reading_and_writing;
 mod types;
+mod upkeep;
 mod values;
 mod versions;
 
@@ -242,6 +243,12 @@ macro_rules! __for_each_case {
                 a_shared_integer_can_be_counted,
                 an_object_expires,
                 objects_and_values_overwrite_each_other,
+            }
+            upkeep {
+                what_a_store_tells_of_its_entries_is_so,
+                what_has_expired_is_told_from_what_has_not,
+                a_purge_removes_what_has_expired_and_nothing_else,
+                a_purge_ends_where_it_is_told_to,
             }
             model {
                 any_sequence_of_operations_does_what_a_plain_map_does,

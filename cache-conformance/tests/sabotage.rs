@@ -4,7 +4,7 @@ use std::{sync::Mutex, time::Duration};
 
 use async_trait::async_trait;
 use cache_conformance::{Harness, Profile, run};
-use cache_core::{Cache, ManualClock, Result, Ttl, Value};
+use cache_core::{Cache, ManualClock, Result, Stats, Ttl, Value};
 use cache_locmem::{LocMemCache, LocMemOptions};
 
 /// What is wrong with a store.
@@ -35,6 +35,9 @@ enum Fault {
     TouchRevives,
     TouchNeverEndsTheExpiry,
     GetNowIsStale,
+    PurgeRemovesAll,
+    PurgeNeverEnds,
+    StatsForgetOne,
 }
 
 /// A good store that one fault is put into.
@@ -237,6 +240,19 @@ impl Cache for Broken {
         Ok(values)
     }
 
+    async fn stats(&self) -> Result<Stats> {
+        let stats = self.store.stats().await?;
+        let forgotten = u64::from(self.has(Fault::StatsForgetOne));
+        Ok(Stats { entries: stats.entries.map(|entries| entries - forgotten), ..stats })
+    }
+
+    async fn purge_expired(&self, most: u64) -> Result<Option<u64>> {
+        if self.has(Fault::PurgeRemovesAll) {
+            self.store.clear().await?;
+        }
+        self.store.purge_expired(if self.has(Fault::PurgeNeverEnds) { u64::MAX } else { most }).await
+    }
+
     async fn set_many(&self, entries: &[(&str, Value)], ttl: Option<Duration>) -> Result<Vec<usize>> {
         let ttl = if self.has(Fault::SetManyForgetsTheTimeToLive) { None } else { ttl };
         for (key, value) in entries {
@@ -298,6 +314,9 @@ is_caught! {
     a_touch_that_revives_is_caught: TouchRevives by touch_does_not_revive_an_expired_entry
     a_touch_that_never_ends_the_expiry_is_caught: TouchNeverEndsTheExpiry by touch_can_end_the_expiry
     a_stale_answer_without_waiting_is_caught: GetNowIsStale by an_answer_without_waiting_is_the_same_answer
+    a_purge_of_all_is_caught: PurgeRemovesAll by a_purge_removes_what_has_expired_and_nothing_else
+    a_purge_without_an_end_is_caught: PurgeNeverEnds by a_purge_ends_where_it_is_told_to
+    stats_that_forget_one_are_caught: StatsForgetOne by what_a_store_tells_of_its_entries_is_so
 }
 
 #[test]

@@ -1,10 +1,10 @@
 //! The contract between a store and the rest of the house.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{any::Any, fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 
-use crate::{ErrorKind, Result, Ttl, Value};
+use crate::{ErrorKind, Result, Stats, Ttl, Value};
 
 /// A store of entries, as its author implements it. Applications hold a [`CacheHandle`](crate::CacheHandle).
 ///
@@ -40,7 +40,7 @@ use crate::{ErrorKind, Result, Ttl, Value};
 ///
 /// `examples/custom_backend.rs` is a whole store in under 80 lines.
 #[async_trait]
-pub trait Cache: fmt::Debug + Send + Sync + 'static {
+pub trait Cache: Any + fmt::Debug + Send + Sync {
     /// The kind of store, for error texts and metrics: `"locmem"`.
     fn name(&self) -> &str;
 
@@ -117,9 +117,43 @@ pub trait Cache: fmt::Debug + Send + Sync + 'static {
         Ok(removed)
     }
 
+    /// How full the store is, for an operator. It may take time in proportion to the entries.
+    ///
+    /// Unless a store overrides it, nothing is known.
+    async fn stats(&self) -> Result<Stats> {
+        Ok(Stats::default())
+    }
+
+    /// Removes about `most` entries that have expired and still take up room, and answers how many there were: fewer than
+    /// `most` where none is left. No cache needs it to answer right; it is for an operator who wants the room.
+    ///
+    /// Unless a store overrides it, `None`: expired entries are removed by the store or its server alone.
+    async fn purge_expired(&self, most: u64) -> Result<Option<u64>> {
+        let _ = most;
+        Ok(None)
+    }
+
     /// Lets go of connections and files. The store stays usable: the next call opens them again.
     async fn close(&self) -> Result<()> {
         Ok(())
+    }
+}
+
+impl dyn Cache {
+    /// The store as the type it is, for what only that one can do.
+    ///
+    /// ```
+    /// # use std::sync::Arc;
+    /// use cache_core::Cache;
+    /// use cache_locmem::LocMemCache;
+    ///
+    /// let store: Arc<dyn Cache> = Arc::new(LocMemCache::default());
+    /// let in_memory: Option<&LocMemCache> = store.downcast_ref();
+    /// assert_eq!(in_memory.map(LocMemCache::entries), Some(0));
+    /// ```
+    #[must_use]
+    pub fn downcast_ref<C: Cache>(&self) -> Option<&C> {
+        (self as &dyn Any).downcast_ref()
     }
 }
 
@@ -191,6 +225,12 @@ impl<C: Cache + ?Sized> Cache for Arc<C> {
     }
     async fn delete_many(&self, keys: &[&str]) -> Result<usize> {
         (**self).delete_many(keys).await
+    }
+    async fn stats(&self) -> Result<Stats> {
+        (**self).stats().await
+    }
+    async fn purge_expired(&self, most: u64) -> Result<Option<u64>> {
+        (**self).purge_expired(most).await
     }
     async fn close(&self) -> Result<()> {
         (**self).close().await

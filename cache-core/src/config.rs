@@ -22,7 +22,12 @@ mod lenient;
 mod redact;
 mod shared;
 
-use std::{fmt, path::PathBuf, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use async_trait::async_trait;
 use serde::de::DeserializeOwned;
@@ -70,8 +75,10 @@ pub struct StoreConfig {
     /// The URL up to its `?`, as it was written, where the alias is configured by one: for a store whose LOCATION is
     /// the address of a server, with a user and a password in it perhaps. It is to be taken apart before it is decoded.
     pub url: Option<String>,
-    /// The folder of the configuration's file, where it came from one: relative paths start there.
-    pub folder: Option<PathBuf>,
+    /// The configuration's file, where it came from one.
+    pub file: Option<PathBuf>,
+    /// The URLs of the configuration's databases, by their names.
+    pub databases: Arc<BTreeMap<String, String>>,
     /// What entries shall expire by.
     pub clock: Clock,
     options: Map<String, Json>,
@@ -81,7 +88,21 @@ impl StoreConfig {
     /// The configuration of a store without LOCATION.
     #[must_use]
     pub fn new(alias: &str, options: Map<String, Json>) -> Self {
-        Self { alias: alias.into(), location: Vec::new(), url: None, folder: None, clock: Clock::default(), options }
+        Self {
+            alias: alias.into(),
+            location: Vec::new(),
+            url: None,
+            file: None,
+            databases: Arc::default(),
+            clock: Clock::default(),
+            options,
+        }
+    }
+
+    /// The folder of the configuration's file, where it came from one: relative paths start there.
+    #[must_use]
+    pub fn folder(&self) -> Option<&Path> {
+        self.file.as_deref().and_then(Path::parent)
     }
 
     /// OPTIONS as the store's own struct. Put `#[serde(default, deny_unknown_fields)]` on it: an option that is missing
@@ -116,7 +137,8 @@ impl fmt::Debug for StoreConfig {
             .field("alias", &self.alias)
             .field("location", &location)
             .field("url", &self.url.as_deref().map(redact_setting))
-            .field("folder", &self.folder)
+            .field("file", &self.file)
+            .field("databases", &self.databases.keys().collect::<Vec<_>>())
             .field("clock", &self.clock)
             .field("options", &self.options.keys().collect::<Vec<_>>())
             .finish()

@@ -17,7 +17,8 @@ use std::{
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
-    Cache, Codec, Error, ErrorKind, KeyCheck, Result, Settings, Timeout, Ttl, Undecodable, Value, Version, codec,
+    Cache, Codec, Error, ErrorKind, KeyCheck, Result, Settings, Stats, Timeout, Ttl, Undecodable, Value, Version,
+    codec,
     key::{Composer, shown},
     timeout::Lifetime,
 };
@@ -198,6 +199,19 @@ impl CacheHandle {
     #[expect(clippy::missing_errors_doc, reason = "the type's own docs tell")]
     pub async fn clear(&self) -> Result<()> {
         self.inner().clear().await.map_err(|error| self.at(error))
+    }
+
+    /// How full the *store* is, as far as it can tell.
+    #[expect(clippy::missing_errors_doc, reason = "the type's own docs tell")]
+    pub async fn stats(&self) -> Result<Stats> {
+        self.inner().stats().await.map_err(|error| self.at(error))
+    }
+
+    /// Removes about `most` entries of the *store* that have expired and still take up room, and answers how many there
+    /// were: fewer than `most` where none is left. `None` where the store or its server does that alone.
+    #[expect(clippy::missing_errors_doc, reason = "the type's own docs tell")]
+    pub async fn purge_expired(&self, most: u64) -> Result<Option<u64>> {
+        self.inner().purge_expired(most).await.map_err(|error| self.at(error))
     }
 
     /// Lets go of the store's connections and files. The cache stays usable.

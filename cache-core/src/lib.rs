@@ -15,6 +15,7 @@ mod error;
 mod handle;
 mod key;
 mod settings;
+mod stats;
 mod timeout;
 mod value;
 
@@ -29,6 +30,7 @@ pub use self::{
     handle::CacheHandle,
     key::{KeyCheck, KeyFunction, MAX_KEY_CHARS, Version},
     settings::{Settings, Undecodable},
+    stats::Stats,
     timeout::{Timeout, Ttl},
     value::{Object, Value},
 };

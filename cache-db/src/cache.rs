@@ -4,7 +4,7 @@ mod many;
 
 use std::{collections::BTreeMap, fmt, path::Path, sync::Arc, time::Duration};
 
-use cache_core::{Cache, Clock, Error, ErrorKind, Result, Ttl, Value, async_trait, config, set_one_by_one};
+use cache_core::{Cache, Clock, Error, ErrorKind, Result, Stats, Ttl, Value, async_trait, config, set_one_by_one};
 
 use crate::{
     Creation, Database, DbOptions, Router,
@@ -13,7 +13,7 @@ use crate::{
     error::Fault,
     expiry::{self, Sweeper},
     options::option,
-    router::{OnlyOne, PRIMARY, REPLICA, ReadFromReplica},
+    router::{Fixed, PRIMARY, REPLICA},
     schema,
     statement::{Outcome, Row, Statement},
 };
@@ -35,9 +35,13 @@ pub(crate) struct Inner {
     pub(crate) options: DbOptions,
     pub(crate) sweeper: Sweeper,
     nodes: BTreeMap<String, Node>,
-    router: Box<dyn Router>,
+    router: Arc<dyn Router>,
     clock: Clock,
+    /// What makes a missing table.
+    remedy: String,
 }
+
+pub(crate) const CREATE_TABLE: &str = "DbCache::create_table";
 
 /// A database, and the statements in its words.
 #[derive(Debug)]
@@ -60,13 +64,14 @@ impl DbCache {
     /// # Errors
     /// As [`new`](Self::new).
     pub fn open(table: &str, options: DbOptions, folder: Option<&Path>, clock: Clock) -> Result<Self> {
-        options.check()?;
         let primary = (PRIMARY, Database::at(&options.url, &options, folder)?);
         let Some(read_url) = &options.read_url else {
-            return Self::with_router(table, [primary], OnlyOne, options, clock);
+            let router = Fixed { read: PRIMARY.into(), write: PRIMARY.into() };
+            return Self::with_router(table, [primary], router, options, clock);
         };
-        let replica = (REPLICA, Database::replica(read_url, &options, folder)?);
-        Self::with_router(table, [primary, replica], ReadFromReplica, options, clock)
+        let replica = (REPLICA, Database::of(&option("read_url"), read_url, &options, folder)?);
+        let router = Fixed { read: REPLICA.into(), write: PRIMARY.into() };
+        Self::with_router(table, [primary, replica], router, options, clock)
     }
 
     /// The store in this table of several databases, for each call the one that the router says. `url` and `read_url` of
@@ -81,6 +86,17 @@ impl DbCache {
         options: DbOptions,
         clock: Clock,
     ) -> Result<Self> {
+        Self::assemble(table, databases, Arc::new(router), options, clock, CREATE_TABLE.into())
+    }
+
+    pub(crate) fn assemble<N: Into<String>>(
+        table: &str,
+        databases: impl IntoIterator<Item = (N, Database)>,
+        router: Arc<dyn Router>,
+        options: DbOptions,
+        clock: Clock,
+        remedy: String,
+    ) -> Result<Self> {
         options.check()?;
         let mut nodes = BTreeMap::new();
         for (name, mut database) in databases {
@@ -92,7 +108,7 @@ impl DbCache {
             nodes.insert(name.into(), Node { database, statements: Statements::new(dialect, table) });
         }
         let sweeper = Sweeper::new(options.max_entries);
-        let inner = Inner { table: table.into(), options, sweeper, nodes, router: Box::new(router), clock };
+        let inner = Inner { table: table.into(), options, sweeper, nodes, router, clock, remedy };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -129,20 +145,29 @@ impl DbCache {
     /// otherwise what the database reports.
     pub async fn create_table(&self, dry_run: bool) -> Result<Vec<Creation>> {
         let mut done = Vec::new();
-        for (name, node) in &self.inner.nodes {
-            if self.inner.router.allow_migrate(name, &self.inner.table) {
-                done.push(schema::create(node, self.inner.options.unlogged, dry_run).await?);
-            }
+        for name in self.inner.nodes.keys() {
+            done.extend(self.create_table_in(name, dry_run).await?);
         }
         Ok(done)
     }
 
-    /// Removes all rows that have expired, in batches, and answers how many there were.
+    /// The same in the database of this name alone: nothing, where the store has none or the router does not allow it. A
+    /// `url` is called `default`, a `read_url` is called `replica`.
     ///
     /// # Errors
-    /// What the database reports. What was removed till then is gone.
-    pub async fn purge_expired(&self) -> Result<u64> {
-        expiry::remove_expired(&self.inner, u64::MAX).await
+    /// As [`create_table`](Self::create_table).
+    pub async fn create_table_in(&self, database: &str, dry_run: bool) -> Result<Option<Creation>> {
+        match self.inner.nodes.get(database) {
+            Some(node) if self.inner.router.allow_migrate(database, &self.inner.table) => {
+                schema::create(node, self.inner.options.unlogged, dry_run).await.map(Some)
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// The names of its databases, in alphabetical order.
+    pub fn databases(&self) -> impl Iterator<Item = &str> {
+        self.inner.nodes.keys().map(String::as_str)
     }
 
     /// How many entries there are. Takes time in proportion to their number.
@@ -189,7 +214,7 @@ impl Inner {
             Ok(outcomes) => return Ok(outcomes),
             Err(failure) => failure,
         };
-        let told = |failure: crate::error::Failure| failure.told(node.database.shown(), &self.table);
+        let told = |failure: crate::error::Failure| failure.told(node.database.shown(), &self.table, &self.remedy);
         if failure.fault != Fault::NoTable || !(self.options.create_table || node.database.is_in_memory()) {
             return Err(told(failure));
         }
@@ -415,6 +440,28 @@ impl Cache for DbCache {
 
     async fn delete_many(&self, keys: &[&str]) -> Result<usize> {
         self.inner.delete_many(keys).await
+    }
+
+    /// Looks at every row.
+    async fn stats(&self) -> Result<Stats> {
+        let (node, now) = (self.inner.writer()?, self.inner.now());
+        let statements = &node.statements;
+        let plan = [statements.count(i64::MIN), statements.count(now), statements.bytes()];
+        let outcomes = self.inner.run(node, &plan, Effect::Read).await?;
+        let mut numbers = outcomes.iter().map(|outcome| outcome.rows.first().and_then(|row| row.number));
+        let mut next = || numbers.next().flatten().map_or(0, i64::cast_unsigned);
+        let (entries, live, bytes) = (next(), next(), next());
+        Ok(Stats {
+            entries: Some(entries),
+            expired: Some(entries.saturating_sub(live)),
+            bytes: Some(bytes),
+            ..Stats::default()
+        })
+    }
+
+    /// In batches: what was removed before an error is gone.
+    async fn purge_expired(&self, most: u64) -> Result<Option<u64>> {
+        expiry::remove_expired(&self.inner, most).await.map(Some)
     }
 
     /// Waits for what is done in the background, and closes the connections that were not handed over.

@@ -25,6 +25,7 @@ use crate::{
     DbOptions,
     dialect::Dialect,
     error::{Failure, Fault},
+    options::option,
     statement::{Outcome, Statement},
 };
 
@@ -95,13 +96,13 @@ impl Database {
     /// # Errors
     /// [`ErrorKind::Config`](cache_core::ErrorKind) where the URL is none, or of a database that this build lacks.
     pub fn at(url: &str, options: &DbOptions, folder: Option<&Path>) -> Result<Self> {
-        let limits = Limits::from(options);
-        Ok(Self::new(Target::of("url", url, limits, folder)?, None, limits))
+        Self::of(&option("url"), url, options, folder)
     }
 
-    pub(crate) fn replica(url: &str, options: &DbOptions, folder: Option<&Path>) -> Result<Self> {
+    /// The database at this URL, which stands in this setting.
+    pub(crate) fn of(setting: &str, url: &str, options: &DbOptions, folder: Option<&Path>) -> Result<Self> {
         let limits = Limits::from(options);
-        Ok(Self::new(Target::of("read_url", url, limits, folder)?, None, limits))
+        Ok(Self::new(Target::of(setting, url, limits, folder)?, None, limits))
     }
 
     fn new(target: Target, pool: Option<Pool>, limits: Limits) -> Self {

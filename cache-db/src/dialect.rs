@@ -227,6 +227,14 @@ impl Statements {
         statement(&self.count, vec![Arg::int(now)], Answers::Number)
     }
 
+    /// How many bytes the keys and values of all rows have.
+    pub(crate) fn bytes(&self) -> Statement<'static> {
+        let integer = if self.dialect == Dialect::Mysql { "SIGNED" } else { "BIGINT" };
+        let template =
+            format!("SELECT CAST(SUM(LENGTH(cache_key) + COALESCE(LENGTH(value), 8)) AS {integer}) FROM {{t}}");
+        statement(&self.sql(&template), Vec::new(), Answers::Number)
+    }
+
     /// The keys of up to `most` rows that expire first, after `from` and not after `to`.
     pub(crate) fn soonest(&self, from: i64, to: i64, most: i64) -> Statement<'static> {
         statement(&self.soonest, vec![Arg::int(from), Arg::int(to), Arg::int(most)], Answers::Keys)

@@ -50,11 +50,11 @@ impl Failure {
         }
     }
 
-    /// The error for whoever called. `database` says where it happened, without secrets.
-    pub(crate) fn told(self, database: &str, table: &str) -> Error {
+    /// The error for whoever called. `database` says where it happened, without secrets; `remedy`, what makes the table.
+    pub(crate) fn told(self, database: &str, table: &str, remedy: &str) -> Error {
         let message = match self.fault {
             Fault::NoTable => format!(
-                "{database} has no table {table:?}: make it by `DbCache::create_table`, or have it made with the option \
+                "{database} has no table {table:?}: make it by `{remedy}`, or have it made with the option \
                  create_table = true"
             ),
             _ => format!("{database}: {}", self.message),
@@ -101,7 +101,7 @@ mod tests {
     #[test]
     fn a_missing_table_is_told_with_what_makes_it() {
         let failure = Failure { fault: Fault::NoTable, error: None, message: "no such table".into() };
-        let error = failure.told("sqlite:cache.db", "it's mine");
+        let error = failure.told("sqlite:cache.db", "it's mine", "DbCache::create_table");
         assert_eq!(
             error.to_string(),
             "db: sqlite:cache.db has no table \"it's mine\": make it by `DbCache::create_table`, or have it made with the \
@@ -112,7 +112,7 @@ mod tests {
     #[test]
     fn a_lost_connection_is_unavailable_and_temporary() {
         let lost = sqlx::Error::Io(std::io::ErrorKind::ConnectionReset.into());
-        let error = Failure::of(Dialect::Postgres, lost).told("postgres://***@host/db", "t");
+        let error = Failure::of(Dialect::Postgres, lost).told("postgres://***@host/db", "t", "");
         assert_eq!(error.kind(), ErrorKind::Unavailable);
         assert!(error.is_temporary());
     }

@@ -17,6 +17,11 @@ pub struct DbOptions {
     /// A replica to read from; without it, `url` is read from as well. A replica may be behind: then a `get` can miss
     /// what was just set.
     pub read_url: Option<String>,
+    /// In place of `url`: the name of one of the configuration's databases, or of a pool that was handed over
+    /// ([`DbBackend::database`](crate::DbBackend::database)). `default`, where there is such a one and no `url` either.
+    pub database: Option<String>,
+    /// In place of `read_url`: the same for reading.
+    pub read_database: Option<String>,
     /// How many rows there may be, within the tolerance that the [crate's page](crate) states. At least 1; Django's default
     /// is 300.
     pub max_entries: u64,
@@ -83,6 +88,8 @@ impl Default for DbOptions {
         Self {
             url: String::new(),
             read_url: None,
+            database: None,
+            read_database: None,
             max_entries: 300,
             cull_frequency: 3,
             pool_size: 10,
@@ -102,6 +109,8 @@ impl fmt::Debug for DbOptions {
         f.debug_struct("DbOptions")
             .field("url", &config::redact(&self.url))
             .field("read_url", &self.read_url.as_deref().map(config::redact))
+            .field("database", &self.database)
+            .field("read_database", &self.read_database)
             .field("max_entries", &self.max_entries)
             .field("cull_frequency", &self.cull_frequency)
             .field("pool_size", &self.pool_size)

@@ -50,12 +50,19 @@ impl Router for ReadFromReplica {
     }
 }
 
-/// One database for all.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct OnlyOne;
+/// Reads from the one and writes to the other, which may be the same: what a configuration says.
+#[derive(Clone, Debug)]
+pub(crate) struct Fixed {
+    pub(crate) read: String,
+    pub(crate) write: String,
+}
 
-impl Router for OnlyOne {
+impl Router for Fixed {
+    fn db_for_read(&self, _: &str) -> &str {
+        &self.read
+    }
+
     fn db_for_write(&self, _: &str) -> &str {
-        PRIMARY
+        &self.write
     }
 }

@@ -7,7 +7,7 @@ use std::fmt;
 use cache_core::{Error, ErrorKind, Result};
 
 use crate::{
-    cache::Node,
+    cache::{CREATE_TABLE, Node},
     database::Effect,
     dialect::Dialect,
     error::Failure,
@@ -153,7 +153,7 @@ fn wrong(node: &Node, why: &str) -> Error {
 }
 
 fn told(node: &Node, failure: Failure) -> Error {
-    failure.told(node.database.shown(), &node.statements.table)
+    failure.told(node.database.shown(), &node.statements.table, CREATE_TABLE)
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use cache_core::{Cache, Result, Ttl, Value, async_trait};
+use cache_core::{Cache, Result, Stats, Ttl, Value, async_trait};
 
 /// A store that stores nothing.
 #[derive(Clone, Copy, Debug, Default)]
@@ -43,5 +43,11 @@ impl Cache for DummyCache {
     }
     async fn clear(&self) -> Result<()> {
         Ok(())
+    }
+    async fn stats(&self) -> Result<Stats> {
+        Ok(Stats { entries: Some(0), expired: Some(0), bytes: Some(0), ..Stats::default() })
+    }
+    async fn purge_expired(&self, _: u64) -> Result<Option<u64>> {
+        Ok(Some(0))
     }
 }

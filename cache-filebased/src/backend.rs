@@ -33,7 +33,7 @@ fn folder(config: &StoreConfig) -> Result<PathBuf> {
         return Err(config::mistake("LOCATION", "none", "a folder"));
     };
     let location = Path::new(location);
-    let absolute = match &config.folder {
+    let absolute = match config.folder() {
         Some(start) => path::absolute(start.join(location)),
         None => path::absolute(location),
     };
@@ -83,7 +83,7 @@ mod tests {
     fn resolve(location: &str, start: Option<&str>) -> (PathBuf, usize) {
         let mut config = StoreConfig::new("default", serde_json::Map::new());
         config.location = vec![location.into()];
-        config.folder = start.map(Into::into);
+        config.file = start.map(|folder| Path::new(folder).join("caches.toml"));
         let warnings = Warnings::default();
         let folder = tracing::subscriber::with_default(warnings.clone(), || folder(&config));
         (folder.expect("it is fine"), warnings.0.load(Ordering::Relaxed))

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use cache_core::{Cache, Clock, Error, Result, Ttl, Value, async_trait, config};
+use cache_core::{Cache, Clock, Error, Result, Stats, Ttl, Value, async_trait, config};
 use tokio::sync::Mutex;
 
 use crate::{
@@ -258,6 +258,20 @@ impl Cache for FileBasedCache {
         let keys = keys.iter().map(|&key| (key.to_owned(), ())).collect();
         let deleted = self.each(keys, |entries, target, (), call| entries.delete(target, call)).await?;
         Ok(deleted.into_iter().filter(|&was_there| was_there).count())
+    }
+
+    /// Reads the header of every file: some 10 µs an entry.
+    async fn stats(&self) -> Result<Stats> {
+        let entries = Arc::clone(&self.entries);
+        off_the_runtime(move || sweep::stats(&entries)).await.map_err(in_store)
+    }
+
+    /// Removes what is broken as well, and what dead processes left over. Looks at every file, some 10 µs each, until there
+    /// were `most`.
+    async fn purge_expired(&self, most: u64) -> Result<Option<u64>> {
+        let entries = Arc::clone(&self.entries);
+        let purged = off_the_runtime(move || sweep::purge(&entries, usize::try_from(most).unwrap_or(usize::MAX)));
+        purged.await.map(|purged| Some(purged as u64)).map_err(in_store)
     }
 
     /// No file is kept open between calls.

@@ -17,7 +17,7 @@ use std::{
     time::SystemTime,
 };
 
-use cache_core::Result;
+use cache_core::{Result, Stats};
 
 use crate::{
     call::Call,
@@ -182,6 +182,35 @@ fn remove_expired(entries: &Entries, swept: &mut Swept, extent: Extent) -> Resul
         swept.entries = swept.entries.saturating_sub(removed);
     }
     Ok(sample)
+}
+
+/// Removes up to so many files whose entry has expired or is broken, and goes on at the next shard the next time.
+pub(crate) fn purge(entries: &Entries, most: usize) -> Result<usize> {
+    let mut removed = 0;
+    for _ in 0..=u8::MAX {
+        if removed >= most {
+            break;
+        }
+        let shard = entries.sweeper.hand.fetch_add(1, Ordering::Relaxed);
+        let mut expired = expired(entries, shard, &mut Sample::of(0))?;
+        expired.truncate(most - removed);
+        removed += remove(entries, shard, &expired, |path| judge(entries, path) == Some(Verdict::Goes))?;
+    }
+    Ok(removed)
+}
+
+/// Counts the entries, those that have expired or are broken, and the bytes of all.
+pub(crate) fn stats(entries: &Entries) -> Result<Stats> {
+    let (mut all, mut expired, mut bytes) = (0, 0, 0);
+    for shard in 0..=u8::MAX {
+        for path in listed_entries(entries, shard)? {
+            let Ok(metadata) = fs::symlink_metadata(&path) else { continue };
+            all += 1;
+            bytes += metadata.len();
+            expired += u64::from(judge(entries, &path) == Some(Verdict::Goes));
+        }
+    }
+    Ok(Stats { entries: Some(all), expired: Some(expired), bytes: Some(bytes), ..Stats::default() })
 }
 
 /// The files of a shard that have to go; those that stay are offered to the sample.

@@ -2,7 +2,7 @@
 
 use std::{fmt, hash::BuildHasher, thread, time::Duration};
 
-use cache_core::{Cache, Clock, Error, Result, Ttl, Value, async_trait};
+use cache_core::{Cache, Clock, Error, Result, Stats, Ttl, Value, async_trait};
 use foldhash::fast::RandomState;
 use parking_lot::Mutex;
 
@@ -222,6 +222,35 @@ impl Cache for LocMemCache {
     async fn delete_many(&self, keys: &[&str]) -> Result<usize> {
         let delete = |key: &&&str| self.at(key, |shard, hash, removed| shard.delete(hash, key, removed));
         Ok(keys.iter().filter(delete).count())
+    }
+
+    /// Looks at every entry, shard by shard.
+    async fn stats(&self) -> Result<Stats> {
+        let expired: usize = self.shards.iter().map(|shard| shard.0.lock().expired()).sum();
+        Ok(Stats {
+            entries: Some(self.entries() as u64),
+            expired: Some(expired as u64),
+            bytes: Some(self.bytes() as u64),
+            ..Stats::default()
+        })
+    }
+
+    async fn purge_expired(&self, most: u64) -> Result<Option<u64>> {
+        /// Few enough that nobody waits long for the lock.
+        const STRETCH: u64 = 512;
+        let mut purged = 0;
+        for shard in &self.shards {
+            while purged < most {
+                let stretch = STRETCH.min(most - purged);
+                let mut removed = Removed::default();
+                let gone = shard.0.lock().purge(stretch, &mut removed);
+                purged += gone;
+                if gone < stretch {
+                    break;
+                }
+            }
+        }
+        Ok(Some(purged))
     }
 
     async fn close(&self) -> Result<()> {

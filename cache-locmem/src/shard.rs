@@ -171,6 +171,18 @@ impl Shard {
         alive
     }
 
+    /// Removes up to so many entries that have expired, and answers how many.
+    pub(crate) fn purge(&mut self, most: u64, removed: &mut Removed) -> u64 {
+        let now = self.clock.now();
+        (0..most).take_while(|_| self.remove_an_expired(now, removed)).count() as u64
+    }
+
+    /// How many entries have expired. Looks at each.
+    pub(crate) fn expired(&self) -> usize {
+        let now = self.clock.now();
+        self.table.iter().filter(|&&slot| self.entries.get(slot).is_some_and(|entry| entry.deadline <= now)).count()
+    }
+
     /// Leaves an empty shard, and takes all memory of the former one along.
     pub(crate) fn take(&mut self) -> Self {
         mem::replace(self, Self::new(self.limits, self.clock.clone(), self.hasher.clone()))

@@ -17,7 +17,7 @@ use cache_core::{
 };
 use serde_json::{Map, Value as Json};
 
-use super::CacheConfig;
+use super::{CacheConfig, databases};
 
 /// How a text is written.
 #[derive(Clone, Copy, Debug)]
@@ -55,10 +55,10 @@ fn unknown_extension(path: &Path, expected: &str) -> Error {
 }
 
 impl Origin {
-    /// The folder where relative paths start.
-    pub(crate) fn folder(&self) -> Option<&Path> {
+    /// The file, if it is one.
+    pub(crate) fn file(&self) -> Option<&Path> {
         match self {
-            Self::File(path) => path.parent(),
+            Self::File(path) => Some(path),
             _ => None,
         }
     }
@@ -90,31 +90,43 @@ impl fmt::Display for Origin {
     }
 }
 
-/// Reads a text with an entry for each alias, at its top or in a section `caches`.
-pub(crate) fn read(format: Format, text: &str, origin: &Origin) -> Result<BTreeMap<String, CacheConfig>> {
+/// What a text configures.
+pub(crate) struct Sections {
+    /// By alias.
+    pub(crate) caches: BTreeMap<String, CacheConfig>,
+    /// URLs, by name.
+    pub(crate) databases: BTreeMap<String, String>,
+}
+
+/// Reads a text with an entry for each alias, at its top or in a section `caches`, and perhaps a section `databases`.
+pub(crate) fn read(format: Format, text: &str, origin: &Origin) -> Result<Sections> {
     let text = text.trim_start_matches('\u{feff}');
     let root = match format {
         #[cfg(feature = "toml")]
         Format::Toml => from_toml::parse(text),
         Format::Json => from_json::parse(text),
     };
-    let Json::Object(root) = root.map_err(|problem| origin.wrong(&problem))? else {
+    let Json::Object(mut root) = root.map_err(|problem| origin.wrong(&problem))? else {
         return Err(origin.wrong("found no table, expected one with an entry for each alias"));
     };
-    let aliases = caches_in(root, origin)?;
-    aliases.into_iter().map(|(alias, entry)| Ok((alias.clone(), read_alias(&alias, &entry, origin)?))).collect()
+    let databases = take_section(&mut root, "databases", origin)?.unwrap_or_default();
+    let databases = databases::read(&databases).map_err(|error| error.within(&origin.to_string()))?;
+    let aliases = take_section(&mut root, "caches", origin)?.unwrap_or(root);
+    let caches = aliases.iter().map(|(alias, entry)| Ok((alias.clone(), read_alias(alias, entry, origin)?)));
+    Ok(Sections { caches: caches.collect::<Result<_>>()?, databases })
 }
 
-fn caches_in(mut root: Map<String, Json>, origin: &Origin) -> Result<Map<String, Json>> {
-    let sections: Vec<String> = root.keys().filter(|name| name.eq_ignore_ascii_case("caches")).cloned().collect();
+/// The table of this name, in upper or lower case.
+fn take_section(root: &mut Map<String, Json>, name: &str, origin: &Origin) -> Result<Option<Map<String, Json>>> {
+    let sections: Vec<String> = root.keys().filter(|key| key.eq_ignore_ascii_case(name)).cloned().collect();
     let section = match &*sections {
-        [] => return Ok(root),
+        [] => return Ok(None),
         [section] => section,
-        _ => return Err(origin.wrong("found two sections of caches, expected one")),
+        _ => return Err(origin.wrong(&format!("found two sections of {name}, expected one"))),
     };
     match root.remove(section) {
-        Some(Json::Object(aliases)) => Ok(aliases),
-        _ => Err(origin.wrong(&format!("{section}: expected a table with an entry for each alias"))),
+        Some(Json::Object(entries)) => Ok(Some(entries)),
+        _ => Err(origin.wrong(&format!("{section}: expected a table with an entry for each name"))),
     }
 }
 

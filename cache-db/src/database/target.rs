@@ -10,7 +10,7 @@ use cache_core::{
 #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
 use super::pool::{Plan, Supply};
 use super::{Limits, pool::Pool};
-use crate::{dialect::Dialect, options::option};
+use crate::dialect::Dialect;
 
 /// Where to connect to.
 #[derive(Debug)]
@@ -40,7 +40,7 @@ impl std::fmt::Debug for How {
 }
 
 impl Target {
-    /// What `url`, as the option of this name, means.
+    /// What `url`, which stands in the setting `name`, means.
     pub(crate) fn of(name: &str, url: &str, limits: Limits, folder: Option<&Path>) -> Result<Self> {
         let scheme = url.split_once(':').map(|(scheme, _)| scheme.to_ascii_lowercase());
         match scheme.as_deref() {
@@ -114,13 +114,13 @@ fn no_url(name: &str, url: &str) -> cache_core::Error {
     let found = if url.is_empty() { "none".into() } else { format!("{:?}", redact(url)) };
     let expected = "the URL of a database: \"sqlite:cache.db\", \"postgres://user:password@host/database\" or \
                     \"mysql://user:password@host/database\"";
-    mistake(&option(name), &found, expected)
+    mistake(name, &found, expected)
 }
 
 #[cfg(not(all(feature = "sqlite", feature = "postgres", feature = "mysql")))]
 fn lacking(name: &str, url: &str, feature: &str) -> cache_core::Error {
     let expected = format!("a database of this build; enable the feature \"db-{feature}\" of cachette for it");
-    mistake(&option(name), &format!("{:?}", redact(url)), &expected)
+    mistake(name, &format!("{:?}", redact(url)), &expected)
 }
 
 #[cfg(not(feature = "sqlite"))]
