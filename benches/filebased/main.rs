@@ -73,7 +73,7 @@ fn main() -> ExitCode {
 fn run() -> Result<Report, String> {
     let asked = |flag: &str| env::args().any(|argument| argument == flag);
     let tmp = Path::new(env!("CARGO_TARGET_TMPDIR"));
-    let (rounds, operations) = if asked("--quick") { (5, 300) } else { (25, 1000) };
+    let (rounds, operations) = if asked("--quick") { (5, 300) } else { (11, 1000) };
     let counts: &[usize] = if asked("--quick") { &[300, 10_000] } else { &[300, 10_000, 100_000] };
     let peers = asked("--peers").then(|| Peers::prepare(tmp)).transpose()?;
     let folder = tempfile::tempdir_in(tmp).expect("there is room");
