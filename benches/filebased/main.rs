@@ -1,35 +1,42 @@
-//! filebased against the least that any program could do with files. The `README.md` of this crate says how to read it.
-#![allow(clippy::print_stdout, reason = "a benchmark prints its tables")]
+//! filebased against the least that any program could do with files, and against Python's caches. The `README.md` of this crate says how to read it.
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a benchmark prints its tables")]
 
 mod limit;
 
 use std::{
-    env,
+    env, fmt,
     fs::File,
     path::Path,
+    process::ExitCode,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use bytes::Bytes;
 use cache_core::{Cache, Value};
 use cache_filebased::{FileBasedCache, FileBasedOptions};
 use cachette_benches::{
-    Contest, Report,
+    Contest, Peer, Peers, Report, task_time,
     workload::{VALUE_LENGTH, keys},
 };
 use limit::Files;
+use parking_lot::Mutex;
 use tokio::runtime::Runtime;
 
 const FILEBASED: &str = "filebased";
 const LIMIT: &str = "files by hand";
 const LIMIT_HOP: &str = "files by hand in `spawn_blocking`";
-const FEW: &str = "300 files";
+const DJANGO: &str = "Django";
+const DISKCACHE: &str = "diskcache";
+const FEW: &str = "itself among 300 files";
 
 const HOUR: Option<Duration> = Some(Duration::from_secs(3600));
+
+/// How many keys a batch has.
+const BATCH: usize = 100;
 
 /// What every contest here works with.
 struct Bench<'a> {
@@ -38,6 +45,7 @@ struct Bench<'a> {
     operations: usize,
     runtime: &'a Runtime,
     folder: &'a Path,
+    peers: Option<Peers>,
 }
 
 /// A folder of entries, under names that are counted on.
@@ -46,27 +54,57 @@ struct Filled {
     files: Files,
     keys: Vec<Box<str>>,
     next: AtomicUsize,
+    peers: Vec<(&'static str, Mutex<Peer>)>,
 }
 
-fn main() {
-    let quick = env::args().any(|argument| argument == "--quick");
-    let (rounds, operations, many) = if quick { (5, 300, 10_000) } else { (25, 1000, 100_000) };
-    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("there is room");
+fn main() -> ExitCode {
+    match run() {
+        Ok(report) => {
+            println!("{report}");
+            ExitCode::SUCCESS
+        }
+        Err(why) => {
+            eprintln!("{why}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<Report, String> {
+    let asked = |flag: &str| env::args().any(|argument| argument == flag);
+    let tmp = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let (rounds, operations) = if asked("--quick") { (5, 300) } else { (11, 1000) };
+    let counts: &[usize] = if asked("--quick") { &[300, 10_000] } else { &[300, 10_000, 100_000] };
+    let peers = asked("--peers").then(|| Peers::prepare(tmp)).transpose()?;
+    let folder = tempfile::tempdir_in(tmp).expect("there is room");
     let runtime = Runtime::new().expect("it starts");
-    let bench = Bench { rounds, operations, runtime: &runtime, folder: folder.path() };
-    let (few, many) = (bench.fill("few", 300), bench.fill("many", many));
+    let bench = Bench { rounds, operations, runtime: &runtime, folder: folder.path(), peers };
+    let filled: Vec<Filled> = counts.iter().map(|&count| bench.fill(count)).collect::<Result<_, _>>()?;
     let mut report = Report::default();
-    bench.reads(&few, &mut report);
-    bench.writes(&few, &mut report);
-    bench.grows(&few, &many, &mut report);
-    println!("{report}");
+    for filled in &filled {
+        bench.reads(filled, &mut report);
+        bench.writes(filled, &mut report);
+        bench.batches(filled, &mut report);
+    }
+    for many in &filled[1..] {
+        bench.grows(&filled[0], many, &mut report);
+    }
+    Ok(report)
 }
 
 impl Bench<'_> {
-    fn fill(&self, name: &str, count: usize) -> Filled {
+    fn fill(&self, count: usize) -> Result<Filled, String> {
+        let place = |name: &str| self.folder.join(format!("{name} {count}"));
+        let start = |(name, kind): (&'static str, &str)| {
+            let peers = self.peers.as_ref()?;
+            let peer = peers.start(kind, &place(kind).display().to_string(), count as u64);
+            Some(peer.map(|peer| (name, Mutex::new(peer))))
+        };
+        let peers = [(DJANGO, "django-files"), (DISKCACHE, "diskcache")].into_iter().filter_map(start);
+        let peers: Vec<_> = peers.collect::<Result<_, _>>()?;
         let options = FileBasedOptions { max_entries: 1_000_000, ..FileBasedOptions::default() };
-        let store = FileBasedCache::new(self.folder.join(name), options).expect("the options are fine");
-        let files = Files::new(&self.folder.join(format!("{name} by hand")));
+        let store = FileBasedCache::new(place("store"), options).expect("the options are fine");
+        let files = Files::new(&place("by hand"));
         let keys = keys("there", count);
         self.runtime.block_on(async {
             for key in &keys {
@@ -74,7 +112,10 @@ impl Bench<'_> {
             }
         });
         keys.iter().for_each(|key| files.write(&files.path(key), &[b'v'; VALUE_LENGTH]));
-        Filled { store: Arc::new(store), files, keys, next: AtomicUsize::new(0) }
+        for (_, peer) in &peers {
+            eprintln!("{} with {count} entries", peer.lock().ready());
+        }
+        Ok(Filled { store: Arc::new(store), files, keys, next: AtomicUsize::new(0), peers })
     }
 
     /// Nanoseconds an operation, in a task of the runtime. What was written before is on the disk when it starts, lest one
@@ -84,17 +125,7 @@ impl Bench<'_> {
         F: Future<Output = ()> + Send,
     {
         File::open(self.folder).and_then(|folder| folder.sync_all()).expect("there is room");
-        let work = async move {
-            let start = Instant::now();
-            for number in 0..count {
-                operation(number).await;
-            }
-            start.elapsed()
-        };
-        let time = self.runtime.block_on(async { tokio::spawn(work).await }).expect("it does not panic");
-        #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
-        let each = time.as_secs_f64() * 1e9 / count as f64;
-        each
+        task_time(self.runtime, count, operation)
     }
 
     fn reads(&self, filled: &Filled, report: &mut Report) {
@@ -102,7 +133,8 @@ impl Bench<'_> {
         let paths: Vec<_> = keys.iter().map(|key| filled.files.path(key)).collect();
         let count = 10 * self.operations;
         let (inline, hop) = (paths.clone(), paths);
-        let get = Contest::new("get")
+        let get = filled
+            .contest("get")
             .candidate(FILEBASED, || {
                 let (store, keys) = (Arc::clone(&filled.store), keys.clone());
                 let keys = Arc::new(keys);
@@ -131,8 +163,9 @@ impl Bench<'_> {
                     }
                 })
             })
-            .at_most(1.5, LIMIT);
-        report.add(get.run(self.rounds));
+            .at_most(1.5, LIMIT)
+            .at_most(0.9, DISKCACHE);
+        report.add(self.with_peers(get, "get", filled).run(self.rounds));
     }
 
     fn writes(&self, filled: &Filled, report: &mut Report) {
@@ -149,14 +182,16 @@ impl Bench<'_> {
             (first..first + self.operations).for_each(|number| filled.files.remove(&new_key(number)));
             time
         };
-        let set = Contest::new("set of a new key")
-            .candidate(FILEBASED, || self.time_new(filled))
+        let set = filled
+            .contest("set of a new key")
+            .candidate(FILEBASED, || self.time_new(filled, self.operations, 1))
             .candidate(LIMIT, || by_hand(false))
             .candidate(LIMIT_HOP, || by_hand(true))
             .at_most(1.15, LIMIT);
-        report.add(set.run(self.rounds));
+        report.add(self.with_peers(set, "set", filled).run(self.rounds));
 
-        let overwrite = Contest::new("set of a key that is there")
+        let overwrite = filled
+            .contest("set of a key that is there")
             .candidate(FILEBASED, || {
                 let (store, keys) = (Arc::clone(&filled.store), Arc::new(filled.keys.clone()));
                 self.time(self.operations, move |number| {
@@ -174,29 +209,78 @@ impl Bench<'_> {
         report.add(overwrite.run(self.rounds));
     }
 
-    fn grows(&self, few: &Filled, many: &Filled, report: &mut Report) {
-        let name = format!("set of a new key among {} files", many.keys.len());
-        let contest = Contest::new(name)
-            .candidate(FILEBASED, || self.time_new(many))
-            .candidate(FEW, || self.time_new(few))
-            .at_most(1.3, FEW);
-        report.add(contest.run(self.rounds));
+    fn batches(&self, filled: &Filled, report: &mut Report) {
+        let get_many = filled.contest("get_many of 100").candidate(FILEBASED, || {
+            let (store, keys) = (Arc::clone(&filled.store), Arc::new(filled.keys.clone()));
+            self.time(self.operations / 10, move |number| {
+                let (store, keys) = (Arc::clone(&store), Arc::clone(&keys));
+                async move {
+                    let batch: Vec<&str> = (0..BATCH).map(|key| &*keys[(number * BATCH + key) % keys.len()]).collect();
+                    let found = store.get_many(&batch).await.expect("it reads");
+                    assert!(found.iter().all(Option::is_some));
+                }
+            })
+        });
+        report.add(self.with_peers(get_many, "get_many", filled).run(self.rounds));
+
+        let set_many = filled
+            .contest("set_many of 100 new keys")
+            .candidate(FILEBASED, || self.time_new(filled, self.operations / BATCH, BATCH));
+        report.add(self.with_peers(set_many, "set_many", filled).run(self.rounds));
     }
 
-    /// New entries, which are removed again when the time is taken.
-    fn time_new(&self, filled: &Filled) -> f64 {
+    fn grows(&self, few: &Filled, many: &Filled, report: &mut Report) {
+        let contest = many
+            .contest("growth of a set")
+            .candidate(FILEBASED, || self.time_new(many, self.operations, 1))
+            .candidate(FEW, || self.time_new(few, self.operations, 1))
+            .at_most(1.3, FEW);
+        report.add(contest.run(self.rounds));
+        for ((name, many_files), (_, few)) in many.peers.iter().zip(&few.peers) {
+            let contest = many
+                .contest(format!("growth of a set by {name}"))
+                .candidate(name, || many_files.lock().time("set", self.operations))
+                .candidate(FEW, || few.lock().time("set", self.operations));
+            report.add(contest.run(self.rounds));
+        }
+    }
+
+    fn with_peers<'c>(&'c self, mut contest: Contest<'c>, job: &'static str, filled: &'c Filled) -> Contest<'c> {
+        for (name, peer) in &filled.peers {
+            contest = contest.candidate(name, move || peer.lock().time(job, self.operations));
+        }
+        contest
+    }
+
+    /// New entries, which are removed again when the time is taken. More than one an operation are set by `set_many`.
+    fn time_new(&self, filled: &Filled, operations: usize, batch: usize) -> f64 {
         let store = Arc::clone(&filled.store);
-        let first = filled.next.fetch_add(self.operations, Ordering::Relaxed);
-        let time = self.time(self.operations, move |number| {
+        let count = operations * batch;
+        let first = filled.next.fetch_add(count, Ordering::Relaxed);
+        let time = self.time(operations, move |number| {
             let store = Arc::clone(&store);
-            async move { store.set(&new_key(first + number), value(), HOUR).await.expect("there is room") }
+            let first = first + number * batch;
+            async move {
+                if batch == 1 {
+                    return store.set(&new_key(first), value(), HOUR).await.expect("there is room");
+                }
+                let keys: Vec<String> = (first..first + batch).map(new_key).collect();
+                let entries: Vec<_> = keys.iter().map(|key| (key.as_str(), value())).collect();
+                assert!(store.set_many(&entries, HOUR).await.expect("there is room").is_empty());
+            }
         });
         self.runtime.block_on(async {
-            for number in first..first + self.operations {
+            for number in first..first + count {
                 assert!(filled.store.delete(&new_key(number)).await.expect("it deletes"));
             }
         });
         time
+    }
+}
+
+impl Filled {
+    fn contest<'c>(&self, what: impl fmt::Display) -> Contest<'c> {
+        Contest::new(format!("{} files: {what}", self.keys.len()))
     }
 }
 

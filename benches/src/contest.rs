@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use rand::{SeedableRng, rngs::SmallRng, seq::SliceRandom};
+
 /// Candidates for one job. The first is the one whose ratios to the others are told.
 pub struct Contest<'a> {
     name: String,
@@ -42,15 +44,20 @@ impl<'a> Contest<'a> {
         self
     }
 
-    /// Runs all candidates in turn, `rounds` times, after one round that does not count.
+    /// Runs all candidates in turn, `rounds` times, after one round that does not count. Each round has another order, the same
+    /// ones in each run: a pass may be quicker or slower for what ran before it.
     #[must_use]
     pub fn run(mut self, rounds: usize) -> Outcome {
         let mut samples = vec![Vec::with_capacity(rounds); self.candidates.len()];
+        let mut order: Vec<usize> = (0..self.candidates.len()).collect();
+        let mut random = SmallRng::seed_from_u64(42);
         for round in 0..=rounds {
-            for ((_, pass), samples) in self.candidates.iter_mut().zip(&mut samples) {
+            order.shuffle(&mut random);
+            for &candidate in &order {
+                let (_, pass) = &mut self.candidates[candidate];
                 let time = pass();
                 if round > 0 {
-                    samples.push(time);
+                    samples[candidate].push(time);
                 }
             }
         }

@@ -13,12 +13,14 @@
 //! ```
 
 mod contest;
+mod peers;
 mod report;
 mod stopwatch;
 pub mod workload;
 
 pub use self::{
     contest::{Contest, Outcome},
+    peers::{Peer, Peers},
     report::Report,
-    stopwatch::{cpu_time, wall_time},
+    stopwatch::{cpu_time, task_time, wall_time},
 };

@@ -34,7 +34,8 @@ impl Outcome {
                 Some(&(most, _)) => (format!("≤ {most}"), if ratio <= most { "yes" } else { "**no**" }),
                 None => ("–".to_owned(), "–"),
             };
-            writeln!(f, "| {} | {peer} | {ratio:.2} | {target} | {met} |", self.name)?;
+            let digits = if ratio < 0.1 { 3 } else { 2 };
+            writeln!(f, "| {} | {peer} | {ratio:.digits$} | {target} | {met} |", self.name)?;
         }
         Ok(())
     }

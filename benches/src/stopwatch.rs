@@ -6,6 +6,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use tokio::runtime::Runtime;
+
 /// CPU nanoseconds an operation on this thread: what other processes do meanwhile does not count. Wall time where there is
 /// no such clock (anywhere but Linux).
 ///
@@ -36,6 +38,26 @@ pub fn wall_time(threads: usize, count: usize, operation: impl Fn(usize) + Sync)
         workers.into_iter().for_each(|worker| worker.join().expect("no operation panics"));
         per_operation(start.elapsed(), share * threads)
     })
+}
+
+/// Wall nanoseconds an operation in one task of the runtime, where services do their work. The operation gets its own number,
+/// from 0 to `count - 1`; the next one starts when it has ended.
+///
+/// # Panics
+/// Where an operation does.
+pub fn task_time<F>(runtime: &Runtime, count: usize, operation: impl Fn(usize) -> F + Send + 'static) -> f64
+where
+    F: Future<Output = ()> + Send,
+{
+    let work = async move {
+        let start = Instant::now();
+        for number in 0..count {
+            operation(number).await;
+        }
+        start.elapsed()
+    };
+    let time = runtime.block_on(async { tokio::spawn(work).await }).expect("no operation panics");
+    per_operation(time, count)
 }
 
 #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]

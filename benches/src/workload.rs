@@ -15,6 +15,20 @@ pub fn keys(kind: &str, count: usize) -> Vec<Box<str>> {
     (0..count).map(|number| format!("{kind}:user:{number:015}").into()).collect()
 }
 
+/// A key of 26 bytes for each number, in an order that has nothing to do with the numbers': as a table or a folder meets
+/// keys. `python/peers.py` makes the same ones.
+#[must_use]
+pub fn scattered_key(number: u64) -> String {
+    format!("page:user:{:016x}", number.wrapping_mul(0x9e37_79b9_7f4a_7c15))
+}
+
+/// One of `count` positions for each number: one after the other they lead all over the cache, in an order that has nothing
+/// to do with that in which entries were stored.
+#[must_use]
+pub fn scattered_position(number: u64, count: u64) -> u64 {
+    number * 611_953 % count
+}
+
 /// `count` positions below [`KEYS`], by Zipf's law with the exponent 0.99, the same ones in each run. Which positions are
 /// asked for often has nothing to do with their order.
 #[must_use]
@@ -40,6 +54,7 @@ mod tests {
     #[test]
     fn keys_have_26_bytes() {
         assert!(keys("there", 1000).iter().all(|key| key.len() == 26));
+        assert!((0..1000).all(|number| scattered_key(number).len() == 26));
     }
 
     #[test]

@@ -32,7 +32,7 @@ impl Dialect {
     pub(crate) fn fault(self, code: &str, message: &str) -> Fault {
         match self {
             Self::Sqlite => sqlite::fault(code, message),
-            Self::Postgres => postgres::fault(code),
+            Self::Postgres => postgres::fault(code, message),
             Self::Mysql => mysql::fault(code),
         }
     }

@@ -15,6 +15,8 @@ pub(crate) enum Fault {
     NoTable,
     /// The value is larger than the database takes.
     TooLarge,
+    /// A pool in between, as pgbouncer is one, refuses what a connection of its own would allow.
+    Pooler,
     /// Anything else.
     Other,
 }
@@ -57,11 +59,16 @@ impl Failure {
                 "{database} has no table {table:?}: make it by `{remedy}`, or have it made with the option \
                  create_table = true"
             ),
+            Fault::Pooler => format!(
+                "{database}: {}: where a pgbouncer is in between, set the option pgbouncer = true",
+                self.message
+            ),
             _ => format!("{database}: {}", self.message),
         };
         let kind = match self.fault {
             Fault::Away => ErrorKind::Unavailable,
             Fault::TooLarge => ErrorKind::TooLarge,
+            Fault::Pooler => ErrorKind::Config,
             Fault::Busy | Fault::NoTable | Fault::Other => ErrorKind::Backend,
         };
         let error = Error::new(kind, message).temporary(matches!(self.fault, Fault::Away | Fault::Busy));

@@ -42,7 +42,7 @@ pub struct DbOptions {
     /// table. It says how the table is made, so it changes nothing about one that exists.
     pub unlogged: bool,
     /// PostgreSQL: keep no prepared statements and work in explicit transactions, as pgbouncer's transaction mode needs.
-    /// Three round trips a call instead of one.
+    /// Three round trips a call instead of one. Without it, a call through such a pgbouncer is an error that names this option.
     pub pgbouncer: bool,
     /// Make the table when it is found missing. `sqlite::memory:` always does.
     pub create_table: bool,

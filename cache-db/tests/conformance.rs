@@ -36,14 +36,10 @@ mod postgres {
     cache_conformance::suite!(on(common::postgres));
 }
 
-mod postgres_as_with_pgbouncer {
+mod postgres_behind_pgbouncer {
     use super::*;
 
-    cache_conformance::suite!(on(|| {
-        let mut options = common::postgres();
-        options.pgbouncer = true;
-        options
-    }));
+    cache_conformance::suite!(on(common::pgbouncer));
 }
 
 mod mariadb {

@@ -4,11 +4,13 @@
 mod folder;
 mod install;
 mod mariadb;
+mod pgbouncer;
 mod postgres;
 mod process;
 
 use std::{env, time::Duration};
 
+pub use self::pgbouncer::PgBouncer;
 use self::{folder::Folder, process::Process};
 use crate::shell::Outcome;
 
@@ -16,6 +18,8 @@ use crate::shell::Outcome;
 pub const POSTGRES_URL: &str = "CACHETTE_POSTGRES_URL";
 /// Where tests find the URL of a MySQL or MariaDB server.
 pub const MYSQL_URL: &str = "CACHETTE_MYSQL_URL";
+/// Where tests find the URL of a pgbouncer in its transaction mode.
+pub const PGBOUNCER_URL: &str = "CACHETTE_PGBOUNCER_URL";
 
 /// How long a server may take to start, on a machine that is busy with other things.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -108,6 +112,7 @@ fn launch(kind: Kind, folder: &Folder, port: u16) -> Outcome<Process> {
 #[derive(Debug)]
 pub struct Servers {
     running: Vec<(&'static str, Server)>,
+    pgbouncer: Option<PgBouncer>,
 }
 
 impl Servers {
@@ -124,11 +129,21 @@ impl Servers {
             println!("{variable}={}", server.url());
             running.push((variable, server));
         }
-        Ok(Self { running })
+        let pgbouncer = if env::var_os(PGBOUNCER_URL).is_some() {
+            println!("{PGBOUNCER_URL} is set: no pgbouncer is started");
+            None
+        } else {
+            install::ensure_pgbouncer()?;
+            let pgbouncer = PgBouncer::start()?;
+            println!("{PGBOUNCER_URL}={}", pgbouncer.url());
+            Some(pgbouncer)
+        };
+        Ok(Self { running, pgbouncer })
     }
 
     /// The variables to be set for tests, and their values.
     pub fn variables(&self) -> impl Iterator<Item = (&'static str, String)> {
-        self.running.iter().map(|(variable, server)| (*variable, server.url()))
+        let pgbouncer = self.pgbouncer.iter().map(|pgbouncer| (PGBOUNCER_URL, pgbouncer.url()));
+        self.running.iter().map(|(variable, server)| (*variable, server.url())).chain(pgbouncer)
     }
 }

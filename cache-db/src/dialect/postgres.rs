@@ -42,7 +42,7 @@ pub(super) fn numbered(template: &str) -> String {
 }
 
 /// By the [SQLSTATE](https://www.postgresql.org/docs/current/errcodes-appendix.html).
-pub(super) fn fault(code: &str) -> Fault {
+pub(super) fn fault(code: &str, message: &str) -> Fault {
     match code {
         // Serialization failure, deadlock, lock not available, a row of the catalogue that another wrote.
         "40001" | "40P01" | "55P03" => Fault::Busy,
@@ -50,6 +50,9 @@ pub(super) fn fault(code: &str) -> Fault {
         "54000" => Fault::TooLarge,
         // Shut down, crashed, starting up; too many connections; the statement timed out.
         "57P01" | "57P02" | "57P03" | "53300" | "57014" => Fault::Away,
+        // A prepared statement that is not there, or another's: they belong to connections, which a pooler shares out.
+        "26000" | "42P05" => Fault::Pooler,
+        "08P01" if message.contains("unsupported startup parameter") => Fault::Pooler,
         code if code.starts_with("08") => Fault::Away,
         _ => Fault::Other,
     }

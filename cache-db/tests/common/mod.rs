@@ -39,6 +39,12 @@ pub(crate) fn postgres() -> DbOptions {
     patient(&url("CACHETTE_POSTGRES_URL"))
 }
 
+pub(crate) fn pgbouncer() -> DbOptions {
+    let mut options = patient(&url("CACHETTE_PGBOUNCER_URL"));
+    options.pgbouncer = true;
+    options
+}
+
 pub(crate) fn mysql() -> DbOptions {
     patient(&url("CACHETTE_MYSQL_URL"))
 }

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use super::{Kind, folder, mariadb, postgres};
+use super::{Kind, folder, mariadb, pgbouncer, postgres};
 use crate::shell::{self, Outcome};
 
 /// Installs what is missing of this server, and says so.
@@ -11,6 +11,16 @@ pub(super) fn ensure(kind: Kind) -> Outcome {
         Kind::Postgres => (postgres::program("postgres").is_ok(), "postgresql"),
         Kind::Mariadb => (mariadb::program("mariadbd").is_ok(), "mariadb-server"),
     };
+    ensure_package(found, package)
+}
+
+/// The same for pgbouncer, which wants the server behind it as well.
+pub(super) fn ensure_pgbouncer() -> Outcome {
+    ensure(Kind::Postgres)?;
+    ensure_package(pgbouncer::program().is_ok(), "pgbouncer")
+}
+
+fn ensure_package(found: bool, package: &str) -> Outcome {
     if found {
         return Ok(());
     }

@@ -1,7 +1,8 @@
 //! PostgreSQL.
 
 use std::{
-    fs,
+    fs::{self, File},
+    io::Write as _,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -19,17 +20,22 @@ pub(super) fn program(name: &str) -> Outcome<PathBuf> {
     super::mariadb::first_that_exists(at_home.into_iter().collect(), name)
 }
 
-/// Makes an empty database.
+/// Makes an empty database. Durability is given up, as the data is gone after the tests; not by a flag, so that who measures it
+/// can switch it on.
 pub(super) fn prepare(folder: &Folder) -> Outcome {
     let mut command = folder.command(&program("initdb")?);
     command.args(["--username=postgres", "--auth=trust", "--no-sync", "--encoding=UTF8", "--locale=C", "--pgdata"]);
-    shell::output(command.arg(folder.data())).map(drop)
+    shell::output(command.arg(folder.data()))?;
+    let file = folder.data().join("postgresql.conf");
+    let opened = File::options().append(true).open(&file);
+    opened
+        .and_then(|mut file| writeln!(file, "fsync = off"))
+        .map_err(|why| format!("{}: cannot be written: {why}", file.display()))
 }
 
-/// Durability is given up: the data is gone after the tests.
 pub(super) fn command(folder: &Folder, port: u16) -> Outcome<Command> {
     let mut command = folder.command(&program("postgres")?);
-    command.args(["-h", "127.0.0.1", "-N", "400", "-F", "-c", "shared_buffers=64MB", "-p", &port.to_string()]);
+    command.args(["-h", "127.0.0.1", "-N", "400", "-c", "shared_buffers=64MB", "-p", &port.to_string()]);
     command.arg("-k").arg(folder.path()).arg("-D").arg(folder.data());
     Ok(command)
 }

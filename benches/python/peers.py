@@ -1,0 +1,201 @@
+"""Does the jobs of a benchmark on a cache of Python's, one after the other as it is told.
+
+    peers.py django-files FOLDER COUNT
+    peers.py django-sqlite FILE COUNT
+    peers.py django-postgres URL COUNT
+    peers.py diskcache FOLDER COUNT
+
+It fills the cache with COUNT entries, and prints {"ready": "NAME VERSION"}. Then it reads lines of JSON,
+{"job": "get", "seconds": 0.3, "operations": 500}, does up to so many operations within that time, at least one, and
+prints {"nanoseconds": TIME OF ONE OPERATION}. A line that is no such job ends it, as the end of the input does.
+"""
+
+import json
+import pickle
+import sys
+import time
+from base64 import b64encode
+from datetime import datetime, timedelta, timezone
+from itertools import count, islice
+from urllib.parse import urlsplit
+
+VALUE = b"v" * 100
+HOUR = 3600
+BATCH = 100
+ROOMY = 1 << 40
+STRIDE = 611_953
+
+
+def key(number):
+    """As `workload::scattered_key` makes it."""
+    return f"page:user:{number * 0x9E3779B97F4A7C15 % 2**64:016x}"
+
+
+class Django:
+    """Either of Django's stores, by its public interface; `fill` goes below it, where each `set` would look at all of them."""
+
+    def __init__(self, backend, location, databases):
+        import django
+        from django.conf import settings
+
+        options = {"MAX_ENTRIES": ROOMY}
+        store = {"BACKEND": f"django.core.cache.backends.{backend}", "LOCATION": location, "OPTIONS": options}
+        settings.configure(CACHES={"default": store}, DATABASES=databases, USE_TZ=True)
+        django.setup()
+        from django.core.cache import caches
+
+        self.name = f"Django {django.get_version()}"
+        self.cache = caches["default"]
+        self.delete_many = self.cache.delete_many
+
+    def get(self, key):
+        return self.cache.get(key)
+
+    def set(self, key):
+        self.cache.set(key, VALUE, HOUR)
+
+    def get_many(self, keys):
+        return len(self.cache.get_many(keys))
+
+    def set_many(self, keys):
+        self.cache.set_many(dict.fromkeys(keys, VALUE), HOUR)
+
+
+class DjangoFiles(Django):
+    def __init__(self, folder):
+        super().__init__("filebased.FileBasedCache", folder, {})
+
+    def fill(self, keys):
+        self.cache._createdir()
+        for key in keys:
+            with open(self.cache._key_to_file(key), "wb") as file:
+                self.cache._write_content(file, HOUR, VALUE)
+
+
+class DjangoTable(Django):
+    TABLE = "django_cache"
+
+    def __init__(self, database):
+        super().__init__("db.DatabaseCache", self.TABLE, {"default": database})
+
+    def fill(self, keys):
+        from django.core.management import call_command
+        from django.db import connection, transaction
+
+        call_command("createcachetable")
+        value = b64encode(pickle.dumps(VALUE, pickle.HIGHEST_PROTOCOL)).decode("latin1")
+        expires = datetime.now(timezone.utc).replace(microsecond=0) + timedelta(seconds=HOUR)
+        expires = connection.ops.adapt_datetimefield_value(expires)
+        insert = f"INSERT INTO {self.TABLE} (cache_key, value, expires) VALUES (%s, %s, %s)"
+        rows = ([self.cache.make_and_validate_key(key), value, expires] for key in keys)
+        with transaction.atomic(), connection.cursor() as cursor:
+            while batch := list(islice(rows, 10_000)):
+                cursor.executemany(insert, batch)
+
+
+def django_sqlite(file):
+    # As Django's documentation has it for those who want speed.
+    options = {"init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL", "transaction_mode": "IMMEDIATE"}
+    return DjangoTable({"ENGINE": "django.db.backends.sqlite3", "NAME": file, "OPTIONS": options})
+
+
+def django_postgres(url):
+    url = urlsplit(url)
+    place = {"HOST": url.hostname, "PORT": url.port, "USER": url.username, "NAME": url.path.lstrip("/")}
+    return DjangoTable({"ENGINE": "django.db.backends.postgresql", "CONN_MAX_AGE": None, **place})
+
+
+class DiskCache:
+    def __init__(self, folder):
+        import diskcache
+
+        self.name = f"diskcache {diskcache.__version__}"
+        self.cache = diskcache.Cache(folder, size_limit=ROOMY)
+        self.get = self.cache.get
+
+    def fill(self, keys):
+        while batch := list(islice(keys, 10_000)):
+            self.set_many(batch)
+
+    def set(self, key):
+        self.cache.set(key, VALUE, HOUR)
+
+    def get_many(self, keys):
+        return sum(self.cache.get(key) is not None for key in keys)
+
+    def set_many(self, keys):
+        with self.cache.transact():
+            for key in keys:
+                self.cache.set(key, VALUE, HOUR)
+
+    def delete_many(self, keys):
+        with self.cache.transact():
+            for key in keys:
+                del self.cache[key]
+
+
+STORES = {
+    "django-files": DjangoFiles,
+    "django-sqlite": django_sqlite,
+    "django-postgres": django_postgres,
+    "diskcache": DiskCache,
+}
+
+
+class Jobs:
+    """Each job answers the keys that it wrote."""
+
+    def __init__(self, store, entries):
+        self.store = store
+        self.entries = entries
+        self.new = count(entries)
+        # All over the cache, and not in the order in which they were stored.
+        self.there = count(step=STRIDE)
+
+    def get(self):
+        assert self.store.get(key(next(self.there) % self.entries)) == VALUE
+        return []
+
+    def set(self):
+        new = key(next(self.new))
+        self.store.set(new)
+        return [new]
+
+    def get_many(self):
+        asked = [key(number % self.entries) for number in islice(self.there, BATCH)]
+        assert self.store.get_many(asked) == BATCH
+        return []
+
+    def set_many(self):
+        new = [key(number) for number in islice(self.new, BATCH)]
+        self.store.set_many(new)
+        return new
+
+    def time(self, job, seconds, operations):
+        operation = getattr(self, job)
+        done, written = 0, []
+        start = time.perf_counter()
+        while done == 0 or (done < operations and time.perf_counter() - start < seconds):
+            written += operation()
+            done += 1
+        each = (time.perf_counter() - start) / done * 1e9
+        if written:
+            self.store.delete_many(written)
+        return each
+
+
+def say(answer):
+    print(json.dumps(answer), flush=True)
+
+
+def main(kind, place, entries):
+    store = STORES[kind](place)
+    store.fill(key(number) for number in range(entries))
+    say({"ready": store.name})
+    jobs = Jobs(store, entries)
+    for line in sys.stdin:
+        say({"nanoseconds": jobs.time(**json.loads(line))})
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2], int(sys.argv[3]))
