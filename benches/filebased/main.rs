@@ -74,7 +74,10 @@ fn run() -> Result<Report, String> {
     let asked = |flag: &str| env::args().any(|argument| argument == flag);
     let tmp = Path::new(env!("CARGO_TARGET_TMPDIR"));
     let (rounds, operations) = if asked("--quick") { (5, 300) } else { (11, 1000) };
-    let counts: &[usize] = if asked("--quick") { &[300, 10_000] } else { &[300, 10_000, 100_000] };
+    let mut counts: Vec<usize> = env::args().filter_map(|argument| argument.parse().ok()).collect();
+    if counts.is_empty() {
+        counts = if asked("--quick") { vec![300, 10_000] } else { vec![300, 10_000, 100_000] };
+    }
     let peers = asked("--peers").then(|| Peers::prepare(tmp)).transpose()?;
     let folder = tempfile::tempdir_in(tmp).expect("there is room");
     let runtime = Runtime::new().expect("it starts");

@@ -17,6 +17,8 @@ pub(crate) enum Fault {
     TooLarge,
     /// A pool in between, as pgbouncer is one, refuses what a connection of its own would allow.
     Pooler,
+    /// The connection can't be encrypted as the URL demands, or whoever answers is not whom it names.
+    Untrusted,
     /// Anything else.
     Other,
 }
@@ -63,12 +65,17 @@ impl Failure {
                 "{database}: {}: where a pgbouncer is in between, set the option pgbouncer = true",
                 self.message
             ),
+            Fault::Untrusted => format!(
+                "{database}: {}: the URL demands a server with TLS, and as it says, whose certificate names the host and is \
+                 signed by an authority that is trusted (sslmode and sslrootcert; in MySQL's, ssl-mode and ssl-ca)",
+                self.message
+            ),
             _ => format!("{database}: {}", self.message),
         };
         let kind = match self.fault {
             Fault::Away => ErrorKind::Unavailable,
             Fault::TooLarge => ErrorKind::TooLarge,
-            Fault::Pooler => ErrorKind::Config,
+            Fault::Pooler | Fault::Untrusted => ErrorKind::Config,
             Fault::Busy | Fault::NoTable | Fault::Other => ErrorKind::Backend,
         };
         let error = Error::new(kind, message).temporary(matches!(self.fault, Fault::Away | Fault::Busy));
@@ -81,11 +88,13 @@ impl Failure {
 
 fn fault_of(dialect: Dialect, error: &sqlx::Error) -> Fault {
     match error {
+        sqlx::Error::Tls(_) => Fault::Untrusted,
+        // So does rustls report what it refuses.
+        sqlx::Error::Io(error) if error.kind() == std::io::ErrorKind::InvalidData => Fault::Untrusted,
         sqlx::Error::Io(_)
         | sqlx::Error::PoolTimedOut
         | sqlx::Error::PoolClosed
         | sqlx::Error::WorkerCrashed
-        | sqlx::Error::Tls(_)
         | sqlx::Error::Protocol(_) => Fault::Away,
         sqlx::Error::Database(error) => dialect.fault(&code(&**error), error.message()),
         _ => Fault::Other,

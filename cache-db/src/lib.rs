@@ -38,7 +38,21 @@
 //! - **Cost.** A call is one round trip on a connection of the pool, with a prepared statement. Nothing that grows with the
 //!   table is done on the caller's path, but `clear`.
 //!
-//! A connection to PostgreSQL or MySQL is not encrypted: this build of the driver has no TLS. Use a unix socket, a private
+//! # TLS
+//!
+//! With the feature `tls` (`db-tls` of cachette), connections to PostgreSQL and MySQL are encrypted as their URL says:
+//!
+//! - `postgres://…/database?sslmode=verify-full&sslrootcert=/etc/ssl/ours.pem`
+//! - `mysql://…/database?ssl-mode=VERIFY_IDENTITY&ssl-ca=/etc/ssl/ours.pem`
+//!
+//! These two modes check that the certificate names the host and that a trusted authority has signed it: one that the
+//! operating system trusts, or one in the file, a path as it is or from the working directory. `verify-ca` does not look at the
+//! name. `require` encrypts and trusts whoever answers, even where an `sslrootcert` is given, which libpq would heed. Without a
+//! mode, TLS is used where the server offers it, unchecked. `sslcert` and `sslkey` (`ssl-cert`, `ssl-key`) name a
+//! certificate to show to the server. A server that is refused is an error of the kind
+//! [`Config`](cache_core::ErrorKind::Config).
+//!
+//! Without the feature, a URL that demands TLS is an error, and all others connect unencrypted: use a unix socket, a private
 //! network, or a pool of your own ([`Database`]).
 
 #![cfg_attr(

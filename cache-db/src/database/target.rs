@@ -123,6 +123,16 @@ fn lacking(name: &str, url: &str, feature: &str) -> cache_core::Error {
     mistake(name, &format!("{:?}", redact(url)), &expected)
 }
 
+/// Refuses a URL that demands TLS where this build has none.
+#[cfg(any(feature = "postgres", feature = "mysql"))]
+fn check_tls(name: &str, url: &str, demanded: bool, there: bool) -> Result<()> {
+    if there || !demanded {
+        return Ok(());
+    }
+    let found = format!("{:?}, which demands TLS,", redact(url));
+    Err(mistake(name, &found, "a build that has it; enable the feature \"db-tls\" of cachette for it"))
+}
+
 #[cfg(not(feature = "sqlite"))]
 fn sqlite(name: &str, url: &str, _: Limits, _: Option<&Path>) -> Result<Target> {
     Err(lacking(name, url, "sqlite"))
@@ -167,8 +177,13 @@ fn sqlite(name: &str, url: &str, limits: Limits, folder: Option<&Path>) -> Resul
 
 #[cfg(feature = "postgres")]
 fn postgres(name: &str, url: &str, limits: Limits) -> Result<Target> {
-    use sqlx::{ConnectOptions as _, postgres::PgConnectOptions};
+    use sqlx::{
+        ConnectOptions as _,
+        postgres::{PgConnectOptions, PgSslMode},
+    };
     let options: PgConnectOptions = url.parse().map_err(|_| no_url(name, url))?;
+    let demanded = matches!(options.get_ssl_mode(), PgSslMode::Require | PgSslMode::VerifyCa | PgSslMode::VerifyFull);
+    check_tls(name, url, demanded, cfg!(feature = "tls"))?;
     let options = options.disable_statement_logging();
     let options = match options.get_application_name() {
         Some(_) => options,
@@ -186,9 +201,17 @@ fn postgres(name: &str, url: &str, limits: Limits) -> Result<Target> {
 
 #[cfg(feature = "mysql")]
 fn mysql(name: &str, url: &str) -> Result<Target> {
-    use sqlx::{ConnectOptions as _, mysql::MySqlConnectOptions};
+    use sqlx::{
+        ConnectOptions as _,
+        mysql::{MySqlConnectOptions, MySqlSslMode},
+    };
     let (_, rest) = url.split_once(':').ok_or_else(|| no_url(name, url))?;
     let options: MySqlConnectOptions = format!("mysql:{rest}").parse().map_err(|_| no_url(name, url))?;
+    let demanded = matches!(
+        options.get_ssl_mode(),
+        MySqlSslMode::Required | MySqlSslMode::VerifyCa | MySqlSslMode::VerifyIdentity
+    );
+    check_tls(name, url, demanded, cfg!(feature = "tls"))?;
     let options =
         options.disable_statement_logging().pipes_as_concat(false).no_engine_substitution(false).timezone(None);
     let how = How::Mysql(Box::new(options));
@@ -200,4 +223,18 @@ fn mysql(name: &str, url: &str) -> Result<Target> {
 fn shown(url: &str) -> String {
     let shown = redact(url);
     shown.split_once('?').map_or_else(|| shown.clone(), |(place, _)| place.into())
+}
+
+#[cfg(all(test, any(feature = "postgres", feature = "mysql")))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tls_that_is_demanded_of_a_build_without_it_is_a_mistake_that_names_the_feature() {
+        let url = "postgres://ada:lovelace@host/db?sslmode=require";
+        let told = check_tls("url", url, true, false).expect_err("there is no TLS").to_string();
+        assert!(told.contains("\"db-tls\"") && !told.contains("lovelace"), "{told}");
+        assert!(check_tls("url", url, true, true).is_ok());
+        assert!(check_tls("url", url, false, false).is_ok());
+    }
 }
