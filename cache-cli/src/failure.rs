@@ -1,6 +1,6 @@
 //! What goes wrong, and what to do about it.
 
-use std::{fmt, io};
+use std::{error::Error as _, fmt, io};
 
 use cachette::{Error, ErrorKind};
 
@@ -69,6 +69,39 @@ fn remedy(error: &Error) -> Option<&'static str> {
             Some("use a shorter key without blanks, or have keys digested: key_function = \"hashed\"")
         }
         ErrorKind::TooLarge => Some("store less under one key, or raise the store's limit"),
+        ErrorKind::Backend => match io_error(error)?.kind() {
+            io::ErrorKind::PermissionDenied => Some("let the user who runs this and the service read and write there"),
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                Some("make room on that disk: `cachette purge-expired`, or a smaller max_entries")
+            }
+            io::ErrorKind::ReadOnlyFilesystem => Some("name a LOCATION that can be written to"),
+            _ => None,
+        },
         _ => None,
+    }
+}
+
+/// What the operating system reported, if it is at the bottom of this.
+fn io_error(error: &Error) -> Option<&io::Error> {
+    let mut source = error.source();
+    while let Some(error) = source {
+        if let Some(error) = error.downcast_ref() {
+            return Some(error);
+        }
+        source = error.source();
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_operating_system_refuses_has_a_remedy() {
+        let refused = Error::new(ErrorKind::Backend, "/var/cache/shop: cannot be made");
+        let refused = refused.with_source(io::Error::from(io::ErrorKind::PermissionDenied));
+        assert_eq!(remedy(&refused), Some("let the user who runs this and the service read and write there"));
+        assert_eq!(remedy(&Error::new(ErrorKind::Backend, "it broke")), None);
     }
 }

@@ -15,6 +15,11 @@ struct Rule {
 const RULES: &[Rule] = &[
     Rule { package: "cache-core", features: &["--no-default-features"], never: &["postcard", "sqlx", "tokio"] },
     Rule { package: "cachette", features: &["--features=db-postgres"], never: &["ring", "rustls"] },
+    Rule {
+        package: "cachette",
+        features: &["--no-default-features", "--features=locmem"],
+        never: &["memcache", "redis", "sqlx", "tempfile", "tokio", "toml"],
+    },
     Rule { package: "cachette", features: &[], never: &["memcache", "redis", "sqlx", "tempfile", "tokio"] },
 ];
 
