@@ -57,6 +57,7 @@ async fn what_is_wrong_is_told_with_its_option() {
         ("", "OPTIONS.url: found none, expected the URL of a database"),
         ("url = 'oracle://host'", "OPTIONS.url: found \"oracle://host\", expected the URL of a database"),
         ("url = 'sqlite:'", "OPTIONS.url: found \"sqlite:\", expected the URL of a database"),
+        ("url = 'postgres://host/db?sslmode=verify'", "unknown value \"verify\" for `ssl_mode`"),
         ("url = 'sqlite:x'\nread_url = 'y'", "OPTIONS.read_url: found \"y\", expected the URL of a database"),
         ("url = 'sqlite:x'\nstatement_timeout = -1", "OPTIONS.statement_timeout: found -1"),
         ("url = 'sqlite:x'\nmax_entries = 0", "OPTIONS.max_entries: found 0, expected a whole number of at least 1"),

@@ -117,6 +117,13 @@ fn no_url(name: &str, url: &str) -> cache_core::Error {
     mistake(name, &found, expected)
 }
 
+/// The driver says what it stumbled over: a port, a parameter, an escape.
+#[cfg(any(feature = "postgres", feature = "mysql"))]
+fn unfit(name: &str, url: &str, error: &sqlx::Error) -> cache_core::Error {
+    let expected = format!("the URL of a database as the driver reads it, which says: {error}");
+    mistake(name, &format!("{:?}", redact(url)), &expected)
+}
+
 #[cfg(not(all(feature = "sqlite", feature = "postgres", feature = "mysql")))]
 fn lacking(name: &str, url: &str, feature: &str) -> cache_core::Error {
     let expected = format!("a database of this build; enable the feature \"db-{feature}\" of cachette for it");
@@ -181,7 +188,7 @@ fn postgres(name: &str, url: &str, limits: Limits) -> Result<Target> {
         ConnectOptions as _,
         postgres::{PgConnectOptions, PgSslMode},
     };
-    let options: PgConnectOptions = url.parse().map_err(|_| no_url(name, url))?;
+    let options: PgConnectOptions = url.parse().map_err(|error| unfit(name, url, &error))?;
     let demanded = matches!(options.get_ssl_mode(), PgSslMode::Require | PgSslMode::VerifyCa | PgSslMode::VerifyFull);
     check_tls(name, url, demanded, cfg!(feature = "tls"))?;
     let options = options.disable_statement_logging();
@@ -206,7 +213,7 @@ fn mysql(name: &str, url: &str) -> Result<Target> {
         mysql::{MySqlConnectOptions, MySqlSslMode},
     };
     let (_, rest) = url.split_once(':').ok_or_else(|| no_url(name, url))?;
-    let options: MySqlConnectOptions = format!("mysql:{rest}").parse().map_err(|_| no_url(name, url))?;
+    let options: MySqlConnectOptions = format!("mysql:{rest}").parse().map_err(|error| unfit(name, url, &error))?;
     let demanded = matches!(
         options.get_ssl_mode(),
         MySqlSslMode::Required | MySqlSslMode::VerifyCa | MySqlSslMode::VerifyIdentity
