@@ -78,7 +78,7 @@ impl Node {
     }
 }
 
-/// MurmurHash3, 32 bits, with the seed 0, of a text that comes in parts.
+/// `MurmurHash3`, 32 bits, with the seed 0, of a text that comes in parts.
 #[derive(Clone, Debug, Default)]
 struct Murmur {
     hash: u32,
@@ -92,7 +92,7 @@ impl Murmur {
         if text.is_ascii() {
             text.bytes().for_each(|byte| self.push_byte(byte));
         } else {
-            #[expect(clippy::cast_possible_truncation, reason = "that is how pymemcache hashes a character")]
+            // That is how pymemcache hashes a character.
             text.chars().for_each(|character| self.push_byte(character as u8));
         }
     }
@@ -129,6 +129,19 @@ mod tests {
 
     fn keys() -> Vec<String> {
         (0..20_000).map(|number| format!(":1:user:{number}")).collect()
+    }
+
+    /// What pymemcache itself answered: `tests/placement/make.py` makes the file.
+    #[test]
+    fn keys_are_where_pymemcache_puts_them() {
+        let lines: Vec<&str> = include_str!("../tests/placement/placement.tsv").lines().collect();
+        assert!(lines.len() > 300, "the file is there as a whole");
+        for line in lines {
+            let [location, key, server] = line.split('\t').collect::<Vec<_>>()[..] else { panic!("{line:?}") };
+            let servers = crate::address::read_all(&[location]).expect("it is fine");
+            let picked = Ring::new(servers.iter().map(ToString::to_string), &[]).pick(key);
+            assert_eq!(servers[picked].to_string(), server, "{key:?} among {location}");
+        }
     }
 
     fn hash(text: &str) -> u32 {
