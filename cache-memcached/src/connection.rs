@@ -256,6 +256,9 @@ impl Shared {
         let mut buffer = BytesMut::with_capacity(READ_AHEAD);
         let (mut replies, mut received) = (Vec::new(), 0);
         loop {
+            if buffer.is_empty() && buffer.capacity() > KEPT {
+                buffer = BytesMut::new();
+            }
             if buffer.capacity() - buffer.len() < READ_AHEAD / 4 {
                 buffer.reserve(READ_AHEAD);
             }

@@ -180,7 +180,8 @@ impl Reply {
         if reply.status == Status::Value {
             let whole = end + 1 + length + 2;
             if buffer.len() < whole {
-                buffer.reserve(whole - buffer.len());
+                // No more at once than has come already, or a mebibyte: it may be a lie.
+                buffer.reserve((whole - buffer.len()).min(buffer.len().max(1 << 20)));
                 return Ok(None);
             }
             if &buffer[whole - 2..whole] != b"\r\n" {

@@ -14,6 +14,7 @@ struct Rule {
 
 const RULES: &[Rule] = &[
     Rule { package: "cache-core", features: &["--no-default-features"], never: &["postcard", "sqlx", "tokio"] },
+    Rule { package: "cache-memcached", features: &[], never: &["lz4_flex", "rustls", "sqlx"] },
     Rule { package: "cachette", features: &[], never: &["memcache", "redis", "sqlx", "tempfile", "tokio"] },
 ];
 
