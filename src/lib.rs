@@ -51,6 +51,8 @@ pub mod stores {
     pub use cache_filebased::{FileBasedCache, FileBasedOptions, Swept};
     #[cfg(feature = "locmem")]
     pub use cache_locmem::{LocMemCache, LocMemOptions};
+    #[cfg(feature = "memcached")]
+    pub use cache_memcached::{MemcachedCache, MemcachedOptions, WhenDead};
 }
 
 /// The README's examples are compiled and run.

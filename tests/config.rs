@@ -355,6 +355,7 @@ mod mistakes {
     use super::*;
 
     const HAS_DB: bool = cfg!(any(feature = "db-sqlite", feature = "db-postgres", feature = "db-mysql"));
+    const HAS_MEMCACHED: bool = cfg!(feature = "memcached");
 
     #[tokio::test]
     async fn each_is_told_with_place_and_remedy() {
@@ -416,14 +417,11 @@ mod mistakes {
 
     #[tokio::test]
     async fn a_store_of_django_s_that_this_build_lacks_is_told_with_its_feature() {
-        for (backend, feature) in [
-            ("django.core.cache.backends.redis.RedisCache", "redis"),
-            ("django.core.cache.backends.memcached.PyMemcacheCache", "memcached"),
-            ("django.core.cache.backends.memcached.PyLibMCCache", "memcached"),
-            ("redis", "redis"),
-        ]
-        .into_iter()
-        .chain((!HAS_DB).then_some(("django.core.cache.backends.db.DatabaseCache", "db-sqlite")))
+        for (backend, feature) in [("django.core.cache.backends.redis.RedisCache", "redis"), ("redis", "redis")]
+            .into_iter()
+            .chain((!HAS_MEMCACHED).then_some(("django.core.cache.backends.memcached.PyMemcacheCache", "memcached")))
+            .chain((!HAS_MEMCACHED).then_some(("django.core.cache.backends.memcached.PyLibMCCache", "memcached")))
+            .chain((!HAS_DB).then_some(("django.core.cache.backends.db.DatabaseCache", "db-sqlite")))
         {
             let told = mistake_in_json(&format!(r#"{{"default": {{"BACKEND": "{backend}"}}}}"#)).await;
             assert!(told.contains(&format!("found \"{backend}\"")), "{told}");

@@ -18,9 +18,10 @@ const RULES: &[Rule] = &[
     Rule {
         package: "cachette",
         features: &["--no-default-features", "--features=locmem"],
-        never: &["memcache", "redis", "sqlx", "tempfile", "tokio", "toml"],
+        never: &["cache-memcached", "redis", "sqlx", "tempfile", "tokio", "toml"],
     },
-    Rule { package: "cachette", features: &[], never: &["memcache", "redis", "sqlx", "tempfile", "tokio"] },
+    Rule { package: "cache-memcached", features: &[], never: &["lz4_flex", "rustls", "sqlx"] },
+    Rule { package: "cachette", features: &[], never: &["cache-memcached", "redis", "sqlx", "tempfile", "tokio"] },
 ];
 
 pub(crate) fn run() -> Outcome {

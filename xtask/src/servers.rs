@@ -1,14 +1,19 @@
-//! Database servers for tests: private ones, in a temporary folder and on a free port, that end with whoever started
+//! Servers for tests: private ones, in a temporary folder and on a free port, that end with whoever started
 //! them.
 
 mod folder;
 mod install;
 mod mariadb;
+mod memcached;
 mod pgbouncer;
 mod postgres;
 mod process;
 
-use std::{env, time::Duration};
+use std::{
+    env,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 pub use self::pgbouncer::PgBouncer;
 use self::{folder::Folder, process::Process};
@@ -32,6 +37,7 @@ pub struct Server {
     kind: Kind,
     port: u16,
     folder: Folder,
+    arguments: Vec<String>,
 }
 
 /// What kind of server.
@@ -41,19 +47,28 @@ pub enum Kind {
     Postgres,
     /// MariaDB, which stands for MySQL as well.
     Mariadb,
+    /// memcached.
+    Memcached,
 }
 
 impl Server {
-    /// A new server without any tables.
+    /// A new server with nothing in it.
     pub fn start(kind: Kind) -> Outcome<Self> {
+        Self::start_with(kind, |_| Vec::new())
+    }
+
+    /// A new server with these arguments besides, which may name files in the server's own folder.
+    pub fn start_with(kind: Kind, arguments: impl FnOnce(&Path) -> Vec<String>) -> Outcome<Self> {
         let folder = Folder::new(kind)?;
+        let arguments = arguments(folder.path());
         match kind {
             Kind::Postgres => postgres::prepare(&folder)?,
             Kind::Mariadb => mariadb::prepare(&folder)?,
+            Kind::Memcached => {}
         }
         let port = process::free_port()?;
-        let process = launch(kind, &folder, port)?;
-        let server = Self { process, kind, port, folder };
+        let process = launch(kind, &folder, port, &arguments)?;
+        let server = Self { process, kind, port, folder, arguments };
         if kind == Kind::Mariadb {
             mariadb::make_database(&server.folder)?;
         }
@@ -66,6 +81,7 @@ impl Server {
         match self.kind {
             Kind::Postgres => format!("postgres://postgres@127.0.0.1:{}/postgres", self.port),
             Kind::Mariadb => format!("mysql://root@127.0.0.1:{}/{}", self.port, mariadb::DATABASE),
+            Kind::Memcached => format!("memcached://127.0.0.1:{}", self.port),
         }
     }
 
@@ -75,6 +91,18 @@ impl Server {
         self.port
     }
 
+    /// The unix socket at which memcached listens instead, where its arguments are `-s` and this path in its folder.
+    #[must_use]
+    pub fn socket(folder: &Path) -> PathBuf {
+        folder.join("socket")
+    }
+
+    /// The folder that is the server's own.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
     /// Kills it, as a crash or the machine's end would.
     pub fn kill(&mut self) -> Outcome {
         self.process.kill()
@@ -82,7 +110,7 @@ impl Server {
 
     /// Starts it again after it was killed, with what it had, and waits until it answers.
     pub fn restart(&mut self) -> Outcome {
-        self.process = launch(self.kind, &self.folder, self.port)?;
+        self.process = launch(self.kind, &self.folder, self.port, &self.arguments)?;
         Ok(())
     }
 
@@ -98,12 +126,13 @@ impl Server {
 }
 
 /// Starts the server on what is in the folder, and waits until it answers.
-fn launch(kind: Kind, folder: &Folder, port: u16) -> Outcome<Process> {
+fn launch(kind: Kind, folder: &Folder, port: u16, arguments: &[String]) -> Outcome<Process> {
     let (mut command, answers): (_, fn(&Folder, u16) -> bool) = match kind {
         Kind::Postgres => (postgres::command(folder, port)?, postgres::answers),
         Kind::Mariadb => (mariadb::command(folder, port)?, mariadb::answers),
+        Kind::Memcached => (memcached::command(folder, port)?, memcached::answers),
     };
-    let mut process = Process::start(&mut command, &folder.log())?;
+    let mut process = Process::start(command.args(arguments), &folder.log())?;
     process.wait_until(PATIENCE, || answers(folder, port))?;
     Ok(process)
 }
@@ -118,6 +147,8 @@ pub struct Servers {
 impl Servers {
     /// Starts those that the environment does not name already, and installs what is missing for it.
     pub fn start() -> Outcome<Self> {
+        // Tests of memcached start their own, as that takes but a moment.
+        install::ensure(Kind::Memcached)?;
         let mut running = Vec::new();
         for (variable, kind) in [(POSTGRES_URL, Kind::Postgres), (MYSQL_URL, Kind::Mariadb)] {
             if env::var_os(variable).is_some() {

@@ -40,7 +40,7 @@ pub(super) async fn delete_says_whether_there_was_an_entry(h: Harness) {
     store.set("k", bytes("v"), LONG).await.unwrap();
     assert!(store.delete("k").await.unwrap());
     assert!(!store.delete("k").await.unwrap());
-    assert!(!store.delete("never set").await.unwrap());
+    assert!(!store.delete("never-set").await.unwrap());
 }
 
 pub(super) async fn a_deleted_key_is_a_miss(h: Harness) {

@@ -26,6 +26,7 @@ impl Folder {
         let user = is_root()?.then_some(match kind {
             Kind::Postgres => "postgres",
             Kind::Mariadb => "mysql",
+            Kind::Memcached => "memcache",
         });
         make(&path, user).map_err(|why| format!("{}: cannot be made: {why}", path.display()))?;
         Ok(Self { path, user })

@@ -36,7 +36,7 @@ impl Process {
                 let said = fs::read_to_string(&self.log).unwrap_or_default();
                 return Err(format!("a server did not start ({ended:?} after {:?}):\n{said}", start.elapsed()));
             }
-            sleep(Duration::from_millis(50));
+            sleep(Duration::from_millis(10));
         }
         Ok(())
     }

@@ -1,0 +1,104 @@
+//! Where a server listens, as LOCATION says it.
+
+use std::{fmt, path::PathBuf};
+
+use cache_core::{
+    Result,
+    config::{mistake, redact_setting},
+};
+
+const DEFAULT_PORT: u16 = 11211;
+
+/// One server. Displays as it is called in messages and in placement, which is what pymemcache calls it: `host:port`, or
+/// the path of a unix socket.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Address {
+    Tcp { host: String, port: u16 },
+    Unix(PathBuf),
+}
+
+/// Every server of a LOCATION: each of its texts may hold several, with `,` or `;` between them.
+pub(crate) fn read_all<S: AsRef<str>>(location: &[S]) -> Result<Vec<Address>> {
+    let parts = location.iter().flat_map(|text| text.as_ref().split([',', ';']));
+    let mut addresses = Vec::new();
+    for part in parts {
+        let address = Address::read(part.trim())?;
+        if addresses.contains(&address) {
+            return Err(mistake("LOCATION", &format!("{address} twice"), "each server once"));
+        }
+        addresses.push(address);
+    }
+    if addresses.is_empty() {
+        return Err(mistake("LOCATION", "none", EXPECTED));
+    }
+    Ok(addresses)
+}
+
+const EXPECTED: &str = "servers as \"host:port\", \"[IPv6]:port\" or \"unix:/path\", several of them as a list or with \",\" or \
+                        \";\" between them";
+
+impl Address {
+    fn read(text: &str) -> Result<Self> {
+        let wrong = || mistake("LOCATION", &format!("{:?}", redact_setting(text)), EXPECTED);
+        let path = text.strip_prefix("unix:").unwrap_or(text);
+        if path.starts_with('/') {
+            return Ok(Self::Unix(path.into()));
+        }
+        let (host, port) = match text.rsplit_once(':') {
+            Some((host, port)) if !text.ends_with(']') => (host, port.parse().map_err(|_| wrong())?),
+            _ => (text, DEFAULT_PORT),
+        };
+        let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+        let is_name = |host: &str| !host.is_empty() && !host.contains([':', '[', ']', '/', '@', ' ']);
+        match bare {
+            Some(bare) if bare.parse::<std::net::Ipv6Addr>().is_ok() => Ok(Self::Tcp { host: bare.into(), port }),
+            None if is_name(host) && port > 0 => Ok(Self::Tcp { host: host.into(), port }),
+            _ => Err(wrong()),
+        }
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp { host, port } => write!(f, "{host}:{port}"),
+            Self::Unix(path) => write!(f, "{}", path.display()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(location: &[&str]) -> Vec<String> {
+        read_all(location).expect("it is fine").iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn servers_come_in_a_list_or_in_one_text() {
+        let expected = ["a:1", "b:2", "c:11211", "::1:4", "::1:11211", "/run/mc.sock", "/other"];
+        let all = ["a:1", "b:2", "c", "[::1]:4", "[::1]", "unix:/run/mc.sock", "/other"];
+        assert_eq!(names(&all), expected);
+        assert_eq!(names(&[&all.join(",")]), expected);
+        assert_eq!(names(&[&all[..3].join(" ; "), &all[3..].join(", ")]), expected);
+    }
+
+    #[test]
+    fn what_is_no_server_is_told_with_what_would_be_right() {
+        for (location, found) in [
+            (&["a:port"][..], "found \"a:port\""),
+            (&["a:1,,b:1"], "found \"\""),
+            (&["::1:11211"], "found \"::1:11211\""),
+            (&["[a]:1"], "found \"[a]:1\""),
+            (&["a:0"], "found \"a:0\""),
+            (&["http://a:1"], "found \"http://a:1\""),
+            (&["ada:hunter2@host:1"], "found \"***@host:1\""),
+            (&["a:1", "a:1"], "found a:1 twice"),
+            (&[], "found none"),
+        ] {
+            let told = read_all(location).expect_err("a mistake").to_string();
+            assert!(told.starts_with(&format!("LOCATION: {found}, expected ")), "{told}");
+        }
+    }
+}

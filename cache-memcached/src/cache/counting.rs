@@ -1,0 +1,103 @@
+//! `incr`: the server counts from 0 to 2^64 and wraps; we count to the largest `i64` and report an overflow.
+
+use cache_core::{Error, ErrorKind, Result};
+
+use super::{MemcachedCache, check, is_there, unexpected};
+use crate::{
+    item,
+    wire::{Command, Reply, Status},
+};
+
+/// Beyond it, a counter is looked at before it is added to. So what overflows for a moment is far from wrapping: it would
+/// take 2^31 callers at once.
+const STRIDE: u64 = 1 << 32;
+
+/// How often it is tried to change what others change all the time. Each time, one of them succeeded.
+const ATTEMPTS: usize = 100;
+
+impl MemcachedCache {
+    pub(super) async fn count(&self, key: &str, delta: i64) -> Result<Option<i64>> {
+        check(key)?;
+        if delta > 0 && delta.unsigned_abs() > STRIDE {
+            return self.count_after_a_look(key, delta).await;
+        }
+        let command = Command::Count { key, by: delta.unsigned_abs(), down: delta < 0, if_unchanged: None };
+        let Some(reply) = self.ask(&command).await? else { return Ok(None) };
+        let Some(sum) = counted(key, &reply)? else { return Ok(None) };
+        match i64::try_from(sum) {
+            Ok(sum) => Ok(Some(sum)),
+            Err(_) => {
+                self.take_back(key, delta, reply.token).await?;
+                Err(overflow(key, i128::from(sum) - i128::from(delta), delta))
+            }
+        }
+    }
+
+    /// Undoes a sum that is too large, unless somebody has set something else since.
+    async fn take_back(&self, key: &str, delta: i64, mut token: u64) -> Result<()> {
+        for _ in 0..ATTEMPTS {
+            let command = Command::Count { key, by: delta.unsigned_abs(), down: delta > 0, if_unchanged: Some(token) };
+            let Some(reply) = self.ask(&command).await? else { return Ok(()) };
+            if reply.status != Status::Changed {
+                return counted(key, &reply).map(drop);
+            }
+            let Some(reply) = self.look(key).await? else { return Ok(()) };
+            if item::counter(&reply.data).is_none_or(|number| i64::try_from(number).is_ok()) {
+                return Ok(());
+            }
+            token = reply.token;
+        }
+        Err(restless(key))
+    }
+
+    async fn count_after_a_look(&self, key: &str, delta: i64) -> Result<Option<i64>> {
+        for _ in 0..ATTEMPTS {
+            let Some(reply) = self.look(key).await? else { return Ok(None) };
+            let number = item::counter(&reply.data).filter(|_| item::is_integer(reply.flags));
+            let Some(number) = number else { return Err(Error::not_an_integer(key)) };
+            if number.checked_add_signed(delta).is_none_or(|sum| i64::try_from(sum).is_err()) {
+                return Err(overflow(key, i128::from(number), delta));
+            }
+            let by = delta.unsigned_abs();
+            let command = Command::Count { key, by, down: false, if_unchanged: Some(reply.token) };
+            let Some(reply) = self.ask(&command).await? else { return Ok(None) };
+            if reply.status != Status::Changed {
+                return Ok(counted(key, &reply)?.and_then(|sum| i64::try_from(sum).ok()));
+            }
+        }
+        Err(restless(key))
+    }
+
+    /// The entry and its token.
+    async fn look(&self, key: &str) -> Result<Option<Reply>> {
+        match self.ask(&Command::GetToCompare(key)).await? {
+            Some(reply) if is_there(&reply)? => Ok(Some(reply)),
+            _ => Ok(None),
+        }
+    }
+}
+
+/// The sum; `None` where there is no entry.
+fn counted(key: &str, reply: &Reply) -> Result<Option<u64>> {
+    match &reply.status {
+        Status::Missing => Ok(None),
+        Status::Value => item::counter(&reply.data).map(Some).ok_or_else(|| Error::not_an_integer(key)),
+        Status::Refused(words) if words.contains("non-numeric") => Err(Error::not_an_integer(key)),
+        other => Err(unexpected(other)),
+    }
+}
+
+fn overflow(key: &str, number: i128, delta: i64) -> Error {
+    match i64::try_from(number) {
+        Ok(number) => Error::overflow(key, number, delta),
+        // Only somebody else could write that.
+        Err(_) => Error::new(
+            ErrorKind::Overflow,
+            format!("the key {key:?} holds {number}, which is beyond 64 bits with a sign"),
+        ),
+    }
+}
+
+fn restless(key: &str) -> Error {
+    Error::new(ErrorKind::Backend, format!("the key {key:?} was changed by others all the time")).temporary(true)
+}

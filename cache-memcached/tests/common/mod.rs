@@ -1,0 +1,65 @@
+//! What the tests share: servers of their own.
+#![allow(dead_code, reason = "no test file needs all of it")]
+
+use std::{sync::Arc, sync::Mutex, time::Duration};
+
+use cache_conformance::Harness;
+use cache_core::{Bytes, Value};
+use cache_memcached::{MemcachedCache, MemcachedOptions};
+use xtask::{
+    proxy::Proxy,
+    servers::{Kind, Server},
+};
+
+pub(crate) const HOUR: Option<Duration> = Some(Duration::from_secs(3600));
+
+/// A server of the test's own.
+pub(crate) fn server() -> Server {
+    server_with(&[])
+}
+
+pub(crate) fn server_with(arguments: &[&str]) -> Server {
+    let arguments = arguments.iter().map(ToString::to_string).collect();
+    Server::start_with(Kind::Memcached, |_| arguments).unwrap_or_else(|why| panic!("{why}"))
+}
+
+pub(crate) fn proxy(server: &Server) -> Proxy {
+    Proxy::before(server.port()).unwrap_or_else(|why| panic!("{why}"))
+}
+
+pub(crate) fn address(port: u16) -> String {
+    format!("127.0.0.1:{port}")
+}
+
+/// Time limits for a machine that is busy with others.
+pub(crate) fn patient() -> MemcachedOptions {
+    let mut options = MemcachedOptions::default();
+    options.timeout = Duration::from_secs(20);
+    options.connect_timeout = Duration::from_secs(20);
+    options
+}
+
+pub(crate) fn store_at(ports: &[u16], options: &MemcachedOptions) -> MemcachedCache {
+    let location: Vec<String> = ports.iter().map(|port| address(*port)).collect();
+    MemcachedCache::new(&location, options).expect("it is fine")
+}
+
+pub(crate) fn store(servers: &[Server]) -> MemcachedCache {
+    let ports: Vec<u16> = servers.iter().map(Server::port).collect();
+    store_at(&ports, &patient())
+}
+
+/// Each store gets so many servers of its own, which end with the harness.
+pub(crate) fn harness(servers: usize) -> Harness {
+    let running = Arc::new(Mutex::new(Vec::new()));
+    Harness::new(move || {
+        let started: Vec<Server> = (0..servers).map(|_| server()).collect();
+        let store = store(&started);
+        running.lock().expect("nobody panicked").extend(started);
+        async { store }
+    })
+}
+
+pub(crate) fn bytes(text: &str) -> Value {
+    Value::Bytes(Bytes::copy_from_slice(text.as_bytes()))
+}
