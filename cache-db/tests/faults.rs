@@ -7,12 +7,11 @@ use std::time::{Duration, Instant};
 
 use cache_core::{Cache, Clock, Error, ErrorKind, Value};
 use cache_db::{DbCache, DbOptions};
-use tokio::{
-    net::{TcpListener, TcpStream},
-    task::JoinSet,
-    time::sleep,
+use tokio::{task::JoinSet, time::sleep};
+use xtask::{
+    proxy::Proxy,
+    servers::{Kind, Server},
 };
-use xtask::servers::{Kind, Server};
 
 const HOUR: Option<Duration> = Some(Duration::from_secs(3600));
 
@@ -106,14 +105,14 @@ async fn a_server_falls_silent_and_goes_on(kind: Kind) {
 /// another. They may take up no room in the pool, whether callers waited for them or went away.
 async fn dead_connections_make_room_for_new_ones(kind: Kind) {
     let server = server(kind);
-    let proxy = Proxy::before(server.port()).await;
-    let mut options = DbOptions::new(&server.url().replace(&server.port().to_string(), &proxy.port.to_string()));
+    let proxy = Proxy::before(server.port()).unwrap_or_else(|why| panic!("{why}"));
+    let mut options = DbOptions::new(&server.url().replace(&server.port().to_string(), &proxy.port().to_string()));
     options.pool_size = 3;
     let store = DbCache::new("cache", options).expect("it is fine");
     store.create_table(false).await.expect("it is made");
     store.set("k", Value::Int(1), HOUR).await.expect("it is stored");
     fill_the_pool(&store, 10).await;
-    proxy.stall();
+    proxy.strand();
     for _ in 0..10 {
         let _ = tokio::time::timeout(Duration::from_millis(5), store.get("k")).await;
     }
@@ -130,38 +129,6 @@ async fn fill_the_pool(store: &DbCache, number: usize) {
     }
     while let Some(got) = gets.join_next().await {
         got.expect("nobody panics").expect("it answers");
-    }
-}
-
-/// Passes connections on, until it is told to leave those that there are in silence.
-struct Proxy {
-    port: u16,
-    stalled: tokio::sync::watch::Sender<()>,
-}
-
-impl Proxy {
-    async fn before(port: u16) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("there is a port");
-        let here = listener.local_addr().expect("it is bound").port();
-        let stalled = tokio::sync::watch::Sender::new(());
-        let stalls = stalled.clone();
-        tokio::spawn(async move {
-            while let Ok((mut near, _)) = listener.accept().await {
-                let mut stall = stalls.subscribe();
-                tokio::spawn(async move {
-                    let mut far = TcpStream::connect(("127.0.0.1", port)).await.expect("the server is there");
-                    tokio::select! {
-                        _ = tokio::io::copy_bidirectional(&mut near, &mut far) => {}
-                        _ = stall.changed() => std::future::pending().await,
-                    }
-                });
-            }
-        });
-        Self { port: here, stalled }
-    }
-
-    fn stall(&self) {
-        self.stalled.send_replace(());
     }
 }
 
