@@ -1,4 +1,4 @@
-//! Database servers for tests: private ones, in a temporary folder and on a free port, that end with whoever started
+//! Servers for tests: private ones, in a temporary folder and on a free port, that end with whoever started
 //! them.
 
 mod folder;
@@ -6,9 +6,11 @@ mod install;
 mod mariadb;
 mod postgres;
 mod process;
+mod redis;
 
 use std::{env, time::Duration};
 
+pub use self::redis::{RedisCluster, RedisSentinels};
 use self::{folder::Folder, process::Process};
 use crate::shell::Outcome;
 
@@ -27,6 +29,7 @@ pub struct Server {
     process: Process,
     kind: Kind,
     port: u16,
+    extra: Vec<String>,
     folder: Folder,
 }
 
@@ -37,19 +40,28 @@ pub enum Kind {
     Postgres,
     /// MariaDB, which stands for MySQL as well.
     Mariadb,
+    /// Redis.
+    Redis,
 }
 
 impl Server {
     /// A new server without any tables.
     pub fn start(kind: Kind) -> Outcome<Self> {
+        Self::start_with(kind, &[])
+    }
+
+    /// The same, with these arguments besides, which it also gets when it is started again. Only Redis takes any.
+    pub fn start_with(kind: Kind, extra: &[&str]) -> Outcome<Self> {
         let folder = Folder::new(kind)?;
         match kind {
             Kind::Postgres => postgres::prepare(&folder)?,
             Kind::Mariadb => mariadb::prepare(&folder)?,
+            Kind::Redis => {}
         }
         let port = process::free_port()?;
-        let process = launch(kind, &folder, port)?;
-        let server = Self { process, kind, port, folder };
+        let extra: Vec<String> = extra.iter().copied().map(Into::into).collect();
+        let process = launch(kind, &folder, port, &extra)?;
+        let server = Self { process, kind, port, extra, folder };
         if kind == Kind::Mariadb {
             mariadb::make_database(&server.folder)?;
         }
@@ -62,6 +74,7 @@ impl Server {
         match self.kind {
             Kind::Postgres => format!("postgres://postgres@127.0.0.1:{}/postgres", self.port),
             Kind::Mariadb => format!("mysql://root@127.0.0.1:{}/{}", self.port, mariadb::DATABASE),
+            Kind::Redis => format!("redis://127.0.0.1:{}", self.port),
         }
     }
 
@@ -78,7 +91,7 @@ impl Server {
 
     /// Starts it again after it was killed, with what it had, and waits until it answers.
     pub fn restart(&mut self) -> Outcome {
-        self.process = launch(self.kind, &self.folder, self.port)?;
+        self.process = launch(self.kind, &self.folder, self.port, &self.extra)?;
         Ok(())
     }
 
@@ -94,10 +107,11 @@ impl Server {
 }
 
 /// Starts the server on what is in the folder, and waits until it answers.
-fn launch(kind: Kind, folder: &Folder, port: u16) -> Outcome<Process> {
+fn launch(kind: Kind, folder: &Folder, port: u16, extra: &[String]) -> Outcome<Process> {
     let (mut command, answers): (_, fn(&Folder, u16) -> bool) = match kind {
         Kind::Postgres => (postgres::command(folder, port)?, postgres::answers),
         Kind::Mariadb => (mariadb::command(folder, port)?, mariadb::answers),
+        Kind::Redis => (redis::command(folder, port, extra)?, redis::answers),
     };
     let mut process = Process::start(&mut command, &folder.log())?;
     process.wait_until(PATIENCE, || answers(folder, port))?;
@@ -113,6 +127,8 @@ pub struct Servers {
 impl Servers {
     /// Starts those that the environment does not name already, and installs what is missing for it.
     pub fn start() -> Outcome<Self> {
+        // Tests start their own, as they maltreat them.
+        install::ensure(Kind::Redis)?;
         let mut running = Vec::new();
         for (variable, kind) in [(POSTGRES_URL, Kind::Postgres), (MYSQL_URL, Kind::Mariadb)] {
             if env::var_os(variable).is_some() {

@@ -7,7 +7,7 @@ use xtask::servers::Servers;
 use crate::shell::{self, Outcome, cargo};
 
 /// The packages whose tests talk to servers.
-const WITH_SERVERS: [&str; 2] = ["cache-db", "cachette"];
+const WITH_SERVERS: [&str; 3] = ["cache-db", "cache-redis", "cachette"];
 
 const EVERYTHING: [&str; 3] = ["--workspace", "--all-features", "--no-fail-fast"];
 

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use super::{Kind, folder, mariadb, postgres};
+use super::{Kind, folder, mariadb, postgres, redis};
 use crate::shell::{self, Outcome};
 
 /// Installs what is missing of this server, and says so.
@@ -10,6 +10,7 @@ pub(super) fn ensure(kind: Kind) -> Outcome {
     let (found, package) = match kind {
         Kind::Postgres => (postgres::program("postgres").is_ok(), "postgresql"),
         Kind::Mariadb => (mariadb::program("mariadbd").is_ok(), "mariadb-server"),
+        Kind::Redis => (redis::program().is_ok(), "redis-server"),
     };
     if found {
         return Ok(());
