@@ -226,6 +226,7 @@ impl CachesBuilder {
         for_store.url = config.url;
         for_store.folder = origin.folder().map(Into::into);
         for_store.clock = self.clock.clone();
+        for_store.keys_begin_with = settings.key_function.head(&settings.key_prefix);
         let store = backend.open(&for_store).await?;
         Ok(CacheHandle::new(alias, store, settings))
     }

@@ -74,6 +74,9 @@ pub struct StoreConfig {
     pub folder: Option<PathBuf>,
     /// What entries shall expire by.
     pub clock: Clock,
+    /// What every key of the alias begins with, where that is known: KEY_PREFIX and a colon. It is not, with a KEY_FUNCTION of
+    /// one's own. For a store that has to tell the alias's entries from others.
+    pub keys_begin_with: Option<String>,
     options: Map<String, Json>,
 }
 
@@ -81,7 +84,15 @@ impl StoreConfig {
     /// The configuration of a store without LOCATION.
     #[must_use]
     pub fn new(alias: &str, options: Map<String, Json>) -> Self {
-        Self { alias: alias.into(), location: Vec::new(), url: None, folder: None, clock: Clock::default(), options }
+        Self {
+            alias: alias.into(),
+            location: Vec::new(),
+            url: None,
+            folder: None,
+            clock: Clock::default(),
+            keys_begin_with: None,
+            options,
+        }
     }
 
     /// OPTIONS as the store's own struct. Put `#[serde(default, deny_unknown_fields)]` on it: an option that is missing
@@ -118,6 +129,7 @@ impl fmt::Debug for StoreConfig {
             .field("url", &self.url.as_deref().map(redact_setting))
             .field("folder", &self.folder)
             .field("clock", &self.clock)
+            .field("keys_begin_with", &self.keys_begin_with)
             .field("options", &self.options.keys().collect::<Vec<_>>())
             .finish()
     }

@@ -1,0 +1,91 @@
+//! Going through the keys of a cache, in steps that no server notices.
+
+use std::sync::Arc;
+
+use redis::{Cmd, Pipeline, Value};
+
+use crate::{
+    failure::{Failure, Fault},
+    node::{Effect, Node},
+    room::{Room, pattern},
+};
+
+/// How many keys a server looks at in a step.
+const STEP: usize = 1000;
+
+/// A walk through the keys of one server that begin with a prefix.
+pub(crate) struct Scan<'a> {
+    node: &'a Arc<Node>,
+    prefix: &'a str,
+    pattern: String,
+    exceptions: Vec<String>,
+    cursor: Option<Vec<u8>>,
+}
+
+impl<'a> Scan<'a> {
+    pub(crate) fn new(node: &'a Arc<Node>, room: &Room, prefix: &'a str) -> Self {
+        let exceptions = room.exceptions(prefix);
+        Self { node, prefix, pattern: pattern(prefix), exceptions, cursor: Some(b"0".to_vec()) }
+    }
+
+    /// The keys of the next step, perhaps none, until there is none to come. `before` is done first, in the same round
+    /// trip. What is there all the time is met at least once.
+    pub(crate) async fn step(&mut self, before: Option<Cmd>) -> Result<Option<Vec<Vec<u8>>>, Failure> {
+        let Some(cursor) = self.cursor.take() else {
+            if let Some(before) = before {
+                self.node.ask_well(&before, Effect::Idempotent, self.node.limits().deadline()).await?;
+            }
+            return Ok(None);
+        };
+        let mut pipeline = Pipeline::with_capacity(2);
+        if let Some(before) = before {
+            pipeline.add_command(before);
+        }
+        pipeline.cmd("SCAN").arg(cursor).arg("MATCH").arg(&self.pattern).arg("COUNT").arg(STEP);
+        let mut answers =
+            self.node.ask_well(&pipeline, Effect::Idempotent, self.node.limits().deadline()).await?;
+        let (cursor, mut keys) = answers.pop().and_then(read).ok_or_else(|| {
+            Failure::new(Fault::Refused, self.node.shown(), "its answer to SCAN does not read")
+        })?;
+        self.cursor = (cursor != b"0").then_some(cursor);
+        keys.retain(|key| self.is_ours(key));
+        Ok(Some(keys))
+    }
+
+    fn is_ours(&self, key: &[u8]) -> bool {
+        key.starts_with(self.prefix.as_bytes())
+            && !self.exceptions.iter().any(|exception| key.starts_with(exception.as_bytes()))
+    }
+
+    /// Removes them all.
+    pub(crate) async fn remove(mut self) -> Result<(), Failure> {
+        let mut remove = None;
+        while let Some(keys) = self.step(remove.take()).await? {
+            remove = (!keys.is_empty()).then(|| {
+                let mut command = redis::cmd("UNLINK");
+                command.arg(keys);
+                command
+            });
+        }
+        Ok(())
+    }
+
+    /// Counts them.
+    pub(crate) async fn count(mut self) -> Result<u64, Failure> {
+        let mut count = 0;
+        while let Some(keys) = self.step(None).await? {
+            count += keys.len() as u64;
+        }
+        Ok(count)
+    }
+}
+
+fn read(answer: Value) -> Option<(Vec<u8>, Vec<Vec<u8>>)> {
+    let Value::Array(parts) = answer else { return None };
+    let Ok([Value::BulkString(cursor), Value::Array(keys)]) = <[Value; 2]>::try_from(parts) else { return None };
+    let keys = keys.into_iter().map(|key| match key {
+        Value::BulkString(key) => Some(key),
+        _ => None,
+    });
+    Some((cursor, keys.collect::<Option<_>>()?))
+}
