@@ -50,12 +50,12 @@ pub(crate) struct Servers {
 }
 
 impl Servers {
-    pub(crate) fn new(locations: Vec<Location>, options: &RedisOptions, folder: Option<&Path>) -> Result<Self> {
+    pub(crate) fn new(locations: &[Location], options: RedisOptions, folder: Option<&Path>) -> Result<Self> {
         options.check()?;
         let encrypted = |location: &Location| matches!(location.address, Address::Tcp { tls: true, .. });
-        let tls = Tls::new(options, locations.iter().any(encrypted), folder)?;
-        let topology = Topology::new(locations, options, tls)?;
-        Ok(Self { topology, options: options.clone(), scripts: Scripts::new() })
+        let tls = Tls::new(&options, locations.iter().any(encrypted), folder)?;
+        let topology = Topology::new(locations, &options, &tls)?;
+        Ok(Self { topology, options, scripts: Scripts::new() })
     }
 }
 
@@ -68,7 +68,7 @@ impl RedisCache {
     pub fn new<T: AsRef<str>>(urls: &[T], options: RedisOptions) -> Result<Self> {
         let locations = locations(urls, None)?;
         let room = Room::new(&options.namespace, options.clear_database, None, String::new(), Rooms::default());
-        Ok(Self::in_room(Arc::new(Servers::new(locations, &options, None)?), room))
+        Ok(Self::in_room(Arc::new(Servers::new(&locations, options, None)?), room))
     }
 
     pub(crate) fn in_room(servers: Arc<Servers>, room: Room) -> Self {
@@ -86,13 +86,7 @@ impl RedisCache {
     }
 
     /// Runs a script by its name, and as a whole on a server that does not know it yet.
-    async fn run(
-        &self,
-        script: &Script,
-        key: &str,
-        argument: Option<i64>,
-        access: Access,
-    ) -> Result<Answer, Failure> {
+    async fn run(&self, script: &Script, key: &str, argument: Option<i64>, access: Access) -> Result<Answer, Failure> {
         match self.ask(key, &script.by_name(key, argument), access).await {
             Err(failure) if failure.fault == Fault::NoScript => {
                 self.ask(key, &script.whole(key, argument), access).await
@@ -104,7 +98,7 @@ impl RedisCache {
     /// The bytes under a key, where there are any. What is no text was not written by any cache, and is none.
     async fn stored(&self, key: &str, access: Access) -> Result<Option<Vec<u8>>> {
         match self.ask(key, &get(key), access).await {
-            Ok(answer) => bytes(answer),
+            Ok(answer) => self.bytes(answer),
             Err(failure) if failure.fault == Fault::WrongType => {
                 not_ours();
                 Ok(None)
@@ -113,14 +107,70 @@ impl RedisCache {
         }
     }
 
+    /// What a server answers to GET.
+    fn bytes(&self, answer: Answer) -> Result<Option<Vec<u8>>> {
+        match answer {
+            Answer::Nil => Ok(None),
+            Answer::BulkString(bytes) => Ok(Some(bytes)),
+            Answer::ServerError(_) => {
+                not_ours();
+                Ok(None)
+            }
+            other => Err(self.unexpected(&other)),
+        }
+    }
+
+    /// What a server answers to commands that count.
+    fn number(&self, answer: Answer) -> Result<i64> {
+        match answer {
+            Answer::Int(number) => Ok(number),
+            other => Err(self.unexpected(&other)),
+        }
+    }
+
+    /// What a server answers to SET.
+    fn done(&self, answer: &Answer) -> Result<()> {
+        match answer {
+            Answer::Okay => Ok(()),
+            other => Err(self.unexpected(other)),
+        }
+    }
+
+    /// An answer that is none to what was asked. Something on the way is broken: answers may have changed places, so
+    /// nothing that is still to come can be believed.
+    fn unexpected(&self, answer: &Answer) -> Error {
+        self.servers.topology.cut();
+        let kind = match answer {
+            Answer::Int(_) => "a number",
+            Answer::Array(_) => "a list",
+            Answer::Nil => "nothing",
+            Answer::BulkString(_) => "bytes",
+            Answer::Okay | Answer::SimpleString(_) => "a status",
+            _ => "something else",
+        };
+        let message = format!(
+            "{:?}: {kind} came where another answer was due: what is on the way is broken",
+            self.servers.topology
+        );
+        Error::new(ErrorKind::Unavailable, message).in_store("redis")
+    }
+
     /// Removes every key of this cache from a server.
-    async fn clear_one(&self, node: &Arc<Node>) -> Result<(), Failure> {
+    async fn clear_one(&self, node: &Arc<Node>) -> Result<()> {
         match self.room.extent() {
-            Extent::Prefix(prefix) => Scan::new(node, &self.room, prefix).remove().await,
+            Extent::Prefix(prefix) => {
+                let mut scan = Scan::new(node, &self.room, prefix);
+                while let Some(keys) = scan.step().await.map_err(Failure::told)? {
+                    let keys: Vec<&[u8]> = keys.iter().map(Vec::as_slice).collect();
+                    self.remove_some(&keys, WRITE).await?;
+                }
+                Ok(())
+            }
             Extent::Database => {
                 let mut command = redis::cmd("FLUSHDB");
                 command.arg("ASYNC");
-                node.ask_well(&command, Effect::Idempotent, node.limits().deadline()).await.map(drop)
+                let done = node.ask_well(&command, Effect::Idempotent, node.limits().deadline()).await;
+                done.map(drop).map_err(Failure::told)
             }
             Extent::Unknown => Ok(()),
         }
@@ -158,41 +208,8 @@ fn millis(ttl: Duration) -> u64 {
     u64::try_from(ttl.as_nanos().div_ceil(1_000_000)).unwrap_or(LONGEST).clamp(1, LONGEST)
 }
 
-/// What a server answers to GET.
-fn bytes(answer: Answer) -> Result<Option<Vec<u8>>> {
-    match answer {
-        Answer::Nil => Ok(None),
-        Answer::BulkString(bytes) => Ok(Some(bytes)),
-        Answer::ServerError(_) => {
-            not_ours();
-            Ok(None)
-        }
-        other => Err(unexpected(&other)),
-    }
-}
-
-/// What a server answers to commands that count.
-fn number(answer: Result<Answer, Failure>) -> Result<i64> {
-    match answer.map_err(Failure::told)? {
-        Answer::Int(number) => Ok(number),
-        other => Err(unexpected(&other)),
-    }
-}
-
 fn not_ours() {
     tracing::warn!("a key of the cache holds what no cache wrote: one of the server's other types");
-}
-
-/// An answer that is none to what was asked.
-fn unexpected(answer: &Answer) -> Error {
-    let kind = match answer {
-        Answer::Int(_) => "a number",
-        Answer::Array(_) => "a list",
-        Answer::Nil => "nothing",
-        Answer::Okay | Answer::SimpleString(_) => "a status",
-        _ => "something else",
-    };
-    Error::new(ErrorKind::Backend, format!("the server answered {kind}, which is no answer to that")).in_store("redis")
 }
 
 #[async_trait]
@@ -217,7 +234,7 @@ impl Cache for RedisCache {
                 return Err(error);
             }
         };
-        self.ask(&key, &set(&key, &stored, ttl), WRITE).await.map(drop).map_err(Failure::told)
+        self.done(&self.ask(&key, &set(&key, &stored, ttl), WRITE).await.map_err(Failure::told)?)
     }
 
     async fn add(&self, key: &str, value: Value, ttl: Option<Duration>) -> Result<bool> {
@@ -227,7 +244,7 @@ impl Cache for RedisCache {
         match self.ask(&key, &command, WRITE_ONCE).await.map_err(Failure::told)? {
             Answer::Okay => Ok(true),
             Answer::Nil => Ok(false),
-            other => Err(unexpected(&other)),
+            other => Err(self.unexpected(&other)),
         }
     }
 
@@ -241,15 +258,15 @@ impl Cache for RedisCache {
             }
             None => self.run(&self.servers.scripts.persist, &key, None, WRITE).await,
         };
-        Ok(number(answer)? > 0)
+        Ok(self.number(answer.map_err(Failure::told)?)? > 0)
     }
 
     async fn incr(&self, key: &str, delta: i64) -> Result<Option<i64>> {
         let key = self.room.key(key);
         let failure = match self.run(&self.servers.scripts.incr, &key, Some(delta), WRITE_ONCE).await {
             Ok(answer) => {
-                let Some(sum) = bytes(answer)? else { return Ok(None) };
-                return value::number_in(&sum).map(Some).ok_or_else(|| unexpected(&Answer::BulkString(sum)));
+                let Some(sum) = self.bytes(answer)? else { return Ok(None) };
+                return value::number_in(&sum).map(Some).ok_or_else(|| self.unexpected(&Answer::BulkString(sum)));
             }
             Err(failure) => failure,
         };
@@ -272,7 +289,7 @@ impl Cache for RedisCache {
         let key = self.room.key(key);
         let mut command = redis::cmd("PTTL");
         command.arg(&*key);
-        Ok(match number(self.ask(&key, &command, WRITE).await)? {
+        Ok(match self.number(self.ask(&key, &command, WRITE).await.map_err(Failure::told)?)? {
             -2 => None,
             -1 => Some(Ttl::Never),
             // The last millisecond has begun.
@@ -288,7 +305,7 @@ impl Cache for RedisCache {
             return Err(Error::new(ErrorKind::Config, message).in_store("redis"));
         }
         for node in self.servers.topology.leaders().await.map_err(Failure::told)? {
-            self.clear_one(&node).await.map_err(Failure::told)?;
+            self.clear_one(&node).await?;
         }
         Ok(())
     }
@@ -305,7 +322,7 @@ impl Cache for RedisCache {
         let key = self.room.key(key);
         let mut command = redis::cmd("EXISTS");
         command.arg(&*key);
-        Ok(number(self.ask(&key, &command, READ).await)? > 0)
+        Ok(self.number(self.ask(&key, &command, READ).await.map_err(Failure::told)?)? > 0)
     }
 
     async fn get_many(&self, keys: &[&str]) -> Result<Vec<Option<Value>>> {
@@ -353,7 +370,7 @@ impl RedisCache {
     async fn remove(&self, key: &str) -> Result<bool> {
         let mut command = redis::cmd("UNLINK");
         command.arg(key);
-        Ok(number(self.ask(key, &command, WRITE_ONCE).await)? > 0)
+        Ok(self.number(self.ask(key, &command, WRITE_ONCE).await.map_err(Failure::told)?)? > 0)
     }
 }
 

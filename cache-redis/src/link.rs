@@ -10,7 +10,8 @@ use std::{
 };
 
 use redis::{
-    AsyncConnectionConfig, Cmd, Pipeline, RedisConnectionInfo, RedisError, RedisResult, ServerError, Value, aio::MultiplexedConnection,
+    AsyncConnectionConfig, Cmd, Pipeline, RedisConnectionInfo, RedisError, RedisResult, ServerError, Value,
+    aio::MultiplexedConnection,
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -162,6 +163,11 @@ impl Link {
     /// Whether the connection is still open, as far as this side knows.
     pub(crate) fn is_alive(&self) -> bool {
         self.alive.load(Ordering::Acquire)
+    }
+
+    /// Closes the connection at once: all that wait for an answer are told that it is lost.
+    pub(crate) fn cut(&self) {
+        self.driver.abort();
     }
 
     /// The answer of the server, however long it takes.

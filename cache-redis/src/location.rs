@@ -205,7 +205,8 @@ mod tests {
 
     #[test]
     fn what_is_no_server_is_told_without_its_password() {
-        for url in ["http://u:hunter2@h", "redis://u:hunter2@h:0", "redis://u:hunter2@h:port", "redis://u:hunter2@h/x"] {
+        for url in ["http://u:hunter2@h", "redis://u:hunter2@h:0", "redis://u:hunter2@h:port", "redis://u:hunter2@h/x"]
+        {
             let told = locations(&[url], None).expect_err(url).to_string();
             assert!(told.starts_with("LOCATION: found ") && !told.contains("hunter2"), "{told}");
         }

@@ -80,6 +80,13 @@ impl Node {
         self.link.write().take();
     }
 
+    /// Closes the connection at once, as what comes on it can't be believed.
+    pub(crate) fn cut(&self) {
+        if let Some(link) = self.link.write().take() {
+            link.cut();
+        }
+    }
+
     /// The answer, before the deadline, or why there is none. What the server refuses is an answer.
     pub(crate) async fn ask<A: Ask>(
         self: &Arc<Self>,

@@ -156,9 +156,9 @@ struct Seconds(Duration);
 impl<'de> Deserialize<'de> for Seconds {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let number = f64::deserialize(deserializer)?;
-        Duration::try_from_secs_f64(number).map(Self).map_err(|_| {
-            de::Error::invalid_value(de::Unexpected::Float(number), &"a number of seconds, 0 or more")
-        })
+        Duration::try_from_secs_f64(number)
+            .map(Self)
+            .map_err(|_| de::Error::invalid_value(de::Unexpected::Float(number), &"a number of seconds, 0 or more"))
     }
 }
 
@@ -296,11 +296,17 @@ mod tests {
         for (options, told) in [
             (json!({"db": -1}), "OPTIONS.db: found -1, expected a whole number of at least 0"),
             (json!({"socket_timeout": 0}), "OPTIONS.socket_timeout: found 0, expected a number of seconds above 0"),
-            (json!({"socket_timeout": -1}), "OPTIONS.socket_timeout: found -1, expected a number of seconds, 0 or more"),
-            (json!({"cluster": true, "sentinel": "m"}), "OPTIONS.sentinel: found it beside cluster, expected one of them"),
+            (
+                json!({"socket_timeout": -1}),
+                "OPTIONS.socket_timeout: found -1, expected a number of seconds, 0 or more",
+            ),
+            (
+                json!({"cluster": true, "sentinel": "m"}),
+                "OPTIONS.sentinel: found it beside cluster, expected one of them",
+            ),
             (
                 json!({"ssl_cert_reqs": "maybe"}),
-                "OPTIONS.ssl_cert_reqs: found \"maybe\", expected \"required\" or \"none\" or \"optional\"",
+                "OPTIONS.ssl_cert_reqs: found \"maybe\", expected \"optional\" or \"required\" or \"none\"",
             ),
             (
                 json!({"ssl_certfile": "x"}),

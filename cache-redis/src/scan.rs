@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use redis::{Cmd, Pipeline, Value};
+use redis::Value;
 
 use crate::{
     failure::{Failure, Fault},
@@ -28,25 +28,15 @@ impl<'a> Scan<'a> {
         Self { node, prefix, pattern: pattern(prefix), exceptions, cursor: Some(b"0".to_vec()) }
     }
 
-    /// The keys of the next step, perhaps none, until there is none to come. `before` is done first, in the same round
-    /// trip. What is there all the time is met at least once.
-    pub(crate) async fn step(&mut self, before: Option<Cmd>) -> Result<Option<Vec<Vec<u8>>>, Failure> {
-        let Some(cursor) = self.cursor.take() else {
-            if let Some(before) = before {
-                self.node.ask_well(&before, Effect::Idempotent, self.node.limits().deadline()).await?;
-            }
-            return Ok(None);
-        };
-        let mut pipeline = Pipeline::with_capacity(2);
-        if let Some(before) = before {
-            pipeline.add_command(before);
-        }
-        pipeline.cmd("SCAN").arg(cursor).arg("MATCH").arg(&self.pattern).arg("COUNT").arg(STEP);
-        let mut answers =
-            self.node.ask_well(&pipeline, Effect::Idempotent, self.node.limits().deadline()).await?;
-        let (cursor, mut keys) = answers.pop().and_then(read).ok_or_else(|| {
-            Failure::new(Fault::Refused, self.node.shown(), "its answer to SCAN does not read")
-        })?;
+    /// The keys of the next step, perhaps none, until there is none to come. What is there all the time is met at least
+    /// once.
+    pub(crate) async fn step(&mut self) -> Result<Option<Vec<Vec<u8>>>, Failure> {
+        let Some(cursor) = self.cursor.take() else { return Ok(None) };
+        let mut command = redis::cmd("SCAN");
+        command.arg(cursor).arg("MATCH").arg(&self.pattern).arg("COUNT").arg(STEP);
+        let answer = self.node.ask_well(&command, Effect::Idempotent, self.node.limits().deadline()).await?;
+        let unreadable = || Failure::new(Fault::Refused, self.node.shown(), "its answer to SCAN does not read");
+        let (cursor, mut keys) = read(answer).ok_or_else(unreadable)?;
         self.cursor = (cursor != b"0").then_some(cursor);
         keys.retain(|key| self.is_ours(key));
         Ok(Some(keys))
@@ -57,23 +47,10 @@ impl<'a> Scan<'a> {
             && !self.exceptions.iter().any(|exception| key.starts_with(exception.as_bytes()))
     }
 
-    /// Removes them all.
-    pub(crate) async fn remove(mut self) -> Result<(), Failure> {
-        let mut remove = None;
-        while let Some(keys) = self.step(remove.take()).await? {
-            remove = (!keys.is_empty()).then(|| {
-                let mut command = redis::cmd("UNLINK");
-                command.arg(keys);
-                command
-            });
-        }
-        Ok(())
-    }
-
     /// Counts them.
     pub(crate) async fn count(mut self) -> Result<u64, Failure> {
         let mut count = 0;
-        while let Some(keys) = self.step(None).await? {
+        while let Some(keys) = self.step().await? {
             count += keys.len() as u64;
         }
         Ok(count)

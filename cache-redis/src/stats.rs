@@ -27,9 +27,7 @@ const TOLD: [&str; 10] = [
 pub(crate) async fn details(node: &Arc<Node>) -> Vec<(String, String)> {
     let named = |name: &str, value: String| (format!("{} {name}", node.shown()), value);
     match info(node).await {
-        Ok(info) => {
-            TOLD.iter().filter_map(|name| info.get(*name).map(|value| named(name, value.clone()))).collect()
-        }
+        Ok(info) => TOLD.iter().filter_map(|name| info.get(*name).map(|value| named(name, value.clone()))).collect(),
         Err(failure) => vec![named("state", failure.told().to_string())],
     }
 }

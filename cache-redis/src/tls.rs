@@ -135,12 +135,7 @@ mod encrypted {
         (!roots.is_empty()).then_some(())
     }
 
-    fn read<T>(
-        name: &str,
-        file: &PathBuf,
-        folder: Option<&Path>,
-        parse: impl FnOnce(&[u8]) -> Option<T>,
-    ) -> Result<T> {
+    fn read<T>(name: &str, file: &PathBuf, folder: Option<&Path>, parse: impl FnOnce(&[u8]) -> Option<T>) -> Result<T> {
         let path = folder.map_or_else(|| file.clone(), |folder| folder.join(file));
         let text = fs::read(&path).map_err(|error| no_certificates(name, &format!("{}: {error}", path.display())))?;
         parse(&text).ok_or_else(|| no_certificates(name, &format!("{}, which is something else", path.display())))

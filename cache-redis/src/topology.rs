@@ -81,7 +81,7 @@ impl std::fmt::Debug for Maker {
 
 impl Topology {
     /// The servers at these locations, as the options say what they are. Does not connect yet.
-    pub(crate) fn new(locations: Vec<Location>, options: &RedisOptions, tls: Tls) -> Result<Self> {
+    pub(crate) fn new(locations: &[Location], options: &RedisOptions, tls: &Tls) -> Result<Self> {
         let limits = Limits { connect: options.socket_connect_timeout, answer: options.socket_timeout };
         let maker = |login| Maker {
             login,
@@ -150,12 +150,21 @@ impl Topology {
         }
     }
 
-    /// Lets go of all connections.
+    /// Lets go of all connections. Who waits for an answer still gets it.
     pub(crate) fn close(&self) {
+        self.known().iter().for_each(|node| node.close());
+    }
+
+    /// Closes all connections at once, as what comes on one of them can't be believed.
+    pub(crate) fn cut(&self) {
+        self.known().iter().for_each(|node| node.cut());
+    }
+
+    fn known(&self) -> Vec<Arc<Node>> {
         match self {
-            Self::Leader(leader) => leader.close(),
-            Self::Sentinel(sentinel) => sentinel.close(),
-            Self::Cluster(cluster) => cluster.close(),
+            Self::Leader(leader) => leader.servers(),
+            Self::Sentinel(sentinel) => sentinel.known(),
+            Self::Cluster(cluster) => cluster.known(),
         }
     }
 }
@@ -175,7 +184,8 @@ fn login_of(location: &Location, options: &RedisOptions) -> RedisConnectionInfo 
 }
 
 fn login(username: &Option<String>, password: &Option<String>, db: u32) -> RedisConnectionInfo {
-    let mut login = RedisConnectionInfo::default().set_db(db.into()).set_lib_name("cachette", env!("CARGO_PKG_VERSION"));
+    let mut login =
+        RedisConnectionInfo::default().set_db(db.into()).set_lib_name("cachette", env!("CARGO_PKG_VERSION"));
     if let Some(username) = username {
         login = login.set_username(username);
     }

@@ -76,7 +76,8 @@ pub(crate) fn number_in(text: &[u8]) -> Option<i64> {
         [b'-', digits @ ..] => digits,
         digits => digits,
     };
-    let is_plain = digits == b"0" && text.len() == 1 || digits.first().is_some_and(|first| (b'1'..=b'9').contains(first));
+    let is_plain =
+        digits == b"0" && text.len() == 1 || digits.first().is_some_and(|first| (b'1'..=b'9').contains(first));
     if !is_plain || text.len() > LONGEST {
         return None;
     }

@@ -203,7 +203,7 @@ async fn stats_tell_the_server_s_role_memory_and_hits() {
 
 #[tokio::test]
 async fn a_user_is_let_in_by_name_and_password_and_others_are_told_why_not() {
-    let server = server_with(&["--requirepass", "p@ss,w/rd;", "--user", "ada on >love:lace ~* +@all"]);
+    let server = server_with(&["--requirepass", "p@ss,w/rd;", "--user", "ada", "on", ">love:lace", "~*", "+@all"]);
     let at = |user: &str| vec![server.url().replace("redis://", &format!("redis://{user}@"))];
     for user in [":p%40ss%2Cw%2Frd%3B", "ada:love%3Alace"] {
         let store = fresh(&at(user), patient());

@@ -8,7 +8,7 @@ use std::{fs, net::TcpListener, path::PathBuf};
 use cache_core::{Cache, ErrorKind, Value};
 use cache_redis::{CertReqs, RedisCache, RedisOptions};
 use common::{HOUR, fresh, patient, server_with};
-use rcgen::{BasicConstraints, Certificate, CertificateParams, IsCa, Issuer, KeyPair};
+use rcgen::{BasicConstraints, Certificate, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use tempfile::TempDir;
 use xtask::servers::Server;
 
@@ -23,7 +23,8 @@ struct Secretive {
 fn signed(names: &[&str], issuer: &Issuer<'_, KeyPair>) -> (Certificate, KeyPair) {
     let key = KeyPair::generate().expect("there is chance");
     let names: Vec<String> = names.iter().copied().map(Into::into).collect();
-    let params = CertificateParams::new(names).expect("they are names");
+    let mut params = CertificateParams::new(names).expect("they are names");
+    params.distinguished_name.push(DnType::CommonName, "one of us");
     (params.signed_by(&key, issuer).expect("it is signed"), key)
 }
 
@@ -32,6 +33,7 @@ impl Secretive {
     fn start(names: &[&str], asks: &str) -> Self {
         let folder = tempfile::tempdir().expect("there is room");
         let mut params = CertificateParams::new(Vec::new()).expect("no names are fine");
+        params.distinguished_name.push(DnType::CommonName, "who vouches");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let key = KeyPair::generate().expect("there is chance");
         let root = params.self_signed(&key).expect("it is signed");

@@ -110,7 +110,8 @@ async fn slot_of(store: &RedisCache, server: &Server, key: &str) -> (u16, usize)
     let client = redis::Client::open(server.url()).expect("it is a URL");
     let mut connection = client.get_multiplexed_async_connection().await.expect("it is there");
     let key = format!("{}{key}", store.options().namespace);
-    let slot: u16 = redis::cmd("CLUSTER").arg("KEYSLOT").arg(key).query_async(&mut connection).await.expect("it answers");
+    let slot: u16 =
+        redis::cmd("CLUSTER").arg("KEYSLOT").arg(key).query_async(&mut connection).await.expect("it answers");
     let leader = (0..3).find(|leader| usize::from(slot) < (leader + 1) * 16384 / 3).expect("one of three");
     (slot, leader)
 }

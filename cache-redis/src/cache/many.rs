@@ -5,9 +5,10 @@ use std::{borrow::Cow, time::Duration};
 use cache_core::{ErrorKind, Result, Value};
 use redis::Value as Answer;
 
-use super::{READ, RedisCache, WRITE, WRITE_ONCE, bytes, get, number, set, unexpected};
+use super::{READ, RedisCache, WRITE, WRITE_ONCE, get, set};
 use crate::{
     failure::Failure,
+    topology::Access,
     value::{self, Stored},
 };
 
@@ -22,10 +23,10 @@ impl RedisCache {
         for keys in keys.chunks(KEYS) {
             let answers = self.answers_to(&self.keys(keys)).await.map_err(Failure::told)?;
             if answers.len() != keys.len() {
-                return Err(unexpected(&Answer::Array(answers)));
+                return Err(self.unexpected(&Answer::Array(answers)));
             }
             for answer in answers {
-                values.push(bytes(answer)?.map(value::read));
+                values.push(self.bytes(answer)?.map(value::read));
             }
         }
         Ok(values)
@@ -37,8 +38,8 @@ impl RedisCache {
             return self.servers.topology.ask_all(asked, READ).await;
         }
         let mut command = redis::cmd("MGET");
-        command.arg(keys_of(keys));
-        match self.ask("", &command, READ).await? {
+        command.arg(bytes_of(keys));
+        match self.servers.topology.ask(&[], &command, READ).await? {
             Answer::Array(answers) => Ok(answers),
             other => Ok(vec![other]),
         }
@@ -72,29 +73,35 @@ impl RedisCache {
     }
 
     async fn send(&self, sent: Vec<(&[u8], redis::Cmd)>) -> Result<()> {
-        self.servers.topology.ask_all(sent, WRITE).await.map(drop).map_err(Failure::told)
+        let answers = self.servers.topology.ask_all(sent, WRITE).await.map_err(Failure::told)?;
+        answers.iter().try_for_each(|answer| self.done(answer))
     }
 
     pub(super) async fn remove_many(&self, keys: &[&str]) -> Result<usize> {
         let mut removed = 0;
         for keys in keys.chunks(KEYS) {
-            removed += self.remove_some(&self.keys(keys)).await?;
+            let keys = self.keys(keys);
+            removed += self.remove_some(&bytes_of(&keys), WRITE_ONCE).await?;
         }
         Ok(usize::try_from(removed).unwrap_or(0))
     }
 
-    async fn remove_some(&self, keys: &[Cow<'_, str>]) -> Result<i64> {
-        let unlink = |keys: &[Cow<'_, str>]| {
+    /// Of keys as the server has them, perhaps none.
+    pub(super) async fn remove_some(&self, keys: &[&[u8]], access: Access) -> Result<i64> {
+        let unlink = |keys: &[&[u8]]| {
             let mut command = redis::cmd("UNLINK");
-            command.arg(keys_of(keys));
+            command.arg(keys);
             command
         };
-        if self.servers.topology.is_undivided() {
-            return number(self.ask("", &unlink(keys), WRITE_ONCE).await);
+        if keys.is_empty() {
+            return Ok(0);
         }
-        let asked = keys.chunks(1).map(|key| (key[0].as_bytes(), unlink(key))).collect();
-        let answers = self.servers.topology.ask_all(asked, WRITE_ONCE).await.map_err(Failure::told)?;
-        answers.into_iter().map(|answer| number(Ok(answer))).sum()
+        if self.servers.topology.is_undivided() {
+            return self.number(self.servers.topology.ask(&[], &unlink(keys), access).await.map_err(Failure::told)?);
+        }
+        let asked = keys.chunks(1).map(|key| (key[0], unlink(key))).collect();
+        let answers = self.servers.topology.ask_all(asked, access).await.map_err(Failure::told)?;
+        answers.into_iter().map(|answer| self.number(answer)).sum()
     }
 
     fn keys<'a>(&self, keys: &[&'a str]) -> Vec<Cow<'a, str>> {
@@ -102,6 +109,6 @@ impl RedisCache {
     }
 }
 
-fn keys_of<'a>(keys: &'a [Cow<'_, str>]) -> Vec<&'a str> {
-    keys.iter().map(|key| &**key).collect()
+fn bytes_of<'a>(keys: &'a [Cow<'_, str>]) -> Vec<&'a [u8]> {
+    keys.iter().map(|key| key.as_bytes()).collect()
 }

@@ -53,11 +53,9 @@ impl Cluster {
         Self { seeds, maker, map: RwLock::default(), asking: tokio::sync::Mutex::default() }
     }
 
-    pub(super) fn close(&self) {
-        let known = self.map.write().take();
-        for node in self.seeds.iter().chain(known.iter().flat_map(|map| &map.nodes)) {
-            node.close();
-        }
+    pub(super) fn known(&self) -> Vec<Arc<Node>> {
+        let map = self.map.read().clone();
+        self.seeds.iter().chain(map.iter().flat_map(|map| &map.nodes)).cloned().collect()
     }
 
     pub(super) async fn leaders(self: &Arc<Self>) -> Result<Vec<Arc<Node>>, Failure> {

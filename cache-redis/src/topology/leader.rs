@@ -56,12 +56,6 @@ impl Leader {
         [&self.leader].into_iter().chain(self.replicas.iter().map(|replica| &replica.node)).cloned().collect()
     }
 
-    pub(super) fn close(&self) {
-        for node in self.servers() {
-            node.close();
-        }
-    }
-
     pub(super) async fn ask<A: Ask>(&self, ask: &A, access: Access) -> Result<A::Answer, Failure> {
         if access == Access::Read
             && let Some(replica) = self.replica()
@@ -78,7 +72,8 @@ impl Leader {
             return None;
         }
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
-        let mut in_turn = (0..self.replicas.len()).map(|next| &self.replicas[turn.wrapping_add(next) % self.replicas.len()]);
+        let mut in_turn =
+            (0..self.replicas.len()).map(|next| &self.replicas[turn.wrapping_add(next) % self.replicas.len()]);
         in_turn.find(|replica| !replica.is_aside())
     }
 }

@@ -30,11 +30,8 @@ impl Sentinel {
         Self { name: name.into(), sentinels, maker, leader, asking }
     }
 
-    pub(super) fn close(&self) {
-        for node in &self.sentinels {
-            node.close();
-        }
-        self.leader.write().take();
+    pub(super) fn known(&self) -> Vec<Arc<Node>> {
+        self.sentinels.iter().cloned().chain(self.leader.read().clone()).collect()
     }
 
     pub(super) async fn leaders(&self) -> Result<Vec<Arc<Node>>, Failure> {
