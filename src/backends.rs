@@ -17,7 +17,7 @@ pub(crate) struct Backends(BTreeMap<String, Arc<dyn Backend>>);
 struct Known {
     name: &'static str,
     /// What it is called in URLs besides.
-    alias: Option<&'static str>,
+    aliases: &'static [&'static str],
     django: &'static [&'static str],
     feature: &'static str,
     /// Whether this version has the feature.
@@ -25,24 +25,30 @@ struct Known {
 }
 
 const KNOWN: &[Known] = &[
-    Known { name: "locmem", alias: None, django: &["locmem.LocMemCache"], feature: "locmem", exists: true },
-    Known { name: "dummy", alias: None, django: &["dummy.DummyCache"], feature: "dummy", exists: true },
+    Known { name: "locmem", aliases: &[], django: &["locmem.LocMemCache"], feature: "locmem", exists: true },
+    Known { name: "dummy", aliases: &[], django: &["dummy.DummyCache"], feature: "dummy", exists: true },
     Known {
         name: "filebased",
-        alias: Some("file"),
+        aliases: &["file"],
         django: &["filebased.FileBasedCache"],
         feature: "filebased",
         exists: true,
     },
-    Known { name: "db", alias: None, django: &["db.DatabaseCache"], feature: "db-sqlite", exists: true },
+    Known { name: "db", aliases: &[], django: &["db.DatabaseCache"], feature: "db-sqlite", exists: true },
     Known {
         name: "memcached",
-        alias: None,
+        aliases: &[],
         django: &["memcached.PyMemcacheCache", "memcached.PyLibMCCache"],
         feature: "memcached",
         exists: false,
     },
-    Known { name: "redis", alias: None, django: &["redis.RedisCache"], feature: "redis", exists: false },
+    Known {
+        name: "redis",
+        aliases: &["rediss", "unix", "valkey", "valkeys"],
+        django: &["redis.RedisCache"],
+        feature: "redis",
+        exists: true,
+    },
 ];
 
 impl Known {
@@ -50,7 +56,7 @@ impl Known {
         let class = name.strip_prefix("django.core.cache.backends.");
         let is_it = |known: &&Self| {
             known.name.eq_ignore_ascii_case(name)
-                || known.alias.is_some_and(|alias| alias.eq_ignore_ascii_case(name))
+                || known.aliases.iter().any(|alias| alias.eq_ignore_ascii_case(name))
                 || class.is_some_and(|class| known.django.contains(&class))
         };
         KNOWN.iter().find(is_it)
@@ -68,6 +74,8 @@ impl Backends {
         backends.insert("filebased".into(), Arc::new(cache_filebased::FileBasedBackend::default()));
         #[cfg(any(feature = "db-sqlite", feature = "db-postgres", feature = "db-mysql"))]
         backends.insert("db".into(), Arc::new(cache_db::DbBackend::default()));
+        #[cfg(feature = "redis")]
+        backends.insert("redis".into(), Arc::new(cache_redis::RedisBackend::default()));
         #[cfg(feature = "dummy")]
         backends.insert("dummy".into(), Arc::new(|_| async { Ok(cache_dummy::DummyCache) }));
         Self(backends)

@@ -47,6 +47,8 @@ pub mod stores {
     pub use cache_filebased::{FileBasedCache, FileBasedOptions, Swept};
     #[cfg(feature = "locmem")]
     pub use cache_locmem::{LocMemCache, LocMemOptions};
+    #[cfg(feature = "redis")]
+    pub use cache_redis::{CertReqs, RedisBackend, RedisCache, RedisOptions};
 }
 
 /// The README's examples are compiled and run.

@@ -355,6 +355,7 @@ mod mistakes {
     use super::*;
 
     const HAS_DB: bool = cfg!(any(feature = "db-sqlite", feature = "db-postgres", feature = "db-mysql"));
+    const HAS_REDIS: bool = cfg!(feature = "redis");
 
     #[tokio::test]
     async fn each_is_told_with_place_and_remedy() {
@@ -417,12 +418,12 @@ mod mistakes {
     #[tokio::test]
     async fn a_store_of_django_s_that_this_build_lacks_is_told_with_its_feature() {
         for (backend, feature) in [
-            ("django.core.cache.backends.redis.RedisCache", "redis"),
             ("django.core.cache.backends.memcached.PyMemcacheCache", "memcached"),
             ("django.core.cache.backends.memcached.PyLibMCCache", "memcached"),
-            ("redis", "redis"),
         ]
         .into_iter()
+        .chain((!HAS_REDIS).then_some(("django.core.cache.backends.redis.RedisCache", "redis")))
+        .chain((!HAS_REDIS).then_some(("valkey", "redis")))
         .chain((!HAS_DB).then_some(("django.core.cache.backends.db.DatabaseCache", "db-sqlite")))
         {
             let told = mistake_in_json(&format!(r#"{{"default": {{"BACKEND": "{backend}"}}}}"#)).await;
@@ -542,7 +543,7 @@ mod mistakes {
             "default = ['redis://ada:hunter2@host']",
             "default = 'redis:/ada:hunter2@host'",
             "default = 'redis://ada:hunter2%ff@host'",
-            "default = 'redis://ada:hunter2 x@host'",
+            "default = 'redis://ada:hunter2 x@host:port'",
             "default = 'locmem://?password=hunter2%ff'",
             "default = 'locmem://?pwd=hunter2'",
             "[default]\nbackend = 'ada:hunter2@host'",

@@ -34,6 +34,7 @@ pub(super) fn command(folder: &Folder, port: u16, extra: &[String]) -> Outcome<C
         command.arg(place).arg("--sentinel");
     }
     command.args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]);
+    command.args(["--repl-diskless-sync-delay", "0"]);
     command.args(["--dir"]).arg(folder.path()).args(arguments);
     Ok(command)
 }
@@ -150,7 +151,7 @@ impl Server {
     /// A replica of this server, that has what it has. For Redis.
     pub fn start_replica(&self) -> Outcome<Self> {
         let of = format!("127.0.0.1 {}", self.port);
-        let replica = Self::start_with(Kind::Redis, &["--replicaof", &of, "--repl-diskless-sync-delay", "0"])?;
+        let replica = Self::start_with(Kind::Redis, &["--replicaof", &of])?;
         wait_until("that the replica follows", || follows(&replica.port))?;
         Ok(replica)
     }
@@ -172,7 +173,7 @@ impl RedisSentinels {
 
     /// Starts them all.
     pub fn start() -> Outcome<Self> {
-        let leader = Server::start_with(Kind::Redis, &["--repl-diskless-sync-delay", "0"])?;
+        let leader = Server::start(Kind::Redis)?;
         let replica = leader.start_replica()?;
         let name = Self::NAME;
         let folder = Folder::new(Kind::Redis)?;
