@@ -20,29 +20,25 @@ struct Known {
     aliases: &'static [&'static str],
     django: &'static [&'static str],
     feature: &'static str,
-    /// Whether this version has the feature.
-    exists: bool,
 }
 
 const KNOWN: &[Known] = &[
-    Known { name: "locmem", aliases: &[], django: &["locmem.LocMemCache"], feature: "locmem", exists: true },
-    Known { name: "dummy", aliases: &[], django: &["dummy.DummyCache"], feature: "dummy", exists: true },
-    Known {
-        name: "filebased",
-        aliases: &["file"],
-        django: &["filebased.FileBasedCache"],
-        feature: "filebased",
-        exists: true,
-    },
-    Known { name: "db", aliases: &[], django: &["db.DatabaseCache"], feature: "db-sqlite", exists: true },
+    Known { name: "locmem", aliases: &[], django: &["locmem.LocMemCache"], feature: "locmem" },
+    Known { name: "dummy", aliases: &[], django: &["dummy.DummyCache"], feature: "dummy" },
+    Known { name: "filebased", aliases: &["file"], django: &["filebased.FileBasedCache"], feature: "filebased" },
+    Known { name: "db", aliases: &[], django: &["db.DatabaseCache"], feature: "db-sqlite" },
     Known {
         name: "memcached",
         aliases: &["pymemcached", "pymemcache"],
         django: &["memcached.PyMemcacheCache", "memcached.PyLibMCCache"],
         feature: "memcached",
-        exists: true,
     },
-    Known { name: "redis", aliases: &[], django: &["redis.RedisCache"], feature: "redis", exists: false },
+    Known {
+        name: "redis",
+        aliases: &["rediss", "unix", "valkey", "valkeys"],
+        django: &["redis.RedisCache"],
+        feature: "redis",
+    },
 ];
 
 impl Known {
@@ -70,6 +66,8 @@ impl Backends {
         backends.insert("db".into(), Arc::new(cache_db::DbBackend::default()));
         #[cfg(feature = "memcached")]
         backends.insert("memcached".into(), Arc::new(cache_memcached::MemcachedBackend::default()));
+        #[cfg(feature = "redis")]
+        backends.insert("redis".into(), Arc::new(cache_redis::RedisBackend::default()));
         #[cfg(feature = "dummy")]
         backends.insert("dummy".into(), Arc::new(|_| async { Ok(cache_dummy::DummyCache) }));
         Self(backends)
@@ -93,15 +91,9 @@ impl Backends {
 
     fn not_found(&self, name: &str, known: Option<&Known>) -> Error {
         let expected = match known {
-            Some(Known { feature, exists: true, .. }) => {
+            Some(Known { feature, .. }) => {
                 format!("a store of this build; enable the feature {feature:?} of cachette for it")
             }
-            Some(Known { feature, exists: false, .. }) => format!(
-                "a store of this build; it will be the feature {feature:?} of cachette, which version {} does not have \
-                 yet. {}",
-                env!("CARGO_PKG_VERSION"),
-                self.expected()
-            ),
             None => self.expected(),
         };
         config::mistake("BACKEND", &format!("{:?}", config::redact_setting(name)), &expected)
@@ -115,5 +107,24 @@ impl Backends {
 impl fmt::Debug for Backends {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_set().entries(self.0.keys()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_store_that_this_build_lacks_is_told_with_its_feature() {
+        let none = Backends(BTreeMap::new());
+        for known in KNOWN {
+            let names = known.django.iter().map(|class| format!("django.core.cache.backends.{class}"));
+            for name in names.chain([known.name.to_owned()]) {
+                let Err(error) = none.find(&name) else { panic!("there is no {name}") };
+                let expected = format!("BACKEND: found {name:?}, expected a store of this build; enable the feature");
+                assert!(error.to_string().starts_with(&expected), "{error}");
+                assert!(error.to_string().contains(&format!("{:?}", known.feature)), "{error}");
+            }
+        }
     }
 }

@@ -254,6 +254,7 @@ impl CachesBuilder {
         for_store.file = origin.file().map(Into::into);
         for_store.databases = Arc::clone(databases);
         for_store.clock = self.clock.clone();
+        for_store.keys_begin_with = settings.key_function.head(&settings.key_prefix);
         let store = backend.open(&for_store).await?;
         Ok(CacheHandle::new(alias, store, settings))
     }

@@ -53,6 +53,8 @@ pub mod stores {
     pub use cache_locmem::{LocMemCache, LocMemOptions};
     #[cfg(feature = "memcached")]
     pub use cache_memcached::{MemcachedCache, MemcachedOptions, WhenDead};
+    #[cfg(feature = "redis")]
+    pub use cache_redis::{CertReqs, RedisBackend, RedisCache, RedisOptions};
 }
 
 /// The README's examples are compiled and run.

@@ -354,9 +354,6 @@ mod own {
 mod mistakes {
     use super::*;
 
-    const HAS_DB: bool = cfg!(any(feature = "db-sqlite", feature = "db-postgres", feature = "db-mysql"));
-    const HAS_MEMCACHED: bool = cfg!(feature = "memcached");
-
     #[tokio::test]
     async fn each_is_told_with_place_and_remedy() {
         for (settings, told) in [
@@ -412,20 +409,6 @@ mod mistakes {
                 format!("the JSON given: cache \"default\": BACKEND: found {found}, expected one that there is: ");
             let there = told.strip_prefix(&begin).expect(&told);
             assert!(there.contains("\"dummy\"") && there.contains("\"locmem\""), "{there}");
-        }
-    }
-
-    #[tokio::test]
-    async fn a_store_of_django_s_that_this_build_lacks_is_told_with_its_feature() {
-        for (backend, feature) in [("django.core.cache.backends.redis.RedisCache", "redis"), ("redis", "redis")]
-            .into_iter()
-            .chain((!HAS_MEMCACHED).then_some(("django.core.cache.backends.memcached.PyMemcacheCache", "memcached")))
-            .chain((!HAS_MEMCACHED).then_some(("django.core.cache.backends.memcached.PyLibMCCache", "memcached")))
-            .chain((!HAS_DB).then_some(("django.core.cache.backends.db.DatabaseCache", "db-sqlite")))
-        {
-            let told = mistake_in_json(&format!(r#"{{"default": {{"BACKEND": "{backend}"}}}}"#)).await;
-            assert!(told.contains(&format!("found \"{backend}\"")), "{told}");
-            assert!(told.contains(&format!("the feature \"{feature}\" of cachette")), "{told}");
         }
     }
 
@@ -540,7 +523,7 @@ mod mistakes {
             "default = ['redis://ada:hunter2@host']",
             "default = 'redis:/ada:hunter2@host'",
             "default = 'redis://ada:hunter2%ff@host'",
-            "default = 'redis://ada:hunter2 x@host'",
+            "default = 'redis://ada:hunter2 x@host:port'",
             "default = 'locmem://?password=hunter2%ff'",
             "default = 'locmem://?pwd=hunter2'",
             "[default]\nbackend = 'ada:hunter2@host'",

@@ -67,7 +67,7 @@ async fn a_url_names_servers_or_a_socket() {
         works(&Caches::from_url(&url).await.expect("it is fine")).await;
     }
     let arguments = |folder: &std::path::Path| vec!["-s".into(), Server::socket(folder).display().to_string()];
-    let behind_a_socket = Server::start_with(Kind::Memcached, arguments).unwrap_or_else(|why| panic!("{why}"));
+    let behind_a_socket = Server::start_in(Kind::Memcached, arguments).unwrap_or_else(|why| panic!("{why}"));
     let url = format!("memcached://{}?connect_timeout=5", Server::socket(behind_a_socket.folder()).display());
     works(&Caches::from_url(&url).await.expect("it is fine")).await;
 }

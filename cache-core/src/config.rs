@@ -81,6 +81,9 @@ pub struct StoreConfig {
     pub databases: Arc<BTreeMap<String, String>>,
     /// What entries shall expire by.
     pub clock: Clock,
+    /// What every key of the alias begins with, where that is known: KEY_PREFIX and a colon. It is not, with a KEY_FUNCTION of
+    /// one's own. For a store that has to tell the alias's entries from others.
+    pub keys_begin_with: Option<String>,
     options: Map<String, Json>,
 }
 
@@ -95,6 +98,7 @@ impl StoreConfig {
             file: None,
             databases: Arc::default(),
             clock: Clock::default(),
+            keys_begin_with: None,
             options,
         }
     }
@@ -140,6 +144,7 @@ impl fmt::Debug for StoreConfig {
             .field("file", &self.file)
             .field("databases", &self.databases.keys().collect::<Vec<_>>())
             .field("clock", &self.clock)
+            .field("keys_begin_with", &self.keys_begin_with)
             .field("options", &self.options.keys().collect::<Vec<_>>())
             .finish()
     }

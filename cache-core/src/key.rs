@@ -133,6 +133,22 @@ impl KeyFunction {
         Self::Custom(Arc::new(function))
     }
 
+    /// What all composed keys with this prefix begin with, where that is known.
+    ///
+    /// ```
+    /// use cache_core::KeyFunction;
+    ///
+    /// assert_eq!(KeyFunction::Default.head("shop").as_deref(), Some("shop:"));
+    /// assert_eq!(KeyFunction::custom(|key, _, _| key.into()).head("shop"), None);
+    /// ```
+    #[must_use]
+    pub fn head(&self, prefix: &str) -> Option<String> {
+        match self {
+            Self::Default | Self::Hashed => Some(format!("{prefix}:")),
+            Self::Custom(_) => None,
+        }
+    }
+
     /// The composed key.
     #[must_use]
     pub fn compose(&self, key: &str, prefix: &str, version: &Version) -> String {

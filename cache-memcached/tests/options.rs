@@ -10,7 +10,7 @@ use common::{HOUR, bytes, patient, server_with, store_at};
 use xtask::servers::{Kind, Server};
 
 fn start(arguments: impl FnOnce(&Path) -> Vec<String>) -> Server {
-    Server::start_with(Kind::Memcached, arguments).unwrap_or_else(|why| panic!("{why}"))
+    Server::start_in(Kind::Memcached, arguments).unwrap_or_else(|why| panic!("{why}"))
 }
 
 async fn works(store: &MemcachedCache) {

@@ -18,10 +18,14 @@ const RULES: &[Rule] = &[
     Rule {
         package: "cachette",
         features: &["--no-default-features", "--features=locmem"],
-        never: &["cache-memcached", "redis", "sqlx", "tempfile", "tokio", "toml"],
+        never: &["cache-memcached", "cache-redis", "redis", "sqlx", "tempfile", "tokio", "toml"],
     },
     Rule { package: "cache-memcached", features: &[], never: &["lz4_flex", "rustls", "sqlx"] },
-    Rule { package: "cachette", features: &[], never: &["cache-memcached", "redis", "sqlx", "tempfile", "tokio"] },
+    Rule {
+        package: "cachette",
+        features: &[],
+        never: &["cache-memcached", "cache-redis", "redis", "sqlx", "tempfile", "tokio"],
+    },
 ];
 
 pub(crate) fn run() -> Outcome {

@@ -8,6 +8,7 @@ mod memcached;
 mod pgbouncer;
 mod postgres;
 mod process;
+mod redis;
 
 use std::{
     env,
@@ -15,8 +16,11 @@ use std::{
     time::Duration,
 };
 
-pub use self::pgbouncer::PgBouncer;
 use self::{folder::Folder, process::Process};
+pub use self::{
+    pgbouncer::PgBouncer,
+    redis::{RedisCluster, RedisSentinels},
+};
 use crate::shell::Outcome;
 
 /// Where tests find the URL of a PostgreSQL server.
@@ -49,22 +53,29 @@ pub enum Kind {
     Mariadb,
     /// memcached.
     Memcached,
+    /// Redis.
+    Redis,
 }
 
 impl Server {
     /// A new server with nothing in it.
     pub fn start(kind: Kind) -> Outcome<Self> {
-        Self::start_with(kind, |_| Vec::new())
+        Self::start_with(kind, &[])
     }
 
-    /// A new server with these arguments besides, which may name files in the server's own folder.
-    pub fn start_with(kind: Kind, arguments: impl FnOnce(&Path) -> Vec<String>) -> Outcome<Self> {
+    /// The same, with these arguments besides, which it also gets when it is started again.
+    pub fn start_with(kind: Kind, arguments: &[&str]) -> Outcome<Self> {
+        Self::start_in(kind, |_| arguments.iter().copied().map(Into::into).collect())
+    }
+
+    /// The same, with arguments that may name files in the server's own folder.
+    pub fn start_in(kind: Kind, arguments: impl FnOnce(&Path) -> Vec<String>) -> Outcome<Self> {
         let folder = Folder::new(kind)?;
         let arguments = arguments(folder.path());
         match kind {
             Kind::Postgres => postgres::prepare(&folder)?,
             Kind::Mariadb => mariadb::prepare(&folder)?,
-            Kind::Memcached => {}
+            Kind::Memcached | Kind::Redis => {}
         }
         let port = process::free_port()?;
         let process = launch(kind, &folder, port, &arguments)?;
@@ -82,6 +93,7 @@ impl Server {
             Kind::Postgres => format!("postgres://postgres@127.0.0.1:{}/postgres", self.port),
             Kind::Mariadb => format!("mysql://root@127.0.0.1:{}/{}", self.port, mariadb::DATABASE),
             Kind::Memcached => format!("memcached://127.0.0.1:{}", self.port),
+            Kind::Redis => format!("redis://127.0.0.1:{}", self.port),
         }
     }
 
@@ -128,11 +140,12 @@ impl Server {
 /// Starts the server on what is in the folder, and waits until it answers.
 fn launch(kind: Kind, folder: &Folder, port: u16, arguments: &[String]) -> Outcome<Process> {
     let (mut command, answers): (_, fn(&Folder, u16) -> bool) = match kind {
-        Kind::Postgres => (postgres::command(folder, port)?, postgres::answers),
-        Kind::Mariadb => (mariadb::command(folder, port)?, mariadb::answers),
-        Kind::Memcached => (memcached::command(folder, port)?, memcached::answers),
+        Kind::Postgres => (postgres::command(folder, port, arguments)?, postgres::answers),
+        Kind::Mariadb => (mariadb::command(folder, port, arguments)?, mariadb::answers),
+        Kind::Memcached => (memcached::command(folder, port, arguments)?, memcached::answers),
+        Kind::Redis => (redis::command(folder, port, arguments)?, redis::answers),
     };
-    let mut process = Process::start(command.args(arguments), &folder.log())?;
+    let mut process = Process::start(&mut command, &folder.log())?;
     process.wait_until(PATIENCE, || answers(folder, port))?;
     Ok(process)
 }
@@ -147,8 +160,9 @@ pub struct Servers {
 impl Servers {
     /// Starts those that the environment does not name already, and installs what is missing for it.
     pub fn start() -> Outcome<Self> {
-        // Tests of memcached start their own, as that takes but a moment.
+        // Tests of these start their own, as that takes but a moment.
         install::ensure(Kind::Memcached)?;
+        install::ensure(Kind::Redis)?;
         let mut running = Vec::new();
         for (variable, kind) in [(POSTGRES_URL, Kind::Postgres), (MYSQL_URL, Kind::Mariadb)] {
             if env::var_os(variable).is_some() {

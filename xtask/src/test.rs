@@ -7,7 +7,7 @@ use xtask::servers::Servers;
 use crate::shell::{self, Outcome, cargo};
 
 /// The packages whose tests talk to servers.
-const WITH_SERVERS: [&str; 4] = ["cache-cli", "cache-db", "cache-memcached", "cachette"];
+const WITH_SERVERS: [&str; 5] = ["cache-cli", "cache-db", "cache-memcached", "cache-redis", "cachette"];
 
 const EVERYTHING: [&str; 3] = ["--workspace", "--all-features", "--no-fail-fast"];
 

@@ -19,8 +19,7 @@ pub(crate) fn server() -> Server {
 }
 
 pub(crate) fn server_with(arguments: &[&str]) -> Server {
-    let arguments = arguments.iter().map(ToString::to_string).collect();
-    Server::start_with(Kind::Memcached, |_| arguments).unwrap_or_else(|why| panic!("{why}"))
+    Server::start_with(Kind::Memcached, arguments).unwrap_or_else(|why| panic!("{why}"))
 }
 
 pub(crate) fn proxy(server: &Server) -> Proxy {

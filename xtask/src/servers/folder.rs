@@ -11,7 +11,7 @@ use std::{
 use super::Kind;
 use crate::shell::{self, Outcome};
 
-/// The folder, and the user that servers run as: they refuse to be root.
+/// The folder, and the user that a server runs as, where it refuses to be root.
 #[derive(Debug)]
 pub(super) struct Folder {
     path: PathBuf,
@@ -23,11 +23,12 @@ impl Folder {
         static NUMBER: AtomicUsize = AtomicUsize::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let path = env::temp_dir().join(format!("cachette-{kind:?}-{}-{number}", process::id()).to_lowercase());
-        let user = is_root()?.then_some(match kind {
-            Kind::Postgres => "postgres",
-            Kind::Mariadb => "mysql",
-            Kind::Memcached => "memcache",
-        });
+        let user = match kind {
+            Kind::Postgres if is_root()? => Some("postgres"),
+            Kind::Mariadb if is_root()? => Some("mysql"),
+            Kind::Memcached if is_root()? => Some("memcache"),
+            _ => None,
+        };
         make(&path, user).map_err(|why| format!("{}: cannot be made: {why}", path.display()))?;
         Ok(Self { path, user })
     }

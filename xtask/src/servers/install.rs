@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use super::{Kind, folder, mariadb, memcached, pgbouncer, postgres};
+use super::{Kind, folder, mariadb, memcached, pgbouncer, postgres, redis};
 use crate::shell::{self, Outcome};
 
 /// Installs what is missing of this server, and says so.
@@ -11,6 +11,7 @@ pub(super) fn ensure(kind: Kind) -> Outcome {
         Kind::Postgres => (postgres::program("postgres").is_ok(), "postgresql"),
         Kind::Mariadb => (mariadb::program("mariadbd").is_ok(), "mariadb-server"),
         Kind::Memcached => (memcached::program().is_ok(), "memcached"),
+        Kind::Redis => (redis::program().is_ok(), "redis-server"),
     };
     ensure_package(found, package)
 }

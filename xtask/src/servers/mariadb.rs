@@ -31,12 +31,13 @@ pub(super) fn prepare(folder: &Folder) -> Outcome {
 }
 
 /// Durability is given up: the data is gone after the tests.
-pub(super) fn command(folder: &Folder, port: u16) -> Outcome<Command> {
+pub(super) fn command(folder: &Folder, port: u16, arguments: &[String]) -> Outcome<Command> {
     let mut command = folder.command(&program("mariadbd")?);
     command.args(["--no-defaults", "--bind-address=127.0.0.1", "--max-connections=400"]);
     command.args(["--innodb-flush-log-at-trx-commit=0", "--skip-name-resolve", "--skip-log-bin"]);
     command.arg(format!("--port={port}")).arg(at("--datadir=", &folder.data())).arg(at("--socket=", &socket(folder)));
     command.arg(at("--pid-file=", &folder.path().join("pid")));
+    command.args(arguments);
     Ok(command)
 }
 

@@ -14,9 +14,10 @@ pub(super) fn program() -> Outcome<PathBuf> {
     super::mariadb::first_that_exists(vec![Path::new("/usr/bin/memcached").into()], "memcached")
 }
 
-pub(super) fn command(folder: &Folder, port: u16) -> Outcome<Command> {
+pub(super) fn command(folder: &Folder, port: u16, arguments: &[String]) -> Outcome<Command> {
     let mut command = folder.command(&program()?);
     command.args(["-l", "127.0.0.1", "-p", &port.to_string()]);
+    command.args(arguments);
     Ok(command)
 }
 

@@ -33,10 +33,11 @@ pub(super) fn prepare(folder: &Folder) -> Outcome {
         .map_err(|why| format!("{}: cannot be written: {why}", file.display()))
 }
 
-pub(super) fn command(folder: &Folder, port: u16) -> Outcome<Command> {
+pub(super) fn command(folder: &Folder, port: u16, arguments: &[String]) -> Outcome<Command> {
     let mut command = folder.command(&program("postgres")?);
     command.args(["-h", "127.0.0.1", "-N", "400", "-c", "shared_buffers=64MB", "-p", &port.to_string()]);
     command.arg("-k").arg(folder.path()).arg("-D").arg(folder.data());
+    command.args(arguments);
     Ok(command)
 }
 
