@@ -19,6 +19,11 @@
 //! backend = "filebased"
 //! location = "/var/cache/shop"  # a relative path starts at the folder of this file
 //!
+//! [sessions]
+//! backend = "memcached"
+//! location = ["10.0.0.1:11211", "10.0.0.2:11211"]
+//! options = { timeout = 0.3, when_dead = "miss" }
+//!
 //! [fragments]
 //! backend = "locmem"
 //! location = "fragments"
@@ -30,6 +35,7 @@
 //! ```toml
 //! default = "locmem://"
 //! images = "file:///var/cache/shop"
+//! sessions = "memcached://10.0.0.1:11211,10.0.0.2:11211?request_timeout=0.3"    # or memcached:///run/memcached.sock
 //! pages = "locmem://pages?timeout=60&key_prefix=shop&version=2&max_entries=10000"
 //! ```
 //!

@@ -288,6 +288,8 @@ impl Shared {
         let mut piece = Vec::new();
         loop {
             self.wake.notified().await;
+            // Others may be about to ask: let them, and it is one piece.
+            tokio::task::yield_now().await;
             loop {
                 let writer = {
                     let mut line = self.line.lock();

@@ -1,0 +1,121 @@
+//! memcached against the least that a client could do, and what a user would pick instead. The `README.md` of this
+//! crate says how to read it.
+#![allow(clippy::print_stdout, reason = "a benchmark prints its tables")]
+
+mod limit;
+mod load;
+mod peers;
+
+use std::{env, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use cache_core::{Cache, Value};
+use cache_memcached::{MemcachedCache, MemcachedOptions};
+use cachette_benches::{
+    Contest, Report,
+    workload::{VALUE_LENGTH, keys},
+};
+use limit::Limit;
+use load::{BATCH, Load, Times, Verb};
+use peers::{Exp, Ours, Pool};
+use tokio::runtime::Runtime;
+use xtask::servers::{Kind, Server};
+
+const MEMCACHED: &str = "memcached";
+const LIMIT: &str = "pipelined by hand";
+const POOL: &str = "async-memcached in a pool";
+const EXP: &str = "`memcache`, its async client";
+
+const KEYS: usize = 10_000;
+/// Of the pool.
+const CONNECTIONS: usize = 16;
+
+/// What every contest here works with.
+struct Bench {
+    operations: usize,
+    load: Load,
+    ours: Arc<Ours>,
+    limit: Limit,
+    pool: Arc<Pool>,
+    exp: Arc<Exp>,
+}
+
+fn main() {
+    let quick = env::args().any(|argument| argument == "--quick");
+    let (rounds, operations) = if quick { (3, 6_400) } else { (11, 32_000) };
+    let server = Server::start(Kind::Memcached).unwrap_or_else(|why| panic!("{why}"));
+    let runtime = Arc::new(Runtime::new().expect("it starts"));
+    let bench = Bench::new(operations, server.port(), &runtime);
+    let median = |times: Times| times.median;
+    let wall = |times: Times| times.wall;
+    let slow = |times: Times| times.slow;
+    let cpu = |times: Times| times.cpu;
+    let mut report = Report::default();
+    for contest in [
+        bench.get("get, 1 task: half of them within", 1, median).at_most(1.15, LIMIT).at_most(1.0, POOL),
+        bench.get("get, 16 tasks", 16, wall).at_most(1.0 / 0.45, LIMIT).at_most(1.0 / 1.4, POOL),
+        bench.get("get, 64 tasks", 64, wall).at_most(1.0 / 0.5, LIMIT).at_most(1.0 / 2.3, POOL),
+        bench.get("get, 64 tasks: 99 % of them within", 64, slow).at_most(2.5, LIMIT).at_most(0.3, POOL),
+        bench.get("get, 64 tasks: CPU", 64, cpu),
+        bench.batches("get_many of 100: CPU", Verb::GetMany).at_most(1.6, LIMIT).at_most(0.6, POOL),
+        bench.batches("set_many of 100: CPU", Verb::SetMany).at_most(1.6, LIMIT).at_most(0.4, POOL),
+    ] {
+        report.add(contest.run(rounds));
+    }
+    println!("{report}");
+}
+
+impl Bench {
+    fn new(operations: usize, port: u16, runtime: &Arc<Runtime>) -> Self {
+        let mut options = MemcachedOptions::default();
+        options.timeout = Duration::from_secs(20);
+        options.connect_timeout = Duration::from_secs(20);
+        let store = MemcachedCache::new(&[format!("127.0.0.1:{port}")], &options).expect("it is fine");
+        let keys: Arc<[Box<str>]> = keys("there", KEYS).into();
+        let value = Value::Bytes(Bytes::from_static(&[b'v'; VALUE_LENGTH]));
+        let entries: Vec<(&str, Value)> = keys.iter().map(|key| (&**key, value.clone())).collect();
+        runtime.block_on(async {
+            assert!(store.set_many(&entries, None).await.expect("it is stored").is_empty());
+            Self {
+                operations,
+                load: Load { runtime: Arc::clone(runtime), keys: Arc::clone(&keys) },
+                ours: Arc::new(Ours(Arc::new(store))),
+                limit: Limit::connect(port).await,
+                pool: Arc::new(Pool::connect(port, CONNECTIONS).await),
+                exp: Arc::new(Exp::connect(port).await),
+            }
+        })
+    }
+
+    /// Gets of one key each, by so many tasks at once. By hand, as many are on their way at once.
+    fn get<'a>(&'a self, name: &str, tasks: usize, what: impl Fn(Times) -> f64 + Copy + 'a) -> Contest<'a> {
+        // Alone, an operation takes so long that fewer will do.
+        let count = if tasks == 1 { self.operations / 8 } else { self.operations };
+        let Self { load, ours, limit, pool, exp, .. } = self;
+        Contest::new(name)
+            .candidate(MEMCACHED, move || what(load.run(tasks, count, ours, Verb::Get)))
+            .candidate(LIMIT, move || what(load.timed(limit.clone().get(Arc::clone(&load.keys), count, tasks))))
+            .candidate(POOL, move || what(load.run(tasks, count, pool, Verb::Get)))
+            .candidate(EXP, move || what(load.run(tasks, count, exp, Verb::Get)))
+    }
+
+    /// Batches by one task.
+    fn batches(&self, name: &str, verb: Verb) -> Contest<'_> {
+        let count = self.operations / 32;
+        let Self { load, ours, limit, pool, exp, .. } = self;
+        let by_hand = move || {
+            let (limit, keys) = (limit.clone(), Arc::clone(&load.keys));
+            load.timed(async move {
+                Limit::of_batches(match verb {
+                    Verb::SetMany => limit.set(keys, count * BATCH, BATCH).await,
+                    _ => limit.get(keys, count * BATCH, BATCH).await,
+                })
+            })
+        };
+        Contest::new(name)
+            .candidate(MEMCACHED, move || load.run(1, count, ours, verb).cpu)
+            .candidate(LIMIT, move || by_hand().cpu)
+            .candidate(POOL, move || load.run(1, count, pool, verb).cpu)
+            .candidate(EXP, move || load.run(1, count, exp, verb).cpu)
+    }
+}
