@@ -53,8 +53,8 @@ fn main() {
     let mut report = Report::default();
     for contest in [
         bench.get("get, 1 task: half of them within", 1, median).at_most(1.15, LIMIT).at_most(1.0, POOL),
-        bench.get("get, 16 tasks", 16, wall).at_most(1.0 / 0.45, LIMIT).at_most(1.0 / 1.4, POOL),
-        bench.get("get, 64 tasks", 64, wall).at_most(1.0 / 0.5, LIMIT).at_most(1.0 / 2.3, POOL),
+        bench.get("get, 16 tasks", 16, wall).at_most(2.2, LIMIT).at_most(0.71, POOL),
+        bench.get("get, 64 tasks", 64, wall).at_most(2.0, LIMIT).at_most(0.43, POOL),
         bench.get("get, 64 tasks: 99 % of them within", 64, slow).at_most(2.5, LIMIT).at_most(0.3, POOL),
         bench.get("get, 64 tasks: CPU", 64, cpu),
         bench.batches("get_many of 100: CPU", Verb::GetMany).at_most(1.6, LIMIT).at_most(0.6, POOL),

@@ -6,7 +6,7 @@ use async_memcached::AsciiProtocol;
 use bytes::Bytes;
 use cache_core::{Cache, Value};
 use cachette_benches::workload::VALUE_LENGTH;
-use memcache::exp::{AsyncMetaClient, Get, Set, Ttl};
+use memcache::exp::{AsyncMetaClient, Get, GetResult, Set, Ttl};
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 
@@ -97,7 +97,7 @@ impl Client for Exp {
 
     async fn get_many(&self, keys: &[&str]) {
         let values = self.0.run_many(keys.iter().map(Get::new)).await.expect("it answers");
-        assert!(values.iter().all(|value| value.as_ref().is_ok_and(memcache::exp::GetResult::hit)));
+        assert!(values.iter().all(|value| value.as_ref().is_ok_and(GetResult::hit)));
     }
 
     async fn set_many(&self, keys: &[&str]) {

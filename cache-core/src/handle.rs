@@ -215,7 +215,9 @@ impl CacheHandle {
         self.inner().contains(&key).await.map_err(|error| self.at(error))
     }
 
-    /// Removes every entry of the *store*: of every prefix and version, and of every alias that shares it.
+    /// Removes every entry of the *store*: of every version, and of every prefix and every alias that share it. A store in
+    /// a server that has other users may tell this cache's entries by their prefix, or may not: its own page says what
+    /// goes.
     #[expect(clippy::missing_errors_doc, reason = "the type's own docs tell")]
     pub async fn clear(&self) -> Result<()> {
         self.inner().clear().await.map_err(|error| self.at(error))

@@ -132,14 +132,14 @@ impl Connection {
     pub(crate) async fn ask(&self, command: &Command<'_>) -> Result<Reply, Failure> {
         let (to, reply) = oneshot::channel();
         self.shared.send(To::One(to), [command].into_iter())?;
-        reply.await.unwrap_or(Err(Failure::Unsent))
+        reply.await.unwrap_or_else(|_| Err(closed()))
     }
 
     /// The replies to all commands, in their order. There is at least one command.
     pub(crate) async fn ask_all(&self, commands: &[&Command<'_>]) -> Result<Vec<Reply>, Failure> {
         let (to, replies) = oneshot::channel();
         self.shared.send(To::Many(to, Vec::with_capacity(commands.len())), commands.iter().copied())?;
-        replies.await.unwrap_or(Err(Failure::Unsent))
+        replies.await.unwrap_or_else(|_| Err(closed()))
     }
 }
 
@@ -323,6 +323,11 @@ impl Shared {
             }
         }
     }
+}
+
+/// It is not known what became of the request.
+fn closed() -> Failure {
+    Failure::Lost { why: "the connection was closed".into(), soon: false }
 }
 
 fn told(error: &io::Error) -> Arc<str> {
