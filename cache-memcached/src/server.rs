@@ -264,6 +264,6 @@ fn chunk<'a, 'c>(commands: &'a [&'c Command<'c>]) -> &'a [&'c Command<'c>] {
 }
 
 /// A number from 0 to 1, by chance.
-fn chance() -> f64 {
+pub(crate) fn chance() -> f64 {
     f64::from(RandomState::new().hash_one(0) as u32) / f64::from(u32::MAX)
 }

@@ -1,10 +1,14 @@
 //! `incr`: the server counts from 0 to 2^64 and wraps; we count to the largest `i64` and report an overflow.
 
+use std::time::Duration;
+
 use cache_core::{Error, ErrorKind, Result};
+use tokio::time::sleep;
 
 use super::{MemcachedCache, check, is_there, unexpected};
 use crate::{
     item,
+    server::chance,
     wire::{Command, Reply, Status},
 };
 
@@ -13,7 +17,7 @@ use crate::{
 const STRIDE: u64 = 1 << 32;
 
 /// How often it is tried to change what others change all the time. Each time, one of them succeeded.
-const ATTEMPTS: usize = 100;
+const ATTEMPTS: u32 = 60;
 
 impl MemcachedCache {
     pub(super) async fn count(&self, key: &str, delta: i64) -> Result<Option<i64>> {
@@ -35,7 +39,8 @@ impl MemcachedCache {
 
     /// Undoes a sum that is too large, unless somebody has set something else since.
     async fn take_back(&self, key: &str, delta: i64, mut token: u64) -> Result<()> {
-        for _ in 0..ATTEMPTS {
+        for attempt in 0..ATTEMPTS {
+            pause(attempt).await;
             let command = Command::Count { key, by: delta.unsigned_abs(), down: delta > 0, if_unchanged: Some(token) };
             let Some(reply) = self.ask(&command).await? else { return Ok(()) };
             if reply.status != Status::Changed {
@@ -51,7 +56,8 @@ impl MemcachedCache {
     }
 
     async fn count_after_a_look(&self, key: &str, delta: i64) -> Result<Option<i64>> {
-        for _ in 0..ATTEMPTS {
+        for attempt in 0..ATTEMPTS {
+            pause(attempt).await;
             let Some(reply) = self.look(key).await? else { return Ok(None) };
             let number = item::counter(&reply.data).filter(|_| item::is_integer(reply.flags));
             let Some(number) = number else { return Err(Error::not_an_integer(key)) };
@@ -74,6 +80,15 @@ impl MemcachedCache {
             Some(reply) if is_there(&reply)? => Ok(Some(reply)),
             _ => Ok(None),
         }
+    }
+}
+
+/// Of many who get in each other's way, those who wait for times by chance let the others through.
+async fn pause(attempt: u32) {
+    const IN_A_ROW: u32 = 4;
+    let longest = Duration::from_millis(attempt.saturating_sub(IN_A_ROW).into());
+    if !longest.is_zero() {
+        sleep(longest.mul_f64(chance())).await;
     }
 }
 
