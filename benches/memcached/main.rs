@@ -6,13 +6,13 @@ mod limit;
 mod load;
 mod peers;
 
-use std::{env, sync::Arc, time::Duration};
+use std::{env, path::Path, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use cache_core::{Cache, Value};
 use cache_memcached::{MemcachedCache, MemcachedOptions};
 use cachette_benches::{
-    Contest, Report,
+    Contest, Peer, Peers, Report,
     workload::{VALUE_LENGTH, keys},
 };
 use limit::Limit;
@@ -25,6 +25,7 @@ const MEMCACHED: &str = "memcached";
 const LIMIT: &str = "pipelined by hand";
 const POOL: &str = "async-memcached in a pool";
 const EXP: &str = "`memcache`, its async client";
+const DJANGO: &str = "Django on pymemcache";
 
 const KEYS: usize = 10_000;
 /// Of the pool.
@@ -41,7 +42,8 @@ struct Bench {
 }
 
 fn main() {
-    let quick = env::args().any(|argument| argument == "--quick");
+    let asked = |flag: &str| env::args().any(|argument| argument == flag);
+    let quick = asked("--quick");
     let (rounds, operations) = if quick { (3, 6_400) } else { (11, 32_000) };
     let server = Server::start(Kind::Memcached).unwrap_or_else(|why| panic!("{why}"));
     let runtime = Arc::new(Runtime::new().expect("it starts"));
@@ -62,7 +64,25 @@ fn main() {
     ] {
         report.add(contest.run(rounds));
     }
+    if asked("--peers") {
+        let mut django = django(server.port()).unwrap_or_else(|why| panic!("{why}"));
+        for (name, verb, job) in [
+            ("get, one after the other", Verb::Get, "get"),
+            ("get_many of 100", Verb::GetMany, "get_many"),
+            ("set_many of 100", Verb::SetMany, "set_many"),
+        ] {
+            report.add(bench.beside(&mut django, name, verb, job).run(rounds));
+        }
+    }
     println!("{report}");
+}
+
+/// Django with as many entries on the same server, under keys of its own.
+fn django(port: u16) -> Result<Peer, String> {
+    let peers = Peers::prepare(Path::new(env!("CARGO_TARGET_TMPDIR")))?;
+    let mut django = peers.start("django-memcached", &format!("127.0.0.1:{port}"), KEYS as u64)?;
+    django.ready();
+    Ok(django)
 }
 
 impl Bench {
@@ -117,5 +137,13 @@ impl Bench {
             .candidate(LIMIT, move || by_hand().cpu)
             .candidate(POOL, move || load.run(1, count, pool, verb).cpu)
             .candidate(EXP, move || load.run(1, count, exp, verb).cpu)
+    }
+
+    /// Against a cache of Python's, by one task.
+    fn beside<'a>(&'a self, peer: &'a mut Peer, name: &str, verb: Verb, job: &'static str) -> Contest<'a> {
+        let count = self.operations / 32;
+        Contest::new(name)
+            .candidate(MEMCACHED, move || self.load.run(1, count, &self.ours, verb).wall)
+            .candidate(DJANGO, move || peer.time(job, count))
     }
 }

@@ -3,6 +3,8 @@
     peers.py django-files FOLDER COUNT
     peers.py django-sqlite FILE COUNT
     peers.py django-postgres URL COUNT
+    peers.py django-memcached HOST:PORT COUNT
+    peers.py django-redis URL COUNT
     peers.py diskcache FOLDER COUNT
 
 It fills the cache with COUNT entries, and prints {"ready": "NAME VERSION"}. Then it reads lines of JSON,
@@ -34,11 +36,10 @@ def key(number):
 class Django:
     """Either of Django's stores, by its public interface; `fill` goes below it, where each `set` would look at all of them."""
 
-    def __init__(self, backend, location, databases):
+    def __init__(self, backend, location, databases, **options):
         import django
         from django.conf import settings
 
-        options = {"MAX_ENTRIES": ROOMY}
         store = {"BACKEND": f"django.core.cache.backends.{backend}", "LOCATION": location, "OPTIONS": options}
         settings.configure(CACHES={"default": store}, DATABASES=databases, USE_TZ=True)
         django.setup()
@@ -63,7 +64,7 @@ class Django:
 
 class DjangoFiles(Django):
     def __init__(self, folder):
-        super().__init__("filebased.FileBasedCache", folder, {})
+        super().__init__("filebased.FileBasedCache", folder, {}, MAX_ENTRIES=ROOMY)
 
     def fill(self, keys):
         self.cache._createdir()
@@ -76,7 +77,7 @@ class DjangoTable(Django):
     TABLE = "django_cache"
 
     def __init__(self, database):
-        super().__init__("db.DatabaseCache", self.TABLE, {"default": database})
+        super().__init__("db.DatabaseCache", self.TABLE, {"default": database}, MAX_ENTRIES=ROOMY)
 
     def fill(self, keys):
         from django.core.management import call_command
@@ -103,6 +104,20 @@ def django_postgres(url):
     url = urlsplit(url)
     place = {"HOST": url.hostname, "PORT": url.port, "USER": url.username, "NAME": url.path.lstrip("/")}
     return DjangoTable({"ENGINE": "django.db.backends.postgresql", "CONN_MAX_AGE": None, **place})
+
+
+class DjangoServer(Django):
+    def fill(self, keys):
+        while batch := list(islice(keys, 1000)):
+            self.set_many(batch)
+
+
+def django_memcached(server):
+    return DjangoServer("memcached.PyMemcacheCache", server, {})
+
+
+def django_redis(url):
+    return DjangoServer("redis.RedisCache", url, {})
 
 
 class DiskCache:
@@ -138,6 +153,8 @@ STORES = {
     "django-files": DjangoFiles,
     "django-sqlite": django_sqlite,
     "django-postgres": django_postgres,
+    "django-memcached": django_memcached,
+    "django-redis": django_redis,
     "diskcache": DiskCache,
 }
 
