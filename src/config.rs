@@ -19,6 +19,12 @@
 //! backend = "filebased"
 //! location = "/var/cache/shop"  # a relative path starts at the folder of this file
 //!
+//! [sessions]
+//! backend = "redis"
+//! location = ["redis://leader:6379", "redis://replica:6379"]  # the first is written to, the others are read from
+//! key_prefix = "sessions"       # `clear` removes what begins with it
+//! options = { db = 1, password = "…", socket_timeout = 0.2 }
+//!
 //! [fragments]
 //! backend = "locmem"
 //! location = "fragments"
@@ -30,6 +36,7 @@
 //! ```toml
 //! default = "locmem://"
 //! images = "file:///var/cache/shop"
+//! sessions = "redis://user:password@host:6379/1?key_prefix=sessions"  # what is special in a password, percent-encoded
 //! pages = "locmem://pages?timeout=60&key_prefix=shop&version=2&max_entries=10000"
 //! ```
 //!
