@@ -50,6 +50,7 @@
 mod backend;
 mod cache;
 mod failure;
+mod gather;
 mod link;
 mod location;
 mod node;
