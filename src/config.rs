@@ -24,6 +24,12 @@
 //! location = ["10.0.0.1:11211", "10.0.0.2:11211"]
 //! options = { timeout = 0.3, when_dead = "miss" }
 //!
+//! [accounts]
+//! backend = "redis"
+//! location = ["redis://leader:6379", "redis://replica:6379"]  # the first is written to, the others are read from
+//! key_prefix = "accounts"       # `clear` removes what begins with it
+//! options = { db = 1, password = "…", socket_timeout = 0.2 }
+//!
 //! [fragments]
 //! backend = "locmem"
 //! location = "fragments"
@@ -36,6 +42,7 @@
 //! default = "locmem://"
 //! images = "file:///var/cache/shop"
 //! sessions = "memcached://10.0.0.1:11211,10.0.0.2:11211?request_timeout=0.3"    # or memcached:///run/memcached.sock
+//! accounts = "redis://user:password@host:6379/1?key_prefix=accounts"  # what is special in a password, percent-encoded
 //! pages = "locmem://pages?timeout=60&key_prefix=shop&version=2&max_entries=10000"
 //! ```
 //!

@@ -25,29 +25,25 @@ const HOUR: Duration = Duration::from_secs(3600);
 /// Keys of one batch.
 const BATCH: usize = 100;
 
-/// What every contest here works with.
+/// What every contest here works with. Each pass has a connection of its own: which thread serves it is chance, and decides
+/// more than what is measured.
 struct Bench {
     rounds: usize,
     /// Operations of one pass.
     operations: usize,
     runtime: Runtime,
     keys: Vec<Box<str>>,
-    ours: Ours,
-    redis_rs: RedisRs,
-    fred: Fred,
-    raw: RefCell<Raw>,
+    url: String,
+    port: u16,
 }
 
 fn main() {
     let quick = env::args().any(|argument| argument == "--quick");
-    let (rounds, operations) = if quick { (5, 5000) } else { (15, 20_000) };
+    let (rounds, operations) = if quick { (7, 10_000) } else { (25, 20_000) };
     let server = Server::start(Kind::Redis).unwrap_or_else(|why| panic!("{why}"));
     let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("it starts");
-    let url = server.url();
-    let (ours, redis_rs, fred) =
-        runtime.block_on(async { (Ours::new(&url), RedisRs::new(&url).await, Fred::new(&url).await) });
-    let (keys, raw) = (keys("there", 10_000), RefCell::new(Raw::new(server.port())));
-    let bench = Bench { rounds, operations, runtime, keys, ours, redis_rs, fred, raw };
+    let keys = keys("there", 5000);
+    let bench = Bench { rounds, operations, runtime, keys, url: server.url(), port: server.port() };
     let mut report = Report::default();
     // First, so that what is read is there.
     bench.set_many(&mut report);
@@ -64,69 +60,97 @@ type Candidate<'a> = (&'static str, Box<dyn FnMut() -> Sample + 'a>);
 impl Bench {
     fn get(&self, tasks: usize, report: &mut Report) {
         let operations = if tasks == 1 { self.operations / 4 } else { self.operations };
-        let name = format!("get, {tasks} tasks").replace("1 tasks", "1 task");
+        let name = if tasks == 1 { "get, 1 task".to_owned() } else { format!("get, {tasks} tasks") };
+        let (runtime, keys, url) = (&self.runtime, &*self.keys, &*self.url);
         let candidates: Vec<Candidate<'_>> = vec![
-            (OURS, Box::new(move || measure::tasks(&self.runtime, tasks, operations, &self.keys, self.ours.getter()))),
+            (
+                OURS,
+                Box::new(move || {
+                    let client = runtime.block_on(Ours::new(url));
+                    measure::tasks(runtime, tasks, operations, keys, client.getter())
+                }),
+            ),
             (
                 REDIS_RS,
-                Box::new(move || measure::tasks(&self.runtime, tasks, operations, &self.keys, self.redis_rs.getter())),
+                Box::new(move || {
+                    let client = runtime.block_on(RedisRs::new(url));
+                    measure::tasks(runtime, tasks, operations, keys, client.getter())
+                }),
             ),
-            (FRED, Box::new(move || measure::tasks(&self.runtime, tasks, operations, &self.keys, self.fred.getter()))),
-            (RAW, Box::new(move || self.raw.borrow_mut().gets(tasks, operations, &self.keys))),
+            (
+                FRED,
+                Box::new(move || {
+                    let client = runtime.block_on(Fred::new(url));
+                    measure::tasks(runtime, tasks, operations, keys, client.getter())
+                }),
+            ),
+            (RAW, Box::new(move || Raw::new(self.port).gets(tasks, operations, keys))),
         ];
         self.contests(&name, candidates, report);
     }
 
     fn get_many(&self, report: &mut Report) {
-        let batches = self.operations / BATCH;
-        let batch = |number: usize| -> Vec<&str> {
-            let first = number * BATCH % self.keys.len();
-            self.keys[first..first + BATCH].iter().map(|key| &**key).collect()
-        };
+        let (runtime, batches, url) = (&self.runtime, self.operations / BATCH, &*self.url);
         let candidates: Vec<Candidate<'_>> = vec![
             (
                 OURS,
-                Box::new(|| measure::in_turn(&self.runtime, batches, async |n| self.ours.get_many(&batch(n)).await)),
+                Box::new(move || {
+                    let client = runtime.block_on(Ours::new(url));
+                    measure::in_turn(runtime, batches, async |number| client.get_many(&self.batch(number)).await)
+                }),
             ),
             (
                 REDIS_RS,
-                Box::new(|| {
-                    measure::in_turn(&self.runtime, batches, async |n| self.redis_rs.get_many(&batch(n)).await)
+                Box::new(move || {
+                    let client = runtime.block_on(RedisRs::new(url));
+                    measure::in_turn(runtime, batches, async |number| client.get_many(&self.batch(number)).await)
                 }),
             ),
             (
                 FRED,
-                Box::new(|| measure::in_turn(&self.runtime, batches, async |n| self.fred.get_many(&batch(n)).await)),
+                Box::new(move || {
+                    let client = runtime.block_on(Fred::new(url));
+                    measure::in_turn(runtime, batches, async |number| client.get_many(&self.batch(number)).await)
+                }),
             ),
-            (RAW, Box::new(|| self.raw.borrow_mut().get_batches(batches, batch))),
+            (RAW, Box::new(move || Raw::new(self.port).get_batches(batches, |number| self.batch(number)))),
         ];
         self.contests("get_many of 100", candidates, report);
     }
 
     fn set_many(&self, report: &mut Report) {
-        let batches = self.operations / BATCH;
-        let batch = |number: usize| -> Vec<&str> {
-            let first = number * BATCH % self.keys.len();
-            self.keys[first..first + BATCH].iter().map(|key| &**key).collect()
-        };
+        let (runtime, batches, url) = (&self.runtime, self.operations / BATCH, &*self.url);
         let candidates: Vec<Candidate<'_>> = vec![
             (
                 OURS,
-                Box::new(|| measure::in_turn(&self.runtime, batches, async |n| self.ours.set_many(&batch(n)).await)),
+                Box::new(move || {
+                    let client = runtime.block_on(Ours::new(url));
+                    measure::in_turn(runtime, batches, async |number| client.set_many(&self.batch(number)).await)
+                }),
             ),
             (
                 REDIS_RS,
-                Box::new(|| {
-                    measure::in_turn(&self.runtime, batches, async |n| self.redis_rs.set_many(&batch(n)).await)
+                Box::new(move || {
+                    let client = runtime.block_on(RedisRs::new(url));
+                    measure::in_turn(runtime, batches, async |number| client.set_many(&self.batch(number)).await)
                 }),
             ),
             (
                 FRED,
-                Box::new(|| measure::in_turn(&self.runtime, batches, async |n| self.fred.set_many(&batch(n)).await)),
+                Box::new(move || {
+                    let client = runtime.block_on(Fred::new(url));
+                    measure::in_turn(runtime, batches, async |number| client.set_many(&self.batch(number)).await)
+                }),
             ),
-            (RAW, Box::new(|| self.raw.borrow_mut().set_batches(batches, batch))),
+            (RAW, Box::new(move || Raw::new(self.port).set_batches(batches, |number| self.batch(number)))),
         ];
         self.contests("set_many of 100", candidates, report);
+    }
+
+    /// The keys of a batch.
+    fn batch(&self, number: usize) -> Vec<&str> {
+        let first = number * BATCH % self.keys.len();
+        self.keys[first..first + BATCH].iter().map(|key| &**key).collect()
     }
 
     /// One contest for each thing that is measured, all by the same passes.

@@ -1,4 +1,4 @@
-//! The clients, each with one connection.
+//! The clients, each with one connection, which is made before it is asked for anything.
 
 use std::{hint::black_box, pin::Pin, sync::Arc};
 
@@ -24,8 +24,10 @@ pub(crate) type Getting = Pin<Box<dyn Future<Output = ()> + Send>>;
 pub(crate) struct Ours(Arc<dyn Cache>);
 
 impl Ours {
-    pub(crate) fn new(url: &str) -> Self {
-        Self(Arc::new(RedisCache::new(&[url], RedisOptions::default()).expect("the options are fine")))
+    pub(crate) async fn new(url: &str) -> Self {
+        let store = RedisCache::new(&[url], RedisOptions::default()).expect("the options are fine");
+        store.contains("k").await.expect("it is there");
+        Self(Arc::new(store))
     }
 
     pub(crate) fn getter(&self) -> impl Fn(Box<str>) -> Getting + Clone + Send + 'static {

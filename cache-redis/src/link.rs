@@ -19,7 +19,7 @@ use tokio::{
     task::AbortHandle,
 };
 
-use crate::{location::Address, tls::Tls};
+use crate::{gather::Gather, location::Address, tls::Tls};
 
 /// How long a connection is idle before the kernel asks after it.
 const KEEPALIVE: Duration = Duration::from_secs(30);
@@ -133,7 +133,8 @@ impl Link {
             .set_connection_timeout(None)
             .set_response_timeout(None)
             .set_pipeline_buffer_size(QUEUE);
-        let (connection, driver) = MultiplexedConnection::new_with_config(&target.login, stream, config).await?;
+        let (connection, driver) =
+            MultiplexedConnection::new_with_config(&target.login, Gather::new(stream), config).await?;
         let alive = Arc::new(AtomicBool::new(true));
         let lifetime = Lifetime(Arc::clone(&alive));
         let driver = tokio::spawn(async move {

@@ -8,7 +8,7 @@ use cache_conformance::{Harness, Profile};
 use cache_redis::RedisOptions;
 
 fn on(urls: fn() -> Vec<String>, options: fn() -> RedisOptions) -> Harness {
-    // The server counts whole milliseconds, and an entry is there until the last of them is over.
+    // The server's clock has milliseconds, and what it has not left behind it has not reached.
     let profile = Profile { expiry_granularity: Duration::from_millis(1), ..Profile::default() };
     Harness::new(move || async move { common::fresh(&urls(), options()) }).with_profile(profile)
 }

@@ -193,6 +193,42 @@ async fn an_answer_of_another_kind_than_was_due_ends_the_connection() {
     assert_eq!(proxy.accepted(), 4, "the first, and one after each");
 }
 
+/// The server holds writes back, and then ends the connection on which one waits.
+#[tokio::test]
+async fn what_must_not_happen_twice_is_not_asked_for_twice_when_its_answer_is_lost() {
+    let server = server();
+    let store = fresh(&[server.url()], patient());
+    store.set("n", Value::Int(0), HOUR).await.expect("it is stored");
+    let client = redis::Client::open(server.url()).expect("it is a URL");
+    let mut other = client.get_multiplexed_async_connection().await.expect("it is there");
+    for (verb, is_made_again) in [("incr", false), ("add", false), ("delete", false), ("set", true)] {
+        redis::cmd("CLIENT").arg(&["PAUSE", "20000", "WRITE"]).exec_async(&mut other).await.expect("it pauses");
+        let (waiting, verb) = (store.clone(), verb.to_owned());
+        let call = tokio::spawn(async move {
+            match &*verb {
+                "incr" => waiting.incr("n", 1).await.map(drop),
+                "add" => waiting.add("new", Value::Int(1), HOUR).await.map(drop),
+                "delete" => waiting.delete("n").await.map(drop),
+                _ => waiting.set("n", Value::Int(7), HOUR).await,
+            }
+        });
+        let mut info: String;
+        loop {
+            info = redis::cmd("INFO").arg("clients").query_async(&mut other).await.expect("it answers");
+            if info.contains("blocked_clients:1") {
+                break;
+            }
+            tokio::task::yield_now().await;
+        }
+        redis::cmd("CLIENT").arg(&["KILL", "TYPE", "normal"]).exec_async(&mut other).await.expect("it is ended");
+        redis::cmd("CLIENT").arg("UNPAUSE").exec_async(&mut other).await.expect("it goes on");
+        let outcome = call.await.expect("nobody panics");
+        assert_eq!(outcome.is_ok(), is_made_again, "{outcome:?}");
+        let expected = [Some(Value::Int(if is_made_again { 7 } else { 0 })), None];
+        assert_eq!(store.get_many(&["n", "new"]).await.expect("it answers"), expected);
+    }
+}
+
 /// Tens of thousands of calls that are dropped at random moments, many of them between the request and its answer.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn calls_that_are_dropped_never_shift_an_answer_to_another() {

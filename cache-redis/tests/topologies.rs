@@ -232,6 +232,27 @@ async fn sentinels_lead_away_from_a_frozen_leader_and_one_of_them_may_be_frozen_
     until_it_works(|| late.get("k")).await;
 }
 
+/// It goes on answering reads, with what may be old.
+#[tokio::test]
+async fn a_leader_that_was_demoted_is_not_read_from() {
+    let set = RedisSentinels::start().expect("they start");
+    let store = watched(&set, impatient());
+    store.set("k", Value::Int(1), HOUR).await.expect("it is stored");
+    let ask = async |server: &Server, command: &[&str]| -> String {
+        let client = redis::Client::open(server.url()).expect("it is a URL");
+        let mut connection = client.get_multiplexed_async_connection().await.expect("it is there");
+        let answer = redis::cmd(command[0]).arg(&command[1..]).query_async(&mut connection).await;
+        answer.expect("it answers")
+    };
+    ask(&set.sentinels[0], &["SENTINEL", "FAILOVER", RedisSentinels::NAME]).await;
+    eventually("that it is demoted", async || {
+        ask(&set.servers[0], &["INFO", "replication"]).await.contains("role:slave")
+    })
+    .await;
+    until_it_works(|| store.get("k")).await;
+    assert_eq!(detail(&store, &set.servers[1], "role").await.as_deref(), Some("master"));
+}
+
 #[tokio::test]
 async fn sentinels_that_know_no_such_leader_say_so() {
     let set = RedisSentinels::start().expect("they start");

@@ -1,0 +1,92 @@
+//! A stream that lets requests gather before it writes them.
+
+use std::{
+    io::{self, IoSlice},
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// A stream whose every piece of writing first lets the other tasks run that are ready: what they ask for then goes in the
+/// same write. So many calls at once cost a fraction of a system call each, without waiting for time to go by.
+pub(crate) struct Gather<S> {
+    stream: S,
+    /// Whether the others have had their turn.
+    gathered: bool,
+}
+
+impl<S> Gather<S> {
+    pub(crate) fn new(stream: S) -> Self {
+        Self { stream, gathered: false }
+    }
+
+    fn poll_gathered(&mut self, context: &Context<'_>) -> Poll<()> {
+        if std::mem::replace(&mut self.gathered, true) {
+            return Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Gather<S> {
+    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(context, into)
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Gather<S> {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        ready!(self.poll_gathered(context));
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        pieces: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        ready!(self.poll_gathered(context));
+        Pin::new(&mut self.stream).poll_write_vectored(context, pieces)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(Pin::new(&mut self.stream).poll_flush(context))?;
+        self.gathered = false;
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn the_others_have_their_turn_before_anything_is_written() {
+        let (near, mut far) = tokio::io::duplex(64);
+        let mut near = Gather::new(near);
+        let at_once = |outcome: Poll<io::Result<usize>>| outcome.map(|written| written.expect("there is room"));
+        let mut write = async |bytes: &'static [u8]| {
+            std::future::poll_fn(|context| Poll::Ready(at_once(Pin::new(&mut near).poll_write(context, bytes)))).await
+        };
+        assert_eq!(write(b"one").await, Poll::Pending, "first the others");
+        assert_eq!(write(b"one and two").await, Poll::Ready(11));
+        assert_eq!(write(b", three").await, Poll::Ready(7), "until it is flushed");
+        near.flush().await.expect("there is room");
+        let mut read = [0; 18];
+        far.read_exact(&mut read).await.expect("it was written");
+        assert_eq!(&read, b"one and two, three");
+        near.write_all(b"four").await.expect("it is woken again");
+    }
+}
