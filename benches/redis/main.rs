@@ -6,9 +6,9 @@ mod measure;
 mod peers;
 mod raw;
 
-use std::{cell::RefCell, collections::VecDeque, env, time::Duration};
+use std::{cell::RefCell, collections::VecDeque, env, path::Path, time::Duration};
 
-use cachette_benches::{Contest, Outcome, Report, workload::keys};
+use cachette_benches::{Contest, Outcome, Peer, Peers, Report, workload::keys};
 use measure::{METRICS, Sample};
 use peers::{Fred, Ours, RedisRs};
 use raw::Raw;
@@ -19,6 +19,7 @@ const OURS: &str = "cache-redis";
 const REDIS_RS: &str = "redis-rs";
 const FRED: &str = "fred";
 const RAW: &str = "raw pipelining";
+const DJANGO: &str = "Django on redis-py";
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -38,7 +39,8 @@ struct Bench {
 }
 
 fn main() {
-    let quick = env::args().any(|argument| argument == "--quick");
+    let asked = |flag: &str| env::args().any(|argument| argument == flag);
+    let quick = asked("--quick");
     let (rounds, operations) = if quick { (7, 10_000) } else { (25, 20_000) };
     let server = Server::start(Kind::Redis).unwrap_or_else(|why| panic!("{why}"));
     let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("it starts");
@@ -50,6 +52,10 @@ fn main() {
     bench.get_many(&mut report);
     for tasks in [1, 16, 64] {
         bench.get(tasks, &mut report);
+    }
+    if asked("--peers") {
+        let mut django = bench.django().unwrap_or_else(|why| panic!("{why}"));
+        bench.beside(&mut django, &mut report);
     }
     println!("{report}");
 }
@@ -145,6 +151,34 @@ impl Bench {
             (RAW, Box::new(move || Raw::new(self.port).set_batches(batches, |number| self.batch(number)))),
         ];
         self.contests("set_many of 100", candidates, report);
+    }
+
+    /// Django with as many entries in the same server, under keys of its own.
+    fn django(&self) -> Result<Peer, String> {
+        let peers = Peers::prepare(Path::new(env!("CARGO_TARGET_TMPDIR")))?;
+        let mut django = peers.start("django-redis", &self.url, self.keys.len() as u64)?;
+        django.ready();
+        Ok(django)
+    }
+
+    /// Wall time of one task against Django's.
+    fn beside(&self, django: &mut Peer, report: &mut Report) {
+        let (runtime, count) = (&self.runtime, self.operations / BATCH);
+        let client = runtime.block_on(Ours::new(&self.url));
+        let ours = |job: &str| match job {
+            "get" => measure::tasks(runtime, 1, count, &self.keys, client.getter()).wall,
+            "get_many" => measure::in_turn(runtime, count, async |n| client.get_many(&self.batch(n)).await).wall,
+            _ => measure::in_turn(runtime, count, async |n| client.set_many(&self.batch(n)).await).wall,
+        };
+        for (name, job) in [
+            ("get, one after the other", "get"),
+            ("get_many of 100, one after the other", "get_many"),
+            ("set_many of 100, one after the other", "set_many"),
+        ] {
+            let contest =
+                Contest::new(name).candidate(OURS, || ours(job)).candidate(DJANGO, || django.time(job, count));
+            report.add(contest.run(self.rounds));
+        }
     }
 
     /// The keys of a batch.

@@ -9,7 +9,7 @@ use tokio::runtime::Runtime;
 #[derive(Clone, Copy)]
 pub(crate) struct Sample {
     /// Wall time, an operation.
-    wall: f64,
+    pub(crate) wall: f64,
     /// CPU time of this process, an operation. The server is another one.
     cpu: f64,
     /// What half of the operations took at most.
