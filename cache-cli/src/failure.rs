@@ -21,6 +21,12 @@ impl Failure {
         Self { remedy: Some(remedy.into()), ..self }
     }
 
+    /// With more to be said behind it.
+    pub(crate) fn and(mut self, more: &str) -> Self {
+        self.problem.push_str(more);
+        self
+    }
+
     pub(crate) fn problem(&self) -> &str {
         &self.problem
     }

@@ -3,6 +3,7 @@
 mod common;
 
 use common::Caches;
+use xtask::servers::{Kind, Server};
 
 #[test]
 fn a_configuration_without_problems_is_all_right() {
@@ -68,4 +69,19 @@ fn what_a_store_warns_of_is_shown_by_check_and_where_it_is_asked_for() {
     assert!(caches.run(&["check"]).err.contains(warning));
     assert!(!caches.run(&["get", "k"]).err.contains(warning));
     assert!(caches.run(&["get", "k", "--verbose"]).err.contains(warning));
+}
+
+#[test]
+fn each_of_many_servers_is_asked() {
+    let mut servers = [(); 3].map(|()| Server::start(Kind::Memcached).unwrap_or_else(|why| panic!("{why}")));
+    let redis = Server::start(Kind::Redis).unwrap_or_else(|why| panic!("{why}"));
+    let places = servers.each_ref().map(|server| format!("127.0.0.1:{}", server.port()));
+    let caches = Caches::new(&format!("default = 'memcached://{}'\nother = '{}'", places.join(","), redis.url()));
+    assert_eq!(caches.run(&["check"]).done().text(), "ok      default (memcached)\nok      other (redis)\n");
+    for (server, place) in servers.iter_mut().zip(&places) {
+        server.kill().expect("it is killed");
+        let said = caches.run(&["check", "--cache", "default"]).exits_with(1);
+        assert!(said.text().contains(place), "{}", said.text());
+        server.restart().expect("it starts again");
+    }
 }

@@ -73,6 +73,15 @@ impl MemcachedCache {
         })))
     }
 
+    /// Asks every server, and answers those that can't be used, with the reason: by its keys alone, a store with one dead
+    /// server of many may look well for long.
+    pub async fn unreachable(&self) -> Vec<(String, Error)> {
+        let servers = &self.0.servers;
+        let answers = all(servers.iter().map(|server| server.stats())).await;
+        let dead = |(server, answer): (&Arc<Server>, Result<_>)| Some((server.name().to_owned(), named(answer.err()?)));
+        servers.iter().zip(answers).filter_map(dead).collect()
+    }
+
     /// The reply of the server that has the key; `None` where it is dead and its keys are missed.
     async fn ask(&self, command: &Command<'_>) -> Result<Option<Reply>> {
         let Inner { servers, ring, when_dead, .. } = &*self.0;

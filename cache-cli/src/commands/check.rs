@@ -7,7 +7,7 @@ use std::{
 
 use cachette::{
     CacheHandle,
-    stores::{DbCache, Found},
+    stores::{DbCache, Found, MemcachedCache},
 };
 use serde_json::{Value as Json, json};
 
@@ -45,11 +45,23 @@ async fn examine(alias: String, cache: Result<CacheHandle>) -> Finding {
         Ok(cache) => cache,
         Err(problem) => return Finding { alias, store: None, problem: Some(problem) },
     };
-    let problem = match table(&cache).await {
-        Ok(()) => round_trip(&cache).await.err(),
-        Err(failure) => Some(failure),
-    };
+    let problem = go_through(&cache).await.err();
     Finding { alias, store: Some(cache.store().name().into()), problem }
+}
+
+async fn go_through(cache: &CacheHandle) -> Result<()> {
+    table(cache).await?;
+    servers(cache).await?;
+    round_trip(cache).await
+}
+
+/// That all of many servers answer, not only the one that has a key.
+async fn servers(cache: &CacheHandle) -> Result<()> {
+    let Some(store) = cache.store().downcast_ref::<MemcachedCache>() else { return Ok(()) };
+    let mut dead = store.unreachable().await;
+    let Some((_, error)) = dead.pop() else { return Ok(()) };
+    let others: String = dead.into_iter().map(|(server, _)| format!(", and neither can {server}")).collect();
+    Err(Failure::from(error).and(&others))
 }
 
 /// That the cache's table is as it should be, where it has one.
