@@ -37,20 +37,20 @@ macro_rules! on_each_store {
     };
 }
 
-pub struct Site {
-    pub time: ManualClock,
-    pub cache: CacheHandle,
+pub(crate) struct Site {
+    pub(crate) time: ManualClock,
+    pub(crate) cache: CacheHandle,
     _folder: Option<TempDir>,
 }
 
 impl Site {
-    pub fn in_memory() -> Self {
+    pub(crate) fn in_memory() -> Self {
         let time = ManualClock::new();
         let store = LocMemCache::with_clock(LocMemOptions::default(), time.clock()).expect("the options are valid");
         Self { cache: CacheHandle::new("default", Arc::new(store), Settings::default()), time, _folder: None }
     }
 
-    pub fn on_files() -> Self {
+    pub(crate) fn on_files() -> Self {
         let time = ManualClock::new();
         let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("there is room");
         let store = FileBasedCache::with_clock(folder.path(), FileBasedOptions::default(), time.clock())
@@ -59,33 +59,38 @@ impl Site {
         Self { cache, time, _folder: Some(folder) }
     }
 
+    /// Another site on the same store, with a clock of its own.
+    pub(crate) fn with(cache: CacheHandle) -> Self {
+        Self { cache, time: ManualClock::new(), _folder: None }
+    }
+
     /// The preset for sites.
-    pub fn layer(&self) -> HttpCache {
+    pub(crate) fn layer(&self) -> HttpCache {
         HttpCache::new(&self.cache).clock(self.time.clock()).cache_status("c")
     }
 
     /// The preset by RFC 9111.
-    pub fn shared(&self) -> HttpCache {
+    pub(crate) fn shared(&self) -> HttpCache {
         HttpCache::shared(&self.cache).clock(self.time.clock()).cache_status("c")
     }
 
-    pub fn wait(&self, seconds: u64) {
+    pub(crate) fn wait(&self, seconds: u64) {
         self.time.advance(Duration::from_secs(seconds));
     }
 }
 
-pub type Inner = BoxCloneSyncService<Request<Body>, Response<Body>, Infallible>;
+pub(crate) type Inner = BoxCloneSyncService<Request<Body>, Response<Body>, Infallible>;
 
 /// A view, in a cache or without one.
 #[derive(Clone)]
-pub struct View {
+pub(crate) struct View {
     calls: Arc<AtomicUsize>,
     service: Inner,
 }
 
 impl View {
     /// A view that answers by what it is asked, and how often it was asked before.
-    pub fn new(answer: impl Fn(Request<Body>, usize) -> Response<Body> + Send + Sync + 'static) -> Self {
+    pub(crate) fn new(answer: impl Fn(Request<Body>, usize) -> Response<Body> + Send + Sync + 'static) -> Self {
         let answer = Arc::new(answer);
         Self::waiting(move |request, calls| {
             let answer = Arc::clone(&answer);
@@ -94,7 +99,7 @@ impl View {
     }
 
     /// A view that takes its time.
-    pub fn waiting<F>(answer: impl Fn(Request<Body>, usize) -> F + Send + Sync + 'static) -> Self
+    pub(crate) fn waiting<F>(answer: impl Fn(Request<Body>, usize) -> F + Send + Sync + 'static) -> Self
     where
         F: Future<Output = Response<Body>> + Send + 'static,
     {
@@ -109,24 +114,24 @@ impl View {
     }
 
     /// A view that always answers the same headers, and a body that tells how often it was asked.
-    pub fn with(headers: &'static [(&'static str, &'static str)]) -> Self {
+    pub(crate) fn with(headers: &'static [(&'static str, &'static str)]) -> Self {
         Self::new(move |_, calls| page(headers, &format!("page {calls}")))
     }
 
-    pub fn calls(&self) -> usize {
+    pub(crate) fn calls(&self) -> usize {
         self.calls.load(SeqCst)
     }
 
-    pub fn cached(&self, layer: &HttpCache) -> Cached {
+    pub(crate) fn cached(&self, layer: &HttpCache) -> Cached {
         Cached(layer.layer(self.service.clone()))
     }
 
-    pub fn service(&self) -> Inner {
+    pub(crate) fn service(&self) -> Inner {
         self.service.clone()
     }
 }
 
-pub fn page(headers: &[(&str, &str)], body: &str) -> Response<Body> {
+pub(crate) fn page(headers: &[(&str, &str)], body: &str) -> Response<Body> {
     let mut response = Response::builder();
     for (name, value) in headers {
         response = response.header(*name, *value);
@@ -135,27 +140,27 @@ pub fn page(headers: &[(&str, &str)], body: &str) -> Response<Body> {
 }
 
 #[derive(Clone)]
-pub struct Cached(pub CachedService<Inner>);
+pub(crate) struct Cached(pub CachedService<Inner>);
 
 impl Cached {
-    pub async fn send(&self, request: Request<Body>) -> Got {
+    pub(crate) async fn send(&self, request: Request<Body>) -> Got {
         Got::of(self.0.clone().oneshot(request).await.expect("views never fail")).await
     }
 
-    pub async fn ask(&self, method: Method, uri: &str, headers: &[(&str, &str)]) -> Got {
+    pub(crate) async fn ask(&self, method: Method, uri: &str, headers: &[(&str, &str)]) -> Got {
         self.send(request(method, uri, headers)).await
     }
 
-    pub async fn get(&self, uri: &str) -> Got {
+    pub(crate) async fn get(&self, uri: &str) -> Got {
         self.ask(Method::GET, uri, &[]).await
     }
 
-    pub async fn get_with(&self, uri: &str, headers: &[(&str, &str)]) -> Got {
+    pub(crate) async fn get_with(&self, uri: &str, headers: &[(&str, &str)]) -> Got {
         self.ask(Method::GET, uri, headers).await
     }
 }
 
-pub fn request(method: Method, uri: &str, headers: &[(&str, &str)]) -> Request<Body> {
+pub(crate) fn request(method: Method, uri: &str, headers: &[(&str, &str)]) -> Request<Body> {
     let mut request = Request::builder().method(method).uri(uri);
     if !headers.iter().any(|(name, _)| *name == "host") {
         request = request.header("host", "example.org");
@@ -168,15 +173,15 @@ pub fn request(method: Method, uri: &str, headers: &[(&str, &str)]) -> Request<B
 
 /// What a visitor got.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Got {
-    pub status: StatusCode,
-    pub headers: HeaderMap,
-    pub body: String,
-    pub failed: bool,
+pub(crate) struct Got {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: String,
+    pub(crate) failed: bool,
 }
 
 impl Got {
-    pub async fn of<B>(response: Response<B>) -> Self
+    pub(crate) async fn of<B>(response: Response<B>) -> Self
     where
         B: http_body::Body<Data = bytes::Bytes>,
     {
@@ -193,17 +198,17 @@ impl Got {
         Self { status: head.status, headers: head.headers, body, failed }
     }
 
-    pub fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).map(|value| value.to_str().expect("it is a text"))
     }
 
     /// Whether the cache answered, by its own account.
-    pub fn is_hit(&self) -> bool {
+    pub(crate) fn is_hit(&self) -> bool {
         self.header("cache-status").is_some_and(|status| status.contains("; hit"))
     }
 
     /// Why it did not, or why it kept nothing.
-    pub fn why(&self) -> &str {
+    pub(crate) fn why(&self) -> &str {
         self.header("cache-status").and_then(|status| status.split("detail=").nth(1)).unwrap_or_default()
     }
 }
