@@ -11,7 +11,7 @@ use crate::{
     flight::{Landing, Leader},
     key::Keys,
     policy::{Terms, Why},
-    shelf::Seen,
+    shelf::{Place, Seen},
     stored::{Page, Record},
 };
 
@@ -131,7 +131,8 @@ impl Unfinished {
             headers,
             body,
         };
-        match config.shelf.keep(&keys, &seen, began, &tags, make, &vary, kept).await {
+        let place = Place { keys: &keys, seen: &seen, began, tags: &tags, vary: &vary, kept };
+        match config.shelf.keep(&place, make).await {
             Ok(record) => {
                 config.count(Event::Stored);
                 if let Some(leader) = leader {

@@ -73,6 +73,18 @@ impl Seen {
     }
 }
 
+/// Where a page is to lie, and what is known of it.
+pub(crate) struct Place<'a> {
+    pub(crate) keys: &'a Keys,
+    pub(crate) seen: &'a Seen,
+    /// When the request for it was looked up.
+    pub(crate) began: UnixTime,
+    /// The keys of its tags' generations.
+    pub(crate) tags: &'a [String],
+    pub(crate) vary: &'a [HeaderName],
+    pub(crate) kept: Duration,
+}
+
 /// How long a generation is kept at least, so that it outlives the pages it is stamped on.
 const DAY: Duration = Duration::from_secs(86_400);
 
@@ -131,31 +143,27 @@ impl Shelf {
         Ok(if hard { Some(Purge::Hard) } else { soft.then_some(Purge::Soft) })
     }
 
-    /// Stores a page. `began` is when the request for it was looked up, `tags` the keys of its tags' generations.
+    /// Stores the page that `make` makes of its stamps and of the names that the URI's pages vary on.
     ///
     /// # Errors
     /// Where it was purged meanwhile, or the store failed.
     pub(crate) async fn keep(
         &self,
-        keys: &Keys,
-        seen: &Seen,
-        began: UnixTime,
-        tags: &[String],
+        place: &Place<'_>,
         make: impl FnOnce(Stamps, Vec<HeaderName>) -> Page,
-        vary: &[HeaderName],
-        kept: Duration,
     ) -> Result<Arc<Record>, Why> {
-        let beyond = kept.saturating_mul(2).max(DAY);
+        let Place { keys, seen, began, .. } = *place;
+        let beyond = place.kept.saturating_mul(2).max(DAY);
         let all = self.settle(&self.all, seen.all, began, Timeout::Never).await?;
         let uri = self.settle(&keys.generation, seen.uri, began, beyond.into()).await?;
-        let mut stamped = Vec::with_capacity(tags.len());
-        for tag in tags {
-            stamped.push((tag.clone(), self.settle(tag, None, began, (beyond * 30).into()).await?));
+        let mut tags = Vec::with_capacity(place.tags.len());
+        for tag in place.tags {
+            tags.push((tag.clone(), self.settle(tag, None, began, beyond.saturating_mul(30).into()).await?));
         }
         let root = self.record(&keys.root).await.map_err(|error| self.failed(&error))?;
-        let union = union([&seen.vary, root.as_deref().map_or(&[][..], Record::names), vary]);
-        let page = make(Stamps { all, uri, tags: stamped }, union);
-        self.put(keys, page, kept, beyond).await.map_err(|error| self.failed(&error))
+        let names = union([&seen.vary, root.as_deref().map_or(&[][..], Record::names), place.vary]);
+        let page = make(Stamps { all, uri, tags }, names);
+        self.put(keys, page, place.kept, beyond).await.map_err(|error| self.failed(&error))
     }
 
     async fn put(&self, keys: &Keys, page: Page, kept: Duration, beyond: Duration) -> StoreResult<Arc<Record>> {

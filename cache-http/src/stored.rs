@@ -43,6 +43,7 @@ pub(crate) struct Stamps {
 }
 
 /// An entry of the store.
+#[expect(clippy::large_enum_variant, reason = "nearly all are pages, and all are behind an Arc")]
 #[derive(Clone, Debug)]
 pub(crate) enum Record {
     Page(Page),

@@ -186,12 +186,13 @@ proptest! {
         }
     }
 
-    /// On headers that it reads as RFC 9111 says, another implementation agrees.
+    /// On headers that it reads as RFC 9111 says, another implementation agrees. It takes
+    /// `proxy-revalidate` for a lifetime of zero, and stores no 500 whatever its lifetime: those are not among them.
     #[test]
     fn what_is_stored_another_implementation_would_store_too(
         directives in vec(select(&["public", "max-age=60", "s-maxage=10", "must-revalidate", "no-transform", "max-age=0",
-            "private", "no-store", "proxy-revalidate"][..]), 0..4),
-        status in select(&[200_u16, 203, 204, 301, 302, 404, 410, 500][..]),
+            "private", "no-store"][..]), 0..4),
+        status in select(&[200_u16, 203, 204, 301, 302, 404, 410][..]),
         age in prop::option::of(0_u64..100), modified: bool, authorized: bool,
     ) {
         let mut response = Response::builder().status(status).header("date", "Thu, 01 Jan 2026 00:00:00 GMT");

@@ -18,9 +18,10 @@ const RULES: &[Rule] = &[
     Rule {
         package: "cachette",
         features: &["--no-default-features", "--features=locmem"],
-        never: &["memcache", "redis", "sqlx", "tempfile", "tokio", "toml"],
+        never: &["http", "memcache", "redis", "sqlx", "tempfile", "tokio", "toml"],
     },
-    Rule { package: "cachette", features: &[], never: &["memcache", "redis", "sqlx", "tempfile", "tokio"] },
+    Rule { package: "cache-http", features: &[], never: &["axum", "hyper", "tower"] },
+    Rule { package: "cachette", features: &[], never: &["http", "memcache", "redis", "sqlx", "tempfile", "tokio"] },
 ];
 
 pub(crate) fn run() -> Outcome {

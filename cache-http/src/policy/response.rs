@@ -244,7 +244,7 @@ fn is_dictionary(headers: &HeaderMap, name: &HeaderName) -> bool {
             && key.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"_-.*".contains(&byte))
     };
     let is_member = |member: &str| match member.trim().split_once('=') {
-        Some((key, value)) if matches!(key, "max-age" | "s-maxage" | "stale-while-revalidate" | "stale-if-error") => {
+        Some(("max-age" | "s-maxage" | "stale-while-revalidate" | "stale-if-error", value)) => {
             !value.is_empty() && value.len() <= 15 && value.bytes().all(|byte| byte.is_ascii_digit())
         }
         Some((key, value)) => is_key(key) && !value.is_empty(),
