@@ -39,6 +39,10 @@ pub use cache_core::{
 
 pub use self::{builder::CachesBuilder, caches::Caches};
 
+/// Whole pages and parts of pages in a cache, as `tower` layers.
+#[cfg(feature = "http")]
+pub use cache_http as http;
+
 /// The stores that this build has, for making one in code.
 pub mod stores {
     #[cfg(any(feature = "db-sqlite", feature = "db-postgres", feature = "db-mysql"))]
@@ -58,6 +62,6 @@ pub mod stores {
 }
 
 /// The README's examples are compiled and run.
-#[cfg(all(doctest, feature = "locmem", feature = "toml"))]
+#[cfg(all(doctest, feature = "locmem", feature = "toml", feature = "http"))]
 #[doc = include_str!("../README.md")]
 struct Readme;

@@ -18,13 +18,14 @@ const RULES: &[Rule] = &[
     Rule {
         package: "cachette",
         features: &["--no-default-features", "--features=locmem"],
-        never: &["cache-memcached", "cache-redis", "redis", "sqlx", "tempfile", "tokio", "toml"],
+        never: &["cache-http", "cache-memcached", "cache-redis", "http", "redis", "sqlx", "tempfile", "tokio", "toml"],
     },
+    Rule { package: "cache-http", features: &[], never: &["axum", "hyper", "tower"] },
     Rule { package: "cache-memcached", features: &[], never: &["lz4_flex", "rustls", "sqlx"] },
     Rule {
         package: "cachette",
         features: &[],
-        never: &["cache-memcached", "cache-redis", "redis", "sqlx", "tempfile", "tokio"],
+        never: &["cache-http", "cache-memcached", "cache-redis", "http", "redis", "sqlx", "tempfile", "tokio"],
     },
 ];
 

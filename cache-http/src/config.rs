@@ -1,0 +1,274 @@
+//! What a cache of pages is made with: the layer, and its settings.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use cache_core::{CacheHandle, Clock};
+use http::{StatusCode, request::Parts};
+use tower_layer::Layer;
+
+use crate::{
+    Counts, Policy, Why,
+    counts::{Counters, Event},
+    flight::Flights,
+    key::{Keying, Keys},
+    service::CachedService,
+    shelf::Shelf,
+};
+
+/// A layer that answers from a cache what it may, and keeps there what it may.
+///
+/// *Per site*: one layer around all routes. *Per view*: the same layer, with a timeout of its own, around one route; see
+/// [`cache_page`]. Where both are, the view's wins.
+///
+/// Cloning costs a reference count. Clones share counters and flights; a setting changes that clone alone.
+///
+/// ```
+/// # use std::{sync::Arc, time::Duration};
+/// # use cache_core::{CacheHandle, Settings};
+/// # use cache_locmem::LocMemCache;
+/// use axum::{Router, routing::get};
+/// use cache_http::{HttpCache, cache_page};
+///
+/// # let cache = CacheHandle::new("default", Arc::new(LocMemCache::default()), Settings::default());
+/// let site = HttpCache::new(&cache).hosts(["shop.example.org"]).ttl(Duration::from_secs(60));
+/// let app: Router = Router::new()
+///     .route("/", get(async || "the front page"))
+///     .route("/terms", get(async || "seldom new").layer(cache_page(&cache, Duration::from_secs(86_400))))
+///     .layer(site);
+/// ```
+///
+/// It wants a tokio runtime.
+#[derive(Clone)]
+pub struct HttpCache {
+    pub(crate) config: Arc<Config>,
+}
+
+/// All settings. Changed by a copy.
+#[derive(Clone)]
+pub(crate) struct Config {
+    pub(crate) policy: Policy,
+    pub(crate) keying: Keying,
+    pub(crate) shelf: Shelf,
+    pub(crate) clock: Clock,
+    pub(crate) browser: Browser,
+    pub(crate) tags: Vec<String>,
+    pub(crate) cache_status: Option<Arc<str>>,
+    pub(crate) flights: Arc<Flights>,
+    pub(crate) counters: Arc<Counters>,
+    alias: Arc<str>,
+    cache: CacheHandle,
+}
+
+/// What browsers, and caches further out, are told about the lifetime of a stored page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Browser {
+    /// The same lifetime as in this cache, by `max-age` and `Expires`, as Django does. The default of a site.
+    Same,
+    /// A lifetime of their own, from when they get the page: `max-age` grows with the page's age, so that `Age` and `Date` stay
+    /// true. A smaller one that the view gave stays.
+    For(Duration),
+    /// What the view says, and nothing more. The default of a shared cache.
+    AsIs,
+}
+
+/// How long those who want a page wait for the one who makes it.
+const FLIGHT: Duration = Duration::from_secs(5);
+
+/// The same layer for one view: its pages live for `timeout`, or less if they say so.
+///
+/// ```
+/// # use std::{sync::Arc, time::Duration};
+/// # use cache_core::{CacheHandle, Settings};
+/// # use cache_locmem::LocMemCache;
+/// # use axum::{Router, routing::get};
+/// # let cache = CacheHandle::new("default", Arc::new(LocMemCache::default()), Settings::default());
+/// use cache_http::cache_page;
+///
+/// let quarter = cache_page(&cache, Duration::from_secs(15 * 60)).key_prefix("news").tag("news");
+/// let app: Router = Router::new().route("/news", get(async || "news").layer(quarter));
+/// ```
+#[must_use]
+pub fn cache_page(cache: &CacheHandle, timeout: Duration) -> HttpCache {
+    HttpCache::new(cache).policy(Policy::site().ttl(timeout).most_ttl(timeout))
+}
+
+impl HttpCache {
+    /// The output cache of a site: [`Policy::site`].
+    #[must_use]
+    pub fn new(cache: &CacheHandle) -> Self {
+        let keying = Keying::default();
+        let config = Config {
+            policy: Policy::site(),
+            shelf: Shelf::new(cache.clone(), &keying.generation_of_all()),
+            keying,
+            clock: Clock::system(),
+            browser: Browser::Same,
+            tags: Vec::new(),
+            cache_status: None,
+            flights: Arc::new(Flights::new(FLIGHT)),
+            counters: Arc::new(Counters::new()),
+            alias: cache.alias().into(),
+            cache: cache.clone(),
+        };
+        Self { config: Arc::new(config) }
+    }
+
+    /// A shared cache by RFC 9111: [`Policy::shared`].
+    #[must_use]
+    pub fn shared(cache: &CacheHandle) -> Self {
+        Self::new(cache).policy(Policy::shared()).browser(Browser::AsIs)
+    }
+
+    /// What may be stored, and for how long.
+    #[must_use]
+    pub fn policy(self, policy: Policy) -> Self {
+        self.edit(|config| config.policy = policy)
+    }
+
+    /// How long pages live that do not say so themselves: [`Policy::ttl`].
+    #[must_use]
+    pub fn ttl(self, ttl: Duration) -> Self {
+        self.edit(|config| config.policy = config.policy.clone().ttl(ttl))
+    }
+
+    /// KEY_PREFIX of the pages: pages of different prefixes are never mixed up, nor purged together.
+    #[must_use]
+    pub fn key_prefix(self, prefix: &str) -> Self {
+        self.edit(|config| {
+            config.keying.prefix = prefix.into();
+            config.shelf = Shelf::new(config.cache.clone(), &config.keying.generation_of_all());
+        })
+    }
+
+    /// The hosts whose requests are cached; those of others pass by. `.example.org` stands for that domain and all below. Without
+    /// this, any host that is well-formed has pages of its own: then whoever can name a host can fill the store.
+    #[must_use]
+    pub fn hosts<N: Into<String>>(self, hosts: impl IntoIterator<Item = N>) -> Self {
+        let hosts = hosts.into_iter().map(|host| host.into().to_ascii_lowercase()).collect();
+        self.edit(|config| config.keying.hosts = hosts)
+    }
+
+    /// The scheme of requests whose URI has none, which are most; `http` unless set.
+    #[must_use]
+    pub fn scheme(self, scheme: &str) -> Self {
+        self.edit(|config| config.keying.scheme = Some(scheme.to_ascii_lowercase().into()))
+    }
+
+    /// A further dimension of the key, such as the language or the tenant. Requests for which it answers differently never
+    /// get each other's pages.
+    #[must_use]
+    pub fn key_function(self, function: impl Fn(&Parts) -> String + Send + Sync + 'static) -> Self {
+        self.edit(|config| config.keying.function = Some(Arc::new(function)))
+    }
+
+    /// A tag on every page that this layer stores, to purge them by. Responses add others as [`CacheTags`].
+    #[must_use]
+    pub fn tag(self, tag: &str) -> Self {
+        self.edit(|config| config.tags.push(tag.to_owned()))
+    }
+
+    /// What browsers are told about the lifetime.
+    #[must_use]
+    pub fn browser(self, browser: Browser) -> Self {
+        self.edit(|config| config.browser = browser)
+    }
+
+    /// Adds `Cache-Status` (RFC 9211) to each response, under this name, which is a token: letters, digits, `-`, `_`, `.`. It
+    /// tells outsiders what is stored.
+    #[must_use]
+    pub fn cache_status(self, name: &str) -> Self {
+        let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+        let name: String = name.bytes().map(|byte| if fits(byte) { char::from(byte) } else { '-' }).collect();
+        let name = if name.starts_with(|first: char| first.is_ascii_alphabetic()) { name } else { format!("c{name}") };
+        self.edit(|config| config.cache_status = Some(name.into()))
+    }
+
+    /// How long those who want a page wait for the one who makes it; 5 seconds unless set. Then each makes its own.
+    #[must_use]
+    pub fn wait_limit(self, limit: Duration) -> Self {
+        self.edit(|config| config.flights = Arc::new(Flights::new(limit)))
+    }
+
+    /// The clock that pages age by. Give it the clock of the store.
+    #[must_use]
+    pub fn clock(self, clock: Clock) -> Self {
+        self.edit(|config| config.clock = clock)
+    }
+
+    /// What became of the requests so far.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        self.config.counters.read()
+    }
+
+    fn edit(mut self, change: impl FnOnce(&mut Config)) -> Self {
+        change(Arc::make_mut(&mut self.config));
+        self
+    }
+}
+
+impl fmt::Debug for HttpCache {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HttpCache")
+            .field("alias", &self.config.alias)
+            .field("key_prefix", &self.config.keying.prefix)
+            .field("policy", &self.config.policy)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<S> Layer<S> for HttpCache {
+    type Service = CachedService<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        CachedService::new(inner, Arc::clone(&self.config))
+    }
+}
+
+impl Config {
+    /// Whether the cache looks at a request, and under which keys.
+    pub(crate) fn admit(&self, parts: &Parts, empty: bool) -> Result<Keys, Why> {
+        if parts.extensions.get::<NoStore>().is_some() {
+            return Err(Why::OptOut);
+        }
+        self.policy.admit(&parts.method, &parts.headers, empty)?;
+        self.keying.keys(parts)
+    }
+
+    pub(crate) fn count(&self, event: Event) {
+        self.counters.count(&self.alias, event);
+    }
+
+    /// Whether a stale page is better than this answer (RFC 5861, section 4).
+    pub(crate) fn is_error(status: StatusCode) -> bool {
+        matches!(status.as_u16(), 500 | 502 | 503 | 504)
+    }
+}
+
+/// In a request's or a response's extensions: it is not to be stored, whatever its headers say.
+#[derive(Clone, Copy, Debug)]
+pub struct NoStore;
+
+/// In a response's extensions: tags to purge the page by.
+///
+/// ```
+/// use axum::{Extension, response::IntoResponse};
+/// use cache_http::CacheTags;
+///
+/// async fn post() -> impl IntoResponse {
+///     (Extension(CacheTags::new(["post:42", "author:7"])), "a post")
+/// }
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CacheTags(pub(crate) Vec<String>);
+
+impl CacheTags {
+    /// These tags.
+    pub fn new<T: Into<String>>(tags: impl IntoIterator<Item = T>) -> Self {
+        Self(tags.into_iter().map(Into::into).collect())
+    }
+}
+
+/// In a response's extensions: a layer for one view looked after it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ByView;

@@ -1,0 +1,102 @@
+//! How often the cache answered, and why it did not.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering::Relaxed},
+};
+
+use metrics::SharedString;
+
+use crate::policy::Why;
+
+/// What became of the requests of a cache and its clones, in this process.
+///
+/// The same is in the metrics `cachette_http_requests_total`, by `cache` (the alias), `result` (`hit`, `stale`, `miss`, `bypass`)
+/// and `why`, and `cachette_http_responses_total`, by `cache`, `result` (`stored`, `refused`) and `why`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Counts {
+    /// Answered with a fresh page of the store, or with one that another request just made.
+    pub hits: u64,
+    /// Answered with a stale page.
+    pub stale: u64,
+    /// Not answered from the store.
+    pub misses: u64,
+    /// Passed by.
+    pub bypasses: u64,
+    /// Pages stored.
+    pub stored: u64,
+    /// Responses that were not stored.
+    pub refused: u64,
+    /// Why requests were missed or passed by and responses refused, with how often; those that never were are left out.
+    pub reasons: Vec<(Why, u64)>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Counters {
+    totals: [AtomicU64; 6],
+    reasons: Box<[AtomicU64]>,
+}
+
+/// What is counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Event {
+    Hit,
+    Stale,
+    Miss(Why),
+    Bypass(Why),
+    Stored,
+    Refused(Why),
+}
+
+impl Event {
+    const fn place(self) -> usize {
+        match self {
+            Self::Hit => 0,
+            Self::Stale => 1,
+            Self::Miss(_) => 2,
+            Self::Bypass(_) => 3,
+            Self::Stored => 4,
+            Self::Refused(_) => 5,
+        }
+    }
+
+    const fn why(self) -> Option<Why> {
+        match self {
+            Self::Miss(why) | Self::Bypass(why) | Self::Refused(why) => Some(why),
+            Self::Hit | Self::Stale | Self::Stored => None,
+        }
+    }
+}
+
+const RESULTS: [&str; 6] = ["hit", "stale", "miss", "bypass", "stored", "refused"];
+
+impl Counters {
+    pub(crate) fn new() -> Self {
+        Self { totals: Default::default(), reasons: Why::ALL.iter().map(|_| AtomicU64::new(0)).collect() }
+    }
+
+    pub(crate) fn count(&self, alias: &Arc<str>, event: Event) {
+        self.totals[event.place()].fetch_add(1, Relaxed);
+        if let Some(why) = event.why() {
+            self.reasons[why as usize].fetch_add(1, Relaxed);
+        }
+        let result = RESULTS[event.place()];
+        let why = event.why().map_or("", Why::name);
+        let alias = SharedString::from(Arc::clone(alias));
+        if event.place() < 4 {
+            metrics::counter!("cachette_http_requests_total", "cache" => alias, "result" => result, "why" => why)
+                .increment(1);
+        } else {
+            metrics::counter!("cachette_http_responses_total", "cache" => alias, "result" => result, "why" => why)
+                .increment(1);
+        }
+    }
+
+    pub(crate) fn read(&self) -> Counts {
+        let [hits, stale, misses, bypasses, stored, refused] = self.totals.each_ref().map(|count| count.load(Relaxed));
+        let reasons = Why::ALL.iter().zip(&self.reasons).map(|(why, count)| (*why, count.load(Relaxed)));
+        let reasons = reasons.filter(|(_, count)| *count > 0).collect();
+        Counts { hits, stale, misses, bypasses, stored, refused, reasons }
+    }
+}

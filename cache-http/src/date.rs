@@ -1,0 +1,73 @@
+//! Dates in headers: three forms are read, one is written (RFC 9110, section 5.6.7).
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use http::{HeaderMap, HeaderValue, header::HeaderName};
+
+/// A time of day, as the time since 1970-01-01 UTC.
+pub(crate) type UnixTime = Duration;
+
+/// The date in a header. `None` where it is absent, occurs twice, or is no date.
+pub(crate) fn read(headers: &HeaderMap, name: &HeaderName) -> Option<UnixTime> {
+    let mut lines = headers.get_all(name).iter();
+    match (lines.next(), lines.next()) {
+        (Some(line), None) => parse(line),
+        _ => None,
+    }
+}
+
+/// As [`read`], for `Expires`: what is there and no date lies in the past (RFC 9111, section 5.3).
+pub(crate) fn read_expires(headers: &HeaderMap) -> Option<UnixTime> {
+    headers.contains_key(http::header::EXPIRES).then(|| read(headers, &http::header::EXPIRES).unwrap_or_default())
+}
+
+fn parse(line: &HeaderValue) -> Option<UnixTime> {
+    let date = httpdate::parse_http_date(line.to_str().ok()?.trim()).ok()?;
+    date.duration_since(UNIX_EPOCH).ok()
+}
+
+/// The last second that the form has room for: the year 9999.
+const LAST: u64 = 253_402_300_799;
+
+/// A time as a header has it, in whole seconds.
+pub(crate) fn write(time: UnixTime) -> HeaderValue {
+    let time: SystemTime = UNIX_EPOCH + Duration::from_secs(time.as_secs().min(LAST));
+    HeaderValue::from_str(&httpdate::fmt_http_date(time)).unwrap_or_else(|_| HeaderValue::from_static("0"))
+}
+
+#[cfg(test)]
+mod tests {
+    use http::header::{DATE, EXPIRES};
+
+    use super::*;
+
+    fn headers(lines: &[&'static str]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for line in lines {
+            headers.append(EXPIRES, HeaderValue::from_static(line));
+        }
+        headers
+    }
+
+    #[test]
+    fn three_forms_are_read_and_one_is_written() {
+        for form in ["Sun, 06 Nov 1994 08:49:37 GMT", "Sunday, 06-Nov-94 08:49:37 GMT", "Sun Nov  6 08:49:37 1994"] {
+            let time = read_expires(&headers(&[form])).expect("it is a date");
+            assert_eq!(write(time), "Sun, 06 Nov 1994 08:49:37 GMT", "{form}");
+        }
+    }
+
+    #[test]
+    fn an_expires_that_is_no_date_or_there_twice_lies_in_the_past() {
+        assert_eq!(read_expires(&headers(&[])), None);
+        assert_eq!(read_expires(&headers(&["0"])), Some(Duration::ZERO));
+        let date = "Sun, 06 Nov 1994 08:49:37 GMT";
+        assert_eq!(read_expires(&headers(&[date, date])), Some(Duration::ZERO));
+        assert_eq!(read(&headers(&[date]), &DATE), None);
+    }
+
+    #[test]
+    fn a_time_beyond_the_calendar_is_its_last_second() {
+        assert_eq!(write(Duration::MAX), "Fri, 31 Dec 9999 23:59:59 GMT");
+    }
+}

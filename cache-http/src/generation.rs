@@ -1,0 +1,123 @@
+//! What makes all pages of a URI, of a tag, or all there are, unreachable at once.
+//!
+//! Each page is stamped with the numbers that its URI, its tags and the cache as a whole had when it was stored. A purge
+//! replaces a number: then no page has it any more, however many there are. A number that the store lost is replaced
+//! as well, so losing one costs pages and never brings any back.
+
+use std::{
+    hash::{BuildHasher, Hasher, RandomState},
+    time::Duration,
+};
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+/// The numbers a page must have to be served at all (`hard`), and to be served as fresh (`soft`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Stamp {
+    pub(crate) hard: u64,
+    pub(crate) soft: u64,
+}
+
+/// How pages are purged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Purge {
+    /// They are never served again.
+    #[default]
+    Hard,
+    /// They are stale from now on: served where a stale page may be served, and validated where it may be.
+    Soft,
+}
+
+/// A record of the store: the numbers of today, and when they last changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Generation {
+    pub(crate) stamp: Stamp,
+    /// Since 1970; zero where there was no purge.
+    pub(crate) purged: Duration,
+}
+
+impl Generation {
+    pub(crate) fn new() -> Self {
+        Self { stamp: Stamp { hard: unique(), soft: unique() }, purged: Duration::ZERO }
+    }
+
+    pub(crate) fn purged(old: Option<Self>, purge: Purge, now: Duration) -> Self {
+        let mut new = Self { purged: now, ..Self::new() };
+        if let (Purge::Soft, Some(old)) = (purge, old) {
+            new.stamp.hard = old.stamp.hard;
+        }
+        new
+    }
+
+    fn to_bytes(self) -> [u8; SIZE] {
+        let mut bytes = [VERSION; SIZE];
+        bytes[1..9].copy_from_slice(&self.stamp.hard.to_be_bytes());
+        bytes[9..17].copy_from_slice(&self.stamp.soft.to_be_bytes());
+        let nanos = u64::try_from(self.purged.as_nanos()).unwrap_or(u64::MAX);
+        bytes[17..].copy_from_slice(&nanos.to_be_bytes());
+        bytes
+    }
+
+    fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let bytes: &[u8; SIZE] = bytes.try_into().ok()?;
+        let number = |start: usize| bytes[start..start + 8].try_into().map(u64::from_be_bytes).ok();
+        let stamp = Stamp { hard: number(1)?, soft: number(9)? };
+        (bytes[0] == VERSION).then_some(Self { stamp, purged: Duration::from_nanos(number(17)?) })
+    }
+}
+
+const VERSION: u8 = 1;
+const SIZE: usize = 25;
+
+/// A number that nobody had before. The keys of std's hasher come from the system's random numbers, and each hasher has
+/// others.
+fn unique() -> u64 {
+    RandomState::new().build_hasher().finish()
+}
+
+impl Serialize for Generation {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(&self.to_bytes())
+    }
+}
+
+impl<'de> Deserialize<'de> for Generation {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+
+        impl de::Visitor<'_> for Visitor {
+            type Value = Generation;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("a generation of pages")
+            }
+
+            fn visit_bytes<E: de::Error>(self, bytes: &[u8]) -> Result<Generation, E> {
+                Generation::from_bytes(bytes).ok_or_else(|| E::invalid_value(de::Unexpected::Bytes(bytes), &self))
+            }
+        }
+
+        deserializer.deserialize_bytes(Visitor)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_generation_reads_as_it_was_written() {
+        let generation = Generation { purged: Duration::from_nanos(7), ..Generation::new() };
+        assert_eq!(Generation::from_bytes(&generation.to_bytes()), Some(generation));
+        assert_eq!(Generation::from_bytes(&[VERSION; SIZE - 1]), None);
+        assert_eq!(Generation::from_bytes(&[VERSION + 1; SIZE]), None);
+    }
+
+    #[test]
+    fn a_soft_purge_keeps_the_number_that_a_hard_one_replaces() {
+        let old = Generation::new();
+        let purge = |purge| Generation::purged(Some(old), purge, Duration::ZERO).stamp;
+        assert!(purge(Purge::Soft).hard == old.stamp.hard && purge(Purge::Soft).soft != old.stamp.soft);
+        assert!(purge(Purge::Hard).hard != old.stamp.hard);
+    }
+}

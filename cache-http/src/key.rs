@@ -1,0 +1,324 @@
+//! Where a request goes, and the keys under which its answers lie.
+//!
+//! Everything that a key is made of has its length in front, so that no two requests can have one key by the way their
+//! parts are cut. The digests are 128 bits; what they were made of is stored with each page, and compared.
+
+use std::sync::Arc;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use http::{HeaderMap, Uri, header::HOST, request::Parts};
+use sha2::{Digest, Sha256};
+
+use crate::{
+    policy::{Dimensions, Why},
+    vary::combined,
+};
+
+/// What the application adds to a key: a language, a tenant.
+pub(crate) type KeyFunction = dyn Fn(&Parts) -> String + Send + Sync;
+
+/// Headers by which proxies tell an application what it is called, and from which it makes links.
+const FORWARDED: [&str; 9] = [
+    "x-forwarded-host",
+    "x-forwarded-proto",
+    "x-forwarded-prefix",
+    "x-forwarded-scheme",
+    "x-forwarded-port",
+    "x-forwarded-server",
+    "x-forwarded-ssl",
+    "x-script-name",
+    "x-host",
+];
+
+/// How requests become keys.
+#[derive(Clone, Default)]
+pub(crate) struct Keying {
+    pub(crate) prefix: Arc<str>,
+    /// Empty: any valid host.
+    pub(crate) hosts: Arc<[String]>,
+    pub(crate) scheme: Option<Arc<str>>,
+    pub(crate) function: Option<Arc<KeyFunction>>,
+}
+
+/// The keys of one request.
+#[derive(Clone, Debug)]
+pub(crate) struct Keys {
+    /// Where the URI's generation lies.
+    pub(crate) generation: String,
+    /// Where its only page lies, or what its pages vary on.
+    pub(crate) root: String,
+    /// What `root` was made of.
+    pub(crate) material: Bytes,
+}
+
+impl Keying {
+    /// # Errors
+    /// Where the host is none, or not allowed.
+    pub(crate) fn keys(&self, parts: &Parts) -> Result<Keys, Why> {
+        let host = host(&parts.uri, &parts.headers)?;
+        if !self.allows(host.as_deref()) {
+            return Err(Why::HostNotAllowed);
+        }
+        let mut material = BytesMut::with_capacity(160);
+        self.put_uri(&mut material, host.as_deref(), &parts.uri);
+        let generation = name("g", &material);
+        let scheme = parts.uri.scheme_str().or(self.scheme.as_deref()).unwrap_or("http");
+        put(&mut material, scheme.as_bytes());
+        put_forwarded(&mut material, &parts.headers);
+        put_option(&mut material, self.function.as_ref().map(|function| function(parts)).as_deref().map(str::as_bytes));
+        let root = name("p", &material);
+        Ok(Keys { generation, root, material: material.freeze() })
+    }
+
+    /// Where the generations of a URI lie: one for each host it may be asked at.
+    pub(crate) fn generations(&self, uri: &Uri) -> Option<Vec<String>> {
+        let of = |host: Option<&str>| {
+            let mut material = BytesMut::new();
+            self.put_uri(&mut material, host, uri);
+            name("g", &material)
+        };
+        if let Some(authority) = uri.authority() {
+            return Some(vec![of(Some(&authority.as_str().to_ascii_lowercase()))]);
+        }
+        let exact = self.hosts.iter().filter(|host| !host.starts_with('.')).map(|host| of(Some(host)));
+        let all: Vec<String> = exact.collect();
+        (!all.is_empty()).then_some(all)
+    }
+
+    /// Where the generation of what a response refers to lies, where that is at the same host (RFC 9111, section 4.4).
+    pub(crate) fn neighbour(&self, parts: &Parts, reference: &Uri) -> Option<String> {
+        let host = host(&parts.uri, &parts.headers).ok()?;
+        let theirs = reference.authority().map(|authority| authority.as_str().to_ascii_lowercase());
+        if theirs.is_some() && theirs != host {
+            return None;
+        }
+        let mut material = BytesMut::new();
+        self.put_uri(&mut material, host.as_deref(), reference);
+        Some(name("g", &material))
+    }
+
+    pub(crate) fn generation_of_all(&self) -> String {
+        name("a", &self.prefixed(b""))
+    }
+
+    pub(crate) fn generation_of_tag(&self, tag: &str) -> String {
+        name("t", &self.prefixed(tag.as_bytes()))
+    }
+
+    fn prefixed(&self, part: &[u8]) -> BytesMut {
+        let mut material = BytesMut::new();
+        put(&mut material, self.prefix.as_bytes());
+        put(&mut material, part);
+        material
+    }
+
+    fn put_uri(&self, material: &mut BytesMut, host: Option<&str>, uri: &Uri) {
+        put(material, self.prefix.as_bytes());
+        put_option(material, host.map(str::as_bytes));
+        put(material, uri.path().as_bytes());
+        put_option(material, uri.query().map(str::as_bytes));
+    }
+
+    /// Names that begin with a dot stand for all hosts below, and for the one without the dot, as in Django's `ALLOWED_HOSTS`.
+    fn allows(&self, host: Option<&str>) -> bool {
+        if self.hosts.is_empty() {
+            return true;
+        }
+        let Some(host) = host else { return false };
+        let bare = without_port(host);
+        self.hosts.iter().any(|allowed| match allowed.strip_prefix('.') {
+            Some(domain) => bare == domain || bare.ends_with(&**allowed),
+            None => host == allowed || bare == allowed,
+        })
+    }
+}
+
+impl Keys {
+    /// Where the page for these values lies.
+    pub(crate) fn variant(&self, dimensions: &Dimensions) -> String {
+        let mut material = BytesMut::from(&*self.material);
+        put_dimensions(&mut material, dimensions);
+        name("v", &material)
+    }
+}
+
+fn without_port(host: &str) -> &str {
+    match host.rsplit_once(':') {
+        Some((bare, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => bare,
+        _ => host,
+    }
+}
+
+/// The host in lower case; `None` where the request has none. Where the URI and the header both have one, it must be the
+/// same.
+fn host(uri: &Uri, headers: &HeaderMap) -> Result<Option<String>, Why> {
+    let mut lines = headers.get_all(HOST).iter();
+    let header = match (lines.next(), lines.next()) {
+        (None, _) => None,
+        (Some(line), None) => Some(line.to_str().map_err(|_| Why::Host)?),
+        (Some(_), Some(_)) => return Err(Why::Host),
+    };
+    let authority = uri.authority().map(http::uri::Authority::as_str);
+    let host = match (authority, header) {
+        (Some(one), Some(other)) if !one.eq_ignore_ascii_case(other) => return Err(Why::Host),
+        (Some(host), _) | (None, Some(host)) => host,
+        (None, None) => return Ok(None),
+    };
+    if is_host(host) { Ok(Some(host.to_ascii_lowercase())) } else { Err(Why::Host) }
+}
+
+fn is_host(host: &str) -> bool {
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"-._:[]".contains(&byte);
+    !host.is_empty() && host.len() <= 261 && host.bytes().all(fits)
+}
+
+fn put(material: &mut BytesMut, part: &[u8]) {
+    material.put_u64(part.len() as u64);
+    material.put_slice(part);
+}
+
+/// Absent is not empty.
+fn put_option(material: &mut BytesMut, part: Option<&[u8]>) {
+    match part {
+        None => material.put_u8(0),
+        Some(part) => {
+            material.put_u8(1);
+            put(material, part);
+        }
+    }
+}
+
+fn put_forwarded(material: &mut BytesMut, headers: &HeaderMap) {
+    for name in FORWARDED {
+        put_option(material, headers.get(name).and_then(|_| combined(headers, &name.parse().ok()?)).as_deref());
+    }
+    let forwarded = headers.contains_key(http::header::FORWARDED).then(|| forwarded_names(headers));
+    put_option(material, forwarded.as_deref().map(str::as_bytes));
+}
+
+/// What `Forwarded` says of the host and the protocol, and not of the client.
+fn forwarded_names(headers: &HeaderMap) -> String {
+    let line = combined(headers, &http::header::FORWARDED).unwrap_or_default();
+    let line = String::from_utf8_lossy(&line).to_ascii_lowercase();
+    let pairs = line.split([',', ';']).map(str::trim);
+    pairs.filter(|pair| !pair.starts_with("for=") && !pair.starts_with("by=")).collect::<Vec<_>>().join(";")
+}
+
+fn put_dimensions(material: &mut BytesMut, dimensions: &Dimensions) {
+    material.put_u64(dimensions.0.len() as u64);
+    for (name, value) in &dimensions.0 {
+        put(material, name.as_str().as_bytes());
+        put_option(material, value.as_deref());
+    }
+}
+
+/// A key that every store takes.
+fn name(kind: &str, material: &[u8]) -> String {
+    let digest = Sha256::digest(material);
+    let mut name = String::with_capacity(38);
+    name.push_str("http.");
+    name.push_str(kind);
+    name.push('.');
+    for byte in &digest[..16] {
+        name.extend([byte >> 4, byte & 15].map(|half| char::from(b"0123456789abcdef"[usize::from(half)])));
+    }
+    name
+}
+
+#[cfg(test)]
+mod tests {
+    use http::Request;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn parts(uri: &str, headers: &[(&str, &str)]) -> Parts {
+        let mut request = Request::get(uri);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        request.body(()).expect("it is a request").into_parts().0
+    }
+
+    fn root(uri: &str, headers: &[(&str, &str)]) -> Result<String, Why> {
+        Keying::default().keys(&parts(uri, headers)).map(|keys| keys.root)
+    }
+
+    #[test]
+    fn scheme_host_path_and_query_make_the_key_as_they_were_sent() {
+        let uris = [
+            "http://a/",
+            "https://a/",
+            "http://b/",
+            "http://a/x",
+            "http://a/%78",
+            "http://a/?",
+            "http://a/?x=1&y=2",
+            "http://a/?y=2&x=1",
+        ];
+        let keys: Vec<_> = uris.iter().map(|uri| root(uri, &[])).collect();
+        for (index, key) in keys.iter().enumerate() {
+            assert!(key.is_ok() && !keys[..index].contains(key), "{}", uris[index]);
+        }
+    }
+
+    #[test]
+    fn a_host_is_the_same_in_the_uri_and_in_the_header_in_any_case() {
+        assert_eq!(root("http://a.b/", &[]), root("/", &[("host", "A.b")]));
+    }
+
+    #[test]
+    fn a_host_that_is_none_or_that_there_are_two_of_is_refused() {
+        assert_eq!(root("/", &[("host", "a/b")]), Err(Why::Host));
+        assert_eq!(root("/", &[("host", "a"), ("host", "a")]), Err(Why::Host));
+        assert_eq!(root("http://a/", &[("host", "b")]), Err(Why::Host));
+        assert_eq!(root("http://u@a/", &[]), Err(Why::Host));
+        assert_ne!(root("/", &[]), root("/", &[("host", "a")]));
+    }
+
+    #[test]
+    fn hosts_are_allowed_by_name_or_by_domain() {
+        let keying = Keying { hosts: vec!["a.org".to_owned(), ".b.org".to_owned()].into(), ..Keying::default() };
+        let allowed = |host| keying.keys(&parts("/", &[("host", host)])).is_ok();
+        assert!(allowed("a.org") && allowed("A.org:8000") && allowed("b.org") && allowed("x.b.org"));
+        assert!(!allowed("x.a.org") && !allowed("xb.org") && !allowed("a.org.evil"));
+        assert_eq!(keying.keys(&parts("/", &[])).err(), Some(Why::HostNotAllowed));
+    }
+
+    #[test]
+    fn what_a_proxy_says_of_the_host_is_part_of_the_key_and_what_it_says_of_the_client_is_not() {
+        let of = |value| root("/", &[("forwarded", value)]);
+        assert_eq!(of("for=1.2.3.4;host=a"), of("for=5.6.7.8;host=a"));
+        assert_ne!(of("for=1.2.3.4;host=a"), of("for=1.2.3.4;host=b"));
+        for name in FORWARDED {
+            assert_ne!(root("/", &[(name, "a")]), root("/", &[(name, "b")]), "{name}");
+            assert_ne!(root("/", &[(name, "")]), root("/", &[]), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_function_of_the_application_s_own_is_part_of_the_key() {
+        let language =
+            |parts: &Parts| String::from_utf8_lossy(parts.headers["accept-language"].as_bytes())[..2].to_owned();
+        let keying = Keying { function: Some(Arc::new(language)), ..Keying::default() };
+        let key = |value| keying.keys(&parts("/", &[("accept-language", value)])).expect("it has one").root;
+        assert_eq!(key("de-DE"), key("de"));
+        assert_ne!(key("de"), key("en"));
+    }
+
+    proptest! {
+        #[test]
+        fn two_lists_of_values_never_make_one_key(
+            one in proptest::collection::vec(proptest::option::of("(a|b|,|cookie\u{1}){0,3}"), 2),
+            other in proptest::collection::vec(proptest::option::of("(a|b|,|cookie\u{1}){0,3}"), 2),
+        ) {
+            let keys = Keying::default().keys(&parts("/", &[])).expect("it has one");
+            let variant = |values: &[Option<String>]| {
+                let names = [http::header::ACCEPT, http::header::COOKIE];
+                let values = values.iter().map(|value| value.clone().map(String::into_bytes));
+                keys.variant(&Dimensions(names.into_iter().zip(values).collect()))
+            };
+            prop_assert_eq!(variant(&one) == variant(&other), one == other);
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! Per-site and per-view caching of responses, for any `tower` service, on any store of cachette: what
+//! [Django's cache framework](https://docs.djangoproject.com/en/5.2/topics/cache/) does for sites, and a shared cache by
+//! [RFC 9111](https://www.rfc-editor.org/rfc/rfc9111).
+//!
+//! ```
+//! # use std::{sync::Arc, time::Duration};
+//! # use cache_core::{CacheHandle, Settings};
+//! # use cache_locmem::LocMemCache;
+//! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use axum::{Router, body::Body, routing::get};
+//! use cache_http::{HttpCache, Purge, cache_page, never_cache};
+//! use http::Request;
+//! use tower::ServiceExt;
+//!
+//! # let cache = CacheHandle::new("default", Arc::new(LocMemCache::default()), Settings::default());
+//! let site = HttpCache::new(&cache).hosts(["shop.org"]).ttl(Duration::from_secs(60));
+//! let terms = cache_page(&cache, Duration::from_secs(86_400));
+//! let app = Router::new()
+//!     .route("/", get(async || "the front page"))
+//!     .route("/terms", get(async || "seldom new").layer(terms))
+//!     .route("/account", get(async || "yours").layer(never_cache()))
+//!     .layer(site.clone());
+//!
+//! for age in [None, Some("0")] {
+//!     let request = Request::get("http://shop.org/").body(Body::empty())?;
+//!     let response = app.clone().oneshot(request).await?;
+//!     assert_eq!(response.headers().get("age").map(|age| age.to_str().unwrap()), age);
+//!     axum::body::to_bytes(response.into_body(), 1024).await?;
+//! }
+//! site.purge_uri("/", Purge::Hard).await?;
+//! assert_eq!(site.counts().hits, 1);
+//! # Ok(()) }
+//! ```
+//!
+//! - [`HttpCache`] is the layer, [`cache_page`] the same for one view, [`Policy`] what it may store: there is a preset for
+//!   sites and one for shared caches.
+//! - [`cache_control`], [`never_cache`], [`vary_on_headers`], [`vary_on_cookie`] and [`Condition`] are for views;
+//!   [`patch_cache_control`] and its siblings do the same to headers.
+//! - [`Fragments`] keeps parts of pages, for any template engine.
+//!
+//! # What is never stored
+//!
+//! One visitor's page must not be shown to another, so what is in doubt is not stored. A request passes by that has
+//! `Authorization`, a cookie that looks like a session's, a body, a range or a header that changes its path. A response is
+//! not stored that has `Set-Cookie`, that says `private`, `no-store` or `no-cache` anywhere in its `Cache-Control`, that varies on
+//! `*`, that is a part, that broke off, or is not as long as it says. Each such case has a [name](Why), which is in
+//! [`Counts`], in metrics and in `Cache-Status`.
+//!
+//! What a cache cannot know is what a view reads and does not tell: **a view whose answer depends on a header or a cookie
+//! must say so in `Vary`**, or be `private`.
+//!
+//! # Where to put it
+//!
+//! What is outside the layer is done for each request, what is inside is frozen in the page. So put the layer outside of
+//! compression, to store compressed pages, of which there is then one for each set of codings that clients accept; and inside
+//! of what adds request ids, nonces or CORS headers. A page with a nonce or a CSRF token in it must be `private`.
+//!
+//! # What it does and what that costs
+//!
+//! - **A hit** on a store of this process calls neither the service inside nor a codec, and boxes no future: three look-ups,
+//!   or four where the page varies, a digest, and a copy of the header map. The body is the stored one. On other
+//!   stores it is one round trip, or two where the page varies, and one for each tag.
+//! - **A miss** streams to its visitor while it is collected. It is stored before the last part goes out. More than
+//!   [2 MiB](Policy::most_body) pass through.
+//! - **Many at once**: one request makes a page, others of this process wait for it, [5 seconds](HttpCache::wait_limit) at
+//!   most. What may not be stored is not handed to them, and for 10 seconds nobody waits there.
+//! - **A purge** replaces a number that pages are stamped with: one write, however many pages there are.
+//! - **A store that fails** is logged and counted, and the page is served all the same.
+//! - **Time**: pages age by the monotonic clock where this process made them and keeps them, by the time of day elsewhere.
+//! - **Memory**: a locmem store counts the size of an object without what it owns, so bound a store of pages by `max_entries`.
+
+mod answer;
+mod body;
+mod cache_control;
+mod conditional;
+mod config;
+mod counts;
+mod date;
+mod fill;
+mod flight;
+mod fragment;
+mod generation;
+mod headers;
+mod key;
+mod outgoing;
+mod patch;
+pub mod policy;
+mod purge;
+mod range;
+mod serve;
+mod service;
+mod shelf;
+mod stored;
+mod vary;
+
+pub use self::{
+    body::CachedBody,
+    cache_control::{CacheControl, MOST_SECONDS, Seconds},
+    conditional::{Condition, Precondition, precondition},
+    config::{Browser, CacheTags, HttpCache, NoStore, cache_page},
+    counts::Counts,
+    fragment::{Fragments, fragment_key},
+    generation::Purge,
+    headers::{ChangeHeaders, ChangeHeadersFuture, cache_control, never_cache, vary_on_cookie, vary_on_headers},
+    patch::{
+        add_never_cache_headers, has_vary_header, patch_cache_control, patch_response_headers, patch_vary_headers,
+    },
+    policy::{Policy, Why},
+    service::{CachedFuture, CachedService},
+    vary::Vary,
+};

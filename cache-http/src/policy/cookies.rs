@@ -1,0 +1,55 @@
+//! The header `Cookie`: whose cookies are in it, and what some of them say.
+
+use http::{HeaderMap, header::COOKIE};
+
+/// The cookies of a request: name and value, as bytes.
+pub(super) fn all(headers: &HeaderMap) -> impl Iterator<Item = (&[u8], &[u8])> {
+    let pairs = headers.get_all(COOKIE).iter().flat_map(|line| line.as_bytes().split(|byte| *byte == b';'));
+    pairs.map(<[u8]>::trim_ascii).filter(|pair| !pair.is_empty()).map(|pair| {
+        match pair.iter().position(|byte| *byte == b'=') {
+            Some(end) => (pair[..end].trim_ascii_end(), pair[end + 1..].trim_ascii_start()),
+            None => (pair, &b""[..]),
+        }
+    })
+}
+
+/// Names that sessions have, in lower case.
+const USUAL: [&str; 6] = ["sid", "id", "connect.sid", "remember_me", "identity", "laravel_identity"];
+/// Parts of names that speak of a visitor, in lower case.
+const TELLING: [&str; 6] = ["sess", "auth", "token", "jwt", "login", "user"];
+
+/// Whether a cookie of this name looks like one that tells visitors apart.
+pub(super) fn looks_like_a_session(name: &[u8]) -> bool {
+    let name = String::from_utf8_lossy(name).to_ascii_lowercase();
+    let bare = name.trim_start_matches("__host-").trim_start_matches("__secure-");
+    USUAL.contains(&bare)
+        || [".sid", "_sid", "-sid"].iter().any(|end| bare.ends_with(end))
+        || TELLING.iter().any(|part| bare.contains(part))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_sessions_are_known_in_any_case() {
+        for name in
+            ["sessionid", "__Host-sessionid", "PHPSESSID", "JSESSIONID", "connect.sid", "id", "csrftoken", "X-Auth"]
+        {
+            assert!(looks_like_a_session(name.as_bytes()), "{name}");
+        }
+        for name in ["_ga", "theme", "lang", "consent", "inside"] {
+            assert!(!looks_like_a_session(name.as_bytes()), "{name}");
+        }
+    }
+
+    #[test]
+    fn cookies_of_all_lines_are_found_with_or_without_spaces_and_values() {
+        let mut headers = HeaderMap::new();
+        headers.append(COOKIE, "a=1;b = 2 ; c".parse().expect("a value"));
+        headers.append(COOKIE, "d==".parse().expect("a value"));
+        let found: Vec<_> = all(&headers).collect();
+        let pair = |name: &'static str, value: &'static str| (name.as_bytes(), value.as_bytes());
+        assert_eq!(found, [pair("a", "1"), pair("b", "2"), pair("c", ""), pair("d", "=")]);
+    }
+}

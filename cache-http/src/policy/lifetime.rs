@@ -1,0 +1,76 @@
+//! How long a response lives (RFC 9111, section 4.2).
+
+use std::time::Duration;
+
+use http::{
+    HeaderMap, StatusCode,
+    header::{AGE, DATE, LAST_MODIFIED},
+};
+
+use super::{Policy, Why};
+use crate::{
+    CacheControl,
+    date::{self, UnixTime},
+};
+
+/// A lifetime, and whether the response gave it itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Lifetime {
+    pub(super) length: Duration,
+    pub(super) explicit: bool,
+}
+
+const DAY: Duration = Duration::from_secs(86_400);
+
+/// Statuses that are cacheable without anybody saying so (RFC 9110, section 15.1).
+pub(super) fn is_heuristic(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 200 | 203 | 204 | 300 | 301 | 308 | 404 | 405 | 410 | 414 | 501)
+}
+
+/// What the response itself says.
+pub(super) fn explicit(
+    directives: &CacheControl,
+    headers: &HeaderMap,
+    date: UnixTime,
+    targeted: bool,
+) -> Option<Duration> {
+    let stated = directives.seconds("s-maxage").duration().or_else(|| directives.seconds("max-age").duration());
+    if stated.is_some() || targeted {
+        return stated;
+    }
+    date::read_expires(headers).map(|expires| expires.saturating_sub(date))
+}
+
+impl Policy {
+    pub(super) fn lifetime(
+        &self,
+        status: StatusCode,
+        directives: &CacheControl,
+        headers: &HeaderMap,
+        date: UnixTime,
+        targeted: bool,
+    ) -> Result<Lifetime, Why> {
+        let stated = explicit(directives, headers, date, targeted);
+        let length = stated.or(self.ttl).or_else(|| {
+            let heuristic = self.shared && (is_heuristic(status) || directives.has("public"));
+            heuristic.then(|| tenth_of_its_age(headers, date)).flatten()
+        });
+        let length = length.ok_or(Why::NoLifetime)?;
+        let length = self.most_ttl.map_or(length, |most| length.min(most));
+        Ok(Lifetime { length, explicit: stated.is_some() })
+    }
+}
+
+fn tenth_of_its_age(headers: &HeaderMap, date: UnixTime) -> Option<Duration> {
+    let modified = date::read(headers, &LAST_MODIFIED)?;
+    Some((date.checked_sub(modified)? / 10).min(DAY))
+}
+
+/// How old the response was when it came, and when it was made (RFC 9111, section 4.2.3).
+pub(super) fn age_and_date(headers: &HeaderMap, now: UnixTime) -> (Duration, UnixTime) {
+    let date = date::read(headers, &DATE);
+    let apparent = date.map_or(Duration::ZERO, |date| Duration::from_secs(now.as_secs()).saturating_sub(date));
+    let stated = headers.get_all(AGE).iter().filter_map(|line| line.to_str().ok()?.trim().parse().ok()).max();
+    let stated = Duration::from_secs(stated.unwrap_or(0).min(crate::MOST_SECONDS));
+    (apparent.max(stated), date.unwrap_or(now))
+}

@@ -1,0 +1,113 @@
+//! A part of a stored whole (RFC 9110, section 14).
+
+use std::ops;
+
+use http::{
+    HeaderMap,
+    header::{CONTENT_ENCODING, ETAG, IF_RANGE, LAST_MODIFIED, RANGE},
+};
+
+use crate::{conditional::strongly_equal, date};
+
+/// What of a body a request is to get.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Range {
+    Whole,
+    Part(ops::Range<usize>),
+    Unsatisfiable,
+}
+
+/// One range is honoured; of several, none, which a server may do. A body that is encoded is not cut.
+pub(crate) fn range(request: &HeaderMap, stored: &HeaderMap, length: usize) -> Range {
+    if stored.contains_key(CONTENT_ENCODING) || !still_the_same(request, stored) {
+        return Range::Whole;
+    }
+    let mut lines = request.get_all(RANGE).iter();
+    let (Some(line), None) = (lines.next(), lines.next()) else { return Range::Whole };
+    line.to_str().ok().and_then(|line| parse(line, length)).unwrap_or(Range::Whole)
+}
+
+/// `If-Range`: strongly compared, and a date only if it is exactly that of the last change.
+fn still_the_same(request: &HeaderMap, stored: &HeaderMap) -> bool {
+    let Some(condition) = request.get(IF_RANGE) else { return true };
+    let text = |value: &http::HeaderValue| value.to_str().map(str::to_owned).unwrap_or_default();
+    if stored.get(ETAG).is_some_and(|tag| strongly_equal(&text(tag), &text(condition))) {
+        return true;
+    }
+    let asked = date::read(request, &IF_RANGE);
+    asked.is_some() && asked == date::read(stored, &LAST_MODIFIED)
+}
+
+fn parse(line: &str, length: usize) -> Option<Range> {
+    let (unit, set) = line.split_once('=')?;
+    if !unit.trim().eq_ignore_ascii_case("bytes") || set.contains(',') {
+        return None;
+    }
+    let (first, last) = set.trim().split_once('-')?;
+    let (first, last) = (number(first)?, number(last)?);
+    let part = match (first, last) {
+        (None, None) => return None,
+        (Some(first), Some(last)) if last < first => return None,
+        (Some(first), last) => first..last.map_or(length, |last| last.saturating_add(1).min(length)),
+        (None, Some(last)) => length.saturating_sub(last)..length,
+    };
+    Some(if part.is_empty() { Range::Unsatisfiable } else { Range::Part(part) })
+}
+
+/// A number, or nothing where there is none; a number that is too large is the largest.
+fn number(text: &str) -> Option<Option<usize>> {
+    if text.is_empty() {
+        return Some(None);
+    }
+    let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+    digits.then(|| Some(text.parse().unwrap_or(usize::MAX)))
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    fn of(line: &'static str) -> Range {
+        let mut request = HeaderMap::new();
+        request.insert(RANGE, HeaderValue::from_static(line));
+        range(&request, &HeaderMap::new(), 10)
+    }
+
+    #[test]
+    fn one_range_is_cut_out_and_ends_with_the_body() {
+        assert_eq!(of("bytes=0-0"), Range::Part(0..1));
+        assert_eq!(of("bytes=2-"), Range::Part(2..10));
+        assert_eq!(of("Bytes=-3"), Range::Part(7..10));
+        assert_eq!(of("bytes=-99"), Range::Part(0..10));
+        assert_eq!(of("bytes=5-99999999999999999999999"), Range::Part(5..10));
+    }
+
+    #[test]
+    fn what_lies_beyond_the_end_cannot_be_satisfied() {
+        assert_eq!(of("bytes=10-"), Range::Unsatisfiable);
+        assert_eq!(of("bytes=-0"), Range::Unsatisfiable);
+    }
+
+    #[test]
+    fn what_is_no_single_range_of_bytes_gives_the_whole() {
+        for line in ["bytes=0-1,3-4", "lines=1-2", "bytes=3-2", "bytes=-", "bytes=a-b", "bytes"] {
+            assert_eq!(of(line), Range::Whole, "{line}");
+        }
+    }
+
+    #[test]
+    fn a_condition_that_does_not_hold_gives_the_whole() {
+        let headers = |name, value| {
+            let mut headers = HeaderMap::new();
+            headers.insert(RANGE, HeaderValue::from_static("bytes=0-0"));
+            headers.insert(name, HeaderValue::from_static(value));
+            headers
+        };
+        let stored = headers(ETAG, "\"a\"");
+        assert_eq!(range(&headers(IF_RANGE, "\"a\""), &stored, 10), Range::Part(0..1));
+        assert_eq!(range(&headers(IF_RANGE, "W/\"a\""), &stored, 10), Range::Whole);
+        assert_eq!(range(&headers(IF_RANGE, "\"b\""), &stored, 10), Range::Whole);
+    }
+}

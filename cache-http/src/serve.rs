@@ -1,0 +1,433 @@
+//! The way of a request that the store has no fresh page for.
+
+use std::{future::poll_fn, sync::Arc, time::Duration};
+
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri,
+    header::{
+        CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_LOCATION, CONTENT_RANGE, CONTENT_TYPE, DATE, ETAG, IF_MODIFIED_SINCE,
+        IF_NONE_MATCH, LAST_MODIFIED, LOCATION, RANGE,
+    },
+    request::Parts,
+    response,
+};
+use http_body::Body;
+use tower_service::Service;
+
+use crate::{
+    answer::respond,
+    body::{CachedBody, Tee},
+    conditional::{Precondition, of_not_modified, precondition},
+    config::{ByView, CacheTags, Config, NoStore},
+    counts::Event,
+    fill::{Fill, Unfinished},
+    flight::{Landing, Leader, Role},
+    generation::Purge,
+    key::Keys,
+    outgoing::{Status, to_store},
+    policy::{BodyLength, Reuse, STRIPPED, Terms, Why, stated_length},
+    service::{fresh, marked, passed},
+    shelf::{Answer, Seen},
+    stored::{Page, Record},
+};
+
+/// A request, and where its answers lie.
+pub(crate) struct Visit {
+    pub(crate) config: Arc<Config>,
+    pub(crate) parts: Parts,
+    pub(crate) keys: Keys,
+    /// When it was looked up last.
+    pub(crate) began: Duration,
+}
+
+type Answered<B> = Response<CachedBody<B>>;
+
+/// Answers a request, from the store or by the service inside.
+pub(crate) async fn serve<S, Q, B>(
+    mut visit: Visit,
+    inner: S,
+    body: Q,
+    seen: Option<Seen>,
+) -> Result<Answered<B>, S::Error>
+where
+    S: Service<Request<Q>, Response = Response<B>> + Send + 'static,
+    S::Future: Send,
+    S::Error: Send,
+    Q: Send + 'static,
+    B: Body + Send + 'static,
+    B::Data: Send,
+    B::Error: Send,
+{
+    let mut seen = match seen {
+        Some(seen) => seen,
+        None => visit.look().await,
+    };
+    let config = Arc::clone(&visit.config);
+    if let Some(answer) = fresh(&config, &seen, &visit.parts) {
+        return Ok(answer);
+    }
+    let why = match visit.reuse(&seen) {
+        Reuse::WhileRevalidating => return Ok(visit.answer_meanwhile(inner, body, seen)),
+        Reuse::Fresh(_) => Why::Stale,
+        Reuse::IfError(why) | Reuse::No(why) => why,
+    };
+    if config.policy.only_if_cached(&visit.parts.headers) {
+        config.count(Event::Miss(why));
+        return Ok(respond(StatusCode::GATEWAY_TIMEOUT, HeaderMap::new(), bytes::Bytes::new()));
+    }
+    if visit.parts.method == Method::HEAD || visit.parts.headers.contains_key(RANGE) {
+        config.count(Event::Miss(why));
+        return visit.forward(inner, body, why).await;
+    }
+    match visit.board(&mut seen).await {
+        Boarded::Answer(answer) => Ok(answer),
+        Boarded::Make(leader) => {
+            config.count(Event::Miss(why));
+            visit.make(inner, body, seen, leader, why).await
+        }
+    }
+}
+
+/// What comes of wanting a page that others may be making.
+enum Boarded<B: Body> {
+    Answer(Answered<B>),
+    Make(Option<Leader>),
+}
+
+/// So often a request that waits in vain waits again.
+const MOST_WAITS: usize = 4;
+
+impl Visit {
+    async fn look(&mut self) -> Seen {
+        self.began = self.config.clock.unix_time();
+        let shelf = &self.config.shelf;
+        match shelf.look(&self.keys, &self.config.policy, &self.parts.headers).await {
+            Ok(seen) => seen,
+            Err(error) => Seen::nothing(shelf.failed(&error)),
+        }
+    }
+
+    fn reuse(&self, seen: &Seen) -> Reuse {
+        match (&seen.answer, seen.answer.page()) {
+            (_, Some((page, soft))) => {
+                self.config.policy.reuse(&page.terms, self.config.age(page), soft, &self.parts.headers)
+            }
+            (Answer::Miss(why), None) => Reuse::No(*why),
+            (Answer::Page { .. }, None) => Reuse::No(Why::UriMiss),
+        }
+    }
+
+    /// Waits for those who make the page already, or becomes the one who does.
+    async fn board<B: Body>(&mut self, seen: &mut Seen) -> Boarded<B> {
+        for _ in 0..MOST_WAITS {
+            match self.config.flights.board(&self.flight(seen)) {
+                Role::Alone => return Boarded::Make(None),
+                Role::Lead(leader) => {
+                    // The page may have been stored between the look and the boarding.
+                    *seen = self.look().await;
+                    return match fresh(&self.config, seen, &self.parts) {
+                        Some(answer) => Boarded::Answer(answer),
+                        None => Boarded::Make(Some(leader)),
+                    };
+                }
+                Role::Follow(follower) => match follower.wait().await {
+                    Some(Landing::Page(record)) => {
+                        if let Some(answer) = self.collapsed(&record) {
+                            return Boarded::Answer(answer);
+                        }
+                    }
+                    Some(Landing::Uncacheable) | None => return Boarded::Make(None),
+                    Some(Landing::Aloft) => {}
+                },
+            }
+            *seen = self.look().await;
+            if let Some(answer) = fresh(&self.config, seen, &self.parts) {
+                return Boarded::Answer(answer);
+            }
+        }
+        Boarded::Make(None)
+    }
+
+    /// What those share who may be given the same page.
+    fn flight(&self, seen: &Seen) -> String {
+        let dimensions = self.config.policy.dimensions(&seen.vary, &self.parts.headers);
+        format!("{}{:?}", self.keys.variant(&dimensions), seen.generation())
+    }
+
+    /// What another request got, where this one may be given it too.
+    fn collapsed<B: Body>(&self, record: &Record) -> Option<Answered<B>> {
+        let page = record.page().filter(|page| page.material == self.keys.material)?;
+        let policy = &self.config.policy;
+        if !policy.matches(&page.dimensions, &self.parts.headers) {
+            return None;
+        }
+        match policy.reuse(&page.terms, self.config.age(page), false, &self.parts.headers) {
+            Reuse::Fresh(_) => {
+                self.config.count(Event::Hit);
+                Some(marked(self.config.answer(page, &self.parts, true)))
+            }
+            _ => None,
+        }
+    }
+
+    /// A stale page now, and a fresh one made meanwhile, unless somebody makes it already.
+    fn answer_meanwhile<S, Q, B>(self, inner: S, body: Q, seen: Seen) -> Answered<B>
+    where
+        S: Service<Request<Q>, Response = Response<B>> + Send + 'static,
+        S::Future: Send,
+        S::Error: Send,
+        Q: Send + 'static,
+        B: Body + Send + 'static,
+        B::Data: Send,
+        B::Error: Send,
+    {
+        let answer = self.stale(&seen);
+        let get = self.parts.method == Method::GET && !self.parts.headers.contains_key(RANGE);
+        if get && let Role::Lead(leader) = self.config.flights.board(&self.flight(&seen)) {
+            tokio::spawn(async move {
+                if let Ok(response) = self.make(inner, body, seen, Some(leader), Why::Stale).await {
+                    drain(response.into_body()).await;
+                }
+            });
+        }
+        answer
+    }
+
+    fn stale<B: Body>(&self, seen: &Seen) -> Answered<B> {
+        self.config.count(Event::Stale);
+        match seen.answer.page() {
+            Some((page, _)) => marked(self.config.answer(page, &self.parts, false)),
+            None => Response::default(),
+        }
+    }
+
+    /// Asks the service inside, and stores nothing.
+    async fn forward<S, Q, B>(self, mut inner: S, body: Q, why: Why) -> Result<Answered<B>, S::Error>
+    where
+        S: Service<Request<Q>, Response = Response<B>>,
+        B: Body,
+    {
+        let response = inner.call(Request::from_parts(self.parts, body)).await?;
+        Ok(passed(&self.config, response, why))
+    }
+
+    /// Asks the service inside, and stores what may be stored. The client's conditions are for its copy and not for the
+    /// one to be stored, so the service does not see them.
+    async fn make<S, Q, B>(
+        self,
+        mut inner: S,
+        body: Q,
+        seen: Seen,
+        leader: Option<Leader>,
+        why: Why,
+    ) -> Result<Answered<B>, S::Error>
+    where
+        S: Service<Request<Q>, Response = Response<B>>,
+        B: Body + Send + 'static,
+    {
+        let mut parts = self.parts.clone();
+        STRIPPED.iter().for_each(|name| drop(parts.headers.remove(name)));
+        let validating = self.validate(&seen, &mut parts.headers);
+        let instead = matches!(self.reuse(&seen), Reuse::IfError(_) | Reuse::WhileRevalidating);
+        let response = match inner.call(Request::from_parts(parts, body)).await {
+            Err(_) if instead => return Ok(self.stale(&seen)),
+            Err(error) => return Err(error),
+            Ok(response) => response,
+        };
+        if instead && Config::is_error(response.status()) {
+            return Ok(self.stale(&seen));
+        }
+        if validating && response.status() == StatusCode::NOT_MODIFIED {
+            return Ok(self.freshen(seen, leader, response.headers().clone()).await);
+        }
+        Ok(self.keep(seen, leader, response, why).await)
+    }
+
+    /// Asks whether a page of the store is still right, in a shared cache.
+    fn validate(&self, seen: &Seen, headers: &mut HeaderMap) -> bool {
+        let Some((page, _)) = seen.answer.page().filter(|_| self.config.policy.is_shared()) else { return false };
+        let mut asked = false;
+        for (validator, condition) in [(ETAG, IF_NONE_MATCH), (LAST_MODIFIED, IF_MODIFIED_SINCE)] {
+            if let Some(value) = page.headers.get(&validator) {
+                headers.insert(condition, value.clone());
+                asked = true;
+            }
+        }
+        asked
+    }
+
+    fn decide(&self, head: &response::Parts, length: BodyLength) -> Result<Terms, Why> {
+        if head.extensions.get::<ByView>().is_some() {
+            return Err(Why::ByView);
+        }
+        if head.extensions.get::<NoStore>().is_some() {
+            return Err(Why::OptOut);
+        }
+        let now = self.config.clock.unix_time();
+        self.config.policy.store(&self.parts.headers, head.status, &head.headers, length, now)
+    }
+
+    /// Passes a response on, with a copy for the store if that may have it.
+    async fn keep<B>(self, seen: Seen, leader: Option<Leader>, response: Response<B>, why: Why) -> Answered<B>
+    where
+        B: Body + Send + 'static,
+    {
+        let (mut head, body) = response.into_parts();
+        let length = body.size_hint().exact().map_or(BodyLength::Unknown, BodyLength::Known);
+        // Of what is not stored, nothing is lost with the body of a response that the client has already.
+        let (outcome, all_there, body) = match self.decide(&head, length) {
+            Err(refusal) => {
+                self.config.count(Event::Refused(refusal));
+                if let Some(leader) = leader {
+                    leader.land(Landing::Uncacheable);
+                }
+                (Some(Err(refusal)), true, CachedBody::through(body))
+            }
+            Ok(terms) => {
+                let page = self.unfinished(seen, leader, &mut head, terms, length);
+                let mut tee = Box::new(Tee::new(body, Fill::new(page)));
+                poll_fn(|context| tee.poll_gather(context)).await;
+                (tee.outcome, tee.is_over(), CachedBody::tee(tee))
+            }
+        };
+        self.config.strip_targets(&mut head.headers);
+        if !matches!(outcome, Some(Err(_))) {
+            let now = self.config.clock.unix_time();
+            self.config.announce_for_browser(&mut head.headers, Duration::ZERO, now);
+        }
+        let detail = outcome.and_then(Result::err);
+        let status = Status::Forwarded { why, status: Some(head.status), stored: outcome == Some(Ok(())), detail };
+        if all_there && let Some(short) = self.not_modified(&head, &status) {
+            return short;
+        }
+        self.config.report(&mut head.headers, &status);
+        marked(Response::from_parts(head, body))
+    }
+
+    fn unfinished(
+        &self,
+        seen: Seen,
+        leader: Option<Leader>,
+        head: &mut response::Parts,
+        terms: Terms,
+        length: BodyLength,
+    ) -> Unfinished {
+        let config = Arc::clone(&self.config);
+        config.announce(&mut head.headers, &terms, config.clock.unix_time());
+        let mut headers = to_store(&head.headers);
+        config.strip_targets(&mut headers);
+        let length = match length {
+            BodyLength::Known(length) => Some(length),
+            BodyLength::Unknown => stated_length(&head.headers).ok().flatten(),
+        };
+        Unfinished {
+            tags: self.tags(head.extensions.get()),
+            keys: self.keys.clone(),
+            began: self.began,
+            asked: self.parts.headers.clone(),
+            status: head.status,
+            config,
+            seen,
+            terms,
+            headers,
+            length,
+            leader,
+        }
+    }
+
+    fn tags(&self, added: Option<&CacheTags>) -> Vec<String> {
+        let added = added.map(|tags| &*tags.0).unwrap_or_default();
+        let mut tags: Vec<String> = self.config.tags.iter().chain(added).cloned().collect();
+        tags.sort_unstable();
+        tags.dedup();
+        tags.iter().map(|tag| self.config.keying.generation_of_tag(tag)).collect()
+    }
+
+    /// 304 for a client that has what the service just made.
+    fn not_modified<B: Body>(&self, head: &response::Parts, status: &Status) -> Option<Answered<B>> {
+        let Parts { method, headers, .. } = &self.parts;
+        let asks = headers.contains_key(IF_NONE_MATCH) || headers.contains_key(IF_MODIFIED_SINCE);
+        if !asks
+            || head.status != StatusCode::OK
+            || precondition(method, headers, &head.headers) != Precondition::NotModified
+        {
+            return None;
+        }
+        let mut short = of_not_modified(&head.headers);
+        self.config.report(&mut short, status);
+        Some(marked(respond(StatusCode::NOT_MODIFIED, short, bytes::Bytes::new())))
+    }
+
+    /// The origin says that the stored page is still right: it lives anew, with what the origin says of it now.
+    async fn freshen<B: Body>(self, seen: Seen, leader: Option<Leader>, new: HeaderMap) -> Answered<B> {
+        let Some((page, _)) = seen.answer.page() else { return Response::default() };
+        let headers = freshened(page, &new, self.config.clock.unix_time());
+        let (mut head, ()) = Response::new(()).into_parts();
+        (head.status, head.headers) = (page.status, headers);
+        let body = page.body.clone();
+        let length = BodyLength::Known(body.len() as u64);
+        let fallback = Page { headers: to_store(&head.headers), ..page.clone() };
+        let terms = match self.decide(&head, length) {
+            Ok(terms) => terms,
+            Err(refusal) => {
+                self.config.count(Event::Refused(refusal));
+                return marked(self.config.answer(&fallback, &self.parts, false));
+            }
+        };
+        let unfinished = self.unfinished(seen, leader, &mut head, terms, length);
+        let stored = unfinished.store(body).await.ok();
+        let page = stored.as_deref().and_then(Record::page).unwrap_or(&fallback);
+        marked(self.config.answer(page, &self.parts, false))
+    }
+}
+
+/// A stored page's headers, with those of a 304 in their place (RFC 9111, section 3.2).
+fn freshened(page: &Page, new: &HeaderMap, now: Duration) -> HeaderMap {
+    const OF_THE_BODY: [HeaderName; 4] = [CONTENT_LENGTH, CONTENT_ENCODING, CONTENT_RANGE, CONTENT_TYPE];
+    let mut headers = page.headers.clone();
+    headers.insert(DATE, crate::date::write(now));
+    for name in new.keys().filter(|name| !OF_THE_BODY.contains(name)) {
+        headers.remove(name);
+        for value in new.get_all(name) {
+            headers.append(name.clone(), HeaderValue::clone(value));
+        }
+    }
+    headers
+}
+
+async fn drain<B: Body>(body: CachedBody<B>) {
+    let mut body = std::pin::pin!(body);
+    while let Some(Ok(_)) = poll_fn(|context| body.as_mut().poll_frame(context)).await {}
+}
+
+/// Passes on a request that changes something, and forgets what it may have changed, if it succeeds (RFC 9111, section
+/// 4.4).
+pub(crate) async fn change<S, Q, B>(
+    config: Arc<Config>,
+    mut inner: S,
+    parts: Parts,
+    body: Q,
+) -> Result<Answered<B>, S::Error>
+where
+    S: Service<Request<Q>, Response = Response<B>>,
+    B: Body,
+{
+    let asked = parts.clone();
+    let response = inner.call(Request::from_parts(parts, body)).await?;
+    if response.status().is_success() || response.status().is_redirection() {
+        for key in changed(&config, &asked, response.headers()) {
+            if let Err(error) = config.shelf.purge(&key, Purge::Hard, config.clock.unix_time()).await {
+                config.shelf.failed(&error);
+            }
+        }
+    }
+    Ok(passed(&config, response, Why::Method))
+}
+
+fn changed(config: &Config, asked: &Parts, headers: &HeaderMap) -> Vec<String> {
+    let references = [LOCATION, CONTENT_LOCATION].into_iter().filter_map(|name| headers.get(name)?.to_str().ok());
+    let uris = references.filter_map(|reference| reference.parse::<Uri>().ok());
+    let absolute = uris.filter(|uri| uri.path().starts_with('/'));
+    let target = config.keying.neighbour(asked, &asked.uri);
+    target.into_iter().chain(absolute.filter_map(|uri| config.keying.neighbour(asked, &uri))).collect()
+}

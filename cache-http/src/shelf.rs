@@ -1,0 +1,249 @@
+//! Pages in a store: looked up in two steps at most, stamped, and purged.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use cache_core::{CacheHandle, Result as StoreResult, Timeout};
+use http::{HeaderMap, HeaderName};
+
+use crate::{
+    date::UnixTime,
+    generation::{Generation, Purge, Stamp},
+    key::Keys,
+    policy::{Policy, Why},
+    stored::{Page, Record, Stamps},
+};
+
+/// Where pages lie.
+#[derive(Clone, Debug)]
+pub(crate) struct Shelf {
+    cache: CacheHandle,
+    /// The store keeps objects, and so answers without waiting.
+    pub(crate) local: bool,
+    all: Arc<str>,
+}
+
+/// What a look-up saw.
+#[derive(Clone, Debug)]
+pub(crate) struct Seen {
+    pub(crate) answer: Answer,
+    all: Option<Stamp>,
+    uri: Option<Stamp>,
+    /// What the pages of the URI vary on, as far as is known.
+    pub(crate) vary: Vec<HeaderName>,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum Answer {
+    /// A page for this request. It may be old, or purged softly.
+    Page {
+        record: Arc<Record>,
+        soft: bool,
+    },
+    Miss(Why),
+}
+
+impl Answer {
+    pub(crate) fn page(&self) -> Option<(&Page, bool)> {
+        match self {
+            Self::Page { record, soft } => record.page().map(|page| (page, *soft)),
+            Self::Miss(_) => None,
+        }
+    }
+}
+
+impl Record {
+    pub(crate) fn page(&self) -> Option<&Page> {
+        match self {
+            Self::Page(page) => Some(page),
+            Self::Vary(..) => None,
+        }
+    }
+}
+
+impl Seen {
+    /// What a look-up sees in a store that fails.
+    pub(crate) fn nothing(why: Why) -> Self {
+        Self { answer: Answer::Miss(why), all: None, uri: None, vary: Vec::new() }
+    }
+
+    /// Tells apart what was asked before a purge and after it.
+    pub(crate) fn generation(&self) -> (Option<Stamp>, Option<Stamp>) {
+        (self.all, self.uri)
+    }
+}
+
+/// Where a page is to lie, and what is known of it.
+pub(crate) struct Place<'a> {
+    pub(crate) keys: &'a Keys,
+    pub(crate) seen: &'a Seen,
+    /// When the request for it was looked up.
+    pub(crate) began: UnixTime,
+    /// The keys of its tags' generations.
+    pub(crate) tags: &'a [String],
+    pub(crate) vary: &'a [HeaderName],
+    pub(crate) kept: Duration,
+}
+
+/// How long a generation is kept at least, so that it outlives the pages it is stamped on.
+const DAY: Duration = Duration::from_secs(86_400);
+
+impl Shelf {
+    pub(crate) fn new(cache: CacheHandle, all: &str) -> Self {
+        let local = cache.store().keeps_objects();
+        Self { cache, local, all: all.into() }
+    }
+
+    pub(crate) fn alias(&self) -> &str {
+        self.cache.alias()
+    }
+
+    /// Looks for a page that a request with these headers may be given.
+    pub(crate) async fn look(&self, keys: &Keys, policy: &Policy, headers: &HeaderMap) -> StoreResult<Seen> {
+        let (all, uri, root) =
+            tokio::join!(self.generation(&self.all), self.generation(&keys.generation), self.record(&keys.root));
+        let (all, uri) = (all?.map(|all| all.stamp), uri?.map(|uri| uri.stamp));
+        let miss = |why, vary| Seen { answer: Answer::Miss(why), all, uri, vary };
+        let Some(root) = root?.filter(|root| *root.material() == keys.material) else {
+            return Ok(miss(Why::UriMiss, Vec::new()));
+        };
+        let (record, vary) = match &*root {
+            Record::Page(_) => (root, Vec::new()),
+            Record::Vary(_, names) => {
+                let variant = keys.variant(&policy.dimensions(names, headers));
+                match self.record(&variant).await? {
+                    Some(record) => (record, names.clone()),
+                    None => return Ok(miss(Why::VaryMiss, names.clone())),
+                }
+            }
+        };
+        let Some(page) = record.page().filter(|page| page.material == keys.material) else {
+            return Ok(miss(Why::VaryMiss, vary));
+        };
+        if !policy.matches(&page.dimensions, headers) {
+            return Ok(miss(Why::VaryMiss, vary));
+        }
+        match self.purged(page, all, uri).await? {
+            Some(Purge::Hard) => Ok(miss(Why::Purged, vary)),
+            soft => Ok(Seen { answer: Answer::Page { record, soft: soft.is_some() }, all, uri, vary }),
+        }
+    }
+
+    /// How the page was purged, if it was.
+    async fn purged(&self, page: &Page, all: Option<Stamp>, uri: Option<Stamp>) -> StoreResult<Option<Purge>> {
+        let mut soft = false;
+        let mut check = |today: Option<Stamp>, stamped: Stamp| {
+            soft |= today.is_some_and(|today| today.soft != stamped.soft);
+            today.is_none_or(|today| today.hard != stamped.hard)
+        };
+        let mut hard = check(all, page.stamps.all) | check(uri, page.stamps.uri);
+        for (tag, stamped) in &page.stamps.tags {
+            hard |= check(self.generation(tag).await?.map(|today| today.stamp), *stamped);
+        }
+        Ok(if hard { Some(Purge::Hard) } else { soft.then_some(Purge::Soft) })
+    }
+
+    /// Stores the page that `make` makes of its stamps and of the names that the URI's pages vary on.
+    ///
+    /// # Errors
+    /// Where it was purged meanwhile, or the store failed.
+    pub(crate) async fn keep(
+        &self,
+        place: &Place<'_>,
+        make: impl FnOnce(Stamps, Vec<HeaderName>) -> Page,
+    ) -> Result<Arc<Record>, Why> {
+        let Place { keys, seen, began, .. } = *place;
+        let beyond = place.kept.saturating_mul(2).max(DAY);
+        let all = self.settle(&self.all, seen.all, began, Timeout::Never).await?;
+        let uri = self.settle(&keys.generation, seen.uri, began, beyond.into()).await?;
+        let mut tags = Vec::with_capacity(place.tags.len());
+        for tag in place.tags {
+            tags.push((tag.clone(), self.settle(tag, None, began, beyond.saturating_mul(30).into()).await?));
+        }
+        let root = self.record(&keys.root).await.map_err(|error| self.failed(&error))?;
+        let names = union([&seen.vary, root.as_deref().map_or(&[][..], Record::names), place.vary]);
+        let page = make(Stamps { all, uri, tags }, names);
+        self.put(keys, page, place.kept, beyond).await.map_err(|error| self.failed(&error))
+    }
+
+    async fn put(&self, keys: &Keys, page: Page, kept: Duration, beyond: Duration) -> StoreResult<Arc<Record>> {
+        let names: Vec<HeaderName> = page.dimensions.0.iter().map(|(name, _)| name.clone()).collect();
+        if names.is_empty() {
+            let record = Arc::new(Record::Page(page));
+            self.cache.set_shared(&keys.root, &record, kept).await?;
+            return Ok(record);
+        }
+        let variant = keys.variant(&page.dimensions);
+        let record = Arc::new(Record::Page(page));
+        self.cache.set_shared(&variant, &record, kept).await?;
+        let root = Arc::new(Record::Vary(keys.material.clone(), names));
+        self.cache.set_shared(&keys.root, &root, beyond).await?;
+        Ok(record)
+    }
+
+    /// The generation to stamp a page with. What changed since the request began was purged: then the page may be made of
+    /// what the purge was for.
+    async fn settle(&self, key: &str, seen: Option<Stamp>, began: UnixTime, timeout: Timeout) -> Result<Stamp, Why> {
+        let today = self.cache.get_or_set_shared(key, timeout, async || Generation::new()).await;
+        let today = today.map_err(|error| self.failed(&error))?;
+        let purged = match seen {
+            Some(seen) => today.stamp != seen,
+            None => today.purged > began,
+        };
+        if purged { Err(Why::Purged) } else { Ok(today.stamp) }
+    }
+
+    /// Replaces a generation.
+    pub(crate) async fn purge(&self, key: &str, purge: Purge, now: UnixTime) -> StoreResult<()> {
+        let old = self.generation(key).await?.map(|old| *old);
+        let new = Arc::new(Generation::purged(old, purge, now));
+        let timeout = if *key == *self.all { Timeout::Never } else { Timeout::After(DAY * 60) };
+        self.cache.set_shared(key, &new, timeout).await
+    }
+
+    pub(crate) fn generation_of_all(&self) -> &str {
+        &self.all
+    }
+
+    async fn generation(&self, key: &str) -> StoreResult<Option<Arc<Generation>>> {
+        self.cache.get_shared(key).await
+    }
+
+    async fn record(&self, key: &str) -> StoreResult<Option<Arc<Record>>> {
+        if self.local {
+            return self.cache.get_shared(key).await;
+        }
+        Ok(self.cache.get::<Bytes>(key).await?.and_then(Record::decode).map(Arc::new))
+    }
+
+    /// Logs and counts a failure of the store; the page is served all the same.
+    #[cold]
+    pub(crate) fn failed(&self, error: &cache_core::Error) -> Why {
+        tracing::warn!(cache = self.alias(), %error, "a page is served without its cache");
+        Why::StoreFailed
+    }
+}
+
+impl Record {
+    fn material(&self) -> &Bytes {
+        match self {
+            Self::Page(page) => &page.material,
+            Self::Vary(material, _) => material,
+        }
+    }
+
+    fn names(&self) -> &[HeaderName] {
+        match self {
+            Self::Page(_) => &[],
+            Self::Vary(_, names) => names,
+        }
+    }
+}
+
+/// All names, in order, each once.
+fn union(lists: [&[HeaderName]; 3]) -> Vec<HeaderName> {
+    let mut all: Vec<HeaderName> = lists.concat();
+    all.sort_unstable_by(|one, other| one.as_str().cmp(other.as_str()));
+    all.dedup();
+    all
+}

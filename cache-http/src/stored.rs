@@ -1,0 +1,341 @@
+//! What lies in the store: a page, or what the pages of a URI vary on.
+//!
+//! A store of this process keeps these objects themselves. Elsewhere they are bytes: the version, lengths before parts,
+//! and the body at the end as it is.
+
+use std::time::Duration;
+
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use cache_core::Moment;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+use crate::{
+    date::UnixTime,
+    generation::Stamp,
+    policy::{Dimensions, Terms},
+};
+
+/// A response, with all that is needed to know whether it may be served.
+#[derive(Clone, Debug)]
+pub(crate) struct Page {
+    /// What its key was made of.
+    pub(crate) material: Bytes,
+    pub(crate) stamps: Stamps,
+    /// What the request said that it was made for.
+    pub(crate) dimensions: Dimensions,
+    pub(crate) terms: Terms,
+    /// When it was stored, by the time of day.
+    pub(crate) stored: UnixTime,
+    /// The same by the clock of this process, where this process made it.
+    pub(crate) born: Option<Moment>,
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+}
+
+/// The generations that a page belongs to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Stamps {
+    pub(crate) all: Stamp,
+    pub(crate) uri: Stamp,
+    pub(crate) tags: Vec<(String, Stamp)>,
+}
+
+/// An entry of the store.
+#[expect(clippy::large_enum_variant, reason = "nearly all are pages, and all are behind an Arc")]
+#[derive(Clone, Debug)]
+pub(crate) enum Record {
+    Page(Page),
+    /// What the pages of a URI vary on, and what the key was made of.
+    Vary(Bytes, Vec<HeaderName>),
+}
+
+const VERSION: u8 = 1;
+const PAGE: u8 = 0;
+const VARY: u8 = 1;
+
+impl Record {
+    pub(crate) fn encode(&self) -> Bytes {
+        let mut out = BytesMut::with_capacity(self.size());
+        out.put_u8(VERSION);
+        match self {
+            Self::Page(page) => {
+                out.put_u8(PAGE);
+                page.encode(&mut out);
+            }
+            Self::Vary(material, names) => {
+                out.put_u8(VARY);
+                put(&mut out, material);
+                put_names(&mut out, names);
+            }
+        }
+        out.freeze()
+    }
+
+    /// About the bytes that it takes.
+    fn size(&self) -> usize {
+        match self {
+            Self::Page(page) => 512 + page.headers.len() * 64 + page.body.len(),
+            Self::Vary(material, names) => 32 + material.len() + names.len() * 32,
+        }
+    }
+
+    /// `None` where the bytes are no record of this version, or are cut short, or are too many.
+    pub(crate) fn decode(mut bytes: Bytes) -> Option<Self> {
+        if bytes.try_get_u8().ok()? != VERSION {
+            return None;
+        }
+        match bytes.try_get_u8().ok()? {
+            PAGE => Page::decode(bytes).map(Self::Page),
+            VARY => {
+                let (material, names) = (take(&mut bytes)?, take_names(&mut bytes)?);
+                bytes.is_empty().then_some(Self::Vary(material, names))
+            }
+            _ => None,
+        }
+    }
+}
+
+impl Page {
+    fn encode(&self, out: &mut BytesMut) {
+        put(out, &self.material);
+        put_stamp(out, self.stamps.all);
+        put_stamp(out, self.stamps.uri);
+        put_count(out, self.stamps.tags.len());
+        for (tag, stamp) in &self.stamps.tags {
+            put(out, tag.as_bytes());
+            put_stamp(out, *stamp);
+        }
+        put_count(out, self.dimensions.0.len());
+        for (name, value) in &self.dimensions.0 {
+            put(out, name.as_str().as_bytes());
+            out.put_u8(u8::from(value.is_some()));
+            put(out, value.as_deref().unwrap_or_default());
+        }
+        let terms = &self.terms;
+        let times =
+            [terms.lifetime, terms.age, terms.date, terms.stale_while_revalidate, terms.stale_if_error, terms.keep];
+        times.into_iter().chain([self.stored]).for_each(|time| put_time(out, time));
+        put_names(out, &terms.vary);
+        out.put_u16(self.status.as_u16());
+        put_count(out, self.headers.len());
+        for (name, value) in &self.headers {
+            put(out, name.as_str().as_bytes());
+            put(out, value.as_bytes());
+        }
+        put(out, &self.body);
+    }
+
+    fn decode(mut bytes: Bytes) -> Option<Self> {
+        let bytes = &mut bytes;
+        let material = take(bytes)?;
+        let (all, uri) = (take_stamp(bytes)?, take_stamp(bytes)?);
+        let tags = take_list(bytes, |bytes| Some((take_text(bytes)?, take_stamp(bytes)?)))?;
+        let dimensions = take_list(bytes, |bytes| {
+            let (name, there, value) = (take_name(bytes)?, bytes.try_get_u8().ok()?, take(bytes)?);
+            Some((name, (there == 1).then(|| value.to_vec())))
+        })?;
+        let mut time = || take_time(bytes);
+        let (lifetime, age, date) = (time()?, time()?, time()?);
+        let (stale_while_revalidate, stale_if_error, keep, stored) = (time()?, time()?, time()?, time()?);
+        let vary = take_names(bytes)?;
+        let status = StatusCode::from_u16(bytes.try_get_u16().ok()?).ok()?;
+        let pairs =
+            take_list(bytes, |bytes| Some((take_name(bytes)?, HeaderValue::from_maybe_shared(take(bytes)?).ok()?)))?;
+        let mut headers = HeaderMap::with_capacity(pairs.len());
+        for (name, value) in pairs {
+            headers.append(name, value);
+        }
+        let body = take(bytes)?;
+        let terms = Terms { lifetime, age, date, vary, stale_while_revalidate, stale_if_error, keep };
+        let page = Self {
+            material,
+            stamps: Stamps { all, uri, tags },
+            dimensions: Dimensions(dimensions),
+            terms,
+            stored,
+            born: None,
+            status,
+            headers,
+            body,
+        };
+        bytes.is_empty().then_some(page)
+    }
+}
+
+fn put_count(out: &mut BytesMut, count: usize) {
+    out.put_u64(count as u64);
+}
+
+fn put(out: &mut BytesMut, part: &[u8]) {
+    put_count(out, part.len());
+    out.put_slice(part);
+}
+
+fn put_stamp(out: &mut BytesMut, stamp: Stamp) {
+    out.put_u64(stamp.hard);
+    out.put_u64(stamp.soft);
+}
+
+fn put_time(out: &mut BytesMut, time: Duration) {
+    out.put_u64(time.as_secs());
+    out.put_u32(time.subsec_nanos());
+}
+
+fn put_names(out: &mut BytesMut, names: &[HeaderName]) {
+    put_count(out, names.len());
+    for name in names {
+        put(out, name.as_str().as_bytes());
+    }
+}
+
+fn take(bytes: &mut Bytes) -> Option<Bytes> {
+    let length = usize::try_from(bytes.try_get_u64().ok()?).ok()?;
+    (length <= bytes.len()).then(|| bytes.split_to(length))
+}
+
+fn take_text(bytes: &mut Bytes) -> Option<String> {
+    String::from_utf8(take(bytes)?.to_vec()).ok()
+}
+
+fn take_name(bytes: &mut Bytes) -> Option<HeaderName> {
+    HeaderName::from_bytes(&take(bytes)?).ok()
+}
+
+fn take_names(bytes: &mut Bytes) -> Option<Vec<HeaderName>> {
+    take_list(bytes, take_name)
+}
+
+fn take_stamp(bytes: &mut Bytes) -> Option<Stamp> {
+    Some(Stamp { hard: bytes.try_get_u64().ok()?, soft: bytes.try_get_u64().ok()? })
+}
+
+fn take_time(bytes: &mut Bytes) -> Option<Duration> {
+    let (seconds, nanos) = (bytes.try_get_u64().ok()?, bytes.try_get_u32().ok()?);
+    (nanos < 1_000_000_000).then(|| Duration::new(seconds, nanos))
+}
+
+/// A hostile count makes no room: each item takes at least a byte of what is there.
+fn take_list<T>(bytes: &mut Bytes, mut item: impl FnMut(&mut Bytes) -> Option<T>) -> Option<Vec<T>> {
+    let count = bytes.try_get_u64().ok()?;
+    let mut items = Vec::new();
+    for _ in 0..count {
+        items.push(item(bytes)?);
+    }
+    Some(items)
+}
+
+impl Serialize for Record {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(&self.encode())
+    }
+}
+
+impl<'de> Deserialize<'de> for Record {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+
+        impl de::Visitor<'_> for Visitor {
+            type Value = Record;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("a stored page")
+            }
+
+            fn visit_bytes<E: de::Error>(self, bytes: &[u8]) -> Result<Record, E> {
+                let record = Record::decode(Bytes::copy_from_slice(bytes));
+                record.ok_or_else(|| E::custom("these bytes are no page of this version"))
+            }
+        }
+
+        deserializer.deserialize_bytes(Visitor)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn page() -> Page {
+        let mut headers = HeaderMap::new();
+        headers.append("link", HeaderValue::from_static("a"));
+        headers.append("link", HeaderValue::from_static("b"));
+        headers.append("x-bytes", HeaderValue::from_bytes(b"\xff").expect("opaque"));
+        let time = Duration::new(7, 9);
+        Page {
+            material: Bytes::from_static(b"material"),
+            stamps: Stamps {
+                all: Stamp { hard: 1, soft: 2 },
+                uri: Stamp { hard: 3, soft: u64::MAX },
+                tags: vec![("täg".to_owned(), Stamp { hard: 5, soft: 6 })],
+            },
+            dimensions: Dimensions(vec![(http::header::ACCEPT, None), (http::header::COOKIE, Some(Vec::new()))]),
+            terms: Terms {
+                lifetime: time,
+                age: time * 2,
+                date: time * 3,
+                vary: vec![http::header::ACCEPT],
+                stale_while_revalidate: time * 4,
+                stale_if_error: time * 5,
+                keep: time * 6,
+            },
+            stored: time * 7,
+            born: None,
+            status: StatusCode::NOT_FOUND,
+            headers,
+            body: Bytes::from_static(b"body\0"),
+        }
+    }
+
+    fn shown(record: &Record) -> String {
+        format!("{record:?}")
+    }
+
+    #[test]
+    fn a_record_reads_as_it_was_written() {
+        for record in [Record::Page(page()), Record::Vary(Bytes::from_static(b"m"), vec![http::header::ACCEPT])] {
+            let read = Record::decode(record.encode()).expect("it reads");
+            assert_eq!(shown(&read), shown(&record));
+        }
+    }
+
+    #[test]
+    fn the_body_of_a_page_is_a_slice_of_what_was_read() {
+        let bytes = Record::Page(page()).encode();
+        let Some(Record::Page(read)) = Record::decode(bytes.clone()) else { panic!("it reads") };
+        let range = bytes.as_ptr_range();
+        assert!(range.contains(&read.body.as_ptr()));
+    }
+
+    #[test]
+    fn a_record_that_is_cut_short_or_too_long_does_not_read() {
+        let whole = Record::Page(page()).encode();
+        for length in 0..whole.len() {
+            assert!(Record::decode(whole.slice(..length)).is_none(), "{length}");
+        }
+        assert!(Record::decode([&whole[..], b"x"].concat().into()).is_none());
+    }
+
+    #[test]
+    fn a_record_of_another_version_does_not_read() {
+        let mut bytes = Record::Page(page()).encode().to_vec();
+        bytes[0] += 1;
+        assert!(Record::decode(bytes.into()).is_none());
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_at_all_read_or_do_not_but_never_panic(
+            bytes in proptest::collection::vec(any::<u8>(), 0..200), place: prop::sample::Index, byte: u8,
+        ) {
+            let _ = Record::decode(bytes.into());
+            let mut whole = Record::Page(page()).encode().to_vec();
+            let place = place.index(whole.len());
+            whole[place] = byte;
+            let _ = Record::decode(whole.into());
+        }
+    }
+}

@@ -1,0 +1,220 @@
+//! A site to test with: a cache on a store, a clock set by hand, and views that count how often they are asked.
+#![allow(dead_code, reason = "each test file uses a part of it")]
+
+use std::{
+    convert::Infallible,
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+    },
+    time::Duration,
+};
+
+use axum::body::Body;
+use cache_core::{CacheHandle, ManualClock, Settings};
+use cache_filebased::{FileBasedCache, FileBasedOptions};
+use cache_http::{CachedService, HttpCache};
+use cache_locmem::{LocMemCache, LocMemOptions};
+use http::{HeaderMap, Method, Request, Response, StatusCode};
+use http_body_util::BodyExt;
+use tempfile::TempDir;
+use tower::{Layer, ServiceExt, util::BoxCloneSyncService};
+
+/// Defines each test once for every store.
+#[macro_export]
+macro_rules! on_each_store {
+    ($($(#[$meta:meta])* async fn $name:ident($site:ident: Site) $body:block)*) => {
+        $($(#[$meta])* async fn $name($site: $crate::common::Site) $body)*
+
+        mod locmem {
+            $(#[tokio::test] async fn $name() { super::$name($crate::common::Site::in_memory()).await; })*
+        }
+
+        mod files {
+            $(#[tokio::test] async fn $name() { super::$name($crate::common::Site::on_files()).await; })*
+        }
+    };
+}
+
+pub(crate) struct Site {
+    pub(crate) time: ManualClock,
+    pub(crate) cache: CacheHandle,
+    _folder: Option<TempDir>,
+}
+
+impl Site {
+    pub(crate) fn in_memory() -> Self {
+        let time = ManualClock::new();
+        let store = LocMemCache::with_clock(LocMemOptions::default(), time.clock()).expect("the options are valid");
+        Self { cache: CacheHandle::new("default", Arc::new(store), Settings::default()), time, _folder: None }
+    }
+
+    pub(crate) fn on_files() -> Self {
+        let time = ManualClock::new();
+        let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("there is room");
+        let store = FileBasedCache::with_clock(folder.path(), FileBasedOptions::default(), time.clock())
+            .expect("the options are valid");
+        let cache = CacheHandle::new("default", Arc::new(store), Settings::default());
+        Self { cache, time, _folder: Some(folder) }
+    }
+
+    /// Another site on the same store, with a clock of its own.
+    pub(crate) fn with(cache: CacheHandle) -> Self {
+        Self { cache, time: ManualClock::new(), _folder: None }
+    }
+
+    /// The preset for sites.
+    pub(crate) fn layer(&self) -> HttpCache {
+        HttpCache::new(&self.cache).clock(self.time.clock()).cache_status("c")
+    }
+
+    /// The preset by RFC 9111.
+    pub(crate) fn shared(&self) -> HttpCache {
+        HttpCache::shared(&self.cache).clock(self.time.clock()).cache_status("c")
+    }
+
+    pub(crate) fn wait(&self, seconds: u64) {
+        self.time.advance(Duration::from_secs(seconds));
+    }
+}
+
+pub(crate) type Inner = BoxCloneSyncService<Request<Body>, Response<Body>, Infallible>;
+
+/// A view, in a cache or without one.
+#[derive(Clone)]
+pub(crate) struct View {
+    calls: Arc<AtomicUsize>,
+    service: Inner,
+}
+
+impl View {
+    /// A view that answers by what it is asked, and how often it was asked before.
+    pub(crate) fn new(answer: impl Fn(Request<Body>, usize) -> Response<Body> + Send + Sync + 'static) -> Self {
+        let answer = Arc::new(answer);
+        Self::waiting(move |request, calls| {
+            let answer = Arc::clone(&answer);
+            async move { answer(request, calls) }
+        })
+    }
+
+    /// A view that takes its time.
+    pub(crate) fn waiting<F>(answer: impl Fn(Request<Body>, usize) -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = Response<Body>> + Send + 'static,
+    {
+        let calls = Arc::new(AtomicUsize::new(0));
+        let (seen, answer) = (Arc::clone(&calls), Arc::new(answer));
+        // Counted when it is called, not when its future is polled.
+        let service = tower::service_fn(move |request| {
+            let answer = answer(request, seen.fetch_add(1, SeqCst));
+            async move { Ok(answer.await) }
+        });
+        Self { calls, service: BoxCloneSyncService::new(service) }
+    }
+
+    /// A view that always answers the same headers, and a body that tells how often it was asked.
+    pub(crate) fn with(headers: &'static [(&'static str, &'static str)]) -> Self {
+        Self::new(move |_, calls| page(headers, &format!("page {calls}")))
+    }
+
+    pub(crate) fn calls(&self) -> usize {
+        self.calls.load(SeqCst)
+    }
+
+    pub(crate) fn cached(&self, layer: &HttpCache) -> Cached {
+        Cached(layer.layer(self.service.clone()))
+    }
+
+    pub(crate) fn service(&self) -> Inner {
+        self.service.clone()
+    }
+}
+
+pub(crate) fn page(headers: &[(&str, &str)], body: &str) -> Response<Body> {
+    let mut response = Response::builder();
+    for (name, value) in headers {
+        response = response.header(*name, *value);
+    }
+    response.body(Body::from(body.to_owned())).expect("the headers are valid")
+}
+
+#[derive(Clone)]
+pub(crate) struct Cached(pub CachedService<Inner>);
+
+impl Cached {
+    pub(crate) async fn send(&self, request: Request<Body>) -> Got {
+        Got::of(self.0.clone().oneshot(request).await.expect("views never fail")).await
+    }
+
+    pub(crate) async fn ask(&self, method: Method, uri: &str, headers: &[(&str, &str)]) -> Got {
+        self.send(request(method, uri, headers)).await
+    }
+
+    pub(crate) async fn get(&self, uri: &str) -> Got {
+        self.ask(Method::GET, uri, &[]).await
+    }
+
+    pub(crate) async fn get_with(&self, uri: &str, headers: &[(&str, &str)]) -> Got {
+        self.ask(Method::GET, uri, headers).await
+    }
+}
+
+pub(crate) fn request(method: Method, uri: &str, headers: &[(&str, &str)]) -> Request<Body> {
+    let mut request = Request::builder().method(method).uri(uri);
+    if !headers.iter().any(|(name, _)| *name == "host") {
+        request = request.header("host", "example.org");
+    }
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    request.body(Body::empty()).expect("the request is valid")
+}
+
+/// What a visitor got.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Got {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: String,
+    pub(crate) failed: bool,
+}
+
+impl Got {
+    pub(crate) async fn of<B>(response: Response<B>) -> Self
+    where
+        B: http_body::Body<Data = bytes::Bytes>,
+    {
+        let (head, body) = response.into_parts();
+        let mut body = std::pin::pin!(body);
+        let (mut bytes, mut failed) = (Vec::new(), false);
+        while let Some(frame) = body.frame().await {
+            match frame {
+                Ok(frame) => bytes.extend(frame.into_data().unwrap_or_default()),
+                Err(_) => failed = true,
+            }
+        }
+        let body = String::from_utf8(bytes).expect("pages are texts");
+        Self { status: head.status, headers: head.headers, body, failed }
+    }
+
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).map(|value| value.to_str().expect("it is a text"))
+    }
+
+    /// Whether the cache answered, by its own account.
+    pub(crate) fn is_hit(&self) -> bool {
+        self.header("cache-status").is_some_and(|status| status.contains("; hit"))
+    }
+
+    /// Why it did not, or why it kept nothing.
+    pub(crate) fn why(&self) -> &str {
+        self.header("cache-status").and_then(|status| status.split("detail=").nth(1)).unwrap_or_default()
+    }
+}
+
+impl fmt::Debug for Got {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {:?} {:?}", self.status, self.headers, self.body)
+    }
+}

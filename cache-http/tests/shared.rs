@@ -1,0 +1,237 @@
+//! The shared cache of RFC 9111: validation, stale answers, invalidation, ranges, directives of requests, targeted headers.
+
+mod common;
+
+use axum::body::Body;
+use cache_http::{Policy, Purge};
+use common::{View, page};
+use http::{HeaderName, Method, Request, Response, StatusCode};
+
+/// A view whose page has this tag, and which answers 304 to who has it already.
+fn tagged(headers: &'static [(&'static str, &'static str)], tag: &'static str) -> View {
+    View::new(move |request, calls| validated(&request, headers, tag, calls))
+}
+
+fn validated(request: &Request<Body>, headers: &[(&str, &str)], tag: &str, calls: usize) -> Response<Body> {
+    let mut response = page(headers, &format!("page {calls}"));
+    response.headers_mut().insert("etag", tag.parse().expect("a value"));
+    if request.headers().get("if-none-match").is_some_and(|asked| *asked == *tag) {
+        *response.status_mut() = StatusCode::NOT_MODIFIED;
+        *response.body_mut() = Body::empty();
+    }
+    response
+}
+
+fn error(status: u16) -> Response<Body> {
+    let mut response = page(&[], "sorry");
+    *response.status_mut() = StatusCode::from_u16(status).expect("it is one");
+    response
+}
+
+async fn until(mut holds: impl AsyncFnMut() -> bool) {
+    for _ in 0..100_000 {
+        if holds().await {
+            return;
+        }
+        tokio::task::yield_now().await;
+    }
+    panic!("it never came true");
+}
+
+on_each_store! {
+    async fn nothing_is_stored_whose_lifetime_nobody_knows(site: Site) {
+        let cached = View::with(&[]).cached(&site.shared());
+        assert_eq!(cached.get("/").await.why(), "no-lifetime");
+    }
+
+    async fn a_page_that_tells_its_age_lives_a_tenth_of_it(site: Site) {
+        let view = View::with(&[("last-modified", "Wed, 31 Dec 2025 23:43:20 GMT")]);
+        let cached = view.cached(&site.shared());
+        cached.get("/").await;
+        site.wait(99);
+        assert!(cached.get("/").await.is_hit());
+        site.wait(1);
+        assert_eq!(cached.get("/").await.body, "page 1");
+    }
+
+    async fn the_age_that_a_page_came_with_counts(site: Site) {
+        let view = View::with(&[("cache-control", "max-age=60"), ("age", "50")]);
+        let cached = view.cached(&site.shared());
+        cached.get("/").await;
+        site.wait(9);
+        assert_eq!(cached.get("/").await.header("age"), Some("59"));
+        site.wait(1);
+        assert!(!cached.get("/").await.is_hit());
+    }
+
+    async fn a_stale_page_that_is_still_right_is_served_and_lives_anew(site: Site) {
+        let view = tagged(&[("cache-control", "max-age=10")], "\"v1\"");
+        let cached = view.cached(&site.shared());
+        cached.get("/").await;
+        site.wait(11);
+        let validated = cached.get("/").await;
+        assert_eq!((validated.status, &*validated.body, validated.header("age")), (StatusCode::OK, "page 0", Some("0")));
+        site.wait(9);
+        assert!(cached.get("/").await.is_hit());
+        assert_eq!(view.calls(), 2);
+    }
+
+    async fn a_stale_page_that_changed_is_replaced(site: Site) {
+        let view = View::new(|request, calls| validated(&request, &[("cache-control", "max-age=10")], &format!("\"v{calls}\""), calls));
+        let cached = view.cached(&site.shared());
+        cached.get("/").await;
+        site.wait(11);
+        assert_eq!(cached.get("/").await.body, "page 1");
+        assert_eq!(cached.get("/").await.body, "page 1");
+    }
+
+    async fn a_page_that_is_private_by_now_is_not_kept_any_longer(site: Site) {
+        let view = View::new(|request, calls| {
+            let directives = if calls == 0 { "max-age=10" } else { "private, max-age=10" };
+            validated(&request, &[("cache-control", directives)], "\"v\"", calls)
+        });
+        let cached = view.cached(&site.shared());
+        cached.get("/").await;
+        site.wait(11);
+        for calls in [2, 3] {
+            cached.get("/").await;
+            assert_eq!(view.calls(), calls);
+        }
+    }
+
+    async fn a_client_that_has_the_page_gets_a_304_even_when_it_is_validated(site: Site) {
+        let cached = tagged(&[("cache-control", "max-age=10")], "\"v1\"").cached(&site.shared());
+        cached.get("/").await;
+        site.wait(11);
+        assert_eq!(cached.get_with("/", &[("if-none-match", "\"v1\"")]).await.status, StatusCode::NOT_MODIFIED);
+        assert_eq!(cached.get_with("/", &[("if-none-match", "\"v0\"")]).await.body, "page 0");
+    }
+
+    async fn a_stale_page_is_served_while_a_fresh_one_is_made(site: Site) {
+        let view = View::with(&[("cache-control", "max-age=10, stale-while-revalidate=20")]);
+        let cached = view.cached(&site.shared());
+        cached.get("/").await;
+        site.wait(15);
+        assert_eq!(cached.get("/").await.body, "page 0");
+        until(async || cached.get("/").await.body == "page 1").await;
+        assert_eq!(view.calls(), 2, "it was made once");
+        site.wait(30);
+        assert_eq!(cached.get("/").await.body, "page 2");
+    }
+
+    async fn a_stale_page_is_better_than_an_error(site: Site) {
+        let view = View::new(|_, calls| match calls {
+            0 => page(&[("cache-control", "max-age=10, stale-if-error=20")], "good"),
+            calls => error([500, 502, 503, 504, 404][calls - 1]),
+        });
+        let cached = view.cached(&site.shared());
+        cached.get("/").await;
+        site.wait(11);
+        for _ in 0..4 {
+            assert_eq!(cached.get("/").await.body, "good");
+        }
+        assert_eq!(cached.get("/").await.status, StatusCode::NOT_FOUND, "which is an answer");
+    }
+
+    async fn what_must_be_validated_is_never_served_stale(site: Site) {
+        for directive in ["must-revalidate", "proxy-revalidate", "s-maxage=10"] {
+            let view = View::new(move |_, calls| match calls {
+                0 => page(&[("cache-control", &format!("max-age=10, stale-if-error=99, stale-while-revalidate=99, {directive}"))], ""),
+                _ => error(500),
+            });
+            let cached = view.cached(&site.shared().key_prefix(directive));
+            cached.get("/").await;
+            site.wait(11);
+            assert_eq!(cached.get("/").await.status, StatusCode::INTERNAL_SERVER_ERROR, "{directive}");
+        }
+    }
+
+    async fn what_was_changed_is_forgotten_and_only_if_the_change_succeeded(site: Site) {
+        let view = View::new(|request, calls| match (request.method().as_str(), request.uri().query()) {
+            ("GET", _) => page(&[("cache-control", "max-age=60")], &format!("page {calls}")),
+            (_, Some("fail")) => error(400),
+            _ => page(&[("location", "/b"), ("content-location", "http://elsewhere.org/c")], ""),
+        });
+        let cached = view.cached(&site.shared());
+        for method in ["POST", "PUT", "DELETE", "PATCH", "FROBNICATE"] {
+            let method = Method::from_bytes(method.as_bytes()).expect("a token");
+            for uri in ["/a", "/b", "/c", "/d?fail"] {
+                cached.get(uri).await;
+            }
+            cached.ask(method.clone(), "/a", &[]).await;
+            cached.ask(method.clone(), "/d?fail", &[]).await;
+            for (uri, kept) in [("/a", false), ("/b", false), ("/c", true), ("/d?fail", true)] {
+                assert_eq!(cached.get(uri).await.is_hit(), kept, "{method} {uri}");
+            }
+        }
+    }
+
+    async fn a_part_is_cut_out_of_a_stored_whole(site: Site) {
+        let view = View::with(&[("cache-control", "max-age=60"), ("etag", "\"v\"")]);
+        let cached = view.cached(&site.shared());
+        assert_eq!(cached.get_with("/", &[("range", "bytes=0-0")]).await.body, "page 0", "the view knows no ranges");
+        cached.get("/").await;
+        let part = cached.get_with("/", &[("range", "bytes=0-3")]).await;
+        assert_eq!((part.status, &*part.body), (StatusCode::PARTIAL_CONTENT, "page"));
+        assert_eq!((part.header("content-range"), part.header("content-length")), (Some("bytes 0-3/6"), Some("4")));
+        let beyond = cached.get_with("/", &[("range", "bytes=9-")]).await;
+        assert_eq!((beyond.status, beyond.header("content-range")), (StatusCode::RANGE_NOT_SATISFIABLE, Some("bytes */6")));
+        let changed = cached.get_with("/", &[("range", "bytes=0-3"), ("if-range", "\"w\"")]).await;
+        assert_eq!((changed.status, &*changed.body), (StatusCode::OK, "page 1"));
+        assert_eq!(view.calls(), 2);
+    }
+
+    async fn directives_of_requests_are_obeyed_where_that_is_switched_on(site: Site) {
+        let view = View::with(&[("cache-control", "max-age=60")]);
+        let obeying = view.cached(&site.shared().policy(Policy::shared().request_directives(true)));
+        assert_eq!(obeying.get_with("/", &[("cache-control", "only-if-cached")]).await.status, StatusCode::GATEWAY_TIMEOUT);
+        obeying.get("/").await;
+        site.wait(10);
+        for directive in ["no-cache", "max-age=0", "max-age=5", "min-fresh=55"] {
+            let got = view.cached(&site.shared()).get_with("/", &[("cache-control", directive)]).await;
+            assert!(got.is_hit(), "{directive} is ignored unless switched on");
+            let got = obeying.get_with("/", &[("cache-control", directive)]).await;
+            assert!(!got.is_hit(), "{directive}");
+            site.wait(10);
+        }
+        assert!(obeying.get_with("/", &[("cache-control", "max-age=20, only-if-cached")]).await.is_hit());
+    }
+
+    async fn a_request_that_says_no_store_leaves_nothing(site: Site) {
+        let cached = View::with(&[("cache-control", "max-age=60")]).cached(&site.shared());
+        cached.get_with("/", &[("cache-control", "no-store")]).await;
+        assert!(!cached.get("/").await.is_hit());
+    }
+
+    async fn headers_for_this_cache_alone_win_and_do_not_go_out(site: Site) {
+        let own = HeaderName::from_static("shop-cache-control");
+        let layer = site.shared().policy(Policy::shared().targeted([own]));
+        let lifetime = async |headers: &'static [(&'static str, &'static str)]| {
+            layer.purge_all(Purge::Hard).await.expect("the store works");
+            let cached = View::with(headers).cached(&layer);
+            let first = cached.get("/").await;
+            assert_eq!(first.header("shop-cache-control"), None);
+            let second = cached.get("/").await;
+            assert_eq!(second.header("shop-cache-control"), None);
+            second.header("cache-status").and_then(|status| status.split("ttl=").nth(1)?.parse::<u64>().ok())
+        };
+        assert_eq!(lifetime(&[("shop-cache-control", "max-age=30"), ("cache-control", "no-store")]).await, Some(30));
+        assert_eq!(lifetime(&[("shop-cache-control", "no-store"), ("cache-control", "max-age=60")]).await, None);
+        assert_eq!(lifetime(&[("shop-cache-control", "max-age=\"30\""), ("cache-control", "max-age=60")]).await, Some(60));
+        assert_eq!(lifetime(&[("shop-cache-control", ""), ("cache-control", "max-age=60")]).await, Some(60));
+        assert_eq!(lifetime(&[("cdn-cache-control", "max-age=30"), ("cache-control", "max-age=60")]).await, Some(60));
+    }
+
+    async fn a_permanent_redirect_is_stored_and_an_unknown_status_only_with_a_lifetime(site: Site) {
+        for (status, directives, stored) in [(301, "max-age=9", true), (302, "max-age=9", true), (302, "public", false), (500, "public", false)] {
+            let view = View::new(move |_, _| {
+                let mut response = page(&[("cache-control", directives), ("last-modified", "Mon, 01 Dec 2025 00:00:00 GMT")], "");
+                *response.status_mut() = StatusCode::from_u16(status).expect("it is one");
+                response
+            });
+            let cached = view.cached(&site.shared().key_prefix(&format!("{status}{directives}")));
+            cached.get("/").await;
+            assert_eq!(cached.get("/").await.is_hit(), stored, "{status} {directives}");
+        }
+    }
+}

@@ -1,0 +1,307 @@
+//! The output cache of a site: what goes out, what is purged, and what happens when the store fails.
+
+mod common;
+
+use std::{sync::Arc, time::Duration};
+
+use cache_core::{Cache, CacheHandle, Error, ErrorKind, Result, Settings, Ttl, Value, async_trait};
+use cache_dummy::DummyCache;
+use cache_http::{Browser, CacheTags, Counts, HttpCache, NoStore, Policy, Purge, Why, cache_page};
+use common::{View, page};
+use http::{Method, StatusCode};
+
+on_each_store! {
+    async fn a_page_is_made_once_and_lives_for_the_site_s_timeout(site: Site) {
+        let view = View::with(&[]);
+        let cached = view.cached(&site.layer().ttl(Duration::from_secs(60)));
+        assert_eq!(cached.get("/").await.body, "page 0");
+        site.wait(59);
+        assert!(cached.get("/").await.is_hit());
+        site.wait(1);
+        assert_eq!(cached.get("/").await.body, "page 1");
+    }
+
+    async fn a_lifetime_that_the_view_gives_is_obeyed(site: Site) {
+        let expires = "Thu, 01 Jan 2026 00:00:30 GMT";
+        for (name, value) in [("cache-control", "max-age=30"), ("cache-control", "s-maxage=30, max-age=9"), ("expires", expires)] {
+            let view = View::new(move |_, _| page(&[(name, value), ("date", "Thu, 01 Jan 2026 00:00:00 GMT")], ""));
+            // A clock of its own, which the store does not see: the page's own lifetime decides.
+            let site = common::Site::with(site.cache.clone());
+            let cached = view.cached(&site.layer().key_prefix(value));
+            cached.get("/").await;
+            site.wait(29);
+            assert!(cached.get("/").await.is_hit(), "{value}");
+            site.wait(1);
+            assert!(!cached.get("/").await.is_hit(), "{value}");
+        }
+    }
+
+    async fn a_view_s_timeout_is_the_most_its_pages_live(site: Site) {
+        let view = View::with(&[("cache-control", "max-age=600")]);
+        let cached = view.cached(&cache_page(&site.cache, Duration::from_secs(10)).clock(site.time.clock()));
+        cached.get("/").await;
+        site.wait(10);
+        cached.get("/").await;
+        assert_eq!(view.calls(), 2);
+    }
+
+    async fn what_goes_out_says_how_old_it_is_and_how_long_it_lives(site: Site) {
+        let cached = View::with(&[]).cached(&site.layer().ttl(Duration::from_secs(60)));
+        let first = cached.get("/").await;
+        site.wait(7);
+        let second = cached.get("/").await;
+        assert_eq!((first.header("age"), second.header("age")), (None, Some("7")));
+        for got in [first, second] {
+            assert_eq!(got.header("cache-control"), Some("max-age=60"));
+            assert_eq!(got.header("date"), Some("Thu, 01 Jan 2026 00:00:00 GMT"));
+            assert_eq!(got.header("expires"), Some("Thu, 01 Jan 2026 00:01:00 GMT"));
+        }
+    }
+
+    async fn browsers_may_have_a_lifetime_of_their_own(site: Site) {
+        let layer = site.layer().browser(Browser::For(Duration::from_secs(5)));
+        let cached = View::with(&[]).cached(&layer);
+        assert_eq!(cached.get("/").await.header("cache-control"), Some("max-age=5"));
+        site.wait(100);
+        let later = cached.get("/").await;
+        assert_eq!((later.header("age"), later.header("cache-control")), (Some("100"), Some("max-age=105")));
+        let as_is = View::with(&[]).cached(&site.layer().key_prefix("b").browser(Browser::AsIs));
+        assert_eq!(as_is.get("/").await.header("cache-control"), None);
+    }
+
+    async fn a_response_that_is_not_stored_goes_out_as_the_view_made_it(site: Site) {
+        let got = View::with(&[("cache-control", "private")]).cached(&site.layer()).get("/").await;
+        assert_eq!((got.header("cache-control"), got.header("expires")), (Some("private"), None));
+    }
+
+    async fn pages_of_other_prefixes_are_other_pages(site: Site) {
+        let view = View::with(&[]);
+        view.cached(&site.layer()).get("/").await;
+        assert!(!view.cached(&site.layer().key_prefix("b")).get("/").await.is_hit());
+    }
+
+    async fn a_key_function_keeps_languages_apart(site: Site) {
+        let layer = site.layer().key_function(|parts| {
+            parts.headers.get("accept-language").map_or(String::new(), |line| format!("{line:?}"))
+        });
+        let cached = View::with(&[]).cached(&layer);
+        cached.get_with("/", &[("accept-language", "de")]).await;
+        assert!(!cached.get_with("/", &[("accept-language", "en")]).await.is_hit());
+        layer.purge_uri("http://example.org/", Purge::Hard).await.expect("the store works");
+        for language in ["de", "en"] {
+            assert!(!cached.get_with("/", &[("accept-language", language)]).await.is_hit());
+        }
+    }
+
+    async fn a_uri_is_purged_with_all_its_variants_and_no_other(site: Site) {
+        let layer = site.layer();
+        let cached = View::with(&[("vary", "X-A")]).cached(&layer);
+        for (uri, value) in [("/a?x", "1"), ("/a?x", "2"), ("/a", "1")] {
+            cached.get_with(uri, &[("x-a", value)]).await;
+        }
+        layer.purge_uri("https://example.org/a?x", Purge::Hard).await.expect("the store works");
+        for value in ["1", "2"] {
+            assert!(!cached.get_with("/a?x", &[("x-a", value)]).await.is_hit());
+            assert!(cached.get_with("/a?x", &[("x-a", value)]).await.is_hit(), "it can be stored again");
+        }
+        assert!(cached.get_with("/a", &[("x-a", "1")]).await.is_hit());
+    }
+
+    async fn a_path_is_purged_at_every_host_that_is_named(site: Site) {
+        let layer = site.layer().hosts(["example.org", "shop.org"]);
+        let cached = View::with(&[]).cached(&layer);
+        for host in ["example.org", "shop.org"] {
+            cached.get_with("/a", &[("host", host)]).await;
+        }
+        layer.purge_uri("/a", Purge::Hard).await.expect("the store works");
+        for host in ["example.org", "shop.org"] {
+            assert!(!cached.get_with("/a", &[("host", host)]).await.is_hit());
+        }
+        let message = site.layer().purge_uri("/a", Purge::Hard).await.expect_err("no host").to_string();
+        assert_eq!(message, "\"/a\" has no host: write http://HOST/a, or name the site's hosts in `hosts`");
+    }
+
+    async fn a_tag_is_purged_with_all_its_pages_and_no_other(site: Site) {
+        let view = View::new(|request, _| {
+            let mut response = page(&[], "");
+            response.extensions_mut().insert(CacheTags::new([request.uri().path(), "posts"]));
+            response
+        });
+        let layer = site.layer().tag("site");
+        let cached = view.cached(&layer);
+        for (tag, gone) in [("/a", ["/a"].as_slice()), ("posts", &["/a", "/b"]), ("site", &["/a", "/b"]), ("other", &[])] {
+            for uri in ["/a", "/b"] {
+                cached.get(uri).await;
+            }
+            layer.purge_tag(tag, Purge::Hard).await.expect("the store works");
+            for uri in ["/a", "/b"] {
+                assert_eq!(cached.get(uri).await.is_hit(), !gone.contains(&uri), "{tag} {uri}");
+            }
+        }
+    }
+
+    async fn all_pages_of_a_prefix_are_purged_at_once(site: Site) {
+        let (layer, other) = (site.layer(), site.layer().key_prefix("other"));
+        let view = View::with(&[]);
+        for layer in [&layer, &other] {
+            view.cached(layer).get("/").await;
+        }
+        layer.purge_all(Purge::Hard).await.expect("the store works");
+        assert!(!view.cached(&layer).get("/").await.is_hit());
+        assert!(view.cached(&other).get("/").await.is_hit());
+    }
+
+    async fn a_soft_purge_makes_pages_stale_and_not_absent(site: Site) {
+        let layer = site.layer().policy(Policy::site().stale_while_revalidate(Duration::from_secs(30)));
+        let view = View::with(&[]);
+        let cached = view.cached(&layer);
+        cached.get("/").await;
+        layer.purge_uri("http://example.org/", Purge::Soft).await.expect("the store works");
+        assert_eq!(cached.get("/").await.body, "page 0");
+        until(async || cached.get("/").await.body == "page 1").await;
+        layer.purge_uri("http://example.org/", Purge::Hard).await.expect("the store works");
+        assert_eq!(cached.get("/").await.body, "page 2");
+    }
+
+    async fn a_page_that_is_purged_while_it_is_made_is_not_stored(site: Site) {
+        let layer = site.layer();
+        for tag in [false, true] {
+            let (purging, time) = (layer.clone(), site.time.clone());
+            let view = View::waiting(move |_, calls| {
+                let (purging, time) = (purging.clone(), time.clone());
+                async move {
+                    time.advance(Duration::from_millis(1));
+                    if calls == 0 {
+                        let purged = match tag {
+                            true => purging.purge_tag("t", Purge::Hard).await,
+                            false => purging.purge_uri("http://example.org/", Purge::Hard).await,
+                        };
+                        purged.expect("the store works");
+                    }
+                    let mut response = page(&[], &format!("page {calls}"));
+                    response.extensions_mut().insert(CacheTags::new(["t"]));
+                    response
+                }
+            });
+            let cached = view.cached(&layer);
+            assert_eq!(cached.get("/").await.why(), "purged");
+            assert_eq!(cached.get("/").await.body, "page 1");
+            assert!(cached.get("/").await.is_hit());
+            layer.purge_all(Purge::Hard).await.expect("the store works");
+        }
+    }
+
+    async fn an_application_can_keep_any_page_out(site: Site) {
+        let view = View::new(|_, _| {
+            let mut response = page(&[], "");
+            response.extensions_mut().insert(NoStore);
+            response
+        });
+        let cached = view.cached(&site.layer());
+        cached.get("/").await;
+        assert_eq!(cached.get("/").await.why(), "opt-out");
+    }
+
+    async fn every_request_is_counted_with_its_reason(site: Site) {
+        let layer = site.layer();
+        let cached = View::with(&[]).cached(&layer);
+        cached.get("/").await;
+        cached.get("/").await;
+        cached.ask(Method::POST, "/", &[]).await;
+        let Counts { hits, misses, bypasses, stored, refused, reasons, .. } = layer.counts();
+        assert_eq!((hits, misses, bypasses, stored, refused), (1, 1, 1, 1, 0));
+        assert_eq!(reasons, [(Why::Method, 1), (Why::UriMiss, 1)]);
+    }
+
+    async fn a_report_is_added_to_those_of_caches_further_in(site: Site) {
+        let view = View::with(&[("cache-status", "origin; hit")]).cached(&site.layer());
+        let got = view.get("/").await;
+        let lines: Vec<_> = got.headers.get_all("cache-status").iter().collect();
+        assert_eq!(lines, ["origin; hit", "c; fwd=uri-miss; fwd-status=200; stored; detail=uri-miss"]);
+        let silent = View::with(&[]).cached(&HttpCache::new(&site.cache).key_prefix("x")).get("/").await;
+        assert_eq!(silent.header("cache-status"), None);
+    }
+
+    async fn what_is_not_modified_is_said_in_a_line(site: Site) {
+        let view = View::with(&[("last-modified", "Wed, 31 Dec 2025 00:00:00 GMT"), ("x-long", "1")]).cached(&site.layer());
+        view.get("/").await;
+        let got = view.get_with("/", &[("if-modified-since", "Thu, 01 Jan 2026 00:00:00 GMT")]).await;
+        assert_eq!((got.status, &*got.body, got.header("x-long")), (StatusCode::NOT_MODIFIED, "", None));
+        assert!(got.header("cache-control").is_some() && got.header("date").is_some());
+        assert!(view.get_with("/", &[("if-modified-since", "Mon, 01 Dec 2025 00:00:00 GMT")]).await.status == StatusCode::OK);
+    }
+}
+
+/// Waits for what happens in the background.
+async fn until(mut holds: impl AsyncFnMut() -> bool) {
+    for _ in 0..100_000 {
+        if holds().await {
+            return;
+        }
+        tokio::task::yield_now().await;
+    }
+    panic!("it never came true");
+}
+
+#[tokio::test]
+async fn a_cache_that_stores_nothing_serves_every_page() {
+    let cache = CacheHandle::new("off", Arc::new(DummyCache), Settings::default());
+    let view = View::with(&[]);
+    let cached = view.cached(&HttpCache::new(&cache));
+    for body in ["page 0", "page 1"] {
+        assert_eq!(cached.get("/").await.body, body);
+    }
+}
+
+/// A store that is away.
+#[derive(Debug)]
+struct Away;
+
+fn away<T>() -> Result<T> {
+    Err(Error::new(ErrorKind::Unavailable, "no answer"))
+}
+
+#[async_trait]
+impl Cache for Away {
+    fn name(&self) -> &str {
+        "away"
+    }
+    async fn get(&self, _: &str) -> Result<Option<Value>> {
+        away()
+    }
+    async fn set(&self, _: &str, _: Value, _: Option<Duration>) -> Result<()> {
+        away()
+    }
+    async fn add(&self, _: &str, _: Value, _: Option<Duration>) -> Result<bool> {
+        away()
+    }
+    async fn touch(&self, _: &str, _: Option<Duration>) -> Result<bool> {
+        away()
+    }
+    async fn incr(&self, _: &str, _: i64) -> Result<Option<i64>> {
+        away()
+    }
+    async fn delete(&self, _: &str) -> Result<bool> {
+        away()
+    }
+    async fn ttl(&self, _: &str) -> Result<Option<Ttl>> {
+        away()
+    }
+    async fn clear(&self) -> Result<()> {
+        away()
+    }
+}
+
+#[tokio::test]
+async fn a_store_that_fails_is_counted_and_the_page_is_served_all_the_same() {
+    let layer = HttpCache::new(&CacheHandle::new("away", Arc::new(Away), Settings::default()));
+    let cached = View::with(&[]).cached(&layer);
+    for body in ["page 0", "page 1"] {
+        let got = cached.get("/").await;
+        assert_eq!((got.status, &*got.body), (StatusCode::OK, body));
+    }
+    let failures =
+        layer.counts().reasons.iter().filter(|(why, _)| *why == Why::StoreFailed).map(|(_, count)| *count).sum::<u64>();
+    assert_eq!(failures, 4, "two look-ups and two pages: {:?}", layer.counts());
+    assert_eq!(layer.purge_all(Purge::Hard).await.expect_err("it is away").kind(), ErrorKind::Unavailable);
+}
