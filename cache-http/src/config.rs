@@ -37,7 +37,7 @@ use crate::{
 ///     .layer(site);
 /// ```
 ///
-/// It wants a tokio runtime.
+/// It wants a tokio runtime with a timer.
 #[derive(Clone)]
 pub struct HttpCache {
     pub(crate) config: Arc<Config>,

@@ -118,7 +118,10 @@ impl Unfinished {
 
     pub(crate) async fn store(self, body: Bytes) -> Result<Arc<Record>, Why> {
         let Self { config, keys, seen, began, asked, terms, tags, status, mut headers, leader, .. } = self;
-        headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
+        // RFC 9110, section 8.6: a 204 has none.
+        if status != StatusCode::NO_CONTENT {
+            headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
+        }
         let (vary, kept) = (terms.vary.clone(), terms.kept());
         let make = |stamps, union: Vec<_>| Page {
             material: keys.material.clone(),

@@ -79,7 +79,11 @@ where
         config.count(Event::Miss(why));
         return visit.forward(inner, body, why).await;
     }
-    match visit.board(&mut seen).await {
+    let boarded = match config.policy.is_particular(&visit.parts.headers) {
+        true => Boarded::Make(None),
+        false => visit.board(&mut seen).await,
+    };
+    match boarded {
         Boarded::Answer(answer) => Ok(answer),
         Boarded::Make(leader) => {
             config.count(Event::Miss(why));

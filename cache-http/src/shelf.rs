@@ -247,3 +247,75 @@ fn union(lists: [&[HeaderName]; 3]) -> Vec<HeaderName> {
     all.dedup();
     all
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use cache_core::Settings;
+    use cache_locmem::LocMemCache;
+    use http::{HeaderValue, StatusCode, header::COOKIE};
+
+    use super::*;
+    use crate::{key::Keying, policy::BodyLength};
+
+    fn shelf() -> Shelf {
+        let cache = CacheHandle::new("default", Arc::new(LocMemCache::default()), Settings::default());
+        Shelf::new(cache, &Keying::default().generation_of_all())
+    }
+
+    fn keys(uri: &str) -> Keys {
+        let (parts, ()) = http::Request::get(uri).body(()).expect("it is a request").into_parts();
+        Keying::default().keys(&parts).expect("it has keys")
+    }
+
+    fn headers(cookie: &'static str) -> HeaderMap {
+        [(COOKIE, HeaderValue::from_static(cookie))].into_iter().collect()
+    }
+
+    async fn store(shelf: &Shelf, keys: &Keys, asked: &HeaderMap, vary: &[HeaderName]) {
+        let policy = Policy::site();
+        let terms = policy.store(asked, StatusCode::OK, &HeaderMap::new(), BodyLength::Known(0), Duration::ZERO);
+        let terms = terms.expect("it may be stored");
+        let seen = Seen::nothing(Why::UriMiss);
+        let place = Place { keys, seen: &seen, began: Duration::ZERO, tags: &[], vary, kept: terms.kept() };
+        let make = |stamps, names: Vec<HeaderName>| Page {
+            material: keys.material.clone(),
+            stamps,
+            dimensions: policy.dimensions(&names, asked),
+            terms: terms.clone(),
+            stored: Duration::ZERO,
+            born: None,
+            status: StatusCode::OK,
+            headers: HeaderMap::new(),
+            body: Bytes::new(),
+        };
+        shelf.keep(&place, make).await.expect("the store works");
+    }
+
+    async fn found(shelf: &Shelf, keys: &Keys, asked: &HeaderMap) -> bool {
+        let seen = shelf.look(keys, &Policy::site(), asked).await.expect("the store works");
+        seen.answer.page().is_some()
+    }
+
+    #[tokio::test]
+    async fn a_page_of_another_uri_whose_digest_is_the_same_is_a_miss() {
+        let (shelf, asked) = (shelf(), headers("a"));
+        let (one, other) = (keys("http://a/1"), keys("http://a/2"));
+        store(&shelf, &one, &asked, &[]).await;
+        assert!(found(&shelf, &one, &asked).await);
+        let collision = Keys { material: other.material, ..one };
+        assert!(!found(&shelf, &collision, &asked).await);
+    }
+
+    #[tokio::test]
+    async fn a_page_for_other_values_whose_digest_is_the_same_is_a_miss() {
+        let (shelf, keys) = (shelf(), keys("http://a/"));
+        store(&shelf, &keys, &headers("a"), &[COOKIE]).await;
+        let variant = |cookie| keys.variant(&Policy::site().dimensions(&[COOKIE], &headers(cookie)));
+        let record = shelf.record(&variant("a")).await.expect("the store works").expect("it is there");
+        shelf.cache.set_shared(&variant("b"), &record, Timeout::Never).await.expect("the store works");
+        assert!(found(&shelf, &keys, &headers("a")).await);
+        assert!(!found(&shelf, &keys, &headers("b")).await);
+    }
+}

@@ -337,6 +337,33 @@ on_each_store! {
         assert_eq!(bodies.len(), 8, "each got their own: {bodies:?}");
     }
 
+    async fn those_who_wait_for_a_page_that_turns_out_to_vary_get_their_own(site: Site) {
+        let gate = Arc::new(Semaphore::new(0));
+        let opened = Arc::clone(&gate);
+        let view = View::waiting(move |request, _| {
+            let gate = Arc::clone(&opened);
+            async move {
+                gate.acquire().await.expect("it stays open").forget();
+                page(&[("vary", "X-A")], request.headers()["x-a"].to_str().expect("a text"))
+            }
+        });
+        let cached = view.cached(&site.layer());
+        let visits: Vec<_> = ["one", "two", "three", "one"].map(|value| (value, tokio::spawn({
+            let cached = cached.clone();
+            async move { cached.get_with("/", &[("x-a", value)]).await.body }
+        }))).into();
+        while view.calls() == 0 {
+            tokio::task::yield_now().await;
+        }
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+        gate.add_permits(9);
+        for (value, visit) in visits {
+            assert_eq!(visit.await.expect("no panic"), value);
+        }
+    }
+
     async fn a_leader_that_goes_away_leaves_the_page_to_another(site: Site) {
         let view = View::waiting(|_, calls| async move {
             if calls == 0 {
@@ -565,6 +592,9 @@ on_each_store! {
         site.wait(11);
         get().await;
         assert_eq!(view.calls(), 2, "the site did not keep it longer");
+        inner.purge_all(Purge::Hard).await.expect("the store works");
+        get().await;
+        assert_eq!(view.calls(), 3, "the site kept none of its own");
     }
 }
 

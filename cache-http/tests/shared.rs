@@ -203,6 +203,17 @@ on_each_store! {
         assert!(!cached.get("/").await.is_hit());
     }
 
+    async fn a_request_that_says_no_store_does_not_make_others_stop_waiting_for_each_other(site: Site) {
+        let view = View::waiting(|_, calls| async move {
+            tokio::task::yield_now().await;
+            page(&[("cache-control", "max-age=60")], &format!("page {calls}"))
+        });
+        let cached = view.cached(&site.shared());
+        cached.get_with("/", &[("cache-control", "no-store")]).await;
+        let (one, other) = tokio::join!(cached.get("/"), cached.get("/"));
+        assert_eq!((one.body, other.body), ("page 1".to_owned(), "page 1".to_owned()));
+    }
+
     async fn headers_for_this_cache_alone_win_and_do_not_go_out(site: Site) {
         let own = HeaderName::from_static("shop-cache-control");
         let layer = site.shared().policy(Policy::shared().targeted([own]));

@@ -160,8 +160,17 @@ impl Policy {
         if request.contains_key(AUTHORIZATION) && !allowed {
             return Err(Why::Authorization);
         }
-        let heard = self.shared || self.request_directives;
-        if heard && says(request, "no-store") { Err(Why::RequestNoStore) } else { Ok(()) }
+        if self.is_told_not_to_store(request) { Err(Why::RequestNoStore) } else { Ok(()) }
+    }
+
+    fn is_told_not_to_store(&self, request: &HeaderMap) -> bool {
+        (self.shared || self.request_directives) && says(request, "no-store")
+    }
+
+    /// Whether it may be the request's fault that its answer is not stored. Then that says nothing about other requests, and
+    /// nobody should wait for it.
+    pub(crate) fn is_particular(&self, request: &HeaderMap) -> bool {
+        request.contains_key(AUTHORIZATION) || self.is_told_not_to_store(request)
     }
 }
 
