@@ -148,10 +148,8 @@ impl RedisCache {
             Answer::Okay | Answer::SimpleString(_) => "a status",
             _ => "something else",
         };
-        let message = format!(
-            "{:?}: {kind} came where another answer was due: what is on the way is broken",
-            self.servers.topology
-        );
+        let servers = self.servers.topology.shown();
+        let message = format!("{servers}: {kind} came where another answer was due: what is on the way is broken");
         Error::new(ErrorKind::Unavailable, message).in_store("redis")
     }
 

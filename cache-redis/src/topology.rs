@@ -160,6 +160,12 @@ impl Topology {
         self.known().iter().for_each(|node| node.cut());
     }
 
+    /// The addresses of the servers, for errors that may be any one's.
+    pub(crate) fn shown(&self) -> String {
+        let known = self.known();
+        known.iter().map(|node| &**node.shown()).collect::<Vec<_>>().join(", ")
+    }
+
     fn known(&self) -> Vec<Arc<Node>> {
         match self {
             Self::Leader(leader) => leader.servers(),
