@@ -128,7 +128,7 @@ impl Server {
 
     /// Stops all its processes where they are: it keeps its connections and answers nothing.
     pub fn freeze(&self) -> Outcome {
-        self.process.signal_all("STOP")
+        self.process.stop()
     }
 
     /// Lets it go on.

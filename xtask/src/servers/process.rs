@@ -10,6 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use super::PATIENCE;
 use crate::shell::{self, Outcome};
 
 #[derive(Debug)]
@@ -48,9 +49,22 @@ impl Process {
         self.child.wait().map(drop).map_err(|why| format!("a server was lost: {why}"))
     }
 
+    /// Stops the process, and what it started, and waits until no thread of theirs runs any more: the kernel only notes a
+    /// signal, and on a busy machine a server may answer once more before it heeds it.
+    pub(super) fn stop(&self) -> Outcome {
+        self.signal_all("STOP")?;
+        let start = Instant::now();
+        while self.family().into_iter().any(runs) {
+            if start.elapsed() > PATIENCE {
+                return Err(format!("a server was told to stop and runs on after {:?}", start.elapsed()));
+            }
+            sleep(Duration::from_millis(1));
+        }
+        Ok(())
+    }
+
     pub(super) fn signal_all(&self, signal: &str) -> Outcome {
-        let pids = [vec![self.child.id()], children(self.child.id())].concat();
-        for pid in pids {
+        for pid in self.family() {
             let sent = shell::output(Command::new("kill").args(["-s", signal, &pid.to_string()]));
             // A child may have ended meanwhile.
             if pid == self.child.id() {
@@ -58,6 +72,11 @@ impl Process {
             }
         }
         Ok(())
+    }
+
+    /// The process and what it started.
+    fn family(&self) -> Vec<u32> {
+        [vec![self.child.id()], children(self.child.id())].concat()
     }
 }
 
@@ -77,10 +96,21 @@ fn children(parent: u32) -> Vec<u32> {
     pids.filter(|pid| parent_of(*pid) == Some(parent)).collect()
 }
 
-/// The fourth word, counted from behind the name, which may have blanks and parentheses.
 fn parent_of(pid: u32) -> Option<u32> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()
+    behind_name(Path::new(&format!("/proc/{pid}/stat")), 1)?.parse().ok()
+}
+
+/// Whether any thread of the process is neither stopped nor dead.
+fn runs(pid: u32) -> bool {
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    let mut states = threads.filter_map(|thread| behind_name(&thread.path().join("stat"), 0));
+    states.any(|state| !["T", "t", "Z", "X"].contains(&&*state))
+}
+
+/// A word of a file `stat`, counted from behind the name, which may have blanks and parentheses.
+fn behind_name(stat: &Path, word: usize) -> Option<String> {
+    let stat = fs::read_to_string(stat).ok()?;
+    stat.rsplit_once(')')?.1.split_whitespace().nth(word).map(str::to_owned)
 }
 
 /// A port that no other server of this process was given. One that the kernel chooses may be given to two, where the first
