@@ -175,7 +175,7 @@ impl Visit {
     }
 
     /// A stale page now, and a fresh one made meanwhile, unless somebody makes it already.
-    fn answer_meanwhile<S, Q, B>(self, inner: S, body: Q, seen: Seen) -> Answered<B>
+    fn answer_meanwhile<S, Q, B>(mut self, inner: S, body: Q, seen: Seen) -> Answered<B>
     where
         S: Service<Request<Q>, Response = Response<B>> + Send + 'static,
         S::Future: Send,
@@ -189,6 +189,11 @@ impl Visit {
         let get = self.parts.method == Method::GET && !self.parts.headers.contains_key(RANGE);
         if get && let Role::Lead(leader) = self.config.flights.board(&self.flight(&seen)) {
             tokio::spawn(async move {
+                // As in `board`: another one may have stored it just before this one began.
+                let seen = self.look().await;
+                if matches!(self.reuse(&seen), Reuse::Fresh(_)) {
+                    return;
+                }
                 if let Ok(response) = self.make(inner, body, seen, Some(leader), Why::Stale).await {
                     drain(response.into_body()).await;
                 }

@@ -13,6 +13,8 @@ mod redis;
 use std::{
     env,
     path::{Path, PathBuf},
+    sync::mpsc,
+    thread,
     time::Duration,
 };
 
@@ -135,6 +137,26 @@ impl Server {
     pub fn thaw(&self) -> Outcome {
         self.process.signal_all("CONT")
     }
+}
+
+/// Starts what all tests of a process share, on a thread that never ends, and tells about it: what a test starts on its own
+/// thread ends with that test.
+///
+/// # Panics
+/// Where it does not start.
+pub fn outlive<S, T: Send + 'static>(
+    start: impl FnOnce() -> Outcome<S> + Send + 'static,
+    tell: impl FnOnce(&S) -> T + Send + 'static,
+) -> T {
+    let (sender, receiver) = mpsc::channel();
+    thread::spawn(move || {
+        let started = start().unwrap_or_else(|why| panic!("{why}"));
+        sender.send(tell(&started)).expect("it is waited for");
+        loop {
+            thread::park();
+        }
+    });
+    receiver.recv().expect("it starts")
 }
 
 /// Starts the server on what is in the folder, and waits until it answers.

@@ -5,21 +5,25 @@ use std::{
     convert::Infallible,
     fmt,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicUsize, Ordering::SeqCst},
     },
     time::Duration,
 };
 
 use axum::body::Body;
-use cache_core::{CacheHandle, ManualClock, Settings};
+use cache_core::{Cache, CacheHandle, ManualClock, Settings};
+use cache_db::{DbCache, DbOptions};
 use cache_filebased::{FileBasedCache, FileBasedOptions};
 use cache_http::{CachedService, HttpCache};
 use cache_locmem::{LocMemCache, LocMemOptions};
+use cache_memcached::{MemcachedCache, MemcachedOptions};
+use cache_redis::{RedisCache, RedisOptions};
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use tempfile::TempDir;
 use tower::{Layer, ServiceExt, util::BoxCloneSyncService};
+use xtask::servers::{Kind, Server, outlive};
 
 /// Defines each test once for every store.
 #[macro_export]
@@ -34,6 +38,18 @@ macro_rules! on_each_store {
         mod files {
             $(#[tokio::test] async fn $name() { super::$name($crate::common::Site::on_files()).await; })*
         }
+
+        mod sqlite {
+            $(#[tokio::test] async fn $name() { super::$name($crate::common::Site::on_sqlite()).await; })*
+        }
+
+        mod memcached {
+            $(#[tokio::test] async fn $name() { super::$name($crate::common::Site::on_memcached()).await; })*
+        }
+
+        mod redis {
+            $(#[tokio::test] async fn $name() { super::$name($crate::common::Site::on_redis()).await; })*
+        }
     };
 }
 
@@ -47,16 +63,55 @@ impl Site {
     pub(crate) fn in_memory() -> Self {
         let time = ManualClock::new();
         let store = LocMemCache::with_clock(LocMemOptions::default(), time.clock()).expect("the options are valid");
-        Self { cache: CacheHandle::new("default", Arc::new(store), Settings::default()), time, _folder: None }
+        Self::on(store, time, None)
     }
 
     pub(crate) fn on_files() -> Self {
-        let time = ManualClock::new();
-        let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("there is room");
+        let (time, folder) = (ManualClock::new(), folder());
         let store = FileBasedCache::with_clock(folder.path(), FileBasedOptions::default(), time.clock())
             .expect("the options are valid");
-        let cache = CacheHandle::new("default", Arc::new(store), Settings::default());
-        Self { cache, time, _folder: Some(folder) }
+        Self::on(store, time, Some(folder))
+    }
+
+    pub(crate) fn on_sqlite() -> Self {
+        let (time, folder) = (ManualClock::new(), folder());
+        let mut options = DbOptions::new("sqlite:pages.db");
+        options.create_table = true;
+        options.pool_size = 4;
+        options.connect_timeout = PATIENCE;
+        options.statement_timeout = PATIENCE;
+        let store = DbCache::open("pages", options, Some(folder.path()), time.clock()).expect("the options are valid");
+        Self::on(store, time, Some(folder))
+    }
+
+    /// On a server that counts time by itself: there, pages age by the clock of the site and go by the server's.
+    pub(crate) fn on_memcached() -> Self {
+        static PORT: OnceLock<u16> = OnceLock::new();
+        let port = PORT.get_or_init(|| outlive(|| Server::start(Kind::Memcached), Server::port));
+        let mut options = MemcachedOptions::default();
+        options.timeout = PATIENCE;
+        options.connect_timeout = PATIENCE;
+        let store = MemcachedCache::new(&[format!("127.0.0.1:{port}")], &options).expect("the options are valid");
+        Self::on(store, ManualClock::new(), None)
+    }
+
+    /// The same.
+    pub(crate) fn on_redis() -> Self {
+        static URL: OnceLock<String> = OnceLock::new();
+        let url = URL.get_or_init(|| outlive(|| Server::start(Kind::Redis), Server::url));
+        let mut options = RedisOptions::default();
+        options.socket_timeout = PATIENCE;
+        options.socket_connect_timeout = PATIENCE;
+        let store = RedisCache::new(&[url], options).expect("the options are valid");
+        Self::on(store, ManualClock::new(), None)
+    }
+
+    /// Tests share servers, but no keys.
+    fn on(store: impl Cache, time: ManualClock, folder: Option<TempDir>) -> Self {
+        static NUMBER: AtomicUsize = AtomicUsize::new(0);
+        let key_prefix = format!("test{}", NUMBER.fetch_add(1, SeqCst));
+        let cache = CacheHandle::new("default", Arc::new(store), Settings { key_prefix, ..Settings::default() });
+        Self { cache, time, _folder: folder }
     }
 
     /// Another site on the same store, with a clock of its own.
@@ -77,6 +132,13 @@ impl Site {
     pub(crate) fn wait(&self, seconds: u64) {
         self.time.advance(Duration::from_secs(seconds));
     }
+}
+
+/// For a machine that is busy with others.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+fn folder() -> TempDir {
+    tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("there is room")
 }
 
 pub(crate) type Inner = BoxCloneSyncService<Request<Body>, Response<Body>, Infallible>;

@@ -5,19 +5,14 @@ use std::{
     sync::{
         OnceLock,
         atomic::{AtomicUsize, Ordering},
-        mpsc,
     },
-    thread,
     time::{Duration, Instant},
 };
 
 use cache_core::config::StoreConfig;
 use cache_redis::{RedisBackend, RedisCache, RedisOptions};
 use serde_json::{Map, Value as Json, json};
-use xtask::{
-    servers::{Kind, RedisCluster, Server},
-    shell::Outcome,
-};
+use xtask::servers::{Kind, RedisCluster, Server, outlive};
 
 pub(crate) const HOUR: Option<Duration> = Some(Duration::from_secs(3600));
 
@@ -35,22 +30,6 @@ pub(crate) fn shared_cluster() -> Vec<String> {
     static URLS: OnceLock<Vec<String>> = OnceLock::new();
     let urls = |cluster: &RedisCluster| cluster.servers.iter().map(Server::url).collect();
     URLS.get_or_init(|| outlive(|| RedisCluster::start(3, false), urls)).clone()
-}
-
-/// Starts a server on a thread that never ends: it would end with the test that starts it first.
-fn outlive<S, T: Send + 'static>(
-    start: impl FnOnce() -> Outcome<S> + Send + 'static,
-    tell: impl FnOnce(&S) -> T + Send + 'static,
-) -> T {
-    let (sender, receiver) = mpsc::channel();
-    thread::spawn(move || {
-        let server = start().unwrap_or_else(|why| panic!("{why}"));
-        sender.send(tell(&server)).expect("the test waits");
-        loop {
-            thread::park();
-        }
-    });
-    receiver.recv().expect("the server starts")
 }
 
 /// A namespace that no other test has.
