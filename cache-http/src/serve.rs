@@ -67,7 +67,7 @@ where
         return Ok(answer);
     }
     let why = match visit.reuse(&seen) {
-        Reuse::WhileRevalidating => return Ok(visit.answer_meanwhile(inner, body, seen)),
+        Reuse::WhileRevalidating => return Ok(visit.answer_meanwhile(inner, body, &seen)),
         Reuse::Fresh(_) => Why::Stale,
         Reuse::IfError(why) | Reuse::No(why) => why,
     };
@@ -155,7 +155,7 @@ impl Visit {
     /// What those share who may be given the same page.
     fn flight(&self, seen: &Seen) -> String {
         let dimensions = self.config.policy.dimensions(&seen.vary, &self.parts.headers);
-        format!("{}{:?}", self.keys.variant(&dimensions), seen.generation())
+        format!("{}{:?}", self.keys.variant(&dimensions), seen.purged())
     }
 
     /// What another request got, where this one may be given it too.
@@ -175,7 +175,7 @@ impl Visit {
     }
 
     /// A stale page now, and a fresh one made meanwhile, unless somebody makes it already.
-    fn answer_meanwhile<S, Q, B>(mut self, inner: S, body: Q, seen: Seen) -> Answered<B>
+    fn answer_meanwhile<S, Q, B>(mut self, inner: S, body: Q, seen: &Seen) -> Answered<B>
     where
         S: Service<Request<Q>, Response = Response<B>> + Send + 'static,
         S::Future: Send,
@@ -185,9 +185,9 @@ impl Visit {
         B::Data: Send,
         B::Error: Send,
     {
-        let answer = self.stale(&seen);
+        let answer = self.stale(seen);
         let get = self.parts.method == Method::GET && !self.parts.headers.contains_key(RANGE);
-        if get && let Role::Lead(leader) = self.config.flights.board(&self.flight(&seen)) {
+        if get && let Role::Lead(leader) = self.config.flights.board(&self.flight(seen)) {
             tokio::spawn(async move {
                 // As in `board`: another one may have stored it just before this one began.
                 let seen = self.look().await;

@@ -27,8 +27,8 @@ pub(crate) struct Shelf {
 #[derive(Clone, Debug)]
 pub(crate) struct Seen {
     pub(crate) answer: Answer,
-    all: Option<Stamp>,
-    uri: Option<Stamp>,
+    all: Option<Generation>,
+    uri: Option<Generation>,
     /// What the pages of the URI vary on, as far as is known.
     pub(crate) vary: Vec<HeaderName>,
 }
@@ -67,9 +67,10 @@ impl Seen {
         Self { answer: Answer::Miss(why), all: None, uri: None, vary: Vec::new() }
     }
 
-    /// Tells apart what was asked before a purge and after it.
-    pub(crate) fn generation(&self) -> (Option<Stamp>, Option<Stamp>) {
-        (self.all, self.uri)
+    /// Tells apart what was asked before a purge and after it. A generation that is not there yet was never purged, no more than
+    /// the one that the first page of a URI makes.
+    pub(crate) fn purged(&self) -> [Duration; 2] {
+        [self.all, self.uri].map(|generation| generation.map_or(Duration::ZERO, |known| known.purged))
     }
 }
 
@@ -102,7 +103,7 @@ impl Shelf {
     pub(crate) async fn look(&self, keys: &Keys, policy: &Policy, headers: &HeaderMap) -> StoreResult<Seen> {
         let (all, uri, root) =
             tokio::join!(self.generation(&self.all), self.generation(&keys.generation), self.record(&keys.root));
-        let (all, uri) = (all?.map(|all| all.stamp), uri?.map(|uri| uri.stamp));
+        let (all, uri) = (all?.map(|all| *all), uri?.map(|uri| *uri));
         let miss = |why, vary| Seen { answer: Answer::Miss(why), all, uri, vary };
         let Some(root) = root?.filter(|root| *root.material() == keys.material) else {
             return Ok(miss(Why::UriMiss, Vec::new()));
@@ -130,15 +131,21 @@ impl Shelf {
     }
 
     /// How the page was purged, if it was.
-    async fn purged(&self, page: &Page, all: Option<Stamp>, uri: Option<Stamp>) -> StoreResult<Option<Purge>> {
+    async fn purged(
+        &self,
+        page: &Page,
+        all: Option<Generation>,
+        uri: Option<Generation>,
+    ) -> StoreResult<Option<Purge>> {
         let mut soft = false;
-        let mut check = |today: Option<Stamp>, stamped: Stamp| {
+        let mut check = |today: Option<Generation>, stamped: Stamp| {
+            let today = today.map(|today| today.stamp);
             soft |= today.is_some_and(|today| today.soft != stamped.soft);
             today.is_none_or(|today| today.hard != stamped.hard)
         };
         let mut hard = check(all, page.stamps.all) | check(uri, page.stamps.uri);
         for (tag, stamped) in &page.stamps.tags {
-            hard |= check(self.generation(tag).await?.map(|today| today.stamp), *stamped);
+            hard |= check(self.generation(tag).await?.map(|today| *today), *stamped);
         }
         Ok(if hard { Some(Purge::Hard) } else { soft.then_some(Purge::Soft) })
     }
@@ -183,11 +190,17 @@ impl Shelf {
 
     /// The generation to stamp a page with. What changed since the request began was purged: then the page may be made of
     /// what the purge was for.
-    async fn settle(&self, key: &str, seen: Option<Stamp>, began: UnixTime, timeout: Timeout) -> Result<Stamp, Why> {
+    async fn settle(
+        &self,
+        key: &str,
+        seen: Option<Generation>,
+        began: UnixTime,
+        timeout: Timeout,
+    ) -> Result<Stamp, Why> {
         let today = self.cache.get_or_set_shared(key, timeout, async || Generation::new()).await;
         let today = today.map_err(|error| self.failed(&error))?;
         let purged = match seen {
-            Some(seen) => today.stamp != seen,
+            Some(seen) => today.stamp != seen.stamp,
             None => today.purged > began,
         };
         if purged { Err(Why::Purged) } else { Ok(today.stamp) }
@@ -306,6 +319,17 @@ mod tests {
         assert!(found(&shelf, &one, &asked).await);
         let collision = Keys { material: other.material, ..one };
         assert!(!found(&shelf, &collision, &asked).await);
+    }
+
+    #[tokio::test]
+    async fn only_a_purge_tells_requests_apart_and_not_the_first_page() {
+        let (shelf, keys, asked) = (shelf(), keys("http://a/"), HeaderMap::new());
+        let look = async || shelf.look(&keys, &Policy::site(), &asked).await.expect("the store works").purged();
+        let before = look().await;
+        store(&shelf, &keys, &asked, &[]).await;
+        assert_eq!(look().await, before);
+        shelf.purge(&keys.generation, Purge::Hard, Duration::from_secs(1)).await.expect("the store works");
+        assert_ne!(look().await, before);
     }
 
     #[tokio::test]
