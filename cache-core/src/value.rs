@@ -24,8 +24,8 @@ pub enum Value {
 }
 
 impl Value {
-    /// The memory that the value takes beyond the `Value` itself, in bytes. Of an object, only what lies directly
-    /// in its `Arc`: what the object owns in turn is not seen.
+    /// The memory that the value takes beyond the `Value` itself, in bytes. Of an object, what lies directly in its `Arc`, and
+    /// what it is [said to own](Object::owning).
     #[must_use]
     pub fn size(&self) -> usize {
         match self {
@@ -54,7 +54,7 @@ impl PartialEq for Value {
         match (self, other) {
             (Self::Int(one), Self::Int(other)) => one == other,
             (Self::Bytes(one), Self::Bytes(other)) => one == other,
-            (Self::Object(one), Self::Object(other)) => Arc::ptr_eq(&one.0, &other.0),
+            (Self::Object(one), Self::Object(other)) => Arc::ptr_eq(&one.shared, &other.shared),
             _ => false,
         }
     }
@@ -62,34 +62,44 @@ impl PartialEq for Value {
 
 /// An `Arc<T>` of any `T` that can also be encoded, should somebody ask for it as another type.
 #[derive(Clone)]
-pub struct Object(Arc<dyn Shared>);
+pub struct Object {
+    shared: Arc<dyn Shared>,
+    owned: usize,
+}
 
 impl Object {
     /// Takes the object. Costs no allocation.
     #[must_use]
     pub fn new<T: Serialize + Send + Sync + 'static>(object: Arc<T>) -> Self {
-        Self(object)
+        Self { shared: object, owned: 0 }
+    }
+
+    /// Says how many bytes the object owns beyond those that lie directly in its `Arc`, which nobody else can see: the
+    /// content of its strings and vectors. For stores that are bounded by bytes.
+    #[must_use]
+    pub fn owning(self, bytes: usize) -> Self {
+        Self { owned: bytes, ..self }
     }
 
     /// The object, where it is a `T`.
     #[must_use]
     pub fn downcast<T: Send + Sync + 'static>(&self) -> Option<Arc<T>> {
-        let any: Arc<dyn Any + Send + Sync> = Arc::<dyn Shared>::clone(&self.0);
+        let any: Arc<dyn Any + Send + Sync> = Arc::<dyn Shared>::clone(&self.shared);
         any.downcast().ok()
     }
 
     pub(crate) fn encode(&self, codec: Codec) -> Result<Value> {
-        self.0.encode(codec)
+        self.shared.encode(codec)
     }
 
     fn size(&self) -> usize {
-        size_of_val(&*self.0)
+        size_of_val(&*self.shared).saturating_add(self.owned)
     }
 }
 
 impl fmt::Debug for Object {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Object({})", self.0.type_name())
+        write!(f, "Object({})", self.shared.type_name())
     }
 }
 
@@ -118,6 +128,13 @@ mod tests {
         let object = Object::new(Arc::clone(&name));
         assert!(object.downcast::<String>().is_some_and(|same| Arc::ptr_eq(&same, &name)));
         assert!(object.downcast::<u8>().is_none());
+    }
+
+    #[test]
+    fn an_object_takes_what_it_is_and_what_it_is_said_to_own() {
+        let object = Object::new(Arc::new(String::from("Ada")));
+        assert_eq!(Value::Object(object.clone()).size(), size_of::<String>());
+        assert_eq!(Value::Object(object.owning(3)).size(), size_of::<String>() + 3);
     }
 
     #[test]

@@ -67,7 +67,7 @@
 //! - **A purge** replaces a number that pages are stamped with: one write, however many pages there are.
 //! - **A store that fails** is logged and counted, and the page is served all the same.
 //! - **Time**: pages age by the monotonic clock where this process made them and keeps them, by the time of day elsewhere.
-//! - **Memory**: a locmem store counts the size of an object without what it owns, so bound a store of pages by `max_entries`.
+//! - **Memory**: pages count with their headers and bodies where a store is bounded by `max_bytes`.
 
 mod answer;
 mod body;

@@ -177,15 +177,19 @@ impl Shelf {
         let names: Vec<HeaderName> = page.dimensions.0.iter().map(|(name, _)| name.clone()).collect();
         if names.is_empty() {
             let record = Arc::new(Record::Page(page));
-            self.cache.set_shared(&keys.root, &record, kept).await?;
+            self.set(&keys.root, &record, kept).await?;
             return Ok(record);
         }
         let variant = keys.variant(&page.dimensions);
         let record = Arc::new(Record::Page(page));
-        self.cache.set_shared(&variant, &record, kept).await?;
+        self.set(&variant, &record, kept).await?;
         let root = Arc::new(Record::Vary(keys.material.clone(), names));
-        self.cache.set_shared(&keys.root, &root, beyond).await?;
+        self.set(&keys.root, &root, beyond).await?;
         Ok(record)
+    }
+
+    async fn set(&self, key: &str, record: &Arc<Record>, kept: Duration) -> StoreResult<()> {
+        self.cache.set_shared_owning(key, record, record.size(), kept).await
     }
 
     /// The generation to stamp a page with. What changed since the request began was purged: then the page may be made of

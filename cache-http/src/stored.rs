@@ -74,9 +74,12 @@ impl Record {
     }
 
     /// About the bytes that it takes.
-    fn size(&self) -> usize {
+    pub(crate) fn size(&self) -> usize {
         match self {
-            Self::Page(page) => 512 + page.headers.len() * 64 + page.body.len(),
+            Self::Page(page) => {
+                let header = |(name, value): (&HeaderName, &HeaderValue)| 64 + name.as_str().len() + value.len();
+                512 + page.material.len() + page.headers.iter().map(header).sum::<usize>() + page.body.len()
+            }
             Self::Vary(material, names) => 32 + material.len() + names.len() * 32,
         }
     }

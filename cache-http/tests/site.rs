@@ -7,6 +7,7 @@ use std::{sync::Arc, time::Duration};
 use cache_core::{Cache, CacheHandle, Error, ErrorKind, Result, Settings, Ttl, Value, async_trait};
 use cache_dummy::DummyCache;
 use cache_http::{Browser, CacheTags, Counts, HttpCache, NoStore, Policy, Purge, Why, cache_page};
+use cache_locmem::{LocMemCache, LocMemOptions};
 use common::{View, page};
 use http::{Method, StatusCode};
 
@@ -251,6 +252,20 @@ async fn a_cache_that_stores_nothing_serves_every_page() {
     for body in ["page 0", "page 1"] {
         assert_eq!(cached.get("/").await.body, body);
     }
+}
+
+#[tokio::test]
+async fn pages_count_with_their_bodies_where_a_store_is_bounded_by_bytes() {
+    let options = LocMemOptions { max_bytes: Some(1 << 20), cull_frequency: 1_000_000, ..LocMemOptions::default() };
+    let store = Arc::new(LocMemCache::new(options).expect("the options are valid"));
+    let cache = CacheHandle::new("default", Arc::<LocMemCache>::clone(&store), Settings::default());
+    let view = View::new(|_, _| page(&[], &"x".repeat(100_000)));
+    let cached = view.cached(&HttpCache::new(&cache));
+    for number in 0..20 {
+        cached.get(&format!("/{number}")).await;
+    }
+    assert!(cached.get("/19").await.body.len() == 100_000 && view.calls() == 20, "the last one is there");
+    assert!((900_000..=1 << 20).contains(&store.bytes()), "{}", store.bytes());
 }
 
 /// A store that is away.

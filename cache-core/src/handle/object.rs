@@ -38,13 +38,49 @@ impl CacheHandle {
 
     /// Stores an object: as it is in a store of this process, encoded elsewhere. An integer is stored as an integer.
     ///
+    /// A store that is bounded by bytes sees only what lies directly in the `Arc`; see
+    /// [`set_shared_owning`](Self::set_shared_owning).
+    ///
     /// # Errors
     /// As [`set`](Self::set).
     pub async fn set_shared<T>(&self, key: &str, object: &Arc<T>, timeout: impl Into<Timeout>) -> Result<()>
     where
         T: Serialize + Send + Sync + 'static,
     {
-        let value = self.share(object)?;
+        self.set_shared_owning(key, object, 0, timeout).await
+    }
+
+    /// As [`set_shared`](Self::set_shared), of an object that owns so many bytes beyond those that lie directly in its
+    /// `Arc`, such as the content of its strings and vectors. They count where a store is bounded by bytes.
+    ///
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use cache_core::{CacheHandle, Result, Settings, Timeout};
+    /// # use cache_locmem::LocMemCache;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<()> {
+    /// # let cache = CacheHandle::new("default", Arc::new(LocMemCache::default()), Settings::default());
+    /// let page = Arc::new("word ".repeat(10_000));
+    /// cache.set_shared_owning("page", &page, page.capacity(), Timeout::Default).await?;
+    /// assert!(cache.stats().await?.bytes.is_some_and(|bytes| bytes > 50_000));
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`set`](Self::set).
+    pub async fn set_shared_owning<T>(
+        &self,
+        key: &str,
+        object: &Arc<T>,
+        owned_bytes: usize,
+        timeout: impl Into<Timeout>,
+    ) -> Result<()>
+    where
+        T: Serialize + Send + Sync + 'static,
+    {
+        let value = match self.share(object)? {
+            Value::Object(object) => Value::Object(object.owning(owned_bytes)),
+            encoded => encoded,
+        };
         self.put(key, value, timeout.into()).await
     }
 
