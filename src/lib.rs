@@ -54,7 +54,7 @@ pub mod stores {
     #[cfg(feature = "filebased")]
     pub use cache_filebased::{FileBasedCache, FileBasedOptions, Swept};
     #[cfg(feature = "locmem")]
-    pub use cache_locmem::{LocMemCache, LocMemOptions};
+    pub use cache_locmem::{LocMemCache, LocMemOptions, Policy};
     #[cfg(feature = "memcached")]
     pub use cache_memcached::{MemcachedCache, MemcachedOptions, WhenDead};
     #[cfg(feature = "redis")]

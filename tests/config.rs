@@ -5,7 +5,7 @@ use std::{fs, sync::Arc, time::Duration};
 use cachette::{
     CacheHandle, Caches, Error, ErrorKind, KeyFunction, ManualClock, Result, Settings, Timeout, Ttl, Version,
     config::{CacheConfig, StoreConfig},
-    stores::{DummyCache, LocMemCache},
+    stores::{DummyCache, LocMemCache, LocMemOptions, Policy},
 };
 
 async fn seconds_left(cache: &CacheHandle, key: &str) -> Option<f64> {
@@ -37,7 +37,7 @@ mod sources {
             timeout = 60
             key_prefix = "shop"
             version = 2
-            options = { max_entries = 1000 }
+            options = { max_entries = 1000, policy = "s3-fifo" }
             "#,
         )
         .await
@@ -46,6 +46,8 @@ mod sources {
         let pages = caches.get("pages").expect("it is there");
         assert_eq!(pages.composed_key("k"), "shop:2:k");
         assert_eq!(pages.default_timeout(), Timeout::secs(60));
+        let store: &LocMemCache = pages.store().downcast_ref().expect("it is that one");
+        assert_eq!(store.options(), LocMemOptions { max_entries: 1000, policy: Policy::S3Fifo, ..Default::default() });
     }
 
     #[tokio::test]
@@ -366,6 +368,7 @@ mod mistakes {
                 r#"TIMEOUT: found true, expected a number of seconds, or null or "never" for entries that do not expire"#,
             ),
             (r#""OPTIONS": {"MAX_ENTRIES": 0}"#, "OPTIONS.max_entries: found 0, expected a whole number of at least 1"),
+            (r#""OPTIONS": {"POLICY": "fifo"}"#, r#"OPTIONS.POLICY: found "fifo", expected "lru" or "s3-fifo""#),
             (r#""max_entries": 0"#, "OPTIONS.max_entries: found 0, expected a whole number of at least 1"),
             (
                 r#""OPTIONS": {"MAX_ENTRIES": "lots"}"#,
@@ -373,7 +376,7 @@ mod mistakes {
             ),
             (
                 r#""OPTIONS": {"MAX_ENTRYS": 5}"#,
-                "OPTIONS.MAX_ENTRYS: unknown, expected one of max_entries, cull_frequency, max_bytes",
+                "OPTIONS.MAX_ENTRYS: unknown, expected one of max_entries, cull_frequency, max_bytes, policy",
             ),
             (r#""OPTIONS": []"#, "OPTIONS: found a list of 0, expected a table"),
             (r#""LOCATION": 5"#, "LOCATION: found 5, expected a text or a list of texts"),

@@ -1,5 +1,5 @@
 //! The store in a database against bare drivers and Python's caches. The `README.md` of this crate says how to read it.
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a benchmark prints its tables")]
+#![allow(clippy::print_stderr, reason = "a benchmark says what is wrong")]
 
 mod arena;
 mod bare_sqlx;
@@ -39,7 +39,7 @@ struct Bench {
 fn main() -> ExitCode {
     match run() {
         Ok(report) => {
-            println!("{report}");
+            report.publish();
             ExitCode::SUCCESS
         }
         Err(why) => {

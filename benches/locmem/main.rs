@@ -1,5 +1,4 @@
 //! locmem against `DashMap`, `quick_cache` and moka. The `README.md` of this crate says how to read it.
-#![allow(clippy::print_stdout, reason = "a benchmark prints its tables")]
 
 mod full;
 mod peers;
@@ -44,7 +43,7 @@ fn main() {
     store::run(&bench, &mut report);
     whole_get::run(&bench, &mut report);
     full::run(&bench, &mut report);
-    println!("{report}");
+    report.publish();
 }
 
 impl Bench {

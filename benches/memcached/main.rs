@@ -1,6 +1,5 @@
 //! memcached against the least that a client could do, and what a user would pick instead. The `README.md` of this
 //! crate says how to read it.
-#![allow(clippy::print_stdout, reason = "a benchmark prints its tables")]
 
 mod limit;
 mod load;
@@ -74,7 +73,7 @@ fn main() {
             report.add(bench.beside(&mut django, name, verb, job).run(rounds));
         }
     }
-    println!("{report}");
+    report.publish();
 }
 
 /// Django with as many entries on the same server, under keys of its own.

@@ -1,14 +1,13 @@
 //! cache-redis against redis-rs, fred and the least that any program could do. The `README.md` of this crate says how to read
 //! it.
-#![allow(clippy::print_stdout, reason = "a benchmark prints its tables")]
 
 mod measure;
 mod peers;
 mod raw;
 
-use std::{cell::RefCell, collections::VecDeque, env, path::Path, time::Duration};
+use std::{cell::RefCell, env, path::Path, time::Duration};
 
-use cachette_benches::{Contest, Outcome, Peer, Peers, Report, workload::keys};
+use cachette_benches::{Contest, Peer, Peers, Report, workload::keys};
 use measure::{METRICS, Sample};
 use peers::{Fred, Ours, RedisRs};
 use raw::Raw;
@@ -57,7 +56,7 @@ fn main() {
         let mut django = bench.django().unwrap_or_else(|why| panic!("{why}"));
         bench.beside(&mut django, &mut report);
     }
-    println!("{report}");
+    report.publish();
 }
 
 /// A candidate, and how it does the job once.
@@ -187,28 +186,28 @@ impl Bench {
         self.keys[first..first + BATCH].iter().map(|key| &**key).collect()
     }
 
-    /// One contest for each thing that is measured, all by the same passes.
-    fn contests(&self, job: &str, mut candidates: Vec<Candidate<'_>>, report: &mut Report) {
-        let samples: Vec<_> = candidates.iter().map(|_| RefCell::new(VecDeque::<Sample>::new())).collect();
-        for round in 0..=self.rounds {
-            // Whoever comes first in one round comes last in another.
-            for turn in 0..candidates.len() {
-                let number = (round + turn) % candidates.len();
-                let sample = (candidates[number].1)();
-                samples[number].borrow_mut().push_back(sample);
-            }
-        }
+    /// One contest for each thing that is measured, all by the same passes: what the first one has run, the others read. One
+    /// that takes longer to be steady runs the rest itself.
+    fn contests(&self, job: &str, candidates: Vec<Candidate<'_>>, report: &mut Report) {
+        let passes: Vec<_> =
+            candidates.into_iter().map(|(name, pass)| (name, RefCell::new((pass, Vec::new())))).collect();
         for metric in METRICS {
             let mut contest = Contest::new(format!("{job}, {}", metric.name));
-            for ((name, _), samples) in candidates.iter().zip(&samples) {
-                let mut taken = samples.borrow().clone();
-                contest = contest.candidate(name, move || taken.pop_front().map_or(0.0, metric.of));
+            for (name, passes) in &passes {
+                let mut round = 0;
+                contest = contest.candidate(name, move || {
+                    let (pass, samples) = &mut *passes.borrow_mut();
+                    if round == samples.len() {
+                        samples.push(pass());
+                    }
+                    round += 1;
+                    (metric.of)(samples[round - 1])
+                });
             }
             if let Some(most) = metric.target {
                 contest = contest.at_most(most, REDIS_RS);
             }
-            let outcome: Outcome = contest.run(self.rounds);
-            report.add(outcome);
+            report.add(contest.run(self.rounds));
         }
     }
 }

@@ -13,14 +13,27 @@
 //! ```
 
 mod contest;
+mod figure;
+mod machine;
+mod outcome;
 mod peers;
 mod report;
 mod stopwatch;
+mod table;
 pub mod workload;
 
 pub use self::{
-    contest::{Contest, Outcome},
+    contest::Contest,
+    figure::{Axis, Figure, Kind, Line},
+    machine::Machine,
+    outcome::{Bound, Measured, Outcome, Target, Verdict},
     peers::{Peer, Peers},
     report::Report,
     stopwatch::{cpu_time, task_time, wall_time},
 };
+
+/// Whether the program was started with this argument.
+#[must_use]
+pub fn asked(flag: &str) -> bool {
+    std::env::args().any(|argument| argument == flag)
+}

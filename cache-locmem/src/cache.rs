@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 
 use crate::{
     LocMemOptions,
+    policy::Bounds,
     shard::{Counted, Limits, Removed, Shard, Term, weight},
 };
 
@@ -45,9 +46,12 @@ impl LocMemCache {
     fn build(options: LocMemOptions, clock: Clock) -> Self {
         let shards = options.shards(thread::available_parallelism().map_or(1, Into::into));
         let limits = Limits {
-            entries: options.max_entries / shards,
-            bytes: options.max_bytes.map_or(usize::MAX, |bytes| bytes / shards),
+            bounds: Bounds {
+                entries: options.max_entries / shards,
+                bytes: options.max_bytes.map_or(usize::MAX, |bytes| bytes / shards),
+            },
             cull_frequency: options.cull_frequency,
+            policy: options.policy,
             strict: shards == 1,
         };
         let hasher = RandomState::default();
@@ -88,7 +92,7 @@ impl LocMemCache {
 
     /// Refuses an entry that would not fit even into an empty shard.
     fn refuse_giant(&self, key: &str, value: &Value) -> Result<()> {
-        let (weight, most) = (weight(key, value), self.limits.bytes);
+        let (weight, most) = (weight(key, value), self.limits.bounds.bytes);
         if weight <= most {
             return Ok(());
         }

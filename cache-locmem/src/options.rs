@@ -3,6 +3,8 @@
 use cache_core::{Result, config};
 use serde::Deserialize;
 
+use crate::Policy;
+
 /// The OPTIONS of a locmem cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -16,11 +18,13 @@ pub struct LocMemOptions {
     /// hold a shorter key. Of an object, what lies directly in its `Arc`, and what
     /// [`set_shared_owning`](cache_core::CacheHandle::set_shared_owning) was told. No bound by default. With shards, one entry may take a shard's share, which is 16 MiB or more.
     pub max_bytes: Option<usize>,
+    /// Which entries go when there is no room: `"lru"`, the default, or `"s3-fifo"`.
+    pub policy: Policy,
 }
 
 impl Default for LocMemOptions {
     fn default() -> Self {
-        Self { max_entries: 300, cull_frequency: 3, max_bytes: None }
+        Self { max_entries: 300, cull_frequency: 3, max_bytes: None, policy: Policy::Lru }
     }
 }
 

@@ -9,14 +9,19 @@ use cache_core::{Clock, Moment, Ttl, Value};
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 
-use crate::{deadlines::Deadlines, key::Key, lru::Lru};
+use crate::{
+    Policy,
+    deadlines::Deadlines,
+    key::Key,
+    policy::{Bounds, Entries, Leaving, Weigh},
+};
 
 /// What a shard may hold.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
-    pub(crate) entries: usize,
-    pub(crate) bytes: usize,
+    pub(crate) bounds: Bounds,
     pub(crate) cull_frequency: usize,
+    pub(crate) policy: Policy,
     /// Whether every use moves an entry to the front of the list.
     pub(crate) strict: bool,
 }
@@ -60,7 +65,7 @@ pub(crate) enum Counted {
 #[derive(Debug)]
 pub(crate) struct Shard {
     table: HashTable<u32>,
-    entries: Lru<Entry>,
+    entries: Entries<Entry>,
     deadlines: Deadlines,
     bytes: usize,
     /// How many entries of a cull have still to go.
@@ -72,12 +77,14 @@ pub(crate) struct Shard {
 
 /// How many entries one call culls at the most, so that nobody waits long for the lock.
 const CULL_AT_ONCE: usize = 512;
+/// How many entries one cull gives another chance at the most, for the same reason.
+const LOOKS_AT_ONCE: usize = 4096;
 
 impl Shard {
     pub(crate) fn new(limits: Limits, clock: Clock, hasher: RandomState) -> Self {
         Self {
             table: HashTable::new(),
-            entries: Lru::new(),
+            entries: Entries::new(limits.policy, limits.bounds, limits.strict),
             deadlines: Deadlines::default(),
             bytes: 0,
             to_cull: 0,
@@ -98,10 +105,10 @@ impl Shard {
     pub(crate) fn get(&mut self, hash: u64, key: &str, removed: &mut Removed) -> Option<Value> {
         let slot = self.find(hash, key)?;
         if self.is_expired(slot) {
-            self.remove(slot, removed);
+            self.remove(slot, Leaving::Gone, removed);
             return None;
         }
-        self.used(slot);
+        self.entries.used(slot);
         Some(self.entries.get(slot)?.value.clone())
     }
 
@@ -150,7 +157,7 @@ impl Shard {
 
     pub(crate) fn incr(&mut self, hash: u64, key: &str, delta: i64) -> Counted {
         let Some(slot) = self.find_live(hash, key) else { return Counted::Missing };
-        self.used(slot);
+        self.entries.used(slot);
         match &mut self.entries.get_mut(slot).expect("it was just found").value {
             Value::Int(number) => match number.checked_add(delta) {
                 Some(sum) => {
@@ -167,7 +174,7 @@ impl Shard {
     pub(crate) fn delete(&mut self, hash: u64, key: &str, removed: &mut Removed) -> bool {
         let Some(slot) = self.find(hash, key) else { return false };
         let alive = !self.is_expired(slot);
-        self.remove(slot, removed);
+        self.remove(slot, Leaving::Gone, removed);
         alive
     }
 
@@ -201,11 +208,6 @@ impl Shard {
         self.entries.get(slot).is_some_and(|entry| self.clock.has_passed(entry.deadline))
     }
 
-    fn used(&mut self, slot: u32) {
-        let window = if self.limits.strict { 0 } else { self.entries.len() / 4 };
-        self.entries.used(slot, u32::try_from(window).unwrap_or(u32::MAX));
-    }
-
     fn store(
         &mut self,
         slot: Option<u32>,
@@ -237,18 +239,20 @@ impl Shard {
         let weight = weight(key, &value);
         if let Some(slot) = slot {
             let entry = self.entries.get_mut(slot).expect("it was just found");
-            let bytes = self.bytes - entry.weight() + weight;
-            if bytes <= self.limits.bytes {
+            let before = entry.weight();
+            let bytes = self.bytes - before + weight;
+            if bytes <= self.limits.bounds.bytes {
                 removed.value = Some(mem::replace(&mut entry.value, value));
                 entry.deadline = deadline;
                 self.bytes = bytes;
-                self.used(slot);
+                self.entries.reweighed(slot, before, weight);
+                self.entries.used(slot);
                 return slot;
             }
-            self.remove(slot, removed);
+            self.remove(slot, Leaving::Gone, removed);
         }
         self.make_room(weight, removed);
-        let slot = self.entries.push(Entry { key: key.into(), value, deadline });
+        let slot = self.entries.insert(Entry { key: key.into(), value, deadline }, hash);
         self.bytes += weight;
         let (entries, hasher) = (&self.entries, &self.hasher);
         let rehash = |&slot: &u32| entries.get(slot).map_or(0, |entry| hasher.hash_one(entry.key.as_bytes()));
@@ -256,8 +260,8 @@ impl Shard {
         slot
     }
 
-    /// Removes what has to go before an entry of this weight fits in: expired entries first, then the least recently used
-    /// part. Of a large part, the rest goes with the next entries that come.
+    /// Removes what has to go before an entry of this weight fits in: expired entries first, then a part that the
+    /// policy chooses. Of a large part, the rest goes with the next entries that come.
     fn make_room(&mut self, weight: usize, removed: &mut Removed) {
         if !self.has_room(weight) {
             let now = self.clock.now();
@@ -271,7 +275,7 @@ impl Shard {
     }
 
     fn has_room(&self, weight: usize) -> bool {
-        self.len() < self.limits.entries && self.bytes + weight <= self.limits.bytes
+        self.len() < self.limits.bounds.entries && self.bytes + weight <= self.limits.bounds.bytes
     }
 
     fn cull(&mut self, removed: &mut Removed) {
@@ -279,11 +283,17 @@ impl Shard {
             let part = self.len().checked_div(self.limits.cull_frequency).unwrap_or(self.len());
             self.to_cull = part.max(1);
         }
-        let victims = self.to_cull.min(CULL_AT_ONCE);
-        self.to_cull -= victims;
-        for _ in 0..victims {
-            let Some(oldest) = self.entries.oldest() else { return };
-            self.remove(oldest, removed);
+        let mut looks = LOOKS_AT_ONCE;
+        for _ in 0..self.to_cull.min(CULL_AT_ONCE) {
+            let Some(victim) = self.entries.victim(&mut looks) else {
+                self.to_cull = 0;
+                return;
+            };
+            self.remove(victim, Leaving::Evicted, removed);
+            self.to_cull -= 1;
+            if looks == 0 {
+                return;
+            }
         }
     }
 
@@ -311,13 +321,14 @@ impl Shard {
             self.deadlines.remind(slot, deadline);
             return false;
         }
-        self.remove(slot, removed);
+        self.remove(slot, Leaving::Gone, removed);
         true
     }
 
-    fn remove(&mut self, slot: u32, removed: &mut Removed) {
-        let Some(entry) = self.entries.remove(slot) else { return };
+    fn remove(&mut self, slot: u32, leaving: Leaving, removed: &mut Removed) {
+        let Some(entry) = self.entries.get(slot) else { return };
         let hash = self.hasher.hash_one(entry.key.as_bytes());
+        let Some(entry) = self.entries.remove(slot, hash, leaving) else { return };
         if let Ok(place) = self.table.find_entry(hash, |&other| other == slot) {
             place.remove();
         }
@@ -330,7 +341,7 @@ impl Shard {
     }
 }
 
-impl Entry {
+impl Weigh for Entry {
     fn weight(&self) -> usize {
         self.key.size() + weight_of(&self.value)
     }
@@ -343,7 +354,7 @@ pub(crate) fn weight(key: &str, value: &Value) -> usize {
 
 fn weight_of(value: &Value) -> usize {
     /// The slot, with the spare ones; its number in the table, which is never full; a reminder.
-    const HOUSEKEEPING: usize = Lru::<Entry>::SLOT * 9 / 8 + 2 * size_of::<u32>() + size_of::<(Moment, u32)>();
+    const HOUSEKEEPING: usize = Entries::<Entry>::SLOT * 9 / 8 + 2 * size_of::<u32>() + size_of::<(Moment, u32)>();
     /// The reference count of bytes that are shared, and what the allocator adds to the two blocks.
     const SHARING: usize = 48;
     let sharing = if value.size() > 0 { SHARING } else { 0 };

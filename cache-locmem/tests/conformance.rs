@@ -1,4 +1,4 @@
-//! The conformance suite, on a store in strict order and on one with shards.
+//! The conformance suite, on stores of one shard and of several, under each policy.
 
 use cache_conformance::Harness;
 use cache_core::ManualClock;
@@ -11,32 +11,51 @@ fn harness(options: LocMemOptions) -> Harness {
     Harness::new(move || std::future::ready(make())).driven_by(time)
 }
 
-mod strict {
-    use super::*;
+/// The suites that a store runs under any policy.
+macro_rules! suites_under {
+    ($policy:expr) => {
+        use cache_conformance::Profile;
 
-    cache_conformance::suite!(harness(LocMemOptions::default()));
+        use super::*;
+
+        fn options() -> LocMemOptions {
+            LocMemOptions { policy: $policy, ..LocMemOptions::default() }
+        }
+
+        mod strict {
+            use super::*;
+
+            cache_conformance::suite!(harness(options()));
+        }
+
+        mod sharded {
+            use super::*;
+
+            cache_conformance::suite!(harness(LocMemOptions { max_entries: 100_000, ..options() }));
+        }
+
+        mod bounded_in_bytes {
+            use super::*;
+
+            /// What housekeeping takes is not for the value.
+            const LARGEST: usize = (2 << 20) - 256;
+
+            fn bounded() -> Harness {
+                harness(LocMemOptions { max_bytes: Some(2 << 20), ..options() })
+                    .with_profile(Profile { largest_value: Some(LARGEST), ..Profile::default() })
+            }
+
+            cache_conformance::suite!(bounded());
+        }
+    };
 }
 
-mod sharded {
-    use super::*;
-
-    cache_conformance::suite!(harness(LocMemOptions { max_entries: 100_000, ..LocMemOptions::default() }));
+mod lru {
+    suites_under!(cache_locmem::Policy::Lru);
 }
 
-mod bounded_in_bytes {
-    use super::*;
-
-    use cache_conformance::Profile;
-
-    /// What housekeeping takes is not for the value.
-    const LARGEST: usize = (2 << 20) - 256;
-
-    fn bounded() -> Harness {
-        let options = LocMemOptions { max_bytes: Some(2 << 20), ..LocMemOptions::default() };
-        harness(options).with_profile(Profile { largest_value: Some(LARGEST), ..Profile::default() })
-    }
-
-    cache_conformance::suite!(bounded());
+mod s3_fifo {
+    suites_under!(cache_locmem::Policy::S3Fifo);
 }
 
 mod by_the_system_s_clock {

@@ -10,17 +10,56 @@ use std::{
 };
 
 use cache_core::{Bytes, Cache, ErrorKind, ManualClock, Object, Value};
-use cache_locmem::{LocMemCache, LocMemOptions};
+use cache_locmem::{LocMemCache, LocMemOptions, Policy};
 use serde::Serialize;
 
 const DAY: Option<Duration> = Some(Duration::from_secs(86400));
 
-fn store(max_entries: usize, cull_frequency: usize) -> LocMemCache {
-    LocMemCache::new(LocMemOptions { max_entries, cull_frequency, ..LocMemOptions::default() }).expect("it is fine")
+/// Runs tests under each policy.
+macro_rules! under_each_policy {
+    ($($test:ident)+) => {
+        mod lru {
+            $(#[tokio::test]
+            async fn $test() {
+                super::$test(super::Policy::Lru).await;
+            })+
+        }
+
+        mod s3_fifo {
+            $(#[tokio::test]
+            async fn $test() {
+                super::$test(super::Policy::S3Fifo).await;
+            })+
+        }
+    };
 }
 
-fn bounded_in_bytes(max_bytes: usize, max_entries: usize) -> LocMemCache {
-    let options = LocMemOptions { max_entries, max_bytes: Some(max_bytes), cull_frequency: 1_000_000 };
+under_each_policy! {
+    a_cull_frequency_of_zero_empties_a_full_store
+    a_cull_frequency_beyond_the_entries_still_makes_room
+    a_large_part_goes_step_by_step
+    a_store_with_shards_keeps_what_it_has_room_for
+    overwriting_in_a_full_store_drops_nothing
+    reading_and_writing_count_as_a_use_but_looking_and_touching_do_not
+    expired_entries_go_before_any_other
+    expired_entries_that_nobody_asks_for_do_not_pile_up
+    an_entry_that_is_overwritten_again_and_again_leaves_nothing_behind
+    there_are_never_more_entries_than_allowed
+    there_are_never_more_bytes_than_allowed
+    an_entry_that_grows_makes_room_for_itself
+    an_entry_that_can_never_fit_is_refused_and_told_with_the_sizes
+    an_empty_store_weighs_nothing
+    no_lock_is_held_while_a_value_is_dropped
+    threads_that_do_everything_at_once_leave_a_store_that_adds_up
+}
+
+fn store(policy: Policy, max_entries: usize, cull_frequency: usize) -> LocMemCache {
+    let options = LocMemOptions { max_entries, cull_frequency, policy, ..LocMemOptions::default() };
+    LocMemCache::new(options).expect("it is fine")
+}
+
+fn bounded_in_bytes(policy: Policy, max_bytes: usize, max_entries: usize) -> LocMemCache {
+    let options = LocMemOptions { max_entries, max_bytes: Some(max_bytes), cull_frequency: 1_000_000, policy };
     LocMemCache::new(options).expect("it is fine")
 }
 
@@ -41,56 +80,110 @@ async fn left(store: &LocMemCache, numbers: impl IntoIterator<Item = i64>) -> Ve
 }
 
 #[tokio::test]
-async fn a_full_store_drops_the_third_that_was_used_least_recently() {
-    let store = store(9, 3);
+async fn under_lru_a_full_store_drops_the_third_that_was_used_least_recently() {
+    let store = store(Policy::Lru, 9, 3);
     fill(&store, 0..9).await;
-    assert_eq!(store.entries(), 9);
+    store.get("0").await.expect("it answers");
     fill(&store, [9]).await;
-    assert_eq!(left(&store, 0..10).await, [3, 4, 5, 6, 7, 8, 9]);
+    assert_eq!(left(&store, 0..10).await, [0, 4, 5, 6, 7, 8, 9]);
 }
 
 #[tokio::test]
-async fn a_cull_frequency_of_zero_empties_a_full_store() {
-    let store = store(9, 0);
+async fn under_s3_fifo_a_full_store_drops_first_what_came_last_and_was_not_used() {
+    let store = store(Policy::S3Fifo, 9, 3);
+    fill(&store, 0..9).await;
+    store.get("0").await.expect("it answers");
+    fill(&store, [9]).await;
+    assert_eq!(left(&store, 0..10).await, [0, 3, 4, 5, 6, 7, 9]);
+}
+
+/// Entries that are asked for now and then, while a report reads ten times as many others once.
+async fn left_after_a_scan(policy: Policy) -> usize {
+    let store = store(policy, 1000, 1_000_000);
+    fill(&store, 0..1000).await;
+    for number in 1000..11_000 {
+        if number % 1000 == 0 {
+            for wanted in 0..500 {
+                store.get(&wanted.to_string()).await.expect("it answers");
+            }
+        }
+        fill(&store, [number]).await;
+    }
+    left(&store, 0..500).await.len()
+}
+
+#[tokio::test]
+async fn a_scan_pushes_out_under_lru_what_s3_fifo_keeps() {
+    assert_eq!(left_after_a_scan(Policy::Lru).await, 0);
+    assert_eq!(left_after_a_scan(Policy::S3Fifo).await, 500);
+}
+
+/// What returns sooner than the main queue turns round had better been kept.
+#[tokio::test]
+async fn under_s3_fifo_a_key_that_comes_back_soon_after_it_left_is_there_to_stay() {
+    for (away, stays) in [(100, true), (2000, false)] {
+        let store = store(Policy::S3Fifo, 1000, 1_000_000);
+        fill(&store, 0..1010).await;
+        assert!(!store.contains("900").await.expect("it answers"), "it was the first on probation");
+        fill(&store, 2000..2000 + away).await;
+        fill(&store, [900]).await;
+        fill(&store, 5000..5900).await;
+        assert_eq!(store.contains("900").await.expect("it answers"), stays, "after {away}");
+    }
+}
+
+#[tokio::test]
+async fn under_s3_fifo_a_few_heavy_entries_have_a_tenth_of_the_bytes_for_their_probation() {
+    let store = bounded_in_bytes(Policy::S3Fifo, 1_000_000, 100_000);
+    let heavy = || Value::Bytes(vec![0; 30_000].into());
+    fill(&store, 0..8000).await;
+    for number in 10_000..10_100 {
+        store.set(&number.to_string(), heavy(), None).await.expect("it fits");
+        store.get(&number.to_string()).await.expect("it answers");
+    }
+    assert!(left(&store, 10_000..10_100).await.len() <= 4);
+    assert!(left(&store, 0..8000).await.len() > 4000);
+}
+
+async fn a_cull_frequency_of_zero_empties_a_full_store(policy: Policy) {
+    let store = store(policy, 9, 0);
     fill(&store, 0..10).await;
     assert_eq!(left(&store, 0..10).await, [9]);
 }
 
-#[tokio::test]
-async fn a_cull_frequency_beyond_the_entries_still_makes_room() {
-    let store = store(2, 10);
+async fn a_cull_frequency_beyond_the_entries_still_makes_room(policy: Policy) {
+    let store = store(policy, 2, 10);
     fill(&store, 0..10).await;
-    assert_eq!(left(&store, 0..10).await, [8, 9]);
+    assert_eq!(store.entries(), 2);
+    assert_eq!(left(&store, [9]).await, [9]);
 }
 
-#[tokio::test]
-async fn a_large_part_goes_step_by_step() {
-    let store = store(9000, 3);
+async fn a_large_part_goes_step_by_step(policy: Policy) {
+    let store = store(policy, 9000, 3);
     fill(&store, 0..9001).await;
     assert_eq!(store.entries(), 9000 - 512 + 1);
     fill(&store, 9001..9006).await;
     assert_eq!(store.entries(), 6000 + 6, "a third is gone");
-    assert_eq!(left(&store, 2999..3001).await, [3000], "and no more");
+    if policy == Policy::Lru {
+        assert_eq!(left(&store, 2999..3001).await, [3000], "and no more");
+    }
 }
 
-#[tokio::test]
-async fn a_store_with_shards_keeps_what_it_has_room_for() {
-    let store = store(100_000, 3);
+async fn a_store_with_shards_keeps_what_it_has_room_for(policy: Policy) {
+    let store = store(policy, 100_000, 3);
     fill(&store, 0..95_000).await;
     assert_eq!(store.entries(), 95_000);
 }
 
-#[tokio::test]
-async fn overwriting_in_a_full_store_drops_nothing() {
-    let store = store(9, 3);
+async fn overwriting_in_a_full_store_drops_nothing(policy: Policy) {
+    let store = store(policy, 9, 3);
     fill(&store, 0..9).await;
     fill(&store, [4, 4, 4]).await;
     assert_eq!(store.entries(), 9);
 }
 
-#[tokio::test]
-async fn reading_and_writing_count_as_a_use_but_looking_and_touching_do_not() {
-    let store = store(6, 2);
+async fn reading_and_writing_count_as_a_use_but_looking_and_touching_do_not(policy: Policy) {
+    let store = store(policy, 6, 2);
     fill(&store, 0..6).await;
     store.get("0").await.expect("it answers");
     store.set("1", Value::Int(1), None).await.expect("it is stored");
@@ -102,10 +195,9 @@ async fn reading_and_writing_count_as_a_use_but_looking_and_touching_do_not() {
     assert_eq!(left(&store, 0..7).await, [0, 1, 2, 6]);
 }
 
-#[tokio::test]
-async fn expired_entries_go_before_any_other() {
+async fn expired_entries_go_before_any_other(policy: Policy) {
     let time = ManualClock::new();
-    let options = LocMemOptions { max_entries: 6, ..LocMemOptions::default() };
+    let options = LocMemOptions { max_entries: 6, policy, ..LocMemOptions::default() };
     let store = LocMemCache::with_clock(options, time.clock()).expect("it is fine");
     fill(&store, 0..4).await;
     for key in ["short", "shorter"] {
@@ -117,10 +209,9 @@ async fn expired_entries_go_before_any_other() {
     assert_eq!(store.entries(), 6);
 }
 
-#[tokio::test]
-async fn expired_entries_that_nobody_asks_for_do_not_pile_up() {
+async fn expired_entries_that_nobody_asks_for_do_not_pile_up(policy: Policy) {
     let time = ManualClock::new();
-    let options = LocMemOptions { max_entries: 1_000_000, ..LocMemOptions::default() };
+    let options = LocMemOptions { max_entries: 1_000_000, policy, ..LocMemOptions::default() };
     let store = LocMemCache::with_clock(options, time.clock()).expect("it is fine");
     for number in 0..50_000 {
         let key = format!("session:{number}");
@@ -130,10 +221,10 @@ async fn expired_entries_that_nobody_asks_for_do_not_pile_up() {
     assert!(store.entries() < 1500, "1,000 are alive, and {} are kept", store.entries());
 }
 
-#[tokio::test]
-async fn an_entry_that_is_overwritten_again_and_again_leaves_nothing_behind() {
+async fn an_entry_that_is_overwritten_again_and_again_leaves_nothing_behind(policy: Policy) {
     let time = ManualClock::new();
-    let store = LocMemCache::with_clock(LocMemOptions::default(), time.clock()).expect("it is fine");
+    let store = LocMemCache::with_clock(LocMemOptions { policy, ..LocMemOptions::default() }, time.clock())
+        .expect("it is fine");
     for number in 0..10_000_u64 {
         let ttl = Some(Duration::from_secs(1 + (number * 7919) % 100));
         store.set("k", Value::Int(1), ttl).await.expect("it is stored");
@@ -142,20 +233,18 @@ async fn an_entry_that_is_overwritten_again_and_again_leaves_nothing_behind() {
     assert_eq!(store.entries(), 1);
 }
 
-#[tokio::test]
-async fn there_are_never_more_entries_than_allowed() {
+async fn there_are_never_more_entries_than_allowed(policy: Policy) {
     for max_entries in [1, 2, 300, 5000, 20_000] {
-        let store = store(max_entries, 3);
+        let store = store(policy, max_entries, 3);
         fill(&store, 0..30_000).await;
         assert!(store.entries() <= max_entries, "{} of {max_entries}", store.entries());
         assert!(store.entries() >= max_entries / 2, "{} of {max_entries}", store.entries());
     }
 }
 
-#[tokio::test]
-async fn there_are_never_more_bytes_than_allowed() {
+async fn there_are_never_more_bytes_than_allowed(policy: Policy) {
     for (max_bytes, max_entries) in [(64 << 10, 300), (64 << 20, 100_000)] {
-        let store = bounded_in_bytes(max_bytes, max_entries);
+        let store = bounded_in_bytes(policy, max_bytes, max_entries);
         for number in 0..2000_usize {
             let value = Value::Bytes(vec![0; (number * 7919) % 60_000].into());
             store.set(&number.to_string(), value, None).await.expect("it fits");
@@ -165,9 +254,8 @@ async fn there_are_never_more_bytes_than_allowed() {
     }
 }
 
-#[tokio::test]
-async fn an_entry_that_grows_makes_room_for_itself() {
-    let store = bounded_in_bytes(10_000, 300);
+async fn an_entry_that_grows_makes_room_for_itself(policy: Policy) {
+    let store = bounded_in_bytes(policy, 10_000, 300);
     for (key, size) in [("a", 3000), ("b", 3000), ("a", 8000)] {
         store.set(key, Value::Bytes(vec![0; size].into()), None).await.expect("it fits");
     }
@@ -175,9 +263,8 @@ async fn an_entry_that_grows_makes_room_for_itself() {
     assert!(!store.contains("b").await.expect("it answers"));
 }
 
-#[tokio::test]
-async fn an_entry_that_can_never_fit_is_refused_and_told_with_the_sizes() {
-    let store = bounded_in_bytes(10_000, 300);
+async fn an_entry_that_can_never_fit_is_refused_and_told_with_the_sizes(policy: Policy) {
+    let store = bounded_in_bytes(policy, 10_000, 300);
     store.set("k", Value::Int(1), None).await.expect("it fits");
     let error = store.set("k", Value::Bytes(vec![0; 20_000].into()), None).await.expect_err("it does not fit");
     assert_eq!(error.kind(), ErrorKind::TooLarge);
@@ -191,9 +278,8 @@ async fn an_entry_that_can_never_fit_is_refused_and_told_with_the_sizes() {
     assert!(store.contains("1").await.expect("it answers"));
 }
 
-#[tokio::test]
-async fn an_empty_store_weighs_nothing() {
-    let store = store(50_000, 3);
+async fn an_empty_store_weighs_nothing(policy: Policy) {
+    let store = store(policy, 50_000, 3);
     fill(&store, 0..10_000).await;
     store.set("7", Value::Bytes(Bytes::from_static(b"seven")), DAY).await.expect("it is stored");
     for number in 0..10_000 {
@@ -232,10 +318,9 @@ impl Serialize for Nosy {
     }
 }
 
-#[tokio::test]
-async fn no_lock_is_held_while_a_value_is_dropped() {
+async fn no_lock_is_held_while_a_value_is_dropped(policy: Policy) {
     let time = ManualClock::new();
-    let options = LocMemOptions { max_entries: 2, ..LocMemOptions::default() };
+    let options = LocMemOptions { max_entries: 2, policy, ..LocMemOptions::default() };
     let store = Arc::new(LocMemCache::with_clock(options, time.clock()).expect("it is fine"));
     let seen = Arc::new(AtomicUsize::new(0));
     let nosy = || {
@@ -258,10 +343,9 @@ async fn no_lock_is_held_while_a_value_is_dropped() {
     assert_eq!(seen.load(Ordering::SeqCst), 6);
 }
 
-#[test]
-fn threads_that_do_everything_at_once_leave_a_store_that_adds_up() {
+async fn threads_that_do_everything_at_once_leave_a_store_that_adds_up(policy: Policy) {
     for max_entries in [100, 20_000] {
-        let store = Arc::new(store(max_entries, 3));
+        let store = Arc::new(store(policy, max_entries, 3));
         let failures = Mutex::new(Vec::new());
         thread::scope(|scope| {
             for seed in 0..8_u64 {
@@ -276,12 +360,9 @@ fn threads_that_do_everything_at_once_leave_a_store_that_adds_up() {
         });
         assert_eq!(*failures.lock().expect("nobody panics"), [""; 0]);
         assert!(store.entries() <= max_entries);
-        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime starts");
-        runtime.block_on(async {
-            for number in 0..KEYS {
-                store.delete(&number.to_string()).await.expect("it answers");
-            }
-        });
+        for number in 0..KEYS {
+            store.delete(&number.to_string()).await.expect("it answers");
+        }
         assert_eq!((store.entries(), store.bytes()), (0, 0));
     }
 }
