@@ -38,12 +38,14 @@ const TABLE: &str = "cache";
 /// A table, and who works in it.
 pub(crate) struct Arena<'a> {
     bench: &'a Bench,
-    database: &'static str,
-    rows: u64,
+    pub(crate) database: &'static str,
+    pub(crate) rows: u64,
     url: String,
     store: Arc<DbCache>,
     others: Vec<(&'static str, Arc<dyn Candidate>)>,
     peers: Vec<(&'static str, Mutex<Peer>)>,
+    /// Of the peers.
+    pub(crate) versions: Vec<String>,
     /// How many keys were asked for, and what is the number of the next new one.
     asked: AtomicU64,
     new: AtomicU64,
@@ -104,11 +106,9 @@ impl<'a> Arena<'a> {
             fill(&store, rows).await;
             store
         });
-        for (_, peer) in &peers {
-            eprintln!("{database}: {} with {rows} rows", peer.lock().ready());
-        }
+        let versions = peers.iter().map(|(_, peer)| peer.lock().ready()).collect();
         let (asked, new) = (AtomicU64::new(0), AtomicU64::new(rows));
-        Ok(Self { bench, database, rows, url, store, others: Vec::new(), peers, asked, new })
+        Ok(Self { bench, database, rows, url, store, others: Vec::new(), peers, versions, asked, new })
     }
 
     /// The driver's pool, as it comes and without asking connections whether they are alive, and a connection alone.
@@ -179,7 +179,12 @@ impl<'a> Arena<'a> {
     }
 
     fn contest<'c>(&self, what: impl std::fmt::Display) -> Contest<'c> {
-        Contest::new(format!("{}, {} rows: {what}", self.database, self.rows))
+        Contest::new(self.name(what))
+    }
+
+    /// What a contest here is called.
+    pub(crate) fn name(&self, what: impl std::fmt::Display) -> String {
+        format!("{}, {} rows: {what}", self.database, self.rows)
     }
 
     fn operations(&self, job: Job) -> usize {

@@ -10,11 +10,11 @@ mod sql;
 
 use std::{env, path::Path, process::ExitCode};
 
-use cachette_benches::{Peers, Report};
+use cachette_benches::{Figure, Peers, Report};
 use tokio::runtime::Runtime;
 use xtask::servers::{Kind, Server};
 
-use crate::arena::Arena;
+use crate::{arena::Arena, job::Job};
 
 const OURS: &str = "cache-db";
 const SQLX: &str = "bare sqlx";
@@ -52,10 +52,10 @@ fn main() -> ExitCode {
 fn run() -> Result<Report, String> {
     let asked = |flag: &str| env::args().any(|argument| argument == flag);
     let tmp = Path::new(env!("CARGO_TARGET_TMPDIR"));
-    let peers = asked("--peers").then(|| Peers::prepare(tmp)).transpose()?;
-    let (rounds, parts, many) = if asked("--quick") { (5, 4, 100_000) } else { (11, 1, 1_000_000) };
-    let bench = Bench { rounds, parts, runtime: Runtime::new().expect("it starts"), peers };
     let mut report = Report::default();
+    let peers = Peers::if_asked(tmp, &mut report);
+    let (rounds, parts, many) = if asked("--quick") { (5, 8, 20_000) } else { (11, 1, 1_000_000) };
+    let bench = Bench { rounds, parts, runtime: Runtime::new().expect("it starts"), peers };
     let all = !["sqlite", "postgres", "mariadb"].into_iter().any(asked);
     if all || asked("sqlite") {
         sqlite(&bench, tmp, many, &mut report)?;
@@ -75,7 +75,19 @@ fn sqlite(bench: &Bench, tmp: &Path, many: u64, report: &mut Report) -> Result<(
     few.contests(report);
     many.contests(report);
     many.growth(&few, report);
+    draw_growth(&[&few, &many], report);
+    report.measured_with(format!("SQLite {}", rusqlite::version()));
     Ok(())
+}
+
+/// What a set takes as rows grow.
+fn draw_growth(arenas: &[&Arena<'_>], report: &mut Report) {
+    #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
+    let places: Vec<_> = arenas.iter().map(|arena| (arena.rows as f64, arena.name(Job::Set.name()))).collect();
+    let title = format!("A set of a new key as rows grow, {}", arenas[0].database);
+    let figure = Figure::lines(title, "rows", "microseconds an operation").log_x().log_y();
+    report.draw_over(figure, &places, |nanoseconds| nanoseconds / 1e3);
+    arenas.iter().flat_map(|arena| &arena.versions).for_each(|version| report.measured_with(version));
 }
 
 fn postgres(bench: &Bench, many: u64, report: &mut Report) -> Result<(), String> {
@@ -84,12 +96,15 @@ fn postgres(bench: &Bench, many: u64, report: &mut Report) -> Result<(), String>
     few.contests(report);
     many.contests(report);
     many.growth(&few, report);
+    draw_growth(&[&few, &many], report);
+    report.measured_with(server.version()?);
     few.unlogged(report);
     Ok(())
 }
 
 fn mariadb(bench: &Bench, report: &mut Report) -> Result<(), String> {
     let server = Server::start(Kind::Mariadb)?;
+    report.measured_with(server.version()?);
     Arena::mariadb(bench, &server, FEW)?.contests(report);
     Ok(())
 }

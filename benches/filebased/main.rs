@@ -19,7 +19,7 @@ use bytes::Bytes;
 use cache_core::{Cache, Value};
 use cache_filebased::{FileBasedCache, FileBasedOptions};
 use cachette_benches::{
-    Contest, Peer, Peers, Report, task_time,
+    Contest, Figure, Peer, Peers, Report, task_time,
     workload::{VALUE_LENGTH, keys},
 };
 use limit::Files;
@@ -55,6 +55,8 @@ struct Filled {
     keys: Vec<Box<str>>,
     next: AtomicUsize,
     peers: Vec<(&'static str, Mutex<Peer>)>,
+    /// Of the peers.
+    versions: Vec<String>,
 }
 
 fn main() -> ExitCode {
@@ -78,12 +80,12 @@ fn run() -> Result<Report, String> {
     if counts.is_empty() {
         counts = if asked("--quick") { vec![300, 10_000] } else { vec![300, 10_000, 100_000] };
     }
-    let peers = asked("--peers").then(|| Peers::prepare(tmp)).transpose()?;
+    let mut report = Report::default();
+    let peers = Peers::if_asked(tmp, &mut report);
     let folder = tempfile::tempdir_in(tmp).expect("there is room");
     let runtime = Runtime::new().expect("it starts");
     let bench = Bench { rounds, operations, runtime: &runtime, folder: folder.path(), peers };
     let filled: Vec<Filled> = counts.iter().map(|&count| bench.fill(count)).collect::<Result<_, _>>()?;
-    let mut report = Report::default();
     for filled in &filled {
         bench.reads(filled, &mut report);
         bench.writes(filled, &mut report);
@@ -91,6 +93,17 @@ fn run() -> Result<Report, String> {
     }
     for many in &filled[1..] {
         bench.grows(&filled[0], many, &mut report);
+    }
+    for version in filled.iter().flat_map(|filled| &filled.versions) {
+        report.measured_with(version);
+    }
+    for (title, job) in
+        [("A set of a new key as entries grow, files", "set of a new key"), ("A get as entries grow, files", "get")]
+    {
+        #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
+        let places: Vec<_> = counts.iter().map(|count| (*count as f64, format!("{count} files: {job}"))).collect();
+        let figure = Figure::lines(title, "entries", "microseconds an operation").log_x().log_y();
+        report.draw_over(figure, &places, |nanoseconds| nanoseconds / 1e3);
     }
     Ok(report)
 }
@@ -115,10 +128,8 @@ impl Bench<'_> {
             }
         });
         keys.iter().for_each(|key| files.write(&files.path(key), &[b'v'; VALUE_LENGTH]));
-        for (_, peer) in &peers {
-            eprintln!("{} with {count} entries", peer.lock().ready());
-        }
-        Ok(Filled { store: Arc::new(store), files, keys, next: AtomicUsize::new(0), peers })
+        let versions = peers.iter().map(|(_, peer)| peer.lock().ready()).collect();
+        Ok(Filled { store: Arc::new(store), files, keys, next: AtomicUsize::new(0), peers, versions })
     }
 
     /// Nanoseconds an operation, in a task of the runtime. What was written before is on the disk when it starts, lest one

@@ -36,13 +36,16 @@ struct Bench {
 
 fn main() {
     let quick = env::args().any(|argument| argument == "--quick");
-    let (rounds, operations) = if quick { (5, 50_000) } else { (25, 200_000) };
+    let (rounds, operations) = if quick { (5, 50_000) } else { (11, 200_000) };
     let (keys, absent, order) = (keys("there", KEYS), keys("other", KEYS), zipf(operations));
     let bench = Bench { rounds, operations, keys, absent, order };
     let mut report = Report::default();
     store::run(&bench, &mut report);
     whole_get::run(&bench, &mut report);
     full::run(&bench, &mut report);
+    report.draw_bars("What a hit costs", "store hit");
+    report.draw_bars("What a whole get costs: bytes", "whole get of Bytes");
+    report.draw_bars("What a whole get costs: a shared object", "whole get of a shared object");
     report.publish();
 }
 

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use cache_core::{Cache, Value};
 use cache_memcached::{MemcachedCache, MemcachedOptions};
 use cachette_benches::{
-    Contest, Peer, Peers, Report,
+    Contest, Figure, Peer, Peers, Report,
     workload::{VALUE_LENGTH, keys},
 };
 use limit::Limit;
@@ -52,8 +52,10 @@ fn main() {
     let slow = |times: Times| times.slow;
     let cpu = |times: Times| times.cpu;
     let mut report = Report::default();
+    report.measured_with(server.version().unwrap_or_else(|why| panic!("{why}")));
     for contest in [
         bench.get("get, 1 task: half of them within", 1, median).at_most(1.15, LIMIT).at_most(1.0, POOL),
+        bench.get("get, 1 task", 1, wall),
         bench.get("get, 16 tasks", 16, wall).at_most(2.2, LIMIT).at_most(0.71, POOL),
         bench.get("get, 64 tasks", 64, wall).at_most(2.0, LIMIT).at_most(0.43, POOL),
         bench.get("get, 64 tasks: 99 % of them within", 64, slow).at_most(2.5, LIMIT).at_most(0.3, POOL),
@@ -63,8 +65,9 @@ fn main() {
     ] {
         report.add(contest.run(rounds));
     }
-    if asked("--peers") {
-        let mut django = django(server.port()).unwrap_or_else(|why| panic!("{why}"));
+    if let Some(peers) = Peers::if_asked(Path::new(env!("CARGO_TARGET_TMPDIR")), &mut report) {
+        let mut django = django(&peers, server.port()).unwrap_or_else(|why| panic!("{why}"));
+        report.measured_with(django.ready());
         for (name, verb, job) in [
             ("get, one after the other", Verb::Get, "get"),
             ("get_many of 100", Verb::GetMany, "get_many"),
@@ -73,15 +76,17 @@ fn main() {
             report.add(bench.beside(&mut django, name, verb, job).run(rounds));
         }
     }
+    let tasks = [(1.0, "get, 1 task"), (16.0, "get, 16 tasks"), (64.0, "get, 64 tasks")];
+    let figure =
+        Figure::lines("Gets from memcached by tasks", "tasks at once", "thousands of operations a second").log_x();
+    report.draw_over(figure, &tasks, |nanoseconds| 1e6 / nanoseconds);
+    report.draw_bars("p99 of a get by 64 tasks, memcached", "get, 64 tasks: 99 % of them within");
     report.publish();
 }
 
 /// Django with as many entries on the same server, under keys of its own.
-fn django(port: u16) -> Result<Peer, String> {
-    let peers = Peers::prepare(Path::new(env!("CARGO_TARGET_TMPDIR")))?;
-    let mut django = peers.start("django-memcached", &format!("127.0.0.1:{port}"), KEYS as u64)?;
-    django.ready();
-    Ok(django)
+fn django(peers: &Peers, port: u16) -> Result<Peer, String> {
+    peers.start("django-memcached", &format!("127.0.0.1:{port}"), KEYS as u64)
 }
 
 impl Bench {

@@ -7,13 +7,14 @@
     peers.py django-redis URL COUNT
     peers.py diskcache FOLDER COUNT
 
-It fills the cache with COUNT entries, and prints {"ready": "NAME VERSION"}. Then it reads lines of JSON,
+It fills the cache with COUNT entries, and prints {"ready": "NAME VERSION on Python VERSION"}. Then it reads lines of JSON,
 {"job": "get", "seconds": 0.3, "operations": 500}, does up to so many operations within that time, at least one, and
 prints {"nanoseconds": TIME OF ONE OPERATION}. A line that is no such job ends it, as the end of the input does.
 """
 
 import json
 import pickle
+import platform
 import sys
 import time
 from base64 import b64encode
@@ -208,7 +209,7 @@ def say(answer):
 def main(kind, place, entries):
     store = STORES[kind](place)
     store.fill(key(number) for number in range(entries))
-    say({"ready": store.name})
+    say({"ready": f"{store.name} on Python {platform.python_version()}"})
     jobs = Jobs(store, entries)
     for line in sys.stdin:
         say({"nanoseconds": jobs.time(**json.loads(line))})

@@ -7,7 +7,7 @@ mod raw;
 
 use std::{cell::RefCell, env, path::Path, time::Duration};
 
-use cachette_benches::{Contest, Peer, Peers, Report, workload::keys};
+use cachette_benches::{Contest, Figure, Peer, Peers, Report, workload::keys};
 use measure::{METRICS, Sample};
 use peers::{Fred, Ours, RedisRs};
 use raw::Raw;
@@ -40,20 +40,28 @@ struct Bench {
 fn main() {
     let asked = |flag: &str| env::args().any(|argument| argument == flag);
     let quick = asked("--quick");
-    let (rounds, operations) = if quick { (7, 10_000) } else { (25, 20_000) };
+    let (rounds, operations) = if quick { (5, 10_000) } else { (11, 20_000) };
     let server = Server::start(Kind::Redis).unwrap_or_else(|why| panic!("{why}"));
     let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("it starts");
     let keys = keys("there", 5000);
     let bench = Bench { rounds, operations, runtime, keys, url: server.url(), port: server.port() };
     let mut report = Report::default();
+    report.measured_with(server.version().unwrap_or_else(|why| panic!("{why}")));
     // First, so that what is read is there.
     bench.set_many(&mut report);
     bench.get_many(&mut report);
     for tasks in [1, 16, 64] {
         bench.get(tasks, &mut report);
     }
-    if asked("--peers") {
-        let mut django = bench.django().unwrap_or_else(|why| panic!("{why}"));
+    let tasks = [1.0, 16.0, 64.0]
+        .map(|tasks| (tasks, if tasks > 1.0 { format!("get, {tasks} tasks") } else { "get, 1 task".to_owned() }));
+    let wall = tasks.map(|(tasks, job)| (tasks, format!("{job}, wall time")));
+    let figure = Figure::lines("Gets from Redis by tasks", "tasks at once", "thousands of operations a second").log_x();
+    report.draw_over(figure, &wall, |nanoseconds| 1e6 / nanoseconds);
+    report.draw_bars("p99 of a get by 64 tasks, Redis", "get, 64 tasks, p99");
+    if let Some(peers) = Peers::if_asked(Path::new(env!("CARGO_TARGET_TMPDIR")), &mut report) {
+        let mut django = bench.django(&peers).unwrap_or_else(|why| panic!("{why}"));
+        report.measured_with(django.ready());
         bench.beside(&mut django, &mut report);
     }
     report.publish();
@@ -153,11 +161,8 @@ impl Bench {
     }
 
     /// Django with as many entries in the same server, under keys of its own.
-    fn django(&self) -> Result<Peer, String> {
-        let peers = Peers::prepare(Path::new(env!("CARGO_TARGET_TMPDIR")))?;
-        let mut django = peers.start("django-redis", &self.url, self.keys.len() as u64)?;
-        django.ready();
-        Ok(django)
+    fn django(&self, peers: &Peers) -> Result<Peer, String> {
+        peers.start("django-redis", &self.url, self.keys.len() as u64)
     }
 
     /// Wall time of one task against Django's.

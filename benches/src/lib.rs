@@ -13,12 +13,15 @@
 //! ```
 
 mod contest;
+mod crates;
 mod figure;
 mod machine;
 mod outcome;
+mod page;
 mod peers;
 mod report;
 mod stopwatch;
+mod svg;
 mod table;
 pub mod workload;
 
@@ -27,6 +30,7 @@ pub use self::{
     figure::{Axis, Figure, Kind, Line},
     machine::Machine,
     outcome::{Bound, Measured, Outcome, Target, Verdict},
+    page::write_page,
     peers::{Peer, Peers},
     report::Report,
     stopwatch::{cpu_time, task_time, wall_time},

@@ -5,7 +5,7 @@ use std::{fs, process::Command, thread, time::SystemTime};
 use serde::{Deserialize, Serialize};
 
 /// The machine, the compiler and the state of the code that a run measured.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Machine {
     /// The processor's model.
     pub processor: String,

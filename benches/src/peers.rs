@@ -8,8 +8,12 @@ use std::{
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
 };
 
+use crate::{Report, asked};
+
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/python/peers.py");
 const REQUIREMENTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/python/requirements.txt");
+
+const NEEDED: &str = "they need python3 with its modules venv and pip, and the Python package index";
 
 /// How long a pass of a peer may take: some need a hundred times as long as others.
 const SECONDS_A_PASS: f64 = 0.2;
@@ -24,15 +28,32 @@ pub struct Peers {
 }
 
 impl Peers {
+    /// The environment in `folder`, if `--peers` was asked for. Where it can't be made, the user and the report's readers are
+    /// told why, and all but the peers is measured.
+    #[expect(clippy::print_stderr, reason = "the user hears it at once")]
+    pub fn if_asked(folder: &Path, report: &mut Report) -> Option<Self> {
+        let prepared = asked("--peers").then(|| Self::prepare(folder))?;
+        prepared
+            .inspect_err(|why| {
+                eprintln!("Python's caches are left out: {why}");
+                report.remark(format!("Python's caches were asked for, but not measured: {NEEDED}."));
+            })
+            .ok()
+    }
+
     /// Makes the environment in `folder`, from the Python package index, or finds the one that an earlier run made there.
     ///
     /// # Errors
     /// What is missing, as a sentence for the user: Python 3 with venv and pip, or the packages.
+    #[expect(clippy::print_stderr, reason = "what is downloaded is said")]
     pub fn prepare(folder: &Path) -> Result<Self, String> {
         let home = folder.join("python-peers");
         let (python, made_of) = (home.join("bin/python"), home.join("requirements.txt"));
         let wanted = fs::read(REQUIREMENTS).map_err(|why| format!("{REQUIREMENTS}: {why}"))?;
         if !fs::read(&made_of).is_ok_and(|there| there == wanted) {
+            eprintln!(
+                "making a virtual environment of Python, with Django and diskcache from the Python package index"
+            );
             run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&home))?;
             run(Command::new(&python).args(["-m", "pip", "install", "--quiet", "--requirement", REQUIREMENTS]))?;
             fs::write(&made_of, wanted).map_err(|why| format!("{}: {why}", made_of.display()))?;
@@ -59,9 +80,8 @@ impl Peers {
 }
 
 fn run(command: &mut Command) -> Result<(), String> {
-    let needed = "the peers need python3 with its modules venv and pip, and the Python package index";
-    let status = command.status().map_err(|why| format!("{needed}: {command:?}: {why}"))?;
-    if status.success() { Ok(()) } else { Err(format!("{needed}: {command:?} ended with {status}")) }
+    let status = command.status().map_err(|why| format!("{NEEDED}: {command:?}: {why}"))?;
+    if status.success() { Ok(()) } else { Err(format!("{NEEDED}: {command:?} ended with {status}")) }
 }
 
 /// A cache in a process of its own, which ends with this value.

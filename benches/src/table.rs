@@ -19,7 +19,13 @@ fn ratio_rows(outcome: &Outcome) -> Vec<Vec<String>> {
         let join = |told: Vec<String>| if told.is_empty() { "–".to_owned() } else { told.join("; ") };
         let bounds = join(judged.iter().map(|(target, _)| bound(target, outcome)).collect());
         let met = join(judged.iter().map(|(_, verdict)| met(*verdict)).collect());
-        vec![outcome.name.clone(), peer.name.clone(), ratio(ours.median / peer.median), bounds, met]
+        vec![
+            outcome.name.clone(),
+            peer.name.clone(),
+            ratio(ours.median / peer.median) + unrest(&[ours, peer]),
+            bounds,
+            met,
+        ]
     };
     peers.iter().map(row).collect()
 }
@@ -43,10 +49,14 @@ fn absolute_row(outcome: &Outcome) -> Vec<String> {
         let value = amount(candidate.median, &outcome.unit);
         let spread =
             if outcome.rounds > 1 { format!(" ± {:.0} %", candidate.spread() * 100.0) } else { String::new() };
-        let unrest = if candidate.steady { "" } else { " ~" };
-        format!("{value}{spread}{unrest}")
+        format!("{value}{spread}{}", unrest(&[candidate]))
     };
     [outcome.name.clone()].into_iter().chain(outcome.candidates.iter().map(cell)).collect()
+}
+
+/// The mark of what was not steady.
+pub(crate) fn unrest(candidates: &[&Measured]) -> &'static str {
+    if candidates.iter().all(|candidate| candidate.steady) { "" } else { " ~" }
 }
 
 /// The numbers of a figure: a row for each place on its axis, a column for each line.
@@ -89,6 +99,14 @@ pub(crate) fn bound(target: &Target, outcome: &Outcome) -> String {
         Bound::AtMost(most) => format!("≤ {most}"),
         Bound::AtLeast(least) => format!("≥ {least}"),
         Bound::AtMostMore(more) => format!("≤ {} more", amount(more, &outcome.unit)),
+    }
+}
+
+/// What was reached.
+pub(crate) fn reached(target: &Target, verdict: Verdict, outcome: &Outcome) -> String {
+    match target.bound {
+        Bound::AtMost(_) | Bound::AtLeast(_) => ratio(verdict.reached),
+        Bound::AtMostMore(_) => format!("{} more", amount(verdict.reached, &outcome.unit)),
     }
 }
 
@@ -172,9 +190,9 @@ mod tests {
 
     #[test]
     fn ratios_say_whether_the_target_is_met_or_by_how_much_not() {
-        let expected = "| get | limit | 1.50 | ≤ 1.2 | **no**, by 25 % |\n| get | peer | 0.0050 | ≤ 0.6 | yes |\n";
+        let expected = "| get | limit | 1.50 | ≤ 1.2 | **no**, by 25 % |\n| get | peer | 0.0050 ~ | ≤ 0.6 | yes |\n";
         assert!(ratios(&[outcome(vec![(1.2, "limit"), (0.6, "peer")])]).ends_with(expected));
-        assert!(ratios(&[outcome(vec![(1.2, "limit")])]).ends_with("| get | peer | 0.0050 | – | – |\n"));
+        assert!(ratios(&[outcome(vec![(1.2, "limit")])]).ends_with("| get | peer | 0.0050 ~ | – | – |\n"));
     }
 
     #[test]

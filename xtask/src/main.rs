@@ -1,6 +1,7 @@
-//! The commands of those who work on cachette: `cargo xtask test` and `cargo xtask ci`.
+//! The commands of those who work on cachette: `cargo xtask test`, `cargo xtask ci` and `cargo xtask bench`.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command talks to its user by printing")]
 
+mod bench;
 mod ci;
 mod deny;
 mod dependency_tree;
@@ -37,6 +38,7 @@ fn dispatch(args: &[String]) -> Outcome {
         "help" | "--help" | "-h" => println!("{}", help()),
         "test" => test::run(after_separator(rest))?,
         "ci" => ci::run(rest)?,
+        "bench" => bench::run(rest)?,
         other => return Err(format!("there is no command `{other}`: `cargo xtask help` lists them")),
     }
     Ok(())
@@ -53,8 +55,11 @@ fn help() -> String {
     format!(
         "cargo xtask test [-- ARGS]   run every test of every crate; ARGS are handed to cargo test\n\
          cargo xtask ci [STEP…]       run what must pass before a merge, or only the steps named\n\
+         cargo xtask bench [FLAGS]    run the benchmarks and write docs/benchmarks\n\
          cargo xtask help             show this\n\n\
+         The flags of bench:\n{}\n\n\
          The steps of ci:\n{}",
+        bench::FLAGS,
         ci::list()
     )
 }

@@ -9,6 +9,7 @@ mod pgbouncer;
 mod postgres;
 mod process;
 mod redis;
+mod version;
 
 use std::{
     env,
@@ -44,6 +45,11 @@ pub struct Server {
     port: u16,
     folder: Folder,
     arguments: Vec<String>,
+}
+
+/// Installs what is missing of these servers, and says so.
+pub fn install(kinds: &[Kind]) -> Outcome {
+    kinds.iter().try_for_each(|kind| install::ensure(*kind))
 }
 
 /// What kind of server.
@@ -97,6 +103,11 @@ impl Server {
             Kind::Memcached => format!("memcached://127.0.0.1:{}", self.port),
             Kind::Redis => format!("redis://127.0.0.1:{}", self.port),
         }
+    }
+
+    /// Its name and version, as `memcached 1.6.18`.
+    pub fn version(&self) -> Outcome<String> {
+        version::of(self.kind)
     }
 
     /// Where it listens, at 127.0.0.1.
