@@ -29,17 +29,17 @@ impl Config {
         page.terms.age.saturating_add(here)
     }
 
-    /// The page as the answer to a request: whole, or what its preconditions and its range make of it.
+    /// The page of this age as the answer to a request: whole, or what its preconditions and its range make of it.
     pub(crate) fn answer<B: http_body::Body>(
         &self,
         page: &Page,
+        age: Duration,
         parts: &Parts,
         collapsed: bool,
     ) -> Response<CachedBody<B>> {
-        let age = self.age(page);
         let mut headers = page.headers.clone();
         set_age(&mut headers, age);
-        self.announce_for_browser(&mut headers, age, self.clock.unix_time());
+        self.announce_for_browser(&mut headers, age, || self.clock.unix_time());
         let (status, body) = self.shape(page, parts, &mut headers);
         let ttl = seconds(page.terms.lifetime) - seconds(age);
         self.report(&mut headers, &Status::Hit { ttl, collapsed });

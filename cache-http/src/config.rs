@@ -11,6 +11,7 @@ use crate::{
     counts::{Counters, Event},
     flight::Flights,
     key::{Keying, Keys},
+    notice::Notice,
     service::CachedService,
     shelf::Shelf,
 };
@@ -106,7 +107,7 @@ impl HttpCache {
             tags: Vec::new(),
             cache_status: None,
             flights: Arc::new(Flights::new(FLIGHT)),
-            counters: Arc::new(Counters::new()),
+            counters: Arc::new(Counters::new(cache.alias())),
             alias: cache.alias().into(),
             cache: cache.clone(),
         };
@@ -231,8 +232,9 @@ impl Config {
         if parts.extensions.get::<NoStore>().is_some() {
             return Err(Why::OptOut);
         }
-        self.policy.admit(&parts.method, &parts.headers, empty)?;
-        self.keying.keys(parts)
+        let notice = Notice::of(&parts.headers);
+        self.policy.admit_noticed(&parts.method, &parts.headers, notice, empty)?;
+        self.keying.keys(parts, notice)
     }
 
     pub(crate) fn count(&self, event: Event) {

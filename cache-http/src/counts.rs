@@ -1,11 +1,8 @@
 //! How often the cache answered, and why it did not.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering::Relaxed},
-};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use metrics::SharedString;
+use metrics::{Key, Label, Level, Metadata};
 
 use crate::policy::Why;
 
@@ -34,6 +31,8 @@ pub struct Counts {
 
 #[derive(Debug)]
 pub(crate) struct Counters {
+    /// The metric of a hit, ready to be handed to whichever recorder there is at the time.
+    hit: Key,
     totals: [AtomicU64; 6],
     reasons: Box<[AtomicU64]>,
 }
@@ -72,24 +71,18 @@ impl Event {
 const RESULTS: [&str; 6] = ["hit", "stale", "miss", "bypass", "stored", "refused"];
 
 impl Counters {
-    pub(crate) fn new() -> Self {
-        Self { totals: Default::default(), reasons: Why::ALL.iter().map(|_| AtomicU64::new(0)).collect() }
+    pub(crate) fn new(alias: &str) -> Self {
+        Self { hit: metric(alias, Event::Hit), totals: Default::default(), reasons: Why::ALL.iter().map(|_| AtomicU64::new(0)).collect() }
     }
 
-    pub(crate) fn count(&self, alias: &Arc<str>, event: Event) {
+    pub(crate) fn count(&self, alias: &str, event: Event) {
         self.totals[event.place()].fetch_add(1, Relaxed);
         if let Some(why) = event.why() {
             self.reasons[why as usize].fetch_add(1, Relaxed);
         }
-        let result = RESULTS[event.place()];
-        let why = event.why().map_or("", Why::name);
-        let alias = SharedString::from(Arc::clone(alias));
-        if event.place() < 4 {
-            metrics::counter!("cachette_http_requests_total", "cache" => alias, "result" => result, "why" => why)
-                .increment(1);
-        } else {
-            metrics::counter!("cachette_http_responses_total", "cache" => alias, "result" => result, "why" => why)
-                .increment(1);
+        match event {
+            Event::Hit => publish(&self.hit),
+            event => publish(&metric(alias, event)),
         }
     }
 
@@ -99,4 +92,20 @@ impl Counters {
         let reasons = reasons.filter(|(_, count)| *count > 0).collect();
         Counts { hits, stale, misses, bypasses, stored, refused, reasons }
     }
+}
+
+fn metric(alias: &str, event: Event) -> Key {
+    let name =
+        if event.place() < 4 { "cachette_http_requests_total" } else { "cachette_http_responses_total" };
+    let labels = vec![
+        Label::new("cache", alias.to_owned()),
+        Label::new("result", RESULTS[event.place()]),
+        Label::new("why", event.why().map_or("", Why::name)),
+    ];
+    Key::from_parts(name, labels)
+}
+
+fn publish(metric: &Key) {
+    static METADATA: Metadata<'_> = Metadata::new(module_path!(), Level::INFO, Some(module_path!()));
+    metrics::with_recorder(|recorder| recorder.register_counter(metric, &METADATA).increment(1));
 }

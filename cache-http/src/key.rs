@@ -3,13 +3,18 @@
 //! Everything that a key is made of has its length in front, so that no two requests can have one key by the way their
 //! parts are cut. The digests are 128 bits; what they were made of is stored with each page, and compared.
 
-use std::sync::Arc;
+use std::{fmt, ops::Deref, sync::Arc};
 
 use bytes::{BufMut, Bytes, BytesMut};
-use http::{HeaderMap, Uri, header::HOST, request::Parts};
+use http::{
+    HeaderMap, HeaderName, Uri,
+    header::{FORWARDED, HOST},
+    request::Parts,
+};
 use sha2::{Digest, Sha256};
 
 use crate::{
+    notice::Notice,
     policy::{Dimensions, Why},
     vary::combined,
 };
@@ -17,17 +22,18 @@ use crate::{
 /// What the application adds to a key: a language, a tenant.
 pub(crate) type KeyFunction = dyn Fn(&Parts) -> String + Send + Sync;
 
-/// Headers by which proxies tell an application what it is called, and from which it makes links.
-const FORWARDED: [&str; 9] = [
-    "x-forwarded-host",
-    "x-forwarded-proto",
-    "x-forwarded-prefix",
-    "x-forwarded-scheme",
-    "x-forwarded-port",
-    "x-forwarded-server",
-    "x-forwarded-ssl",
-    "x-script-name",
-    "x-host",
+/// Headers by which proxies tell an application what it is called, and from which it makes links, without the `x-` before
+/// them.
+pub(crate) const FORWARDED_BY_PROXIES: [&str; 9] = [
+    "forwarded-host",
+    "forwarded-proto",
+    "forwarded-prefix",
+    "forwarded-scheme",
+    "forwarded-port",
+    "forwarded-server",
+    "forwarded-ssl",
+    "script-name",
+    "host",
 ];
 
 /// How requests become keys.
@@ -44,9 +50,9 @@ pub(crate) struct Keying {
 #[derive(Clone, Debug)]
 pub(crate) struct Keys {
     /// Where the URI's generation lies.
-    pub(crate) generation: String,
+    pub(crate) generation: Name,
     /// Where its only page lies, or what its pages vary on.
-    pub(crate) root: String,
+    pub(crate) root: Name,
     /// What `root` was made of.
     pub(crate) material: Bytes,
 }
@@ -54,55 +60,56 @@ pub(crate) struct Keys {
 impl Keying {
     /// # Errors
     /// Where the host is none, or not allowed.
-    pub(crate) fn keys(&self, parts: &Parts) -> Result<Keys, Why> {
+    pub(crate) fn keys(&self, parts: &Parts, notice: Notice) -> Result<Keys, Why> {
         let host = host(&parts.uri, &parts.headers)?;
-        if !self.allows(host.as_deref()) {
+        if !self.allows(host) {
             return Err(Why::HostNotAllowed);
         }
         let mut material = BytesMut::with_capacity(160);
-        self.put_uri(&mut material, host.as_deref(), &parts.uri);
-        let generation = name("g", &material);
+        self.put_uri(&mut material, host, &parts.uri);
+        let generation = name(b'g', &material);
         let scheme = parts.uri.scheme_str().or(self.scheme.as_deref()).unwrap_or("http");
         put(&mut material, scheme.as_bytes());
-        put_forwarded(&mut material, &parts.headers);
+        put_forwarded(&mut material, notice.forwarded.then_some(&parts.headers));
         put_option(&mut material, self.function.as_ref().map(|function| function(parts)).as_deref().map(str::as_bytes));
-        let root = name("p", &material);
+        let root = name(b'p', &material);
         Ok(Keys { generation, root, material: material.freeze() })
     }
 
     /// Where the generations of a URI lie: one for each host it may be asked at.
-    pub(crate) fn generations(&self, uri: &Uri) -> Option<Vec<String>> {
+    pub(crate) fn generations(&self, uri: &Uri) -> Option<Vec<Name>> {
         let of = |host: Option<&str>| {
             let mut material = BytesMut::new();
             self.put_uri(&mut material, host, uri);
-            name("g", &material)
+            name(b'g', &material)
         };
         if let Some(authority) = uri.authority() {
-            return Some(vec![of(Some(&authority.as_str().to_ascii_lowercase()))]);
+            return Some(vec![of(Some(authority.as_str()))]);
         }
         let exact = self.hosts.iter().filter(|host| !host.starts_with('.')).map(|host| of(Some(host)));
-        let all: Vec<String> = exact.collect();
+        let all: Vec<Name> = exact.collect();
         (!all.is_empty()).then_some(all)
     }
 
     /// Where the generation of what a response refers to lies, where that is at the same host (RFC 9111, section 4.4).
-    pub(crate) fn neighbour(&self, parts: &Parts, reference: &Uri) -> Option<String> {
+    pub(crate) fn neighbour(&self, parts: &Parts, reference: &Uri) -> Option<Name> {
         let host = host(&parts.uri, &parts.headers).ok()?;
-        let theirs = reference.authority().map(|authority| authority.as_str().to_ascii_lowercase());
-        if theirs.is_some() && theirs != host {
+        if let Some(theirs) = reference.authority()
+            && !host.is_some_and(|host| host.eq_ignore_ascii_case(theirs.as_str()))
+        {
             return None;
         }
         let mut material = BytesMut::new();
-        self.put_uri(&mut material, host.as_deref(), reference);
-        Some(name("g", &material))
+        self.put_uri(&mut material, host, reference);
+        Some(name(b'g', &material))
     }
 
-    pub(crate) fn generation_of_all(&self) -> String {
-        name("a", &self.prefixed(b""))
+    pub(crate) fn generation_of_all(&self) -> Name {
+        name(b'a', &self.prefixed(b""))
     }
 
-    pub(crate) fn generation_of_tag(&self, tag: &str) -> String {
-        name("t", &self.prefixed(tag.as_bytes()))
+    pub(crate) fn generation_of_tag(&self, tag: &str) -> Name {
+        name(b't', &self.prefixed(tag.as_bytes()))
     }
 
     fn prefixed(&self, part: &[u8]) -> BytesMut {
@@ -115,6 +122,8 @@ impl Keying {
     fn put_uri(&self, material: &mut BytesMut, host: Option<&str>, uri: &Uri) {
         put(material, self.prefix.as_bytes());
         put_option(material, host.map(str::as_bytes));
+        let end = material.len();
+        material[end - host.map_or(0, str::len)..].make_ascii_lowercase();
         put(material, uri.path().as_bytes());
         put_option(material, uri.query().map(str::as_bytes));
     }
@@ -126,19 +135,23 @@ impl Keying {
         }
         let Some(host) = host else { return false };
         let bare = without_port(host);
+        let ends_with = |end: &str| {
+            let start = bare.len().checked_sub(end.len());
+            start.and_then(|start| bare.get(start..)).is_some_and(|tail| tail.eq_ignore_ascii_case(end))
+        };
         self.hosts.iter().any(|allowed| match allowed.strip_prefix('.') {
-            Some(domain) => bare == domain || bare.ends_with(&**allowed),
-            None => host == allowed || bare == allowed,
+            Some(domain) => bare.eq_ignore_ascii_case(domain) || ends_with(allowed),
+            None => host.eq_ignore_ascii_case(allowed) || bare.eq_ignore_ascii_case(allowed),
         })
     }
 }
 
 impl Keys {
     /// Where the page for these values lies.
-    pub(crate) fn variant(&self, dimensions: &Dimensions) -> String {
+    pub(crate) fn variant(&self, dimensions: &Dimensions) -> Name {
         let mut material = BytesMut::from(&*self.material);
         put_dimensions(&mut material, dimensions);
-        name("v", &material)
+        name(b'v', &material)
     }
 }
 
@@ -149,9 +162,9 @@ fn without_port(host: &str) -> &str {
     }
 }
 
-/// The host in lower case; `None` where the request has none. Where the URI and the header both have one, it must be the
+/// The host, in whichever case; `None` where the request has none. Where the URI and the header both have one, it must be the
 /// same.
-fn host(uri: &Uri, headers: &HeaderMap) -> Result<Option<String>, Why> {
+fn host<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> Result<Option<&'a str>, Why> {
     let mut lines = headers.get_all(HOST).iter();
     let header = match (lines.next(), lines.next()) {
         (None, _) => None,
@@ -164,7 +177,7 @@ fn host(uri: &Uri, headers: &HeaderMap) -> Result<Option<String>, Why> {
         (Some(host), _) | (None, Some(host)) => host,
         (None, None) => return Ok(None),
     };
-    if is_host(host) { Ok(Some(host.to_ascii_lowercase())) } else { Err(Why::Host) }
+    if is_host(host) { Ok(Some(host)) } else { Err(Why::Host) }
 }
 
 fn is_host(host: &str) -> bool {
@@ -173,8 +186,19 @@ fn is_host(host: &str) -> bool {
 }
 
 fn put(material: &mut BytesMut, part: &[u8]) {
-    material.put_u64(part.len() as u64);
+    put_count(material, part.len());
     material.put_slice(part);
+}
+
+/// One byte in most cases: the shorter what is digested, the better.
+fn put_count(material: &mut BytesMut, count: usize) {
+    match u8::try_from(count) {
+        Ok(count) if count < u8::MAX => material.put_u8(count),
+        _ => {
+            material.put_u8(u8::MAX);
+            material.put_u64(count as u64);
+        }
+    }
 }
 
 /// Absent is not empty.
@@ -188,41 +212,61 @@ fn put_option(material: &mut BytesMut, part: Option<&[u8]>) {
     }
 }
 
-fn put_forwarded(material: &mut BytesMut, headers: &HeaderMap) {
-    for name in FORWARDED {
-        put_option(material, headers.get(name).and_then(|_| combined(headers, &name.parse().ok()?)).as_deref());
+/// `headers` are those of a request that has any such header.
+fn put_forwarded(material: &mut BytesMut, headers: Option<&HeaderMap>) {
+    let Some(headers) = headers else { return material.put_u8(0) };
+    material.put_u8(1);
+    for name in FORWARDED_BY_PROXIES {
+        let name = HeaderName::try_from(format!("x-{name}")).ok();
+        put_option(material, name.and_then(|name| combined(headers, &name)).as_deref());
     }
-    let forwarded = headers.contains_key(http::header::FORWARDED).then(|| forwarded_names(headers));
+    let forwarded = headers.contains_key(FORWARDED).then(|| forwarded_names(headers));
     put_option(material, forwarded.as_deref().map(str::as_bytes));
 }
 
 /// What `Forwarded` says of the host and the protocol, and not of the client.
 fn forwarded_names(headers: &HeaderMap) -> String {
-    let line = combined(headers, &http::header::FORWARDED).unwrap_or_default();
+    let line = combined(headers, &FORWARDED).unwrap_or_default();
     let line = String::from_utf8_lossy(&line).to_ascii_lowercase();
     let pairs = line.split([',', ';']).map(str::trim);
     pairs.filter(|pair| !pair.starts_with("for=") && !pair.starts_with("by=")).collect::<Vec<_>>().join(";")
 }
 
 fn put_dimensions(material: &mut BytesMut, dimensions: &Dimensions) {
-    material.put_u64(dimensions.0.len() as u64);
+    put_count(material, dimensions.0.len());
     for (name, value) in &dimensions.0 {
         put(material, name.as_str().as_bytes());
         put_option(material, value.as_deref());
     }
 }
 
-/// A key that every store takes.
-fn name(kind: &str, material: &[u8]) -> String {
+/// A key that every store takes: some ASCII letters.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Name([u8; 39]);
+
+fn name(kind: u8, material: &[u8]) -> Name {
+    let mut name = *b"http.?.00000000000000000000000000000000";
+    name[5] = kind;
     let digest = Sha256::digest(material);
-    let mut name = String::with_capacity(38);
-    name.push_str("http.");
-    name.push_str(kind);
-    name.push('.');
-    for byte in &digest[..16] {
-        name.extend([byte >> 4, byte & 15].map(|half| char::from(b"0123456789abcdef"[usize::from(half)])));
+    for (pair, byte) in name[7..].chunks_exact_mut(2).zip(&digest[..16]) {
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        pair.copy_from_slice(&[DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
     }
-    name
+    Name(name)
+}
+
+impl Deref for Name {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        str::from_utf8(&self.0).unwrap_or_default()
+    }
+}
+
+impl fmt::Debug for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self)
+    }
 }
 
 #[cfg(test)]
@@ -240,8 +284,12 @@ mod tests {
         request.body(()).expect("it is a request").into_parts().0
     }
 
-    fn root(uri: &str, headers: &[(&str, &str)]) -> Result<String, Why> {
-        Keying::default().keys(&parts(uri, headers)).map(|keys| keys.root)
+    fn keys(keying: &Keying, parts: &Parts) -> Result<Keys, Why> {
+        keying.keys(parts, Notice::of(&parts.headers))
+    }
+
+    fn root(uri: &str, headers: &[(&str, &str)]) -> Result<Name, Why> {
+        keys(&Keying::default(), &parts(uri, headers)).map(|keys| keys.root)
     }
 
     #[test]
@@ -279,10 +327,10 @@ mod tests {
     #[test]
     fn hosts_are_allowed_by_name_or_by_domain() {
         let keying = Keying { hosts: vec!["a.org".to_owned(), ".b.org".to_owned()].into(), ..Keying::default() };
-        let allowed = |host| keying.keys(&parts("/", &[("host", host)])).is_ok();
+        let allowed = |host| keys(&keying, &parts("/", &[("host", host)])).is_ok();
         assert!(allowed("a.org") && allowed("A.org:8000") && allowed("b.org") && allowed("x.b.org"));
         assert!(!allowed("x.a.org") && !allowed("xb.org") && !allowed("a.org.evil"));
-        assert_eq!(keying.keys(&parts("/", &[])).err(), Some(Why::HostNotAllowed));
+        assert_eq!(keys(&keying, &parts("/", &[])).err(), Some(Why::HostNotAllowed));
     }
 
     #[test]
@@ -290,7 +338,8 @@ mod tests {
         let of = |value| root("/", &[("forwarded", value)]);
         assert_eq!(of("for=1.2.3.4;host=a"), of("for=5.6.7.8;host=a"));
         assert_ne!(of("for=1.2.3.4;host=a"), of("for=1.2.3.4;host=b"));
-        for name in FORWARDED {
+        for name in FORWARDED_BY_PROXIES.map(|name| format!("x-{name}")) {
+            let name = &*name;
             assert_ne!(root("/", &[(name, "a")]), root("/", &[(name, "b")]), "{name}");
             assert_ne!(root("/", &[(name, "")]), root("/", &[]), "{name}");
         }
@@ -301,7 +350,7 @@ mod tests {
         let language =
             |parts: &Parts| String::from_utf8_lossy(parts.headers["accept-language"].as_bytes())[..2].to_owned();
         let keying = Keying { function: Some(Arc::new(language)), ..Keying::default() };
-        let key = |value| keying.keys(&parts("/", &[("accept-language", value)])).expect("it has one").root;
+        let key = |value| keys(&keying, &parts("/", &[("accept-language", value)])).expect("it has one").root;
         assert_eq!(key("de-DE"), key("de"));
         assert_ne!(key("de"), key("en"));
     }
@@ -312,7 +361,7 @@ mod tests {
             one in proptest::collection::vec(proptest::option::of("(a|b|,|cookie\u{1}){0,3}"), 2),
             other in proptest::collection::vec(proptest::option::of("(a|b|,|cookie\u{1}){0,3}"), 2),
         ) {
-            let keys = Keying::default().keys(&parts("/", &[])).expect("it has one");
+            let keys = keys(&Keying::default(), &parts("/", &[])).expect("it has one");
             let variant = |values: &[Option<String>]| {
                 let names = [http::header::ACCEPT, http::header::COOKIE];
                 let values = values.iter().map(|value| value.clone().map(String::into_bytes));

@@ -82,6 +82,7 @@ mod fragment;
 mod generation;
 mod headers;
 mod key;
+mod notice;
 mod outgoing;
 mod patch;
 pub mod policy;

@@ -59,11 +59,11 @@ impl Config {
     }
 
     /// A lifetime of the browser's own, for a page of this age.
-    pub(crate) fn announce_for_browser(&self, headers: &mut HeaderMap, age: Duration, now: Duration) {
+    pub(crate) fn announce_for_browser(&self, headers: &mut HeaderMap, age: Duration, now: impl Fn() -> Duration) {
         let Browser::For(lifetime) = self.browser else { return };
         let until = Duration::from_secs(age.as_secs()).saturating_add(lifetime);
         if !headers.contains_key(EXPIRES) {
-            headers.insert(EXPIRES, date::write(now.saturating_add(lifetime)));
+            headers.insert(EXPIRES, date::write(now().saturating_add(lifetime)));
         }
         patch_cache_control(headers, &CacheControl::new().max_age(until));
     }

@@ -23,7 +23,7 @@ use crate::{
     fill::{Fill, Unfinished},
     flight::{Landing, Leader, Role},
     generation::Purge,
-    key::Keys,
+    key::{Keys, Name},
     outgoing::{Status, to_store},
     policy::{BodyLength, Reuse, STRIPPED, Terms, Why, stated_length},
     service::{fresh, marked, passed},
@@ -155,7 +155,7 @@ impl Visit {
     /// What those share who may be given the same page.
     fn flight(&self, seen: &Seen) -> String {
         let dimensions = self.config.policy.dimensions(&seen.vary, &self.parts.headers);
-        format!("{}{:?}", self.keys.variant(&dimensions), seen.purged())
+        format!("{:?}{:?}", self.keys.variant(&dimensions), seen.purged())
     }
 
     /// What another request got, where this one may be given it too.
@@ -165,10 +165,11 @@ impl Visit {
         if !policy.matches(&page.dimensions, &self.parts.headers) {
             return None;
         }
-        match policy.reuse(&page.terms, self.config.age(page), false, &self.parts.headers) {
+        let age = self.config.age(page);
+        match policy.reuse(&page.terms, age, false, &self.parts.headers) {
             Reuse::Fresh(_) => {
                 self.config.count(Event::Hit);
-                Some(marked(self.config.answer(page, &self.parts, true)))
+                Some(marked(self.config.answer(page, age, &self.parts, true)))
             }
             _ => None,
         }
@@ -205,9 +206,13 @@ impl Visit {
     fn stale<B: Body>(&self, seen: &Seen) -> Answered<B> {
         self.config.count(Event::Stale);
         match seen.answer.page() {
-            Some((page, _)) => marked(self.config.answer(page, &self.parts, false)),
+            Some((page, _)) => marked(self.answer(page)),
             None => Response::default(),
         }
+    }
+
+    fn answer<B: Body>(&self, page: &Page) -> Answered<B> {
+        self.config.answer(page, self.config.age(page), &self.parts, false)
     }
 
     /// Asks the service inside, and stores nothing.
@@ -301,7 +306,7 @@ impl Visit {
         };
         self.config.strip_targets(&mut head.headers);
         if !matches!(outcome, Some(Err(_))) {
-            let now = self.config.clock.unix_time();
+            let now = || self.config.clock.unix_time();
             self.config.announce_for_browser(&mut head.headers, Duration::ZERO, now);
         }
         let detail = outcome.and_then(Result::err);
@@ -349,7 +354,7 @@ impl Visit {
         let mut tags: Vec<String> = self.config.tags.iter().chain(added).cloned().collect();
         tags.sort_unstable();
         tags.dedup();
-        tags.iter().map(|tag| self.config.keying.generation_of_tag(tag)).collect()
+        tags.iter().map(|tag| self.config.keying.generation_of_tag(tag).to_string()).collect()
     }
 
     /// 304 for a client that has what the service just made.
@@ -380,13 +385,12 @@ impl Visit {
             Ok(terms) => terms,
             Err(refusal) => {
                 self.config.count(Event::Refused(refusal));
-                return marked(self.config.answer(&fallback, &self.parts, false));
+                return marked(self.answer(&fallback));
             }
         };
         let unfinished = self.unfinished(seen, leader, &mut head, terms, length);
         let stored = unfinished.store(body).await.ok();
-        let page = stored.as_deref().and_then(Record::page).unwrap_or(&fallback);
-        marked(self.config.answer(page, &self.parts, false))
+        marked(self.answer(stored.as_deref().and_then(Record::page).unwrap_or(&fallback)))
     }
 }
 
@@ -433,7 +437,7 @@ where
     Ok(passed(&config, response, Why::Method))
 }
 
-fn changed(config: &Config, asked: &Parts, headers: &HeaderMap) -> Vec<String> {
+fn changed(config: &Config, asked: &Parts, headers: &HeaderMap) -> Vec<Name> {
     let references = [LOCATION, CONTENT_LOCATION].into_iter().filter_map(|name| headers.get(name)?.to_str().ok());
     let uris = references.filter_map(|reference| reference.parse::<Uri>().ok());
     let absolute = uris.filter(|uri| uri.path().starts_with('/'));

@@ -75,13 +75,14 @@ where
             Ok(keys) => keys,
             Err(why) => return self.bypass(parts, body, why),
         };
-        let began = self.config.clock.unix_time();
         let seen = if self.config.shelf.local { self.look_now(&keys, &parts) } else { None };
         if let Some(seen) = &seen
             && let Some(response) = fresh(&self.config, seen, &parts)
         {
             return CachedFuture { state: State::Ready { response: Some(response) } };
         }
+        // Before anything is made anew; a page that was seen before has stamps that tell.
+        let began = self.config.clock.unix_time();
         let visit = Visit { config: Arc::clone(&self.config), parts, keys, began };
         let inner = self.take_ready();
         CachedFuture { state: State::Boxed { future: Box::pin(serve::serve(visit, inner, body, seen)) } }
@@ -124,10 +125,11 @@ impl<S> CachedService<S> {
 /// The answer, where a fresh page is there.
 pub(crate) fn fresh<B: Body>(config: &Config, seen: &Seen, parts: &Parts) -> Option<Response<CachedBody<B>>> {
     let (page, soft) = seen.answer.page()?;
-    match config.policy.reuse(&page.terms, config.age(page), soft, &parts.headers) {
+    let age = config.age(page);
+    match config.policy.reuse(&page.terms, age, soft, &parts.headers) {
         Reuse::Fresh(_) => {
             config.count(Event::Hit);
-            Some(marked(config.answer(page, parts, false)))
+            Some(marked(config.answer(page, age, parts, false)))
         }
         _ => None,
     }

@@ -274,7 +274,7 @@ mod tests {
     use http::{HeaderValue, StatusCode, header::COOKIE};
 
     use super::*;
-    use crate::{key::Keying, policy::BodyLength};
+    use crate::{key::Keying, notice::Notice, policy::BodyLength};
 
     fn shelf() -> Shelf {
         let cache = CacheHandle::new("default", Arc::new(LocMemCache::default()), Settings::default());
@@ -283,7 +283,7 @@ mod tests {
 
     fn keys(uri: &str) -> Keys {
         let (parts, ()) = http::Request::get(uri).body(()).expect("it is a request").into_parts();
-        Keying::default().keys(&parts).expect("it has keys")
+        Keying::default().keys(&parts, Notice::of(&parts.headers)).expect("it has keys")
     }
 
     fn headers(cookie: &'static str) -> HeaderMap {

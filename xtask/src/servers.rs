@@ -5,6 +5,7 @@ mod folder;
 mod install;
 mod mariadb;
 mod memcached;
+mod nginx;
 mod pgbouncer;
 mod postgres;
 mod process;
@@ -21,6 +22,7 @@ use std::{
 
 use self::{folder::Folder, process::Process};
 pub use self::{
+    nginx::Nginx,
     pgbouncer::PgBouncer,
     redis::{RedisCluster, RedisSentinels},
 };

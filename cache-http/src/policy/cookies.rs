@@ -20,11 +20,22 @@ const TELLING: [&str; 6] = ["sess", "auth", "token", "jwt", "login", "user"];
 
 /// Whether a cookie of this name looks like one that tells visitors apart.
 pub(super) fn looks_like_a_session(name: &[u8]) -> bool {
-    let name = String::from_utf8_lossy(name).to_ascii_lowercase();
-    let bare = name.trim_start_matches("__host-").trim_start_matches("__secure-");
-    USUAL.contains(&bare)
-        || [".sid", "_sid", "-sid"].iter().any(|end| bare.ends_with(end))
-        || TELLING.iter().any(|part| bare.contains(part))
+    let bare = without(without(name, b"__host-"), b"__secure-");
+    USUAL.iter().any(|usual| bare.eq_ignore_ascii_case(usual.as_bytes()))
+        || [".sid", "_sid", "-sid"].iter().any(|end| ends_with(bare, end.as_bytes()))
+        || (0..bare.len()).any(|start| TELLING.iter().any(|part| begins_with(&bare[start..], part.as_bytes())))
+}
+
+fn without<'a>(name: &'a [u8], prefix: &[u8]) -> &'a [u8] {
+    if begins_with(name, prefix) { &name[prefix.len()..] } else { name }
+}
+
+fn begins_with(name: &[u8], part: &[u8]) -> bool {
+    name.len() >= part.len() && name[..part.len()].eq_ignore_ascii_case(part)
+}
+
+fn ends_with(name: &[u8], part: &[u8]) -> bool {
+    name.len() >= part.len() && name[name.len() - part.len()..].eq_ignore_ascii_case(part)
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use std::{sync::Arc, time::Duration};
 use http::{HeaderName, StatusCode};
 
 pub(crate) use self::{
-    request::Dimensions,
+    request::{Dimensions, OVERRIDES},
     response::{STRIPPED, stated_length},
 };
 pub use self::{

@@ -9,17 +9,11 @@ use http::{
 };
 
 use super::{Policy, Why, cookies};
-use crate::vary::combined;
+use crate::{notice::Notice, vary::combined};
 
-/// Headers by which a client changes the method or the path behind the cache's back.
-const OVERRIDES: [&str; 6] = [
-    "x-http-method-override",
-    "x-http-method",
-    "x-method-override",
-    "x-original-url",
-    "x-rewrite-url",
-    "x-original-uri",
-];
+/// Headers by which a client changes the method or the path behind the cache's back, without the `x-` before them.
+pub(crate) const OVERRIDES: [&str; 6] =
+    ["http-method-override", "http-method", "method-override", "original-url", "rewrite-url", "original-uri"];
 
 impl Policy {
     /// Whether the cache has anything to do with a request. `empty` says that it has no body.
@@ -27,20 +21,42 @@ impl Policy {
     /// # Errors
     /// Why it passes by.
     pub fn admit(&self, method: &Method, headers: &HeaderMap, empty: bool) -> Result<(), Why> {
+        self.admit_noticed(method, headers, Notice::of(headers), empty)
+    }
+
+    pub(crate) fn admit_noticed(
+        &self,
+        method: &Method,
+        headers: &HeaderMap,
+        notice: Notice,
+        empty: bool,
+    ) -> Result<(), Why> {
         if method != Method::GET && method != Method::HEAD {
             return Err(Why::Method);
         }
-        if !empty || headers.contains_key(TRANSFER_ENCODING) || announces_a_body(headers) {
+        if !empty {
+            return Err(Why::RequestBody);
+        }
+        if notice.telling {
+            self.admit_telling(headers)?;
+        }
+        if notice.cookie && self.is_session(headers) {
+            return Err(Why::SessionCookie);
+        }
+        Ok(())
+    }
+
+    /// Looks closer at headers of which some may tell that the request is to pass by.
+    #[cold]
+    fn admit_telling(&self, headers: &HeaderMap) -> Result<(), Why> {
+        if headers.contains_key(TRANSFER_ENCODING) || announces_a_body(headers) {
             return Err(Why::RequestBody);
         }
         let authorized = headers.contains_key(AUTHORIZATION) || headers.contains_key(PROXY_AUTHORIZATION);
         if authorized && !self.authorization {
             return Err(Why::Authorization);
         }
-        if self.is_session(headers) {
-            return Err(Why::SessionCookie);
-        }
-        if OVERRIDES.iter().any(|name| headers.contains_key(*name)) {
+        if OVERRIDES.iter().any(|name| headers.contains_key(format!("x-{name}"))) {
             return Err(Why::Override);
         }
         if headers.contains_key(IF_MATCH) || headers.contains_key(IF_UNMODIFIED_SINCE) {

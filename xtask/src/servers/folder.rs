@@ -20,15 +20,24 @@ pub(super) struct Folder {
 
 impl Folder {
     pub(super) fn new(kind: Kind) -> Outcome<Self> {
-        static NUMBER: AtomicUsize = AtomicUsize::new(0);
-        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let path = env::temp_dir().join(format!("cachette-{kind:?}-{}-{number}", process::id()).to_lowercase());
         let user = match kind {
             Kind::Postgres if is_root()? => Some("postgres"),
             Kind::Mariadb if is_root()? => Some("mysql"),
             Kind::Memcached if is_root()? => Some("memcache"),
             _ => None,
         };
+        Self::of_user(&format!("{kind:?}"), user)
+    }
+
+    /// For a server that runs as whoever starts it.
+    pub(super) fn of_this_user(server: &str) -> Outcome<Self> {
+        Self::of_user(server, None)
+    }
+
+    fn of_user(server: &str, user: Option<&'static str>) -> Outcome<Self> {
+        static NUMBER: AtomicUsize = AtomicUsize::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let path = env::temp_dir().join(format!("cachette-{server}-{}-{number}", process::id()).to_lowercase());
         make(&path, user).map_err(|why| format!("{}: cannot be made: {why}", path.display()))?;
         Ok(Self { path, user })
     }

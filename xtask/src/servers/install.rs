@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use super::{Kind, folder, mariadb, memcached, pgbouncer, postgres, redis};
+use super::{Kind, folder, mariadb, memcached, nginx, pgbouncer, postgres, redis};
 use crate::shell::{self, Outcome};
 
 /// Installs what is missing of this server, and says so.
@@ -20,6 +20,11 @@ pub(super) fn ensure(kind: Kind) -> Outcome {
 pub(super) fn ensure_pgbouncer() -> Outcome {
     ensure(Kind::Postgres)?;
     ensure_package(pgbouncer::program().is_ok(), "pgbouncer")
+}
+
+/// The same for nginx.
+pub(super) fn ensure_nginx() -> Outcome {
+    ensure_package(nginx::program().is_ok(), "nginx-light")
 }
 
 fn ensure_package(found: bool, package: &str) -> Outcome {

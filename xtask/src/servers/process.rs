@@ -43,6 +43,10 @@ impl Process {
         Ok(())
     }
 
+    pub(super) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Kills the process, and what it started.
     pub(super) fn kill(&mut self) -> Outcome {
         self.signal_all("KILL")?;

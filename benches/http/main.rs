@@ -1,0 +1,80 @@
+//! A hit of cache-http against the same page from a handler, from nginx and from other layers. The `README.md` of this crate
+//! says how to read it.
+#![allow(clippy::print_stdout, reason = "a benchmark prints its tables")]
+
+mod in_process;
+mod load;
+mod server;
+mod sites;
+
+use std::{cell::RefCell, env, time::Duration};
+
+use cachette_benches::{Contest, Report, cpu_time};
+use in_process::Warm;
+use load::Load;
+use server::Server;
+use tokio::runtime::Runtime;
+use xtask::servers::Nginx;
+
+const NGINX: &str = "nginx";
+
+/// The most that a hit may cost, as a ratio to the same page from a handler.
+const TARGET: f64 = 1.15;
+
+fn main() {
+    let arguments: Vec<String> = env::args().collect();
+    if let Some(place) = arguments.iter().position(|argument| argument == server::SERVE) {
+        return server::serve(&arguments[place + 1]);
+    }
+    let quick = arguments.iter().any(|argument| argument == "--quick");
+    let (rounds, hits) = if quick { (5, 16_000) } else { (15, 48_000) };
+    let mut report = Report::default();
+    over_tcp(rounds, hits, &mut report);
+    in_process(rounds, hits, &mut report);
+    println!("{report}");
+}
+
+/// The CPU time of the server, each with one thread.
+fn over_tcp(rounds: usize, hits: usize, report: &mut Report) {
+    let origin = Server::of_site(sites::STATIC);
+    let nginx = Nginx::start(origin.port()).unwrap_or_else(|why| panic!("{why}"));
+    let mut servers: Vec<_> = sites::ALL.iter().map(|name| (*name, Server::of_site(name))).collect();
+    servers.push((NGINX, Server::Nginx(nginx)));
+    let mut contest = Contest::new("a hit over TCP, the server's CPU time");
+    for (name, server) in &servers {
+        let mut load = Load::on(server.port());
+        load.ask(1000);
+        contest = contest.candidate(name, move || {
+            let before = server.cpu_time();
+            let head = load.ask(hits);
+            assert!(is_hit(&head), "{name} did not answer from its cache: {head}");
+            per_hit(server.cpu_time() - before, hits)
+        });
+    }
+    let peers = [sites::TOWER_HTTP_CACHE, sites::AXUM_RESPONSE_CACHE, NGINX];
+    let contest =
+        peers.into_iter().fold(contest.at_most(TARGET, sites::STATIC), |contest, peer| contest.at_most(1.0, peer));
+    report.add(contest.run(rounds));
+}
+
+fn is_hit(head: &str) -> bool {
+    load::header(head, "etag") == Some(sites::FIRST_TAG)
+        && load::header(head, "x-cache").is_none_or(|cache| cache == "hit")
+}
+
+#[expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
+fn per_hit(time: Duration, hits: usize) -> f64 {
+    time.as_secs_f64() * 1e9 / hits as f64
+}
+
+/// The service alone: what the router, the handler or the layer do.
+fn in_process(rounds: usize, hits: usize, report: &mut Report) {
+    let runtime = Runtime::new().expect("it starts");
+    let _within = runtime.enter();
+    let mut contest = Contest::new("a hit in the process");
+    for name in sites::ALL {
+        let warm = RefCell::new(runtime.block_on(Warm::new(name)));
+        contest = contest.candidate(name, move || cpu_time(hits, |_| warm.borrow_mut().hit()));
+    }
+    report.add(contest.at_most(1.0, sites::TOWER_HTTP_CACHE).at_most(1.0, sites::AXUM_RESPONSE_CACHE).run(rounds));
+}
