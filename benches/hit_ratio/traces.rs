@@ -82,7 +82,7 @@ fn with_scans(number: usize, _: u64) -> Option<u64> {
 
 /// Each other request goes round 20,000 keys.
 fn with_a_loop(number: usize, _: u64) -> Option<u64> {
-    (number % 2 == 0).then_some(KEYS + 1 + number as u64 / 2 % 20_000)
+    number.is_multiple_of(2).then_some(KEYS + 1 + number as u64 / 2 % 20_000)
 }
 
 /// The traces of a folder: each file `NAME.txt.gz` holds one key a line.
