@@ -1,0 +1,35 @@
+//! What a get costs besides the store: the handle on a store that stores nothing. The `README.md` of this crate says how to
+//! read it.
+
+use std::{hint::black_box, sync::Arc};
+
+use bytes::Bytes;
+use cache_core::{Cache, CacheHandle, Settings};
+use cache_dummy::DummyCache;
+use cachette_benches::{Contest, Report, asked, cpu_time, ready};
+
+const HANDLE: &str = "the handle";
+const DYN: &str = "one call to the store as `dyn Cache`";
+const KEY: &str = "there:user:000000000000042";
+
+fn main() {
+    let (rounds, operations) = if asked("--quick") { (5, 200_000) } else { (11, 1_000_000) };
+    let store: Arc<dyn Cache> = Arc::new(DummyCache);
+    let settings = Settings { key_prefix: "shop".into(), ..Settings::default() };
+    let handle = CacheHandle::new("default", Arc::clone(&store), settings);
+    let through_handle = |_| {
+        let value = ready(handle.get::<Bytes>(black_box(KEY))).expect("no failure");
+        assert!(black_box(value).is_none(), "nothing is stored");
+    };
+    let at_the_store = |_| {
+        let value = store.get_now(black_box(KEY)).expect("it never waits").expect("no failure");
+        assert!(black_box(value).is_none(), "nothing is stored");
+    };
+    let get = Contest::new("get")
+        .candidate(HANDLE, || cpu_time(operations, through_handle))
+        .candidate(DYN, || cpu_time(operations, at_the_store))
+        .at_most_more(30.0, DYN);
+    let mut report = Report::default();
+    report.add(get.run(rounds));
+    report.publish();
+}
