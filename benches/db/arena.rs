@@ -139,6 +139,9 @@ impl<'a> Arena<'a> {
             }
             for &(ratio, peer) in job.targets() {
                 contest = contest.at_most(ratio, peer);
+                if let Some(why) = job.why(peer) {
+                    contest = contest.because(why);
+                }
             }
             report.add(contest.run(self.bench.rounds));
         }

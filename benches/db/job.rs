@@ -69,6 +69,21 @@ impl Job {
         }
     }
 
+    /// Why the target against this one is missed, where it is.
+    pub(crate) fn why(self, peer: &str) -> Option<&'static str> {
+        match (self, peer) {
+            (Self::SetMany, DISKCACHE | DJANGO) => Some(
+                "a hundred new keys in no order lead to some hundred pages, which SQLite writes whoever asks it to: \
+                 see what rusqlite takes, which is the limit.",
+            ),
+            (_, SQLX_ONE) => Some(
+                "a pool and three timeouts are more than one connection; and passes of one and the same candidate differ by \
+                 what ran before them.",
+            ),
+            _ => None,
+        }
+    }
+
     pub(crate) async fn run(self, candidate: Arc<dyn Candidate>, keys: &[String]) {
         match self {
             Self::Get => candidate.get(&keys[0]).await,

@@ -2,6 +2,7 @@
 
 mod full;
 mod peers;
+mod python;
 mod store;
 mod whole_get;
 
@@ -43,6 +44,7 @@ fn main() {
     store::run(&bench, &mut report);
     whole_get::run(&bench, &mut report);
     full::run(&bench, &mut report);
+    python::run(&bench, &mut report);
     report.draw_bars("What a hit costs", "store hit");
     report.draw_bars("What a whole get costs: bytes", "whole get of Bytes");
     report.draw_bars("What a whole get costs: a shared object", "whole get of a shared object");

@@ -2,13 +2,13 @@
 
 use std::{
     sync::Arc,
-    task::{Context, Poll, Waker},
     time::{Duration, Instant},
 };
 
 use bytes::Bytes;
 use cache_core::{Cache, Value};
 use cache_locmem::{LocMemCache, LocMemOptions};
+use cachette_benches::ready;
 use dashmap::DashMap;
 use foldhash::fast::RandomState;
 use quick_cache::{
@@ -135,14 +135,5 @@ impl Peer for Arc<dyn Cache> {
 
     fn store(&self, key: &str, value: Bytes) {
         ready((**self).set(key, value.into(), Some(TTL))).expect("no failure");
-    }
-}
-
-/// The result of a future that need not wait, without a runtime's cost.
-pub(crate) fn ready<F: Future>(future: F) -> F::Output {
-    let mut future = std::pin::pin!(future);
-    match future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
-        Poll::Ready(output) => output,
-        Poll::Pending => unreachable!("locmem never waits"),
     }
 }

@@ -4,12 +4,12 @@ use std::{hint::black_box, sync::Arc};
 
 use bytes::Bytes;
 use cache_core::{CacheHandle, Settings, Timeout};
-use cachette_benches::{Contest, Outcome, Report, cpu_time};
+use cachette_benches::{Contest, Outcome, Report, cpu_time, ready};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{
     BY_HAND, Bench, LOCMEM, QUICK, ROOMY, fresh_value,
-    peers::{Moka, Peer, Quick, locmem, quick, ready},
+    peers::{Moka, Peer, Quick, locmem, quick},
 };
 
 /// What services keep: five fields, some 100 bytes encoded.
@@ -75,7 +75,7 @@ fn decoded(bench: &Bench, cache: &CacheHandle) -> Outcome {
 }
 
 impl Bench {
-    fn hits<T>(&self, get: impl Fn(&str) -> Option<T>) -> f64 {
+    pub(crate) fn hits<T>(&self, get: impl Fn(&str) -> Option<T>) -> f64 {
         cpu_time(self.operations, |operation| {
             assert!(black_box(get(self.key(operation))).is_some(), "no key was evicted");
         })

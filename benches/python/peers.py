@@ -1,5 +1,6 @@
 """Does the jobs of a benchmark on a cache of Python's, one after the other as it is told.
 
+    peers.py django-locmem NAME COUNT
     peers.py django-files FOLDER COUNT
     peers.py django-sqlite FILE COUNT
     peers.py django-postgres URL COUNT
@@ -107,18 +108,24 @@ def django_postgres(url):
     return DjangoTable({"ENGINE": "django.db.backends.postgresql", "CONN_MAX_AGE": None, **place})
 
 
-class DjangoServer(Django):
+class DjangoWhole(Django):
+    """Whose `set` does not look at what else is there."""
+
     def fill(self, keys):
         while batch := list(islice(keys, 1000)):
             self.set_many(batch)
 
 
+def django_locmem(name):
+    return DjangoWhole("locmem.LocMemCache", name, {}, MAX_ENTRIES=ROOMY)
+
+
 def django_memcached(server):
-    return DjangoServer("memcached.PyMemcacheCache", server, {})
+    return DjangoWhole("memcached.PyMemcacheCache", server, {})
 
 
 def django_redis(url):
-    return DjangoServer("redis.RedisCache", url, {})
+    return DjangoWhole("redis.RedisCache", url, {})
 
 
 class DiskCache:
@@ -151,6 +158,7 @@ class DiskCache:
 
 
 STORES = {
+    "django-locmem": django_locmem,
     "django-files": DjangoFiles,
     "django-sqlite": django_sqlite,
     "django-postgres": django_postgres,

@@ -19,6 +19,7 @@ mod machine;
 mod outcome;
 mod page;
 mod peers;
+mod ready;
 mod report;
 mod stopwatch;
 mod svg;
@@ -32,6 +33,7 @@ pub use self::{
     outcome::{Bound, Measured, Outcome, Target, Verdict},
     page::write_page,
     peers::{Peer, Peers},
+    ready::ready,
     report::Report,
     stopwatch::{cpu_time, task_time, wall_time},
 };

@@ -64,6 +64,13 @@ impl Outcome {
         self.targets.iter().filter_map(|target| Some((target, self.verdict(target)?)))
     }
 
+    /// The spreads of the first candidate and of this other one together.
+    #[must_use]
+    pub fn spread_against(&self, peer: &str) -> f64 {
+        let peers = self.candidates.iter().skip(1).filter(|candidate| candidate.name == peer);
+        self.candidates.iter().take(1).chain(peers).map(Measured::spread).sum()
+    }
+
     /// How the first candidate did, where the other one was measured.
     #[must_use]
     pub fn verdict(&self, target: &Target) -> Option<Verdict> {

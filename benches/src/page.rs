@@ -101,10 +101,19 @@ fn targets(measured: &[(&str, &Report)]) -> String {
         out += "\nThose that are not:\n\n";
     }
     for (name, outcome, target, verdict) in missed {
-        let why = target.because.as_deref().unwrap_or("why is not known.");
+        let why = target.because.clone().unwrap_or_else(|| within_spread(outcome, target, *verdict));
         out += &format!("- {name}, {}, against {}: {}; {why}\n", outcome.name, target.against, met(*verdict));
     }
     out
+}
+
+/// What is said where nobody has said why.
+fn within_spread(outcome: &Outcome, target: &Target, verdict: Verdict) -> String {
+    let spread = outcome.spread_against(&target.against);
+    if verdict.beyond > spread {
+        return "why is not known.".to_owned();
+    }
+    format!("no more than the rounds differ from each other, ± {:.0} %.", spread * 100.0)
 }
 
 fn section(name: &str, report: Option<&Report>) -> String {
@@ -186,6 +195,18 @@ mod tests {
         let places =
             [row, reason, "\n## locmem\n", "\n## Machine", "\n## Run"].map(|part| page.find(part).expect(part));
         assert!(places.is_sorted(), "{places:?} in {page}");
+    }
+
+    #[test]
+    fn what_is_missed_without_a_reason_is_compared_with_the_spread() {
+        let contest = Contest::new("hit").candidate("ours", || 60.0).candidate("limit", || 50.0);
+        let mut outcome = contest.at_most(1.1, "limit").run(1);
+        let page = |outcome: &Outcome| page(Report { outcomes: vec![outcome.clone()], ..Report::default() });
+        let clear = page(&outcome);
+        assert!(clear.contains("**no**, by 9.1 %; why is not known."), "{clear}");
+        outcome.candidates[0].quartiles = [54.0, 66.0];
+        let noisy = page(&outcome);
+        assert!(noisy.contains("**no**, by 9.1 %; no more than the rounds differ from each other, ± 10 %."), "{noisy}");
     }
 
     #[test]

@@ -19,13 +19,11 @@ fn ratio_rows(outcome: &Outcome) -> Vec<Vec<String>> {
         let join = |told: Vec<String>| if told.is_empty() { "–".to_owned() } else { told.join("; ") };
         let bounds = join(judged.iter().map(|(target, _)| bound(target, outcome)).collect());
         let met = join(judged.iter().map(|(_, verdict)| met(*verdict)).collect());
-        vec![
-            outcome.name.clone(),
-            peer.name.clone(),
-            ratio(ours.median / peer.median) + unrest(&[ours, peer]),
-            bounds,
-            met,
-        ]
+        let mut ratio = ratio(ours.median / peer.median);
+        for (target, verdict) in judged.iter().filter(|(target, _)| matches!(target.bound, Bound::AtMostMore(_))) {
+            ratio += &format!(", {}", reached(target, *verdict, outcome));
+        }
+        vec![outcome.name.clone(), peer.name.clone(), ratio + unrest(&[ours, peer]), bounds, met]
     };
     peers.iter().map(row).collect()
 }
@@ -193,6 +191,14 @@ mod tests {
         let expected = "| get | limit | 1.50 | ≤ 1.2 | **no**, by 25 % |\n| get | peer | 0.0050 ~ | ≤ 0.6 | yes |\n";
         assert!(ratios(&[outcome(vec![(1.2, "limit"), (0.6, "peer")])]).ends_with(expected));
         assert!(ratios(&[outcome(vec![(1.2, "limit")])]).ends_with("| get | peer | 0.0050 ~ | – | – |\n"));
+    }
+
+    #[test]
+    fn a_target_for_a_difference_is_told_with_it() {
+        let more = |more| Target { against: "limit".to_owned(), bound: Bound::AtMostMore(more), because: None };
+        let outcome = Outcome { targets: vec![more(8.0)], ..outcome(vec![]) };
+        let expected = "| get | limit | 1.50, 10 ns more | ≤ 8 ns more | **no**, by 25 % |\n";
+        assert!(ratios(std::slice::from_ref(&outcome)).contains(expected), "{}", ratios(&[outcome]));
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! as JSON below target; the page is made of what lies there, so that one can be measured again without the others.
 
 use std::{
-    env, fs,
+    fs,
     path::{Path, PathBuf},
     time::Instant,
 };
@@ -21,6 +21,9 @@ const PACKAGE: &str = "cachette-benches";
 /// The servers that benchmarks start: they are installed before anything is measured.
 const SERVERS: [(&str, &[Kind]); 3] =
     [("db", &[Kind::Postgres, Kind::Mariadb]), ("memcached", &[Kind::Memcached]), ("redis", &[Kind::Redis])];
+
+/// In which order they are told; others follow.
+const ORDER: [&str; 8] = ["locmem", "hit_ratio", "memory", "dummy", "filebased", "db", "memcached", "redis"];
 
 /// Where a full run leaves what it came to, and where it writes the page; a quick one has a folder of its own for both, as it
 /// says less.
@@ -50,7 +53,7 @@ struct Asked {
 
 pub(crate) fn run(arguments: &[String]) -> Outcome {
     let asked = parse(arguments)?;
-    let all = workspace::benches(PACKAGE)?;
+    let all = in_order(workspace::benches(PACKAGE)?);
     let chosen = choose(&all, &asked.only)?;
     let results = results(&asked)?;
     let mut needed = SERVERS.iter().filter(|(name, _)| chosen.contains(name));
@@ -89,6 +92,11 @@ fn parse(arguments: &[String]) -> Outcome<Asked> {
         }
     }
     Ok(asked)
+}
+
+fn in_order(mut all: Vec<String>) -> Vec<String> {
+    all.sort_by_key(|name| ORDER.iter().position(|told| told == name).unwrap_or(ORDER.len()));
+    all
 }
 
 fn choose<'a>(all: &'a [String], only: &'a [String]) -> Outcome<Vec<&'a str>> {
@@ -141,9 +149,7 @@ impl Asked {
 /// Has the crate of the benchmarks write the page: it knows what they left, and cargo builds for that none of the peers.
 fn write(results: &Path, page: &Path, all: &[String]) -> Outcome<PathBuf> {
     let mut command = cargo(["run", "--quiet", "--package", PACKAGE, "--bin", "page", "--"]);
-    // The user may have named a folder that is not there yet, seen from where cargo was started.
-    let page = env::current_dir().map_err(|why| format!("there is no current folder: {why}"))?.join(page);
-    shell::output(command.arg(results).arg(&page).args(all))?;
+    shell::output(command.arg(results).arg(page).args(all))?;
     Ok(page.join("README.md"))
 }
 
@@ -174,6 +180,11 @@ mod tests {
             let why = parse(&words(line)).expect_err(line);
             assert!(why.ends_with(USAGE), "{why}");
         }
+    }
+
+    #[test]
+    fn what_is_not_in_the_order_comes_last() {
+        assert_eq!(in_order(words("http db locmem")), words("locmem db http"));
     }
 
     #[test]

@@ -16,7 +16,7 @@ pub(crate) fn packages() -> Outcome<Vec<Package>> {
     read(&shell::output(&mut cargo(["metadata", "--no-deps", "--format-version=1"]))?)
 }
 
-/// The benchmarks of a package of the workspace, in the order of its manifest.
+/// The benchmarks of a package of the workspace.
 pub(crate) fn benches(package: &str) -> Outcome<Vec<String>> {
     benches_of(&shell::output(&mut cargo(["metadata", "--no-deps", "--format-version=1"]))?, package)
 }

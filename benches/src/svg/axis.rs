@@ -55,12 +55,11 @@ impl Scale {
             return (0..).map(|count: u32| f64::from(count) * step).take_while(|tick| *tick <= high * 1.0001).collect();
         }
         let decades = (high / low).log10();
-        let steps: &[f64] = if decades > 3.0 {
-            &[1.0]
-        } else if decades > 1.5 {
-            &[1.0, 3.0]
-        } else {
-            &[1.0, 2.0, 5.0]
+        let steps: &[f64] = match decades {
+            decades if decades > 3.0 => &[1.0],
+            decades if decades > 1.5 => &[1.0, 3.0],
+            decades if decades > 0.9 => &[1.0, 2.0, 5.0],
+            _ => &[1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0],
         };
         let starts = (0..).map(|count| decade(low) * 10_f64.powi(count)).take_while(|start| *start <= high);
         let ticks = starts.flat_map(|start| steps.iter().map(move |step| start * step));

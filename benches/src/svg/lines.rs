@@ -29,7 +29,8 @@ pub(super) fn draw(figure: &Figure) -> (f64, String) {
     let x = Scale::tight(&all(|point| point.0), figure.x.log, [LEFT + 16.0, right - 12.0]);
     let y = Scale::round(&all(|point| point.1), figure.y.log, [BOTTOM, TOP]);
 
-    let mut out = text(16.0, 48.0, "soft", &figure.y.label);
+    let log = if figure.y.log { ", on a logarithmic scale" } else { "" };
+    let mut out = text(16.0, 48.0, "soft", format!("{}{log}", figure.y.label));
     out += &grid(&y, right);
     out += &numbers_below(all(|point| point.0), &x);
     out += &text((LEFT + right) / 2.0, HEIGHT - 14.0, "soft middle", &figure.x.label);

@@ -1,0 +1,41 @@
+//! What a get costs besides the store: the handle on a store that stores nothing. The `README.md` of this crate says how to
+//! read it.
+
+use std::{hint::black_box, sync::Arc};
+
+use bytes::Bytes;
+use cache_core::{Cache, CacheHandle, Settings};
+use cache_dummy::DummyCache;
+use cachette_benches::{Contest, Report, asked, cpu_time, ready};
+
+const HANDLE: &str = "the handle";
+const DYN: &str = "one call to the store as `dyn Cache`";
+const KEY: &str = "there:user:000000000000042";
+
+fn main() {
+    let (rounds, operations) = match (asked("--bench"), asked("--quick")) {
+        (true, false) => (11, 1_000_000),
+        (true, true) => (5, 200_000),
+        // A test, which wants to see that a benchmark runs to its end.
+        (false, _) => (1, 1000),
+    };
+    let store: Arc<dyn Cache> = Arc::new(DummyCache);
+    let settings = Settings { key_prefix: "shop".into(), ..Settings::default() };
+    let handle = CacheHandle::new("default", Arc::clone(&store), settings);
+    let through_handle = |_| {
+        let value = ready(handle.get::<Bytes>(black_box(KEY))).expect("no failure");
+        assert!(black_box(value).is_none(), "nothing is stored");
+    };
+    let at_the_store = |_| {
+        let value = store.get_now(black_box(KEY)).expect("it never waits").expect("no failure");
+        assert!(black_box(value).is_none(), "nothing is stored");
+    };
+    let get = Contest::new("get")
+        .candidate(HANDLE, || cpu_time(operations, through_handle))
+        .candidate(DYN, || cpu_time(operations, at_the_store))
+        .at_most_more(30.0, DYN)
+        .because("the handle first makes the key that the store is asked for, and holds each letter of it against Django's rule.");
+    let mut report = Report::default();
+    report.add(get.run(rounds));
+    report.publish();
+}

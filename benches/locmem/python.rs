@@ -1,0 +1,29 @@
+//! The same get and set beside Django's store in memory.
+
+use std::path::Path;
+
+use bytes::Bytes;
+use cache_core::{CacheHandle, Settings, Timeout};
+use cachette_benches::{Contest, Peers, Report, ready};
+
+use crate::{Bench, LOCMEM, ROOMY, fresh_value, peers::locmem};
+
+const DJANGO: &str = "Django";
+
+pub(crate) fn run(bench: &Bench, report: &mut Report) {
+    let Some(peers) = Peers::if_asked(Path::new(env!("CARGO_TARGET_TMPDIR")), report) else { return };
+    let django = peers.start("django-locmem", "benchmark", bench.keys.len() as u64);
+    let mut django = django.unwrap_or_else(|why| panic!("{why}"));
+    report.measured_with(django.ready());
+    let cache = CacheHandle::new("default", locmem(ROOMY), Settings::default());
+    let set = |key: &str| ready(cache.set(key, &fresh_value(), Timeout::Default)).ok();
+    assert!(bench.keys.iter().all(|key| set(key).is_some()), "no failure");
+    let get = Contest::new("whole get, beside Python")
+        .candidate(LOCMEM, || bench.hits(|key| ready(cache.get::<Bytes>(key)).expect("no failure")))
+        .candidate(DJANGO, || django.time("get", bench.operations));
+    report.add(get.run(bench.rounds));
+    let set = Contest::new("whole set, beside Python")
+        .candidate(LOCMEM, || bench.hits(set))
+        .candidate(DJANGO, || django.time("set", bench.operations));
+    report.add(set.run(bench.rounds));
+}
