@@ -132,7 +132,7 @@ impl MemcachedCache {
     /// What an entry holds. One that is not ours, or broken, is a miss.
     fn read(&self, key: &str, reply: Reply) -> Option<Value> {
         let flags = reply.flags;
-        let value = item::read(flags, reply.data, self.0.largest_inflated);
+        let value = item::read(flags, reply.into_data(), self.0.largest_inflated);
         if value.is_none() {
             metrics::counter!("cachette_memcached_foreign_total").increment(1);
             tracing::warn!(key, flags, "an entry in memcached is not one of ours, or broken: it is taken for a miss");
@@ -160,7 +160,7 @@ fn check(key: &str) -> Result<()> {
         "is empty"
     } else if key.len() > MAX_KEY_BYTES {
         "is longer than 250 bytes"
-    } else if key.bytes().any(|byte| byte <= b' ' || byte == 0x7F) {
+    } else if key.bytes().fold(false, |found, byte| found | (byte <= b' ') | (byte == 0x7F)) {
         "contains a control character or a space"
     } else {
         return Ok(());

@@ -25,9 +25,10 @@ use tokio::{
 };
 
 use crate::{
+    batch::{Expected, Form, Unsorted},
     join::first,
     stream::{Reader, Writer},
-    wire::{Command, Reply},
+    wire::{Command, Reply, Status},
 };
 
 /// A time limit is up after so many ticks.
@@ -76,7 +77,7 @@ struct Line {
     /// Whether the driver is about to write, or at it: then nobody else does.
     driver_writes: bool,
     waiting: VecDeque<Waiting>,
-    /// How many commands were sent: the opaque of the next.
+    /// How many numbers were sent: the opaque of the next.
     sent: u32,
     tick: u32,
 }
@@ -85,8 +86,7 @@ struct Line {
 #[derive(Debug)]
 struct Waiting {
     since: u32,
-    /// How many replies are still to come.
-    replies: usize,
+    expected: Expected,
     to: To,
 }
 
@@ -99,6 +99,25 @@ enum To {
 }
 
 impl To {
+    /// Keeps what is one reply of many; else it comes back.
+    fn collect(&mut self, reply: Reply) -> Option<Reply> {
+        match self {
+            Self::Many(_, so_far) if reply.status != Status::End => so_far.push(reply),
+            Self::One(_) => return Some(reply),
+            _ => {}
+        }
+        None
+    }
+
+    /// All has come. Whoever has gone away does not hear it.
+    fn answer(self, reply: Option<Reply>) {
+        match self {
+            Self::One(to) => drop(reply.map(|reply| to.send(Ok(reply)))),
+            Self::Many(to, replies) => drop(to.send(Ok(replies))),
+            Self::Nobody => {}
+        }
+    }
+
     /// Whoever has gone away does not hear it.
     fn fail(self, failure: Failure) {
         match self {
@@ -131,14 +150,27 @@ impl Connection {
 
     pub(crate) async fn ask(&self, command: &Command<'_>) -> Result<Reply, Failure> {
         let (to, reply) = oneshot::channel();
-        self.shared.send(To::One(to), [command].into_iter())?;
+        self.shared.send(To::One(to), &[command], Form::Single)?;
         reply.await.unwrap_or_else(|_| Err(closed()))
     }
 
     /// The replies to all commands, in their order. There is at least one command.
     pub(crate) async fn ask_all(&self, commands: &[&Command<'_>]) -> Result<Vec<Reply>, Failure> {
+        let form = Form::of(commands);
+        match form.sort(commands, self.replies(commands, form).await?) {
+            Ok(replies) => Ok(replies),
+            Err(Unsorted::Unclear) => self.replies(commands, Form::Single).await,
+            Err(Unsorted::Garbage) => {
+                let why = "a value came that was not asked for".into();
+                self.shared.end(&why);
+                Err(Failure::Lost { why, soon: false })
+            }
+        }
+    }
+
+    async fn replies(&self, commands: &[&Command<'_>], form: Form) -> Result<Vec<Reply>, Failure> {
         let (to, replies) = oneshot::channel();
-        self.shared.send(To::Many(to, Vec::with_capacity(commands.len())), commands.iter().copied())?;
+        self.shared.send(To::Many(to, Vec::with_capacity(commands.len())), commands, form)?;
         replies.await.unwrap_or_else(|_| Err(closed()))
     }
 }
@@ -150,7 +182,7 @@ impl Drop for Connection {
 }
 
 impl Shared {
-    fn send<'a>(&self, to: To, commands: impl ExactSizeIterator<Item = &'a Command<'a>>) -> Result<(), Failure> {
+    fn send(&self, to: To, commands: &[&Command<'_>], form: Form) -> Result<(), Failure> {
         let mut line = self.line.lock();
         let line = &mut *line;
         let Some(writer) = &line.writer else { return Err(Failure::Unsent) };
@@ -158,11 +190,9 @@ impl Shared {
             return Err(Failure::Full);
         }
         let idle = line.waiting.is_empty() && !line.driver_writes;
-        line.waiting.push_back(Waiting { since: line.tick, replies: commands.len(), to });
-        for command in commands {
-            command.write(line.sent, &mut line.out);
-            line.sent = line.sent.wrapping_add(1);
-        }
+        let expected = form.write(commands, line.sent, &mut line.out);
+        line.sent = line.sent.wrapping_add(expected.numbers());
+        line.waiting.push_back(Waiting { since: line.tick, expected, to });
         if idle && let Ok(written) = writer.try_write(&line.out) {
             // Alone: that spares waking the driver. It hears of errors when it reads.
             line.out.drain(..written);
@@ -175,31 +205,16 @@ impl Shared {
     }
 
     /// Hands out replies. An error is the end of the connection.
-    fn deliver(&self, replies: &mut Vec<Reply>, received: &mut u32) -> Result<(), Arc<str>> {
+    fn deliver(&self, replies: &mut Vec<Reply>) -> Result<(), Arc<str>> {
         let mut line = self.line.lock();
         for reply in replies.drain(..) {
             let Some(first) = line.waiting.front_mut() else { return Err("a reply that nobody asked for came".into()) };
-            if !reply.answers(*received) {
+            let Ok(is_last) = first.expected.take(&reply) else {
                 return Err("a reply came to a request that is not the one to be answered".into());
-            }
-            *received = received.wrapping_add(1);
-            first.replies -= 1;
-            if let To::Many(_, so_far) = &mut first.to
-                && first.replies > 0
-            {
-                so_far.push(reply);
-                continue;
-            }
-            if first.replies > 0 {
-                continue;
-            }
-            match line.waiting.pop_front().map(|first| first.to) {
-                Some(To::One(to)) => drop(to.send(Ok(reply))),
-                Some(To::Many(to, mut so_far)) => {
-                    so_far.push(reply);
-                    let _ = to.send(Ok(so_far));
-                }
-                _ => {}
+            };
+            let reply = first.to.collect(reply);
+            if is_last && let Some(Waiting { to, .. }) = line.waiting.pop_front() {
+                to.answer(reply);
             }
         }
         Ok(())
@@ -254,7 +269,7 @@ impl Shared {
     /// Reads until the connection ends, and says why it did.
     async fn read(&self, mut reader: Reader, silent: &AtomicU32) -> Arc<str> {
         let mut buffer = BytesMut::with_capacity(READ_AHEAD);
-        let (mut replies, mut received) = (Vec::new(), 0);
+        let mut replies = Vec::new();
         loop {
             if buffer.is_empty() && buffer.capacity() > KEPT {
                 buffer = BytesMut::new();
@@ -274,7 +289,7 @@ impl Shared {
                     Err(_) => break true,
                 }
             };
-            if let Err(why) = self.deliver(&mut replies, &mut received) {
+            if let Err(why) = self.deliver(&mut replies) {
                 return why;
             }
             if garbage {

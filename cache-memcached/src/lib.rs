@@ -58,6 +58,7 @@
 
 mod address;
 mod backend;
+mod batch;
 mod cache;
 mod connection;
 mod dial;

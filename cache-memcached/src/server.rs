@@ -85,7 +85,10 @@ impl Server {
         loop {
             let connection = self.connection().await?;
             match connection.ask(command).await {
-                Ok(reply) => return Ok(self.signed(reply)),
+                Ok(mut reply) => {
+                    self.sign(&mut reply);
+                    return Ok(reply);
+                }
                 Err(failure) if first && is_worth_repeating(&failure, command.may_be_repeated()) => first = false,
                 Err(failure) => return Err(self.unanswered(&failure)),
             }
@@ -94,10 +97,10 @@ impl Server {
 
     /// The replies to all commands, in their order; where it fails midway, those up to there and why.
     pub(crate) async fn ask_all(self: &Arc<Self>, commands: &[&Command<'_>]) -> (Vec<Reply>, Option<Unanswered>) {
-        let mut replies = Vec::with_capacity(commands.len());
+        let mut replies = Vec::new();
         while replies.len() < commands.len() {
             match self.ask_chunk(chunk(&commands[replies.len()..])).await {
-                Ok(more) => replies.extend(more.into_iter().map(|reply| self.signed(reply))),
+                Ok(more) => replies.extend(more),
                 Err(unanswered) => return (replies, Some(unanswered)),
             }
         }
@@ -110,7 +113,10 @@ impl Server {
         loop {
             let connection = self.connection().await?;
             match connection.ask_all(commands).await {
-                Ok(replies) => return Ok(replies),
+                Ok(mut replies) => {
+                    replies.iter_mut().for_each(|reply| self.sign(reply));
+                    return Ok(replies);
+                }
                 Err(failure) if first && is_worth_repeating(&failure, repeatable) => first = false,
                 Err(failure) => return Err(self.unanswered(&failure)),
             }
@@ -201,11 +207,10 @@ impl Server {
     }
 
     /// Puts the server's name into what it refuses with.
-    fn signed(&self, mut reply: Reply) -> Reply {
+    fn sign(&self, reply: &mut Reply) {
         if let Status::Refused(words) = &mut reply.status {
             *words = format!("{} answers {words:?}", self.name).into();
         }
-        reply
     }
 
     /// Empties the server.

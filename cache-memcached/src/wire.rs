@@ -1,9 +1,12 @@
 //! The meta protocol: what is written for a command, and how replies are read.
 //!
-//! Every command is answered by exactly one reply, in order, for none is sent in quiet mode. Each carries a number, its
-//! opaque, that the reply repeats: so a reply that is not the one expected is known as such.
+//! A command is answered by exactly one reply, in order. It carries a number, its opaque, that the reply repeats: so a
+//! reply that is not the one expected is known as such. Only in a [batch](crate::batch) it is otherwise.
+
+use std::ops::Range;
 
 use bytes::{Buf, Bytes, BytesMut};
+use memchr::memchr;
 
 use crate::item::Item;
 
@@ -60,6 +63,20 @@ impl<'a> Command<'a> {
 
     /// Appends what is sent.
     pub(crate) fn write(&self, opaque: u32, out: &mut Vec<u8>) {
+        self.write_head(out);
+        out.extend_from_slice(b" O");
+        push_number(out, u64::from(opaque));
+        self.write_data(out);
+    }
+
+    /// Appends what is sent so that only an error is answered, which does not say what it is about.
+    pub(crate) fn write_quiet(&self, out: &mut Vec<u8>) {
+        self.write_head(out);
+        out.extend_from_slice(b" q");
+        self.write_data(out);
+    }
+
+    fn write_head(&self, out: &mut Vec<u8>) {
         match self {
             Self::Get(key) => line(out, b"mg ", key, b" v f"),
             Self::GetToCompare(key) => line(out, b"mg ", key, b" v f c"),
@@ -81,8 +98,9 @@ impl<'a> Command<'a> {
                 }
             }
         }
-        out.extend_from_slice(b" O");
-        push_number(out, u64::from(opaque));
+    }
+
+    fn write_data(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(b"\r\n");
         if let Self::Set(_, item, _) | Self::Add(_, item, _) = self {
             item.write(out);
@@ -133,13 +151,17 @@ pub(crate) struct Reply {
     pub(crate) time_left: i64,
     /// Of `c`.
     pub(crate) token: u64,
-    pub(crate) data: Bytes,
     opaque: Option<u32>,
+    /// A line and its value, as they came.
+    piece: Bytes,
+    key: Range<u16>,
+    /// Where the value begins.
+    value: u16,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Status {
-    /// VA
+    /// VA, and VALUE of a classic `get`
     Value,
     /// HD
     Done,
@@ -149,6 +171,8 @@ pub(crate) enum Status {
     NotStored,
     /// EX
     Changed,
+    /// END, MN: no more replies come to a batch
+    End,
     /// An error, in the server's words.
     Refused(Box<str>),
 }
@@ -160,6 +184,11 @@ pub(crate) struct Garbage;
 /// The server's own limit is a gibibyte.
 const LONGEST_VALUE: usize = 1 << 30;
 const LONGEST_LINE: usize = 2048;
+/// Up to so many bytes are copied out of what was read, lest whoever keeps a small value keep all that came with it. That
+/// costs no more than counting who has a share.
+const COPIED: usize = 8 << 10;
+/// How a value begins that a classic `get` has found.
+const CLASSIC: &[u8] = b"VALUE ";
 
 impl Reply {
     /// Whether it answers the command of this number. Only errors carry none, and a miss from servers before 1.6.10.
@@ -170,9 +199,23 @@ impl Reply {
         }
     }
 
-    /// Takes one reply off the front, without copying its value. `None`: the rest of it has not come yet.
+    /// The key that a classic `get` found; else nothing.
+    pub(crate) fn key(&self) -> &[u8] {
+        &self.piece[usize::from(self.key.start)..usize::from(self.key.end)]
+    }
+
+    pub(crate) fn data(&self) -> &[u8] {
+        &self.piece[usize::from(self.value)..]
+    }
+
+    pub(crate) fn into_data(mut self) -> Bytes {
+        self.piece.advance(usize::from(self.value));
+        self.piece
+    }
+
+    /// Takes one reply off the front, without copying a long value. `None`: the rest of it has not come yet.
     pub(crate) fn take(buffer: &mut BytesMut) -> Result<Option<Self>, Garbage> {
-        let Some(end) = buffer.iter().take(LONGEST_LINE).position(|byte| *byte == b'\n') else {
+        let Some(end) = memchr(b'\n', &buffer[..buffer.len().min(LONGEST_LINE)]) else {
             return if buffer.len() < LONGEST_LINE { Ok(None) } else { Err(Garbage) };
         };
         let line = buffer[..end].strip_suffix(b"\r").ok_or(Garbage)?;
@@ -187,8 +230,8 @@ impl Reply {
             if &buffer[whole - 2..whole] != b"\r\n" {
                 return Err(Garbage);
             }
-            buffer.advance(end + 1);
-            reply.data = buffer.split_to(length).freeze();
+            reply.piece = take_bytes(buffer, end + 1 + length);
+            reply.value = (end + 1) as u16;
             buffer.advance(2);
         } else {
             buffer.advance(end + 1);
@@ -196,23 +239,23 @@ impl Reply {
         Ok(Some(reply))
     }
 
-    /// Reads the first line, and how long the value is that follows it.
     fn read_line(line: &[u8]) -> Result<(Self, usize), Garbage> {
+        if let Some(rest) = line.strip_prefix(CLASSIC) {
+            return Self::read_classic(rest).ok_or(Garbage);
+        }
         let mut words = line.split(|byte| *byte == b' ').filter(|word| !word.is_empty());
         let (status, length) = match words.next().ok_or(Garbage)? {
-            b"VA" => (Status::Value, words.next().and_then(number).ok_or(Garbage)?),
+            b"VA" => (Status::Value, words.next().and_then(length).ok_or(Garbage)?),
             b"HD" => (Status::Done, 0),
             b"EN" | b"NF" => (Status::Missing, 0),
             b"NS" => (Status::NotStored, 0),
             b"EX" => (Status::Changed, 0),
+            b"END" | b"MN" => (Status::End, 0),
             b"SERVER_ERROR" | b"CLIENT_ERROR" | b"ERROR" => {
                 return Ok((Self::new(Status::Refused(String::from_utf8_lossy(line).into())), 0));
             }
             _ => return Err(Garbage),
         };
-        if length > LONGEST_VALUE {
-            return Err(Garbage);
-        }
         let mut reply = Self::new(status);
         for word in words {
             reply.note(word).ok_or(Garbage)?;
@@ -220,8 +263,18 @@ impl Reply {
         Ok((reply, length))
     }
 
-    fn new(status: Status) -> Self {
-        Self { status, flags: 0, time_left: -1, token: 0, data: Bytes::new(), opaque: None }
+    /// What follows on `VALUE `: the key, the flags and the length.
+    fn read_classic(rest: &[u8]) -> Option<(Self, usize)> {
+        let mut words = rest.split(|byte| *byte == b' ');
+        let key = words.next().filter(|key| !key.is_empty())?;
+        let flags = words.next().and_then(number)?;
+        let length = words.next().and_then(length)?;
+        let key = CLASSIC.len() as u16..(CLASSIC.len() + key.len()) as u16;
+        words.next().is_none().then(|| (Self { flags, key, ..Self::new(Status::Value) }, length))
+    }
+
+    pub(crate) fn new(status: Status) -> Self {
+        Self { status, flags: 0, time_left: -1, token: 0, opaque: None, piece: Bytes::new(), key: 0..0, value: 0 }
     }
 
     fn note(&mut self, word: &[u8]) -> Option<()> {
@@ -237,8 +290,27 @@ impl Reply {
     }
 }
 
-fn number<N: std::str::FromStr>(digits: &[u8]) -> Option<N> {
-    std::str::from_utf8(digits).ok()?.parse().ok()
+fn take_bytes(buffer: &mut BytesMut, length: usize) -> Bytes {
+    if length > COPIED {
+        return buffer.split_to(length).freeze();
+    }
+    let bytes = Bytes::copy_from_slice(&buffer[..length]);
+    buffer.advance(length);
+    bytes
+}
+
+/// Of a value.
+fn length(digits: &[u8]) -> Option<usize> {
+    number(digits).filter(|length| *length <= LONGEST_VALUE)
+}
+
+fn number<N: TryFrom<u64>>(digits: &[u8]) -> Option<N> {
+    let next = |number: u64, digit: &u8| {
+        let digit = digit.is_ascii_digit().then(|| u64::from(digit - b'0'))?;
+        number.checked_mul(10)?.checked_add(digit)
+    };
+    let number = digits.iter().try_fold(0, next)?;
+    if digits.is_empty() { None } else { number.try_into().ok() }
 }
 
 #[cfg(test)]
@@ -304,9 +376,33 @@ mod tests {
                 refused
             ]
         );
-        assert_eq!((&*replies[0].data, replies[0].flags, replies[0].token), (&b"\r\n"[..], 256, 9));
+        assert_eq!((replies[0].data(), replies[0].flags, replies[0].token), (&b"\r\n"[..], 256, 9));
         assert_eq!((replies[0].time_left, replies[2].time_left), (-1, 30));
         assert_eq!(rest, b"VA 5 f1\r\nhel".len(), "what is not there as a whole stays");
+    }
+
+    #[test]
+    fn a_value_of_a_classic_get_has_its_key() {
+        let (replies, rest) =
+            take_all(b"VALUE k 256 2\r\n\r\n\r\nVALUE \xc3\xa4 2 0\r\n\r\nEND\r\nMN\r\nMN \r\nVALUE k 0 3\r\nab")
+                .expect("they are replies");
+        let keys: Vec<&[u8]> = replies.iter().map(Reply::key).collect();
+        assert_eq!(keys, [&b"k"[..], "ä".as_bytes(), b"", b"", b""]);
+        assert_eq!((replies[0].data(), replies[0].flags), (&b"\r\n"[..], 256));
+        assert!(replies[2..].iter().all(|reply| reply.status == Status::End));
+        assert_eq!(rest, b"VALUE k 0 3\r\nab".len(), "what is not there as a whole stays");
+    }
+
+    #[test]
+    fn a_small_value_does_not_keep_what_came_with_it_and_a_long_one_is_not_copied() {
+        let small = [&b"VA 3 f0\r\nabc\r\n"[..], &[b'x'; 1000]].concat();
+        let long = [&b"VA 10000 f0\r\n"[..], &[b'x'; 10_000], b"\r\nHD\r\n"].concat();
+        for (bytes, is_alone) in [(small, true), (long, false)] {
+            let mut buffer = BytesMut::from(&*bytes);
+            let value = Reply::take(&mut buffer).expect("a reply").expect("as a whole").into_data();
+            let (start, read) = (value.as_ptr() as usize, buffer.as_ptr() as usize);
+            assert_eq!(start < read && read - start < bytes.len(), !is_alone);
+        }
     }
 
     #[test]
@@ -332,6 +428,15 @@ mod tests {
             b"HD O4294967296\r\n",
             b"HD Ox\r\n",
             b"HD\n",
+            b"VALUE \r\n",
+            b"VALUE  0 1\r\na\r\n",
+            b"VALUE k 0\r\n",
+            b"VALUE k x 1\r\na\r\n",
+            b"VALUE k 0 -1\r\n",
+            b"VALUE k 0 +1\r\na\r\n",
+            b"VALUE k 4294967296 1\r\na\r\n",
+            b"VALUE k 0 1073741825\r\n",
+            b"VALUE k 0 1 2 3\r\na\r\n",
             &[b'x'; 2048],
         ] {
             assert_eq!(take_all(bytes), Err(Garbage), "{:?}", String::from_utf8_lossy(bytes));
@@ -345,15 +450,16 @@ mod tests {
         }
 
         #[test]
-        fn a_reply_reads_the_same_wherever_it_is_cut(value in proptest::collection::vec(any::<u8>(), 0..50), cut in 0.0..1.0) {
-            let bytes = [format!("VA {} f256 O3\r\n", value.len()).as_bytes(), &value, b"\r\n"].concat();
+        fn a_reply_reads_the_same_wherever_it_is_cut(classic: bool, value in proptest::collection::vec(any::<u8>(), 0..50), cut in 0.0..1.0) {
+            let head = if classic { format!("VALUE key 256 {}\r\n", value.len()) } else { format!("VA {} f256 O3\r\n", value.len()) };
+            let bytes = [head.as_bytes(), &value, b"\r\n"].concat();
             #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss, reason = "small numbers")]
             let cut = (bytes.len() as f64 * cut) as usize;
             let mut buffer = BytesMut::from(&bytes[..cut]);
             prop_assert_eq!(Reply::take(&mut buffer), Ok(None));
             buffer.extend_from_slice(&bytes[cut..]);
             let reply = Reply::take(&mut buffer).expect("a reply").expect("as a whole");
-            prop_assert_eq!(&*reply.data, &*value);
+            prop_assert_eq!(reply.data(), &*value);
             prop_assert!(buffer.is_empty());
         }
     }

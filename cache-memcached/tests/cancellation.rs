@@ -55,6 +55,9 @@ fn is_of(value: &Value, key: &str) -> bool {
 /// Drops operations on keys that all share, and looks at whole ones between.
 async fn drop_and_look(store: MemcachedCache, task: u64, counted: Arc<AtomicUsize>) -> usize {
     let mut random = SmallRng::seed_from_u64(task);
+    let all: Vec<String> = (0..50).map(|number| format!("key-{number}")).collect();
+    let all: Vec<&str> = all.iter().map(String::as_str).collect();
+    let short: Vec<(&str, Value)> = all.iter().map(|key| (*key, value_of(key, 10))).collect();
     let mut dropped = 0;
     while dropped < DROPPED_BY_EACH {
         let key = format!("key-{}", random.random_range(0..50));
@@ -62,11 +65,13 @@ async fn drop_and_look(store: MemcachedCache, task: u64, counted: Arc<AtomicUsiz
         let moment = random.random();
         let length = if random.random_ratio(1, 50) { 300_000 } else { random.random_range(0..3000) };
         let value = value_of(&key, length);
-        let was_dropped = match random.random_range(0..6) {
-            0 | 1 => dropped_midway(store.get(&key), moment).await,
-            2 => dropped_midway(store.set(&key, value, HOUR), moment).await,
-            3 => dropped_midway(store.get_many(&[&key, &other, &key]), moment).await,
-            4 => dropped_midway(store.set_many(&[(&key, value.clone()), (&key, value)], HOUR), moment).await,
+        let was_dropped = match random.random_range(0..50) {
+            0 => dropped_midway(store.get_many(&all), moment).await,
+            1 => dropped_midway(store.set_many(&short, HOUR), moment).await,
+            2..18 => dropped_midway(store.get(&key), moment).await,
+            18..26 => dropped_midway(store.set(&key, value, HOUR), moment).await,
+            26..34 => dropped_midway(store.get_many(&[&key, &other, &key]), moment).await,
+            34..42 => dropped_midway(store.set_many(&[(&key, value.clone()), (&key, value)], HOUR), moment).await,
             _ => {
                 counted.fetch_add(1, Ordering::Relaxed);
                 dropped_midway(store.incr("count", 1), moment).await
@@ -75,8 +80,9 @@ async fn drop_and_look(store: MemcachedCache, task: u64, counted: Arc<AtomicUsiz
         dropped += usize::from(was_dropped);
         let seen = store.get(&other).await.expect("the server is there");
         assert!(is_of(&seen.expect("it was set before"), &other), "a wrong value for {other}");
-        let seen = store.get_many(&[&other, &key]).await.expect("the server is there");
-        for (seen, key) in seen.iter().zip([&other, &key]) {
+        let asked = if moment % 64 == 0 { &*all } else { &[&*other, &key] };
+        let seen = store.get_many(asked).await.expect("the server is there");
+        for (seen, key) in seen.iter().zip(asked) {
             assert!(is_of(seen.as_ref().expect("it was set before"), key), "a wrong value for {key}");
         }
     }

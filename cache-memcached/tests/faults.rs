@@ -163,18 +163,30 @@ async fn a_reply_that_is_cut_or_garbled_is_never_served() {
         Mode::Garbage(b"HD\r\n".into()),
         Mode::Garbage(forged),
         Mode::Garbage(b"VA 999999999 f256 O0\r\n".into()),
+        Mode::Garbage(b"END\r\n".into()),
+        Mode::Garbage(b"MN\r\n".into()),
+        Mode::Garbage(b"EN O1\r\nVALUE other 256 5\r\nwrong\r\nEND\r\n".into()),
+        Mode::Garbage(b"VALUE k 256 5\r\nwrong\r\nEND\r\n".into()),
     ] {
         let proxy = proxy(&server);
         let store = store_at(&[proxy.port()], &options());
         store.set("k", value.clone(), HOUR).await.expect("it is stored");
         proxy.switch(bad.clone());
+        let fails = |error: Error| {
+            assert_eq!(error.kind(), ErrorKind::Unavailable, "{bad:?}: {error}");
+            assert!(error.to_string().contains(&format!("127.0.0.1:{}", proxy.port())), "{error}");
+        };
         for _ in 0..5 {
+            match in_time(store.get_many(&["k"; 20])).await {
+                Ok(got) => assert!(got == vec![Some(value.clone()); 20], "{bad:?}"),
+                Err(error) => fails(error),
+            }
             match in_time(store.get("k")).await {
                 Ok(got) => assert_eq!(got, Some(value.clone()), "{bad:?}"),
-                Err(error) => {
-                    assert_eq!(error.kind(), ErrorKind::Unavailable, "{bad:?}: {error}");
-                    assert!(error.to_string().contains(&format!("127.0.0.1:{}", proxy.port())), "{error}");
-                }
+                Err(error) => fails(error),
+            }
+            if let Err(error) = in_time(store.set_many(&vec![("k", value.clone()); 20], HOUR)).await {
+                fails(error);
             }
         }
         proxy.switch(Mode::Pass);

@@ -107,10 +107,12 @@ async fn work(store: MemcachedCache, seen: Arc<Seen>, task: usize) {
         match turn % 4 {
             0 => drop(seen.note(start, store.set(&name, value_of(key, turn), HOUR).await)),
             1 => {
-                let next = (key + 1) % KEYS;
-                let names = [&*name, &format!("key-{next}")];
+                // A few, and as many as the server is asked for with one command.
+                let keys: Vec<usize> = (key..key + if turn % 64 == 1 { 40 } else { 2 }).map(|key| key % KEYS).collect();
+                let names: Vec<String> = keys.iter().map(|key| format!("key-{key}")).collect();
+                let names: Vec<&str> = names.iter().map(String::as_str).collect();
                 let got = seen.note(start, store.get_many(&names).await).unwrap_or_default();
-                for (value, key) in got.iter().zip([key, next]) {
+                for (value, key) in got.iter().zip(keys) {
                     if value.as_ref().is_some_and(|value| !is_of(value, key)) {
                         seen.blame(format!("a wrong value for key-{key}"));
                     }

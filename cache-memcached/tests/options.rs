@@ -86,6 +86,24 @@ async fn a_value_above_the_servers_limit_is_told_with_the_sizes_and_leaves_nothi
     assert!(store.get("k").await.expect("it answers") == Some(value(1 << 20)));
 }
 
+/// The server does not say which of many it refuses.
+#[tokio::test]
+async fn of_many_values_those_that_the_server_refuses_are_told_and_leave_nothing() {
+    let server = server_with(&["-I", "512k"]);
+    let store = store_at(&[server.port()], &patient());
+    let keys: Vec<String> = (0..40).map(|number| format!("key-{number}")).collect();
+    // The server needs some bytes of its own for an entry.
+    let value = |number: usize| Value::Bytes(vec![b'x'; if number % 20 == 7 { 512 << 10 } else { number }].into());
+    let old = keys.iter().map(|key| (&**key, Value::Int(1))).collect::<Vec<_>>();
+    assert!(store.set_many(&old, HOUR).await.expect("it is stored").is_empty());
+    let new: Vec<(&str, Value)> = keys.iter().enumerate().map(|(number, key)| (&**key, value(number))).collect();
+    assert_eq!(store.set_many(&new, HOUR).await.expect("some are refused"), [7, 27]);
+    for (number, key) in keys.iter().enumerate() {
+        let expected = if number % 20 == 7 { None } else { Some(value(number)) };
+        assert!(store.get(key).await.expect("it answers") == expected, "{key}");
+    }
+}
+
 #[cfg(feature = "tls")]
 mod tls {
     use super::*;

@@ -46,6 +46,28 @@ async fn integers_of_django_are_integers_and_its_other_entries_are_missed() {
 }
 
 #[tokio::test]
+async fn of_many_keys_each_gets_its_own_value_whoever_wrote_it() {
+    let servers = [server()];
+    let store = store(&servers);
+    let keys: Vec<String> = (0..600).map(|number| format!("schlüssel-{number}")).collect();
+    let value = |number: usize| match number % 4 {
+        0 => Some(Value::Int(number as i64)),
+        1 => Some(bytes(&format!("{number}\r\nEND\r\nVALUE {} 256 1\r\n", keys[number]))),
+        2 => Some(bytes(&"long ".repeat(number * 5))),
+        _ => None,
+    };
+    let entries: Vec<(&str, Value)> =
+        keys.iter().enumerate().filter_map(|(number, key)| Some((&**key, value(number)?))).collect();
+    assert!(store.set_many(&entries, HOUR).await.expect("it is stored").is_empty());
+    by_somebody_else(&servers[0], &format!("set {} 16 0 4\r\ntext", keys[3]));
+    let asked: Vec<&str> = keys.iter().chain(&keys[..300]).map(String::as_str).collect();
+    let expected: Vec<Option<Value>> = (0..600).chain(0..300).map(value).collect();
+    assert!(store.get_many(&asked).await.expect("it answers") == expected);
+    assert_eq!(store.get_many(&["no such key"; 0]).await.expect("nothing is asked"), []);
+    assert_eq!(store.get_many(&["no-such-key"; 20]).await.expect("it answers"), [const { None }; 20]);
+}
+
+#[tokio::test]
 async fn integers_are_django_s_integers() {
     let servers = [server()];
     store(&servers).set("k", Value::Int(-7), HOUR).await.expect("it is stored");
