@@ -1,6 +1,7 @@
-//! The commands of those who work on cachette: `cargo xtask test` and `cargo xtask ci`.
+//! The commands of those who work on cachette: `cargo xtask test`, `browser` and `ci`.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command talks to its user by printing")]
 
+mod browser;
 mod ci;
 mod deny;
 mod dependency_tree;
@@ -36,6 +37,7 @@ fn dispatch(args: &[String]) -> Outcome {
     match command {
         "help" | "--help" | "-h" => println!("{}", help()),
         "test" => test::run(after_separator(rest))?,
+        "browser" => browser::run(after_separator(rest))?,
         "ci" => ci::run(rest)?,
         other => return Err(format!("there is no command `{other}`: `cargo xtask help` lists them")),
     }
@@ -51,9 +53,10 @@ fn after_separator(args: &[String]) -> &[String] {
 
 fn help() -> String {
     format!(
-        "cargo xtask test [-- ARGS]   run every test of every crate; ARGS are handed to cargo test\n\
-         cargo xtask ci [STEP…]       run what must pass before a merge, or only the steps named\n\
-         cargo xtask help             show this\n\n\
+        "cargo xtask test [-- ARGS]     run every test of every crate; ARGS are handed to cargo test\n\
+         cargo xtask browser [-- ARGS]  run the example site's tests in Chromium; ARGS are handed to cargo test\n\
+         cargo xtask ci [STEP…]         run what must pass before a merge, or only the steps named\n\
+         cargo xtask help               show this\n\n\
          The steps of ci:\n{}",
         ci::list()
     )

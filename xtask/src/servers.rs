@@ -1,6 +1,7 @@
 //! Servers for tests: private ones, in a temporary folder and on a free port, that end with whoever started
 //! them.
 
+mod chromium;
 mod folder;
 mod install;
 mod mariadb;
@@ -18,6 +19,7 @@ use std::{
 
 use self::{folder::Folder, process::Process};
 pub use self::{
+    chromium::ChromeDriver,
     pgbouncer::PgBouncer,
     redis::{RedisCluster, RedisSentinels},
 };

@@ -20,15 +20,20 @@ pub(super) struct Folder {
 
 impl Folder {
     pub(super) fn new(kind: Kind) -> Outcome<Self> {
-        static NUMBER: AtomicUsize = AtomicUsize::new(0);
-        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let path = env::temp_dir().join(format!("cachette-{kind:?}-{}-{number}", process::id()).to_lowercase());
         let user = match kind {
             Kind::Postgres if is_root()? => Some("postgres"),
             Kind::Mariadb if is_root()? => Some("mysql"),
             Kind::Memcached if is_root()? => Some("memcache"),
             _ => None,
         };
+        Self::named(&format!("{kind:?}").to_lowercase(), user)
+    }
+
+    /// One for this program, which runs as this user, or as whoever starts it.
+    pub(super) fn named(program: &str, user: Option<&'static str>) -> Outcome<Self> {
+        static NUMBER: AtomicUsize = AtomicUsize::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let path = env::temp_dir().join(format!("cachette-{program}-{}-{number}", process::id()));
         make(&path, user).map_err(|why| format!("{}: cannot be made: {why}", path.display()))?;
         Ok(Self { path, user })
     }

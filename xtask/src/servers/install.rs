@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use super::{Kind, folder, mariadb, memcached, pgbouncer, postgres, redis};
+use super::{Kind, chromium, folder, mariadb, memcached, pgbouncer, postgres, redis};
 use crate::shell::{self, Outcome};
 
 /// Installs what is missing of this server, and says so.
@@ -20,6 +20,12 @@ pub(super) fn ensure(kind: Kind) -> Outcome {
 pub(super) fn ensure_pgbouncer() -> Outcome {
     ensure(Kind::Postgres)?;
     ensure_package(pgbouncer::program().is_ok(), "pgbouncer")
+}
+
+/// The same for Chromium and what drives it.
+pub(super) fn ensure_chromium() -> Outcome {
+    ensure_package(chromium::browser().is_ok(), "chromium")?;
+    ensure_package(chromium::driver().is_ok(), "chromium-driver")
 }
 
 fn ensure_package(found: bool, package: &str) -> Outcome {
