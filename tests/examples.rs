@@ -1,9 +1,13 @@
 //! The examples, run as a newcomer runs them.
 
+mod site;
+
 use std::{
     fs,
     process::{Command, Output},
 };
+
+use site::Site;
 
 fn example(name: &str, arguments: &[&str]) -> Output {
     let mut cargo = Command::new(env!("CARGO"));
@@ -64,4 +68,79 @@ fn quickstart_takes_a_configuration_and_a_text_of_one_s_own() {
 fn custom_backend_counts_its_books() {
     let output = example("custom_backend", &[]);
     assert_eq!(said(&output).0, "42 books on the shelf\n");
+}
+
+#[test]
+fn the_site_makes_its_front_page_once() {
+    let site = Site::start();
+    let first = site.get("/");
+    assert_eq!(first.status, 200, "{}", first.body);
+    assert!(first.cache_status().contains("site; fwd=uri-miss; fwd-status=200; stored"), "{}", first.cache_status());
+    let again = site.get("/");
+    assert!(again.cache_status().starts_with("site; hit"), "{}", again.cache_status());
+    assert_eq!(first.body, again.body);
+}
+
+#[test]
+fn the_site_keeps_nothing_of_who_is_signed_in() {
+    let site = Site::start();
+    let signed_in = site.post("/account/sign-in", &[], "name=Ada");
+    assert_eq!((signed_in.status, &*signed_in.header("location")), (303, "/account"));
+    let cookie = signed_in.header("set-cookie");
+    let cookie = cookie.split(';').next().expect("a cookie is set");
+    for _ in 0..2 {
+        let account = site::http::ask(&site.address, "GET", "/account", &[("cookie", cookie)], "");
+        assert!(
+            account.body.contains("Ada") && account.cache_status().contains("detail=session-cookie"),
+            "{account:?}"
+        );
+        assert!(!site.get("/account").body.contains("Ada"));
+    }
+}
+
+#[test]
+fn the_site_takes_no_orders_from_pages_of_other_sites() {
+    let site = Site::start();
+    site.get("/");
+    let own = format!("http://{}", site.address);
+    for (header, value, status) in [
+        ("sec-fetch-site", "cross-site", 403),
+        ("sec-fetch-site", "same-site", 403),
+        ("origin", "http://evil.example", 403),
+        ("origin", "null", 403),
+        ("origin", &*own, 303),
+        ("sec-fetch-site", "same-origin", 303),
+    ] {
+        let is_kept = site.get("/").cache_status().contains("hit");
+        assert!(is_kept, "it was purged before {header}: {value}");
+        assert_eq!(site.post("/caches/purge/site", &[(header, value)], "").status, status, "{header}: {value}");
+        assert_eq!(site.get("/").cache_status().contains("hit"), status == 403, "{header}: {value}");
+    }
+}
+
+#[test]
+fn the_site_ends_at_ctrl_c() {
+    let site = Site::start();
+    site.get("/");
+    let (status, said) = site.interrupt();
+    assert!(status.success() && said == "closed\n", "{status}: {said}");
+}
+
+#[test]
+fn the_site_tells_what_is_wrong_with_its_arguments() {
+    let site = Site::start();
+    for (arguments, told) in [
+        (&["--listen", &*site.address][..], format!("{}: cannot be listened at", site.address)),
+        (&["--listen"], "--listen wants a value".into()),
+        (&["--port", "80"], "there is no option --port".into()),
+        (&["a.toml", "b.toml"], "b.toml is one too many".into()),
+        (
+            &["--listen", "127.0.0.1:0", "--data", env!("CARGO_TARGET_TMPDIR"), "none.toml"],
+            "none.toml: cannot be read".into(),
+        ),
+    ] {
+        let output = site::command().args(arguments).output().expect("cargo runs");
+        let (_, err) = said(&output);
+        assert!(!output.status.success() && err.contains(&told), "{arguments:?}: {err}");
+    }
 }

@@ -146,6 +146,27 @@ impl CacheHandle {
         Self { store: Arc::clone(&self.store), view: Arc::new(view) }
     }
 
+    /// The same cache on another store: on a wrapper of its own store, say, that counts, measures or fails.
+    ///
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use cache_core::{Cache, CacheHandle, Result, Settings, Timeout};
+    /// # use cache_locmem::LocMemCache;
+    /// # fn count(store: Arc<dyn Cache>) -> Arc<dyn Cache> { store }
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<()> {
+    /// # let cache = CacheHandle::new("default", Arc::new(LocMemCache::default()), Settings::default());
+    /// let counted = cache.with_store(count(Arc::clone(cache.store())));
+    /// counted.set("greeting", "hello", Timeout::Default).await?;
+    /// assert!(cache.contains("greeting").await?);
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// `examples/site/watch.rs` has such a wrapper.
+    #[must_use]
+    pub fn with_store(&self, store: Arc<dyn Cache>) -> Self {
+        Self { store, view: Arc::clone(&self.view) }
+    }
+
     /// The value, or `None` on a miss. Ask for an `Option<T>` to tell a stored `None` (`Some(None)`) from a miss. An
     /// `Option` within an `Option` is more than the codecs can tell: `Some(None)` comes back as `None`.
     ///

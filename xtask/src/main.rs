@@ -1,7 +1,8 @@
-//! The commands of those who work on cachette: `cargo xtask test`, `cargo xtask ci` and `cargo xtask bench`.
+//! The commands of those who work on cachette: `cargo xtask test`, `browser`, `ci` and `bench`.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command talks to its user by printing")]
 
 mod bench;
+mod browser;
 mod ci;
 mod deny;
 mod dependency_tree;
@@ -37,6 +38,7 @@ fn dispatch(args: &[String]) -> Outcome {
     match command {
         "help" | "--help" | "-h" => println!("{}", help()),
         "test" => test::run(after_separator(rest))?,
+        "browser" => browser::run(after_separator(rest))?,
         "ci" => ci::run(rest)?,
         "bench" => bench::run(rest)?,
         other => return Err(format!("there is no command `{other}`: `cargo xtask help` lists them")),
@@ -53,10 +55,11 @@ fn after_separator(args: &[String]) -> &[String] {
 
 fn help() -> String {
     format!(
-        "cargo xtask test [-- ARGS]   run every test of every crate; ARGS are handed to cargo test\n\
-         cargo xtask ci [STEP…]       run what must pass before a merge, or only the steps named\n\
-         cargo xtask bench [FLAGS]    run the benchmarks and write docs/benchmarks\n\
-         cargo xtask help             show this\n\n\
+        "cargo xtask test [-- ARGS]     run every test of every crate; ARGS are handed to cargo test\n\
+         cargo xtask browser [-- ARGS]  run the example site's tests in Chromium; ARGS are handed to cargo test\n\
+         cargo xtask ci [STEP…]         run what must pass before a merge, or only the steps named\n\
+         cargo xtask bench [FLAGS]      run the benchmarks and write docs/benchmarks\n\
+         cargo xtask help               show this\n\n\
          The flags of bench:\n{}\n\n\
          The steps of ci:\n{}",
         bench::FLAGS,

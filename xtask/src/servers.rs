@@ -1,6 +1,7 @@
 //! Servers for tests: private ones, in a temporary folder and on a free port, that end with whoever started
 //! them.
 
+mod chromium;
 mod folder;
 mod install;
 mod mariadb;
@@ -20,12 +21,13 @@ use std::{
     time::Duration,
 };
 
-use self::{folder::Folder, process::Process};
 pub use self::{
+    chromium::ChromeDriver,
     nginx::Nginx,
     pgbouncer::PgBouncer,
     redis::{RedisCluster, RedisSentinels},
 };
+use self::{folder::Folder, process::Process};
 use crate::shell::Outcome;
 
 /// Where tests find the URL of a PostgreSQL server.

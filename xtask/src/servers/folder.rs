@@ -26,18 +26,14 @@ impl Folder {
             Kind::Memcached if is_root()? => Some("memcache"),
             _ => None,
         };
-        Self::of_user(&format!("{kind:?}"), user)
+        Self::named(&format!("{kind:?}").to_lowercase(), user)
     }
 
-    /// For a server that runs as whoever starts it.
-    pub(super) fn of_this_user(server: &str) -> Outcome<Self> {
-        Self::of_user(server, None)
-    }
-
-    fn of_user(server: &str, user: Option<&'static str>) -> Outcome<Self> {
+    /// One for this program, which runs as this user, or as whoever starts it.
+    pub(super) fn named(program: &str, user: Option<&'static str>) -> Outcome<Self> {
         static NUMBER: AtomicUsize = AtomicUsize::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let path = env::temp_dir().join(format!("cachette-{server}-{}-{number}", process::id()).to_lowercase());
+        let path = env::temp_dir().join(format!("cachette-{program}-{}-{number}", process::id()));
         make(&path, user).map_err(|why| format!("{}: cannot be made: {why}", path.display()))?;
         Ok(Self { path, user })
     }

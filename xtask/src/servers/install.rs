@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use super::{Kind, folder, mariadb, memcached, nginx, pgbouncer, postgres, redis};
+use super::{Kind, chromium, folder, mariadb, memcached, nginx, pgbouncer, postgres, redis};
 use crate::shell::{self, Outcome};
 
 /// Installs what is missing of this server, and says so.
@@ -25,6 +25,12 @@ pub(super) fn ensure_pgbouncer() -> Outcome {
 /// The same for nginx.
 pub(super) fn ensure_nginx() -> Outcome {
     ensure_package(nginx::program().is_ok(), "nginx-light")
+}
+
+/// The same for Chromium and what drives it.
+pub(super) fn ensure_chromium() -> Outcome {
+    ensure_package(chromium::browser().is_ok(), "chromium")?;
+    ensure_package(chromium::driver().is_ok(), "chromium-driver")
 }
 
 fn ensure_package(found: bool, package: &str) -> Outcome {

@@ -22,7 +22,7 @@ impl Nginx {
     /// A new one, which keeps what the origin at this port answers as long as that says. Installs nginx where it is missing.
     pub fn start(origin: u16) -> Outcome<Self> {
         install::ensure_nginx()?;
-        let folder = Folder::of_this_user("nginx")?;
+        let folder = Folder::named("nginx", None)?;
         let port = process::free_port()?;
         let settings = folder.path().join("nginx.conf");
         fs::write(&settings, conf(folder.path(), port, origin))

@@ -1,0 +1,71 @@
+//! Which page is where, and which cache looks after it.
+
+use std::{error::Error, net::SocketAddr};
+
+use axum::{
+    Router, middleware,
+    routing::{get, post},
+};
+use cachette::{CacheHandle, http::never_cache};
+
+use crate::{
+    caching::{Caching, Layers},
+    library::Library,
+    requests::{self, Requests},
+    same_site,
+    templates::Templates,
+    views::{about, account, assets, books, caches, home, today},
+};
+
+/// What views work with.
+#[derive(Clone, Debug)]
+pub(crate) struct Site {
+    pub(crate) library: Library,
+    pub(crate) templates: Templates,
+    pub(crate) caching: Caching,
+    pub(crate) layers: Layers,
+    pub(crate) requests: Requests,
+    /// For parts of pages.
+    pub(crate) parts: CacheHandle,
+    /// For who is signed in.
+    pub(crate) sessions: CacheHandle,
+}
+
+impl Site {
+    pub(crate) fn new(library: Library, caching: Caching, address: SocketAddr) -> Result<Self, Box<dyn Error>> {
+        let layers = Layers::new(&caching.get("pages")?, address);
+        let (parts, sessions) = (caching.get("default")?, caching.get("sessions")?);
+        let requests = Requests::default();
+        Ok(Self { library, templates: Templates::new()?, caching, layers, requests, parts, sessions })
+    }
+
+    pub(crate) fn router(self) -> Router {
+        let Layers { site, books, about } = self.layers.clone();
+        let account = Router::new()
+            .route("/account", get(account::show))
+            .route("/account/sign-in", post(account::sign_in))
+            .route("/account/sign-out", post(account::sign_out))
+            .layer(never_cache());
+        let pages = Router::new()
+            .route("/", get(home::show))
+            .route("/books", get(books::list))
+            .route("/books/{id}", get(books::show).layer(books))
+            .route("/books/{id}/reviews", post(books::review))
+            .route("/today", get(today::show).layer(never_cache()))
+            .route("/about", get(about::show).layer(about))
+            .merge(account)
+            // Per site: one line.
+            .layer(site)
+            // Outside of the cache, so that it sees hits as well.
+            .layer(middleware::from_fn_with_state(self.requests.clone(), requests::note));
+        let operators = Router::new()
+            .route("/caches", get(caches::show))
+            .route("/caches/live", get(caches::live))
+            .route("/caches/clear/{alias}", post(caches::clear))
+            .route("/caches/purge/{layer}", post(caches::purge))
+            .layer(never_cache());
+        let assets = Router::new().route("/static/{name}", get(assets::show));
+        let router = pages.merge(operators).merge(assets).fallback(assets::not_found);
+        router.layer(middleware::from_fn(same_site::check)).with_state(self)
+    }
+}

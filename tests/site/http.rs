@@ -1,0 +1,54 @@
+//! Just enough of HTTP: a request on a connection of its own.
+
+use std::{
+    io::{self, BufRead as _, BufReader, Read as _, Write as _},
+    net::TcpStream,
+    time::Duration,
+};
+
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    head: String,
+    pub(crate) body: String,
+}
+
+impl Answer {
+    /// All lines of a header, joined.
+    pub(crate) fn header(&self, name: &str) -> String {
+        let lines = self.head.lines().filter_map(|line| line.split_once(": "));
+        let values = lines.filter(|(found, _)| found.eq_ignore_ascii_case(name)).map(|(_, value)| value);
+        values.collect::<Vec<_>>().join(", ")
+    }
+
+    pub(crate) fn cache_status(&self) -> String {
+        self.header("cache-status")
+    }
+}
+
+pub(crate) fn ask(address: &str, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
+    let mut stream = TcpStream::connect(address).unwrap_or_else(|error| panic!("{address}: {error}"));
+    stream.set_read_timeout(Some(Duration::from_secs(60))).expect("it is not zero");
+    let headers: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+    let length = if body.is_empty() { String::new() } else { format!("content-length: {}\r\n", body.len()) };
+    let request =
+        format!("{method} {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n{length}{headers}\r\n{body}");
+    stream.write_all(request.as_bytes()).expect("the connection lasts");
+    read(stream).unwrap_or_else(|error| panic!("{method} {path}: {error}"))
+}
+
+/// The answer ends where it says: not everybody closes a connection when asked to.
+fn read(stream: TcpStream) -> io::Result<Answer> {
+    let mut stream = BufReader::new(stream);
+    let mut head = String::new();
+    while !head.ends_with("\r\n\r\n") {
+        if stream.read_line(&mut head)? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+    }
+    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("there is a status");
+    let mut answer = Answer { status, head, body: String::new() };
+    let length = answer.header("content-length").parse().unwrap_or(0);
+    stream.take(length).read_to_string(&mut answer.body)?;
+    Ok(answer)
+}
