@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, HeaderValue, StatusCode, header::CONTENT_LENGTH};
+use http::{HeaderMap, HeaderValue, StatusCode, header::{AGE, CONTENT_LENGTH}};
 
 use crate::{
     config::Config,
@@ -122,6 +122,8 @@ impl Unfinished {
         if status != StatusCode::NO_CONTENT {
             headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
         }
+        // Makes room for what each hit puts there.
+        headers.insert(AGE, HeaderValue::from(0));
         let (vary, kept) = (terms.vary.clone(), terms.kept());
         let make = |stamps, union: Vec<_>| Page {
             material: keys.material.clone(),
