@@ -315,18 +315,15 @@ impl CacheHandle {
 
     async fn find<T: DeserializeOwned + 'static>(&self, key: &str) -> Result<Found<T>> {
         let key = self.key(key)?;
-        match self.fetch(&key).await? {
+        // Not by a function of its own: even a future that is ready at once costs a hit in memory a tenth of its time.
+        let answer = match self.inner().get_now(&key) {
+            Some(answer) => answer,
+            None => self.inner().get(&key).await,
+        };
+        match answer.map_err(|error| self.at(error))? {
             Some(value) => self.read(&key, value),
             None => Ok(Found::Miss),
         }
-    }
-
-    async fn fetch(&self, key: &KeyBuffer) -> Result<Option<Value>> {
-        let answer = match self.inner().get_now(key) {
-            Some(answer) => answer,
-            None => self.inner().get(key).await,
-        };
-        answer.map_err(|error| self.at(error))
     }
 
     async fn put(&self, key: &str, value: Value, timeout: Timeout) -> Result<()> {

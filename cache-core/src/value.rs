@@ -1,11 +1,15 @@
 //! What a store keeps: an integer, bytes, or the very object.
 
-use std::{any::Any, any::type_name, fmt, sync::Arc};
+use std::{
+    any::{Any, type_name},
+    fmt,
+    sync::Arc,
+};
 
 use bytes::Bytes;
 use serde::Serialize;
 
-use crate::{Codec, Result, codec};
+use crate::{Codec, codec};
 
 /// A value on its way between a [`CacheHandle`](crate::CacheHandle) and a store.
 ///
@@ -81,14 +85,23 @@ impl Object {
         Self { owned: bytes, ..self }
     }
 
-    /// The object, where it is a `T`.
-    #[must_use]
-    pub fn downcast<T: Send + Sync + 'static>(&self) -> Option<Arc<T>> {
-        let any: Arc<dyn Any + Send + Sync> = Arc::<dyn Shared>::clone(&self.shared);
-        any.downcast().ok()
+    /// The object, where it is a `T`. No reference is counted, as this value is the one that is handed out.
+    ///
+    /// # Errors
+    /// This value as it was, where it is none.
+    ///
+    /// # Panics
+    /// Never: it is asked for its type before.
+    pub fn downcast<T: Send + Sync + 'static>(self) -> Result<Arc<T>, Self> {
+        let any: &dyn Any = &*self.shared;
+        if !any.is::<T>() {
+            return Err(self);
+        }
+        let any: Arc<dyn Any + Send + Sync> = self.shared;
+        Ok(any.downcast().expect("it was asked before"))
     }
 
-    pub(crate) fn encode(&self, codec: Codec) -> Result<Value> {
+    pub(crate) fn encode(&self, codec: Codec) -> crate::Result<Value> {
         self.shared.encode(codec)
     }
 
@@ -104,12 +117,12 @@ impl fmt::Debug for Object {
 }
 
 trait Shared: Any + Send + Sync {
-    fn encode(&self, codec: Codec) -> Result<Value>;
+    fn encode(&self, codec: Codec) -> crate::Result<Value>;
     fn type_name(&self) -> &'static str;
 }
 
 impl<T: Serialize + Send + Sync + 'static> Shared for T {
-    fn encode(&self, codec: Codec) -> Result<Value> {
+    fn encode(&self, codec: Codec) -> crate::Result<Value> {
         codec::encode(self, codec)
     }
 
@@ -126,8 +139,9 @@ mod tests {
     fn an_object_comes_back_as_its_own_type_only() {
         let name = Arc::new(String::from("Ada"));
         let object = Object::new(Arc::clone(&name));
-        assert!(object.downcast::<String>().is_some_and(|same| Arc::ptr_eq(&same, &name)));
-        assert!(object.downcast::<u8>().is_none());
+        let object = object.downcast::<u8>().expect_err("it is a string");
+        assert!(object.downcast::<String>().is_ok_and(|same| Arc::ptr_eq(&same, &name)));
+        assert_eq!(Arc::strong_count(&name), 1);
     }
 
     #[test]

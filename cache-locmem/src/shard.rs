@@ -104,12 +104,14 @@ impl Shard {
 
     pub(crate) fn get(&mut self, hash: u64, key: &str, removed: &mut Removed) -> Option<Value> {
         let slot = self.find(hash, key)?;
-        if self.is_expired(slot) {
+        let entry = self.entries.get(slot)?;
+        if self.clock.has_passed(entry.deadline) {
             self.remove(slot, Leaving::Gone, removed);
             return None;
         }
+        let value = entry.value.clone();
         self.entries.used(slot);
-        Some(self.entries.get(slot)?.value.clone())
+        Some(value)
     }
 
     pub(crate) fn contains(&self, hash: u64, key: &str) -> bool {

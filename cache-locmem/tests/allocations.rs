@@ -9,7 +9,7 @@ use std::{
 
 use allocation_counter::measure;
 use cache_core::{Bytes, Cache, CacheHandle, Object, Settings, Timeout, Value};
-use cache_locmem::{LocMemCache, LocMemOptions};
+use cache_locmem::{LocMemCache, LocMemOptions, Policy};
 
 const TTL: Option<Duration> = Some(Duration::from_secs(300));
 
@@ -111,6 +111,47 @@ fn an_overwrite_allocates_the_future_s_box_alone() {
     let shared = Value::Bytes(Bytes::from_static(b"some bytes"));
     for ttl in [None, TTL] {
         assert_eq!(allocations(|| ready(store.set("key", shared.clone(), ttl)).expect("no failure")), 1);
+    }
+}
+
+#[test]
+fn an_overwrite_by_an_object_allocates_the_future_s_box_alone() {
+    let store = store();
+    let object = Value::Object(Object::new(Arc::new(String::from("shared"))));
+    assert_eq!(allocations(|| ready(store.set("key", object.clone(), TTL)).expect("no failure")), 1);
+}
+
+#[test]
+fn under_s3_fifo_a_hit_allocates_nothing_in_either_queue() {
+    let options = LocMemOptions { max_entries: 20, policy: Policy::S3Fifo, ..LocMemOptions::default() };
+    let store = LocMemCache::new(options).expect("valid options");
+    for number in 0..20 {
+        ready(store.set(&number.to_string(), fresh_bytes(), TTL)).expect("no failure");
+    }
+    for key in ["0", "19"] {
+        assert_eq!(allocations(|| assert!(matches!(store.get_now(key), Some(Ok(Some(_)))))), 0, "{key}");
+    }
+}
+
+#[test]
+fn under_s3_fifo_an_overwrite_allocates_the_future_s_box_alone() {
+    let options = LocMemOptions { policy: Policy::S3Fifo, ..LocMemOptions::default() };
+    let store = LocMemCache::new(options).expect("valid options");
+    let shared = Value::Bytes(Bytes::from_static(b"some bytes"));
+    assert_eq!(allocations(|| ready(store.set("key", shared.clone(), TTL)).expect("no failure")), 1);
+}
+
+/// What is left is the list of what goes, which is dropped when the lock is released, and the box.
+#[test]
+fn a_new_entry_in_a_full_store_allocates_no_more_than_the_one_that_goes_needs() {
+    for policy in [Policy::Lru, Policy::S3Fifo] {
+        let options = LocMemOptions { max_entries: 100, cull_frequency: 1000, policy, ..LocMemOptions::default() };
+        let store = LocMemCache::new(options).expect("valid options");
+        let keys: Vec<String> = (0..1001).map(|number| number.to_string()).collect();
+        let (last, others) = keys.split_last().expect("there are some");
+        let set = |key: &str| ready(store.set(key, Value::Int(1), None)).expect("no failure");
+        others.iter().for_each(|key| set(key));
+        assert_eq!(measure(|| set(last)).count_total, 2, "{policy:?}");
     }
 }
 

@@ -51,7 +51,9 @@ impl CacheHandle {
         let target = self.version_after(delta)?;
         let from = self.key(key)?;
         let to = self.version(target).key(key)?;
-        let Some(value) = self.fetch(&from).await? else { return Err(self.not_found(&from)) };
+        let Some(value) = self.inner().get(&from).await.map_err(|error| self.at(error))? else {
+            return Err(self.not_found(&from));
+        };
         if *from == *to {
             return Ok(target);
         }

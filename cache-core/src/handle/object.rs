@@ -89,12 +89,18 @@ impl CacheHandle {
         T: DeserializeOwned + Send + Sync + 'static,
     {
         let key = self.key(key)?;
-        let Some(value) = self.fetch(&key).await? else { return Ok(Found::Miss) };
-        if let Value::Object(object) = &value
-            && let Some(object) = object.downcast()
-        {
-            return Ok(Found::Hit(object));
-        }
+        let answer = match self.inner().get_now(&key) {
+            Some(answer) => answer,
+            None => self.inner().get(&key).await,
+        };
+        let Some(value) = answer.map_err(|error| self.at(error))? else { return Ok(Found::Miss) };
+        let value = match value {
+            Value::Object(object) => match object.downcast() {
+                Ok(object) => return Ok(Found::Hit(object)),
+                Err(object) => Value::Object(object),
+            },
+            encoded => encoded,
+        };
         Ok(match self.read(&key, value)? {
             Found::Hit(value) => Found::Hit(Arc::new(value)),
             Found::Unreadable => Found::Unreadable,
