@@ -90,7 +90,10 @@ fn the_site_keeps_nothing_of_who_is_signed_in() {
     let cookie = cookie.split(';').next().expect("a cookie is set");
     for _ in 0..2 {
         let account = site::http::ask(&site.address, "GET", "/account", &[("cookie", cookie)], "");
-        assert!(account.body.contains("Ada") && account.cache_status().contains("detail=session-cookie"), "{account:?}");
+        assert!(
+            account.body.contains("Ada") && account.cache_status().contains("detail=session-cookie"),
+            "{account:?}"
+        );
         assert!(!site.get("/account").body.contains("Ada"));
     }
 }
@@ -131,7 +134,10 @@ fn the_site_tells_what_is_wrong_with_its_arguments() {
         (&["--listen"], "--listen wants a value".into()),
         (&["--port", "80"], "there is no option --port".into()),
         (&["a.toml", "b.toml"], "b.toml is one too many".into()),
-        (&["--listen", "127.0.0.1:0", "--data", env!("CARGO_TARGET_TMPDIR"), "none.toml"], "none.toml: cannot be read".into()),
+        (
+            &["--listen", "127.0.0.1:0", "--data", env!("CARGO_TARGET_TMPDIR"), "none.toml"],
+            "none.toml: cannot be read".into(),
+        ),
     ] {
         let output = site::command().args(arguments).output().expect("cargo runs");
         let (_, err) = said(&output);

@@ -36,7 +36,8 @@ impl Arguments {
                 return Err(wrong(&format!("{word} is one too many")));
             }
         }
-        let path = |given: Option<String>, usual: &str| given.map_or_else(|| PathBuf::from(HOME).join(usual), Into::into);
+        let path =
+            |given: Option<String>, usual: &str| given.map_or_else(|| PathBuf::from(HOME).join(usual), Into::into);
         Ok(Self {
             listen: listen.unwrap_or_else(|| "127.0.0.1:8080".into()),
             data: path(data, "target/site"),

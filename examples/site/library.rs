@@ -186,12 +186,15 @@ impl Library {
 
     /// How many days each branch's books are kept, on average.
     pub(crate) async fn days_kept(&self) -> Result<Vec<(String, f64)>> {
-        sqlx::query_as("SELECT branch, AVG(kept) FROM loans GROUP BY branch ORDER BY branch").fetch_all(&self.pool).await
+        sqlx::query_as("SELECT branch, AVG(kept) FROM loans GROUP BY branch ORDER BY branch")
+            .fetch_all(&self.pool)
+            .await
     }
 }
 
 async fn seed(file: &Path) -> Result<()> {
-    let options = SqliteConnectOptions::new().filename(file).create_if_missing(true).synchronous(SqliteSynchronous::Off);
+    let options =
+        SqliteConnectOptions::new().filename(file).create_if_missing(true).synchronous(SqliteSynchronous::Off);
     let pool = SqlitePoolOptions::new().max_connections(1).connect_with(options).await?;
     let mut transaction = pool.begin().await?;
     sqlx::raw_sql(SEED).execute(&mut *transaction).await?;
@@ -234,10 +237,7 @@ impl FromRow<'_, SqliteRow> for Review {
 
 impl FromRow<'_, SqliteRow> for Count {
     fn from_row(row: &SqliteRow) -> Result<Self> {
-        Ok(Self {
-            name: row.try_get("name")?,
-            count: row.try_get("count")?,
-        })
+        Ok(Self { name: row.try_get("name")?, count: row.try_get("count")? })
     }
 }
 

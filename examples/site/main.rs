@@ -39,7 +39,8 @@ async fn run() -> Result<(), Box<dyn Error>> {
     let Arguments { listen, config, data } = Arguments::parse(env::args().skip(1))?;
     // First of all: a port that is taken is told before two hundred thousand rows are written.
     let listener = TcpListener::bind(&listen).await;
-    let listener = listener.map_err(|error| format!("{listen}: cannot be listened at: {error}; try --listen 127.0.0.1:0"))?;
+    let listener =
+        listener.map_err(|error| format!("{listen}: cannot be listened at: {error}; try --listen 127.0.0.1:0"))?;
 
     let library = Library::open(&data).await?;
     let caching = Caching::open(&config, &library).await?;

@@ -91,9 +91,10 @@ impl Requests {
     }
 
     pub(crate) fn timings(&self, layer: &str) -> Value {
-        self.seen().layers.get(layer).map_or(Value::Null, |layer| {
-            json!({ "hit": layer.hit.read(), "made": layer.made.read() })
-        })
+        self.seen()
+            .layers
+            .get(layer)
+            .map_or(Value::Null, |layer| json!({ "hit": layer.hit.read(), "made": layer.made.read() }))
     }
 
     fn seen(&self) -> MutexGuard<'_, Seen> {
@@ -114,7 +115,8 @@ fn outcome(cache_status: &str) -> &'static str {
 
 /// The cache that had the page or stored it. There are two members where a view has a layer of its own.
 fn decisive(cache_status: &str) -> Option<String> {
-    let decided = |member: &&str| member.contains("; hit") || member.contains("; stored") || member.contains("; collapsed");
+    let decided =
+        |member: &&str| member.contains("; hit") || member.contains("; stored") || member.contains("; collapsed");
     members(cache_status).find(decided)?.split(';').next().map(str::to_owned)
 }
 

@@ -26,7 +26,8 @@ impl Timings {
 
     /// In milliseconds; `null` where nothing was timed.
     pub(crate) fn read(&self) -> Value {
-        let mut sorted: Vec<Duration> = self.last.lock().unwrap_or_else(PoisonError::into_inner).iter().copied().collect();
+        let mut sorted: Vec<Duration> =
+            self.last.lock().unwrap_or_else(PoisonError::into_inner).iter().copied().collect();
         sorted.sort_unstable();
         let at = |percent: usize| sorted.get((sorted.len() * percent / 100).min(sorted.len().saturating_sub(1)));
         match (at(50), at(99)) {

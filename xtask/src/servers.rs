@@ -17,12 +17,12 @@ use std::{
     time::Duration,
 };
 
-use self::{folder::Folder, process::Process};
 pub use self::{
     chromium::ChromeDriver,
     pgbouncer::PgBouncer,
     redis::{RedisCluster, RedisSentinels},
 };
+use self::{folder::Folder, process::Process};
 use crate::shell::Outcome;
 
 /// Where tests find the URL of a PostgreSQL server.

@@ -14,9 +14,13 @@ use super::{View, problem};
 use crate::site::Site;
 
 pub(crate) async fn show(State(site): State<Site>) -> View<Html<String>> {
-    let aliases: Vec<Value> = site.caching.aliases().map(|cache| {
-        context! { alias => cache.alias(), store => cache.store().name(), key_prefix => cache.key_prefix() }
-    }).collect();
+    let aliases: Vec<Value> = site
+        .caching
+        .aliases()
+        .map(|cache| {
+            context! { alias => cache.alias(), store => cache.store().name(), key_prefix => cache.key_prefix() }
+        })
+        .collect();
     let layers = [
         context! { name => "site", title => "The whole site", kept => "1 minute", how => "one layer around every view" },
         context! { name => "books", title => "Pages of books", kept => "15 minutes", how => "cache_page, purged by tag" },
