@@ -201,6 +201,17 @@ async fn a_version_by_name_cannot_be_counted() {
 }
 
 #[tokio::test]
+async fn on_another_store_a_handle_keeps_its_settings() {
+    let settings =
+        Settings { key_prefix: "shop".into(), timeout: Duration::from_secs(7).into(), ..Settings::default() };
+    let (one, other) = (Arc::new(Spy::default()), Arc::new(Spy::default()));
+    let handle = CacheHandle::new("pages", Arc::clone(&one) as _, settings).with_store(Arc::clone(&other) as _);
+    handle.set("k", &1, Timeout::Default).await.expect("it is stored");
+    assert_eq!((one.calls(), handle.alias()), (vec![], "pages"));
+    assert_eq!(other.calls(), ["set shop:1:k Some(7s)"]);
+}
+
+#[tokio::test]
 async fn bytes_are_handed_out_without_a_copy() {
     let cache = on_memory();
     cache.set("k", &Bytes::from_static(b"a long page"), Timeout::Default).await.expect("it is stored");

@@ -100,10 +100,9 @@ impl Library {
     /// The books that were borrowed most, ever.
     pub(crate) async fn most_borrowed(&self) -> Result<Vec<Book>> {
         let statement = "
-            SELECT books.*, COUNT(*) AS loans,
-                (SELECT AVG(stars) FROM reviews WHERE reviews.book = books.id) AS stars
-            FROM loans JOIN books ON books.id = loans.book
-            GROUP BY books.id ORDER BY loans DESC, books.id LIMIT 6";
+            WITH counted AS (SELECT book, COUNT(*) AS loans FROM loans GROUP BY book)
+            SELECT books.*, loans, (SELECT AVG(stars) FROM reviews WHERE reviews.book = books.id) AS stars
+            FROM counted JOIN books ON books.id = counted.book ORDER BY loans DESC, books.id LIMIT 6";
         sqlx::query_as(statement).fetch_all(&self.pool).await
     }
 
@@ -120,7 +119,8 @@ impl Library {
 
     pub(crate) async fn by_genre(&self) -> Result<Vec<Count>> {
         let statement = "
-            SELECT genre AS name, COUNT(*) AS count FROM loans JOIN books ON books.id = loans.book
+            WITH counted AS (SELECT book, COUNT(*) AS loans FROM loans GROUP BY book)
+            SELECT genre AS name, SUM(loans) AS count FROM counted JOIN books ON books.id = counted.book
             GROUP BY genre ORDER BY count DESC";
         sqlx::query_as(statement).fetch_all(&self.pool).await
     }

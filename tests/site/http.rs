@@ -16,8 +16,8 @@ pub(crate) struct Answer {
 impl Answer {
     /// All lines of a header, joined.
     pub(crate) fn header(&self, name: &str) -> String {
-        let lines = self.head.lines().filter_map(|line| line.split_once(": "));
-        let values = lines.filter(|(found, _)| found.eq_ignore_ascii_case(name)).map(|(_, value)| value);
+        let lines = self.head.lines().filter_map(|line| line.split_once(':'));
+        let values = lines.filter(|(found, _)| found.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim());
         values.collect::<Vec<_>>().join(", ")
     }
 
@@ -27,14 +27,25 @@ impl Answer {
 }
 
 pub(crate) fn ask(address: &str, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
-    let mut stream = TcpStream::connect(address).unwrap_or_else(|error| panic!("{address}: {error}"));
-    stream.set_read_timeout(Some(Duration::from_secs(60))).expect("it is not zero");
+    try_to_ask(address, method, path, headers, body)
+        .unwrap_or_else(|error| panic!("{method} http://{address}{path}: {error}"))
+}
+
+pub(crate) fn try_to_ask(
+    address: &str,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &str,
+) -> io::Result<Answer> {
+    let mut stream = TcpStream::connect(address)?;
+    stream.set_read_timeout(Some(Duration::from_secs(60)))?;
     let headers: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
     let length = if body.is_empty() { String::new() } else { format!("content-length: {}\r\n", body.len()) };
     let request =
         format!("{method} {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n{length}{headers}\r\n{body}");
-    stream.write_all(request.as_bytes()).expect("the connection lasts");
-    read(stream).unwrap_or_else(|error| panic!("{method} {path}: {error}"))
+    stream.write_all(request.as_bytes())?;
+    read(stream)
 }
 
 /// The answer ends where it says: not everybody closes a connection when asked to.

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::{
-    deny, dependency_tree, install, minimum_rust, newcomer,
+    browser, deny, dependency_tree, install, minimum_rust, newcomer,
     shell::{self, Outcome, cargo},
     test,
 };
@@ -23,7 +23,7 @@ struct Step {
 }
 
 /// The quick ones first, as the first failure ends the run.
-const STEPS: [Step; 9] = [
+const STEPS: [Step; 10] = [
     Step { name: "format", about: "the code is as rustfmt lays it out", run: || fully(format()) },
     Step { name: "tree", about: "no crate pulls in what it must not", run: || fully(dependency_tree::run()) },
     Step { name: "deny", about: "licences, sources, duplicates and advisories of dependencies", run: deny::run },
@@ -32,6 +32,7 @@ const STEPS: [Step; 9] = [
     Step { name: "features", about: "each feature builds alone", run: || fully(features()) },
     Step { name: "minimum-rust", about: "the oldest supported Rust builds it", run: || fully(minimum_rust::run()) },
     Step { name: "newcomer", about: "the README's code runs in a new crate", run: || fully(newcomer::run()) },
+    Step { name: "browser", about: "the example site, in Chromium", run: || fully(browser::run(&[])) },
     Step { name: "test", about: "cargo xtask test", run: || fully(test::run(&[])) },
 ];
 

@@ -63,7 +63,8 @@ impl ChromeDriver {
 }
 
 pub(super) fn browser() -> Outcome<PathBuf> {
-    first_that_exists(vec!["/usr/bin/chromium".into()], "chromium")
+    // Chrome is what GitHub's machines have, and it does as well.
+    first_that_exists(vec!["/usr/bin/chromium".into(), "/usr/bin/google-chrome".into()], "chromium")
 }
 
 pub(super) fn driver() -> Outcome<PathBuf> {
