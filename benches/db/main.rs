@@ -54,7 +54,7 @@ fn run() -> Result<Report, String> {
     let tmp = Path::new(env!("CARGO_TARGET_TMPDIR"));
     let mut report = Report::default();
     let peers = Peers::if_asked(tmp, &mut report);
-    let (rounds, parts, many) = if asked("--quick") { (5, 8, 20_000) } else { (11, 1, 1_000_000) };
+    let (rounds, parts, many) = if asked("--quick") { (5, 8, 20_000) } else { (7, 1, 1_000_000) };
     let bench = Bench { rounds, parts, runtime: Runtime::new().expect("it starts"), peers };
     let all = !["sqlite", "postgres", "mariadb"].into_iter().any(asked);
     if all || asked("sqlite") {

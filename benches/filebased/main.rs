@@ -75,7 +75,7 @@ fn main() -> ExitCode {
 fn run() -> Result<Report, String> {
     let asked = |flag: &str| env::args().any(|argument| argument == flag);
     let tmp = Path::new(env!("CARGO_TARGET_TMPDIR"));
-    let (rounds, operations) = if asked("--quick") { (5, 300) } else { (11, 1000) };
+    let (rounds, operations) = if asked("--quick") { (5, 300) } else { (7, 1000) };
     let mut counts: Vec<usize> = env::args().filter_map(|argument| argument.parse().ok()).collect();
     if counts.is_empty() {
         counts = if asked("--quick") { vec![300, 10_000] } else { vec![300, 10_000, 100_000] };

@@ -43,7 +43,7 @@ struct Bench {
 fn main() {
     let asked = |flag: &str| env::args().any(|argument| argument == flag);
     let quick = asked("--quick");
-    let (rounds, operations) = if quick { (3, 6_400) } else { (11, 32_000) };
+    let (rounds, operations) = if quick { (3, 6_400) } else { (7, 32_000) };
     let server = Server::start(Kind::Memcached).unwrap_or_else(|why| panic!("{why}"));
     let runtime = Arc::new(Runtime::new().expect("it starts"));
     let bench = Bench::new(operations, server.port(), &runtime);

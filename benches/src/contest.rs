@@ -8,7 +8,7 @@ use std::{
 use rand::{SeedableRng, rngs::SmallRng, seq::SliceRandom};
 
 use crate::{
-    asked,
+    argument, asked,
     outcome::{Bound, Measured, Outcome, Target},
 };
 
@@ -21,8 +21,9 @@ const WATCHED: usize = 5;
 /// So many times as many rounds as were asked for may be run to make the medians steady.
 const MOST: usize = 3;
 
-/// A contest that has had the rounds it was asked for ends after this time, be its medians steady or not.
-const PATIENCE: Duration = Duration::from_secs(40);
+/// A contest that has had the rounds it was asked for ends after this time, be its medians steady or not. The argument
+/// `--patience SECONDS` says otherwise.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Candidates for one job. The first is the one whose ratios to the others are told.
 pub struct Contest<'a> {
@@ -89,17 +90,20 @@ impl<'a> Contest<'a> {
     }
 
     /// Runs all candidates in turn, `rounds` times, after one round that does not count, and then goes on until all medians
-    /// are steady: three times as many rounds at most, and none more after 40 seconds. With `--quick` it does not go on.
+    /// are steady: three times as many rounds at most, and none more after 30 seconds, or as many as `--patience` says. With
+    /// `--quick` it does not go on.
     /// Each round has another order, the same ones in each run: a pass may be quicker or slower for what ran before it.
     #[must_use]
     pub fn run(mut self, rounds: usize) -> Outcome {
         let (start, most) = (Instant::now(), if asked("--quick") { rounds } else { MOST * rounds });
+        let patience = argument("--patience").and_then(|seconds| Some(Duration::from_secs(seconds.parse().ok()?)));
+        let patience = patience.unwrap_or(PATIENCE);
         let mut samples = vec![Vec::with_capacity(most); self.candidates.len()];
         let mut order: Vec<usize> = (0..self.candidates.len()).collect();
         let mut random = SmallRng::seed_from_u64(42);
         for round in 0..=most {
             let at_rest = || samples.iter().all(|samples| steady(samples));
-            if round > rounds && (start.elapsed() > PATIENCE || at_rest()) {
+            if round > rounds && (start.elapsed() > patience || at_rest()) {
                 break;
             }
             order.shuffle(&mut random);

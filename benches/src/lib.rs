@@ -43,3 +43,9 @@ pub use self::{
 pub fn asked(flag: &str) -> bool {
     std::env::args().any(|argument| argument == flag)
 }
+
+/// What follows this argument, if the program was started with it.
+#[must_use]
+pub fn argument(flag: &str) -> Option<String> {
+    std::env::args().skip_while(|argument| argument != flag).nth(1)
+}

@@ -20,8 +20,8 @@ What cachette costs, as a ratio to the least that any program could pay for the 
 instead. `cargo xtask bench` measures it and writes this page: no number here was typed in.
 
 All candidates of one row take turns in one run, round after round, each round in another order, until the median of each has
-moved less than 2 % during five rounds. What still moved after three times as many rounds as are usual, or after 40 seconds,
-bears the mark ~. `±` is half of the width of the middle half of the rounds. Only ratios within one row count: absolute times
+moved less than 2 % during five rounds. What still moved after three times as many rounds as are usual, or when the time for it
+was over, bears the mark ~. `±` is half of the width of the middle half of the rounds. Only ratios within one row count: absolute times
 differ from machine to machine and from minute to minute. [How each benchmark works](../../benches/README.md).
 ";
 

@@ -1,10 +1,10 @@
 //! All that one run of a benchmark came to.
 
-use std::{env, fmt, fs, path::Path};
+use std::{fmt, fs, path::Path};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Figure, Machine, Outcome, asked, outcome::Measured, table};
+use crate::{Figure, Machine, Outcome, argument, asked, outcome::Measured, table};
 
 /// All outcomes of a run. Displays as Markdown: the ratios with their targets, then what was measured.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -105,7 +105,7 @@ impl Report {
         self.machine = Some(Machine::here());
         self.quick = asked("--quick");
         println!("{self}");
-        if let Some(file) = env::args().skip_while(|argument| argument != "--json").nth(1) {
+        if let Some(file) = argument("--json") {
             self.write(Path::new(&file)).unwrap_or_else(|why| panic!("{why}"));
         }
     }
@@ -163,7 +163,7 @@ mod tests {
         report.measured_with("memcached 1.6.18");
         report.remark("no Python");
         report.draw_bars("Get", "get, 1 task");
-        let file = env::temp_dir().join(format!("cachette-report-{}.json", std::process::id()));
+        let file = std::env::temp_dir().join(format!("cachette-report-{}.json", std::process::id()));
         report.write(&file).expect("it can be written");
         let read = Report::read(&file);
         fs::remove_file(&file).expect("it is there");

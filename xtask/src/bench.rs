@@ -31,7 +31,7 @@ const RESULTS: &str = "target/bench";
 const QUICK: &str = "target/bench/quick";
 const PAGE: &str = "docs/benchmarks";
 
-const USAGE: &str = "bench knows --quick, --peers, --only NAME…, --traces FOLDER and --out FOLDER";
+const USAGE: &str = "bench knows --quick, --peers, --only NAME…, --traces FOLDER, --patience SECONDS and --out FOLDER";
 
 /// The flags, a line each.
 pub(crate) const FLAGS: &str = "  \
@@ -39,6 +39,7 @@ pub(crate) const FLAGS: &str = "  \
   --peers          with Python's caches, from the Python package index
   --only NAME…     measure only these again, and take the others from the last run
   --traces FOLDER  where traces of real requests lie
+  --patience SECS  how long one comparison may be repeated until its medians are steady
   --out FOLDER     where the page is written instead";
 
 /// What the user asked for.
@@ -48,6 +49,7 @@ struct Asked {
     peers: bool,
     only: Vec<String>,
     traces: Option<PathBuf>,
+    patience: Option<u64>,
     out: Option<PathBuf>,
 }
 
@@ -64,7 +66,12 @@ pub(crate) fn run(arguments: &[String]) -> Outcome {
     let start = Instant::now();
     let failed = measure(&asked, &chosen, &results);
     let took = start.elapsed();
-    let page = write(&results, asked.page(), &all)?;
+    let measured = |name: &str| results.join(format!("{name}.json")).exists();
+    let missing: Vec<&str> = all.iter().map(String::as_str).filter(|name| !measured(name)).collect();
+    if !missing.is_empty() {
+        println!("\n!!! not measured yet: {}; so the page in {PAGE} is left alone", missing.join(", "));
+    }
+    let page = write(&results, asked.page(missing.is_empty()), &all)?;
     println!("\nbench: measured {} in {:.0} s: {}", chosen.join(", "), took.as_secs_f64(), page.display());
     if failed.is_empty() { Ok(()) } else { Err(format!("bench: FAILED:\n{}", failed.join("\n"))) }
 }
@@ -87,6 +94,10 @@ fn parse(arguments: &[String]) -> Outcome<Asked> {
                 }
             }
             "--traces" => asked.traces = Some(folder(arguments.next())?),
+            "--patience" => {
+                let seconds = arguments.next().and_then(|seconds| seconds.parse().ok());
+                asked.patience = Some(seconds.ok_or(format!("--patience wants whole seconds: {USAGE}"))?);
+            }
             "--out" => asked.out = Some(folder(arguments.next())?),
             other => return Err(format!("`{other}` means nothing here: {USAGE}")),
         }
@@ -133,6 +144,9 @@ impl Asked {
         let mut arguments = vec!["--json".to_owned(), file.display().to_string()];
         arguments.extend(self.quick.then(|| "--quick".to_owned()));
         arguments.extend(self.peers.then(|| "--peers".to_owned()));
+        if let Some(seconds) = self.patience {
+            arguments.extend(["--patience".to_owned(), seconds.to_string()]);
+        }
         if let Some(folder) = &self.traces {
             let folder = folder.canonicalize().map_err(|why| format!("--traces {}: {why}", folder.display()))?;
             arguments.extend(["--traces".to_owned(), folder.display().to_string()]);
@@ -140,9 +154,14 @@ impl Asked {
         Ok(arguments)
     }
 
-    /// Where the page goes.
-    fn page(&self) -> &Path {
-        self.out.as_deref().unwrap_or(Path::new(if self.quick { QUICK } else { PAGE }))
+    /// Where the page goes: one that is not complete must not replace the committed one unasked.
+    fn page(&self, complete: bool) -> &Path {
+        let usual = match (self.quick, complete) {
+            (true, _) => QUICK,
+            (false, true) => PAGE,
+            (false, false) => RESULTS,
+        };
+        self.out.as_deref().unwrap_or(Path::new(usual))
     }
 }
 
@@ -163,12 +182,14 @@ mod tests {
 
     #[test]
     fn names_follow_only_up_to_the_next_flag() {
-        let asked = parse(&words("--only locmem redis --quick --traces /t --out o")).expect("it is understood");
+        let asked =
+            parse(&words("--only locmem redis --quick --traces /t --patience 5 --out o")).expect("it is understood");
         let expected = Asked {
             quick: true,
             peers: false,
             only: words("locmem redis"),
             traces: Some("/t".into()),
+            patience: Some(5),
             out: Some("o".into()),
         };
         assert_eq!(asked, expected);
@@ -176,7 +197,7 @@ mod tests {
 
     #[test]
     fn what_is_not_understood_is_an_error_that_says_what_would_be() {
-        for line in ["--fast", "--only", "--only --quick", "--out", "locmem"] {
+        for line in ["--fast", "--only", "--only --quick", "--out", "--patience x", "locmem"] {
             let why = parse(&words(line)).expect_err(line);
             assert!(why.ends_with(USAGE), "{why}");
         }
@@ -197,18 +218,19 @@ mod tests {
     }
 
     #[test]
-    fn a_quick_run_leaves_the_committed_page_alone_unless_it_is_told_otherwise() {
-        let page = |line: &str| parse(&words(line)).expect("it is understood").page().to_owned();
-        assert_eq!(page(""), Path::new("docs/benchmarks"));
-        assert_eq!(page("--quick"), Path::new("target/bench/quick"));
-        assert_eq!(page("--quick --out docs/benchmarks"), Path::new("docs/benchmarks"));
+    fn a_quick_or_an_incomplete_run_leaves_the_committed_page_alone_unless_it_is_told_otherwise() {
+        let page = |line: &str, complete| parse(&words(line)).expect("it is understood").page(complete).to_owned();
+        assert_eq!(page("", true), Path::new("docs/benchmarks"));
+        assert_eq!(page("--only redis", false), Path::new("target/bench"));
+        assert_eq!(page("--quick", true), Path::new("target/bench/quick"));
+        assert_eq!(page("--quick --out docs/benchmarks", false), Path::new("docs/benchmarks"));
     }
 
     #[test]
     fn every_benchmark_is_told_where_to_write_and_what_was_asked_for() {
-        let asked = parse(&words("--quick --peers --traces .")).expect("it is understood");
+        let asked = parse(&words("--quick --peers --patience 5 --traces .")).expect("it is understood");
         let told = asked.for_benchmark(Path::new("/r/db.json")).expect("the folder is there");
-        assert_eq!(told[..5], words("--json /r/db.json --quick --peers --traces"));
+        assert_eq!(told[..7], words("--json /r/db.json --quick --peers --patience 5 --traces"));
         let gone = parse(&words("--traces no-such-folder")).expect("it is understood");
         assert!(
             gone.for_benchmark(Path::new("x")).expect_err("it is not there").starts_with("--traces no-such-folder")

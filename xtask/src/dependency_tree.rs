@@ -22,6 +22,12 @@ const RULES: &[Rule] = &[
     },
     Rule { package: "cache-http", features: &[], never: &["axum", "hyper", "tower"] },
     Rule { package: "cache-memcached", features: &[], never: &["lz4_flex", "rustls", "sqlx"] },
+    // The peers are for measurements alone.
+    Rule {
+        package: "cachette-benches",
+        features: &[],
+        never: &["async-memcached", "dashmap", "fred", "memcache", "moka", "quick_cache", "redis", "rusqlite", "sqlx"],
+    },
     Rule {
         package: "cachette",
         features: &[],
