@@ -9,7 +9,7 @@ use std::{cell::RefCell, env, path::Path, time::Duration};
 
 use cachette_benches::{Contest, Figure, Peer, Peers, Report, workload::keys};
 use measure::{METRICS, Sample};
-use peers::{Fred, Ours, RedisRs};
+use peers::{Client, Fred, Ours, RedisRs};
 use raw::Raw;
 use tokio::runtime::{Builder, Runtime};
 use xtask::servers::{Kind, Server};
@@ -48,10 +48,10 @@ fn main() {
     let mut report = Report::default();
     report.measured_with(server.version().unwrap_or_else(|why| panic!("{why}")));
     // First, so that what is read is there.
-    bench.set_many(&mut report);
-    bench.get_many(&mut report);
+    bench.contest(Job::SetMany, &mut report);
+    bench.contest(Job::GetMany, &mut report);
     for tasks in [1, 16, 64] {
-        bench.get(tasks, &mut report);
+        bench.contest(Job::Get { tasks }, &mut report);
     }
     let tasks = [1.0, 16.0, 64.0]
         .map(|tasks| (tasks, if tasks > 1.0 { format!("get, {tasks} tasks") } else { "get, 1 task".to_owned() }));
@@ -67,97 +67,63 @@ fn main() {
     report.publish();
 }
 
+#[derive(Clone, Copy)]
+enum Job {
+    /// By so many tasks at once.
+    Get {
+        tasks: usize,
+    },
+    /// Batches by one task.
+    GetMany,
+    SetMany,
+}
+
 /// A candidate, and how it does the job once.
 type Candidate<'a> = (&'static str, Box<dyn FnMut() -> Sample + 'a>);
 
 impl Bench {
-    fn get(&self, tasks: usize, report: &mut Report) {
-        let operations = if tasks == 1 { self.operations / 4 } else { self.operations };
-        let name = if tasks == 1 { "get, 1 task".to_owned() } else { format!("get, {tasks} tasks") };
-        let (runtime, keys, url) = (&self.runtime, &*self.keys, &*self.url);
+    fn contest(&self, job: Job, report: &mut Report) {
+        let name = match job {
+            Job::Get { tasks: 1 } => "get, 1 task".to_owned(),
+            Job::Get { tasks } => format!("get, {tasks} tasks"),
+            Job::GetMany => "get_many of 100".to_owned(),
+            Job::SetMany => "set_many of 100".to_owned(),
+        };
         let candidates: Vec<Candidate<'_>> = vec![
-            (
-                OURS,
-                Box::new(move || {
-                    let client = runtime.block_on(Ours::new(url));
-                    measure::tasks(runtime, tasks, operations, keys, client.getter())
-                }),
-            ),
-            (
-                REDIS_RS,
-                Box::new(move || {
-                    let client = runtime.block_on(RedisRs::new(url));
-                    measure::tasks(runtime, tasks, operations, keys, client.getter())
-                }),
-            ),
-            (
-                FRED,
-                Box::new(move || {
-                    let client = runtime.block_on(Fred::new(url));
-                    measure::tasks(runtime, tasks, operations, keys, client.getter())
-                }),
-            ),
-            (RAW, Box::new(move || Raw::new(self.port).gets(tasks, operations, keys))),
+            (OURS, Box::new(move || self.pass::<Ours>(job))),
+            (REDIS_RS, Box::new(move || self.pass::<RedisRs>(job))),
+            (FRED, Box::new(move || self.pass::<Fred>(job))),
+            (RAW, Box::new(move || self.raw_pass(job))),
         ];
         self.contests(&name, candidates, report);
     }
 
-    fn get_many(&self, report: &mut Report) {
-        let (runtime, batches, url) = (&self.runtime, self.operations / BATCH, &*self.url);
-        let candidates: Vec<Candidate<'_>> = vec![
-            (
-                OURS,
-                Box::new(move || {
-                    let client = runtime.block_on(Ours::new(url));
-                    measure::in_turn(runtime, batches, async |number| client.get_many(&self.batch(number)).await)
-                }),
-            ),
-            (
-                REDIS_RS,
-                Box::new(move || {
-                    let client = runtime.block_on(RedisRs::new(url));
-                    measure::in_turn(runtime, batches, async |number| client.get_many(&self.batch(number)).await)
-                }),
-            ),
-            (
-                FRED,
-                Box::new(move || {
-                    let client = runtime.block_on(Fred::new(url));
-                    measure::in_turn(runtime, batches, async |number| client.get_many(&self.batch(number)).await)
-                }),
-            ),
-            (RAW, Box::new(move || Raw::new(self.port).get_batches(batches, |number| self.batch(number)))),
-        ];
-        self.contests("get_many of 100", candidates, report);
+    fn pass<C: Client>(&self, job: Job) -> Sample {
+        let client = self.runtime.block_on(C::new(&self.url));
+        let (runtime, count) = (&self.runtime, self.count(job));
+        match job {
+            Job::Get { tasks } => measure::tasks(runtime, tasks, count, &self.keys, client.getter()),
+            Job::GetMany => measure::in_turn(runtime, count, async |n| client.get_many(&self.batch(n)).await),
+            Job::SetMany => measure::in_turn(runtime, count, async |n| client.set_many(&self.batch(n)).await),
+        }
     }
 
-    fn set_many(&self, report: &mut Report) {
-        let (runtime, batches, url) = (&self.runtime, self.operations / BATCH, &*self.url);
-        let candidates: Vec<Candidate<'_>> = vec![
-            (
-                OURS,
-                Box::new(move || {
-                    let client = runtime.block_on(Ours::new(url));
-                    measure::in_turn(runtime, batches, async |number| client.set_many(&self.batch(number)).await)
-                }),
-            ),
-            (
-                REDIS_RS,
-                Box::new(move || {
-                    let client = runtime.block_on(RedisRs::new(url));
-                    measure::in_turn(runtime, batches, async |number| client.set_many(&self.batch(number)).await)
-                }),
-            ),
-            (
-                FRED,
-                Box::new(move || {
-                    let client = runtime.block_on(Fred::new(url));
-                    measure::in_turn(runtime, batches, async |number| client.set_many(&self.batch(number)).await)
-                }),
-            ),
-            (RAW, Box::new(move || Raw::new(self.port).set_batches(batches, |number| self.batch(number)))),
-        ];
-        self.contests("set_many of 100", candidates, report);
+    fn raw_pass(&self, job: Job) -> Sample {
+        let (mut raw, count) = (Raw::new(self.port), self.count(job));
+        match job {
+            Job::Get { tasks } => raw.gets(tasks, count, &self.keys),
+            Job::GetMany => raw.get_batches(count, |number| self.batch(number)),
+            Job::SetMany => raw.set_batches(count, |number| self.batch(number)),
+        }
+    }
+
+    /// How often the job's operation is done in a pass.
+    fn count(&self, job: Job) -> usize {
+        match job {
+            Job::Get { tasks: 1 } => self.operations / 4,
+            Job::Get { .. } => self.operations,
+            Job::GetMany | Job::SetMany => self.operations / BATCH,
+        }
     }
 
     /// Django with as many entries in the same server, under keys of its own.

@@ -7,7 +7,7 @@ use cache_core::{Cache, Value};
 use cache_redis::{RedisCache, RedisOptions};
 use cachette_benches::workload::VALUE_LENGTH;
 use fred::{
-    clients::Client,
+    clients::Client as FredClient,
     interfaces::{ClientLike, KeysInterface},
     types::{Builder, Expiration, config::Config},
 };
@@ -20,17 +20,25 @@ pub(crate) static VALUE: [u8; VALUE_LENGTH] = [b'v'; VALUE_LENGTH];
 /// A `get` whose answer is looked at.
 pub(crate) type Getting = Pin<Box<dyn Future<Output = ()> + Send>>;
 
+/// A client under measurement: each call is answered, else it panics.
+pub(crate) trait Client: Sized {
+    async fn new(url: &str) -> Self;
+    fn getter(&self) -> impl Fn(Box<str>) -> Getting + Clone + Send + 'static;
+    async fn get_many(&self, keys: &[&str]);
+    async fn set_many(&self, keys: &[&str]);
+}
+
 /// The store as an application holds it.
 pub(crate) struct Ours(Arc<dyn Cache>);
 
-impl Ours {
-    pub(crate) async fn new(url: &str) -> Self {
+impl Client for Ours {
+    async fn new(url: &str) -> Self {
         let store = RedisCache::new(&[url], RedisOptions::default()).expect("the options are fine");
         store.contains("k").await.expect("it is there");
         Self(Arc::new(store))
     }
 
-    pub(crate) fn getter(&self) -> impl Fn(Box<str>) -> Getting + Clone + Send + 'static {
+    fn getter(&self) -> impl Fn(Box<str>) -> Getting + Clone + Send + 'static {
         let store = Arc::clone(&self.0);
         move |key| {
             let store = Arc::clone(&store);
@@ -38,12 +46,12 @@ impl Ours {
         }
     }
 
-    pub(crate) async fn get_many(&self, keys: &[&str]) {
+    async fn get_many(&self, keys: &[&str]) {
         let found = self.0.get_many(keys).await.expect("it answers");
         assert!(found.iter().all(Option::is_some));
     }
 
-    pub(crate) async fn set_many(&self, keys: &[&str]) {
+    async fn set_many(&self, keys: &[&str]) {
         let value = Value::Bytes(Bytes::from_static(&VALUE));
         let entries: Vec<_> = keys.iter().map(|key| (*key, value.clone())).collect();
         self.0.set_many(&entries, Some(HOUR)).await.expect("it is stored");
@@ -53,13 +61,13 @@ impl Ours {
 /// redis-rs, multiplexed, as it comes.
 pub(crate) struct RedisRs(MultiplexedConnection);
 
-impl RedisRs {
-    pub(crate) async fn new(url: &str) -> Self {
+impl Client for RedisRs {
+    async fn new(url: &str) -> Self {
         let client = redis::Client::open(url).expect("it is a URL");
         Self(client.get_multiplexed_async_connection().await.expect("it is there"))
     }
 
-    pub(crate) fn getter(&self) -> impl Fn(Box<str>) -> Getting + Clone + Send + 'static {
+    fn getter(&self) -> impl Fn(Box<str>) -> Getting + Clone + Send + 'static {
         let connection = self.0.clone();
         move |key| {
             let mut connection = connection.clone();
@@ -71,14 +79,14 @@ impl RedisRs {
         }
     }
 
-    pub(crate) async fn get_many(&self, keys: &[&str]) {
+    async fn get_many(&self, keys: &[&str]) {
         let mut connection = self.0.clone();
         let found: Vec<Option<Vec<u8>>> =
             redis::cmd("MGET").arg(keys).query_async(&mut connection).await.expect("it answers");
         assert!(found.iter().all(Option::is_some));
     }
 
-    pub(crate) async fn set_many(&self, keys: &[&str]) {
+    async fn set_many(&self, keys: &[&str]) {
         let mut connection = self.0.clone();
         let mut pipeline = redis::pipe();
         for key in keys {
@@ -89,17 +97,17 @@ impl RedisRs {
 }
 
 /// fred, as it comes.
-pub(crate) struct Fred(Client);
+pub(crate) struct Fred(FredClient);
 
-impl Fred {
-    pub(crate) async fn new(url: &str) -> Self {
+impl Client for Fred {
+    async fn new(url: &str) -> Self {
         let config = Config::from_url(url).expect("it is a URL");
         let client = Builder::from_config(config).build().expect("it is fine");
         client.init().await.expect("it is there");
         Self(client)
     }
 
-    pub(crate) fn getter(&self) -> impl Fn(Box<str>) -> Getting + Clone + Send + 'static {
+    fn getter(&self) -> impl Fn(Box<str>) -> Getting + Clone + Send + 'static {
         let client = self.0.clone();
         move |key| {
             let client = client.clone();
@@ -110,12 +118,12 @@ impl Fred {
         }
     }
 
-    pub(crate) async fn get_many(&self, keys: &[&str]) {
+    async fn get_many(&self, keys: &[&str]) {
         let found: Vec<Option<Bytes>> = self.0.mget(keys.to_vec()).await.expect("it answers");
         assert!(found.iter().all(Option::is_some));
     }
 
-    pub(crate) async fn set_many(&self, keys: &[&str]) {
+    async fn set_many(&self, keys: &[&str]) {
         let pipeline = self.0.pipeline();
         for key in keys {
             let expire = Some(Expiration::PX(millis()));

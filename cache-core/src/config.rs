@@ -18,6 +18,7 @@
 //! # is_backend(open_shelf);
 //! ```
 
+mod at_least;
 mod lenient;
 mod redact;
 mod shared;
@@ -34,6 +35,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value as Json};
 
 pub use self::{
+    at_least::at_least_one,
     lenient::from_settings,
     redact::{is_secret, redact, redact_setting},
     shared::SharedStores,

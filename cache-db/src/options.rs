@@ -24,10 +24,12 @@ pub struct DbOptions {
     pub read_database: Option<String>,
     /// How many rows there may be, within the tolerance that the [crate's page](crate) states. At least 1; Django's default
     /// is 300.
+    #[serde(deserialize_with = "cache_core::config::at_least_one")]
     pub max_entries: u64,
     /// What part of the rows goes when there are too many: `1 / cull_frequency`. 3 as in Django; 0 empties the table.
     pub cull_frequency: u64,
     /// How many connections there may be at most. At least 1; 10 by default.
+    #[serde(deserialize_with = "cache_core::config::at_least_one")]
     pub pool_size: u32,
     /// How long a call waits for a connection, be it a new one or one that is in use. 1 by default.
     #[serde(deserialize_with = "seconds")]
@@ -148,6 +150,10 @@ mod tests {
     fn what_cannot_be_meant_is_a_mistake_that_is_named() {
         for (options, told) in [
             (json!({"max_entries": 0}), "OPTIONS.max_entries: found 0, expected a whole number of at least 1"),
+            (
+                json!({"max_entries": "many"}),
+                "OPTIONS.max_entries: found \"many\", expected a whole number of at least 1",
+            ),
             (json!({"pool_size": 0}), "OPTIONS.pool_size: found 0, expected a whole number of at least 1"),
             (
                 json!({"statement_timeout": 0}),

@@ -9,6 +9,7 @@ use serde::Deserialize;
 pub struct FileBasedOptions {
     /// How many entries there may be. At least 1; Django's default is 300. See [the crate's page](crate) for how closely
     /// it is kept to.
+    #[serde(deserialize_with = "config::at_least_one")]
     pub max_entries: usize,
     /// What part of the entries goes when there are too many: `1 / cull_frequency`. 3 as in Django; 0 empties the store.
     pub cull_frequency: usize,

@@ -10,6 +10,7 @@ use crate::Policy;
 #[serde(default, deny_unknown_fields)]
 pub struct LocMemOptions {
     /// How many entries there may be. At least 1; Django's default is 300.
+    #[serde(deserialize_with = "config::at_least_one")]
     pub max_entries: usize,
     /// What part of the entries goes when there is no room: `1 / cull_frequency`. 3 as in Django; 0 empties the store. Up to
     /// 512 go at once, and the rest with the next entries that come.

@@ -5,20 +5,12 @@ mod common;
 use std::time::{Duration, Instant};
 
 use cache_core::{Cache, Error, ErrorKind, Value};
-use cache_memcached::{MemcachedCache, MemcachedOptions, WhenDead};
-use common::{HOUR, bytes, proxy, server, store_at};
+use cache_memcached::{MemcachedCache, WhenDead};
+use common::{HOUR, bytes, impatient, proxy, server, store_at};
 use xtask::proxy::Mode;
 
 /// What a call may take at most (see the options), and something for a machine that is busy with others.
 const LIMIT: Duration = Duration::from_millis(1500 + 3000);
-
-fn options() -> MemcachedOptions {
-    let mut options = MemcachedOptions::default();
-    options.timeout = Duration::from_millis(400);
-    options.connect_timeout = Duration::from_millis(300);
-    options.dead_timeout = Duration::from_millis(500);
-    options
-}
 
 async fn in_time<T>(call: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
     let start = Instant::now();
@@ -67,7 +59,7 @@ async fn comes_back(store: &MemcachedCache) {
 #[tokio::test]
 async fn a_killed_server_is_unavailable_until_it_is_back() {
     let mut server = server();
-    let store = store_at(&[server.port()], &options());
+    let store = store_at(&[server.port()], &impatient());
     store.set("k", Value::Int(1), HOUR).await.expect("it is stored");
     server.kill().expect("it is killed");
     all_are_unavailable(&store, server.port()).await;
@@ -78,7 +70,7 @@ async fn a_killed_server_is_unavailable_until_it_is_back() {
 #[tokio::test]
 async fn a_frozen_server_is_unavailable_in_time_and_recovers() {
     let server = server();
-    let store = store_at(&[server.port()], &options());
+    let store = store_at(&[server.port()], &impatient());
     store.set("k", Value::Int(1), HOUR).await.expect("it is stored");
     server.freeze().expect("it is stopped");
     all_are_unavailable(&store, server.port()).await;
@@ -89,7 +81,7 @@ async fn a_frozen_server_is_unavailable_in_time_and_recovers() {
 #[tokio::test]
 async fn a_server_that_restarts_between_two_calls_goes_unnoticed() {
     let mut server = server();
-    let store = store_at(&[server.port()], &options());
+    let store = store_at(&[server.port()], &impatient());
     for _ in 0..5 {
         store.set("k", Value::Int(1), HOUR).await.expect("it is stored");
         server.kill().expect("it is killed");
@@ -102,7 +94,7 @@ async fn a_server_that_restarts_between_two_calls_goes_unnoticed() {
 async fn a_network_that_falls_silent_is_unavailable_in_time_and_recovers() {
     let server = server();
     let proxy = proxy(&server);
-    let store = store_at(&[proxy.port()], &options());
+    let store = store_at(&[proxy.port()], &impatient());
     store.set("k", Value::Int(1), HOUR).await.expect("it is stored");
     proxy.switch(Mode::Blackhole);
     all_are_unavailable(&store, proxy.port()).await;
@@ -115,7 +107,7 @@ async fn a_network_that_falls_silent_is_unavailable_in_time_and_recovers() {
 async fn a_connection_of_which_nothing_is_heard_is_replaced() {
     let server = server();
     let proxy = proxy(&server);
-    let store = store_at(&[proxy.port()], &options());
+    let store = store_at(&[proxy.port()], &impatient());
     store.set("k", Value::Int(1), HOUR).await.expect("it is stored");
     proxy.strand();
     let error = in_time(store.get("k")).await.expect_err("nothing is heard");
@@ -128,7 +120,7 @@ async fn a_connection_of_which_nothing_is_heard_is_replaced() {
 async fn a_reply_that_comes_late_is_given_to_nobody() {
     let server = server();
     let proxy = proxy(&server);
-    let store = store_at(&[proxy.port()], &options());
+    let store = store_at(&[proxy.port()], &impatient());
     for key in ["a", "b"] {
         store.set(key, bytes(key), HOUR).await.expect("it is stored");
     }
@@ -169,7 +161,7 @@ async fn a_reply_that_is_cut_or_garbled_is_never_served() {
         Mode::Garbage(b"VALUE k 256 5\r\nwrong\r\nEND\r\n".into()),
     ] {
         let proxy = proxy(&server);
-        let store = store_at(&[proxy.port()], &options());
+        let store = store_at(&[proxy.port()], &impatient());
         store.set("k", value.clone(), HOUR).await.expect("it is stored");
         proxy.switch(bad.clone());
         let fails = |error: Error| {
@@ -196,7 +188,7 @@ async fn a_reply_that_is_cut_or_garbled_is_never_served() {
 
 #[tokio::test]
 async fn an_address_where_nobody_listens_is_unavailable_at_once() {
-    let store = store_at(&[1], &options());
+    let store = store_at(&[1], &impatient());
     for _ in 0..100 {
         let error = in_time(store.get("k")).await.expect_err("nobody listens");
         assert!(error.to_string().starts_with("memcached: 127.0.0.1:1: cannot be reached: "), "{error}");
@@ -222,7 +214,7 @@ async fn a_server_that_speaks_something_else_is_told_so() {
             tokio::time::sleep(Duration::from_secs(1)).await;
         }
     });
-    let error = store_at(&[port], &options()).get("k").await.expect_err("it is no memcached");
+    let error = store_at(&[port], &impatient()).get("k").await.expect_err("it is no memcached");
     let told = "it is not memcached 1.6 or later, or it asks for a username and a password: it answers \"HTTP/1.1 400 Bad Request\"";
     assert!(error.to_string().ends_with(told), "{error}");
     assert!(!error.is_temporary());
@@ -231,7 +223,7 @@ async fn a_server_that_speaks_something_else_is_told_so() {
 /// Keys of each of three servers, told by asking each server by itself.
 async fn keys_by_server(servers: &[xtask::servers::Server], all: &MemcachedCache) -> Vec<Vec<String>> {
     let mut keys = vec![Vec::new(); servers.len()];
-    let alone: Vec<MemcachedCache> = servers.iter().map(|server| store_at(&[server.port()], &options())).collect();
+    let alone: Vec<MemcachedCache> = servers.iter().map(|server| store_at(&[server.port()], &impatient())).collect();
     for number in 0..60 {
         let key = format!("key-{number}");
         all.set(&key, bytes(&key), HOUR).await.expect("it is stored");
@@ -250,7 +242,7 @@ async fn keys_by_server(servers: &[xtask::servers::Server], all: &MemcachedCache
 async fn the_keys_of_other_servers_do_not_notice() {
     let mut servers = [server(), server(), server()];
     let ports = servers.each_ref().map(xtask::servers::Server::port);
-    let store = store_at(&ports, &options());
+    let store = store_at(&ports, &impatient());
     let keys = keys_by_server(&servers, &store).await;
     servers[1].kill().expect("it is killed");
     servers[2].freeze().expect("it is stopped");
@@ -276,7 +268,7 @@ async fn the_keys_of_other_servers_do_not_notice() {
 #[tokio::test]
 async fn the_keys_of_a_dead_server_can_be_missed_instead() {
     let mut servers = [server(), server()];
-    let mut options = options();
+    let mut options = impatient();
     options.when_dead = WhenDead::Miss;
     let store = store_at(&[servers[0].port(), servers[1].port()], &options);
     let keys = keys_by_server(&servers, &store).await;
@@ -300,7 +292,7 @@ async fn the_keys_of_a_dead_server_can_be_missed_instead() {
 async fn the_keys_of_a_dead_server_can_go_to_the_next() {
     let mut servers = [server(), server(), server()];
     let ports = servers.each_ref().map(xtask::servers::Server::port);
-    let mut options = options();
+    let mut options = impatient();
     options.when_dead = WhenDead::Next;
     let store = store_at(&ports, &options);
     let keys = keys_by_server(&servers, &store).await;

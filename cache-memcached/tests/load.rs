@@ -14,8 +14,8 @@ use std::{
 
 use bytes::Bytes;
 use cache_core::{Cache, ErrorKind, Value};
-use cache_memcached::{MemcachedCache, MemcachedOptions};
-use common::{HOUR, proxy, server, store_at};
+use cache_memcached::MemcachedCache;
+use common::{HOUR, impatient, proxy, server, store_at};
 use tokio::{runtime::Handle, task::JoinSet, time::sleep};
 use xtask::proxy::Mode;
 
@@ -24,14 +24,6 @@ const KEYS: usize = 200;
 
 /// What a call may take at most (see the options), and something for a machine that is busy with others.
 const LIMIT: Duration = Duration::from_millis(1500 + 4000);
-
-fn options() -> MemcachedOptions {
-    let mut options = MemcachedOptions::default();
-    options.timeout = Duration::from_millis(400);
-    options.connect_timeout = Duration::from_millis(300);
-    options.dead_timeout = Duration::from_millis(500);
-    options
-}
 
 /// Any of a key's values, short or long, says so at both ends.
 fn value_of(key: usize, turn: usize) -> Value {
@@ -183,7 +175,7 @@ async fn endures<F: Future<Output = ()>>(store: MemcachedCache, fail: impl FnOnc
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_is_killed_again_and_again_under_load() {
     let mut server = server();
-    let store = store_at(&[server.port()], &options());
+    let store = store_at(&[server.port()], &impatient());
     endures(store, async |seen| {
         for _ in 0..5 {
             server.kill().expect("it is killed");
@@ -198,7 +190,7 @@ async fn a_server_that_is_killed_again_and_again_under_load() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_freezes_again_and_again_under_load() {
     let server = server();
-    let store = store_at(&[server.port()], &options());
+    let store = store_at(&[server.port()], &impatient());
     endures(store, async |seen| {
         for _ in 0..5 {
             server.freeze().expect("it is stopped");
@@ -214,7 +206,7 @@ async fn a_server_that_freezes_again_and_again_under_load() {
 async fn a_network_that_fails_in_every_way_under_load() {
     let server = server();
     let proxy = proxy(&server);
-    let store = store_at(&[proxy.port()], &options());
+    let store = store_at(&[proxy.port()], &impatient());
     let forged = b"VA 5 f256 O4000000000\r\nwrong\r\n".to_vec();
     endures(store, async |seen| {
         for bad in [

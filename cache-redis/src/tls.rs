@@ -93,9 +93,7 @@ mod encrypted {
             let builder = builder.dangerous().with_custom_certificate_verifier(verifier);
             let config = match (&options.ssl_certfile, &options.ssl_keyfile) {
                 (Some(certificate), Some(key)) => {
-                    let chain = read("ssl_certfile", certificate, folder, |text| {
-                        CertificateDer::pem_slice_iter(text).collect::<Result<Vec<_>, _>>().ok()
-                    })?;
+                    let chain = read("ssl_certfile", certificate, folder, certificates)?;
                     let key = read("ssl_keyfile", key, folder, |text| PrivateKeyDer::from_pem_slice(text).ok())?;
                     let wrong = |error: rustls::Error| no_certificates("ssl_certfile", &error.to_string());
                     builder.with_client_auth_cert(chain, key).map_err(wrong)?
@@ -128,11 +126,13 @@ mod encrypted {
     }
 
     /// At least one certificate.
+    fn certificates(text: &[u8]) -> Option<Vec<CertificateDer<'static>>> {
+        let certificates: Vec<_> = CertificateDer::pem_slice_iter(text).collect::<Result<_, _>>().ok()?;
+        (!certificates.is_empty()).then_some(certificates)
+    }
+
     fn add(roots: &mut RootCertStore, text: &[u8]) -> Option<()> {
-        for certificate in CertificateDer::pem_slice_iter(text) {
-            roots.add(certificate.ok()?).ok()?;
-        }
-        (!roots.is_empty()).then_some(())
+        certificates(text)?.into_iter().try_for_each(|certificate| roots.add(certificate).ok())
     }
 
     fn read<T>(name: &str, file: &PathBuf, folder: Option<&Path>, parse: impl FnOnce(&[u8]) -> Option<T>) -> Result<T> {

@@ -140,6 +140,22 @@ fn check_tls(name: &str, url: &str, demanded: bool, there: bool) -> Result<()> {
     Err(mistake(name, &found, "a build that has it; enable the feature \"db-tls\" of cachette for it"))
 }
 
+/// The driver looks for certificates when it connects, and then does not say which file is missing.
+#[cfg(any(feature = "postgres", feature = "mysql"))]
+fn check_files(name: &str, url: &str, parameters: &[&str]) -> Result<()> {
+    let (_, query) = url.split_once('?').unwrap_or_default();
+    for (parameter, value) in query.split('&').filter_map(|pair| pair.split_once('=')) {
+        let file = value.replace('+', " ");
+        let file = percent_encoding::percent_decode_str(&file).decode_utf8_lossy();
+        // The certificate itself may be there as well.
+        if parameters.contains(&parameter) && !file.starts_with("-----BEGIN") {
+            let told = |error| mistake(name, &format!("{parameter}={file}: {error}"), "a file in PEM");
+            std::fs::File::open(&*file).map_err(told)?;
+        }
+    }
+    Ok(())
+}
+
 #[cfg(not(feature = "sqlite"))]
 fn sqlite(name: &str, url: &str, _: Limits, _: Option<&Path>) -> Result<Target> {
     Err(lacking(name, url, "sqlite"))
@@ -191,6 +207,7 @@ fn postgres(name: &str, url: &str, limits: Limits) -> Result<Target> {
     let options: PgConnectOptions = url.parse().map_err(|error| unfit(name, url, &error))?;
     let demanded = matches!(options.get_ssl_mode(), PgSslMode::Require | PgSslMode::VerifyCa | PgSslMode::VerifyFull);
     check_tls(name, url, demanded, cfg!(feature = "tls"))?;
+    check_files(name, url, &["sslrootcert", "sslcert", "sslkey"])?;
     let options = options.disable_statement_logging();
     let options = match options.get_application_name() {
         Some(_) => options,
@@ -219,6 +236,7 @@ fn mysql(name: &str, url: &str) -> Result<Target> {
         MySqlSslMode::Required | MySqlSslMode::VerifyCa | MySqlSslMode::VerifyIdentity
     );
     check_tls(name, url, demanded, cfg!(feature = "tls"))?;
+    check_files(name, url, &["ssl-ca", "ssl-cert", "ssl-key"])?;
     let options =
         options.disable_statement_logging().pipes_as_concat(false).no_engine_substitution(false).timezone(None);
     let how = How::Mysql(Box::new(options));
@@ -235,6 +253,18 @@ fn shown(url: &str) -> String {
 #[cfg(all(test, any(feature = "postgres", feature = "mysql")))]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_certificate_that_is_not_there_is_named() {
+        let url = "postgres://ada:lovelace@host/db?sslmode=verify-full&sslrootcert=/no/such%20ca.pem";
+        let told = check_files("url", url, &["sslrootcert"]).expect_err("there is no such file").to_string();
+        assert!(told.starts_with("url: found sslrootcert=/no/such ca.pem: No such file"), "{told}");
+        assert!(told.ends_with(", expected a file in PEM") && !told.contains("lovelace"), "{told}");
+        assert!(check_files("url", url, &["ssl-ca"]).is_ok(), "another database's parameter");
+        let there = concat!("postgres://host/db?sslrootcert=", env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
+        assert!(check_files("url", there, &["sslrootcert"]).is_ok());
+        assert!(check_files("url", "postgres://host/db?sslrootcert=-----BEGIN+CERTIFICATE", &["sslrootcert"]).is_ok());
+    }
 
     #[test]
     fn tls_that_is_demanded_of_a_build_without_it_is_a_mistake_that_names_the_feature() {

@@ -38,6 +38,15 @@ pub(crate) fn patient() -> MemcachedOptions {
     options
 }
 
+/// Time limits for faults: a call takes 1.5 seconds at most, where a connection breaks and another one is tried.
+pub(crate) fn impatient() -> MemcachedOptions {
+    let mut options = MemcachedOptions::default();
+    options.timeout = Duration::from_millis(400);
+    options.connect_timeout = Duration::from_millis(300);
+    options.dead_timeout = Duration::from_millis(500);
+    options
+}
+
 pub(crate) fn store_at(ports: &[u16], options: &MemcachedOptions) -> MemcachedCache {
     let location: Vec<String> = ports.iter().map(|port| address(*port)).collect();
     MemcachedCache::new(&location, options).expect("it is fine")
