@@ -1,4 +1,4 @@
-//! locmem against `DashMap`, `quick_cache` and moka. The `README.md` of this crate says how to read it.
+//! locmem against `DashMap`, `quick_cache`, moka, foyer and cached. The `README.md` of this crate says how to read it.
 
 mod full;
 mod peers;
@@ -19,6 +19,8 @@ const DASHMAP: &str = "DashMap";
 const QUICK: &str = "quick_cache";
 const QUICK_TTL: &str = "quick_cache with deadlines";
 const MOKA: &str = "moka";
+const FOYER: &str = "foyer, S3-FIFO";
+const CACHED: &str = "cached";
 const BY_HAND: &str = "format!, moka and postcard";
 
 /// Room for all keys twice over, so that nothing is evicted.

@@ -115,6 +115,38 @@ impl Peer for Moka {
     }
 }
 
+/// foyer's cache in memory, under S3-FIFO.
+pub(crate) type Foyer = foyer_memory::Cache<Box<str>, Bytes, RandomState>;
+
+/// A foyer of so many entries.
+pub(crate) fn foyer(capacity: usize) -> Foyer {
+    let builder = foyer_memory::CacheBuilder::new(capacity).with_hash_builder(RandomState::default());
+    builder.with_eviction_config(foyer_memory::S3FifoConfig::default()).build()
+}
+
+impl Peer for Foyer {
+    fn look_up(&self, key: &str) -> Option<Bytes> {
+        self.get(key).map(|entry| entry.value().clone())
+    }
+
+    fn store(&self, key: &str, value: Bytes) {
+        self.insert(key.into(), value);
+    }
+}
+
+/// cached's LRU in shards, which hashes as it comes.
+pub(crate) type Cached = cached::ShardedLruCache<Box<str>, Bytes>;
+
+impl Peer for Cached {
+    fn look_up(&self, key: &str) -> Option<Bytes> {
+        self.get(key)
+    }
+
+    fn store(&self, key: &str, value: Bytes) {
+        self.set(key.into(), value);
+    }
+}
+
 fn size(capacity: usize) -> u64 {
     u64::try_from(capacity).expect("a small number")
 }

@@ -7,8 +7,8 @@ use cache_core::Cache;
 use cachette_benches::{Contest, Report, cpu_time, wall_time};
 
 use crate::{
-    Bench, DASHMAP, LOCMEM, MOKA, QUICK, QUICK_TTL, ROOMY, fresh_value,
-    peers::{Map, Moka, Peer, Quick, locmem, quick},
+    Bench, CACHED, DASHMAP, FOYER, LOCMEM, MOKA, QUICK, QUICK_TTL, ROOMY, fresh_value,
+    peers::{Cached, Foyer, Map, Moka, Peer, Quick, foyer, locmem, quick},
 };
 
 const COUNTS_FIRST: &str = "locmem allocates the value's reference count in `set`, lest a hit allocate; the others leave it to \
@@ -32,6 +32,8 @@ struct Stores {
     quick: Quick<Bytes>,
     quick_ttl: Quick<(Bytes, Instant)>,
     moka: Moka,
+    foyer: Foyer,
+    cached: Cached,
 }
 
 pub(crate) fn run(bench: &Bench, report: &mut Report) {
@@ -66,6 +68,8 @@ impl Stores {
             quick: quick(ROOMY),
             quick_ttl: quick(ROOMY),
             moka: Moka::new(ROOMY),
+            foyer: foyer(ROOMY),
+            cached: Cached::new(ROOMY),
         };
         for key in &bench.keys {
             stores.locmem.store(key, fresh_value());
@@ -73,6 +77,8 @@ impl Stores {
             stores.quick.store(key, fresh_value());
             stores.quick_ttl.store(key, fresh_value());
             stores.moka.store(key, fresh_value());
+            stores.foyer.store(key, fresh_value());
+            stores.cached.store(key, fresh_value());
         }
         stores
     }
@@ -84,6 +90,8 @@ impl Stores {
             .candidate(QUICK, move || job.run(&self.quick, bench))
             .candidate(QUICK_TTL, move || job.run(&self.quick_ttl, bench))
             .candidate(MOKA, move || job.run(&self.moka, bench))
+            .candidate(FOYER, move || job.run(&self.foyer, bench))
+            .candidate(CACHED, move || job.run(&self.cached, bench))
     }
 }
 

@@ -14,7 +14,7 @@
 //!
 //! It lives and dies with the process. What it does and what that costs:
 //!
-//! - **Order.** Up to 16,383 `max_entries` there is one list, strictly in the order of use. Above, the entries are spread by
+//! - **Order.** Up to 16,383 `max_entries` there is one list, strictly in the order of use where the policy is LRU. Above, the entries are spread by
 //!   hash over up to 64 shards, each with its share of the bounds, a lock and a list of its own; there, a use within
 //!   the most recent quarter of a shard's list leaves the entry where it is, which saves most hits the work of moving it.
 //!   As in Django, `get`, `set`, `add` and `incr` count as a use, `touch` and `contains` do not.
@@ -24,7 +24,8 @@
 //! - **Policy.** `"lru"`, the default and Django's: those that were used least recently. `"s3-fifo"`: first those that came and
 //!   were not used again, so that what is asked for once pushes out nothing that is asked for often, and a loop over more
 //!   than there is room for still hits. It finds more on most traffic, and a little less where what was used last is always used next
-//!   (`cargo bench -p cachette-benches --bench hit_ratio` measures both on traces of your own). An entry takes 8 to 16 bytes more under it,
+//!   (`cargo bench -p cachette-benches --bench hit_ratio` measures both on traces of your own). A tenth of the store is for
+//!   what is new: it needs some hundred entries to tell what is wanted. An entry takes 8 to 16 bytes more under it,
 //!   once the store has been full, which `max_bytes` does not count. Whichever it is: a cull of a third costs hits, and where
 //!   they matter, `cull_frequency = 1000000` lets one entry go at a time.
 //! - **Expiry** is exact to the clock. Expired entries are removed when they are met, when room is needed, and a few with

@@ -14,7 +14,6 @@ pub enum Policy {
     Lru,
     /// `"s3-fifo"`: first those that came and were not used again. Entries that are asked for once, as by a crawler or a
     /// report, then push out none that are asked for often.
-    #[serde(rename = "s3-fifo")]
     S3Fifo,
 }
 
