@@ -4,7 +4,7 @@
 mod limit;
 
 use std::{
-    env, fmt,
+    fmt,
     fs::File,
     path::Path,
     process::ExitCode,
@@ -19,7 +19,7 @@ use bytes::Bytes;
 use cache_core::{Cache, Value};
 use cache_filebased::{FileBasedCache, FileBasedOptions};
 use cachette_benches::{
-    Contest, Figure, Peer, Peers, Report, task_time,
+    Contest, Figure, Peer, Peers, Report, argument, asked, task_time,
     workload::{VALUE_LENGTH, keys},
 };
 use limit::Files;
@@ -73,13 +73,13 @@ fn main() -> ExitCode {
 }
 
 fn run() -> Result<Report, String> {
-    let asked = |flag: &str| env::args().any(|argument| argument == flag);
     let tmp = Path::new(env!("CARGO_TARGET_TMPDIR"));
     let (rounds, operations) = if asked("--quick") { (5, 300) } else { (7, 1000) };
-    let mut counts: Vec<usize> = env::args().filter_map(|argument| argument.parse().ok()).collect();
-    if counts.is_empty() {
-        counts = if asked("--quick") { vec![300, 10_000] } else { vec![300, 10_000, 100_000] };
-    }
+    let counts: Vec<usize> = match argument("--files") {
+        Some(given) => given.split(',').map(|count| count.parse().expect("--files wants 300,10000")).collect(),
+        None if asked("--quick") => vec![300, 10_000],
+        None => vec![300, 10_000, 100_000],
+    };
     let mut report = Report::default();
     let peers = Peers::if_asked(tmp, &mut report);
     let folder = tempfile::tempdir_in(tmp).expect("there is room");

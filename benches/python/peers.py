@@ -189,7 +189,8 @@ class Jobs:
 
     def get_many(self):
         asked = [key(number % self.entries) for number in islice(self.there, BATCH)]
-        assert self.store.get_many(asked) == BATCH
+        found = self.store.get_many(asked)
+        assert found == BATCH, f"{found} of {BATCH} keys were found"
         return []
 
     def set_many(self):

@@ -22,6 +22,8 @@ pub(super) fn draw(figure: &Figure) -> (f64, String) {
     let bottom = TOP + 22.0 + bars.len() as f64 * STEP;
 
     let mut out = text(16.0, 48.0, "soft", &figure.y.label);
+    // Above the target's line.
+    let mut values = String::new();
     for (place, &(name, value)) in bars.iter().enumerate() {
         let (top, end) = (TOP + 22.0 + place as f64 * STEP, scale.place(value.max(0.0)));
         let (bar, font) = if place == 0 { ("bar first", "ours") } else { ("bar", "name") };
@@ -30,7 +32,7 @@ pub(super) fn draw(figure: &Figure) -> (f64, String) {
         out += &format!(
             "<rect class=\"{bar}\" x=\"{left:.1}\" y=\"{top:.1}\" width=\"{width:.1}\" height=\"{BAR}\" rx=\"2\"/>\n"
         );
-        out += &text(end + 7.0, top + 15.0, font, number(value));
+        values += &text(end + 7.0, top + 15.0, &format!("{font} value"), number(value));
     }
     out += &segment("axis", [left, TOP + 14.0], [left, bottom]);
     if let Some(target) = target {
@@ -38,5 +40,5 @@ pub(super) fn draw(figure: &Figure) -> (f64, String) {
         out += &segment("target", [place, TOP + 14.0], [place, bottom]);
         out += &text(place, TOP + 8.0, "soft middle", format!("target {}", number(target)));
     }
-    (bottom + 14.0, out)
+    (bottom + 14.0, out + &values)
 }

@@ -11,6 +11,7 @@ text { font: 13px system-ui, -apple-system, 'Segoe UI', 'Noto Sans', Helvetica, 
 .end { text-anchor: end }
 .ours { font-weight: 700 }
 .ground { fill: #ffffff }
+.value { stroke: #ffffff; stroke-width: 4; paint-order: stroke }
 .grid { stroke: #d8dee4 }
 .axis { stroke: #818b98 }
 .leader { stroke: #818b98; stroke-dasharray: 1 3 }
@@ -33,6 +34,7 @@ polyline.l0 { stroke-width: 3.5 }
 text { fill: #e6edf3 }
 .soft { fill: #9198a1 }
 .ground { fill: #0d1117 }
+.value { stroke: #0d1117 }
 .grid { stroke: #262c36 }
 .axis { stroke: #656c76 }
 .leader { stroke: #656c76 }
