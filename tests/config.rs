@@ -372,7 +372,7 @@ mod mistakes {
             (r#""max_entries": 0"#, "OPTIONS.max_entries: found 0, expected a whole number of at least 1"),
             (
                 r#""OPTIONS": {"MAX_ENTRIES": "lots"}"#,
-                r#"OPTIONS.MAX_ENTRIES: found "lots", expected a whole number of at least 0"#,
+                r#"OPTIONS.MAX_ENTRIES: found "lots", expected a whole number of at least 1"#,
             ),
             (
                 r#""OPTIONS": {"MAX_ENTRYS": 5}"#,
