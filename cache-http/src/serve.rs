@@ -368,6 +368,10 @@ impl Visit {
             return None;
         }
         let mut short = of_not_modified(&head.headers);
+        // What a cache further inside told of itself, such as a view's own.
+        for told in head.headers.get_all("cache-status") {
+            short.append("cache-status", told.clone());
+        }
         self.config.report(&mut short, status);
         Some(marked(respond(StatusCode::NOT_MODIFIED, short, bytes::Bytes::new())))
     }

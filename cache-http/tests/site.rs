@@ -4,12 +4,14 @@ mod common;
 
 use std::{sync::Arc, time::Duration};
 
+use axum::body::Body;
 use cache_core::{Cache, CacheHandle, Error, ErrorKind, Result, Settings, Ttl, Value, async_trait};
 use cache_dummy::DummyCache;
 use cache_http::{Browser, CacheTags, Counts, HttpCache, NoStore, Policy, Purge, Why, cache_page};
 use cache_locmem::{LocMemCache, LocMemOptions};
-use common::{View, page};
+use common::{Cached, View, page};
 use http::{Method, StatusCode};
+use tower::{Layer, ServiceExt, util::BoxCloneSyncService};
 
 on_each_store! {
     async fn a_page_is_made_once_and_lives_for_the_site_s_timeout(site: Site) {
@@ -57,6 +59,17 @@ on_each_store! {
             assert_eq!(got.header("date"), Some("Thu, 01 Jan 2026 00:00:00 GMT"));
             assert_eq!(got.header("expires"), Some("Thu, 01 Jan 2026 00:01:00 GMT"));
         }
+    }
+
+    async fn a_304_of_the_site_tells_too_what_the_view_s_own_cache_said(site: Site) {
+        let view = View::with(&[("etag", "\"v1\"")]).cached(&site.layer().key_prefix("view").cache_status("view"));
+        let inside = view.0.map_response(|response| response.map(Body::new));
+        let cached = Cached(site.layer().layer(BoxCloneSyncService::new(inside)));
+        cached.get("/").await;
+        let got = cached.get_with("/", &[("if-none-match", "\"v1\"")]).await;
+        let told: Vec<_> = got.headers.get_all("cache-status").iter().map(|told| told.to_str().expect("a text")).collect();
+        assert_eq!(got.status, StatusCode::NOT_MODIFIED);
+        assert!(told.len() == 2 && told[0].starts_with("view; hit") && told[1].starts_with("c; fwd="), "{told:?}");
     }
 
     async fn browsers_may_have_a_lifetime_of_their_own(site: Site) {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 const HOME: &str = env!("CARGO_MANIFEST_DIR");
 
-pub(crate) const USAGE: &str = "\
+const USAGE: &str = "\
 usage: cargo run --example site -- [--listen ADDRESS] [--data FOLDER] [CONFIG]
 
   --listen ADDRESS  where to listen; 127.0.0.1:8080 unless told otherwise, and port 0 means any that is free
