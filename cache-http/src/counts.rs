@@ -72,7 +72,11 @@ const RESULTS: [&str; 6] = ["hit", "stale", "miss", "bypass", "stored", "refused
 
 impl Counters {
     pub(crate) fn new(alias: &str) -> Self {
-        Self { hit: metric(alias, Event::Hit), totals: Default::default(), reasons: Why::ALL.iter().map(|_| AtomicU64::new(0)).collect() }
+        Self {
+            hit: metric(alias, Event::Hit),
+            totals: Default::default(),
+            reasons: Why::ALL.iter().map(|_| AtomicU64::new(0)).collect(),
+        }
     }
 
     pub(crate) fn count(&self, alias: &str, event: Event) {
@@ -95,8 +99,7 @@ impl Counters {
 }
 
 fn metric(alias: &str, event: Event) -> Key {
-    let name =
-        if event.place() < 4 { "cachette_http_requests_total" } else { "cachette_http_responses_total" };
+    let name = if event.place() < 4 { "cachette_http_requests_total" } else { "cachette_http_responses_total" };
     let labels = vec![
         Label::new("cache", alias.to_owned()),
         Label::new("result", RESULTS[event.place()]),

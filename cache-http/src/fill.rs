@@ -3,7 +3,10 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, HeaderValue, StatusCode, header::{AGE, CONTENT_LENGTH}};
+use http::{
+    HeaderMap, HeaderValue, StatusCode,
+    header::{AGE, CONTENT_LENGTH},
+};
 
 use crate::{
     config::Config,

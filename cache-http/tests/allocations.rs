@@ -1,0 +1,74 @@
+//! What a hit allocates.
+
+mod common;
+
+use std::{
+    pin::pin,
+    task::{Context, Poll, Waker},
+};
+
+use allocation_counter::measure;
+use axum::body::Body;
+use cache_http::{Browser, HttpCache};
+use common::{Site, View, page, request};
+use http::Method;
+use http_body_util::BodyExt;
+use tower::Service;
+
+fn view() -> View {
+    View::new(|_, _| page(&[("cache-control", "max-age=60"), ("content-type", "text/html")], &"x".repeat(10_000)))
+}
+
+/// How much a hit allocates, the making of the request aside.
+async fn allocations(layer: &HttpCache, headers: &[(&str, &str)]) -> u64 {
+    let cached = view().cached(layer);
+    let mut counted = Vec::new();
+    for _ in 0..4 {
+        cached.get_with("/a/page?of=10", headers).await;
+        let request = request(Method::GET, "/a/page?of=10", headers);
+        let mut service = cached.0.clone();
+        let taken = measure(|| hit(&mut service, request));
+        counted.push(taken.count_total);
+    }
+    // What is done once for each thread is done by then.
+    counted[3]
+}
+
+fn hit(service: &mut cache_http::CachedService<common::Inner>, request: http::Request<Body>) {
+    let response = now(service.call(request)).expect("views never fail");
+    assert!(response.headers().contains_key("age"), "it is a hit");
+    let body = now(response.into_body().frame()).expect("there is a body").expect("it does not break off");
+    assert_eq!(body.into_data().map(|data| data.len()).ok(), Some(10_000));
+}
+
+fn now<T>(future: impl Future<Output = T>) -> T {
+    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(output) => output,
+        Poll::Pending => panic!("a hit never waits"),
+    }
+}
+
+const BROWSER: [(&str, &str); 4] = [
+    ("user-agent", "Mozilla/5.0"),
+    ("accept", "text/html"),
+    ("accept-encoding", "gzip, br"),
+    ("cookie", "_ga=GA1.1.1234567890.1234567890; theme=dark"),
+];
+
+/// What the key is made of; the header map, which is two, and the age; two for the mark that a layer further out sees.
+const OF_A_HIT: u64 = 6;
+
+#[tokio::test]
+async fn a_hit_allocates_its_headers_and_little_else() {
+    let site = Site::in_memory();
+    let plain = |layer: HttpCache| HttpCache::clone(&layer).clock(site.time.clock());
+    assert_eq!(allocations(&plain(HttpCache::new(&site.cache)), &BROWSER).await, OF_A_HIT);
+    assert_eq!(allocations(&plain(HttpCache::shared(&site.cache)).key_prefix("s"), &BROWSER).await, OF_A_HIT);
+}
+
+#[tokio::test]
+async fn the_hosts_of_a_site_cost_a_hit_nothing() {
+    let site = Site::in_memory();
+    let layer = HttpCache::new(&site.cache).clock(site.time.clock()).hosts([".org", "example.org"]);
+    assert_eq!(allocations(&layer.browser(Browser::AsIs), &BROWSER).await, OF_A_HIT);
+}
