@@ -129,7 +129,7 @@ impl Unfinished {
         headers.insert(AGE, HeaderValue::from(0));
         let (vary, kept) = (terms.vary.clone(), terms.kept());
         let make = |stamps, union: Vec<_>| Page {
-            material: keys.material.clone(),
+            material: keys.material.clone().into(),
             stamps,
             dimensions: config.policy.dimensions(&union, &asked),
             terms,

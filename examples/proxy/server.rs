@@ -18,13 +18,10 @@ use crate::forward::Forward;
 pub(crate) async fn serve(listener: TcpListener, origin: &Uri, cache: &HttpCache) {
     let service = cache.layer(Forward::to(origin.clone()));
     loop {
-        let stream = match listener.accept().await {
-            Ok((stream, _)) => stream,
+        let Ok((stream, _)) = listener.accept().await else {
             // There may be too many connections at the moment.
-            Err(_) => {
-                tokio::time::sleep(Duration::from_millis(50)).await;
-                continue;
-            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            continue;
         };
         let _ = stream.set_nodelay(true);
         let service = TowerToHyperService::new(service.clone());
