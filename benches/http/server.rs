@@ -3,7 +3,6 @@
 use std::{
     env, fs,
     io::{BufRead as _, BufReader, Read as _, stdin},
-    path::PathBuf,
     process::{Child, Command, Stdio},
     time::Duration,
 };
@@ -46,17 +45,15 @@ impl Server {
         }
     }
 
-    /// The CPU time that it took so far. Linux tells it in hundredths of a second, so a pass takes many of them.
+    /// The CPU time that its one thread took so far.
     pub(crate) fn cpu_time(&self) -> Duration {
         let pid = match self {
             Self::Site { process, .. } => process.id(),
             Self::Nginx(nginx) => nginx.pid(),
         };
-        let stat = PathBuf::from(format!("/proc/{pid}/stat"));
-        let stat = fs::read_to_string(stat).expect("it runs, on Linux");
-        let behind_name = stat.rsplit_once(')').expect("a name in parentheses").1;
-        let ticks = behind_name.split_whitespace().skip(11).take(2).map(|ticks| ticks.parse::<u64>().expect("ticks"));
-        Duration::from_millis(10 * ticks.sum::<u64>())
+        let times = fs::read_to_string(format!("/proc/{pid}/schedstat")).expect("it runs, on a Linux that counts");
+        let nanos = times.split_whitespace().next().and_then(|nanos| nanos.parse().ok());
+        Duration::from_nanos(nanos.expect("the first number is nanoseconds"))
     }
 }
 

@@ -3,7 +3,10 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, HeaderValue, StatusCode, header::{AGE, CONTENT_LENGTH}};
+use http::{
+    HeaderMap, HeaderValue, StatusCode,
+    header::{AGE, CONTENT_LENGTH},
+};
 
 use crate::{
     config::Config,
@@ -126,7 +129,7 @@ impl Unfinished {
         headers.insert(AGE, HeaderValue::from(0));
         let (vary, kept) = (terms.vary.clone(), terms.kept());
         let make = |stamps, union: Vec<_>| Page {
-            material: keys.material.clone(),
+            material: keys.material.clone().into(),
             stamps,
             dimensions: config.policy.dimensions(&union, &asked),
             terms,

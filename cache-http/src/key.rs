@@ -5,7 +5,7 @@
 
 use std::{fmt, ops::Deref, sync::Arc};
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::BufMut;
 use http::{
     HeaderMap, HeaderName, Uri,
     header::{FORWARDED, HOST},
@@ -54,7 +54,7 @@ pub(crate) struct Keys {
     /// Where its only page lies, or what its pages vary on.
     pub(crate) root: Name,
     /// What `root` was made of.
-    pub(crate) material: Bytes,
+    pub(crate) material: Vec<u8>,
 }
 
 impl Keying {
@@ -65,7 +65,7 @@ impl Keying {
         if !self.allows(host) {
             return Err(Why::HostNotAllowed);
         }
-        let mut material = BytesMut::with_capacity(160);
+        let mut material = Vec::with_capacity(160);
         self.put_uri(&mut material, host, &parts.uri);
         let generation = name(b'g', &material);
         let scheme = parts.uri.scheme_str().or(self.scheme.as_deref()).unwrap_or("http");
@@ -73,13 +73,13 @@ impl Keying {
         put_forwarded(&mut material, notice.forwarded.then_some(&parts.headers));
         put_option(&mut material, self.function.as_ref().map(|function| function(parts)).as_deref().map(str::as_bytes));
         let root = name(b'p', &material);
-        Ok(Keys { generation, root, material: material.freeze() })
+        Ok(Keys { generation, root, material })
     }
 
     /// Where the generations of a URI lie: one for each host it may be asked at.
     pub(crate) fn generations(&self, uri: &Uri) -> Option<Vec<Name>> {
         let of = |host: Option<&str>| {
-            let mut material = BytesMut::new();
+            let mut material = Vec::new();
             self.put_uri(&mut material, host, uri);
             name(b'g', &material)
         };
@@ -99,7 +99,7 @@ impl Keying {
         {
             return None;
         }
-        let mut material = BytesMut::new();
+        let mut material = Vec::new();
         self.put_uri(&mut material, host, reference);
         Some(name(b'g', &material))
     }
@@ -112,14 +112,14 @@ impl Keying {
         name(b't', &self.prefixed(tag.as_bytes()))
     }
 
-    fn prefixed(&self, part: &[u8]) -> BytesMut {
-        let mut material = BytesMut::new();
+    fn prefixed(&self, part: &[u8]) -> Vec<u8> {
+        let mut material = Vec::new();
         put(&mut material, self.prefix.as_bytes());
         put(&mut material, part);
         material
     }
 
-    fn put_uri(&self, material: &mut BytesMut, host: Option<&str>, uri: &Uri) {
+    fn put_uri(&self, material: &mut Vec<u8>, host: Option<&str>, uri: &Uri) {
         put(material, self.prefix.as_bytes());
         put_option(material, host.map(str::as_bytes));
         let end = material.len();
@@ -149,7 +149,7 @@ impl Keying {
 impl Keys {
     /// Where the page for these values lies.
     pub(crate) fn variant(&self, dimensions: &Dimensions) -> Name {
-        let mut material = BytesMut::from(&*self.material);
+        let mut material = self.material.clone();
         put_dimensions(&mut material, dimensions);
         name(b'v', &material)
     }
@@ -185,13 +185,13 @@ fn is_host(host: &str) -> bool {
     !host.is_empty() && host.len() <= 261 && host.bytes().all(fits)
 }
 
-fn put(material: &mut BytesMut, part: &[u8]) {
+fn put(material: &mut Vec<u8>, part: &[u8]) {
     put_count(material, part.len());
     material.put_slice(part);
 }
 
 /// One byte in most cases: the shorter what is digested, the better.
-fn put_count(material: &mut BytesMut, count: usize) {
+fn put_count(material: &mut Vec<u8>, count: usize) {
     match u8::try_from(count) {
         Ok(count) if count < u8::MAX => material.put_u8(count),
         _ => {
@@ -202,7 +202,7 @@ fn put_count(material: &mut BytesMut, count: usize) {
 }
 
 /// Absent is not empty.
-fn put_option(material: &mut BytesMut, part: Option<&[u8]>) {
+fn put_option(material: &mut Vec<u8>, part: Option<&[u8]>) {
     match part {
         None => material.put_u8(0),
         Some(part) => {
@@ -213,7 +213,7 @@ fn put_option(material: &mut BytesMut, part: Option<&[u8]>) {
 }
 
 /// `headers` are those of a request that has any such header.
-fn put_forwarded(material: &mut BytesMut, headers: Option<&HeaderMap>) {
+fn put_forwarded(material: &mut Vec<u8>, headers: Option<&HeaderMap>) {
     let Some(headers) = headers else { return material.put_u8(0) };
     material.put_u8(1);
     for name in FORWARDED_BY_PROXIES {
@@ -232,7 +232,7 @@ fn forwarded_names(headers: &HeaderMap) -> String {
     pairs.filter(|pair| !pair.starts_with("for=") && !pair.starts_with("by=")).collect::<Vec<_>>().join(";")
 }
 
-fn put_dimensions(material: &mut BytesMut, dimensions: &Dimensions) {
+fn put_dimensions(material: &mut Vec<u8>, dimensions: &Dimensions) {
     put_count(material, dimensions.0.len());
     for (name, value) in &dimensions.0 {
         put(material, name.as_str().as_bytes());

@@ -138,7 +138,12 @@ fn forwarded(why: Why) -> &'static str {
 
 /// `Age`, in whole seconds.
 pub(crate) fn set_age(headers: &mut HeaderMap, age: Duration) {
-    headers.insert(AGE, HeaderValue::from(age.as_secs().min(crate::MOST_SECONDS)));
+    let age = HeaderValue::from(age.as_secs().min(crate::MOST_SECONDS));
+    // Where it is there, `insert` might still make room for one more.
+    match headers.get_mut(AGE) {
+        Some(old) => *old = age,
+        None => drop(headers.insert(AGE, age)),
+    }
 }
 
 #[cfg(test)]

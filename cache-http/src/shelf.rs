@@ -183,7 +183,7 @@ impl Shelf {
         let variant = keys.variant(&page.dimensions);
         let record = Arc::new(Record::Page(page));
         self.set(&variant, &record, kept).await?;
-        let root = Arc::new(Record::Vary(keys.material.clone(), names));
+        let root = Arc::new(Record::Vary(keys.material.clone().into(), names));
         self.set(&keys.root, &root, beyond).await?;
         Ok(record)
     }
@@ -297,7 +297,7 @@ mod tests {
         let seen = Seen::nothing(Why::UriMiss);
         let place = Place { keys, seen: &seen, began: Duration::ZERO, tags: &[], vary, kept: terms.kept() };
         let make = |stamps, names: Vec<HeaderName>| Page {
-            material: keys.material.clone(),
+            material: keys.material.clone().into(),
             stamps,
             dimensions: policy.dimensions(&names, asked),
             terms: terms.clone(),
