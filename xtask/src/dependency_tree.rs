@@ -26,7 +26,21 @@ const RULES: &[Rule] = &[
     Rule {
         package: "cachette-benches",
         features: &[],
-        never: &["async-memcached", "dashmap", "fred", "memcache", "moka", "quick_cache", "redis", "rusqlite", "sqlx"],
+        never: &[
+            "async-memcached",
+            "axum",
+            "cacache",
+            "cached",
+            "dashmap",
+            "foyer-memory",
+            "fred",
+            "memcache",
+            "moka",
+            "quick_cache",
+            "redis",
+            "rusqlite",
+            "sqlx",
+        ],
     },
     Rule {
         package: "cachette",
