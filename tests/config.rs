@@ -367,7 +367,7 @@ mod mistakes {
                 r#""TIMEOUT": true"#,
                 r#"TIMEOUT: found true, expected a number of seconds, or null or "never" for entries that do not expire"#,
             ),
-            (r#""OPTIONS": {"MAX_ENTRIES": 0}"#, "OPTIONS.max_entries: found 0, expected a whole number of at least 1"),
+            (r#""OPTIONS": {"MAX_ENTRIES": 0}"#, "OPTIONS.MAX_ENTRIES: found 0, expected a whole number of at least 1"),
             (r#""OPTIONS": {"POLICY": "fifo"}"#, r#"OPTIONS.POLICY: found "fifo", expected "lru" or "s3-fifo""#),
             (r#""max_entries": 0"#, "OPTIONS.max_entries: found 0, expected a whole number of at least 1"),
             (
@@ -482,7 +482,7 @@ mod mistakes {
             ("locmem://?timeout=1&timeout=2", "URL: found \"timeout\" twice, expected each setting once"),
             ("locmem://?timeout", "URL: found no \"=\" in part 1 of its query, expected setting=value"),
             ("locmem://%ff", "URL: found no UTF-8 in location, expected UTF-8, percent-encoded"),
-            ("locmem://?max_entries=0", "OPTIONS.max_entries: found 0, expected a whole number of at least 1"),
+            ("locmem://?max_entries=0", "OPTIONS.max_entries: found \"0\", expected a whole number of at least 1"),
         ] {
             let error = Caches::from_url(url).await.expect_err(url);
             assert_eq!(error.to_string(), format!("the URL given: cache \"default\": {told}"));

@@ -29,6 +29,7 @@ use tokio::runtime::Runtime;
 const FILEBASED: &str = "filebased";
 const LIMIT: &str = "files by hand";
 const LIMIT_HOP: &str = "files by hand in `spawn_blocking`";
+const CACACHE: &str = "cacache";
 const DJANGO: &str = "Django";
 const DISKCACHE: &str = "diskcache";
 const FEW: &str = "itself among 300 files";
@@ -52,6 +53,7 @@ struct Bench<'a> {
 struct Filled {
     store: Arc<FileBasedCache>,
     files: Files,
+    cacache: Arc<Path>,
     keys: Vec<Box<str>>,
     next: AtomicUsize,
     peers: Vec<(&'static str, Mutex<Peer>)>,
@@ -128,8 +130,14 @@ impl Bench<'_> {
             }
         });
         keys.iter().for_each(|key| files.write(&files.path(key), &[b'v'; VALUE_LENGTH]));
+        let cacache: Arc<Path> = place("cacache").into();
+        self.runtime.block_on(async {
+            for key in &keys {
+                cacache::write(&cacache, key, content_of(key)).await.expect("there is room");
+            }
+        });
         let versions = peers.iter().map(|(_, peer)| peer.lock().ready()).collect();
-        Ok(Filled { store: Arc::new(store), files, keys, next: AtomicUsize::new(0), peers, versions })
+        Ok(Filled { store: Arc::new(store), files, cacache, keys, next: AtomicUsize::new(0), peers, versions })
     }
 
     /// Nanoseconds an operation, in a task of the runtime. What was written before is on the disk when it starts, lest one
@@ -177,6 +185,16 @@ impl Bench<'_> {
                     }
                 })
             })
+            .candidate(CACACHE, || {
+                let (folder, keys) = (Arc::clone(&filled.cacache), Arc::new(keys.clone()));
+                self.time(count, move |number| {
+                    let (folder, keys) = (Arc::clone(&folder), Arc::clone(&keys));
+                    async move {
+                        let value = cacache::read(&folder, &keys[number % keys.len()]).await;
+                        assert_eq!(value.expect("it is there").len(), VALUE_LENGTH);
+                    }
+                })
+            })
             .at_most(1.5, LIMIT)
             .at_most(0.9, DISKCACHE);
         report.add(self.with_peers(get, "get", filled).run(self.rounds));
@@ -201,6 +219,7 @@ impl Bench<'_> {
             .candidate(FILEBASED, || self.time_new(filled, self.operations, 1))
             .candidate(LIMIT, || by_hand(false))
             .candidate(LIMIT_HOP, || by_hand(true))
+            .candidate(CACACHE, || self.time_new_by_cacache(filled))
             .at_most(1.15, LIMIT)
             .because(
                 "the limit writes on the caller's thread, and one write in a thousand blocks that thread for milliseconds. \
@@ -225,6 +244,24 @@ impl Bench<'_> {
                 })
             });
         report.add(overwrite.run(self.rounds));
+    }
+
+    /// New entries, which are removed again when the time is taken, with what they hold.
+    fn time_new_by_cacache(&self, filled: &Filled) -> f64 {
+        let folder = Arc::clone(&filled.cacache);
+        let first = filled.next.fetch_add(self.operations, Ordering::Relaxed);
+        let time = self.time(self.operations, move |number| {
+            let folder = Arc::clone(&folder);
+            async move {
+                let key = new_key(first + number);
+                cacache::write(&folder, &key, content_of(&key)).await.expect("there is room");
+            }
+        });
+        for number in first..first + self.operations {
+            let removed = cacache::RemoveOpts::new().remove_fully(true).remove_sync(&filled.cacache, new_key(number));
+            removed.expect("it is there");
+        }
+        time
     }
 
     fn batches(&self, filled: &Filled, report: &mut Report) {
@@ -304,6 +341,13 @@ impl Filled {
 
 fn new_key(number: usize) -> String {
     format!("newer:user:{number:015}")
+}
+
+/// Different for each key, as cacache keeps the same content once.
+fn content_of(key: &str) -> [u8; VALUE_LENGTH] {
+    let mut content = [b'v'; VALUE_LENGTH];
+    content[..key.len()].copy_from_slice(key.as_bytes());
+    content
 }
 
 fn value() -> Value {

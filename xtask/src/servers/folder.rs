@@ -32,10 +32,16 @@ impl Folder {
     /// One for this program, which runs as this user, or as whoever starts it.
     pub(super) fn named(program: &str, user: Option<&'static str>) -> Outcome<Self> {
         static NUMBER: AtomicUsize = AtomicUsize::new(0);
-        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let path = env::temp_dir().join(format!("cachette-{program}-{}-{number}", process::id()));
-        make(&path, user).map_err(|why| format!("{}: cannot be made: {why}", path.display()))?;
-        Ok(Self { path, user })
+        loop {
+            let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+            let path = env::temp_dir().join(format!("cachette-{program}-{}-{number}", process::id()));
+            match make(&path, user) {
+                Ok(()) => return Ok(Self { path, user }),
+                // Of a process that was killed, whose number this one has now.
+                Err(why) if why.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(why) => return Err(format!("{}: cannot be made: {why}", path.display())),
+            }
+        }
     }
 
     pub(super) fn data(&self) -> PathBuf {
