@@ -70,7 +70,27 @@ fn tenth_of_its_age(headers: &HeaderMap, date: UnixTime) -> Option<Duration> {
 pub(super) fn age_and_date(headers: &HeaderMap, now: UnixTime) -> (Duration, UnixTime) {
     let date = date::read(headers, &DATE);
     let apparent = date.map_or(Duration::ZERO, |date| Duration::from_secs(now.as_secs()).saturating_sub(date));
-    let stated = headers.get_all(AGE).iter().filter_map(|line| line.to_str().ok()?.trim().parse().ok()).max();
+    // Of several, the first counts (RFC 9111, section 5.1).
+    let first = headers.get(AGE).and_then(|line| line.to_str().ok()?.split(',').next());
+    let stated = first.and_then(|age| age.trim().parse().ok());
     let stated = Duration::from_secs(stated.unwrap_or(0).min(crate::MOST_SECONDS));
     (apparent.max(stated), date.unwrap_or(now))
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn of_several_ages_the_first_counts() {
+        let age = |lines: &[&'static str]| {
+            let lines = lines.iter().map(|line| (AGE, HeaderValue::from_static(line)));
+            age_and_date(&lines.collect(), Duration::ZERO).0.as_secs()
+        };
+        assert_eq!(age(&["7200, 0"]), 7200);
+        assert_eq!(age(&["0, 7200"]), 0);
+        assert_eq!(age(&["5", "7200"]), 5);
+    }
 }
