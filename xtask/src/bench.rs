@@ -23,7 +23,8 @@ const SERVERS: [(&str, &[Kind]); 3] =
     [("db", &[Kind::Postgres, Kind::Mariadb]), ("memcached", &[Kind::Memcached]), ("redis", &[Kind::Redis])];
 
 /// In which order they are told; others follow.
-const ORDER: [&str; 8] = ["locmem", "hit_ratio", "memory", "dummy", "filebased", "db", "memcached", "redis"];
+const ORDER: [&str; 10] =
+    ["http", "http_allocations", "locmem", "hit_ratio", "memory", "dummy", "filebased", "db", "memcached", "redis"];
 
 /// Where a full run leaves what it came to, and where it writes the page; a quick one has a folder of its own for both, as it
 /// says less.
