@@ -6,9 +6,9 @@ mod policies;
 mod ratios;
 mod traces;
 
-use std::{env, path::PathBuf};
+use std::path::Path;
 
-use cachette_benches::{Report, asked};
+use cachette_benches::{Report, argument, asked};
 
 use crate::{policies::POLICIES, ratios::Ratios, traces::Trace};
 
@@ -21,8 +21,8 @@ const FEWEST: usize = 20;
 fn main() {
     let requests = if asked("--quick") { 100_000 } else { 500_000 };
     let mut traces = traces::made(requests);
-    for folder in folders() {
-        traces.extend(traces::recorded(&folder).unwrap_or_else(|why| panic!("{why}")));
+    if let Some(folder) = argument("--traces") {
+        traces.extend(traces::recorded(Path::new(&folder)).unwrap_or_else(|why| panic!("{why}")));
     }
     let mut report = Report::default();
     let ratios: Vec<Ratios> = traces.iter().map(measure).collect();
@@ -31,14 +31,6 @@ fn main() {
     }
     report.remark(ratios::summary(&ratios));
     report.publish();
-}
-
-/// The arguments that are neither flags nor what belongs to one.
-fn folders() -> Vec<PathBuf> {
-    let arguments: Vec<String> = env::args().skip(1).collect();
-    let belongs = |position: usize| position > 0 && arguments[position - 1] == "--json";
-    let plain = arguments.iter().enumerate().filter(|(position, text)| !text.starts_with("--") && !belongs(*position));
-    plain.map(|(_, text)| PathBuf::from(text)).collect()
 }
 
 fn measure(trace: &Trace) -> Ratios {
