@@ -121,7 +121,7 @@ fn section(name: &str, report: Option<&Report>) -> String {
     let Some(report) = report else {
         return format!("{head}\nNot measured in this run.\n");
     };
-    let remarks = report.remarks.iter().map(|remark| format!("> {remark}\n"));
+    let remarks = report.remarks.iter().map(|remark| format!("> {}\n", remark.trim_end().replace('\n', "\n> ")));
     let figures = report.figures.iter().map(|drawn| {
         let image = format!("![{}]({})\n", drawn.title, file_of(name, drawn));
         if drawn.table { format!("{image}\n{}", figure(drawn)) } else { image }
@@ -178,7 +178,7 @@ mod tests {
         report.add(contest.run(1));
         report.draw_bars("What a hit costs", "hit");
         report.measured_with("memcached 1.6.18");
-        report.remark("Python's caches were not measured.");
+        report.remark("Python's caches were not measured.\nDjango's neither.");
         report
     }
 
@@ -213,7 +213,7 @@ mod tests {
     fn a_section_has_what_must_be_known_its_figures_and_its_tables() {
         let page = page(report());
         let parts = [
-            "> Python's caches were not measured.\n",
+            "> Python's caches were not measured.\n> Django's neither.\n",
             "![What a hit costs](locmem-what-a-hit-costs.svg)\n",
             "| hit | 57 ns | 50 ns | 300 ns |",
         ];
