@@ -4,7 +4,7 @@ mod common;
 
 use axum::body::Body;
 use cache_http::{Policy, Purge};
-use common::{View, page};
+use common::{View, page, until};
 use http::{HeaderName, Method, Request, Response, StatusCode};
 
 /// A view whose page has this tag, and which answers 304 to who has it already.
@@ -26,16 +26,6 @@ fn error(status: u16) -> Response<Body> {
     let mut response = page(&[], "sorry");
     *response.status_mut() = StatusCode::from_u16(status).expect("it is one");
     response
-}
-
-async fn until(mut holds: impl AsyncFnMut() -> bool) {
-    for _ in 0..100_000 {
-        if holds().await {
-            return;
-        }
-        tokio::task::yield_now().await;
-    }
-    panic!("it never came true");
 }
 
 on_each_store! {

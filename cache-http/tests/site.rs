@@ -9,7 +9,7 @@ use cache_core::{Cache, CacheHandle, Error, ErrorKind, Result, Settings, Ttl, Va
 use cache_dummy::DummyCache;
 use cache_http::{Browser, CacheTags, Counts, HttpCache, NoStore, Policy, Purge, Why, cache_page};
 use cache_locmem::{LocMemCache, LocMemOptions};
-use common::{Cached, View, page};
+use common::{Cached, View, page, until};
 use http::{Method, StatusCode};
 use tower::{Layer, ServiceExt, util::BoxCloneSyncService};
 
@@ -244,17 +244,6 @@ on_each_store! {
         assert!(got.header("cache-control").is_some() && got.header("date").is_some());
         assert!(view.get_with("/", &[("if-modified-since", "Mon, 01 Dec 2025 00:00:00 GMT")]).await.status == StatusCode::OK);
     }
-}
-
-/// Waits for what happens in the background.
-async fn until(mut holds: impl AsyncFnMut() -> bool) {
-    for _ in 0..100_000 {
-        if holds().await {
-            return;
-        }
-        tokio::task::yield_now().await;
-    }
-    panic!("it never came true");
 }
 
 #[tokio::test]

@@ -280,3 +280,14 @@ impl fmt::Debug for Got {
         write!(f, "{} {:?} {:?}", self.status, self.headers, self.body)
     }
 }
+
+/// Waits for what happens in the background.
+pub(crate) async fn until(mut holds: impl AsyncFnMut() -> bool) {
+    for _ in 0..100_000 {
+        if holds().await {
+            return;
+        }
+        tokio::task::yield_now().await;
+    }
+    panic!("it never came true");
+}
