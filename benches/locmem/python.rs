@@ -16,14 +16,14 @@ pub(crate) fn run(bench: &Bench, report: &mut Report) {
     let mut django = django.unwrap_or_else(|why| panic!("{why}"));
     report.measured_with(django.ready());
     let cache = CacheHandle::new("default", locmem(ROOMY), Settings::default());
-    let set = |key: &str| ready(cache.set(key, &fresh_value(), Timeout::Default)).ok();
-    assert!(bench.keys.iter().all(|key| set(key).is_some()), "no failure");
+    let set = async |key: &str| cache.set(key, &fresh_value(), Timeout::Default).await.map(Some);
+    assert!(bench.keys.iter().all(|key| ready(set(key)).is_ok()), "no failure");
     let get = Contest::new("whole get, beside Python")
-        .candidate(LOCMEM, || bench.hits(|key| ready(cache.get::<Bytes>(key)).expect("no failure")))
+        .candidate(LOCMEM, || bench.awaited_hits(&async |key| cache.get::<Bytes>(key).await))
         .candidate(DJANGO, || django.time("get", bench.operations));
     report.add(get.run(bench.rounds));
     let set = Contest::new("whole set, beside Python")
-        .candidate(LOCMEM, || bench.hits(set))
+        .candidate(LOCMEM, || bench.awaited_hits(&set))
         .candidate(DJANGO, || django.time("set", bench.operations));
     report.add(set.run(bench.rounds));
 }

@@ -4,7 +4,7 @@ use std::{hint::black_box, sync::Arc};
 
 use bytes::Bytes;
 use cache_core::{CacheHandle, Settings, Timeout};
-use cachette_benches::{Contest, Outcome, Report, cpu_time, ready};
+use cachette_benches::{Contest, Outcome, Report, awaited_cpu_time, cpu_time, ready};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{
@@ -38,7 +38,7 @@ fn bytes(bench: &Bench, cache: &CacheHandle) -> Outcome {
         by_hand.set(key, &fresh_value());
     }
     Contest::new("whole get of Bytes")
-        .candidate(LOCMEM, || bench.hits(|key| ready(cache.get::<Bytes>(key)).expect("no failure")))
+        .candidate(LOCMEM, || bench.awaited_hits(&async |key| cache.get::<Bytes>(key).await))
         .candidate(QUICK, || bench.hits(|key| limit.get(key)))
         .candidate(BY_HAND, || bench.hits(|key| by_hand.get::<Bytes>(key)))
         .at_most(2.8, QUICK)
@@ -54,7 +54,7 @@ fn shared(bench: &Bench, cache: &CacheHandle) -> Outcome {
         by_hand.set(key, &User::new(id));
     }
     Contest::new("whole get of a shared object")
-        .candidate(LOCMEM, || bench.hits(|key| ready(cache.get_shared::<User>(key)).expect("no failure")))
+        .candidate(LOCMEM, || bench.awaited_hits(&async |key| cache.get_shared::<User>(key).await))
         .candidate(QUICK, || bench.hits(|key| limit.get(key)))
         .candidate(BY_HAND, || bench.hits(|key| by_hand.get::<User>(key)))
         .at_most(1.8, QUICK)
@@ -73,7 +73,7 @@ fn decoded(bench: &Bench, cache: &CacheHandle) -> Outcome {
         by_hand.set(key, &User::new(id));
     }
     Contest::new("whole get of a decoded struct")
-        .candidate(LOCMEM, || bench.hits(|key| ready(cache.get::<User>(key)).expect("no failure")))
+        .candidate(LOCMEM, || bench.awaited_hits(&async |key| cache.get::<User>(key).await))
         .candidate(BY_HAND, || bench.hits(|key| by_hand.get::<User>(key)))
         .run(bench.rounds)
 }
@@ -82,6 +82,13 @@ impl Bench {
     pub(crate) fn hits<T>(&self, get: impl Fn(&str) -> Option<T>) -> f64 {
         cpu_time(self.operations, |operation| {
             assert!(black_box(get(self.key(operation))).is_some(), "no key was evicted");
+        })
+    }
+
+    pub(crate) fn awaited_hits<T>(&self, get: &impl AsyncFn(&str) -> cache_core::Result<Option<T>>) -> f64 {
+        awaited_cpu_time(self.operations, async |operation| {
+            let found = get(self.key(operation)).await.expect("no failure");
+            assert!(black_box(found).is_some(), "no key was evicted");
         })
     }
 }

@@ -35,7 +35,7 @@ pub use self::{
     peers::{Peer, Peers},
     ready::ready,
     report::Report,
-    stopwatch::{cpu_time, task_time, wall_time},
+    stopwatch::{awaited_cpu_time, cpu_time, task_time, wall_time},
 };
 
 /// Whether the program was started with this argument.

@@ -8,6 +8,8 @@ use std::{
 
 use tokio::runtime::Runtime;
 
+use crate::ready;
+
 /// CPU nanoseconds an operation on this thread: what other processes do meanwhile does not count. Wall time where there is
 /// no such clock (anywhere but Linux).
 ///
@@ -17,6 +19,24 @@ pub fn cpu_time(count: usize, mut operation: impl FnMut(usize)) -> f64 {
     let start = thread_time();
     (0..count).for_each(operation);
     per_operation(thread_time() - start, count)
+}
+
+/// As [`cpu_time`], of an operation that is awaited, as in a service, and need not wait: a future that is handed to another
+/// function instead is copied first.
+///
+/// # Panics
+/// Where an operation does, or waits nevertheless.
+pub fn awaited_cpu_time(count: usize, operation: impl AsyncFn(usize)) -> f64 {
+    ready(async {
+        for number in 0..count / 10 {
+            operation(number).await;
+        }
+        let start = thread_time();
+        for number in 0..count {
+            operation(number).await;
+        }
+        per_operation(thread_time() - start, count)
+    })
 }
 
 /// Wall nanoseconds an operation while `threads` threads share the work. The operation gets its own number, from 0 to

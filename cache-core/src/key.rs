@@ -183,11 +183,16 @@ pub enum KeyCheck {
 }
 
 impl KeyCheck {
+    #[inline]
     pub(crate) fn apply(self, composed: &str) -> Result<()> {
-        if self == Self::Off {
-            return Ok(());
+        match problem_of(composed) {
+            Some(problem) if self != Self::Off => self.tell(composed, problem),
+            _ => Ok(()),
         }
-        let Some(problem) = problem_of(composed) else { return Ok(()) };
+    }
+
+    #[cold]
+    fn tell(self, composed: &str, problem: &str) -> Result<()> {
         if self == Self::Error {
             let message = format!("the key {} {problem}", shown(composed));
             return Err(Error::new(ErrorKind::InvalidKey, message));
@@ -206,12 +211,31 @@ pub(crate) fn shown(key: &str) -> String {
 }
 
 fn problem_of(composed: &str) -> Option<&'static str> {
-    let unsafe_byte = composed.bytes().fold(false, |found, byte| found | (byte <= b' ') | (byte == 0x7F));
-    if unsafe_byte {
+    if has_control_or_space(composed.as_bytes()) {
         return Some("contains a control character or a space");
     }
     let too_long = composed.len() > MAX_KEY_CHARS && composed.chars().count() > MAX_KEY_CHARS;
     too_long.then_some("is longer than 250 characters")
+}
+
+/// Looks at eight bytes at once. What is left over is looked at with the bytes before it.
+fn has_control_or_space(text: &[u8]) -> bool {
+    let Some(last) = text.last_chunk() else {
+        return text.iter().any(|&byte| byte <= b' ' || byte == 0x7F);
+    };
+    let (words, _) = text.as_chunks();
+    words.iter().fold(control_or_space_in(*last), |found, word| found | control_or_space_in(*word)) != 0
+}
+
+/// Not zero where one of the bytes is a control character or a space: the subtractions carry into the highest bit of a byte
+/// that is less.
+fn control_or_space_in(word: [u8; 8]) -> u64 {
+    const EACH: u64 = u64::from_ne_bytes([1; 8]);
+    let word = u64::from_ne_bytes(word);
+    let up_to_space = word.wrapping_sub(EACH * 0x21) & !word;
+    let off_delete = word ^ (EACH * 0x7F);
+    let delete = off_delete.wrapping_sub(EACH) & !off_delete;
+    (up_to_space | delete) & (EACH << 7)
 }
 
 /// A key function with its prefix and version put in, and the part that is the same for every key made once.
@@ -221,12 +245,15 @@ pub(crate) struct Composer {
     prefix: Box<str>,
     version: Version,
     head: Box<str>,
+    /// Whether what is joined with a short and clean key keeps Django's rule.
+    joins_cleanly: bool,
 }
 
 impl Composer {
     pub(crate) fn new(function: KeyFunction, prefix: &str, version: Version) -> Self {
-        let head = format!("{prefix}:{version}:").into();
-        Self { function, prefix: prefix.into(), version, head }
+        let head: Box<str> = format!("{prefix}:{version}:").into();
+        let joins_cleanly = matches!(function, KeyFunction::Default) && !has_control_or_space(head.as_bytes());
+        Self { function, prefix: prefix.into(), version, head, joins_cleanly }
     }
 
     pub(crate) fn with_version(&self, version: Version) -> Self {
@@ -239,6 +266,12 @@ impl Composer {
 
     pub(crate) fn prefix(&self) -> &str {
         &self.prefix
+    }
+
+    /// Whether the composed key is sure to keep Django's rule. `false` says nothing. It costs less than to look at what was
+    /// just composed.
+    pub(crate) fn surely_keeps_the_rule(&self, key: &str) -> bool {
+        self.joins_cleanly && self.head.len() + key.len() <= MAX_KEY_CHARS && !has_control_or_space(key.as_bytes())
     }
 
     /// Appends the composed key to `out`.
@@ -257,6 +290,7 @@ impl Composer {
     }
 
     fn join(&self, key: &str, out: &mut String) {
+        out.reserve(self.head.len() + key.len());
         out.push_str(&self.head);
         out.push_str(key);
     }
@@ -369,6 +403,42 @@ line",
     fn a_key_of_250_characters_is_fine_whatever_its_bytes() {
         assert_eq!(problem_of(&"ä".repeat(250)), None);
         assert_eq!(problem_of(&"ä".repeat(251)), Some("is longer than 250 characters"));
+    }
+
+    #[test]
+    fn a_byte_that_breaks_the_rule_is_found_wherever_it_stands() {
+        for length in 1..40 {
+            for position in 0..length {
+                for byte in [0, b' ', 0x7F] {
+                    let mut text = vec![b'!'; length];
+                    assert!(!has_control_or_space(&text));
+                    text[position] = byte;
+                    assert!(has_control_or_space(&text), "{byte:#04x} at {position} of {length}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_joined_key_is_sure_to_keep_the_rule_where_it_keeps_it() {
+        let (short, most, long) = ("k", "k".repeat(MAX_KEY_CHARS - 7), "k".repeat(MAX_KEY_CHARS - 6));
+        for (prefix, key, sure) in [
+            ("shop", short, true),
+            ("shop", &most, true),
+            ("shop", &long, false),
+            ("shop", "two words", false),
+            ("my shop", short, false),
+        ] {
+            let composer = Composer::new(KeyFunction::Default, prefix, Version::from(1));
+            assert_eq!(composer.surely_keeps_the_rule(key), sure, "{prefix}, {key}");
+            assert_eq!(problem_of(&KeyFunction::Default.compose(key, prefix, &Version::from(1))).is_none(), sure);
+        }
+    }
+
+    #[test]
+    fn a_key_of_ones_own_function_is_looked_at_itself() {
+        let spaced = KeyFunction::custom(|key, _, _| format!("{key} "));
+        assert!(!Composer::new(spaced, "shop", Version::from(1)).surely_keeps_the_rule("k"));
     }
 
     #[test]

@@ -105,7 +105,10 @@ impl Object {
         self.shared.encode(codec)
     }
 
-    fn size(&self) -> usize {
+    /// The memory that the object takes: what lies directly in its `Arc`, and what it is [said to own](Self::owning), in
+    /// bytes.
+    #[must_use]
+    pub fn size(&self) -> usize {
         size_of_val(&*self.shared).saturating_add(self.owned)
     }
 }

@@ -92,7 +92,7 @@ impl LocMemCache {
 
     /// Refuses an entry that would not fit even into an empty shard.
     fn refuse_giant(&self, key: &str, value: &Value) -> Result<()> {
-        let (weight, most) = (weight(key, value), self.limits.bounds.bytes);
+        let (weight, most) = (weight(key, value.size()), self.limits.bounds.bytes);
         if weight <= most {
             return Ok(());
         }
@@ -105,7 +105,7 @@ impl LocMemCache {
             self.at(key, |shard, hash, removed| shard.delete(hash, key, removed));
             return Err(refused);
         }
-        let value = ready_to_share(value);
+        get_ready_to_share(&value);
         let term = self.term(ttl);
         self.at(key, |shard, hash, removed| shard.set(hash, key, value, term, removed));
         Ok(())
@@ -136,10 +136,11 @@ impl fmt::Debug for LocMemCache {
     }
 }
 
-/// A value whose bytes allocate nothing when they are cloned: `Bytes` made from a vector do so the first time.
-fn ready_to_share(value: Value) -> Value {
-    drop(value.clone());
-    value
+/// Lest a hit allocate: bytes made from a vector do so when they are cloned the first time.
+fn get_ready_to_share(value: &Value) {
+    if let Value::Bytes(bytes) = value {
+        drop(bytes.clone());
+    }
 }
 
 #[async_trait]
@@ -166,7 +167,7 @@ impl Cache for LocMemCache {
             let taken = self.at(key, |shard, hash, _| shard.contains(hash, key));
             return if taken { Ok(false) } else { Err(refused) };
         }
-        let value = ready_to_share(value);
+        get_ready_to_share(&value);
         let term = self.term(ttl);
         Ok(self.at(key, |shard, hash, removed| shard.add(hash, key, value, term, removed)))
     }

@@ -37,6 +37,7 @@ mod backend;
 mod cache;
 mod deadlines;
 mod ghosts;
+mod kept;
 mod key;
 mod lru;
 mod options;

@@ -15,7 +15,7 @@ pub struct LocMemOptions {
     /// What part of the entries goes when there is no room: `1 / cull_frequency`. 3 as in Django; 0 empties the store. Up to
     /// 512 go at once, and the rest with the next entries that come.
     pub cull_frequency: usize,
-    /// How many bytes the entries may take: values, keys of more than 38 bytes, and 130 to 190 bytes for each entry, which
+    /// How many bytes the entries may take: values, keys of more than 38 bytes, and 130 to 180 bytes for each entry, which
     /// hold a shorter key. Of an object, what lies directly in its `Arc`, and what
     /// [`set_shared_owning`](cache_core::CacheHandle::set_shared_owning) was told. No bound by default. With shards, one entry may take a shard's share, which is 16 MiB or more.
     pub max_bytes: Option<usize>,

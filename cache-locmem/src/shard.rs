@@ -12,6 +12,7 @@ use hashbrown::HashTable;
 use crate::{
     Policy,
     deadlines::Deadlines,
+    kept::{Kept, Other},
     key::Key,
     policy::{Bounds, Entries, Leaving, Weigh},
 };
@@ -29,7 +30,7 @@ pub(crate) struct Limits {
 #[derive(Debug)]
 pub(crate) struct Entry {
     key: Key,
-    value: Value,
+    value: Kept,
     deadline: Moment,
 }
 
@@ -49,7 +50,7 @@ impl Term {
 /// What left the shard during a call, or did not get in.
 #[derive(Debug, Default)]
 pub(crate) struct Removed {
-    value: Option<Value>,
+    value: Option<Kept>,
     entries: Vec<Entry>,
 }
 
@@ -109,7 +110,7 @@ impl Shard {
             self.remove(slot, Leaving::Gone, removed);
             return None;
         }
-        let value = entry.value.clone();
+        let value = entry.value.value();
         self.entries.used(slot);
         Some(value)
     }
@@ -142,7 +143,7 @@ impl Shard {
     ) -> bool {
         let slot = self.find(hash, key);
         if slot.is_some_and(|slot| !self.is_expired(slot)) {
-            removed.value = Some(value);
+            removed.value = Some(value.into());
             return false;
         }
         self.store(slot, hash, key, value, term, removed);
@@ -161,7 +162,7 @@ impl Shard {
         let Some(slot) = self.find_live(hash, key) else { return Counted::Missing };
         self.entries.used(slot);
         match &mut self.entries.get_mut(slot).expect("it was just found").value {
-            Value::Int(number) => match number.checked_add(delta) {
+            Kept::Other(Other::Int(number)) => match number.checked_add(delta) {
                 Some(sum) => {
                     *number = sum;
                     Counted::Sum(sum)
@@ -238,13 +239,13 @@ impl Shard {
         deadline: Moment,
         removed: &mut Removed,
     ) -> u32 {
-        let weight = weight(key, &value);
+        let weight = weight(key, value.size());
         if let Some(slot) = slot {
             let entry = self.entries.get_mut(slot).expect("it was just found");
             let before = entry.weight();
             let bytes = self.bytes - before + weight;
             if bytes <= self.limits.bounds.bytes {
-                removed.value = Some(mem::replace(&mut entry.value, value));
+                removed.value = Some(mem::replace(&mut entry.value, value.into()));
                 entry.deadline = deadline;
                 self.bytes = bytes;
                 self.entries.reweighed(slot, before, weight);
@@ -254,7 +255,7 @@ impl Shard {
             self.remove(slot, Leaving::Gone, removed);
         }
         self.make_room(weight, removed);
-        let slot = self.entries.insert(Entry { key: key.into(), value, deadline }, hash);
+        let slot = self.entries.insert(Entry { key: key.into(), value: value.into(), deadline }, hash);
         self.bytes += weight;
         let (entries, hasher) = (&self.entries, &self.hasher);
         let rehash = |&slot: &u32| entries.get(slot).map_or(0, |entry| hasher.hash_one(entry.key.as_bytes()));
@@ -345,20 +346,21 @@ impl Shard {
 
 impl Weigh for Entry {
     fn weight(&self) -> usize {
-        self.key.size() + weight_of(&self.value)
+        self.key.size() + weight_over_key(self.value.size())
     }
 }
 
-/// The memory that an entry takes: what it holds, and its places in the slab, the table and the queue of deadlines.
-pub(crate) fn weight(key: &str, value: &Value) -> usize {
-    Key::size_of(key) + weight_of(value)
+/// The memory that an entry takes whose value has so many bytes: what it holds, and its places in the slab, the table and the
+/// queue of deadlines.
+pub(crate) fn weight(key: &str, size: usize) -> usize {
+    Key::size_of(key) + weight_over_key(size)
 }
 
-fn weight_of(value: &Value) -> usize {
+fn weight_over_key(size: usize) -> usize {
     /// The slot, with the spare ones; its number in the table, which is never full; a reminder.
     const HOUSEKEEPING: usize = Entries::<Entry>::SLOT * 9 / 8 + 2 * size_of::<u32>() + size_of::<(Moment, u32)>();
     /// The reference count of bytes that are shared, and what the allocator adds to the two blocks.
     const SHARING: usize = 48;
-    let sharing = if value.size() > 0 { SHARING } else { 0 };
-    HOUSEKEEPING + sharing + value.size()
+    let sharing = if size > 0 { SHARING } else { 0 };
+    HOUSEKEEPING + sharing + size
 }
