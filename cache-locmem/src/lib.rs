@@ -24,16 +24,17 @@
 //! - **Policy.** `"lru"`, the default and Django's: those that were used least recently. `"s3-fifo"`: first those that came and
 //!   were not used again, so that what is asked for once pushes out nothing that is asked for often, and a loop over more
 //!   than there is room for still hits. It finds more on most traffic, and a little less where what was used last is always used next
-//!   (`cargo bench -p cachette-benches --bench hit_ratio` measures both on traces of your own). A tenth of the store is for
-//!   what is new: it needs some hundred entries to tell what is wanted. An entry takes 8 to 16 bytes more under it,
-//!   once the store has been full, which `max_bytes` does not count. Whichever it is: a cull of a third costs hits, and where
-//!   they matter, `cull_frequency = 1000000` lets one entry go at a time.
+//!   (`cargo bench -p cachette-benches --bench hit_ratio` measures both on traces of your own). A twentieth of the store is for
+//!   what is new, and by and by more or less of it, as keys come back: it needs some hundred entries to tell what is wanted. An
+//!   entry takes 9 to 18 bytes more under it, once the store has been full, which `max_bytes` does not count. Whichever it is: a
+//!   cull of a third costs hits, and where they matter, `cull_frequency = 1000000` lets one entry go at a time.
 //! - **Expiry** is exact to the clock. Expired entries are removed when they are met, when room is needed, and a few with
 //!   each `set` that has a timeout, so that they do not pile up.
 //! - **A hit** takes one lock, never held while a value is decoded or dropped, and allocates nothing.
 //! - **Objects** ([`CacheHandle::set_shared`](cache_core::CacheHandle::set_shared)) are kept as they are.
 
 mod backend;
+mod balance;
 mod cache;
 mod deadlines;
 mod ghosts;

@@ -2,31 +2,44 @@
 //!
 //! A small queue takes what is new, a main one what was used twice while it was there, or asked for again soon after it had left.
 //! Both are first in, first out, but what was used while it was in the main one goes round once more, up to three times: so a
-//! use only counts, and moves nothing. After [Yang and others, SOSP 2023](https://doi.org/10.1145/3600006.3613147), with two
-//! differences that were measured (see `ARCHITECTURE.md`): until the store is full for the first time, the main queue is filled
-//! before the small one, and a ghost is believed only where it was away for less than three quarters of a round in the main queue.
+//! use only counts, and moves nothing. After [Yang and others, SOSP 2023](https://doi.org/10.1145/3600006.3613147), with three
+//! differences that were measured (see `ARCHITECTURE.md`):
+//!
+//! - Until the store is full for the first time, the main queue is filled before the small one.
+//! - A ghost is believed only where it was away for less than three quarters of a round in the main queue.
+//! - The small queue is as long as it pays. A key that comes back soon after it left the small queue would have been found there, had
+//!   the queue been a little longer; so would one that comes back soon after it left the main queue. As many ghosts of either are
+//!   looked at, and whose come back more often gets room from the other.
 
 use crate::{
+    balance::Balance,
     ghosts::Ghosts,
     policy::{Bounds, Weigh},
     slab::{Mark, Queue, Slab},
 };
 
-/// The small queue's part of the bounds: a tenth.
-const SMALL_PART: usize = 10;
 /// How many uses in the small queue prove an entry.
 const PROVEN: u8 = 2;
 /// More uses than these are not counted.
 const MOST_USES: u8 = 3;
+/// What a queue would hold if it were a little longer: a tenth of what the store holds.
+const LITTLE: usize = 10;
 
-/// The two queues, and the ghosts of what has left the small one.
+/// The two queues, and the ghosts of what has left them.
 #[derive(Debug)]
 pub(crate) struct S3Fifo {
     small: Part,
     main: Part,
+    bounds: Bounds,
+    balance: Balance,
+    /// Of the small queue, with the time when they left.
     ghosts: Ghosts,
+    /// Of the main queue, with the number of their eviction.
+    former: Ghosts,
     /// How many entries have come: the time, for ages.
     now: u32,
+    /// How many entries were evicted from the main queue.
+    main_evictions: u32,
     /// Whether anything had to go yet.
     was_full: bool,
 }
@@ -41,16 +54,27 @@ struct Part {
 
 impl S3Fifo {
     pub(crate) fn new(bounds: Bounds) -> Self {
-        let small = |bound: usize| (bound / SMALL_PART).max(1);
-        let small = Bounds { entries: small(bounds.entries), bytes: small(bounds.bytes) };
-        let main = Bounds { entries: bounds.entries - small.entries, bytes: bounds.bytes - small.bytes };
-        Self { small: Part::new(small), main: Part::new(main), ghosts: Ghosts::default(), now: 0, was_full: false }
+        let balance = Balance::new();
+        let (small, main) = balance.divide(bounds);
+        Self {
+            small: Part::new(small),
+            main: Part::new(main),
+            bounds,
+            balance,
+            ghosts: Ghosts::default(),
+            former: Ghosts::default(),
+            now: 0,
+            main_evictions: 0,
+            was_full: false,
+        }
     }
 
     pub(crate) fn insert<T: Weigh>(&mut self, slab: &mut Slab<T>, slot: u32, hash: u64) {
         self.now = self.now.wrapping_add(1);
         let fills_up = !self.was_full && !self.main.has_its_share();
-        let proven = fills_up || self.is_missed(slab, hash);
+        let away = self.ghosts.recall(hash, self.now);
+        self.rebalance(slab, hash, away);
+        let proven = fills_up || away.is_some_and(|away| self.is_missed(slab, away));
         self.push(slab, slot, Mark { since: self.now, uses: 0, proven });
     }
 
@@ -76,7 +100,10 @@ impl S3Fifo {
 
     /// Keeps in mind that an item is about to be evicted.
     pub(crate) fn evicting<T>(&mut self, slab: &Slab<T>, slot: u32, hash: u64) {
-        if !slab.mark(slot).proven {
+        if slab.mark(slot).proven {
+            self.former.remember(hash, self.main_evictions, a_little(slab));
+            self.main_evictions = self.main_evictions.wrapping_add(1);
+        } else {
             self.ghosts.remember(hash, self.now, slab.len());
         }
     }
@@ -112,9 +139,22 @@ impl S3Fifo {
         if mark.proven { &mut self.main } else { &mut self.small }
     }
 
-    /// Whether a key has left the small queue lately, and sooner than it takes to get through the main one.
-    fn is_missed<T>(&mut self, slab: &Slab<T>, hash: u64) -> bool {
-        let Some(away) = self.ghosts.recall(hash, self.now) else { return false };
+    /// Gives room to the queue that would still hold this key if it were a little longer.
+    fn rebalance<T>(&mut self, slab: &Slab<T>, hash: u64, away: Option<u32>) {
+        let within = |age: u32| age as usize <= a_little(slab);
+        if away.is_some_and(within) {
+            self.balance.favour_small(slab.len());
+        } else if self.former.recall(hash, self.main_evictions).is_some_and(within) {
+            self.balance.favour_main(slab.len());
+        } else {
+            return;
+        }
+        (self.small.share, self.main.share) = self.balance.divide(self.bounds);
+    }
+
+    /// Whether what was away for so long left the small queue lately, and comes back sooner than it takes to get through the
+    /// main one.
+    fn is_missed<T>(&self, slab: &Slab<T>, away: u32) -> bool {
         let oldest = self.main.queue.oldest().map_or(u32::MAX, |slot| self.now.wrapping_sub(slab.mark(slot).since));
         away as usize <= slab.len() && u64::from(away) * 4 <= u64::from(oldest) * 3
     }
@@ -130,19 +170,26 @@ impl Part {
     }
 }
 
+/// How many of the keys that left a queue last it would still hold if it were a little longer.
+fn a_little<T>(slab: &Slab<T>) -> usize {
+    slab.len().div_ceil(LITTLE)
+}
+
 fn weight<T: Weigh>(slab: &Slab<T>, slot: u32) -> usize {
     slab.get(slot).map_or(0, Weigh::weight)
 }
 
 #[cfg(test)]
 mod tests {
-    use std::collections::VecDeque;
+    use std::collections::{HashMap, VecDeque};
 
     use proptest::{collection::vec, prelude::*};
 
     use super::*;
 
     const ENTRIES: usize = 20;
+    const BOUNDS: Bounds = Bounds { entries: ENTRIES, bytes: usize::MAX };
+    const NO_KEY: u64 = 1000;
 
     impl Weigh for u64 {
         fn weight(&self) -> usize {
@@ -151,11 +198,14 @@ mod tests {
     }
 
     /// The same policy, on lists that are searched from end to end. A key is its own hash.
-    #[derive(Default)]
     struct Model {
         small: VecDeque<Seen>,
         main: VecDeque<Seen>,
         ghosts: Vec<(u64, u32)>,
+        /// Those that were in the main queue.
+        former: Vec<(u64, u32)>,
+        main_evictions: u32,
+        balance: Balance,
         now: u32,
         was_full: bool,
     }
@@ -168,8 +218,19 @@ mod tests {
     }
 
     impl Model {
+        fn new() -> Self {
+            let (small, main) = (VecDeque::new(), VecDeque::new());
+            let (ghosts, former) = (Vec::new(), Vec::new());
+            Self { small, main, ghosts, former, main_evictions: 0, balance: Balance::new(), now: 0, was_full: false }
+        }
+
         fn len(&self) -> usize {
             self.small.len() + self.main.len()
+        }
+
+        fn shares(&self) -> (usize, usize) {
+            let (small, main) = self.balance.divide(BOUNDS);
+            (small.entries, main.entries)
         }
 
         fn find(&mut self, key: u64) -> Option<&mut Seen> {
@@ -179,11 +240,19 @@ mod tests {
         fn insert(&mut self, key: u64) {
             self.now += 1;
             let new = Seen { key, uses: 0, since: self.now };
-            let fills_up = !self.was_full && self.main.len() < ENTRIES * 9 / 10;
-            let is_missed = self.ghosts.iter().position(|&(ghost, _)| ghost == key).is_some_and(|ghost| {
-                let away = self.now - self.ghosts.remove(ghost).1;
+            let fills_up = !self.was_full && self.main.len() < self.shares().1;
+            let len = self.len() + 1;
+            let away = recall(&mut self.ghosts, key).map(|left| self.now - left);
+            let evictions_ago = recall(&mut self.former, key).map(|left| self.main_evictions - left);
+            let within = |age: u32| age as usize <= len.div_ceil(10);
+            if away.is_some_and(within) {
+                self.balance.favour_small(len);
+            } else if evictions_ago.is_some_and(within) {
+                self.balance.favour_main(len);
+            }
+            let is_missed = away.is_some_and(|away| {
                 let round = self.main.front().map_or(u32::MAX, |oldest| self.now - oldest.since);
-                away as usize <= self.len() + 1 && f64::from(away) <= 0.75 * f64::from(round)
+                away as usize <= len && f64::from(away) <= 0.75 * f64::from(round)
             });
             if fills_up || is_missed { self.main.push_back(new) } else { self.small.push_back(new) }
         }
@@ -196,7 +265,7 @@ mod tests {
         fn evict(&mut self) -> u64 {
             self.was_full = true;
             loop {
-                if self.small.len() >= ENTRIES / 10 || self.main.is_empty() {
+                if self.small.len() >= self.shares().0 || self.main.is_empty() {
                     let oldest = self.small.pop_front().expect("it is not empty");
                     if oldest.uses < 2 {
                         self.ghosts.push((oldest.key, self.now));
@@ -206,12 +275,19 @@ mod tests {
                 } else {
                     let oldest = self.main.pop_front().expect("it is not empty");
                     if oldest.uses == 0 {
+                        self.former.push((oldest.key, self.main_evictions));
+                        self.main_evictions += 1;
                         return oldest.key;
                     }
                     self.main.push_back(Seen { uses: oldest.uses - 1, since: self.now, ..oldest });
                 }
             }
         }
+    }
+
+    fn recall(ghosts: &mut Vec<(u64, u32)>, key: u64) -> Option<u32> {
+        let ghost = ghosts.iter().position(|&(ghost, _)| ghost == key)?;
+        Some(ghosts.remove(ghost).1)
     }
 
     fn find(slab: &Slab<u64>, slots: &[u32], key: u64) -> Option<u32> {
@@ -222,9 +298,10 @@ mod tests {
         /// Room for more ghosts than keys: so none is forgotten, and the model need not know when one would be.
         #[test]
         fn it_behaves_like_lists_that_are_searched(steps in vec((0..8_u8, 1..60_u64), 0..600)) {
-            let (mut policy, mut slab) = (S3Fifo::new(Bounds { entries: ENTRIES, bytes: usize::MAX }), Slab::new());
-            policy.ghosts.remember(0, 0, 1024);
-            let mut model = Model::default();
+            let (mut policy, mut slab) = (S3Fifo::new(BOUNDS), Slab::new());
+            policy.ghosts.remember(NO_KEY, 0, 1024);
+            policy.former.remember(NO_KEY, 0, 1024);
+            let mut model = Model::new();
             let mut slots: Vec<u32> = Vec::new();
             for (step, key) in steps {
                 let there = find(&slab, &slots, key);
@@ -261,6 +338,76 @@ mod tests {
                 prop_assert_eq!((policy.small.bytes, policy.main.bytes), (model.small.len(), model.main.len()));
             }
         }
+    }
+
+    /// A store of a thousand keys, for whole traces.
+    struct Store {
+        policy: S3Fifo,
+        slab: Slab<u64>,
+        slots: HashMap<u64, u32>,
+    }
+
+    impl Store {
+        fn new() -> Self {
+            let bounds = Bounds { entries: 1000, bytes: usize::MAX };
+            Self { policy: S3Fifo::new(bounds), slab: Slab::new(), slots: HashMap::new() }
+        }
+
+        /// Whether the key is there; if not, it is put there.
+        fn ask(&mut self, key: u64) -> bool {
+            if let Some(&slot) = self.slots.get(&key) {
+                S3Fifo::used(&mut self.slab, slot);
+                return true;
+            }
+            if self.slab.len() == 1000 {
+                self.evict();
+            }
+            let slot = self.slab.insert(key);
+            self.policy.insert(&mut self.slab, slot, key);
+            self.slots.insert(key, slot);
+            false
+        }
+
+        fn evict(&mut self) {
+            let victim = self.policy.victim(&mut self.slab, &mut usize::MAX.clone()).expect("there are some");
+            let key = *self.slab.get(victim).expect("it is there");
+            self.policy.evicting(&self.slab, victim, key);
+            self.policy.unlink(&mut self.slab, victim);
+            self.slab.take(victim);
+            self.slots.remove(&key);
+        }
+
+        fn small(&self) -> usize {
+            self.policy.small.share.entries
+        }
+    }
+
+    /// Each key is asked for again after up to 200 others came, which is more than the small queue holds at first.
+    fn ask_for_keys_that_return(store: &mut Store) {
+        for number in 1_000_000..1_020_000 {
+            store.ask(number);
+            store.ask(number - 1 - number * 7 % 200);
+        }
+    }
+
+    /// By chance, but for the first of 10,000 keys far more often than for the last.
+    fn ask_for_keys_of_which_some_are_wanted_more(store: &mut Store) {
+        let mut random = 0_u32;
+        for _ in 0..200_000 {
+            random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            let share = u64::from(random >> 16);
+            store.ask(share.pow(3) / u64::from(u32::MAX) * 10_000 / (1 << 16));
+        }
+    }
+
+    #[test]
+    fn room_goes_where_keys_come_back_soon_after_they_left() {
+        let mut store = Store::new();
+        assert_eq!(store.small(), 49);
+        ask_for_keys_that_return(&mut store);
+        assert!(store.small() > 190, "each comes back sooner than one in the main queue: {}", store.small());
+        ask_for_keys_of_which_some_are_wanted_more(&mut store);
+        assert!(store.small() < 49, "what is wanted is in the main queue: {}", store.small());
     }
 
     #[test]

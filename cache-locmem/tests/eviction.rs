@@ -124,16 +124,16 @@ async fn under_s3_fifo_a_key_that_comes_back_soon_after_it_left_is_there_to_stay
     for (away, stays) in [(100, true), (2000, false)] {
         let store = store(Policy::S3Fifo, 1000, 1_000_000);
         fill(&store, 0..1010).await;
-        assert!(!store.contains("900").await.expect("it answers"), "it was the first on probation");
+        assert!(!store.contains("951").await.expect("it answers"), "it was the first on probation");
         fill(&store, 2000..2000 + away).await;
-        fill(&store, [900]).await;
+        fill(&store, [951]).await;
         fill(&store, 5000..5900).await;
-        assert_eq!(store.contains("900").await.expect("it answers"), stays, "after {away}");
+        assert_eq!(store.contains("951").await.expect("it answers"), stays, "after {away}");
     }
 }
 
 #[tokio::test]
-async fn under_s3_fifo_a_few_heavy_entries_have_a_tenth_of_the_bytes_for_their_probation() {
+async fn under_s3_fifo_a_few_heavy_entries_have_a_twentieth_of_the_bytes_for_their_probation() {
     let store = bounded_in_bytes(Policy::S3Fifo, 1_000_000, 100_000);
     let heavy = || Value::Bytes(vec![0; 30_000].into());
     fill(&store, 0..8000).await;
