@@ -22,6 +22,7 @@ use xtask::servers::{Kind, Server};
 
 const MEMCACHED: &str = "memcached";
 const LIMIT: &str = "pipelined by hand";
+const IN_ONE: &str = "a batch in one piece, by hand";
 const POOL: &str = "async-memcached in a pool";
 const EXP: &str = "`memcache`, its async client";
 const DJANGO: &str = "Django on pymemcache";
@@ -140,9 +141,19 @@ impl Bench {
                 })
             })
         };
+        let in_one = move || {
+            let (limit, keys) = (limit.clone(), Arc::clone(&load.keys));
+            load.timed(async move {
+                match verb {
+                    Verb::SetMany => limit.set_in_one(keys, count).await,
+                    _ => limit.get_in_one(keys, count).await,
+                }
+            })
+        };
         Contest::new(name)
             .candidate(MEMCACHED, move || load.run(1, count, ours, verb).cpu)
             .candidate(LIMIT, move || by_hand().cpu)
+            .candidate(IN_ONE, move || in_one().cpu)
             .candidate(POOL, move || load.run(1, count, pool, verb).cpu)
             .candidate(EXP, move || load.run(1, count, exp, verb).cpu)
     }

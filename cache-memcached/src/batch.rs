@@ -103,19 +103,22 @@ impl Batch {
     pub(crate) fn take(&mut self, head: Head, incoming: &mut Incoming) -> Result<bool, Garbage> {
         let come = self.come;
         self.come += 1;
-        let is_end = head.reply.status == Status::End;
         match self.form {
-            Form::Gets if come > 0 => return self.take_classic(head, incoming),
-            Form::Sets if come > 0 && is_end => drop(incoming.take(head)),
             Form::Single if head.answers(self.number.wrapping_add(come as u32)) => {
                 self.replies.push(incoming.take(head));
+                Ok(self.come == self.commands)
+            }
+            Form::Gets if come > 0 => self.take_classic(head, incoming),
+            Form::Sets if come > 0 && head.reply.status == Status::End => {
+                incoming.take(head);
+                Ok(true)
             }
             Form::Gets | Form::Sets if come < self.commands && head.answers(self.number) => {
                 self.replies.push(incoming.take(head));
+                Ok(false)
             }
-            _ => return Err(Garbage),
+            _ => Err(Garbage),
         }
-        Ok(if self.form == Form::Single { self.come == self.commands } else { is_end })
     }
 
     /// The values of a classic `get` come in the order of its keys, and where one is missed there is nothing. An error
@@ -220,13 +223,23 @@ mod tests {
         String::from_utf8(out).expect("it is text")
     }
 
-    /// What is answered to gets with the number 7, or why nothing is.
+    /// What is answered to gets with the number 7, or why nothing is: the same, whether values are taken as the next ones
+    /// of their keys or each is looked at.
     fn answered(keys: &[String], form: Form, bytes: &str) -> Result<Vec<Reply>, &'static str> {
+        let [in_turn, one_by_one] = [true, false].map(|in_turn| answered_so(keys, form, bytes, in_turn));
+        assert_eq!(in_turn, one_by_one);
+        in_turn
+    }
+
+    fn answered_so(keys: &[String], form: Form, bytes: &str, in_turn: bool) -> Result<Vec<Reply>, &'static str> {
         let commands = gets(keys);
         let commands: Vec<&Command<'_>> = commands.iter().collect();
         let mut batch = Batch::write(form, &commands, 7, &mut Vec::new());
         let mut incoming = Incoming::of(bytes.as_bytes());
         loop {
+            if in_turn {
+                batch.take_values(&mut incoming);
+            }
             let head = incoming.head().map_err(|_| "garbage")?.ok_or("too few")?;
             if batch.take(head, &mut incoming).map_err(|_| "unexpected")? {
                 break;
@@ -283,6 +296,15 @@ mod tests {
     }
 
     #[test]
+    fn a_key_that_begins_like_another_is_another() {
+        let keys = ["first", "ab", "a", "abc", "a"].map(str::to_owned);
+        let found = |bytes| answered(&keys, Form::Gets, bytes);
+        let replies = found("EN O7\r\nVALUE a 0 1\r\n1\r\nVALUE abc 0 1\r\n2\r\nEND\r\n").expect("they fit");
+        assert_eq!(values(&replies), ["", "", "1", "2", ""]);
+        assert_eq!(found("EN O7\r\nVALUE abcd 0 1\r\n1\r\nEND\r\n"), Err("unexpected"));
+    }
+
+    #[test]
     fn the_same_key_may_be_asked_for_twice() {
         let keys = ["a", "b", "b", "a"].map(str::to_owned);
         let bytes = "VA 1 f0 O7\r\n1\r\nVALUE b 0 1\r\n2\r\nVALUE b 0 1\r\n2\r\nVALUE a 0 1\r\n1\r\nEND\r\n";
@@ -310,7 +332,10 @@ mod tests {
             ("EN O7\r\nVALUE k0 0 1\r\na\r\nEND\r\n", "unexpected"),
             ("EN O7\r\nVALUE K1 0 1\r\na\r\nVALUE k2 0 1\r\na\r\nEND\r\n", "unexpected"),
             ("EN O7\r\nVALUE k1 0 1\r\na\r\nVALUE k1 0 1\r\na\r\nVALUE k2 0 1\r\na\r\nEND\r\n", "unexpected"),
+            ("EN O7\r\nVALUE k1 0 1\r\nbVALUE k2 0 1\r\nc\r\nEND\r\n", "garbage"),
             ("EN O7\r\n", "too few"),
+            ("EN O7\r\nVALUE k1 0 1\r\nb", "too few"),
+            ("EN O7\r\nVALUE k", "too few"),
         ] {
             assert_eq!(answered(&keys(3), Form::Gets, bytes), Err(why), "{bytes:?}");
         }

@@ -241,6 +241,22 @@ mod tests {
         }
 
         #[test]
+        fn a_value_that_is_expected_is_taken_where_it_has_come_as_a_whole(value in proptest::collection::vec(any::<u8>(), 0..50), cut in 0..80_usize) {
+            let bytes = [format!("VALUE key 256 {}\r\n", value.len()).as_bytes(), &value, b"\r\n"].concat();
+            let there = &bytes[..bytes.len().min(cut)];
+            for other in [&b"ke"[..], b"key ", b"keys", b""] {
+                prop_assert_eq!(Incoming::of(there).take_value_of(other), None);
+            }
+            let mut incoming = Incoming::of(there);
+            let taken = incoming.take_value_of(b"key");
+            prop_assert_eq!(taken.is_some(), cut >= bytes.len());
+            prop_assert_eq!(incoming.left(), if taken.is_some() { 0 } else { there.len() });
+            let mut other_way = Incoming::of(there);
+            let head = other_way.head().expect("it is one");
+            prop_assert_eq!(taken, head.map(|head| other_way.take(head)));
+        }
+
+        #[test]
         fn a_reply_reads_the_same_wherever_it_is_cut(classic: bool, value in proptest::collection::vec(any::<u8>(), 0..50), cut in 0.0..1.0) {
             let head = if classic { format!("VALUE key 256 {}\r\n", value.len()) } else { format!("VA {} f256 O3\r\n", value.len()) };
             let bytes = [b"HD\r\n", head.as_bytes(), &value, b"\r\n"].concat();
