@@ -22,6 +22,7 @@ use xtask::servers::{Kind, Server};
 
 const MEMCACHED: &str = "memcached";
 const LIMIT: &str = "pipelined by hand";
+const IN_ONE: &str = "a batch in one piece, by hand";
 const POOL: &str = "async-memcached in a pool";
 const EXP: &str = "`memcache`, its async client";
 const DJANGO: &str = "Django on pymemcache";
@@ -41,8 +42,11 @@ struct Bench {
 }
 
 /// Why a batch misses its target, where it does.
-const BATCHES: &str = "a program that sends what the store does, and reads nothing out of the answer, takes most of the time \
-                       already; the rest is a key, a value and a place in the answer for each of 100 keys.";
+const BATCHES: &str = "one write, one wait and one read are all that the store asks of the kernel for a batch, and what they take \
+                       (see a batch in one piece, by hand) is in both figures: where it is 7 µs, get_many is at 0.51 and \
+                       set_many at 0.36 of async-memcached; where it is 22 µs, at 0.60 \
+                       and 0.46. The rest, counted in instructions a key, is 1,300 and 900 of the store's, of which a get_many \
+                       spends 400 on an allocation for each value, and 3,700 and 3,300 of async-memcached's.";
 
 fn main() {
     let asked = |flag: &str| env::args().any(|argument| argument == flag);
@@ -140,9 +144,19 @@ impl Bench {
                 })
             })
         };
+        let in_one = move || {
+            let (limit, keys) = (limit.clone(), Arc::clone(&load.keys));
+            load.timed(async move {
+                match verb {
+                    Verb::SetMany => limit.set_in_one(keys, count).await,
+                    _ => limit.get_in_one(keys, count).await,
+                }
+            })
+        };
         Contest::new(name)
             .candidate(MEMCACHED, move || load.run(1, count, ours, verb).cpu)
             .candidate(LIMIT, move || by_hand().cpu)
+            .candidate(IN_ONE, move || in_one().cpu)
             .candidate(POOL, move || load.run(1, count, pool, verb).cpu)
             .candidate(EXP, move || load.run(1, count, exp, verb).cpu)
     }

@@ -11,8 +11,8 @@ use crate::{
     MemcachedOptions, WhenDead,
     address::{self, Address},
     dial::{Credentials, Dialer},
-    expiry, item,
-    item::Item,
+    expiry::Expiry,
+    item::{self, Item},
     join::all,
     ring::Ring,
     server::{Limits, Server, Unanswered},
@@ -116,23 +116,24 @@ impl MemcachedCache {
         self.0.servers[self.0.ring.pick(key)].largest()
     }
 
-    /// Whether the server is known to refuse the item. Then it is not sent, and the entry is removed, as the server would.
-    fn is_too_large(&self, key: &str, item: &Item) -> bool {
-        self.largest(key).is_some_and(|largest| item.length() > largest)
+    /// Whether the server is known to refuse so long an item. Then it is not sent, and the entry is removed, as the server
+    /// would.
+    fn is_too_large(&self, key: &str, length: usize) -> bool {
+        self.largest(key).is_some_and(|largest| length > largest)
     }
 
-    fn too_large(&self, key: &str, item: &Item) -> Error {
-        Error::too_large(key, item.length() + key.len(), self.largest(key).unwrap_or(0))
+    fn too_large(&self, key: &str, length: usize) -> Error {
+        Error::too_large(key, length + key.len(), self.largest(key).unwrap_or(0))
     }
 
-    fn item(&self, value: &Value) -> Result<Item> {
+    fn item<'a>(&self, value: &'a Value) -> Result<Item<'a>> {
         Item::new(value, self.0.compress_above)
     }
 
     /// What an entry holds. One that is not ours, or broken, is a miss.
     fn read(&self, key: &str, reply: Reply) -> Option<Value> {
         let flags = reply.flags;
-        let value = item::read(flags, reply.into_data(), self.0.largest_inflated);
+        let value = item::read(flags, reply.data, self.0.largest_inflated);
         if value.is_none() {
             metrics::counter!("cachette_memcached_foreign_total").increment(1);
             tracing::warn!(key, flags, "an entry in memcached is not one of ours, or broken: it is taken for a miss");
@@ -140,14 +141,16 @@ impl MemcachedCache {
         value
     }
 
-    async fn store(&self, key: &str, item: &Item, command: Command<'_>) -> Result<Status> {
-        if self.is_too_large(key, item) {
+    async fn store(&self, command: Command<'_>) -> Result<Status> {
+        let key = command.key();
+        let length = command.item().map_or(0, Item::length);
+        if self.is_too_large(key, length) {
             self.ask(&Command::Delete(key)).await?;
-            return Err(self.too_large(key, item));
+            return Err(self.too_large(key, length));
         }
         match self.ask(&command).await?.map(|reply| reply.status) {
             None => Ok(Status::NotStored),
-            Some(Status::Refused(words)) if is_about_size(&words) => Err(self.too_large(key, item)),
+            Some(Status::Refused(words)) if is_about_size(&words) => Err(self.too_large(key, length)),
             Some(Status::Refused(words)) => Err(refused(&words)),
             Some(status) => Ok(status),
         }
@@ -208,9 +211,8 @@ impl MemcachedCache {
 
     async fn set_value(&self, key: &str, value: &Value, ttl: Option<Duration>) -> Result<()> {
         check(key)?;
-        let item = self.item(value)?;
         // "Not stored" is what a dead server's keys answer where they are missed.
-        match self.store(key, &item, Command::Set(key, &item, expiry::of(ttl))).await? {
+        match self.store(Command::Set(key, self.item(value)?, Expiry::of(ttl))).await? {
             Status::Done | Status::NotStored => Ok(()),
             other => Err(unexpected(&other)),
         }
@@ -218,8 +220,7 @@ impl MemcachedCache {
 
     async fn add_value(&self, key: &str, value: &Value, ttl: Option<Duration>) -> Result<bool> {
         check(key)?;
-        let item = self.item(value)?;
-        match self.store(key, &item, Command::Add(key, &item, expiry::of(ttl))).await? {
+        match self.store(Command::Add(key, self.item(value)?, Expiry::of(ttl))).await? {
             Status::Done => Ok(true),
             Status::NotStored => Ok(false),
             other => Err(unexpected(&other)),
@@ -303,7 +304,7 @@ impl Cache for MemcachedCache {
     }
 
     async fn touch(&self, key: &str, ttl: Option<Duration>) -> Result<bool> {
-        self.found(Command::Touch(key, expiry::of(ttl))).await.map_err(named)
+        self.found(Command::Touch(key, Expiry::of(ttl))).await.map_err(named)
     }
 
     async fn incr(&self, key: &str, delta: i64) -> Result<Option<i64>> {

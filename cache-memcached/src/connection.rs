@@ -10,12 +10,11 @@ use std::{
     pin::pin,
     sync::{
         Arc,
-        atomic::{AtomicU32, Ordering},
+        atomic::{AtomicU32, AtomicUsize, Ordering},
     },
     time::Duration,
 };
 
-use bytes::BytesMut;
 use parking_lot::Mutex;
 use tokio::{
     io::AsyncReadExt as _,
@@ -25,19 +24,20 @@ use tokio::{
 };
 
 use crate::{
-    batch::{Expected, Form, Unsorted},
+    batch::{Batch, Form},
+    incoming::Incoming,
     join::first,
     stream::{Reader, Writer},
-    wire::{Command, Reply, Status},
+    wire::{Command, Garbage, Reply},
 };
 
 /// A time limit is up after so many ticks.
 const TICKS: u32 = 8;
-const READ_AHEAD: usize = 64 << 10;
 /// A buffer that was larger is not kept.
 const KEPT: usize = 1 << 20;
 /// When so much waits to be sent, nobody may add to it: those who gave up waiting may have left it there.
 const MOST_UNSENT: usize = 64 << 20;
+const MIXED_UP: &str = "a reply came to a request that is not the one to be answered";
 
 /// Why there is no reply.
 #[derive(Clone, Debug)]
@@ -65,6 +65,10 @@ pub(crate) struct Connection {
 #[derive(Debug)]
 struct Shared {
     line: Mutex<Line>,
+    /// Those whose replies are to come. Only the driver looks at them; it is locked before the line.
+    waiting: Mutex<VecDeque<Waiting>>,
+    /// How many requests were sent and are not answered.
+    under_way: AtomicUsize,
     /// Something is to be written.
     wake: Notify,
 }
@@ -76,7 +80,8 @@ struct Line {
     out: Vec<u8>,
     /// Whether the driver is about to write, or at it: then nobody else does.
     driver_writes: bool,
-    waiting: VecDeque<Waiting>,
+    /// Those who have asked since the driver took over the last ones.
+    asked: VecDeque<Waiting>,
     /// How many numbers were sent: the opaque of the next.
     sent: u32,
     tick: u32,
@@ -86,44 +91,30 @@ struct Line {
 #[derive(Debug)]
 struct Waiting {
     since: u32,
-    expected: Expected,
-    to: To,
+    request: Request,
 }
 
+/// What is to come, and who is told of it: nobody, once the time is up.
 #[derive(Debug)]
-enum To {
-    One(oneshot::Sender<Result<Reply, Failure>>),
-    Many(oneshot::Sender<Result<Vec<Reply>, Failure>>, Vec<Reply>),
-    /// Its time is up.
-    Nobody,
+enum Request {
+    One(u32, Option<oneshot::Sender<Result<Reply, Failure>>>),
+    Many(Box<Batch>, Option<oneshot::Sender<Result<Option<Vec<Reply>>, Failure>>>),
 }
 
-impl To {
-    /// Keeps what is one reply of many; else it comes back.
-    fn collect(&mut self, reply: Reply) -> Option<Reply> {
-        match self {
-            Self::Many(_, so_far) if reply.status != Status::End => so_far.push(reply),
-            Self::One(_) => return Some(reply),
-            _ => {}
-        }
-        None
-    }
-
+impl Request {
     /// All has come. Whoever has gone away does not hear it.
-    fn answer(self, reply: Option<Reply>) {
+    fn answer(self, one: Option<Reply>) {
         match self {
-            Self::One(to) => drop(reply.map(|reply| to.send(Ok(reply)))),
-            Self::Many(to, replies) => drop(to.send(Ok(replies))),
-            Self::Nobody => {}
+            Self::One(_, to) => drop(to.zip(one).map(|(to, reply)| to.send(Ok(reply)))),
+            Self::Many(batch, to) => drop(to.map(|to| to.send(Ok(batch.answer())))),
         }
     }
 
     /// Whoever has gone away does not hear it.
-    fn fail(self, failure: Failure) {
+    fn fail(&mut self, failure: Failure) {
         match self {
-            Self::One(to) => drop(to.send(Err(failure))),
-            Self::Many(to, _) => drop(to.send(Err(failure))),
-            Self::Nobody => {}
+            Self::One(_, to) => drop(to.take().map(|to| to.send(Err(failure)))),
+            Self::Many(_, to) => drop(to.take().map(|to| to.send(Err(failure)))),
         }
     }
 }
@@ -135,11 +126,16 @@ impl Connection {
             writer: Some(Arc::new(writer)),
             out: Vec::new(),
             driver_writes: false,
-            waiting: VecDeque::new(),
+            asked: VecDeque::new(),
             sent: 0,
             tick: 0,
         };
-        let shared = Arc::new(Shared { line: Mutex::new(line), wake: Notify::new() });
+        let shared = Arc::new(Shared {
+            line: Mutex::new(line),
+            waiting: Mutex::default(),
+            under_way: AtomicUsize::new(0),
+            wake: Notify::new(),
+        });
         let driver = tokio::spawn(Driver(Arc::clone(&shared)).run(reader, limit));
         Self { shared, driver: driver.abort_handle() }
     }
@@ -150,27 +146,38 @@ impl Connection {
 
     pub(crate) async fn ask(&self, command: &Command<'_>) -> Result<Reply, Failure> {
         let (to, reply) = oneshot::channel();
-        self.shared.send(To::One(to), &[command], Form::Single)?;
+        self.shared.send(|line| {
+            let number = line.next_number(1);
+            command.write(number, &mut line.out);
+            Request::One(number, Some(to))
+        })?;
         reply.await.unwrap_or_else(|_| Err(closed()))
     }
 
     /// The replies to all commands, in their order. There is at least one command.
     pub(crate) async fn ask_all(&self, commands: &[&Command<'_>]) -> Result<Vec<Reply>, Failure> {
         let form = Form::of(commands);
-        match form.sort(commands, self.replies(commands, form).await?) {
-            Ok(replies) => Ok(replies),
-            Err(Unsorted::Unclear) => self.replies(commands, Form::Single).await,
-            Err(Unsorted::Garbage) => {
-                let why = "a value came that was not asked for".into();
-                self.shared.end(&why);
-                Err(Failure::Lost { why, soon: false })
-            }
+        if let Some(replies) = self.replies(commands, form).await? {
+            return Ok(replies);
         }
+        let replies = self.replies(commands, Form::Single).await?;
+        replies.ok_or_else(closed)
     }
 
-    async fn replies(&self, commands: &[&Command<'_>], form: Form) -> Result<Vec<Reply>, Failure> {
+    async fn replies(&self, commands: &[&Command<'_>], form: Form) -> Result<Option<Vec<Reply>>, Failure> {
         let (to, replies) = oneshot::channel();
-        self.shared.send(To::Many(to, Vec::with_capacity(commands.len())), commands, form)?;
+        let number = self.shared.line.lock().next_number(form.numbers(commands.len()));
+        // Others need not wait for the line meanwhile.
+        let mut bytes = Vec::with_capacity(commands.iter().map(|command| command.size()).sum());
+        let batch = Box::new(Batch::write(form, commands, number, &mut bytes));
+        self.shared.send(|line| {
+            if line.out.is_empty() {
+                line.out = bytes;
+            } else {
+                line.out.extend_from_slice(&bytes);
+            }
+            Request::Many(batch, Some(to))
+        })?;
         replies.await.unwrap_or_else(|_| Err(closed()))
     }
 }
@@ -181,19 +188,32 @@ impl Drop for Connection {
     }
 }
 
+impl Line {
+    fn next_number(&mut self, count: u32) -> u32 {
+        let number = self.sent;
+        self.sent = number.wrapping_add(count);
+        number
+    }
+}
+
 impl Shared {
-    fn send(&self, to: To, commands: &[&Command<'_>], form: Form) -> Result<(), Failure> {
+    /// Sends what is appended to the line.
+    fn send(&self, write: impl FnOnce(&mut Line) -> Request) -> Result<(), Failure> {
         let mut line = self.line.lock();
         let line = &mut *line;
-        let Some(writer) = &line.writer else { return Err(Failure::Unsent) };
+        if line.writer.is_none() {
+            return Err(Failure::Unsent);
+        }
         if line.out.len() > MOST_UNSENT {
             return Err(Failure::Full);
         }
-        let idle = line.waiting.is_empty() && !line.driver_writes;
-        let expected = form.write(commands, line.sent, &mut line.out);
-        line.sent = line.sent.wrapping_add(expected.numbers());
-        line.waiting.push_back(Waiting { since: line.tick, expected, to });
-        if idle && let Ok(written) = writer.try_write(&line.out) {
+        let request = write(line);
+        line.asked.push_back(Waiting { since: line.tick, request });
+        let idle = self.under_way.fetch_add(1, Ordering::Relaxed) == 0 && !line.driver_writes;
+        if idle
+            && let Some(writer) = &line.writer
+            && let Ok(written) = writer.try_write(&line.out)
+        {
             // Alone: that spares waking the driver. It hears of errors when it reads.
             line.out.drain(..written);
         }
@@ -205,41 +225,62 @@ impl Shared {
     }
 
     /// Hands out replies. An error is the end of the connection.
-    fn deliver(&self, replies: &mut Vec<Reply>) -> Result<(), Arc<str>> {
-        let mut line = self.line.lock();
-        for reply in replies.drain(..) {
-            let Some(first) = line.waiting.front_mut() else { return Err("a reply that nobody asked for came".into()) };
-            let Ok(is_last) = first.expected.take(&reply) else {
-                return Err("a reply came to a request that is not the one to be answered".into());
+    fn deliver(&self, incoming: &mut Incoming) -> Result<(), &'static str> {
+        let waiting = &mut *self.waiting.lock();
+        loop {
+            if let Some(Waiting { request: Request::Many(batch, _), .. }) = waiting.front_mut() {
+                batch.take_values(incoming);
+            }
+            let Some(head) = incoming.head().map_err(|_| "what came is no reply of memcached")? else { return Ok(()) };
+            if waiting.is_empty() {
+                waiting.append(&mut self.line.lock().asked);
+            }
+            let first = waiting.front_mut().ok_or("a reply that nobody asked for came")?;
+            let reply = match &mut first.request {
+                Request::One(number, _) if head.answers(*number) => Some(incoming.take(head)),
+                Request::Many(batch, _) => match batch.take(head, incoming) {
+                    Ok(true) => None,
+                    Ok(false) => continue,
+                    Err(Garbage) => return Err(MIXED_UP),
+                },
+                Request::One(..) => return Err(MIXED_UP),
             };
-            let reply = first.to.collect(reply);
-            if is_last && let Some(Waiting { to, .. }) = line.waiting.pop_front() {
-                to.answer(reply);
+            // Before they hear it: whoever is alone writes by himself.
+            self.under_way.fetch_sub(1, Ordering::Relaxed);
+            if let Some(Waiting { request, .. }) = waiting.pop_front() {
+                request.answer(reply);
             }
         }
-        Ok(())
     }
 
     /// A tick later: those whose time is up hear so, and keep their places. Answers whether anybody waits.
     fn tick(&self) -> bool {
-        let mut line = self.line.lock();
-        line.tick = line.tick.wrapping_add(1);
-        let now = line.tick;
-        for waiting in line.waiting.iter_mut().take_while(|waiting| now.wrapping_sub(waiting.since) > TICKS) {
-            std::mem::replace(&mut waiting.to, To::Nobody).fail(Failure::Late);
+        let waiting = &mut *self.waiting.lock();
+        let now = {
+            let mut line = self.line.lock();
+            waiting.append(&mut line.asked);
+            line.tick = line.tick.wrapping_add(1);
+            line.tick
+        };
+        for late in waiting.iter_mut().take_while(|waiting| now.wrapping_sub(waiting.since) > TICKS) {
+            late.request.fail(Failure::Late);
         }
-        !line.waiting.is_empty()
+        !waiting.is_empty()
     }
 
     /// Ends the connection: all who wait are told why.
     fn end(&self, why: &Arc<str>) {
-        let mut line = self.line.lock();
-        line.writer = None;
-        line.out = Vec::new();
-        let now = line.tick;
-        for waiting in line.waiting.drain(..) {
+        let waiting = &mut *self.waiting.lock();
+        let now = {
+            let mut line = self.line.lock();
+            line.writer = None;
+            line.out = Vec::new();
+            waiting.append(&mut line.asked);
+            line.tick
+        };
+        for mut waiting in waiting.drain(..) {
             let soon = now.wrapping_sub(waiting.since) <= TICKS / 4;
-            waiting.to.fail(Failure::Lost { why: Arc::clone(why), soon });
+            waiting.request.fail(Failure::Lost { why: Arc::clone(why), soon });
         }
     }
 }
@@ -268,32 +309,15 @@ impl Driver {
 impl Shared {
     /// Reads until the connection ends, and says why it did.
     async fn read(&self, mut reader: Reader, silent: &AtomicU32) -> Arc<str> {
-        let mut buffer = BytesMut::with_capacity(READ_AHEAD);
-        let mut replies = Vec::new();
+        let mut incoming = Incoming::default();
         loop {
-            if buffer.is_empty() && buffer.capacity() > KEPT {
-                buffer = BytesMut::new();
-            }
-            if buffer.capacity() - buffer.len() < READ_AHEAD / 4 {
-                buffer.reserve(READ_AHEAD);
-            }
-            match reader.read_buf(&mut buffer).await {
+            match reader.read_buf(incoming.room()).await {
                 Ok(0) => return "the connection was closed by the server".into(),
                 Ok(_) => silent.store(0, Ordering::Relaxed),
                 Err(error) => return told(&error),
             }
-            let garbage = loop {
-                match Reply::take(&mut buffer) {
-                    Ok(Some(reply)) => replies.push(reply),
-                    Ok(None) => break false,
-                    Err(_) => break true,
-                }
-            };
-            if let Err(why) = self.deliver(&mut replies) {
-                return why;
-            }
-            if garbage {
-                return "what came is no reply of memcached".into();
+            if let Err(why) = self.deliver(&mut incoming) {
+                return why.into();
             }
         }
     }

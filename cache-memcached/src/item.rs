@@ -10,6 +10,8 @@
 //! pymemcache's own flags are 1 (pickle), 2, 4 (long), 8 (compressed) and 16 (text). Entries with flags that are not in the
 //! table belong to somebody else, and are a miss here.
 
+use std::borrow::Cow;
+
 use bytes::{Buf, Bytes};
 use cache_core::{Error, ErrorKind, Result, Value};
 
@@ -22,29 +24,38 @@ const GUARD: u8 = b'=';
 
 /// What is sent for a value.
 #[derive(Debug)]
-pub(crate) struct Item {
-    pub(crate) flags: u32,
-    data: Bytes,
+pub(crate) struct Item<'a> {
+    flags: u32,
+    data: Cow<'a, [u8]>,
 }
 
-impl Item {
+impl<'a> Item<'a> {
     /// `compress_above`: from how many bytes on it is tried to make them fewer.
-    pub(crate) fn new(value: &Value, compress_above: Option<usize>) -> Result<Self> {
+    pub(crate) fn new(value: &'a Value, compress_above: Option<usize>) -> Result<Self> {
         match value {
-            Value::Int(number) => Ok(Self { flags: INTEGER, data: number.to_string().into() }),
+            Value::Int(number) => Ok(Self { flags: INTEGER, data: number.to_string().into_bytes().into() }),
             Value::Bytes(bytes) => Ok(Self::of_bytes(bytes, compress_above)),
             _ => Err(Error::new(ErrorKind::Encode, "memcached keeps integers and bytes, and no objects")),
         }
     }
 
-    fn of_bytes(bytes: &Bytes, compress_above: Option<usize>) -> Self {
+    fn of_bytes(bytes: &'a [u8], compress_above: Option<usize>) -> Self {
         if compress_above.is_some_and(|above| bytes.len() > above)
             && let Some(data) = compression::deflate(bytes)
         {
-            return Self { flags: BYTES | GUARDED | COMPRESSED, data };
+            return Self { flags: BYTES | GUARDED | COMPRESSED, data: data.into() };
         }
         let flags = if could_be_counted(bytes) { BYTES | GUARDED } else { BYTES };
-        Self { flags, data: bytes.clone() }
+        Self { flags, data: bytes.into() }
+    }
+
+    pub(crate) fn flags_in_digits(&self) -> &'static str {
+        match self.flags {
+            INTEGER => "2",
+            BYTES => "256",
+            flags if flags == BYTES | GUARDED => "768",
+            _ => "1792",
+        }
     }
 
     fn is_guarded(&self) -> bool {
@@ -111,7 +122,7 @@ pub(crate) fn counter(data: &[u8]) -> Option<u64> {
 mod compression {
     use bytes::Bytes;
 
-    pub(super) fn deflate(_: &[u8]) -> Option<Bytes> {
+    pub(super) fn deflate(_: &[u8]) -> Option<Vec<u8>> {
         None
     }
 
@@ -127,9 +138,9 @@ mod compression {
     use bytes::Bytes;
 
     /// Fewer bytes, where that can be had.
-    pub(super) fn deflate(bytes: &[u8]) -> Option<Bytes> {
+    pub(super) fn deflate(bytes: &[u8]) -> Option<Vec<u8>> {
         let deflated = lz4_flex::block::compress_prepend_size(bytes);
-        (deflated.len() < bytes.len()).then(|| deflated.into())
+        (deflated.len() < bytes.len()).then_some(deflated)
     }
 
     /// The bytes again, unless they are broken or would be more than `largest`: no memory is taken for what an entry
@@ -155,6 +166,7 @@ mod tests {
         let mut data = Vec::new();
         item.write(&mut data);
         assert_eq!(data.len(), item.length());
+        assert_eq!(item.flags_in_digits(), item.flags.to_string());
         (item.flags, data.into())
     }
 

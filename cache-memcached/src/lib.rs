@@ -63,6 +63,7 @@ mod cache;
 mod connection;
 mod dial;
 mod expiry;
+mod incoming;
 mod item;
 mod join;
 mod options;

@@ -5,7 +5,10 @@
 
 use std::{
     hash::{BuildHasher as _, RandomState},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -39,6 +42,8 @@ pub(crate) struct Server {
     dialer: Dialer,
     limits: Limits,
     state: Mutex<State>,
+    /// The largest item that it keeps, in bytes; 0 where that is not known yet.
+    largest: AtomicUsize,
     /// Held by whoever makes a connection.
     dialling: Arc<tokio::sync::Mutex<()>>,
 }
@@ -46,7 +51,6 @@ pub(crate) struct Server {
 #[derive(Debug, Default)]
 struct State {
     connection: Option<Arc<Connection>>,
-    largest: Option<usize>,
     failures: u32,
     aside: Option<Aside>,
 }
@@ -68,7 +72,7 @@ pub(crate) struct Unanswered {
 impl Server {
     pub(crate) fn new(dialer: Dialer, limits: Limits) -> Self {
         let name = dialer.address.to_string();
-        Self { name, dialer, limits, state: Mutex::default(), dialling: Arc::default() }
+        Self { name, dialer, limits, state: Mutex::default(), largest: AtomicUsize::new(0), dialling: Arc::default() }
     }
 
     pub(crate) fn name(&self) -> &str {
@@ -77,7 +81,7 @@ impl Server {
 
     /// The largest item that it keeps, in bytes, where that is known yet.
     pub(crate) fn largest(&self) -> Option<usize> {
-        self.state.lock().largest
+        Some(self.largest.load(Ordering::Relaxed)).filter(|largest| *largest > 0)
     }
 
     pub(crate) async fn ask(self: &Arc<Self>, command: &Command<'_>) -> Result<Reply, Unanswered> {
@@ -100,6 +104,7 @@ impl Server {
         let mut replies = Vec::new();
         while replies.len() < commands.len() {
             match self.ask_chunk(chunk(&commands[replies.len()..])).await {
+                Ok(all) if replies.is_empty() => replies = all,
                 Ok(more) => replies.extend(more),
                 Err(unanswered) => return (replies, Some(unanswered)),
             }
@@ -177,7 +182,8 @@ impl Server {
         if state.failures > 0 {
             tracing::info!(server = self.name, "memcached is back");
         }
-        *state = State { connection: Some(Arc::clone(connection)), largest, failures: 0, aside: None };
+        self.largest.store(largest.unwrap_or(0), Ordering::Relaxed);
+        *state = State { connection: Some(Arc::clone(connection)), failures: 0, aside: None };
     }
 
     fn set_aside(&self, refusal: &Refusal) {

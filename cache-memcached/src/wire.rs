@@ -5,10 +5,10 @@
 
 use std::ops::Range;
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::Bytes;
 use memchr::memchr;
 
-use crate::item::Item;
+use crate::{expiry::Expiry, item::Item};
 
 /// A command for one key.
 #[derive(Debug)]
@@ -21,9 +21,9 @@ pub(crate) enum Command<'a> {
     Look(&'a str),
     /// The same, with the time to live.
     TimeLeft(&'a str),
-    Touch(&'a str, u32),
-    Set(&'a str, &'a Item, u32),
-    Add(&'a str, &'a Item, u32),
+    Touch(&'a str, Expiry),
+    Set(&'a str, Item<'a>, Expiry),
+    Add(&'a str, Item<'a>, Expiry),
     Delete(&'a str),
     /// Adds or subtracts; with a token, only where nothing was changed since it was got.
     Count {
@@ -52,8 +52,12 @@ impl<'a> Command<'a> {
     /// About how many bytes are sent.
     pub(crate) fn size(&self) -> usize {
         const FLAGS: usize = 32;
-        let data = if let Self::Set(_, item, _) | Self::Add(_, item, _) = self { item.length() } else { 0 };
-        self.key().len() + FLAGS + data
+        self.key().len() + FLAGS + self.item().map_or(0, Item::length)
+    }
+
+    /// What is to be stored.
+    pub(crate) fn item(&self) -> Option<&Item<'a>> {
+        if let Self::Set(_, item, _) | Self::Add(_, item, _) = self { Some(item) } else { None }
     }
 
     /// Whether it may be sent again where it is not known if it was carried out.
@@ -85,10 +89,10 @@ impl<'a> Command<'a> {
             Self::Delete(key) => line(out, b"md ", key, b""),
             Self::Touch(key, expiry) => {
                 line(out, b"mg ", key, b" T");
-                push_number(out, u64::from(*expiry));
+                out.extend_from_slice(expiry.digits());
             }
-            Self::Set(key, item, expiry) => line_of_set(out, key, item, *expiry, b""),
-            Self::Add(key, item, expiry) => line_of_set(out, key, item, *expiry, b" ME"),
+            Self::Set(key, item, expiry) => line_of_set(out, key, item, expiry, b""),
+            Self::Add(key, item, expiry) => line_of_set(out, key, item, expiry, b" ME"),
             Self::Count { key, by, down, if_unchanged } => {
                 line(out, b"ma ", key, if *down { b" v c MD D" } else { b" v c D" });
                 push_number(out, *by);
@@ -102,7 +106,7 @@ impl<'a> Command<'a> {
 
     fn write_data(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(b"\r\n");
-        if let Self::Set(_, item, _) | Self::Add(_, item, _) = self {
+        if let Some(item) = self.item() {
             item.write(out);
             out.extend_from_slice(b"\r\n");
         }
@@ -115,30 +119,28 @@ fn line(out: &mut Vec<u8>, verb: &[u8], key: &str, flags: &[u8]) {
     out.extend_from_slice(flags);
 }
 
-fn line_of_set(out: &mut Vec<u8>, key: &str, item: &Item, expiry: u32, mode: &[u8]) {
+fn line_of_set(out: &mut Vec<u8>, key: &str, item: &Item<'_>, expiry: &Expiry, mode: &[u8]) {
     line(out, b"ms ", key, b" ");
     push_number(out, item.length() as u64);
     out.extend_from_slice(b" F");
-    push_number(out, u64::from(item.flags));
-    if expiry > 0 {
+    out.extend_from_slice(item.flags_in_digits().as_bytes());
+    if !expiry.is_never() {
         out.extend_from_slice(b" T");
-        push_number(out, u64::from(expiry));
+        out.extend_from_slice(expiry.digits());
     }
     out.extend_from_slice(mode);
 }
 
-fn push_number(out: &mut Vec<u8>, mut number: u64) {
-    let mut digits = [0; 20];
-    let mut start = digits.len();
-    loop {
-        start -= 1;
-        digits[start] = b'0' + (number % 10) as u8;
-        number /= 10;
-        if number == 0 {
-            break;
-        }
+fn push_number(out: &mut Vec<u8>, number: u64) {
+    let (above, last) = (number / 10_000, (number % 10_000) as u16);
+    let digits = [last / 1000, last / 100 % 10, last / 10 % 10, last % 10].map(|digit| b'0' + digit as u8);
+    if above > 0 {
+        push_number(out, above);
+        out.extend_from_slice(&digits);
+    } else {
+        let zeros = [1000, 100, 10].iter().filter(|least| last < **least).count();
+        out.extend_from_slice(&digits[zeros..]);
     }
-    out.extend_from_slice(&digits[start..]);
 }
 
 /// What the server answered to one command.
@@ -151,12 +153,7 @@ pub(crate) struct Reply {
     pub(crate) time_left: i64,
     /// Of `c`.
     pub(crate) token: u64,
-    opaque: Option<u32>,
-    /// A line and its value, as they came.
-    piece: Bytes,
-    key: Range<u16>,
-    /// Where the value begins.
-    value: u16,
+    pub(crate) data: Bytes,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -177,126 +174,111 @@ pub(crate) enum Status {
     Refused(Box<str>),
 }
 
+impl Reply {
+    pub(crate) fn new(status: Status) -> Self {
+        Self { status, flags: 0, time_left: -1, token: 0, data: Bytes::new() }
+    }
+}
+
 /// What came is no reply, or not the one that was expected.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Garbage;
 
 /// The server's own limit is a gibibyte.
 const LONGEST_VALUE: usize = 1 << 30;
-const LONGEST_LINE: usize = 2048;
-/// Up to so many bytes are copied out of what was read, lest whoever keeps a small value keep all that came with it. That
-/// costs no more than counting who has a share.
-const COPIED: usize = 8 << 10;
 /// How a value begins that a classic `get` has found.
-const CLASSIC: &[u8] = b"VALUE ";
+pub(crate) const CLASSIC: &[u8] = b"VALUE ";
 
-impl Reply {
-    /// Whether it answers the command of this number. Only errors carry none, and a miss from servers before 1.6.10.
-    pub(crate) fn answers(&self, opaque: u32) -> bool {
-        match self.opaque {
-            Some(number) => number == opaque,
-            None => matches!(self.status, Status::Refused(_) | Status::Missing),
-        }
-    }
+/// What the line of a reply says.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Head {
+    /// Without the value, which follows the line.
+    pub(crate) reply: Reply,
+    opaque: Option<u32>,
+    line: usize,
+    key: Range<usize>,
+    /// Of the value.
+    length: usize,
+}
 
-    /// The key that a classic `get` found; else nothing.
-    pub(crate) fn key(&self) -> &[u8] {
-        &self.piece[usize::from(self.key.start)..usize::from(self.key.end)]
-    }
-
-    pub(crate) fn data(&self) -> &[u8] {
-        &self.piece[usize::from(self.value)..]
-    }
-
-    pub(crate) fn into_data(mut self) -> Bytes {
-        self.piece.advance(usize::from(self.value));
-        self.piece
-    }
-
-    /// Takes one reply off the front, without copying a long value. `None`: the rest of it has not come yet.
-    pub(crate) fn take(buffer: &mut BytesMut) -> Result<Option<Self>, Garbage> {
-        let Some(end) = memchr(b'\n', &buffer[..buffer.len().min(LONGEST_LINE)]) else {
-            return if buffer.len() < LONGEST_LINE { Ok(None) } else { Err(Garbage) };
-        };
-        let line = buffer[..end].strip_suffix(b"\r").ok_or(Garbage)?;
-        let (mut reply, length) = Self::read_line(line)?;
-        if reply.status == Status::Value {
-            let whole = end + 1 + length + 2;
-            if buffer.len() < whole {
-                // No more at once than has come already, or a mebibyte: it may be a lie.
-                buffer.reserve((whole - buffer.len()).min(buffer.len().max(1 << 20)));
-                return Ok(None);
-            }
-            if &buffer[whole - 2..whole] != b"\r\n" {
-                return Err(Garbage);
-            }
-            reply.piece = take_bytes(buffer, end + 1 + length);
-            reply.value = (end + 1) as u16;
-            buffer.advance(2);
-        } else {
-            buffer.advance(end + 1);
-        }
-        Ok(Some(reply))
-    }
-
-    fn read_line(line: &[u8]) -> Result<(Self, usize), Garbage> {
+impl Head {
+    /// Reads a line, which comes without its end.
+    pub(crate) fn read(line: &[u8]) -> Result<Self, Garbage> {
         if let Some(rest) = line.strip_prefix(CLASSIC) {
             return Self::read_classic(rest).ok_or(Garbage);
         }
         let mut words = line.split(|byte| *byte == b' ').filter(|word| !word.is_empty());
-        let (status, length) = match words.next().ok_or(Garbage)? {
-            b"VA" => (Status::Value, words.next().and_then(length).ok_or(Garbage)?),
-            b"HD" => (Status::Done, 0),
-            b"EN" | b"NF" => (Status::Missing, 0),
-            b"NS" => (Status::NotStored, 0),
-            b"EX" => (Status::Changed, 0),
-            b"END" | b"MN" => (Status::End, 0),
+        let status = match words.next().ok_or(Garbage)? {
+            b"VA" => Status::Value,
+            b"HD" => Status::Done,
+            b"EN" | b"NF" => Status::Missing,
+            b"NS" => Status::NotStored,
+            b"EX" => Status::Changed,
+            b"END" | b"MN" => Status::End,
             b"SERVER_ERROR" | b"CLIENT_ERROR" | b"ERROR" => {
-                return Ok((Self::new(Status::Refused(String::from_utf8_lossy(line).into())), 0));
+                return Ok(Self::new(Status::Refused(String::from_utf8_lossy(line).into()), line.len()));
             }
             _ => return Err(Garbage),
         };
-        let mut reply = Self::new(status);
-        for word in words {
-            reply.note(word).ok_or(Garbage)?;
+        let mut head = Self::new(status, line.len());
+        if head.reply.status == Status::Value {
+            head.length = words.next().and_then(length).ok_or(Garbage)?;
         }
-        Ok((reply, length))
+        for word in words {
+            head.note(word).ok_or(Garbage)?;
+        }
+        Ok(head)
     }
 
     /// What follows on `VALUE `: the key, the flags and the length.
-    fn read_classic(rest: &[u8]) -> Option<(Self, usize)> {
-        let mut words = rest.split(|byte| *byte == b' ');
-        let key = words.next().filter(|key| !key.is_empty())?;
-        let flags = words.next().and_then(number)?;
-        let length = words.next().and_then(length)?;
-        let key = CLASSIC.len() as u16..(CLASSIC.len() + key.len()) as u16;
-        words.next().is_none().then(|| (Self { flags, key, ..Self::new(Status::Value) }, length))
+    fn read_classic(rest: &[u8]) -> Option<Self> {
+        let key = memchr(b' ', rest).filter(|length| *length > 0)?;
+        let (flags, numbers) = leading_number(&rest[key + 1..])?;
+        let mut head = Self::new(Status::Value, CLASSIC.len() + rest.len());
+        head.key = CLASSIC.len()..CLASSIC.len() + key;
+        head.reply.flags = flags.try_into().ok()?;
+        head.length = length(numbers.strip_prefix(b" ")?)?;
+        Some(head)
     }
 
-    pub(crate) fn new(status: Status) -> Self {
-        Self { status, flags: 0, time_left: -1, token: 0, opaque: None, piece: Bytes::new(), key: 0..0, value: 0 }
+    fn new(status: Status, line: usize) -> Self {
+        Self { reply: Reply::new(status), opaque: None, line, key: 0..0, length: 0 }
     }
 
     fn note(&mut self, word: &[u8]) -> Option<()> {
         let (name, value) = word.split_first()?;
         match name {
-            b'f' => self.flags = number(value)?,
-            b't' => self.time_left = if value == b"-1" { -1 } else { number(value)? },
-            b'c' => self.token = number(value)?,
+            b'f' => self.reply.flags = number(value)?,
+            b't' => self.reply.time_left = if value == b"-1" { -1 } else { number(value)? },
+            b'c' => self.reply.token = number(value)?,
             b'O' => self.opaque = Some(number(value)?),
             _ => {}
         }
         Some(())
     }
-}
 
-fn take_bytes(buffer: &mut BytesMut, length: usize) -> Bytes {
-    if length > COPIED {
-        return buffer.split_to(length).freeze();
+    /// Whether it answers the command of this number. Only errors carry none, and a miss from servers before 1.6.10.
+    pub(crate) fn answers(&self, opaque: u32) -> bool {
+        match self.opaque {
+            Some(number) => number == opaque,
+            None => matches!(self.reply.status, Status::Refused(_) | Status::Missing),
+        }
     }
-    let bytes = Bytes::copy_from_slice(&buffer[..length]);
-    buffer.advance(length);
-    bytes
+
+    /// How many bytes the line has, with its end.
+    pub(crate) fn size(&self) -> usize {
+        self.line + b"\r\n".len()
+    }
+
+    /// Where in the line the key is that a classic `get` found; else nowhere.
+    pub(crate) fn key(&self) -> Range<usize> {
+        self.key.clone()
+    }
+
+    /// How long the value is that follows, if one does.
+    pub(crate) fn length(&self) -> Option<usize> {
+        (self.reply.status == Status::Value).then_some(self.length)
+    }
 }
 
 /// Of a value.
@@ -305,18 +287,26 @@ fn length(digits: &[u8]) -> Option<usize> {
 }
 
 fn number<N: TryFrom<u64>>(digits: &[u8]) -> Option<N> {
-    let next = |number: u64, digit: &u8| {
-        let digit = digit.is_ascii_digit().then(|| u64::from(digit - b'0'))?;
-        number.checked_mul(10)?.checked_add(digit)
-    };
-    let number = digits.iter().try_fold(0, next)?;
-    if digits.is_empty() { None } else { number.try_into().ok() }
+    let (number, rest) = leading_number(digits)?;
+    if rest.is_empty() { number.try_into().ok() } else { None }
+}
+
+/// A number, and what follows it.
+pub(crate) fn leading_number(bytes: &[u8]) -> Option<(u64, &[u8])> {
+    let mut number = 0_u64;
+    let mut rest = bytes;
+    while let [digit @ b'0'..=b'9', others @ ..] = rest {
+        number = number.checked_mul(10)?.checked_add(u64::from(digit - b'0'))?;
+        rest = others;
+    }
+    (rest.len() < bytes.len()).then_some((number, rest))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use cache_core::Value;
-    use proptest::prelude::*;
 
     use super::*;
 
@@ -328,15 +318,16 @@ mod tests {
 
     #[test]
     fn a_command_is_a_line_and_a_value() {
-        let item = Item::new(&Value::Int(42), None).expect("it is kept");
+        let item = || Item::new(&Value::Int(42), None).expect("it is kept");
+        let (never, minute) = (Expiry::of(None), Expiry::of(Some(Duration::from_secs(60))));
         for (command, expected) in [
             (Command::Get("k"), "mg k v f O7\r\n"),
             (Command::Look("k"), "mg k f O7\r\n"),
             (Command::TimeLeft("k"), "mg k f t O7\r\n"),
-            (Command::Touch("k", 0), "mg k T0 O7\r\n"),
+            (Command::Touch("k", never), "mg k T0 O7\r\n"),
             (Command::Delete("k"), "md k O7\r\n"),
-            (Command::Set("k", &item, 0), "ms k 2 F2 O7\r\n42\r\n"),
-            (Command::Add("k", &item, 60), "ms k 2 F2 T60 ME O7\r\n42\r\n"),
+            (Command::Set("k", item(), never), "ms k 2 F2 O7\r\n42\r\n"),
+            (Command::Add("k", item(), minute), "ms k 2 F2 T60 ME O7\r\n42\r\n"),
             (Command::Count { key: "k", by: 3, down: false, if_unchanged: None }, "ma k v c D3 O7\r\n"),
             (
                 Command::Count { key: "k", by: 1 << 63, down: true, if_unchanged: Some(12) },
@@ -347,120 +338,20 @@ mod tests {
         }
     }
 
-    fn take_all(bytes: &[u8]) -> Result<(Vec<Reply>, usize), Garbage> {
-        let mut buffer = BytesMut::from(bytes);
-        let mut replies = Vec::new();
-        while let Some(reply) = Reply::take(&mut buffer)? {
-            replies.push(reply);
-        }
-        Ok((replies, buffer.len()))
-    }
-
     #[test]
-    fn replies_are_read_one_after_the_other() {
-        let (replies, rest) = take_all(
-            b"VA 2 f256 t-1 c9 O1\r\n\r\n\r\nEN O2\r\nHD f2 t30 O3\r\nNS O4\r\nEX O5\r\nNF O6\r\nSERVER_ERROR no O7\r\nVA 5 f1\r\nhel",
-        )
-        .expect("they are replies");
-        let statuses: Vec<_> = replies.iter().map(|reply| reply.status.clone()).collect();
-        let refused = Status::Refused("SERVER_ERROR no O7".into());
-        assert_eq!(
-            statuses,
-            [
-                Status::Value,
-                Status::Missing,
-                Status::Done,
-                Status::NotStored,
-                Status::Changed,
-                Status::Missing,
-                refused
-            ]
-        );
-        assert_eq!((replies[0].data(), replies[0].flags, replies[0].token), (&b"\r\n"[..], 256, 9));
-        assert_eq!((replies[0].time_left, replies[2].time_left), (-1, 30));
-        assert_eq!(rest, b"VA 5 f1\r\nhel".len(), "what is not there as a whole stays");
-    }
-
-    #[test]
-    fn a_value_of_a_classic_get_has_its_key() {
-        let (replies, rest) =
-            take_all(b"VALUE k 256 2\r\n\r\n\r\nVALUE \xc3\xa4 2 0\r\n\r\nEND\r\nMN\r\nMN \r\nVALUE k 0 3\r\nab")
-                .expect("they are replies");
-        let keys: Vec<&[u8]> = replies.iter().map(Reply::key).collect();
-        assert_eq!(keys, [&b"k"[..], "ä".as_bytes(), b"", b"", b""]);
-        assert_eq!((replies[0].data(), replies[0].flags), (&b"\r\n"[..], 256));
-        assert!(replies[2..].iter().all(|reply| reply.status == Status::End));
-        assert_eq!(rest, b"VALUE k 0 3\r\nab".len(), "what is not there as a whole stays");
-    }
-
-    #[test]
-    fn a_small_value_does_not_keep_what_came_with_it_and_a_long_one_is_not_copied() {
-        let small = [&b"VA 3 f0\r\nabc\r\n"[..], &[b'x'; 1000]].concat();
-        let long = [&b"VA 10000 f0\r\n"[..], &[b'x'; 10_000], b"\r\nHD\r\n"].concat();
-        for (bytes, is_alone) in [(small, true), (long, false)] {
-            let mut buffer = BytesMut::from(&*bytes);
-            let value = Reply::take(&mut buffer).expect("a reply").expect("as a whole").into_data();
-            let (start, read) = (value.as_ptr() as usize, buffer.as_ptr() as usize);
-            assert_eq!(start < read && read - start < bytes.len(), !is_alone);
+    fn numbers_are_written_in_digits() {
+        for number in [0, 9, 10, 99, 100, 999, 1000, 9999, 10_000, 10_001, 99_999_999, 100_000_000, 1 << 40, u64::MAX] {
+            let mut out = Vec::new();
+            push_number(&mut out, number);
+            assert_eq!(String::from_utf8(out), Ok(number.to_string()));
         }
     }
 
     #[test]
     fn a_reply_answers_the_command_of_its_number_only() {
-        let (replies, _) = take_all(b"HD O5\r\nHD\r\nEN\r\nCLIENT_ERROR x\r\n").expect("they are replies");
-        let answering = |opaque| replies.iter().map(|reply| reply.answers(opaque)).collect::<Vec<_>>();
+        let heads = ["HD O5", "HD", "EN", "CLIENT_ERROR x"].map(|line| Head::read(line.as_bytes()).expect("it is one"));
+        let answering = |opaque| heads.iter().map(|head| head.answers(opaque)).collect::<Vec<_>>();
         assert_eq!(answering(5), [true, false, true, true]);
         assert_eq!(answering(6), [false, false, true, true]);
-    }
-
-    #[test]
-    fn garbage_is_known_as_such() {
-        for bytes in [
-            &b"\r\n"[..],
-            b"\n",
-            b"HELLO\r\n",
-            b"VA\r\n",
-            b"VA x\r\n",
-            b"VA -1\r\n",
-            b"VA 1073741825\r\n",
-            b"VA 99999999999999999999\r\n",
-            b"VA 2 f256\r\nabcd",
-            b"HD O4294967296\r\n",
-            b"HD Ox\r\n",
-            b"HD\n",
-            b"VALUE \r\n",
-            b"VALUE  0 1\r\na\r\n",
-            b"VALUE k 0\r\n",
-            b"VALUE k x 1\r\na\r\n",
-            b"VALUE k 0 -1\r\n",
-            b"VALUE k 0 +1\r\na\r\n",
-            b"VALUE k 4294967296 1\r\na\r\n",
-            b"VALUE k 0 1073741825\r\n",
-            b"VALUE k 0 1 2 3\r\na\r\n",
-            &[b'x'; 2048],
-        ] {
-            assert_eq!(take_all(bytes), Err(Garbage), "{:?}", String::from_utf8_lossy(bytes));
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn any_bytes_are_replies_or_garbage_and_never_a_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
-            let _ = take_all(&bytes);
-        }
-
-        #[test]
-        fn a_reply_reads_the_same_wherever_it_is_cut(classic: bool, value in proptest::collection::vec(any::<u8>(), 0..50), cut in 0.0..1.0) {
-            let head = if classic { format!("VALUE key 256 {}\r\n", value.len()) } else { format!("VA {} f256 O3\r\n", value.len()) };
-            let bytes = [head.as_bytes(), &value, b"\r\n"].concat();
-            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss, reason = "small numbers")]
-            let cut = (bytes.len() as f64 * cut) as usize;
-            let mut buffer = BytesMut::from(&bytes[..cut]);
-            prop_assert_eq!(Reply::take(&mut buffer), Ok(None));
-            buffer.extend_from_slice(&bytes[cut..]);
-            let reply = Reply::take(&mut buffer).expect("a reply").expect("as a whole");
-            prop_assert_eq!(reply.data(), &*value);
-            prop_assert!(buffer.is_empty());
-        }
     }
 }

@@ -47,7 +47,7 @@ impl MemcachedCache {
                 return counted(key, &reply).map(drop);
             }
             let Some(reply) = self.look(key).await? else { return Ok(()) };
-            if item::counter(reply.data()).is_none_or(|number| i64::try_from(number).is_ok()) {
+            if item::counter(&reply.data).is_none_or(|number| i64::try_from(number).is_ok()) {
                 return Ok(());
             }
             token = reply.token;
@@ -59,7 +59,7 @@ impl MemcachedCache {
         for attempt in 0..ATTEMPTS {
             pause(attempt).await;
             let Some(reply) = self.look(key).await? else { return Ok(None) };
-            let number = item::counter(reply.data()).filter(|_| item::is_integer(reply.flags));
+            let number = item::counter(&reply.data).filter(|_| item::is_integer(reply.flags));
             let Some(number) = number else { return Err(Error::not_an_integer(key)) };
             if number.checked_add_signed(delta).is_none_or(|sum| i64::try_from(sum).is_err()) {
                 return Err(overflow(key, i128::from(number), delta));
@@ -96,7 +96,7 @@ async fn pause(attempt: u32) {
 fn counted(key: &str, reply: &Reply) -> Result<Option<u64>> {
     match &reply.status {
         Status::Missing => Ok(None),
-        Status::Value => item::counter(reply.data()).map(Some).ok_or_else(|| Error::not_an_integer(key)),
+        Status::Value => item::counter(&reply.data).map(Some).ok_or_else(|| Error::not_an_integer(key)),
         Status::Refused(words) if words.contains("non-numeric") => Err(Error::not_an_integer(key)),
         other => Err(unexpected(other)),
     }

@@ -1,14 +1,15 @@
 //! Many keys: all servers at once, each in chunks.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use cache_core::{Result, Value};
 
 use super::{MemcachedCache, check, is_about_size, is_there, unexpected};
 use crate::{
-    WhenDead, expiry,
-    item::Item,
+    WhenDead,
+    expiry::Expiry,
     join::all,
+    server::Server,
     wire::{Command, Reply, Status},
 };
 
@@ -22,22 +23,25 @@ impl MemcachedCache {
     pub(super) async fn get_each(&self, keys: &[&str]) -> Result<Vec<Option<Value>>> {
         keys.iter().try_for_each(|key| check(key))?;
         let commands: Vec<Command<'_>> = keys.iter().map(|key| Command::Get(key)).collect();
-        let read = |(key, reply): (&&str, Option<Reply>)| match reply {
-            Some(reply) if is_there(&reply)? => Ok(self.read(key, reply)),
-            _ => Ok(None),
-        };
-        keys.iter().zip(self.ask_each(&commands).await?).map(read).collect()
+        let mut values = Vec::with_capacity(keys.len());
+        for (key, reply) in keys.iter().zip(self.ask_each(&commands).await?) {
+            values.push(match reply {
+                Some(reply) if is_there(&reply)? => self.read(key, reply),
+                _ => None,
+            });
+        }
+        Ok(values)
     }
 
     pub(super) async fn set_each(&self, entries: &[(&str, Value)], ttl: Option<Duration>) -> Result<Vec<usize>> {
         entries.iter().try_for_each(|(key, _)| check(key))?;
-        let items: Vec<Item> = entries.iter().map(|(_, value)| self.item(value)).collect::<Result<_>>()?;
-        let expiry = expiry::of(ttl);
-        let command = |(position, item): (usize, _)| -> Command<'_> {
-            let key = entries[position].0;
-            if self.is_too_large(key, item) { Command::Delete(key) } else { Command::Set(key, item, expiry) }
-        };
-        let commands: Vec<Command<'_>> = items.iter().enumerate().map(command).collect();
+        let expiry = Expiry::of(ttl);
+        let mut commands = Vec::with_capacity(entries.len());
+        for (key, value) in entries {
+            let item = self.item(value)?;
+            let too_large = self.is_too_large(key, item.length());
+            commands.push(if too_large { Command::Delete(key) } else { Command::Set(key, item, expiry) });
+        }
         let mut refused = Vec::new();
         for (position, reply) in self.ask_each(&commands).await?.into_iter().enumerate() {
             let was_sent = matches!(commands[position], Command::Set(..));
@@ -65,6 +69,9 @@ impl MemcachedCache {
     /// The reply to each command; `None` where its server is dead and its keys are missed. An error comes after the other
     /// servers have done their part.
     async fn ask_each(&self, commands: &[Command<'_>]) -> Result<Vec<Option<Reply>>> {
+        if let [server] = &*self.0.servers {
+            return self.ask_each_of_one(server, commands).await;
+        }
         let mut replies: Vec<Option<Reply>> = commands.iter().map(|_| None).collect();
         let mut dead = vec![false; self.0.servers.len()];
         let mut shares = self.shares(commands, 0..commands.len(), &dead);
@@ -94,6 +101,17 @@ impl MemcachedCache {
             shares = self.shares(commands, left, &dead);
         }
         failed.map(|()| replies)
+    }
+
+    async fn ask_each_of_one(&self, server: &Arc<Server>, commands: &[Command<'_>]) -> Result<Vec<Option<Reply>>> {
+        let (replies, unanswered) = server.ask_all(&commands.iter().collect::<Vec<_>>()).await;
+        let mut replies: Vec<Option<Reply>> = replies.into_iter().map(Some).collect();
+        match unanswered {
+            Some(unanswered) if self.0.when_dead != WhenDead::Miss => return Err(unanswered.error),
+            Some(_) => replies.resize_with(commands.len(), || None),
+            None => {}
+        }
+        Ok(replies)
     }
 
     fn shares(
