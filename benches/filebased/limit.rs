@@ -35,10 +35,6 @@ impl Files {
         file.write_all(content).expect("there is room");
         file.persist(path).expect("there is room");
     }
-
-    pub(crate) fn remove(&self, key: &str) {
-        fs::remove_file(self.path(key)).expect("it is there");
-    }
 }
 
 /// Opens and reads, and asks for nothing else.

@@ -136,11 +136,12 @@ impl Database {
     /// harm; all within `connect_timeout` plus `statement_timeout`.
     pub(crate) async fn run(&self, plan: &[Statement<'_>], effect: Effect) -> Result<Vec<Outcome>, Failure> {
         let deadline = Instant::now() + self.limits.connect_timeout + self.limits.statement_timeout;
+        // The limits of the first attempt come to as much, so that it needs no third timer.
+        let mut attempted = self.attempt(plan, effect).await;
         for attempt in 1..ATTEMPTS {
-            let failure = match timeout_at(deadline, self.attempt(plan, effect)).await {
-                Ok(Ok(outcomes)) => return Ok(outcomes),
-                Ok(Err(failure)) => failure,
-                Err(_) => return Err(Failure::silent()),
+            let failure = match attempted {
+                Ok(outcomes) => return Ok(outcomes),
+                Err(failure) => failure,
             };
             let pause = match failure.fault {
                 Fault::Busy => pause(attempt),
@@ -152,8 +153,10 @@ impl Database {
             }
             tracing::debug!(database = self.shown(), attempt, ?failure, "trying again");
             sleep(pause).await;
+            let again = timeout_at(deadline, self.attempt(plan, effect)).await;
+            attempted = again.unwrap_or_else(|_| Err(Failure::silent()));
         }
-        timeout_at(deadline, self.attempt(plan, effect)).await.unwrap_or_else(|_| Err(Failure::silent()))
+        attempted
     }
 
     async fn attempt(&self, plan: &[Statement<'_>], effect: Effect) -> Result<Vec<Outcome>, Failure> {
