@@ -28,7 +28,8 @@ pub(crate) trait Client: Sized {
     async fn set_many(&self, keys: &[&str]);
 }
 
-/// The store as an application holds it.
+/// The store as a `CacheHandle` holds it, and calls it: what is in the `Arc`, as an `Arc` of a store is a store of its own, with
+/// a future of its own around the other.
 pub(crate) struct Ours(Arc<dyn Cache>);
 
 impl Client for Ours {
@@ -42,19 +43,19 @@ impl Client for Ours {
         let store = Arc::clone(&self.0);
         move |key| {
             let store = Arc::clone(&store);
-            Box::pin(async move { assert!(store.get(&key).await.expect("it answers").is_some()) })
+            Box::pin(async move { assert!((*store).get(&key).await.expect("it answers").is_some()) })
         }
     }
 
     async fn get_many(&self, keys: &[&str]) {
-        let found = self.0.get_many(keys).await.expect("it answers");
+        let found = (*self.0).get_many(keys).await.expect("it answers");
         assert!(found.iter().all(Option::is_some));
     }
 
     async fn set_many(&self, keys: &[&str]) {
         let value = Value::Bytes(Bytes::from_static(&VALUE));
         let entries: Vec<_> = keys.iter().map(|key| (*key, value.clone())).collect();
-        self.0.set_many(&entries, Some(HOUR)).await.expect("it is stored");
+        (*self.0).set_many(&entries, Some(HOUR)).await.expect("it is stored");
     }
 }
 

@@ -3,6 +3,10 @@
 use std::{
     io::{self, IoSlice},
     pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     task::{Context, Poll, ready},
 };
 
@@ -10,19 +14,48 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// A stream whose every piece of writing first lets the other tasks run that are ready: what they ask for then goes in the
 /// same write. So many calls at once cost a fraction of a system call each, without waiting for time to go by.
+///
+/// A call that is alone is written at once. To let others run has its price even where there are none: the runtime wakes
+/// another thread for the task that it puts back, and half of a call's processor time goes there.
 pub(crate) struct Gather<S> {
     stream: S,
+    calls: Calls,
     /// Whether the others have had their turn.
     gathered: bool,
 }
 
+/// How many calls wait for an answer on a connection.
+#[derive(Clone, Default)]
+pub(crate) struct Calls(Arc<AtomicUsize>);
+
+/// A call that waits for its answer, until it is dropped.
+pub(crate) struct Call<'a>(&'a AtomicUsize);
+
+impl Calls {
+    pub(crate) fn begin(&self) -> Call<'_> {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        Call(&self.0)
+    }
+
+    /// Whether there is nothing to gather. Only a hint: a call may begin at this very moment.
+    fn is_one_alone(&self) -> bool {
+        self.0.load(Ordering::Relaxed) <= 1
+    }
+}
+
+impl Drop for Call<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 impl<S> Gather<S> {
-    pub(crate) fn new(stream: S) -> Self {
-        Self { stream, gathered: false }
+    pub(crate) fn new(stream: S, calls: Calls) -> Self {
+        Self { stream, calls, gathered: false }
     }
 
     fn poll_gathered(&mut self, context: &Context<'_>) -> Poll<()> {
-        if std::mem::replace(&mut self.gathered, true) {
+        if std::mem::replace(&mut self.gathered, true) || self.calls.is_one_alone() {
             return Poll::Ready(());
         }
         context.waker().wake_by_ref();
@@ -75,7 +108,9 @@ mod tests {
     #[tokio::test]
     async fn the_others_have_their_turn_before_anything_is_written() {
         let (near, mut far) = tokio::io::duplex(64);
-        let mut near = Gather::new(near);
+        let calls = Calls::default();
+        let _two = [calls.begin(), calls.begin()];
+        let mut near = Gather::new(near, calls.clone());
         let at_once = |outcome: Poll<io::Result<usize>>| outcome.map(|written| written.expect("there is room"));
         let mut write = async |bytes: &'static [u8]| {
             std::future::poll_fn(|context| Poll::Ready(at_once(Pin::new(&mut near).poll_write(context, bytes)))).await
@@ -88,5 +123,20 @@ mod tests {
         far.read_exact(&mut read).await.expect("it was written");
         assert_eq!(&read, b"one and two, three");
         near.write_all(b"four").await.expect("it is woken again");
+    }
+
+    #[tokio::test]
+    async fn a_call_that_is_alone_is_written_at_once() {
+        let (near, mut far) = tokio::io::duplex(64);
+        let calls = Calls::default();
+        let mut near = Gather::new(near, calls.clone());
+        drop(calls.begin());
+        let _one = calls.begin();
+        let written =
+            std::future::poll_fn(|context| Poll::Ready(Pin::new(&mut near).poll_write(context, b"one"))).await;
+        assert!(written.is_ready());
+        let mut read = [0; 3];
+        far.read_exact(&mut read).await.expect("it was written");
+        assert_eq!(&read, b"one");
     }
 }

@@ -19,7 +19,11 @@ use tokio::{
     task::AbortHandle,
 };
 
-use crate::{gather::Gather, location::Address, tls::Tls};
+use crate::{
+    gather::{Calls, Gather},
+    location::Address,
+    tls::Tls,
+};
 
 /// How long a connection is idle before the kernel asks after it.
 const KEEPALIVE: Duration = Duration::from_secs(30);
@@ -41,6 +45,7 @@ pub(crate) struct Target {
 /// An open connection. It is closed when nobody holds it any more.
 pub(crate) struct Link {
     connection: MultiplexedConnection,
+    calls: Calls,
     alive: Arc<AtomicBool>,
     driver: AbortHandle,
 }
@@ -133,15 +138,16 @@ impl Link {
             .set_connection_timeout(None)
             .set_response_timeout(None)
             .set_pipeline_buffer_size(QUEUE);
-        let (connection, driver) =
-            MultiplexedConnection::new_with_config(&target.login, Gather::new(stream), config).await?;
+        let calls = Calls::default();
+        let stream = Gather::new(stream, calls.clone());
+        let (connection, driver) = MultiplexedConnection::new_with_config(&target.login, stream, config).await?;
         let alive = Arc::new(AtomicBool::new(true));
         let lifetime = Lifetime(Arc::clone(&alive));
         let driver = tokio::spawn(async move {
             let _lifetime = lifetime;
             driver.await;
         });
-        let link = Self { connection, alive, driver: driver.abort_handle() };
+        let link = Self { connection, calls, alive, driver: driver.abort_handle() };
         link.introduce(target).await?;
         Ok(link)
     }
@@ -172,8 +178,9 @@ impl Link {
     }
 
     /// The answer of the server, however long it takes.
-    pub(crate) fn ask<A: Ask>(&self, ask: &A) -> impl Future<Output = RedisResult<A::Answer>> + Send {
-        ask.put(self.connection.clone())
+    pub(crate) async fn ask<A: Ask>(&self, ask: &A) -> RedisResult<A::Answer> {
+        let _call = self.calls.begin();
+        ask.put(self.connection.clone()).await
     }
 }
 
