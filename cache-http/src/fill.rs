@@ -126,7 +126,7 @@ impl Unfinished {
             headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
         }
         // Makes room for what each hit puts there.
-        headers.insert(AGE, HeaderValue::from(0));
+        headers.insert(AGE, HeaderValue::from_static("0"));
         let (vary, kept) = (terms.vary.clone(), terms.kept());
         let make = |stamps, union: Vec<_>| Page {
             material: keys.material.clone().into(),
