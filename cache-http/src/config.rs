@@ -10,7 +10,7 @@ use crate::{
     Counts, Policy, Why,
     counts::{Counters, Event},
     flight::Flights,
-    key::{Keying, Keys},
+    key::{Digest, Keying, Keys},
     notice::Notice,
     service::CachedService,
     shelf::Shelf,
@@ -97,7 +97,8 @@ impl HttpCache {
     /// The output cache of a site: [`Policy::site`].
     #[must_use]
     pub fn new(cache: &CacheHandle) -> Self {
-        let keying = Keying::default();
+        let digest = if cache.store().keeps_objects() { Digest::Local } else { Digest::Portable };
+        let keying = Keying { digest, ..Keying::default() };
         let config = Config {
             policy: Policy::site(),
             shelf: Shelf::new(cache.clone(), &keying.generation_of_all()),

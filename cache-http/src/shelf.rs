@@ -101,9 +101,11 @@ impl Shelf {
 
     /// Looks for a page that a request with these headers may be given.
     pub(crate) async fn look(&self, keys: &Keys, policy: &Policy, headers: &HeaderMap) -> StoreResult<Seen> {
+        let (all, uri, root) = (self.generation(&self.all), self.generation(&keys.generation), self.record(&keys.root));
+        // Where nothing takes time, there is nothing to do meanwhile.
         let (all, uri, root) =
-            tokio::join!(self.generation(&self.all), self.generation(&keys.generation), self.record(&keys.root));
-        let (all, uri) = (all?.map(|all| *all), uri?.map(|uri| *uri));
+            if self.local { (all.await, uri.await, root.await) } else { tokio::join!(all, uri, root) };
+        let (all, uri) = (all?, uri?);
         let miss = |why, vary| Seen { answer: Answer::Miss(why), all, uri, vary };
         let Some(root) = root?.filter(|root| *root.material() == keys.material) else {
             return Ok(miss(Why::UriMiss, Vec::new()));
@@ -145,7 +147,7 @@ impl Shelf {
         };
         let mut hard = check(all, page.stamps.all) | check(uri, page.stamps.uri);
         for (tag, stamped) in &page.stamps.tags {
-            hard |= check(self.generation(tag).await?.map(|today| *today), *stamped);
+            hard |= check(self.generation(tag).await?, *stamped);
         }
         Ok(if hard { Some(Purge::Hard) } else { soft.then_some(Purge::Soft) })
     }
@@ -212,7 +214,7 @@ impl Shelf {
 
     /// Replaces a generation.
     pub(crate) async fn purge(&self, key: &str, purge: Purge, now: UnixTime) -> StoreResult<()> {
-        let old = self.generation(key).await?.map(|old| *old);
+        let old = self.generation(key).await?;
         let new = Arc::new(Generation::purged(old, purge, now));
         let timeout = if *key == *self.all { Timeout::Never } else { Timeout::After(DAY * 60) };
         self.cache.set_shared(key, &new, timeout).await
@@ -222,8 +224,8 @@ impl Shelf {
         &self.all
     }
 
-    async fn generation(&self, key: &str) -> StoreResult<Option<Arc<Generation>>> {
-        self.cache.get_shared(key).await
+    async fn generation(&self, key: &str) -> StoreResult<Option<Generation>> {
+        Ok(self.cache.get_shared(key).await?.map(|generation: Arc<Generation>| *generation))
     }
 
     async fn record(&self, key: &str) -> StoreResult<Option<Arc<Record>>> {
