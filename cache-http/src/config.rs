@@ -228,14 +228,14 @@ impl<S> Layer<S> for HttpCache {
 }
 
 impl Config {
-    /// Whether the cache looks at a request, and under which keys.
-    pub(crate) fn admit(&self, parts: &Parts, empty: bool) -> Result<Keys, Why> {
+    /// Whether the cache looks at a request, what of it, and under which keys.
+    pub(crate) fn admit(&self, parts: &Parts, empty: bool) -> Result<(Notice, Keys), Why> {
         if parts.extensions.get::<NoStore>().is_some() {
             return Err(Why::OptOut);
         }
         let notice = Notice::of(&parts.headers);
         self.policy.admit_noticed(&parts.method, &parts.headers, notice, empty)?;
-        self.keying.keys(parts, notice)
+        Ok((notice, self.keying.keys(parts, notice)?))
     }
 
     pub(crate) fn count(&self, event: Event) {
@@ -272,6 +272,10 @@ impl CacheTags {
     }
 }
 
-/// In a response's extensions: a layer for one view looked after it.
+/// In a request's extensions: a layer further out is to be told by [`ByView`] if another one looks after the response.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct TellOuter;
+
+/// In a response's extensions, where a layer further out wants to know: one for its view looked after it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ByView;

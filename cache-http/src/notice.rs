@@ -4,8 +4,8 @@
 use http::{
     HeaderMap, HeaderName,
     header::{
-        AUTHORIZATION, CONTENT_LENGTH, COOKIE, FORWARDED, IF_MATCH, IF_UNMODIFIED_SINCE, PROXY_AUTHORIZATION, RANGE,
-        TRANSFER_ENCODING, UPGRADE,
+        AUTHORIZATION, CONTENT_LENGTH, COOKIE, FORWARDED, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH,
+        IF_UNMODIFIED_SINCE, PROXY_AUTHORIZATION, RANGE, TRANSFER_ENCODING, UPGRADE,
     },
 };
 
@@ -17,12 +17,16 @@ pub(crate) struct Notice {
     pub(crate) cookie: bool,
     /// One for which requests may pass by.
     pub(crate) telling: bool,
+    /// One that asks whether the client's copy is still right.
+    pub(crate) conditional: bool,
     /// One that says what the site is called.
     pub(crate) forwarded: bool,
 }
 
 /// For these, those that begin with `x-` aside, a request may pass by.
-const TELLING: [HeaderName; 8] = [
+///
+/// A static, for a constant of this type would be made anew for each comparison.
+static TELLING: [HeaderName; 8] = [
     AUTHORIZATION,
     CONTENT_LENGTH,
     IF_MATCH,
@@ -43,6 +47,7 @@ impl Notice {
             } else {
                 all.cookie |= name == COOKIE;
                 all.telling |= TELLING.contains(name);
+                all.conditional |= name == IF_NONE_MATCH || name == IF_MODIFIED_SINCE;
                 all.forwarded |= name == FORWARDED;
             }
         }
@@ -63,7 +68,7 @@ mod tests {
 
     #[test]
     fn each_name_that_matters_is_noticed_and_others_are_not() {
-        for name in TELLING {
+        for name in &TELLING {
             assert!(notice(name.as_str()).telling, "{name}");
         }
         for name in OVERRIDES {
@@ -73,7 +78,8 @@ mod tests {
             assert!(notice(&format!("X-{name}")).forwarded, "{name}");
         }
         assert!(notice("Forwarded").forwarded && notice("Cookie").cookie);
-        for name in ["host", "accept", "x-forwarded-for", "x-", "upgrade-insecure-requests", "if-none-match"] {
+        assert!(notice("If-None-Match").conditional && notice("if-modified-since").conditional);
+        for name in ["host", "accept", "x-forwarded-for", "x-", "upgrade-insecure-requests", "if-range"] {
             assert_eq!(notice(name), Notice::default(), "{name}");
         }
     }

@@ -18,15 +18,16 @@ use crate::{
     answer::respond,
     body::{CachedBody, Tee},
     conditional::{Precondition, of_not_modified, precondition},
-    config::{ByView, CacheTags, Config, NoStore},
+    config::{ByView, CacheTags, Config, NoStore, TellOuter},
     counts::Event,
     fill::{Fill, Unfinished},
     flight::{Landing, Leader, Role},
     generation::Purge,
     key::{Keys, Name},
+    notice::Notice,
     outgoing::{Status, to_store},
     policy::{BodyLength, Reuse, STRIPPED, Terms, Why, stated_length},
-    service::{fresh, marked, passed},
+    service::{Mark, fresh, passed},
     shelf::{Answer, Seen},
     stored::{Page, Record},
 };
@@ -35,6 +36,7 @@ use crate::{
 pub(crate) struct Visit {
     pub(crate) config: Arc<Config>,
     pub(crate) parts: Parts,
+    pub(crate) notice: Notice,
     pub(crate) keys: Keys,
     /// When it was looked up last.
     pub(crate) began: Duration,
@@ -63,7 +65,7 @@ where
         None => visit.look().await,
     };
     let config = Arc::clone(&visit.config);
-    if let Some(answer) = fresh(&config, &seen, &visit.parts) {
+    if let Some(answer) = visit.fresh(&seen) {
         return Ok(answer);
     }
     let why = match visit.reuse(&seen) {
@@ -111,6 +113,10 @@ impl Visit {
         }
     }
 
+    fn fresh<B: Body>(&self, seen: &Seen) -> Option<Answered<B>> {
+        fresh(&self.config, seen, &self.parts, self.notice)
+    }
+
     fn reuse(&self, seen: &Seen) -> Reuse {
         match (&seen.answer, seen.answer.page()) {
             (_, Some((page, soft))) => {
@@ -129,7 +135,7 @@ impl Visit {
                 Role::Lead(leader) => {
                     // The page may have been stored between the look and the boarding.
                     *seen = self.look().await;
-                    return match fresh(&self.config, seen, &self.parts) {
+                    return match self.fresh(seen) {
                         Some(answer) => Boarded::Answer(answer),
                         None => Boarded::Make(Some(leader)),
                     };
@@ -145,7 +151,7 @@ impl Visit {
                 },
             }
             *seen = self.look().await;
-            if let Some(answer) = fresh(&self.config, seen, &self.parts) {
+            if let Some(answer) = self.fresh(seen) {
                 return Boarded::Answer(answer);
             }
         }
@@ -169,7 +175,7 @@ impl Visit {
         match policy.reuse(&page.terms, age, false, &self.parts.headers) {
             Reuse::Fresh(_) => {
                 self.config.count(Event::Hit);
-                Some(marked(self.config.answer(page, age, &self.parts, true)))
+                Some(self.marked(self.config.answer(page, age, &self.parts, self.notice, true)))
             }
             _ => None,
         }
@@ -206,13 +212,17 @@ impl Visit {
     fn stale<B: Body>(&self, seen: &Seen) -> Answered<B> {
         self.config.count(Event::Stale);
         match seen.answer.page() {
-            Some((page, _)) => marked(self.answer(page)),
+            Some((page, _)) => self.answer(page),
             None => Response::default(),
         }
     }
 
     fn answer<B: Body>(&self, page: &Page) -> Answered<B> {
-        self.config.answer(page, self.config.age(page), &self.parts, false)
+        self.marked(self.config.answer(page, self.config.age(page), &self.parts, self.notice, false))
+    }
+
+    fn marked<B: Body>(&self, answer: Answered<B>) -> Answered<B> {
+        Mark::of(&self.parts).put(answer)
     }
 
     /// Asks the service inside, and stores nothing.
@@ -221,8 +231,9 @@ impl Visit {
         S: Service<Request<Q>, Response = Response<B>>,
         B: Body,
     {
+        let mark = Mark::of(&self.parts);
         let response = inner.call(Request::from_parts(self.parts, body)).await?;
-        Ok(passed(&self.config, response, why))
+        Ok(passed(&self.config, response, why, mark))
     }
 
     /// Asks the service inside, and stores what may be stored. The client's conditions are for its copy and not for the
@@ -242,6 +253,7 @@ impl Visit {
         let mut parts = self.parts.clone();
         STRIPPED.iter().for_each(|name| drop(parts.headers.remove(name)));
         let validating = self.validate(&seen, &mut parts.headers);
+        parts.extensions.insert(TellOuter);
         let instead = matches!(self.reuse(&seen), Reuse::IfError(_) | Reuse::WhileRevalidating);
         let response = match inner.call(Request::from_parts(parts, body)).await {
             Err(_) if instead => return Ok(self.stale(&seen)),
@@ -315,7 +327,7 @@ impl Visit {
             return short;
         }
         self.config.report(&mut head.headers, &status);
-        marked(Response::from_parts(head, body))
+        self.marked(Response::from_parts(head, body))
     }
 
     fn unfinished(
@@ -373,7 +385,7 @@ impl Visit {
             short.append("cache-status", told.clone());
         }
         self.config.report(&mut short, status);
-        Some(marked(respond(StatusCode::NOT_MODIFIED, short, bytes::Bytes::new())))
+        Some(self.marked(respond(StatusCode::NOT_MODIFIED, short, bytes::Bytes::new())))
     }
 
     /// The origin says that the stored page is still right: it lives anew, with what the origin says of it now.
@@ -389,12 +401,12 @@ impl Visit {
             Ok(terms) => terms,
             Err(refusal) => {
                 self.config.count(Event::Refused(refusal));
-                return marked(self.answer(&fallback));
+                return self.answer(&fallback);
             }
         };
         let unfinished = self.unfinished(seen, leader, &mut head, terms, length);
         let stored = unfinished.store(body).await.ok();
-        marked(self.answer(stored.as_deref().and_then(Record::page).unwrap_or(&fallback)))
+        self.answer(stored.as_deref().and_then(Record::page).unwrap_or(&fallback))
     }
 }
 
@@ -429,7 +441,7 @@ where
     S: Service<Request<Q>, Response = Response<B>>,
     B: Body,
 {
-    let asked = parts.clone();
+    let (asked, mark) = (parts.clone(), Mark::of(&parts));
     let response = inner.call(Request::from_parts(parts, body)).await?;
     if response.status().is_success() || response.status().is_redirection() {
         for key in changed(&config, &asked, response.headers()) {
@@ -438,7 +450,7 @@ where
             }
         }
     }
-    Ok(passed(&config, response, Why::Method))
+    Ok(passed(&config, response, Why::Method, mark))
 }
 
 fn changed(config: &Config, asked: &Parts, headers: &HeaderMap) -> Vec<Name> {
