@@ -200,7 +200,7 @@ fn host<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> Result<Option<&'a str>, Why
 }
 
 fn is_host(host: &str) -> bool {
-    let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"-._:[]".contains(&byte);
+    let fits = |byte| matches!(byte, b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z' | b'-' | b'.' | b'_' | b':' | b'[' | b']');
     !host.is_empty() && host.len() <= 261 && host.bytes().all(fits)
 }
 

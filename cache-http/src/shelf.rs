@@ -101,10 +101,13 @@ impl Shelf {
 
     /// Looks for a page that a request with these headers may be given.
     pub(crate) async fn look(&self, keys: &Keys, policy: &Policy, headers: &HeaderMap) -> StoreResult<Seen> {
-        let (all, uri, root) = (self.generation(&self.all), self.generation(&keys.generation), self.record(&keys.root));
+        let (generation, root) = (&*keys.generation, &*keys.root);
         // Where nothing takes time, there is nothing to do meanwhile.
-        let (all, uri, root) =
-            if self.local { (all.await, uri.await, root.await) } else { tokio::join!(all, uri, root) };
+        let (all, uri, root) = if self.local {
+            (self.generation(&self.all).await, self.generation(generation).await, self.record(root).await)
+        } else {
+            tokio::join!(self.generation(&self.all), self.generation(generation), self.record(root))
+        };
         let (all, uri) = (all?, uri?);
         let miss = |why, vary| Seen { answer: Answer::Miss(why), all, uri, vary };
         let Some(root) = root?.filter(|root| *root.material() == keys.material) else {
