@@ -3,7 +3,7 @@
 use std::{future::poll_fn, sync::Arc, time::Duration};
 
 use http::{
-    HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri,
+    Extensions, HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri,
     header::{
         CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_LOCATION, CONTENT_RANGE, CONTENT_TYPE, DATE, ETAG, IF_MODIFIED_SINCE,
         IF_NONE_MATCH, LAST_MODIFIED, LOCATION, RANGE,
@@ -40,6 +40,20 @@ pub(crate) struct Visit {
     pub(crate) keys: Keys,
     /// When it was looked up last.
     pub(crate) began: Duration,
+    pub(crate) unanswered: Option<Unanswered>,
+}
+
+/// Counts a request that was not answered from the store when it is over, however it ends: as a miss, unless it turns out
+/// to be the business of a layer further inside, whose hits are no misses of this one.
+pub(crate) struct Unanswered {
+    config: Arc<Config>,
+    event: Event,
+}
+
+impl Drop for Unanswered {
+    fn drop(&mut self) {
+        self.config.count(self.event);
+    }
 }
 
 type Answered<B> = Response<CachedBody<B>>;
@@ -78,7 +92,7 @@ where
         return Ok(respond(StatusCode::GATEWAY_TIMEOUT, HeaderMap::new(), bytes::Bytes::new()));
     }
     if visit.parts.method == Method::HEAD || visit.parts.headers.contains_key(RANGE) {
-        config.count(Event::Miss(why));
+        visit.miss(why);
         return visit.forward(inner, body, why).await;
     }
     let boarded = match config.policy.is_particular(&visit.parts.headers) {
@@ -88,7 +102,7 @@ where
     match boarded {
         Boarded::Answer(answer) => Ok(answer),
         Boarded::Make(leader) => {
-            config.count(Event::Miss(why));
+            visit.miss(why);
             visit.make(inner, body, seen, leader, why).await
         }
     }
@@ -225,15 +239,32 @@ impl Visit {
         Mark::of(&self.parts).put(answer)
     }
 
+    fn miss(&mut self, why: Why) {
+        self.unanswered = Some(Unanswered { config: Arc::clone(&self.config), event: Event::Miss(why) });
+    }
+
+    /// Counts why a response is not stored.
+    fn refuse(&mut self, why: Why) {
+        match &mut self.unanswered {
+            Some(unanswered) if why == Why::ByView => unanswered.event = Event::Bypass(why),
+            _ => self.config.count(Event::Refused(why)),
+        }
+    }
+
     /// Asks the service inside, and stores nothing.
     async fn forward<S, Q, B>(self, mut inner: S, body: Q, why: Why) -> Result<Answered<B>, S::Error>
     where
         S: Service<Request<Q>, Response = Response<B>>,
         B: Body,
     {
-        let mark = Mark::of(&self.parts);
-        let response = inner.call(Request::from_parts(self.parts, body)).await?;
-        Ok(passed(&self.config, response, why, mark))
+        let Self { config, mut parts, mut unanswered, .. } = self;
+        let mark = Mark::of(&parts);
+        parts.extensions.insert(TellOuter);
+        let response = inner.call(Request::from_parts(parts, body)).await?;
+        if let Some(unanswered) = unanswered.as_mut().filter(|_| is_by_view(response.extensions())) {
+            unanswered.event = Event::Bypass(Why::ByView);
+        }
+        Ok(passed(&config, response, why, mark))
     }
 
     /// Asks the service inside, and stores what may be stored. The client's conditions are for its copy and not for the
@@ -283,7 +314,7 @@ impl Visit {
     }
 
     fn decide(&self, head: &response::Parts, length: BodyLength) -> Result<Terms, Why> {
-        if head.extensions.get::<ByView>().is_some() {
+        if is_by_view(&head.extensions) {
             return Err(Why::ByView);
         }
         if head.extensions.get::<NoStore>().is_some() {
@@ -294,7 +325,7 @@ impl Visit {
     }
 
     /// Passes a response on, with a copy for the store if that may have it.
-    async fn keep<B>(self, seen: Seen, leader: Option<Leader>, response: Response<B>, why: Why) -> Answered<B>
+    async fn keep<B>(mut self, seen: Seen, leader: Option<Leader>, response: Response<B>, why: Why) -> Answered<B>
     where
         B: Body + Send + 'static,
     {
@@ -303,7 +334,7 @@ impl Visit {
         // Of what is not stored, nothing is lost with the body of a response that the client has already.
         let (outcome, all_there, body) = match self.decide(&head, length) {
             Err(refusal) => {
-                self.config.count(Event::Refused(refusal));
+                self.refuse(refusal);
                 if let Some(leader) = leader {
                     leader.land(Landing::Uncacheable);
                 }
@@ -408,6 +439,10 @@ impl Visit {
         let stored = unfinished.store(body).await.ok();
         self.answer(stored.as_deref().and_then(Record::page).unwrap_or(&fallback))
     }
+}
+
+fn is_by_view(response: &Extensions) -> bool {
+    response.get::<ByView>().is_some()
 }
 
 /// A stored page's headers, with those of a 304 in their place (RFC 9111, section 3.2).

@@ -84,7 +84,7 @@ where
         }
         // Before anything is made anew; a page that was seen before has stamps that tell.
         let began = self.config.clock.unix_time();
-        let visit = Visit { config: Arc::clone(&self.config), parts, notice, keys, began };
+        let visit = Visit { config: Arc::clone(&self.config), parts, notice, keys, began, unanswered: None };
         let inner = self.take_ready();
         CachedFuture { state: State::Boxed { future: Box::pin(serve::serve(visit, inner, body, seen)) } }
     }
