@@ -5,6 +5,7 @@ use std::{
     pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll, Waker, ready},
+    time::Duration,
 };
 
 use http::{Method, Request, Response, request::Parts};
@@ -22,6 +23,7 @@ use crate::{
     policy::{Reuse, Why},
     serve::{self, Visit},
     shelf::Seen,
+    stored::Page,
 };
 
 /// A service whose answers come from a cache where they may.
@@ -76,7 +78,11 @@ where
             Ok(admitted) => admitted,
             Err(why) => return self.bypass(parts, body, why),
         };
-        let seen = if self.config.shelf.local { self.look_now(&keys, &parts) } else { None };
+        let local = self.config.shelf.local;
+        if local && let Some(response) = checked(&self.config, &keys, &parts, notice) {
+            return CachedFuture { state: State::Ready { response: Some(response) } };
+        }
+        let seen = if local { self.look_now(&keys, &parts) } else { None };
         if let Some(seen) = &seen
             && let Some(response) = fresh(&self.config, seen, &parts, notice)
         {
@@ -91,13 +97,10 @@ where
 }
 
 impl<S> CachedService<S> {
-    /// A store of this process answers when it is first asked.
     fn look_now(&self, keys: &Keys, parts: &Parts) -> Option<Seen> {
-        let look = pin!(self.config.shelf.look(keys, &self.config.policy, &parts.headers));
-        match look.poll(&mut Context::from_waker(Waker::noop())) {
-            Poll::Ready(Ok(seen)) => Some(seen),
-            Poll::Ready(Err(error)) => Some(Seen::nothing(self.config.shelf.failed(&error))),
-            Poll::Pending => None,
+        match now(self.config.shelf.look(keys, &self.config.policy, &parts.headers))? {
+            Ok(seen) => Some(seen),
+            Err(error) => Some(Seen::nothing(self.config.shelf.failed(&error))),
         }
     }
 
@@ -124,6 +127,22 @@ impl<S> CachedService<S> {
     }
 }
 
+/// A store of this process answers when it is first asked.
+fn now<T>(look: impl Future<Output = T>) -> Option<T> {
+    match pin!(look).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(seen) => Some(seen),
+        Poll::Pending => None,
+    }
+}
+
+/// The answer, where a fresh page is there that was not purged since it was last looked at.
+fn checked<B: Body>(config: &Config, keys: &Keys, parts: &Parts, notice: Notice) -> Option<Response<CachedBody<B>>> {
+    let record = now(config.shelf.glance(keys, &config.policy, &parts.headers))?.ok()??;
+    let page = record.page()?;
+    let age = config.age(page);
+    if page.checked.holds(age) { fresh_page(config, page, age, false, parts, notice) } else { None }
+}
+
 /// The answer, where a fresh page is there.
 pub(crate) fn fresh<B: Body>(
     config: &Config,
@@ -133,6 +152,19 @@ pub(crate) fn fresh<B: Body>(
 ) -> Option<Response<CachedBody<B>>> {
     let (page, soft) = seen.answer.page()?;
     let age = config.age(page);
+    let answer = fresh_page(config, page, age, soft, parts, notice)?;
+    page.checked.note(seen.purges, age);
+    Some(answer)
+}
+
+fn fresh_page<B: Body>(
+    config: &Config,
+    page: &Page,
+    age: Duration,
+    soft: bool,
+    parts: &Parts,
+    notice: Notice,
+) -> Option<Response<CachedBody<B>>> {
     match config.policy.reuse(&page.terms, age, soft, &parts.headers) {
         Reuse::Fresh(_) => {
             config.count(Event::Hit);
