@@ -13,6 +13,7 @@ use crate::{
     body::CachedBody,
     conditional::{Precondition, of_not_modified, precondition},
     config::Config,
+    notice::Notice,
     outgoing::{Status, set_age},
     range::{Range, range},
     stored::Page,
@@ -35,19 +36,22 @@ impl Config {
         page: &Page,
         age: Duration,
         parts: &Parts,
+        notice: Notice,
         collapsed: bool,
     ) -> Response<CachedBody<B>> {
         let mut headers = page.headers.clone();
         set_age(&mut headers, age);
         self.announce_for_browser(&mut headers, age, || self.clock.unix_time());
-        let (status, body) = self.shape(page, parts, &mut headers);
+        let (status, body) = self.shape(page, parts, notice, &mut headers);
         let ttl = seconds(page.terms.lifetime) - seconds(age);
         self.report(&mut headers, &Status::Hit { ttl, collapsed });
         respond(status, headers, body)
     }
 
-    fn shape(&self, page: &Page, parts: &Parts, headers: &mut HeaderMap) -> (StatusCode, Bytes) {
-        if page.status.is_success()
+    fn shape(&self, page: &Page, parts: &Parts, notice: Notice, headers: &mut HeaderMap) -> (StatusCode, Bytes) {
+        // Those with other conditions passed by.
+        if notice.conditional
+            && page.status.is_success()
             && precondition(&parts.method, &parts.headers, &page.headers) == Precondition::NotModified
         {
             let mut short = of_not_modified(headers);
@@ -60,7 +64,7 @@ impl Config {
         if parts.method == Method::HEAD {
             return (page.status, Bytes::new());
         }
-        if !self.policy.is_shared() || page.status != StatusCode::OK {
+        if !notice.telling || !self.policy.is_shared() || page.status != StatusCode::OK {
             return (page.status, page.body.clone());
         }
         match range(&parts.headers, &page.headers, page.body.len()) {

@@ -10,7 +10,7 @@ use crate::{
     Counts, Policy, Why,
     counts::{Counters, Event},
     flight::Flights,
-    key::{Keying, Keys},
+    key::{Digest, Keying, Keys},
     notice::Notice,
     service::CachedService,
     shelf::Shelf,
@@ -97,7 +97,8 @@ impl HttpCache {
     /// The output cache of a site: [`Policy::site`].
     #[must_use]
     pub fn new(cache: &CacheHandle) -> Self {
-        let keying = Keying::default();
+        let digest = if cache.store().keeps_objects() { Digest::Local } else { Digest::Portable };
+        let keying = Keying { digest, ..Keying::default() };
         let config = Config {
             policy: Policy::site(),
             shelf: Shelf::new(cache.clone(), &keying.generation_of_all()),
@@ -227,14 +228,14 @@ impl<S> Layer<S> for HttpCache {
 }
 
 impl Config {
-    /// Whether the cache looks at a request, and under which keys.
-    pub(crate) fn admit(&self, parts: &Parts, empty: bool) -> Result<Keys, Why> {
+    /// Whether the cache looks at a request, what of it, and under which keys.
+    pub(crate) fn admit(&self, parts: &Parts, empty: bool) -> Result<(Notice, Keys), Why> {
         if parts.extensions.get::<NoStore>().is_some() {
             return Err(Why::OptOut);
         }
         let notice = Notice::of(&parts.headers);
         self.policy.admit_noticed(&parts.method, &parts.headers, notice, empty)?;
-        self.keying.keys(parts, notice)
+        Ok((notice, self.keying.keys(parts, notice)?))
     }
 
     pub(crate) fn count(&self, event: Event) {
@@ -271,6 +272,10 @@ impl CacheTags {
     }
 }
 
-/// In a response's extensions: a layer for one view looked after it.
+/// In a request's extensions: a layer further out is to be told by [`ByView`] if another one looks after the response.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct TellOuter;
+
+/// In a response's extensions, where a layer further out wants to know: one for its view looked after it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ByView;

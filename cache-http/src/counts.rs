@@ -19,7 +19,7 @@ pub struct Counts {
     pub stale: u64,
     /// Not answered from the store.
     pub misses: u64,
-    /// Passed by.
+    /// Passed by, or left to a layer further inside, which counts them too.
     pub bypasses: u64,
     /// Pages stored.
     pub stored: u64,

@@ -12,6 +12,7 @@ use crate::{
     config::Config,
     counts::Event,
     flight::{Landing, Leader},
+    generation::Checked,
     key::Keys,
     policy::{Terms, Why},
     shelf::{Place, Seen},
@@ -126,7 +127,7 @@ impl Unfinished {
             headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
         }
         // Makes room for what each hit puts there.
-        headers.insert(AGE, HeaderValue::from(0));
+        headers.insert(AGE, HeaderValue::from_static("0"));
         let (vary, kept) = (terms.vary.clone(), terms.kept());
         let make = |stamps, union: Vec<_>| Page {
             material: keys.material.clone().into(),
@@ -135,6 +136,7 @@ impl Unfinished {
             terms,
             stored: config.clock.unix_time(),
             born: config.shelf.local.then(|| config.clock.now()),
+            checked: Checked::default(),
             status,
             headers,
             body,

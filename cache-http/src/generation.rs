@@ -3,9 +3,16 @@
 //! Each page is stamped with the numbers that its URI, its tags and the cache as a whole had when it was stored. A purge
 //! replaces a number: then no page has it any more, however many there are. A number that the store lost is replaced
 //! as well, so losing one costs pages and never brings any back.
+//!
+//! In a store of this process, all purges are this process's own. While it makes none, a page that had the right numbers once
+//! has them still, and nobody looks.
 
 use std::{
     hash::{BuildHasher, Hasher, RandomState},
+    sync::atomic::{
+        AtomicU64,
+        Ordering::{Acquire, Relaxed, Release},
+    },
     time::Duration,
 };
 
@@ -66,6 +73,54 @@ impl Generation {
     }
 }
 
+static PURGES: AtomicU64 = AtomicU64::new(0);
+
+/// How many purges this process made so far, of whatever and in whichever store.
+pub(crate) fn purges() -> u64 {
+    PURGES.load(Acquire)
+}
+
+/// Called when the number is replaced: who counted before may have seen the old one, and looks again.
+pub(crate) fn count_purge() {
+    PURGES.fetch_add(1, Release);
+}
+
+/// When a page was last found to have the numbers of today.
+#[derive(Debug)]
+pub(crate) struct Checked {
+    /// How many purges there had been before.
+    purges: AtomicU64,
+    /// How old it was, in seconds.
+    age: AtomicU64,
+}
+
+impl Checked {
+    pub(crate) fn note(&self, purges: u64, age: Duration) {
+        self.age.store(age.as_secs(), Relaxed);
+        self.purges.store(purges, Release);
+    }
+
+    /// Whether the page has them still. Once in a second somebody looks all the same: a store that is full forgets what
+    /// nobody looks at.
+    pub(crate) fn holds(&self, age: Duration) -> bool {
+        self.purges.load(Acquire) == purges() && self.age.load(Relaxed) == age.as_secs()
+    }
+}
+
+impl Default for Checked {
+    /// Never.
+    fn default() -> Self {
+        Self { purges: AtomicU64::new(u64::MAX), age: AtomicU64::new(u64::MAX) }
+    }
+}
+
+impl Clone for Checked {
+    /// What is made of a page is another one.
+    fn clone(&self) -> Self {
+        Self::default()
+    }
+}
+
 const VERSION: u8 = 1;
 const SIZE: usize = 25;
 
@@ -111,6 +166,16 @@ mod tests {
         assert_eq!(Generation::from_bytes(&generation.to_bytes()), Some(generation));
         assert_eq!(Generation::from_bytes(&[VERSION; SIZE - 1]), None);
         assert_eq!(Generation::from_bytes(&[VERSION + 1; SIZE]), None);
+    }
+
+    #[test]
+    fn a_page_is_checked_anew_after_a_purge_and_in_another_second() {
+        let (checked, second) = (Checked::default(), Duration::from_millis(3999));
+        assert!(!checked.holds(second));
+        checked.note(purges(), second);
+        assert!(!checked.holds(second + Duration::from_millis(1)));
+        count_purge();
+        assert!(!checked.holds(second));
     }
 
     #[test]

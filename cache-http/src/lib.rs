@@ -57,9 +57,10 @@
 //!
 //! # What it does and what that costs
 //!
-//! - **A hit** on a store of this process calls neither the service inside nor a codec, and boxes no future: three look-ups,
-//!   or four where the page varies, two digests or three, and a copy of the header map. The body is the stored one. On other
-//!   stores it is one round trip, or two where the page varies, and one for each tag.
+//! - **A hit** on a store of this process calls neither the service inside nor a codec, and boxes no future: one look-up, or
+//!   two where the page varies, a keyed hash for each and one more, a copy of the header map, and three allocations. The body
+//!   is the stored one. After a purge of whatever, and once a second, there are two look-ups more, and one for each tag. On
+//!   other stores it is one round trip, or two where the page varies, and one for each tag.
 //! - **A miss** streams to its visitor while it is collected. It is stored before the last part goes out. More than
 //!   [2 MiB](Policy::most_body) pass through.
 //! - **Many at once**: one request makes a page, others of this process wait for it, [5 seconds](HttpCache::wait_limit) at

@@ -1,13 +1,7 @@
 //! What the headers of a request are about, seen in one pass over their names. Most requests have none of those that
 //! matter, and to look each of these up would cost more than all the rest of a hit.
 
-use http::{
-    HeaderMap, HeaderName,
-    header::{
-        AUTHORIZATION, CONTENT_LENGTH, COOKIE, FORWARDED, IF_MATCH, IF_UNMODIFIED_SINCE, PROXY_AUTHORIZATION, RANGE,
-        TRANSFER_ENCODING, UPGRADE,
-    },
-};
+use http::{HeaderMap, HeaderName};
 
 use crate::{key::FORWARDED_BY_PROXIES, policy::OVERRIDES};
 
@@ -17,33 +11,35 @@ pub(crate) struct Notice {
     pub(crate) cookie: bool,
     /// One for which requests may pass by.
     pub(crate) telling: bool,
+    /// One that asks whether the client's copy is still right.
+    pub(crate) conditional: bool,
     /// One that says what the site is called.
     pub(crate) forwarded: bool,
 }
 
-/// For these, those that begin with `x-` aside, a request may pass by.
-const TELLING: [HeaderName; 8] = [
-    AUTHORIZATION,
-    CONTENT_LENGTH,
-    IF_MATCH,
-    IF_UNMODIFIED_SINCE,
-    PROXY_AUTHORIZATION,
-    RANGE,
-    TRANSFER_ENCODING,
-    UPGRADE,
-];
-
 impl Notice {
     pub(crate) fn of(headers: &HeaderMap) -> Self {
         let mut all = Self::default();
-        for name in headers.keys() {
-            if let Some(rest) = name.as_str().strip_prefix("x-") {
-                all.telling |= OVERRIDES.contains(&rest);
-                all.forwarded |= FORWARDED_BY_PROXIES.contains(&rest);
-            } else {
-                all.cookie |= name == COOKIE;
-                all.telling |= TELLING.contains(name);
-                all.forwarded |= name == FORWARDED;
+        // By their texts, which are told apart by their lengths first: constants of names would be made anew each time.
+        for name in headers.keys().map(HeaderName::as_str) {
+            match name {
+                "cookie" => all.cookie = true,
+                "if-modified-since" | "if-none-match" => all.conditional = true,
+                "authorization"
+                | "content-length"
+                | "if-match"
+                | "if-unmodified-since"
+                | "proxy-authorization"
+                | "range"
+                | "transfer-encoding"
+                | "upgrade" => all.telling = true,
+                "forwarded" => all.forwarded = true,
+                name => {
+                    if let Some(rest) = name.strip_prefix("x-") {
+                        all.telling |= OVERRIDES.contains(&rest);
+                        all.forwarded |= FORWARDED_BY_PROXIES.contains(&rest);
+                    }
+                }
             }
         }
         all
@@ -52,7 +48,13 @@ impl Notice {
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
+    use http::{
+        HeaderValue,
+        header::{
+            AUTHORIZATION, CONTENT_LENGTH, IF_MATCH, IF_UNMODIFIED_SINCE, PROXY_AUTHORIZATION, RANGE,
+            TRANSFER_ENCODING, UPGRADE,
+        },
+    };
 
     use super::*;
 
@@ -63,7 +65,16 @@ mod tests {
 
     #[test]
     fn each_name_that_matters_is_noticed_and_others_are_not() {
-        for name in TELLING {
+        for name in [
+            AUTHORIZATION,
+            CONTENT_LENGTH,
+            IF_MATCH,
+            IF_UNMODIFIED_SINCE,
+            PROXY_AUTHORIZATION,
+            RANGE,
+            TRANSFER_ENCODING,
+            UPGRADE,
+        ] {
             assert!(notice(name.as_str()).telling, "{name}");
         }
         for name in OVERRIDES {
@@ -73,7 +84,8 @@ mod tests {
             assert!(notice(&format!("X-{name}")).forwarded, "{name}");
         }
         assert!(notice("Forwarded").forwarded && notice("Cookie").cookie);
-        for name in ["host", "accept", "x-forwarded-for", "x-", "upgrade-insecure-requests", "if-none-match"] {
+        assert!(notice("If-None-Match").conditional && notice("if-modified-since").conditional);
+        for name in ["host", "accept", "x-forwarded-for", "x-", "upgrade-insecure-requests", "if-range"] {
             assert_eq!(notice(name), Notice::default(), "{name}");
         }
     }

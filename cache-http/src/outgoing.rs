@@ -138,12 +138,35 @@ fn forwarded(why: Why) -> &'static str {
 
 /// `Age`, in whole seconds.
 pub(crate) fn set_age(headers: &mut HeaderMap, age: Duration) {
-    let age = HeaderValue::from(age.as_secs().min(crate::MOST_SECONDS));
+    let age = seconds(age.as_secs().min(crate::MOST_SECONDS));
     // Where it is there, `insert` might still make room for one more.
     match headers.get_mut(AGE) {
         Some(old) => *old = age,
         None => drop(headers.insert(AGE, age)),
     }
+}
+
+/// So many numbers are there ready-made: most pages are younger, and their age then allocates nothing.
+const READY: usize = 1000;
+
+/// Each number, in three digits.
+static DIGITS: [[u8; 3]; READY] = {
+    let (mut all, mut number) = ([[0; 3]; READY], 0);
+    while number < READY {
+        #[expect(clippy::cast_possible_truncation, reason = "these are digits")]
+        {
+            all[number] = [b'0' + (number / 100) as u8, b'0' + (number / 10 % 10) as u8, b'0' + (number % 10) as u8];
+        }
+        number += 1;
+    }
+    all
+};
+
+fn seconds(number: u64) -> HeaderValue {
+    let ready = usize::try_from(number).ok().and_then(|number| DIGITS.get(number));
+    let Some(digits) = ready else { return HeaderValue::from(number) };
+    let zeros = if number < 10 { 2 } else { usize::from(number < 100) };
+    HeaderValue::from_static(str::from_utf8(&digits[zeros..]).unwrap_or_default())
 }
 
 #[cfg(test)]
@@ -165,6 +188,13 @@ mod tests {
             headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
         }
         assert_eq!(to_store(&headers).keys().collect::<Vec<_>>(), ["link"]);
+    }
+
+    #[test]
+    fn seconds_are_written_the_same_whether_they_are_there_ready_made_or_not() {
+        for number in (0..1100).chain([crate::MOST_SECONDS]) {
+            assert_eq!(seconds(number), number.to_string());
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::{future::poll_fn, sync::Arc, time::Duration};
 
 use http::{
-    HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri,
+    Extensions, HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri,
     header::{
         CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_LOCATION, CONTENT_RANGE, CONTENT_TYPE, DATE, ETAG, IF_MODIFIED_SINCE,
         IF_NONE_MATCH, LAST_MODIFIED, LOCATION, RANGE,
@@ -18,15 +18,16 @@ use crate::{
     answer::respond,
     body::{CachedBody, Tee},
     conditional::{Precondition, of_not_modified, precondition},
-    config::{ByView, CacheTags, Config, NoStore},
+    config::{ByView, CacheTags, Config, NoStore, TellOuter},
     counts::Event,
     fill::{Fill, Unfinished},
     flight::{Landing, Leader, Role},
     generation::Purge,
     key::{Keys, Name},
+    notice::Notice,
     outgoing::{Status, to_store},
     policy::{BodyLength, Reuse, STRIPPED, Terms, Why, stated_length},
-    service::{fresh, marked, passed},
+    service::{Mark, fresh, passed},
     shelf::{Answer, Seen},
     stored::{Page, Record},
 };
@@ -35,9 +36,24 @@ use crate::{
 pub(crate) struct Visit {
     pub(crate) config: Arc<Config>,
     pub(crate) parts: Parts,
+    pub(crate) notice: Notice,
     pub(crate) keys: Keys,
     /// When it was looked up last.
     pub(crate) began: Duration,
+    pub(crate) unanswered: Option<Unanswered>,
+}
+
+/// Counts a request that was not answered from the store when it is over, however it ends: as a miss, unless it turns out
+/// to be the business of a layer further inside, whose hits are no misses of this one.
+pub(crate) struct Unanswered {
+    config: Arc<Config>,
+    event: Event,
+}
+
+impl Drop for Unanswered {
+    fn drop(&mut self) {
+        self.config.count(self.event);
+    }
 }
 
 type Answered<B> = Response<CachedBody<B>>;
@@ -63,7 +79,7 @@ where
         None => visit.look().await,
     };
     let config = Arc::clone(&visit.config);
-    if let Some(answer) = fresh(&config, &seen, &visit.parts) {
+    if let Some(answer) = visit.fresh(&seen) {
         return Ok(answer);
     }
     let why = match visit.reuse(&seen) {
@@ -76,7 +92,7 @@ where
         return Ok(respond(StatusCode::GATEWAY_TIMEOUT, HeaderMap::new(), bytes::Bytes::new()));
     }
     if visit.parts.method == Method::HEAD || visit.parts.headers.contains_key(RANGE) {
-        config.count(Event::Miss(why));
+        visit.miss(why);
         return visit.forward(inner, body, why).await;
     }
     let boarded = match config.policy.is_particular(&visit.parts.headers) {
@@ -86,7 +102,7 @@ where
     match boarded {
         Boarded::Answer(answer) => Ok(answer),
         Boarded::Make(leader) => {
-            config.count(Event::Miss(why));
+            visit.miss(why);
             visit.make(inner, body, seen, leader, why).await
         }
     }
@@ -111,6 +127,10 @@ impl Visit {
         }
     }
 
+    fn fresh<B: Body>(&self, seen: &Seen) -> Option<Answered<B>> {
+        fresh(&self.config, seen, &self.parts, self.notice)
+    }
+
     fn reuse(&self, seen: &Seen) -> Reuse {
         match (&seen.answer, seen.answer.page()) {
             (_, Some((page, soft))) => {
@@ -129,7 +149,7 @@ impl Visit {
                 Role::Lead(leader) => {
                     // The page may have been stored between the look and the boarding.
                     *seen = self.look().await;
-                    return match fresh(&self.config, seen, &self.parts) {
+                    return match self.fresh(seen) {
                         Some(answer) => Boarded::Answer(answer),
                         None => Boarded::Make(Some(leader)),
                     };
@@ -145,7 +165,7 @@ impl Visit {
                 },
             }
             *seen = self.look().await;
-            if let Some(answer) = fresh(&self.config, seen, &self.parts) {
+            if let Some(answer) = self.fresh(seen) {
                 return Boarded::Answer(answer);
             }
         }
@@ -169,7 +189,7 @@ impl Visit {
         match policy.reuse(&page.terms, age, false, &self.parts.headers) {
             Reuse::Fresh(_) => {
                 self.config.count(Event::Hit);
-                Some(marked(self.config.answer(page, age, &self.parts, true)))
+                Some(self.marked(self.config.answer(page, age, &self.parts, self.notice, true)))
             }
             _ => None,
         }
@@ -206,13 +226,29 @@ impl Visit {
     fn stale<B: Body>(&self, seen: &Seen) -> Answered<B> {
         self.config.count(Event::Stale);
         match seen.answer.page() {
-            Some((page, _)) => marked(self.answer(page)),
+            Some((page, _)) => self.answer(page),
             None => Response::default(),
         }
     }
 
     fn answer<B: Body>(&self, page: &Page) -> Answered<B> {
-        self.config.answer(page, self.config.age(page), &self.parts, false)
+        self.marked(self.config.answer(page, self.config.age(page), &self.parts, self.notice, false))
+    }
+
+    fn marked<B: Body>(&self, answer: Answered<B>) -> Answered<B> {
+        Mark::of(&self.parts).put(answer)
+    }
+
+    fn miss(&mut self, why: Why) {
+        self.unanswered = Some(Unanswered { config: Arc::clone(&self.config), event: Event::Miss(why) });
+    }
+
+    /// Counts why a response is not stored.
+    fn refuse(&mut self, why: Why) {
+        match &mut self.unanswered {
+            Some(unanswered) if why == Why::ByView => unanswered.event = Event::Bypass(why),
+            _ => self.config.count(Event::Refused(why)),
+        }
     }
 
     /// Asks the service inside, and stores nothing.
@@ -221,8 +257,14 @@ impl Visit {
         S: Service<Request<Q>, Response = Response<B>>,
         B: Body,
     {
-        let response = inner.call(Request::from_parts(self.parts, body)).await?;
-        Ok(passed(&self.config, response, why))
+        let Self { config, mut parts, mut unanswered, .. } = self;
+        let mark = Mark::of(&parts);
+        parts.extensions.insert(TellOuter);
+        let response = inner.call(Request::from_parts(parts, body)).await?;
+        if let Some(unanswered) = unanswered.as_mut().filter(|_| is_by_view(response.extensions())) {
+            unanswered.event = Event::Bypass(Why::ByView);
+        }
+        Ok(passed(&config, response, why, mark))
     }
 
     /// Asks the service inside, and stores what may be stored. The client's conditions are for its copy and not for the
@@ -242,6 +284,7 @@ impl Visit {
         let mut parts = self.parts.clone();
         STRIPPED.iter().for_each(|name| drop(parts.headers.remove(name)));
         let validating = self.validate(&seen, &mut parts.headers);
+        parts.extensions.insert(TellOuter);
         let instead = matches!(self.reuse(&seen), Reuse::IfError(_) | Reuse::WhileRevalidating);
         let response = match inner.call(Request::from_parts(parts, body)).await {
             Err(_) if instead => return Ok(self.stale(&seen)),
@@ -271,7 +314,7 @@ impl Visit {
     }
 
     fn decide(&self, head: &response::Parts, length: BodyLength) -> Result<Terms, Why> {
-        if head.extensions.get::<ByView>().is_some() {
+        if is_by_view(&head.extensions) {
             return Err(Why::ByView);
         }
         if head.extensions.get::<NoStore>().is_some() {
@@ -282,7 +325,7 @@ impl Visit {
     }
 
     /// Passes a response on, with a copy for the store if that may have it.
-    async fn keep<B>(self, seen: Seen, leader: Option<Leader>, response: Response<B>, why: Why) -> Answered<B>
+    async fn keep<B>(mut self, seen: Seen, leader: Option<Leader>, response: Response<B>, why: Why) -> Answered<B>
     where
         B: Body + Send + 'static,
     {
@@ -291,7 +334,7 @@ impl Visit {
         // Of what is not stored, nothing is lost with the body of a response that the client has already.
         let (outcome, all_there, body) = match self.decide(&head, length) {
             Err(refusal) => {
-                self.config.count(Event::Refused(refusal));
+                self.refuse(refusal);
                 if let Some(leader) = leader {
                     leader.land(Landing::Uncacheable);
                 }
@@ -315,7 +358,7 @@ impl Visit {
             return short;
         }
         self.config.report(&mut head.headers, &status);
-        marked(Response::from_parts(head, body))
+        self.marked(Response::from_parts(head, body))
     }
 
     fn unfinished(
@@ -373,7 +416,7 @@ impl Visit {
             short.append("cache-status", told.clone());
         }
         self.config.report(&mut short, status);
-        Some(marked(respond(StatusCode::NOT_MODIFIED, short, bytes::Bytes::new())))
+        Some(self.marked(respond(StatusCode::NOT_MODIFIED, short, bytes::Bytes::new())))
     }
 
     /// The origin says that the stored page is still right: it lives anew, with what the origin says of it now.
@@ -389,13 +432,17 @@ impl Visit {
             Ok(terms) => terms,
             Err(refusal) => {
                 self.config.count(Event::Refused(refusal));
-                return marked(self.answer(&fallback));
+                return self.answer(&fallback);
             }
         };
         let unfinished = self.unfinished(seen, leader, &mut head, terms, length);
         let stored = unfinished.store(body).await.ok();
-        marked(self.answer(stored.as_deref().and_then(Record::page).unwrap_or(&fallback)))
+        self.answer(stored.as_deref().and_then(Record::page).unwrap_or(&fallback))
     }
+}
+
+fn is_by_view(response: &Extensions) -> bool {
+    response.get::<ByView>().is_some()
 }
 
 /// A stored page's headers, with those of a 304 in their place (RFC 9111, section 3.2).
@@ -429,7 +476,7 @@ where
     S: Service<Request<Q>, Response = Response<B>>,
     B: Body,
 {
-    let asked = parts.clone();
+    let (asked, mark) = (parts.clone(), Mark::of(&parts));
     let response = inner.call(Request::from_parts(parts, body)).await?;
     if response.status().is_success() || response.status().is_redirection() {
         for key in changed(&config, &asked, response.headers()) {
@@ -438,7 +485,7 @@ where
             }
         }
     }
-    Ok(passed(&config, response, Why::Method))
+    Ok(passed(&config, response, Why::Method, mark))
 }
 
 fn changed(config: &Config, asked: &Parts, headers: &HeaderMap) -> Vec<Name> {

@@ -5,6 +5,7 @@ use std::{
     pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll, Waker, ready},
+    time::Duration,
 };
 
 use http::{Method, Request, Response, request::Parts};
@@ -14,13 +15,15 @@ use tower_service::Service;
 
 use crate::{
     body::CachedBody,
-    config::{ByView, Config},
+    config::{ByView, Config, TellOuter},
     counts::Event,
     key::Keys,
+    notice::Notice,
     outgoing::Status,
     policy::{Reuse, Why},
     serve::{self, Visit},
     shelf::Seen,
+    stored::Page,
 };
 
 /// A service whose answers come from a cache where they may.
@@ -71,32 +74,33 @@ where
 
     fn call(&mut self, request: Request<Q>) -> Self::Future {
         let (parts, body) = request.into_parts();
-        let keys = match self.config.admit(&parts, body.is_end_stream()) {
-            Ok(keys) => keys,
+        let (notice, keys) = match self.config.admit(&parts, body.is_end_stream()) {
+            Ok(admitted) => admitted,
             Err(why) => return self.bypass(parts, body, why),
         };
-        let seen = if self.config.shelf.local { self.look_now(&keys, &parts) } else { None };
+        let local = self.config.shelf.local;
+        if local && let Some(response) = checked(&self.config, &keys, &parts, notice) {
+            return CachedFuture { state: State::Ready { response: Some(response) } };
+        }
+        let seen = if local { self.look_now(&keys, &parts) } else { None };
         if let Some(seen) = &seen
-            && let Some(response) = fresh(&self.config, seen, &parts)
+            && let Some(response) = fresh(&self.config, seen, &parts, notice)
         {
             return CachedFuture { state: State::Ready { response: Some(response) } };
         }
         // Before anything is made anew; a page that was seen before has stamps that tell.
         let began = self.config.clock.unix_time();
-        let visit = Visit { config: Arc::clone(&self.config), parts, keys, began };
+        let visit = Visit { config: Arc::clone(&self.config), parts, notice, keys, began, unanswered: None };
         let inner = self.take_ready();
         CachedFuture { state: State::Boxed { future: Box::pin(serve::serve(visit, inner, body, seen)) } }
     }
 }
 
 impl<S> CachedService<S> {
-    /// A store of this process answers when it is first asked.
     fn look_now(&self, keys: &Keys, parts: &Parts) -> Option<Seen> {
-        let look = pin!(self.config.shelf.look(keys, &self.config.policy, &parts.headers));
-        match look.poll(&mut Context::from_waker(Waker::noop())) {
-            Poll::Ready(Ok(seen)) => Some(seen),
-            Poll::Ready(Err(error)) => Some(Seen::nothing(self.config.shelf.failed(&error))),
-            Poll::Pending => None,
+        match now(self.config.shelf.look(keys, &self.config.policy, &parts.headers))? {
+            Ok(seen) => Some(seen),
+            Err(error) => Some(Seen::nothing(self.config.shelf.failed(&error))),
         }
     }
 
@@ -117,37 +121,84 @@ impl<S> CachedService<S> {
                 state: State::Boxed { future: Box::pin(serve::change(config, inner, parts, body)) },
             };
         }
+        let mark = Mark::of(&parts);
         let inner = self.inner.call(Request::from_parts(parts, body));
-        CachedFuture { state: State::Pass { inner, config, why } }
+        CachedFuture { state: State::Pass { inner, config, why, mark } }
     }
 }
 
+/// A store of this process answers when it is first asked.
+fn now<T>(look: impl Future<Output = T>) -> Option<T> {
+    match pin!(look).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(seen) => Some(seen),
+        Poll::Pending => None,
+    }
+}
+
+/// The answer, where a fresh page is there that was not purged since it was last looked at.
+fn checked<B: Body>(config: &Config, keys: &Keys, parts: &Parts, notice: Notice) -> Option<Response<CachedBody<B>>> {
+    let record = now(config.shelf.glance(keys, &config.policy, &parts.headers))?.ok()??;
+    let page = record.page()?;
+    let age = config.age(page);
+    if page.checked.holds(age) { fresh_page(config, page, age, false, parts, notice) } else { None }
+}
+
 /// The answer, where a fresh page is there.
-pub(crate) fn fresh<B: Body>(config: &Config, seen: &Seen, parts: &Parts) -> Option<Response<CachedBody<B>>> {
+pub(crate) fn fresh<B: Body>(
+    config: &Config,
+    seen: &Seen,
+    parts: &Parts,
+    notice: Notice,
+) -> Option<Response<CachedBody<B>>> {
     let (page, soft) = seen.answer.page()?;
     let age = config.age(page);
+    let answer = fresh_page(config, page, age, soft, parts, notice)?;
+    page.checked.note(seen.purges, age);
+    Some(answer)
+}
+
+fn fresh_page<B: Body>(
+    config: &Config,
+    page: &Page,
+    age: Duration,
+    soft: bool,
+    parts: &Parts,
+    notice: Notice,
+) -> Option<Response<CachedBody<B>>> {
     match config.policy.reuse(&page.terms, age, soft, &parts.headers) {
         Reuse::Fresh(_) => {
             config.count(Event::Hit);
-            Some(marked(config.answer(page, age, parts, false)))
+            Some(Mark::of(parts).put(config.answer(page, age, parts, notice, false)))
         }
         _ => None,
     }
 }
 
-/// Tells a layer further out that this one looks after the response.
-pub(crate) fn marked<B>(mut response: Response<B>) -> Response<B> {
-    response.extensions_mut().insert(ByView);
-    response
+/// Whether a layer further out wants to know that this one looks after the response. Most requests meet one layer only, and
+/// a response's extensions are two allocations.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Mark(bool);
+
+impl Mark {
+    pub(crate) fn of(parts: &Parts) -> Self {
+        Self(parts.extensions.get::<TellOuter>().is_some())
+    }
+
+    pub(crate) fn put<B>(self, mut response: Response<B>) -> Response<B> {
+        if self.0 {
+            response.extensions_mut().insert(ByView);
+        }
+        response
+    }
 }
 
 /// What is done to an answer that has nothing to do with the cache.
-pub(crate) fn passed<B: Body>(config: &Config, response: Response<B>, why: Why) -> Response<CachedBody<B>> {
+pub(crate) fn passed<B: Body>(config: &Config, response: Response<B>, why: Why, mark: Mark) -> Response<CachedBody<B>> {
     let (mut head, body) = response.into_parts();
     config.strip_targets(&mut head.headers);
     let status = Status::Forwarded { why, status: Some(head.status), stored: false, detail: None };
     config.report(&mut head.headers, &status);
-    marked(Response::from_parts(head, CachedBody::through(body)))
+    mark.put(Response::from_parts(head, CachedBody::through(body)))
 }
 
 pin_project! {
@@ -163,7 +214,7 @@ pin_project! {
     #[project = StateProjection]
     enum State<F, B: Body, E> {
         Ready { response: Option<Response<CachedBody<B>>> },
-        Pass { #[pin] inner: F, config: Arc<Config>, why: Why },
+        Pass { #[pin] inner: F, config: Arc<Config>, why: Why, mark: Mark },
         Boxed { future: Boxed<B, E> },
     }
 }
@@ -183,9 +234,9 @@ where
                 Some(response) => Poll::Ready(Ok(response)),
                 None => Poll::Pending,
             },
-            StateProjection::Pass { inner, config, why } => {
+            StateProjection::Pass { inner, config, why, mark } => {
                 let response = ready!(inner.poll(context))?;
-                Poll::Ready(Ok(passed(config, response, *why)))
+                Poll::Ready(Ok(passed(config, response, *why, *mark)))
             }
             StateProjection::Boxed { future } => future.as_mut().poll(context),
         }

@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderName};
 
 use crate::{
     date::UnixTime,
-    generation::{Generation, Purge, Stamp},
+    generation::{Generation, Purge, Stamp, count_purge, purges},
     key::Keys,
     policy::{Policy, Why},
     stored::{Page, Record, Stamps},
@@ -31,6 +31,8 @@ pub(crate) struct Seen {
     uri: Option<Generation>,
     /// What the pages of the URI vary on, as far as is known.
     pub(crate) vary: Vec<HeaderName>,
+    /// How many purges there had been before.
+    pub(crate) purges: u64,
 }
 
 #[derive(Clone, Debug)]
@@ -64,7 +66,7 @@ impl Record {
 impl Seen {
     /// What a look-up sees in a store that fails.
     pub(crate) fn nothing(why: Why) -> Self {
-        Self { answer: Answer::Miss(why), all: None, uri: None, vary: Vec::new() }
+        Self { answer: Answer::Miss(why), all: None, uri: None, vary: Vec::new(), purges: 0 }
     }
 
     /// Tells apart what was asked before a purge and after it. A generation that is not there yet was never purged, no more than
@@ -101,33 +103,64 @@ impl Shelf {
 
     /// Looks for a page that a request with these headers may be given.
     pub(crate) async fn look(&self, keys: &Keys, policy: &Policy, headers: &HeaderMap) -> StoreResult<Seen> {
-        let (all, uri, root) =
-            tokio::join!(self.generation(&self.all), self.generation(&keys.generation), self.record(&keys.root));
-        let (all, uri) = (all?.map(|all| *all), uri?.map(|uri| *uri));
-        let miss = |why, vary| Seen { answer: Answer::Miss(why), all, uri, vary };
-        let Some(root) = root?.filter(|root| *root.material() == keys.material) else {
-            return Ok(miss(Why::UriMiss, Vec::new()));
+        let purges = purges();
+        let (generation, root) = (&*keys.generation, &*keys.root);
+        // Where nothing takes time, there is nothing to do meanwhile.
+        let (all, uri, root) = if self.local {
+            (self.generation(&self.all).await, self.generation(generation).await, self.record(root).await)
+        } else {
+            tokio::join!(self.generation(&self.all), self.generation(generation), self.record(root))
+        };
+        let (all, uri) = (all?, uri?);
+        let (found, vary) = self.follow(root?, keys, policy, headers).await?;
+        let seen = |answer| Seen { answer, all, uri, vary, purges };
+        let record = match found {
+            Ok(record) => record,
+            Err(why) => return Ok(seen(Answer::Miss(why))),
+        };
+        let purge = match record.page() {
+            Some(page) => self.purged(page, all, uri).await?,
+            None => Some(Purge::Hard),
+        };
+        Ok(seen(match purge {
+            Some(Purge::Hard) => Answer::Miss(Why::Purged),
+            soft => Answer::Page { record, soft: soft.is_some() },
+        }))
+    }
+
+    /// The page that is there for a request with these headers, whether it was purged or not.
+    pub(crate) async fn glance(
+        &self,
+        keys: &Keys,
+        policy: &Policy,
+        headers: &HeaderMap,
+    ) -> StoreResult<Option<Arc<Record>>> {
+        let root = self.record(&keys.root).await?;
+        let (found, _vary) = self.follow(root, keys, policy, headers).await?;
+        Ok(found.ok())
+    }
+
+    /// From what lies at the root of a URI to the page for a request, and what the pages there vary on.
+    async fn follow(
+        &self,
+        root: Option<Arc<Record>>,
+        keys: &Keys,
+        policy: &Policy,
+        headers: &HeaderMap,
+    ) -> StoreResult<(Result<Arc<Record>, Why>, Vec<HeaderName>)> {
+        let Some(root) = root.filter(|root| *root.material() == keys.material) else {
+            return Ok((Err(Why::UriMiss), Vec::new()));
         };
         let (record, vary) = match &*root {
-            Record::Page(_) => (root, Vec::new()),
+            Record::Page(_) => (Some(root), Vec::new()),
             Record::Vary(_, names) => {
                 let variant = keys.variant(&policy.dimensions(names, headers));
-                match self.record(&variant).await? {
-                    Some(record) => (record, names.clone()),
-                    None => return Ok(miss(Why::VaryMiss, names.clone())),
-                }
+                (self.record(&variant).await?, names.clone())
             }
         };
-        let Some(page) = record.page().filter(|page| page.material == keys.material) else {
-            return Ok(miss(Why::VaryMiss, vary));
-        };
-        if !policy.matches(&page.dimensions, headers) {
-            return Ok(miss(Why::VaryMiss, vary));
-        }
-        match self.purged(page, all, uri).await? {
-            Some(Purge::Hard) => Ok(miss(Why::Purged, vary)),
-            soft => Ok(Seen { answer: Answer::Page { record, soft: soft.is_some() }, all, uri, vary }),
-        }
+        let fits = |page: &Page| page.material == keys.material && policy.matches(&page.dimensions, headers);
+        let record = record.filter(|record| record.page().is_some_and(fits));
+        Ok((record.ok_or(Why::VaryMiss), vary))
     }
 
     /// How the page was purged, if it was.
@@ -145,7 +178,7 @@ impl Shelf {
         };
         let mut hard = check(all, page.stamps.all) | check(uri, page.stamps.uri);
         for (tag, stamped) in &page.stamps.tags {
-            hard |= check(self.generation(tag).await?.map(|today| *today), *stamped);
+            hard |= check(self.generation(tag).await?, *stamped);
         }
         Ok(if hard { Some(Purge::Hard) } else { soft.then_some(Purge::Soft) })
     }
@@ -212,18 +245,20 @@ impl Shelf {
 
     /// Replaces a generation.
     pub(crate) async fn purge(&self, key: &str, purge: Purge, now: UnixTime) -> StoreResult<()> {
-        let old = self.generation(key).await?.map(|old| *old);
+        let old = self.generation(key).await?;
         let new = Arc::new(Generation::purged(old, purge, now));
         let timeout = if *key == *self.all { Timeout::Never } else { Timeout::After(DAY * 60) };
-        self.cache.set_shared(key, &new, timeout).await
+        self.cache.set_shared(key, &new, timeout).await?;
+        count_purge();
+        Ok(())
     }
 
     pub(crate) fn generation_of_all(&self) -> &str {
         &self.all
     }
 
-    async fn generation(&self, key: &str) -> StoreResult<Option<Arc<Generation>>> {
-        self.cache.get_shared(key).await
+    async fn generation(&self, key: &str) -> StoreResult<Option<Generation>> {
+        Ok(self.cache.get_shared(key).await?.map(|generation: Arc<Generation>| *generation))
     }
 
     async fn record(&self, key: &str) -> StoreResult<Option<Arc<Record>>> {
@@ -274,7 +309,7 @@ mod tests {
     use http::{HeaderValue, StatusCode, header::COOKIE};
 
     use super::*;
-    use crate::{key::Keying, notice::Notice, policy::BodyLength};
+    use crate::{generation::Checked, key::Keying, notice::Notice, policy::BodyLength};
 
     fn shelf() -> Shelf {
         let cache = CacheHandle::new("default", Arc::new(LocMemCache::default()), Settings::default());
@@ -303,6 +338,7 @@ mod tests {
             terms: terms.clone(),
             stored: Duration::ZERO,
             born: None,
+            checked: Checked::default(),
             status: StatusCode::OK,
             headers: HeaderMap::new(),
             body: Bytes::new(),

@@ -12,7 +12,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::{
     date::UnixTime,
-    generation::Stamp,
+    generation::{Checked, Stamp},
     policy::{Dimensions, Terms},
 };
 
@@ -29,6 +29,7 @@ pub(crate) struct Page {
     pub(crate) stored: UnixTime,
     /// The same by the clock of this process, where this process made it.
     pub(crate) born: Option<Moment>,
+    pub(crate) checked: Checked,
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
@@ -159,6 +160,7 @@ impl Page {
             terms,
             stored,
             born: None,
+            checked: Checked::default(),
             status,
             headers,
             body,
@@ -287,6 +289,7 @@ mod tests {
             },
             stored: time * 7,
             born: None,
+            checked: Checked::default(),
             status: StatusCode::NOT_FOUND,
             headers,
             body: Bytes::from_static(b"body\0"),

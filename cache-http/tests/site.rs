@@ -227,6 +227,19 @@ on_each_store! {
         assert_eq!(reasons, [(Why::Method, 1), (Why::UriMiss, 1)]);
     }
 
+    async fn the_requests_of_a_view_with_a_cache_of_its_own_are_no_misses_of_the_site(site: Site) {
+        let (outer, own) = (site.layer(), site.layer().key_prefix("view"));
+        let inside = View::with(&[]).cached(&own).0.map_response(|response| response.map(Body::new));
+        let cached = Cached(outer.layer(BoxCloneSyncService::new(inside)));
+        cached.get("/").await;
+        cached.get("/").await;
+        cached.ask(Method::HEAD, "/", &[]).await;
+        assert_eq!((own.counts().hits, own.counts().misses), (2, 1));
+        let Counts { hits, misses, bypasses, stored, refused, reasons, .. } = outer.counts();
+        assert_eq!((hits, misses, bypasses, stored, refused), (0, 0, 3, 0, 0));
+        assert_eq!(reasons, [(Why::ByView, 3)]);
+    }
+
     async fn a_report_is_added_to_those_of_caches_further_in(site: Site) {
         let view = View::with(&[("cache-status", "origin; hit")]).cached(&site.layer());
         let got = view.get("/").await;

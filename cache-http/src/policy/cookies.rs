@@ -15,15 +15,26 @@ pub(super) fn all(headers: &HeaderMap) -> impl Iterator<Item = (&[u8], &[u8])> {
 
 /// Names that sessions have, in lower case.
 const USUAL: [&str; 6] = ["sid", "id", "connect.sid", "remember_me", "identity", "laravel_identity"];
-/// Parts of names that speak of a visitor, in lower case.
-const TELLING: [&str; 6] = ["sess", "auth", "token", "jwt", "login", "user"];
-
 /// Whether a cookie of this name looks like one that tells visitors apart.
 pub(super) fn looks_like_a_session(name: &[u8]) -> bool {
     let bare = without(without(name, b"__host-"), b"__secure-");
     USUAL.iter().any(|usual| bare.eq_ignore_ascii_case(usual.as_bytes()))
         || [".sid", "_sid", "-sid"].iter().any(|end| ends_with(bare, end.as_bytes()))
-        || (0..bare.len()).any(|start| TELLING.iter().any(|part| begins_with(&bare[start..], part.as_bytes())))
+        || (0..bare.len()).any(|start| begins_telling(&bare[start..]))
+}
+
+/// Whether a part of a name begins with what speaks of a visitor.
+fn begins_telling(rest: &[u8]) -> bool {
+    let part = match rest.first().map(u8::to_ascii_lowercase) {
+        Some(b'a') => "auth",
+        Some(b'j') => "jwt",
+        Some(b'l') => "login",
+        Some(b's') => "sess",
+        Some(b't') => "token",
+        Some(b'u') => "user",
+        _ => return false,
+    };
+    begins_with(rest, part.as_bytes())
 }
 
 fn without<'a>(name: &'a [u8], prefix: &[u8]) -> &'a [u8] {
@@ -44,12 +55,22 @@ mod tests {
 
     #[test]
     fn names_of_sessions_are_known_in_any_case() {
-        for name in
-            ["sessionid", "__Host-sessionid", "PHPSESSID", "JSESSIONID", "connect.sid", "id", "csrftoken", "X-Auth"]
-        {
+        for name in [
+            "sessionid",
+            "__Host-sessionid",
+            "PHPSESSID",
+            "JSESSIONID",
+            "connect.sid",
+            "id",
+            "csrftoken",
+            "X-Auth",
+            "myJWT",
+            "login_id",
+            "for_user",
+        ] {
             assert!(looks_like_a_session(name.as_bytes()), "{name}");
         }
-        for name in ["_ga", "theme", "lang", "consent", "inside"] {
+        for name in ["_ga", "theme", "lang", "consent", "inside", "use", "a", "tooken"] {
             assert!(!looks_like_a_session(name.as_bytes()), "{name}");
         }
     }
