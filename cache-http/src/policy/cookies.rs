@@ -15,6 +15,7 @@ pub(super) fn all(headers: &HeaderMap) -> impl Iterator<Item = (&[u8], &[u8])> {
 
 /// Names that sessions have, in lower case.
 const USUAL: [&str; 6] = ["sid", "id", "connect.sid", "remember_me", "identity", "laravel_identity"];
+
 /// Whether a cookie of this name looks like one that tells visitors apart.
 pub(super) fn looks_like_a_session(name: &[u8]) -> bool {
     let bare = without(without(name, b"__host-"), b"__secure-");
