@@ -16,7 +16,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 /// same write. So many calls at once cost a fraction of a system call each, without waiting for time to go by.
 ///
 /// A call that is alone is written at once. To let others run has its price even where there are none: the runtime wakes
-/// another thread for the task that it puts back, and half of a call's processor time goes there.
+/// another thread for the task that it puts back, and a third of a call's processor time goes there.
 pub(crate) struct Gather<S> {
     stream: S,
     calls: Calls,
