@@ -14,23 +14,23 @@ use crate::load::Client;
 
 const VALUE: [u8; VALUE_LENGTH] = [b'v'; VALUE_LENGTH];
 
-/// The store as an application has it.
+/// The store as a `CacheHandle` holds it, and calls it: what is in the `Arc`.
 pub(crate) struct Ours(pub(crate) Arc<dyn Cache>);
 
 impl Client for Ours {
     async fn get(&self, key: &str) {
-        assert!(self.0.get(key).await.expect("it answers").is_some());
+        assert!((*self.0).get(key).await.expect("it answers").is_some());
     }
 
     async fn get_many(&self, keys: &[&str]) {
-        let values = self.0.get_many(keys).await.expect("it answers");
+        let values = (*self.0).get_many(keys).await.expect("it answers");
         assert!(values.iter().all(Option::is_some));
     }
 
     async fn set_many(&self, keys: &[&str]) {
         let value = Value::Bytes(Bytes::from_static(&VALUE));
         let entries: Vec<(&str, Value)> = keys.iter().map(|key| (*key, value.clone())).collect();
-        let refused = self.0.set_many(&entries, Some(Duration::from_secs(3600))).await;
+        let refused = (*self.0).set_many(&entries, Some(Duration::from_secs(3600))).await;
         assert!(refused.expect("it is stored").is_empty());
     }
 }
