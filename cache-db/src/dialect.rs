@@ -291,16 +291,9 @@ impl Statements {
             Dialect::Mysql => mysql::OVERWRITE.to_owned(),
             _ => format!("ON CONFLICT (cache_key) DO UPDATE SET {ASSIGN}"),
         };
-        // Most batches hold no integer, and each argument costs.
-        let has_numbers = entries.iter().any(|entry| entry.number.is_some());
-        let row = if has_numbers { "(?, ?, ?, ?)" } else { "(?, ?, NULL, ?)" };
-        let rows = vec![row; entries.len()].join(", ");
+        let rows = vec!["(?, ?, ?, ?)"; entries.len()].join(", ");
         let template = format!("INSERT INTO {{t}} (cache_key, value, number, expires) VALUES {rows} {overwrite}");
-        let args = entries.iter().flat_map(|entry| {
-            let [key, value, number, expires] = entry.args(expires);
-            [Some(key), Some(value), has_numbers.then_some(number), Some(expires)]
-        });
-        let args = args.flatten().collect();
+        let args = entries.iter().flat_map(|entry| entry.args(expires)).collect();
         statement(&self.sql(&template), args, Answers::Nothing)
     }
 
@@ -378,15 +371,6 @@ mod tests {
         let statement = statements.get_many(&["a", "b", "c"], 7);
         assert!(statement.sql.as_str().contains("IN (?, ?, ?, ?)"), "{:?}", statement.sql);
         assert_eq!(statement.args.len(), 5);
-    }
-
-    #[test]
-    fn a_batch_without_integers_binds_none() {
-        let statements = Statements::new(Dialect::Sqlite, "t");
-        let bytes = Entry { key: "b", value: Some(b"v"), number: None };
-        let number = Entry { key: "n", value: None, number: Some(7) };
-        assert_eq!(statements.set_many(&[bytes, bytes], 9).args.len(), 6);
-        assert_eq!(statements.set_many(&[bytes, number], 9).args.len(), 8);
     }
 
     #[test]

@@ -77,7 +77,7 @@ mod tests {
     use crate::dialect::Dialect;
 
     fn rows(plan: &[Statement<'_>]) -> Vec<usize> {
-        plan.iter().map(|statement| statement.args.len() / 3).collect()
+        plan.iter().map(|statement| statement.args.len() / 4).collect()
     }
 
     fn plan_of(values: &[Vec<u8>]) -> Vec<usize> {
