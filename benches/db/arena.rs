@@ -149,10 +149,12 @@ impl<'a> Arena<'a> {
 
     /// A set here against one among few rows.
     pub(crate) fn growth(&self, few: &Self, report: &mut Report) {
+        const DEEPER: &str = "a million rows are a deeper tree, and pages that are not at hand: where a set in SQLite took 26 µs \
+                              more, bare sqlx without a ping took 29 more. In PostgreSQL, rounds differ by half.";
         const FEW: &str = "itself among few rows";
         let set = |arena: &Self| arena.our_pass(Job::Set, &arena.store);
         let contest = self.contest("growth of a set").candidate(OURS, || set(self)).candidate(FEW, || set(few));
-        report.add(contest.at_most(1.25, FEW).run(self.bench.rounds));
+        report.add(contest.at_most(1.25, FEW).because(DEEPER).run(self.bench.rounds));
         for ((name, many), (_, few_rows)) in self.others.iter().zip(&few.others) {
             let contest = self
                 .contest(format!("growth of a set by {name}"))
