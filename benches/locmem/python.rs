@@ -19,7 +19,7 @@ pub(crate) fn run(bench: &Bench, report: &mut Report) {
     let set = async |key: &str| cache.set(key, &fresh_value(), Timeout::Default).await.map(Some);
     assert!(bench.keys.iter().all(|key| ready(set(key)).is_ok()), "no failure");
     let get = Contest::new("whole get, beside Python")
-        .candidate(LOCMEM, || bench.awaited_hits(&async |key| cache.get::<Bytes>(key).await))
+        .candidate(LOCMEM, || bench.awaited_hits(|key| cache.get::<Bytes>(key)))
         .candidate(DJANGO, || django.time("get", bench.operations));
     report.add(get.run(bench.rounds));
     let set = Contest::new("whole set, beside Python")

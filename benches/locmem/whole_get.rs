@@ -38,7 +38,7 @@ fn bytes(bench: &Bench, cache: &CacheHandle) -> Outcome {
         by_hand.set(key, &fresh_value());
     }
     Contest::new("whole get of Bytes")
-        .candidate(LOCMEM, || bench.awaited_hits(&async |key| cache.get::<Bytes>(key).await))
+        .candidate(LOCMEM, || bench.awaited_hits(|key| cache.get::<Bytes>(key)))
         .candidate(QUICK, || bench.hits(|key| limit.get(key)))
         .candidate(BY_HAND, || bench.hits(|key| by_hand.get::<Bytes>(key)))
         .at_most(2.8, QUICK)
@@ -54,7 +54,7 @@ fn shared(bench: &Bench, cache: &CacheHandle) -> Outcome {
         by_hand.set(key, &User::new(id));
     }
     Contest::new("whole get of a shared object")
-        .candidate(LOCMEM, || bench.awaited_hits(&async |key| cache.get_shared::<User>(key).await))
+        .candidate(LOCMEM, || bench.awaited_hits(|key| cache.get_shared::<User>(key)))
         .candidate(QUICK, || bench.hits(|key| limit.get(key)))
         .candidate(BY_HAND, || bench.hits(|key| by_hand.get::<User>(key)))
         .at_most(1.8, QUICK)
@@ -73,7 +73,7 @@ fn decoded(bench: &Bench, cache: &CacheHandle) -> Outcome {
         by_hand.set(key, &User::new(id));
     }
     Contest::new("whole get of a decoded struct")
-        .candidate(LOCMEM, || bench.awaited_hits(&async |key| cache.get::<User>(key).await))
+        .candidate(LOCMEM, || bench.awaited_hits(|key| cache.get::<User>(key)))
         .candidate(BY_HAND, || bench.hits(|key| by_hand.get::<User>(key)))
         .run(bench.rounds)
 }
@@ -85,7 +85,10 @@ impl Bench {
         })
     }
 
-    pub(crate) fn awaited_hits<T>(&self, get: &impl AsyncFn(&str) -> cache_core::Result<Option<T>>) -> f64 {
+    pub(crate) fn awaited_hits<'b, T, F>(&'b self, get: impl Fn(&'b str) -> F) -> f64
+    where
+        F: Future<Output = cache_core::Result<Option<T>>>,
+    {
         awaited_cpu_time(self.operations, async |operation| {
             let found = get(self.key(operation)).await.expect("no failure");
             assert!(black_box(found).is_some(), "no key was evicted");

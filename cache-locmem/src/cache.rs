@@ -79,7 +79,7 @@ impl LocMemCache {
 
     /// Runs `operation` on the key's shard. What leaves the shard is dropped when its lock is released.
     fn at<T>(&self, key: &str, operation: impl FnOnce(&mut Shard, u64, &mut Removed) -> T) -> T {
-        let hash = self.hasher.hash_one(key.as_bytes());
+        let hash = self.hash(key);
         let mut removed = Removed::default();
         operation(&mut self.shard(hash).lock(), hash, &mut removed)
     }
@@ -116,7 +116,17 @@ impl LocMemCache {
     }
 
     fn look_up(&self, key: &str) -> Option<Value> {
-        self.at(key, |shard, hash, removed| shard.get(hash, key, removed))
+        let hash = self.hash(key);
+        let mut expired = false;
+        let value = self.shard(hash).lock().get(hash, key, &mut expired);
+        if expired {
+            self.at(key, |shard, hash, removed| shard.remove_if_expired(hash, key, removed));
+        }
+        value
+    }
+
+    fn hash(&self, key: &str) -> u64 {
+        self.hasher.hash_one(key.as_bytes())
     }
 }
 

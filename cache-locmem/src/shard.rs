@@ -103,16 +103,23 @@ impl Shard {
         self.bytes
     }
 
-    pub(crate) fn get(&mut self, hash: u64, key: &str, removed: &mut Removed) -> Option<Value> {
+    /// The value of a live entry, whose use is noted. Tells where there is one that has `expired` and should go.
+    pub(crate) fn get(&mut self, hash: u64, key: &str, expired: &mut bool) -> Option<Value> {
         let slot = self.find(hash, key)?;
         let entry = self.entries.get(slot)?;
         if self.clock.has_passed(entry.deadline) {
-            self.remove(slot, Leaving::Gone, removed);
+            *expired = true;
             return None;
         }
         let value = entry.value.value();
         self.entries.used(slot);
         Some(value)
+    }
+
+    pub(crate) fn remove_if_expired(&mut self, hash: u64, key: &str, removed: &mut Removed) {
+        if let Some(slot) = self.find(hash, key).filter(|&slot| self.is_expired(slot)) {
+            self.remove(slot, Leaving::Gone, removed);
+        }
     }
 
     pub(crate) fn contains(&self, hash: u64, key: &str) -> bool {
