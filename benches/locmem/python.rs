@@ -23,7 +23,7 @@ pub(crate) fn run(bench: &Bench, report: &mut Report) {
         .candidate(DJANGO, || django.time("get", bench.operations));
     report.add(get.run(bench.rounds));
     let set = Contest::new("whole set, beside Python")
-        .candidate(LOCMEM, || bench.awaited_hits(&set))
+        .candidate(LOCMEM, || bench.awaited_hits(set))
         .candidate(DJANGO, || django.time("set", bench.operations));
     report.add(set.run(bench.rounds));
 }
