@@ -185,10 +185,10 @@ pub enum KeyCheck {
 impl KeyCheck {
     #[inline]
     pub(crate) fn apply(self, composed: &str) -> Result<()> {
-        match problem_of(composed) {
-            Some(problem) if self != Self::Off => self.tell(composed, problem),
-            _ => Ok(()),
+        if self == Self::Off {
+            return Ok(());
         }
+        problem_of(composed).map_or(Ok(()), |problem| self.tell(composed, problem))
     }
 
     #[cold]
