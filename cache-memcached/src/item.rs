@@ -75,12 +75,13 @@ impl<'a> Item<'a> {
     }
 }
 
-/// Whether the server's `strtoull` would find a number in it: then `incr` would count what is no integer.
+/// Whether the server's `strtoull` would find a number in it: then `incr` would count what is no integer. Of blanks alone it
+/// reads on, over the line's end, in what an earlier item left in the server's memory.
 fn could_be_counted(bytes: &[u8]) -> bool {
     bytes
         .iter()
         .find(|byte| !byte.is_ascii_whitespace() && **byte != 0x0B)
-        .is_some_and(|byte| byte.is_ascii_digit() || matches!(byte, b'+' | b'-'))
+        .is_none_or(|byte| byte.is_ascii_digit() || matches!(byte, b'+' | b'-'))
 }
 
 /// What an entry holds; `None` where it is not one of ours.
@@ -191,7 +192,7 @@ mod tests {
     fn bytes_that_could_be_counted_have_something_before_them_and_others_have_not() {
         let data = |text: &'static str| written(&Value::Bytes(Bytes::from_static(text.as_bytes())), None);
         assert_eq!(data("text"), (256, "text".into()));
-        for text in ["42", " 42", "+7", "-1", "\x0b1"] {
+        for text in ["42", " 42", "+7", "-1", "\x0b1", "", " ", "\r\n"] {
             assert_eq!(data(text), (768, format!("={text}").into()));
         }
     }

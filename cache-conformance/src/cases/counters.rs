@@ -67,6 +67,19 @@ pub(super) async fn incr_of_bytes_is_an_error_and_changes_nothing(h: Harness) {
     }
 }
 
+/// What a server reads for a number may not begin behind the value, where an integer was that is gone.
+pub(super) async fn incr_of_blanks_finds_no_integer_that_was_there_before(h: Harness) {
+    let store = h.store().await;
+    for blanks in ["", " ", "      ", "\r\n", "\x0b\t"] {
+        store.set("k", Value::Int(i64::MAX - 3), LONG).await.unwrap();
+        store.delete("k").await.unwrap();
+        store.set("k", bytes(blanks), LONG).await.unwrap();
+        let answer = store.incr("k", 1).await;
+        assert_eq!(answer.expect_err("blanks are no number").kind(), ErrorKind::NotAnInteger, "{blanks:?}");
+        assert_eq!(store.get("k").await.unwrap(), Some(bytes(blanks)));
+    }
+}
+
 pub(super) async fn incr_beyond_the_largest_integer_is_an_error_and_changes_nothing(h: Harness) {
     overflows(&h, i64::MAX, 1).await;
     overflows(&h, i64::MAX - 5, 6).await;
