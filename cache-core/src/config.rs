@@ -18,8 +18,8 @@
 //! # is_backend(open_shelf);
 //! ```
 
-mod at_least;
 mod lenient;
+mod numbers;
 mod redact;
 mod shared;
 
@@ -35,8 +35,8 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value as Json};
 
 pub use self::{
-    at_least::at_least_one,
     lenient::from_settings,
+    numbers::{at_least_one, seconds},
     redact::{is_secret, redact, redact_setting},
     shared::SharedStores,
 };

@@ -3,7 +3,7 @@
 use std::{fmt, time::Duration};
 
 use cache_core::{Result, config};
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 
 /// The OPTIONS of a cache in a database. Times are seconds, and may have fractions.
 #[derive(Clone, PartialEq, Deserialize)]
@@ -24,21 +24,21 @@ pub struct DbOptions {
     pub read_database: Option<String>,
     /// How many rows there may be, within the tolerance that the [crate's page](crate) states. At least 1; Django's default
     /// is 300.
-    #[serde(deserialize_with = "cache_core::config::at_least_one")]
+    #[serde(deserialize_with = "config::at_least_one")]
     pub max_entries: u64,
     /// What part of the rows goes when there are too many: `1 / cull_frequency`. 3 as in Django; 0 empties the table.
     pub cull_frequency: u64,
     /// How many connections there may be at most. At least 1; 10 by default.
-    #[serde(deserialize_with = "cache_core::config::at_least_one")]
+    #[serde(deserialize_with = "config::at_least_one")]
     pub pool_size: u32,
     /// How long a call waits for a connection, be it a new one or one that is in use. 1 by default.
-    #[serde(deserialize_with = "seconds")]
+    #[serde(deserialize_with = "config::seconds")]
     pub connect_timeout: Duration,
     /// How long a call waits for its answer once it is connected. 2 by default.
-    #[serde(deserialize_with = "seconds")]
+    #[serde(deserialize_with = "config::seconds")]
     pub statement_timeout: Duration,
     /// SQLite: how long a statement waits for another process that is writing, before it is tried again. 1 by default.
-    #[serde(deserialize_with = "seconds")]
+    #[serde(deserialize_with = "config::seconds")]
     pub busy_timeout: Duration,
     /// PostgreSQL: make the table UNLOGGED. Writes take about a third of the time, and a crash of the server empties the
     /// table. It says how the table is made, so it changes nothing about one that exists.
@@ -76,13 +76,6 @@ impl DbOptions {
 
 pub(crate) fn option(name: &str) -> String {
     format!("OPTIONS.{name}")
-}
-
-fn seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-    let number = f64::deserialize(deserializer)?;
-    Duration::try_from_secs_f64(number).map_err(|_| {
-        serde::de::Error::invalid_value(serde::de::Unexpected::Float(number), &"a number of seconds, 0 or more")
-    })
 }
 
 impl Default for DbOptions {

@@ -72,12 +72,12 @@ impl FileBasedCache {
     /// Takes some 10 µs an entry.
     ///
     /// # Errors
-    /// [`Unavailable`](cache_core::ErrorKind::Unavailable) where another process has been at it for seconds,
+    /// [`Unavailable`](cache_core::ErrorKind::Unavailable) where another process has been at it for [`FileBasedOptions::lock_timeout`],
     /// [`Backend`](cache_core::ErrorKind::Backend) where a file can't be listed or removed.
     pub async fn sweep(&self) -> Result<Swept> {
         let entries = Arc::clone(&self.entries);
         let swept = off_the_runtime(move || {
-            let Some(held) = entries.folder.lock_sweep(&Call::begin())? else { return Ok(Swept::default()) };
+            let Some(held) = entries.folder.lock_sweep(&entries.call())? else { return Ok(Swept::default()) };
             sweep::sweep(&entries, &held, Extent::All)
         });
         swept.await.map_err(in_store)
@@ -89,7 +89,7 @@ impl FileBasedCache {
         T: Send + 'static,
         W: FnOnce(&Arc<Entries>, &Target, &Call) -> Result<T> + Send + 'static,
     {
-        let call = Call::begin();
+        let call = self.entries.call();
         let _caller = call.caller();
         let target = self.entries.target(key);
         let turn = Arc::clone(&self.turns[usize::from(target.place.shard)]).lock_owned().await;
@@ -119,7 +119,7 @@ impl FileBasedCache {
         T: Send + 'static,
         W: Fn(&Arc<Entries>, &Target, A, &Call) -> Result<T> + Send + 'static,
     {
-        let call = Call::begin();
+        let call = self.entries.call();
         let _caller = call.caller();
         let entries = Arc::clone(&self.entries);
         let done = off_the_runtime(move || {
@@ -217,7 +217,7 @@ impl Cache for FileBasedCache {
     }
 
     async fn clear(&self) -> Result<()> {
-        let call = Call::begin();
+        let call = self.entries.call();
         let _caller = call.caller();
         let entries = Arc::clone(&self.entries);
         off_the_runtime(move || entries.clear(&call)).await.map_err(in_store)

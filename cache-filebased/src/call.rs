@@ -12,13 +12,11 @@ use std::{
 use cache_core::{Error, ErrorKind, Result};
 use tokio::runtime::Handle;
 
-/// How long a change waits for a lock that another process holds.
-const PATIENCE: Duration = Duration::from_secs(5);
-
 /// What a change knows of who asked for it.
 #[derive(Debug)]
 pub(crate) struct Call {
-    until: Instant,
+    patience: Duration,
+    until: Option<Instant>,
     abandoned: Arc<AtomicBool>,
 }
 
@@ -28,8 +26,14 @@ pub(crate) struct Call {
 pub(crate) struct Caller(Arc<AtomicBool>);
 
 impl Call {
-    pub(crate) fn begin() -> Self {
-        Self { until: Instant::now() + PATIENCE, abandoned: Arc::default() }
+    /// `patience`: how long it waits for a lock that another process holds.
+    pub(crate) fn begin(patience: Duration) -> Self {
+        Self::with(patience, Arc::default())
+    }
+
+    fn with(patience: Duration, abandoned: Arc<AtomicBool>) -> Self {
+        // What is beyond the end of time never comes.
+        Self { patience, until: Instant::now().checked_add(patience), abandoned }
     }
 
     pub(crate) fn caller(&self) -> Caller {
@@ -38,11 +42,11 @@ impl Call {
 
     /// The same call with patience for one more lock.
     pub(crate) fn renewed(&self) -> Self {
-        Self { until: Instant::now() + PATIENCE, abandoned: Arc::clone(&self.abandoned) }
+        Self::with(self.patience, Arc::clone(&self.abandoned))
     }
 
     pub(crate) fn is_out_of_patience(&self) -> bool {
-        self.abandoned.load(Ordering::Acquire) || Instant::now() >= self.until
+        self.abandoned.load(Ordering::Acquire) || self.until.is_some_and(|until| Instant::now() >= until)
     }
 
     /// To be asked with the lock held, before anything changes.

@@ -30,6 +30,10 @@ pub(crate) struct Target {
 }
 
 impl Entries {
+    pub(crate) fn call(&self) -> Call {
+        Call::begin(self.options.lock_timeout)
+    }
+
     pub(crate) fn target(&self, key: &str) -> Target {
         Target { key: key.to_owned(), place: self.folder.place(key) }
     }

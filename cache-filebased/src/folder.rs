@@ -194,7 +194,8 @@ fn lock(path: &Path, call: &Call) -> Result<Held> {
             return Ok(held);
         }
         if call.is_out_of_patience() {
-            let message = format!("{}: another process has held this lock for seconds", path.display());
+            let message =
+                format!("{}: another process has held this lock for longer than OPTIONS.lock_timeout", path.display());
             return Err(Error::new(ErrorKind::Unavailable, message));
         }
         thread::sleep(pause);

@@ -22,7 +22,7 @@
 //!   write to the folder can put entries into it.
 //! - **A change** is a new file that is renamed over the old one, so a reader sees the old entry or the new one, even if the
 //!   writer is killed. `set`, `add`, `touch`, `incr` and `delete` are atomic among threads and processes: each takes the
-//!   lock (`flock`) of one of 256 shards for as long as it looks and renames. Who does not get it within five seconds,
+//!   lock (`flock`) of one of 256 shards for as long as it looks and renames. Who does not get it within `lock_timeout`, five seconds,
 //!   because its holder is stopped, say, answers [`Unavailable`](cache_core::ErrorKind::Unavailable). Readers never wait.
 //!   `touch` and `incr` write the entry anew; so `touch` of a large value costs as much as `set`.
 //! - **Durability.** Nothing is forced to the disk. When the power fails, an entry may be lost, or its file be cut short: then

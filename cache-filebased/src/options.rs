@@ -1,5 +1,7 @@
 //! What can be set about the store.
 
+use std::time::Duration;
+
 use cache_core::{Result, config};
 use serde::Deserialize;
 
@@ -13,11 +15,15 @@ pub struct FileBasedOptions {
     pub max_entries: usize,
     /// What part of the entries goes when there are too many: `1 / cull_frequency`. 3 as in Django; 0 empties the store.
     pub cull_frequency: usize,
+    /// How long a change waits for another process that is changing something in the same shard, in seconds. 5 by
+    /// default: only a process that was stopped, or a disk that stalls, takes so long.
+    #[serde(deserialize_with = "config::seconds")]
+    pub lock_timeout: Duration,
 }
 
 impl Default for FileBasedOptions {
     fn default() -> Self {
-        Self { max_entries: 300, cull_frequency: 3 }
+        Self { max_entries: 300, cull_frequency: 3, lock_timeout: Duration::from_secs(5) }
     }
 }
 
@@ -45,7 +51,7 @@ mod tests {
     use super::*;
 
     fn victims(max_entries: usize, cull_frequency: usize, entries: usize) -> usize {
-        FileBasedOptions { max_entries, cull_frequency }.victims(entries)
+        FileBasedOptions { max_entries, cull_frequency, ..FileBasedOptions::default() }.victims(entries)
     }
 
     #[test]

@@ -20,7 +20,6 @@ use std::{
 use cache_core::{Result, Stats};
 
 use crate::{
-    call::Call,
     entries::Entries,
     entry_file::{HEADER, Header, Unusable},
     folder::{Held, Listed},
@@ -319,7 +318,7 @@ fn listed_entries(entries: &Entries, shard: u8) -> Result<Vec<PathBuf>> {
 fn remove(entries: &Entries, shard: u8, paths: &[PathBuf], goes: impl Fn(&Path) -> bool) -> Result<usize> {
     let mut removed = 0;
     for stretch in paths.chunks(STRETCH) {
-        let held = entries.folder.lock(shard, &Call::begin())?;
+        let held = entries.folder.lock(shard, &entries.call())?;
         for path in stretch.iter().filter(|path| goes(path)) {
             removed += usize::from(entries.folder.remove(&held, path)?);
         }

@@ -39,7 +39,8 @@ fn age_by_number(folder: &Path, newest: i64) {
 }
 
 fn cull_of(max_entries: usize, cull_frequency: usize, folder: &Path) -> FileBasedCache {
-    FileBasedCache::new(folder, FileBasedOptions { max_entries, cull_frequency }).expect("the options are fine")
+    FileBasedCache::new(folder, FileBasedOptions { max_entries, cull_frequency, ..FileBasedOptions::default() })
+        .expect("the options are fine")
 }
 
 #[tokio::test]
@@ -56,8 +57,8 @@ async fn the_third_that_was_written_longest_ago_is_culled() {
 #[tokio::test]
 async fn what_expired_goes_first_and_spares_the_others() {
     let (folder, time) = (folder(), ManualClock::new());
-    let options = FileBasedOptions { max_entries: 100, cull_frequency: 3 };
-    let roomy = FileBasedOptions { max_entries: 10_000, cull_frequency: 3 };
+    let options = FileBasedOptions { max_entries: 100, ..FileBasedOptions::default() };
+    let roomy = FileBasedOptions { max_entries: 10_000, ..FileBasedOptions::default() };
     let filling = FileBasedCache::with_clock(folder.path(), roomy, time.clock()).expect("it is fine");
     fill(&filling, 0..50, None).await;
     fill(&filling, 50..110, Some(Duration::from_secs(1))).await;

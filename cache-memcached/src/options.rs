@@ -6,7 +6,7 @@ use cache_core::{
     Result,
     config::{self, StoreConfig, from_settings},
 };
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 use serde_json::{Map, Value as Json};
 
 /// The OPTIONS of a cache on memcached servers. Times are seconds, and may have fractions.
@@ -21,14 +21,14 @@ pub struct MemcachedOptions {
     /// How long a call waits for its answer once it is connected; a call for many keys, for each 256 of them. 0.5 by
     /// default. Up to an eighth more, as time is counted in eighths of it. In a URL, where `timeout` is the entries', it
     /// is called `request_timeout`.
-    #[serde(alias = "request_timeout", deserialize_with = "seconds")]
+    #[serde(alias = "request_timeout", deserialize_with = "config::seconds")]
     pub timeout: Duration,
     /// How long a call waits for a connection to be made. 0.25 by default.
-    #[serde(deserialize_with = "seconds")]
+    #[serde(deserialize_with = "config::seconds")]
     pub connect_timeout: Duration,
     /// The longest time that a dead server is left alone before it is tried again: at first that is 50 ms, then twice as
     /// long each time. 2 by default.
-    #[serde(deserialize_with = "seconds")]
+    #[serde(deserialize_with = "config::seconds")]
     pub dead_timeout: Duration,
     /// What the keys of a dead server do. An error by default.
     pub when_dead: WhenDead,
@@ -162,13 +162,6 @@ struct Ignored {
 
 fn option(name: &str) -> String {
     format!("OPTIONS.{name}")
-}
-
-fn seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-    let number = f64::deserialize(deserializer)?;
-    Duration::try_from_secs_f64(number).map_err(|_| {
-        serde::de::Error::invalid_value(serde::de::Unexpected::Float(number), &"a number of seconds, 0 or more")
-    })
 }
 
 impl Default for MemcachedOptions {

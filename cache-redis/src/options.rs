@@ -150,17 +150,8 @@ impl fmt::Debug for RedisOptions {
     }
 }
 
-/// A number of seconds.
-struct Seconds(Duration);
-
-impl<'de> Deserialize<'de> for Seconds {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let number = f64::deserialize(deserializer)?;
-        Duration::try_from_secs_f64(number)
-            .map(Self)
-            .map_err(|_| de::Error::invalid_value(de::Unexpected::Float(number), &"a number of seconds, 0 or more"))
-    }
-}
+#[derive(Deserialize)]
+struct Seconds(#[serde(deserialize_with = "config::seconds")] Duration);
 
 /// Anything.
 struct Ignored;

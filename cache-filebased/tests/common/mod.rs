@@ -24,8 +24,10 @@ pub(crate) fn store(folder: &Path) -> FileBasedCache {
     store_of(folder, 1_000_000)
 }
 
+/// With patience for a disk that is busy with others.
 pub(crate) fn store_of(folder: &Path, max_entries: usize) -> FileBasedCache {
-    let options = FileBasedOptions { max_entries, ..FileBasedOptions::default() };
+    let options =
+        FileBasedOptions { max_entries, lock_timeout: Duration::from_secs(60), ..FileBasedOptions::default() };
     FileBasedCache::new(folder, options).expect("the options are fine")
 }
 
