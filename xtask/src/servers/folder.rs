@@ -56,14 +56,15 @@ impl Folder {
         self.path.join("log")
     }
 
-    /// The program, run as whom the folder belongs to, and ended when the thread that starts it ends.
+    /// The program, run as whom the folder belongs to, and ended when the thread that starts it ends. Its temporary files
+    /// are in the folder as well: a MariaDB that starts removes those of others that it finds.
     pub(super) fn command(&self, program: &Path) -> Command {
         let mut command = Command::new("setpriv");
         command.args(["--pdeathsig", "KILL"]);
         if let Some(user) = self.user {
             command.args(["--reuid", user, "--regid", user, "--init-groups"]);
         }
-        command.arg("--").arg(program).current_dir(&self.path);
+        command.arg("--").arg(program).current_dir(&self.path).env("TMPDIR", &self.path);
         command
     }
 }
