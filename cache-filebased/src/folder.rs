@@ -93,9 +93,10 @@ impl Folder {
         self.root.join(format!("{shard:02x}"))
     }
 
-    /// Does `work` in a shard; where that finds its folder or a file of it vanished, makes the folder and has it done again.
+    /// Does `work` in a shard; where that finds its folder or a file of it vanished, makes the folder and has it done again:
+    /// often, for somebody may remove it again and again.
     pub(crate) fn in_shard<T>(&self, shard: u8, mut work: impl FnMut() -> Result<T>) -> Result<T> {
-        const ATTEMPTS: usize = 5;
+        const ATTEMPTS: usize = 100;
         for _ in 1..ATTEMPTS {
             match work() {
                 Err(error) if is_not_found(&error) => unless_not_found(self.make(shard))?,
