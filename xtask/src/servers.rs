@@ -192,6 +192,8 @@ fn launch(kind: Kind, folder: &Folder, port: u16, arguments: &[String]) -> Outco
 pub struct Servers {
     running: Vec<(&'static str, Server)>,
     pgbouncer: Option<PgBouncer>,
+    /// For temporary files: also of servers that end with a process of tests, whom nobody cleans up after.
+    scratch: Folder,
 }
 
 impl Servers {
@@ -220,12 +222,14 @@ impl Servers {
             println!("{PGBOUNCER_URL}={}", pgbouncer.url());
             Some(pgbouncer)
         };
-        Ok(Self { running, pgbouncer })
+        Ok(Self { running, pgbouncer, scratch: Folder::of_all("tests")? })
     }
 
     /// The variables to be set for tests, and their values.
     pub fn variables(&self) -> impl Iterator<Item = (&'static str, String)> {
+        let running = self.running.iter().map(|(variable, server)| (*variable, server.url()));
         let pgbouncer = self.pgbouncer.iter().map(|pgbouncer| (PGBOUNCER_URL, pgbouncer.url()));
-        self.running.iter().map(|(variable, server)| (*variable, server.url())).chain(pgbouncer)
+        let scratch = ("TMPDIR", self.scratch.path().display().to_string());
+        running.chain(pgbouncer).chain([scratch])
     }
 }

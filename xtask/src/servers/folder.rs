@@ -44,6 +44,14 @@ impl Folder {
         }
     }
 
+    /// One through which everybody may pass to folders of their own within.
+    pub(super) fn of_all(name: &str) -> Outcome<Self> {
+        let folder = Self::named(name, None)?;
+        let told = |why| format!("{}: cannot be opened: {why}", folder.path.display());
+        fs::set_permissions(&folder.path, fs::Permissions::from_mode(0o711)).map_err(told)?;
+        Ok(folder)
+    }
+
     pub(super) fn data(&self) -> PathBuf {
         self.path.join("data")
     }
