@@ -51,6 +51,15 @@ fn one_cache_can_be_checked_alone() {
 }
 
 #[test]
+fn a_configuration_of_no_caches_is_an_error_and_not_all_right() {
+    let caches = Caches::new("");
+    let error = caches.run(&["check"]).fails();
+    assert!(error.contains("caches.toml: no caches are configured"), "{error}");
+    let error = caches.run_in(&["check"], &[("CACHE_URLS", "locmem://")]).fails();
+    assert!(error.contains("no caches are configured") && error.contains("CACHE_URL"), "{error}");
+}
+
+#[test]
 fn a_file_that_cannot_be_read_is_an_error() {
     let caches = Caches::new("default = ");
     let error = caches.run(&["check"]).fails();
