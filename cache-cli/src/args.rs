@@ -147,7 +147,7 @@ pub(crate) struct Store {
 #[derive(Args, Clone, Copy, Debug)]
 pub(crate) struct Expiry {
     /// Seconds until the entry expires, or `never`; without it, the cache's TIMEOUT
-    #[arg(long, short, value_name = "SECONDS", value_parser = timeout)]
+    #[arg(long, short, value_name = "SECONDS", value_parser = timeout, allow_negative_numbers = true)]
     timeout: Option<Timeout>,
 }
 
