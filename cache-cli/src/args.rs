@@ -105,7 +105,7 @@ pub(crate) enum Command {
         #[command(flatten)]
         timeout: Expiry,
     },
-    /// Remove every entry of the cache's store, whatever its prefix and version
+    /// Remove every entry of the cache's store, whatever its prefix and version; in Redis, those of the cache's prefix
     Clear {
         /// Do not ask
         #[arg(long, short)]
