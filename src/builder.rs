@@ -74,11 +74,13 @@ struct Planned {
 enum Plan {
     Configured(Box<CacheConfig>),
     Made(Arc<dyn Cache>, Box<Settings>),
+    Mistaken(Error),
 }
 
 impl Planned {
-    fn configured(origin: Origin, config: CacheConfig) -> Self {
-        Self { origin, plan: Plan::Configured(Box::new(config)) }
+    fn read(origin: Origin, config: Result<CacheConfig>) -> Self {
+        let plan = config.map_or_else(Plan::Mistaken, |config| Plan::Configured(Box::new(config)));
+        Self { origin, plan }
     }
 }
 
@@ -199,8 +201,8 @@ impl CachesBuilder {
         mistakes.into_values().next().map_or(Ok(caches), Err)
     }
 
-    /// The same, but an alias whose store can't be made does not hide the others: answers the caches that could be made, and
-    /// what is wrong with each of the others. For a program that looks after caches; a service should not start so.
+    /// The same, but an alias with a mistake, or whose store can't be made, does not hide the others: answers the caches that
+    /// could be made, and what is wrong with each of the others. For a program that looks after caches; a service should not start so.
     ///
     /// # Errors
     /// As [`build`](Self::build), where a source as a whole can't be read, or there is no `default`.
@@ -221,6 +223,7 @@ impl CachesBuilder {
             let handle = match plan {
                 Plan::Made(store, settings) => Ok(CacheHandle::new(&alias, store, *settings)),
                 Plan::Configured(config) => self.open(&alias, &origin, *config, &databases).await,
+                Plan::Mistaken(error) => Err(error),
             };
             match handle {
                 Ok(handle) => drop(handles.insert(alias, handle)),
@@ -290,19 +293,13 @@ fn plan(source: Source, known: &BTreeMap<String, Planned>) -> Result<Said> {
             read(format, &text, &Origin::File(path))
         }
         Source::Text(format, text) => read(format, &text, &Origin::Text(format)),
-        Source::Url(alias, url) => {
-            let config = source::read_url(&alias, url, &Origin::Url)?;
-            Ok(Said::of(alias, Planned::configured(Origin::Url, config)))
-        }
+        Source::Url(alias, url) => Ok(Said::of(alias, Planned::read(Origin::Url, source::read_url(url)))),
         Source::Env(variables) => {
             let variables = source::variables(variables, &|| known.keys())?;
-            let read = |(alias, (origin, url)): (String, (Origin, String))| {
-                let config = source::read_url(&alias, url, &origin)?;
-                Ok((alias, Planned::configured(origin, config)))
-            };
-            Ok(Said { caches: variables.into_iter().map(read).collect::<Result<_>>()?, ..Said::default() })
+            let read = |(alias, (origin, url))| (alias, Planned::read(origin, source::read_url(url)));
+            Ok(Said { caches: variables.into_iter().map(read).collect(), ..Said::default() })
         }
-        Source::Config(alias, config) => Ok(Said::of(alias, Planned::configured(Origin::Code, *config))),
+        Source::Config(alias, config) => Ok(Said::of(alias, Planned::read(Origin::Code, Ok(*config)))),
         Source::Store(alias, store, settings) => {
             Ok(Said::of(alias, Planned { origin: Origin::Code, plan: Plan::Made(store, settings) }))
         }
@@ -312,8 +309,8 @@ fn plan(source: Source, known: &BTreeMap<String, Planned>) -> Result<Said> {
 
 fn read(format: Format, text: &str, origin: &Origin) -> Result<Said> {
     let Sections { caches, databases } = source::read(format, text, origin)?;
-    let configured = |(alias, config)| (alias, Planned::configured(origin.clone(), config));
-    Ok(Said { caches: caches.into_iter().map(configured).collect(), databases })
+    let read = |(alias, config)| (alias, Planned::read(origin.clone(), config));
+    Ok(Said { caches: caches.into_iter().map(read).collect(), databases })
 }
 
 fn unreadable(path: &Path, error: std::io::Error) -> Error {

@@ -105,7 +105,7 @@ pub(crate) enum Command {
         #[command(flatten)]
         timeout: Expiry,
     },
-    /// Remove every entry of the cache's store, whatever its prefix and version
+    /// Remove every entry of the cache's store, whatever its prefix and version; in Redis, those of the cache's prefix
     Clear {
         /// Do not ask
         #[arg(long, short)]
@@ -147,7 +147,7 @@ pub(crate) struct Store {
 #[derive(Args, Clone, Copy, Debug)]
 pub(crate) struct Expiry {
     /// Seconds until the entry expires, or `never`; without it, the cache's TIMEOUT
-    #[arg(long, short, value_name = "SECONDS", value_parser = timeout)]
+    #[arg(long, short, value_name = "SECONDS", value_parser = timeout, allow_negative_numbers = true)]
     timeout: Option<Timeout>,
 }
 

@@ -93,14 +93,20 @@ fn input(argument: &str) -> Result<Vec<u8>> {
 }
 
 /// A value of JSON.
-fn json(argument: &str, what: &str) -> Result<Json> {
+fn value(argument: &str) -> Result<Json> {
     let bytes = input(argument)?;
     serde_json::from_slice(&bytes).map_err(|error| {
-        let text = Json::from(String::from_utf8_lossy(&bytes).trim_end());
-        let failure = Failure::new(format!("{what} is no JSON: {error}"));
-        if text.to_string().len() > 60 {
+        let failure = Failure::new(format!("the value is no JSON: {error}"));
+        let text = Json::from(String::from_utf8_lossy(&bytes).trim_end()).to_string();
+        if text.len() > 60 {
             return failure.with_remedy("put a text into quotes, or use --raw for bytes");
         }
-        failure.with_remedy(format!("a text is written in quotes, '{text}'; bytes are stored as they are by --raw"))
+        let text = in_shell(&text);
+        failure.with_remedy(format!("a text is written in quotes, {text}; bytes are stored as they are by --raw"))
     })
+}
+
+/// As a shell takes it, whatever is in it.
+fn in_shell(text: &str) -> String {
+    format!("'{}'", text.replace('\'', r"'\''"))
 }

@@ -1,6 +1,6 @@
 //! The caches that a command is about.
 
-use std::{collections::BTreeMap, env};
+use std::collections::BTreeMap;
 
 use cachette::{CacheHandle, Caches, CachesBuilder, Error, Undecodable, Version};
 
@@ -19,7 +19,10 @@ pub(crate) type Found = (String, Result<CacheHandle>);
 
 impl Ours {
     pub(crate) async fn open(cli: &Cli) -> Result<Self> {
-        let (caches, mistakes) = configuration(cli)?.build_partly().await?;
+        let (caches, mistakes) = configuration(cli).build_partly().await?;
+        if caches.aliases().next().is_none() && mistakes.is_empty() {
+            return Err(no_caches(cli));
+        }
         let ours = Self { caches, mistakes, alias: cli.cache.clone(), version: cli.key_version.clone() };
         match &ours.alias {
             Some(alias) if !ours.mistakes.contains_key(alias) => ours.caches.get(alias).map(drop)?,
@@ -61,16 +64,23 @@ impl Ours {
 }
 
 /// Where the caches are configured.
-fn configuration(cli: &Cli) -> Result<CachesBuilder> {
+fn configuration(cli: &Cli) -> CachesBuilder {
     let builder = Caches::builder().without_default();
-    if let Some(file) = &cli.config {
-        return Ok(builder.file(file));
+    match &cli.config {
+        Some(file) => builder.file(file),
+        None => builder.env(),
     }
-    if env::vars_os().all(|(name, _)| !name.to_string_lossy().starts_with("CACHE_URL")) {
-        let remedy = "name its file by --config FILE or in CACHETTE_CONFIG, or put the URL of a cache into CACHE_URL";
-        return Err(Failure::new("no caches are configured").with_remedy(remedy));
+}
+
+/// That there is nothing to look after is hardly what was meant.
+fn no_caches(cli: &Cli) -> Failure {
+    match &cli.config {
+        Some(file) => Failure::new(format!("{}: no caches are configured", file.display()))
+            .with_remedy("give each cache a table there, under its alias: `default` is the first"),
+        None => Failure::new("no caches are configured").with_remedy(
+            "name its file by --config FILE or in CACHETTE_CONFIG, or put the URL of a cache into CACHE_URL",
+        ),
     }
-    Ok(builder.env())
 }
 
 /// What failed, while something else was done.
@@ -81,6 +91,10 @@ impl Failures {
     /// The success, or nothing where it failed.
     pub(crate) fn note<T>(&mut self, result: Result<T, impl Into<Failure>>) -> Option<T> {
         result.map_err(|failure| self.0.push(failure.into())).ok()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 
     /// Tells them, and what they come to.

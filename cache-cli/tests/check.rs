@@ -21,6 +21,8 @@ fn every_problem_is_told_with_what_to_do_about_it() {
          away = 'db://t?url=postgres://ada@127.0.0.1:1/shop'
          bare = 'db://my%20pages?url=sqlite:bare.db'
          wrong = 'locmem://?max_entries=many'
+         late = 'locmem://?timeout=soon'
+         bare_word = 'locmem'
          unknown = 'mongodb://host'",
     );
     let said = caches.run(&["check"]).exits_with(1);
@@ -32,6 +34,8 @@ fn every_problem_is_told_with_what_to_do_about_it() {
         &format!("`cachette --config {} createcachetable 'my pages'`", caches.path("caches.toml")),
         "problem wrong\n",
         "OPTIONS.max_entries: found \"many\"",
+        "cache \"late\": timeout: found \"soon\"",
+        "cache \"bare_word\": URL: found \"locmem\"",
         "BACKEND: found \"mongodb\"",
     ] {
         assert!(told.contains(expected), "{expected:?} in {told}");
@@ -44,6 +48,15 @@ fn one_cache_can_be_checked_alone() {
     caches.run(&["check", "--cache", "default"]).done();
     caches.run(&["check", "--cache", "wrong"]).exits_with(1);
     caches.run(&["check", "--cache", "none"]).fails();
+}
+
+#[test]
+fn a_configuration_of_no_caches_is_an_error_and_not_all_right() {
+    let caches = Caches::new("");
+    let error = caches.run(&["check"]).fails();
+    assert!(error.contains("caches.toml: no caches are configured"), "{error}");
+    let error = caches.run_in(&["check"], &[("CACHE_URLS", "locmem://")]).fails();
+    assert!(error.contains("no caches are configured") && error.contains("CACHE_URL"), "{error}");
 }
 
 #[test]

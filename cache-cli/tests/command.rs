@@ -20,6 +20,8 @@ fn a_value_that_is_no_json_is_an_error_that_says_how_a_text_is_written() {
     let caches = Caches::new(FILES);
     let error = caches.run(&["set", "k", "hello"]).fails();
     assert!(error.contains("the value is no JSON") && error.contains(r#"in quotes, '"hello"'"#), "{error}");
+    let error = caches.run(&["set", "k", "it's"]).fails();
+    assert!(error.contains(r#"in quotes, '"it'\''s"';"#), "{error}");
     caches.run(&["get", "k"]).misses();
 }
 
@@ -87,6 +89,8 @@ fn a_timeout_is_seconds_or_never() {
     caches.run(&["touch", "k"]).misses();
     let error = caches.run(&["set", "k", "1", "-t", "soon"]).fails();
     assert!(error.contains("expected a number of seconds, 0 or more, or `never`"), "{error}");
+    let error = caches.run(&["set", "k", "1", "-t", "-5"]).fails();
+    assert!(error.contains("expected a number of seconds, 0 or more, or `never`"), "{error}");
 }
 
 #[test]
@@ -111,6 +115,8 @@ fn many_values_are_an_object_and_a_missing_one_a_miss() {
     assert_eq!(partly.text(), "{\"a\":1}\n");
     let error = caches.run(&["set-many", "[1]"]).fails();
     assert!(error.contains("no object"), "{error}");
+    let error = caches.run(&["set-many", "{a: 1}"]).fails();
+    assert!(error.contains("no JSON") && error.contains(r#"write it as {"key": value, …}"#), "{error}");
 }
 
 #[test]

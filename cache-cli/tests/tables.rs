@@ -44,6 +44,13 @@ fn tables_are_made_where_there_are_none_and_left_where_they_are() {
 }
 
 #[test]
+fn a_cache_with_a_mistake_is_told_and_not_taken_for_none() {
+    let caches = Caches::new("default = 'db://?url=sqlite:cache.db'");
+    let error = caches.run(&["createcachetable"]).fails();
+    assert!(error.contains("LOCATION: found none"), "{error}");
+}
+
+#[test]
 fn a_dry_run_prints_the_sql_of_each_database_and_changes_nothing() {
     let (caches, table) = caches("dry");
     let said = caches.run(&["createcachetable", "--dry-run"]).done();

@@ -30,6 +30,18 @@ fn clear_asks_on_a_terminal() {
     caches.run(&["get", "k"]).misses();
 }
 
+/// What it asks about, it knows without a server.
+#[test]
+fn clear_says_what_goes_where_that_is_not_the_whole_store() {
+    let caches = Caches::new(
+        "default = 'redis://127.0.0.1:1?key_prefix=shop'\nwhole = 'redis://127.0.0.1:1?clear_database=true'",
+    );
+    let error = caches.run(&["clear"]).fails();
+    assert!(error.contains("every entry of the redis store that begins with the prefix of the cache"), "{error}");
+    let error = caches.run(&["clear", "--cache", "whole"]).fails();
+    assert!(error.contains("all that is in the redis database behind the cache \"whole\""), "{error}");
+}
+
 #[test]
 fn clear_wants_a_yes_where_there_is_no_terminal() {
     let caches = Caches::new(FILES);

@@ -36,6 +36,10 @@ impl Failure {
         let fault = fault_of(dialect, &error);
         let message = match (&error, fault) {
             (sqlx::Error::PoolTimedOut, _) => "no connection was to be had in time".to_owned(),
+            // sqlx would add the line in the server's own source where it was raised.
+            (sqlx::Error::Database(error), _) if dialect == Dialect::Postgres => {
+                redact(&format!("error returned from database: {}", error.message()))
+            }
             (error, _) => redact(&error.to_string()),
         };
         Self { fault, error: Some(error), message }

@@ -188,6 +188,16 @@ async fn an_address_where_nobody_listens_is_unavailable_in_time_and_told_without
 }
 
 #[tokio::test]
+async fn what_postgres_refuses_is_told_in_its_words_alone() {
+    let server = server(Kind::Postgres);
+    let url = server.url();
+    let (address, _) = url.rsplit_once('/').expect("it names a database");
+    let store = DbCache::new("cache", DbOptions::new(&format!("{address}/nowhere"))).expect("it is fine");
+    let error = store.get("k").await.expect_err("there is no such database");
+    assert!(error.to_string().ends_with("database \"nowhere\" does not exist"), "{error}");
+}
+
+#[tokio::test]
 async fn a_file_that_cannot_be_opened_is_unavailable_and_named() {
     let store = DbCache::new("cache", DbOptions::new("sqlite:/no/such/folder/cache.db")).expect("it is fine");
     let error = store.get("k").await.expect_err("there is no such folder");

@@ -50,7 +50,13 @@ impl Failure {
 
     /// An error of the connection.
     pub(crate) fn of(fault: Fault, server: &Arc<str>, error: RedisError) -> Self {
-        let message = redact(&error.to_string());
+        let message = match error.kind() {
+            // What the parser says of it goes over several lines.
+            redis::ErrorKind::Parse | redis::ErrorKind::UnexpectedReturnType => {
+                "it does not answer as Redis does".into()
+            }
+            _ => redact(&error.to_string()),
+        };
         Self { fault, server: Arc::clone(server), message: message.into(), source: Some(error) }
     }
 
@@ -137,6 +143,13 @@ mod tests {
         ] {
             assert_eq!(said(code, details).fault, fault, "{code} {details}");
         }
+    }
+
+    #[test]
+    fn a_server_that_is_none_of_redis_is_told_in_one_line() {
+        let error = redis::parse_redis_value(b"ERROR\r\n").expect_err("memcached says so");
+        let error = Failure::of(Fault::Unreached, &"h:1".into(), error).told();
+        assert_eq!(error.to_string(), "redis: h:1: it does not answer as Redis does");
     }
 
     #[test]

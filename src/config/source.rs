@@ -92,8 +92,8 @@ impl fmt::Display for Origin {
 
 /// What a text configures.
 pub(crate) struct Sections {
-    /// By alias.
-    pub(crate) caches: BTreeMap<String, CacheConfig>,
+    /// By alias, each read for itself: a mistake in one hides no other.
+    pub(crate) caches: BTreeMap<String, Result<CacheConfig>>,
     /// URLs, by name.
     pub(crate) databases: BTreeMap<String, String>,
 }
@@ -112,8 +112,8 @@ pub(crate) fn read(format: Format, text: &str, origin: &Origin) -> Result<Sectio
     let databases = take_section(&mut root, "databases", origin)?.unwrap_or_default();
     let databases = databases::read(&databases).map_err(|error| error.within(&origin.to_string()))?;
     let aliases = take_section(&mut root, "caches", origin)?.unwrap_or(root);
-    let caches = aliases.iter().map(|(alias, entry)| Ok((alias.clone(), read_alias(alias, entry, origin)?)));
-    Ok(Sections { caches: caches.collect::<Result<_>>()?, databases })
+    let caches = aliases.iter().map(|(alias, entry)| (alias.clone(), read_alias(entry)));
+    Ok(Sections { caches: caches.collect(), databases })
 }
 
 /// The table of this name, in upper or lower case.
@@ -130,18 +130,17 @@ fn take_section(root: &mut Map<String, Json>, name: &str, origin: &Origin) -> Re
     }
 }
 
-fn read_alias(alias: &str, entry: &Json, origin: &Origin) -> Result<CacheConfig> {
-    let config = match entry {
+fn read_alias(entry: &Json) -> Result<CacheConfig> {
+    match entry {
         Json::String(url) => CacheConfig::read_url(url),
         Json::Object(settings) => CacheConfig::read(settings),
         _ => Err(Error::new(ErrorKind::Config, "expected a table of settings or a URL such as \"locmem://name\"")),
-    };
-    config.map_err(|error| origin.locate(alias, error))
+    }
 }
 
 /// Reads a URL that configures an alias.
-pub(crate) fn read_url(alias: &str, url: String, origin: &Origin) -> Result<CacheConfig> {
-    read_alias(alias, &Json::String(url), origin)
+pub(crate) fn read_url(url: String) -> Result<CacheConfig> {
+    read_alias(&Json::String(url))
 }
 
 const VARIABLE: &str = "CACHE_URL";

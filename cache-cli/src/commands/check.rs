@@ -60,7 +60,7 @@ async fn servers(cache: &CacheHandle) -> Result<()> {
     let Some(store) = cache.store().downcast_ref::<MemcachedCache>() else { return Ok(()) };
     let mut dead = store.unreachable().await;
     let Some((_, error)) = dead.pop() else { return Ok(()) };
-    let others: String = dead.into_iter().map(|(server, _)| format!(", and neither can {server}")).collect();
+    let others: String = dead.into_iter().map(|(server, _)| format!("; {server} can't be reached either")).collect();
     Err(Failure::from(error).and(&others))
 }
 

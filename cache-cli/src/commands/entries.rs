@@ -41,7 +41,7 @@ pub(super) async fn set(cache: &CacheHandle, store: &args::Store, say: Say) -> R
     if *raw {
         cache.set(key, &Bytes::from(input(value)?), *timeout).await?;
     } else {
-        cache.set(key, &super::json(value, "the value")?, *timeout).await?;
+        cache.set(key, &super::value(value)?, *timeout).await?;
     }
     say.answer("", &json!({"key": key, "stored": true}))?;
     Ok(Outcome::Done)
@@ -52,7 +52,7 @@ pub(super) async fn add(cache: &CacheHandle, store: &args::Store, say: Say) -> R
     let stored = if *raw {
         cache.add(key, &Bytes::from(input(value)?), *timeout).await?
     } else {
-        cache.add(key, &super::json(value, "the value")?, *timeout).await?
+        cache.add(key, &super::value(value)?, *timeout).await?
     };
     say.answer("", &json!({"key": key, "stored": stored}))?;
     Ok(Outcome::done_if(stored))

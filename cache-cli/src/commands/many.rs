@@ -20,9 +20,7 @@ pub(super) async fn get(cache: &CacheHandle, keys: &[String], say: Say) -> Resul
 }
 
 pub(super) async fn set(cache: &CacheHandle, entries: &str, timeout: Timeout, say: Say) -> Result<Outcome> {
-    let Json::Object(entries) = super::json(entries, "what was given")? else {
-        return Err(Failure::new("what was given is no object").with_remedy(r#"write it as {"key": value, …}"#));
-    };
+    let entries = object(entries)?;
     let refused = cache.set_many(&entries, timeout).await?;
     say.answer("", &json!({"stored": entries.len() - refused.len(), "refused": refused}))?;
     if refused.is_empty() {
@@ -30,6 +28,15 @@ pub(super) async fn set(cache: &CacheHandle, entries: &str, timeout: Timeout, sa
     }
     let refused: Vec<String> = refused.iter().map(|key| format!("{key:?}")).collect();
     Err(Failure::new(format!("not stored, as the store refuses them: {}", refused.join(", "))))
+}
+
+fn object(argument: &str) -> Result<Map<String, Json>> {
+    let problem = match serde_json::from_slice(&super::input(argument)?) {
+        Ok(Json::Object(entries)) => return Ok(entries),
+        Ok(_) => "what was given is no object".to_owned(),
+        Err(error) => format!("what was given is no JSON: {error}"),
+    };
+    Err(Failure::new(problem).with_remedy(r#"write it as {"key": value, …}"#))
 }
 
 /// Where none of the keys was there, that is a miss.

@@ -11,11 +11,12 @@ pub(super) async fn create(ours: Ours, wanted: &Createcachetable, say: Say) -> R
     let wanted = CreateTables { tables: tables.clone(), database: database.clone(), dry_run: *dry_run };
     let (caches, mut failures) = ours.all();
     let outcomes = caches.create_tables(&wanted).await?;
-    let is_empty = outcomes.is_empty();
+    // One with a mistake may be kept in a database.
+    let is_nothing_to_do = outcomes.is_empty() && failures.is_empty();
     let done: Vec<Creation> = outcomes.into_iter().filter_map(|outcome| failures.note(outcome)).collect();
     if say.is_json() {
         terminal::say_json(&done.iter().map(as_json).collect())?;
-    } else if is_empty {
+    } else if is_nothing_to_do {
         terminal::say("no cache is kept in a database: there is nothing to do")?;
     } else {
         done.iter().try_for_each(tell)?;

@@ -1,6 +1,6 @@
 //! A store as a whole.
 
-use cachette::{CacheHandle, Stats};
+use cachette::{CacheHandle, Stats, stores::RedisCache};
 use serde_json::{Map, Value as Json, json};
 
 use super::Say;
@@ -11,11 +11,7 @@ use crate::{
 };
 
 pub(super) async fn clear(cache: &CacheHandle, yes: bool, say: Say) -> Result<Outcome> {
-    let question = format!(
-        "clear removes every entry of the {} store behind the cache {:?}, whatever its prefix and version: go on?",
-        cache.store().name(),
-        cache.alias()
-    );
+    let question = format!("clear removes {}: go on?", what_clear_removes(cache));
     if !yes && !terminal::confirm(&question)? {
         say.answer("nothing was removed", &json!({"cleared": false}))?;
         return Ok(Outcome::Miss);
@@ -23,6 +19,19 @@ pub(super) async fn clear(cache: &CacheHandle, yes: bool, say: Say) -> Result<Ou
     cache.clear().await?;
     say.answer("", &json!({"cleared": true}))?;
     Ok(Outcome::Done)
+}
+
+fn what_clear_removes(cache: &CacheHandle) -> String {
+    let (alias, store) = (cache.alias(), cache.store().name());
+    match cache.store().downcast_ref::<RedisCache>() {
+        Some(redis) if !redis.options().clear_database => {
+            format!(
+                "every entry of the {store} store that begins with the prefix of the cache {alias:?}, whatever its version"
+            )
+        }
+        Some(_) => format!("all that is in the {store} database behind the cache {alias:?}, whoever wrote it"),
+        None => format!("every entry of the {store} store behind the cache {alias:?}, whatever its prefix and version"),
+    }
 }
 
 pub(super) async fn stats(ours: Ours, say: Say) -> Result<Outcome> {

@@ -36,6 +36,9 @@ pub fn redact(text: &str) -> String {
     text.split_inclusive(BETWEEN_WORDS).map(redact_setting).collect()
 }
 
+/// How messages write what would be right: hiding it would hide how it is written.
+const PLACEHOLDER: &str = "user:password";
+
 const BETWEEN_WORDS: [char; 6] = [' ', '\n', '\t', '"', '\'', '`'];
 
 /// A setting's value without the secrets in it. A password may hold any character unescaped, so all up to the last `@` is
@@ -55,8 +58,9 @@ pub fn redact_setting(value: &str) -> String {
         && colon < at
     {
         let scheme = value.find("://").filter(|end| *end < at).map_or(0, |end| end + 3);
+        let is_placeholder = &value[scheme..at] == PLACEHOLDER;
         shown.push_str(&value[..scheme]);
-        shown.push_str(HIDDEN);
+        shown.push_str(if is_placeholder { PLACEHOLDER } else { HIDDEN });
         rest = &value[at..];
     }
     for part in rest.split_inclusive(['?', '&']) {
@@ -84,7 +88,10 @@ mod tests {
 
     #[test]
     fn a_text_without_secrets_stays_as_it_is() {
-        for text in ["", "locmem://pages?timeout=3", "write to ada@example.org", "a = b & c", "caches.toml: line 3"] {
+        let example = "expected \"redis://user:password@host:6379/0\"";
+        for text in
+            [example, "", "locmem://pages?timeout=3", "write to ada@example.org", "a = b & c", "caches.toml: line 3"]
+        {
             assert_eq!(redact(text), text);
         }
     }
