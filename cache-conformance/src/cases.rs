@@ -99,6 +99,7 @@ macro_rules! __for_each_case {
                 clear_removes_every_entry,
                 clear_of_an_empty_store_is_fine,
                 an_answer_without_waiting_is_the_same_answer,
+                a_write_without_waiting_is_the_same_write,
                 a_closed_store_is_usable_again,
                 an_arc_of_a_store_is_the_store,
             }

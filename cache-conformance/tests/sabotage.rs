@@ -35,6 +35,8 @@ enum Fault {
     TouchRevives,
     TouchNeverEndsTheExpiry,
     GetNowIsStale,
+    SetNowForgetsTheTimeToLive,
+    SetNowStoresAndHandsBack,
     PurgeRemovesAll,
     PurgeNeverEnds,
     StatsForgetOne,
@@ -214,6 +216,16 @@ impl Cache for Broken {
         self.store.get_now(&self.key(key))
     }
 
+    fn set_now(&self, key: &str, value: Value, ttl: Option<Duration>) -> Result<Result<()>, Value> {
+        if self.has(Fault::SetNowForgetsTheTimeToLive) {
+            return self.store.set_now(key, value, None);
+        }
+        if self.has(Fault::SetNowStoresAndHandsBack) {
+            let _ = self.store.set_now(key, value.clone(), ttl);
+        }
+        Err(value)
+    }
+
     fn keeps_objects(&self) -> bool {
         true
     }
@@ -314,6 +326,8 @@ is_caught! {
     a_touch_that_revives_is_caught: TouchRevives by touch_does_not_revive_an_expired_entry
     a_touch_that_never_ends_the_expiry_is_caught: TouchNeverEndsTheExpiry by touch_can_end_the_expiry
     a_stale_answer_without_waiting_is_caught: GetNowIsStale by an_answer_without_waiting_is_the_same_answer
+    a_write_without_waiting_or_expiry_is_caught: SetNowForgetsTheTimeToLive by a_write_without_waiting_is_the_same_write
+    a_write_that_is_done_and_denied_is_caught: SetNowStoresAndHandsBack by a_write_without_waiting_is_the_same_write
     a_purge_of_all_is_caught: PurgeRemovesAll by a_purge_removes_what_has_expired_and_nothing_else
     a_purge_without_an_end_is_caught: PurgeNeverEnds by a_purge_ends_where_it_is_told_to
     stats_that_forget_one_are_caught: StatsForgetOne by what_a_store_tells_of_its_entries_is_so

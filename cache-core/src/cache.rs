@@ -79,6 +79,16 @@ pub trait Cache: Any + fmt::Debug + Send + Sync {
         None
     }
 
+    /// Does what [`set`](Self::set) does, where it takes no waiting, as in [`get_now`](Self::get_now).
+    ///
+    /// # Errors
+    /// The value as it was, where it would take waiting: nothing was stored then, and the caller awaits `set`. What `set`
+    /// itself answers, its errors among it, is the `Ok`.
+    fn set_now(&self, key: &str, value: Value, ttl: Option<Duration>) -> Result<Result<()>, Value> {
+        let _ = (key, ttl);
+        Err(value)
+    }
+
     /// Whether the store lives in this process and takes [`Value::Object`]. Others are never given one.
     fn keeps_objects(&self) -> bool {
         false
@@ -210,6 +220,9 @@ impl<C: Cache + ?Sized> Cache for Arc<C> {
     }
     fn get_now(&self, key: &str) -> Option<Result<Option<Value>>> {
         (**self).get_now(key)
+    }
+    fn set_now(&self, key: &str, value: Value, ttl: Option<Duration>) -> Result<Result<()>, Value> {
+        (**self).set_now(key, value, ttl)
     }
     fn keeps_objects(&self) -> bool {
         (**self).keeps_objects()

@@ -328,10 +328,14 @@ impl CacheHandle {
 
     async fn put(&self, key: &str, value: Value, timeout: Timeout) -> Result<()> {
         let key = self.key(key)?;
-        let stored = match self.lifetime(timeout) {
-            Lifetime::Expired => self.inner().delete(&key).await.map(drop),
-            Lifetime::For(ttl) => self.inner().set(&key, value, Some(ttl)).await,
-            Lifetime::Forever => self.inner().set(&key, value, None).await,
+        let ttl = match self.lifetime(timeout) {
+            Lifetime::Expired => return self.inner().delete(&key).await.map(drop).map_err(|error| self.at(error)),
+            Lifetime::For(ttl) => Some(ttl),
+            Lifetime::Forever => None,
+        };
+        let stored = match self.inner().set_now(&key, value, ttl) {
+            Ok(stored) => stored,
+            Err(value) => self.inner().set(&key, value, ttl).await,
         };
         stored.map_err(|error| self.at(error))
     }

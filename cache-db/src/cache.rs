@@ -415,6 +415,10 @@ impl Cache for DbCache {
         None
     }
 
+    fn set_now(&self, _: &str, value: Value, _: Option<Duration>) -> Result<Result<()>, Value> {
+        Err(value)
+    }
+
     fn keeps_objects(&self) -> bool {
         false
     }

@@ -20,6 +20,9 @@ impl Cache for DummyCache {
     fn get_now(&self, _: &str) -> Option<Result<Option<Value>>> {
         Some(Ok(None))
     }
+    fn set_now(&self, _: &str, _: Value, _: Option<Duration>) -> Result<Result<()>, Value> {
+        Ok(Ok(()))
+    }
     async fn get(&self, _: &str) -> Result<Option<Value>> {
         Ok(None)
     }

@@ -164,6 +164,10 @@ impl Cache for LocMemCache {
         Some(Ok(self.look_up(key)))
     }
 
+    fn set_now(&self, key: &str, value: Value, ttl: Option<Duration>) -> Result<Result<()>, Value> {
+        Ok(self.store(key, value, ttl))
+    }
+
     async fn get(&self, key: &str) -> Result<Option<Value>> {
         Ok(self.look_up(key))
     }

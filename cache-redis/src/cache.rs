@@ -312,6 +312,10 @@ impl Cache for RedisCache {
         None
     }
 
+    fn set_now(&self, _: &str, value: Value, _: Option<Duration>) -> Result<Result<()>, Value> {
+        Err(value)
+    }
+
     fn keeps_objects(&self) -> bool {
         false
     }

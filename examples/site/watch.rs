@@ -109,6 +109,12 @@ impl Cache for Watch {
         self.wrote(start, &answer);
         answer
     }
+    fn set_now(&self, key: &str, value: Value, ttl: Option<Duration>) -> Result<Result<()>, Value> {
+        let start = Instant::now();
+        let answer = self.store.set_now(key, value, ttl)?;
+        self.wrote(start, &answer);
+        Ok(answer)
+    }
     async fn set_many(&self, entries: &[(&str, Value)], ttl: Option<Duration>) -> Result<Vec<usize>> {
         let start = Instant::now();
         let answer = self.store.set_many(entries, ttl).await;

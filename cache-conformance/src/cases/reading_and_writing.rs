@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use cache_core::Cache;
+use cache_core::{Cache, Ttl, Value};
 
 use super::{LONG, bytes};
 use crate::Harness;
@@ -69,7 +69,7 @@ pub(super) async fn add_leaves_an_entry_as_it_is(h: Harness) {
     store.set("k", bytes("first"), None).await.unwrap();
     assert!(!store.add("k", bytes("second"), LONG).await.unwrap());
     assert_eq!(store.get("k").await.unwrap(), Some(bytes("first")));
-    assert_eq!(store.ttl("k").await.unwrap(), Some(cache_core::Ttl::Never), "its time to live");
+    assert_eq!(store.ttl("k").await.unwrap(), Some(Ttl::Never), "its time to live");
 }
 
 pub(super) async fn add_works_again_after_delete(h: Harness) {
@@ -107,6 +107,24 @@ pub(super) async fn an_answer_without_waiting_is_the_same_answer(h: Harness) {
         }
         if let Some(answer) = store.get_now("k") {
             assert_eq!(answer.unwrap(), value);
+        }
+    }
+}
+
+pub(super) async fn a_write_without_waiting_is_the_same_write(h: Harness) {
+    let store = h.store().await;
+    for (value, ttl, former_ttl) in [(bytes("new"), LONG, None), (Value::Int(7), None, LONG)] {
+        store.set("k", bytes("old"), former_ttl).await.unwrap();
+        match store.set_now("k", value.clone(), ttl) {
+            Ok(stored) => {
+                stored.unwrap();
+                assert_eq!(store.get("k").await.unwrap(), Some(value));
+                assert_eq!(store.ttl("k").await.unwrap() == Some(Ttl::Never), ttl.is_none());
+            }
+            Err(back) => {
+                assert_eq!(back, value, "as it was");
+                assert_eq!(store.get("k").await.unwrap(), Some(bytes("old")), "nothing was stored");
+            }
         }
     }
 }

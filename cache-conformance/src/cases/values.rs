@@ -62,9 +62,15 @@ pub(super) async fn a_value_that_is_too_large_is_refused_and_leaves_nothing(h: H
     let Some(largest) = h.profile().largest_value else { return };
     let store = h.store().await;
     store.set("k", bytes("small"), LONG).await.unwrap();
-    let error = store.set("k", Value::Bytes(vec![7; 2 * largest].into()), LONG).await.expect_err("it is too large");
+    let too_large = Value::Bytes(vec![7; 2 * largest].into());
+    let error = store.set("k", too_large.clone(), LONG).await.expect_err("it is too large");
     assert_eq!(error.kind(), ErrorKind::TooLarge);
     assert_eq!(store.get("k").await.unwrap(), None, "the value that was to be replaced");
+    store.set("k", bytes("small"), LONG).await.unwrap();
+    if let Ok(stored) = store.set_now("k", too_large, LONG) {
+        assert_eq!(stored.expect_err("it is too large").kind(), ErrorKind::TooLarge);
+        assert_eq!(store.get("k").await.unwrap(), None, "the value that was to be replaced without waiting");
+    }
     store.set("k", Value::Bytes(vec![7; largest].into()), LONG).await.unwrap();
 }
 
