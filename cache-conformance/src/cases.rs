@@ -154,6 +154,7 @@ macro_rules! __for_each_case {
                 incr_keeps_the_time_to_live,
                 incr_of_bytes_is_an_error_and_changes_nothing,
                 incr_of_blanks_finds_no_integer_that_was_there_before,
+                incr_beyond_the_largest_integer_changes_nothing_whatever_was_there_before,
                 incr_beyond_the_largest_integer_is_an_error_and_changes_nothing,
                 incr_beyond_the_smallest_integer_is_an_error_and_changes_nothing unless unsigned_counters,
                 an_added_integer_can_be_counted,
