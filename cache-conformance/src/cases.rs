@@ -110,6 +110,7 @@ macro_rules! __for_each_case {
                 an_empty_value_is_a_value,
                 a_value_of_one_mebibyte_comes_back unless small_values,
                 a_value_that_is_too_large_is_refused_and_leaves_nothing unless takes_any_size,
+                adding_a_value_that_is_too_large_leaves_what_is_there unless takes_any_size,
                 a_value_may_change_its_kind,
             }
             keys {
