@@ -13,6 +13,8 @@ pub(crate) enum Fault {
     Away,
     /// The table is not there.
     NoTable,
+    /// An index of this name is there.
+    IndexThere,
     /// The value is larger than the database takes.
     TooLarge,
     /// A pool in between, as pgbouncer is one, refuses what a connection of its own would allow.
@@ -76,7 +78,7 @@ impl Failure {
             Fault::Away => ErrorKind::Unavailable,
             Fault::TooLarge => ErrorKind::TooLarge,
             Fault::Pooler | Fault::Untrusted => ErrorKind::Config,
-            Fault::Busy | Fault::NoTable | Fault::Other => ErrorKind::Backend,
+            Fault::Busy | Fault::NoTable | Fault::IndexThere | Fault::Other => ErrorKind::Backend,
         };
         let error = Error::new(kind, message).temporary(matches!(self.fault, Fault::Away | Fault::Busy));
         match self.error {

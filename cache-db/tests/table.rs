@@ -189,6 +189,37 @@ async fn a_table_of_something_else_is_left_alone() {
     }
 }
 
+/// As when several processes of a new version start at once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_may_bring_a_table_up_to_date_at_once() {
+    for (options, columns) in [
+        (
+            common::sqlite_file(),
+            "cache_key BLOB NOT NULL PRIMARY KEY, value BLOB, number INTEGER, expires INTEGER NOT NULL",
+        ),
+        (
+            common::postgres(),
+            "cache_key bytea NOT NULL PRIMARY KEY, value bytea, number bigint, expires bigint NOT NULL",
+        ),
+        (
+            common::mysql(),
+            "cache_key VARBINARY(1024) NOT NULL PRIMARY KEY, value LONGBLOB, number BIGINT, expires BIGINT NOT NULL",
+        ),
+    ] {
+        let name = common::fresh_name("old");
+        execute(&options, format!("CREATE TABLE {} ({columns})", quoted(&options, &name))).await;
+        let mut makers = JoinSet::new();
+        for _ in 0..6 {
+            let store = store(&name, &options);
+            makers.spawn(async move { store.create_table(false).await });
+        }
+        while let Some(made) = makers.join_next().await {
+            made.expect("it does not panic").expect("nobody is in another's way");
+        }
+        assert_eq!(create(&store(&name, &options)).await.found, Found::Current);
+    }
+}
+
 #[tokio::test]
 async fn a_table_that_is_dropped_is_told_with_the_command_or_made_again_where_that_is_asked_for() {
     for mut options in ALL.map(|options| options()) {
