@@ -47,6 +47,12 @@ impl Failure {
         Self { fault: Fault::Away, error: None, message: "no answer came in time".into() }
     }
 
+    /// What is so many bytes is not sent.
+    pub(crate) fn too_large(size: usize, most: usize) -> Self {
+        let message = format!("a statement with its values has {size} bytes, and it takes {most}");
+        Self { fault: Fault::TooLarge, error: None, message }
+    }
+
     /// Whether a connection broke that had been made before, as after a restart of the server: a new one may be fine.
     pub(crate) fn is_lost_connection(&self) -> bool {
         match &self.error {
