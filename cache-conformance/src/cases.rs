@@ -111,6 +111,7 @@ macro_rules! __for_each_case {
                 an_empty_value_is_a_value,
                 a_value_of_one_mebibyte_comes_back unless small_values,
                 a_value_that_is_too_large_is_refused_and_leaves_nothing unless takes_any_size,
+                adding_a_value_that_is_too_large_leaves_what_is_there unless takes_any_size,
                 a_value_may_change_its_kind,
             }
             keys {
@@ -155,6 +156,7 @@ macro_rules! __for_each_case {
                 incr_keeps_the_time_to_live,
                 incr_of_bytes_is_an_error_and_changes_nothing,
                 incr_of_blanks_finds_no_integer_that_was_there_before,
+                incr_beyond_the_largest_integer_changes_nothing_whatever_was_there_before,
                 incr_beyond_the_largest_integer_is_an_error_and_changes_nothing,
                 incr_beyond_the_smallest_integer_is_an_error_and_changes_nothing unless unsigned_counters,
                 an_added_integer_can_be_counted,

@@ -23,8 +23,8 @@ use crate::{ErrorKind, Result, Stats, Ttl, Value};
 /// `*_many` methods and `clear` are atomic for each key only.
 ///
 /// *Errors*: a miss is not one. A store that cannot be reached is [`ErrorKind::Unavailable`], within seconds. A value
-/// that is too large is [`ErrorKind::TooLarge`], and then the key holds nothing. Stored bytes that the store itself
-/// finds broken are a miss, logged and counted.
+/// that is too large is [`ErrorKind::TooLarge`], and then the key holds nothing; but `add` leaves what is there. Stored
+/// bytes that the store itself finds broken are a miss, logged and counted.
 ///
 /// *Cancellation*: a future may be dropped at any await. Then the operation happened or it did not, and the next one is
 /// not disturbed.

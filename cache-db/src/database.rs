@@ -173,6 +173,10 @@ impl Database {
         let connected = timeout(self.limits.connect_timeout, connect).await;
         let (_turn, lease) = connected.map_err(|_| Failure::silent())?;
         let mut lease = lease.map_err(|error| Failure::of(self.dialect(), error))?;
+        if let Err(failure) = self.check_size(plan) {
+            lease.give_back();
+            return Err(failure);
+        }
         let performed = timeout(self.limits.statement_timeout, lease.perform(plan, self.limits.pgbouncer)).await;
         match performed {
             Ok(Ok(outcomes)) => {
@@ -181,12 +185,23 @@ impl Database {
             }
             Ok(Err(error)) => {
                 let failure = Failure::of(self.dialect(), error);
-                if failure.fault != Fault::Away {
+                // MySQL hangs up on who sends too much.
+                if !matches!(failure.fault, Fault::Away | Fault::TooLarge) {
                     lease.give_back();
                 }
                 Err(failure)
             }
             Err(_) => Err(Failure::silent()),
+        }
+    }
+
+    /// Refuses what the database would: before it is sent, for who sends more than MySQL takes may be hung up on before hearing
+    /// why.
+    fn check_size(&self, plan: &[Statement<'_>]) -> Result<(), Failure> {
+        let Some(most) = self.target.largest() else { return Ok(()) };
+        match plan.iter().map(Statement::size).find(|size| *size > most) {
+            Some(size) => Err(Failure::too_large(size, most)),
+            None => Ok(()),
         }
     }
 

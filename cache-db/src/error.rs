@@ -13,6 +13,8 @@ pub(crate) enum Fault {
     Away,
     /// The table is not there.
     NoTable,
+    /// An index of this name is there.
+    IndexThere,
     /// The value is larger than the database takes.
     TooLarge,
     /// A pool in between, as pgbouncer is one, refuses what a connection of its own would allow.
@@ -49,6 +51,12 @@ impl Failure {
         Self { fault: Fault::Away, error: None, message: "no answer came in time".into() }
     }
 
+    /// What is so many bytes is not sent.
+    pub(crate) fn too_large(size: usize, most: usize) -> Self {
+        let message = format!("a statement with its values has {size} bytes, and it takes {most}");
+        Self { fault: Fault::TooLarge, error: None, message }
+    }
+
     /// Whether a connection broke that had been made before, as after a restart of the server: a new one may be fine.
     pub(crate) fn is_lost_connection(&self) -> bool {
         match &self.error {
@@ -80,7 +88,7 @@ impl Failure {
             Fault::Away => ErrorKind::Unavailable,
             Fault::TooLarge => ErrorKind::TooLarge,
             Fault::Pooler | Fault::Untrusted => ErrorKind::Config,
-            Fault::Busy | Fault::NoTable | Fault::Other => ErrorKind::Backend,
+            Fault::Busy | Fault::NoTable | Fault::IndexThere | Fault::Other => ErrorKind::Backend,
         };
         let error = Error::new(kind, message).temporary(matches!(self.fault, Fault::Away | Fault::Busy));
         match self.error {

@@ -10,7 +10,7 @@ use crate::{
     cache::{CREATE_TABLE, Node},
     database::Effect,
     dialect::Dialect,
-    error::Failure,
+    error::{Failure, Fault},
     statement::{Answers, Arg, Row, Statement},
 };
 
@@ -73,9 +73,19 @@ pub(crate) async fn create(node: &Node, unlogged: bool, dry_run: bool) -> Result
     };
     if !dry_run && !sql.is_empty() {
         let statements = sql.into_iter().map(|sql| Statement { sql, args: Vec::new(), answers: Answers::Nothing });
-        run(node, statements.collect()).await.map_err(|failure| told(node, failure))?;
+        let done = run(node, statements.collect()).await;
+        if done.as_ref().is_err_and(|failure| failure.fault == Fault::IndexThere) && has_index(node).await? {
+            // Another one has made it since it was looked for. What is left to do does no harm twice.
+            return Box::pin(create(node, unlogged, dry_run)).await;
+        }
+        done.map_err(|failure| told(node, failure))?;
     }
     Ok(creation)
+}
+
+async fn has_index(node: &Node) -> Result<bool> {
+    let found = look(node).await.map_err(|failure| told(node, failure))?;
+    Ok(found.and_then(|row| row.number).is_some_and(|indexes| indexes > 0))
 }
 
 /// What there is, as the catalogue has it: the note of the version, the columns, and whether `expires` has an index.

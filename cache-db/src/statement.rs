@@ -10,6 +10,14 @@ pub(crate) struct Statement<'a> {
     pub(crate) answers: Answers,
 }
 
+impl Statement<'_> {
+    /// About how many bytes are sent for it.
+    pub(crate) fn size(&self) -> usize {
+        const HEAD: usize = 64;
+        HEAD + self.sql.as_str().len() + self.args.iter().map(Arg::size).sum::<usize>()
+    }
+}
+
 /// What is bound to a placeholder.
 #[derive(Clone, Debug)]
 pub(crate) enum Arg<'a> {
@@ -28,6 +36,17 @@ impl<'a> Arg<'a> {
 
     pub(crate) fn int(number: i64) -> Self {
         Self::Int(Some(number))
+    }
+
+    fn size(&self) -> usize {
+        const HEAD: usize = 12;
+        match self {
+            Self::Bytes(bytes) => HEAD + bytes.map_or(0, <[u8]>::len),
+            Self::Int(_) => HEAD,
+            Self::Text(text) => HEAD + text.len(),
+            Self::AllBytes(all) => all.iter().map(|bytes| HEAD + bytes.map_or(0, <[u8]>::len)).sum(),
+            Self::AllInts(all) => HEAD * all.len(),
+        }
     }
 }
 

@@ -148,6 +148,29 @@ impl MemcachedCache {
             self.ask(&Command::Delete(key)).await?;
             return Err(self.too_large(key, length));
         }
+        self.send(command).await
+    }
+
+    /// As [`store`](Self::store), but leaves what is there. The server would remove it on seeing a value that is too large, so
+    /// that is never sent.
+    async fn store_new(&self, command: Command<'_>) -> Result<Status> {
+        let key = command.key();
+        let length = command.item().map_or(0, Item::length);
+        if self.largest(key).is_none() {
+            self.0.servers[self.0.ring.pick(key)].get_ready().await;
+        }
+        if !self.is_too_large(key, length) {
+            return self.send(command).await;
+        }
+        match self.ask(&Command::Look(key)).await? {
+            Some(reply) if is_there(&reply)? => Ok(Status::NotStored),
+            _ => Err(self.too_large(key, length)),
+        }
+    }
+
+    async fn send(&self, command: Command<'_>) -> Result<Status> {
+        let key = command.key();
+        let length = command.item().map_or(0, Item::length);
         match self.ask(&command).await?.map(|reply| reply.status) {
             None => Ok(Status::NotStored),
             Some(Status::Refused(words)) if is_about_size(&words) => Err(self.too_large(key, length)),
@@ -220,7 +243,7 @@ impl MemcachedCache {
 
     async fn add_value(&self, key: &str, value: &Value, ttl: Option<Duration>) -> Result<bool> {
         check(key)?;
-        match self.store(Command::Add(key, self.item(value)?, Expiry::of(ttl))).await? {
+        match self.store_new(Command::Add(key, self.item(value)?, Expiry::of(ttl))).await? {
             Status::Done => Ok(true),
             Status::NotStored => Ok(false),
             other => Err(unexpected(&other)),

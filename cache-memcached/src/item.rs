@@ -39,6 +39,11 @@ impl<'a> Item<'a> {
         }
     }
 
+    /// A counter as the server counts: it goes beyond what an `i64` holds.
+    pub(crate) fn of_counter(number: u64) -> Self {
+        Self { flags: INTEGER, data: number.to_string().into_bytes().into() }
+    }
+
     fn of_bytes(bytes: &'a [u8], compress_above: Option<usize>) -> Self {
         if compress_above.is_some_and(|above| bytes.len() > above)
             && let Some(data) = compression::deflate(bytes)
@@ -114,7 +119,7 @@ fn integer(data: &[u8]) -> Option<i64> {
     std::str::from_utf8(data).ok()?.trim_end_matches(' ').parse().ok()
 }
 
-/// A counter as the server counts: it goes beyond what an `i64` holds.
+/// A counter as the server counts.
 pub(crate) fn counter(data: &[u8]) -> Option<u64> {
     std::str::from_utf8(data).ok()?.trim_end_matches(' ').parse().ok()
 }

@@ -41,8 +41,8 @@
 //!   an `i64`: such a sum is an [`Overflow`](cache_core::ErrorKind::Overflow) and taken back at once. A reader at that
 //!   very moment misses the entry, and so do all later ones if the call is dropped or the connection breaks just then.
 //! - **Size.** The server's limit, a mebibyte unless it was started with `-I`, is learnt when connecting. What is
-//!   larger is [`TooLarge`](cache_core::ErrorKind::TooLarge), with the sizes, and the key holds nothing then. With the
-//!   feature `compression`, long values can be sent as LZ4 blocks.
+//!   larger is [`TooLarge`](cache_core::ErrorKind::TooLarge), with the sizes, and the key holds nothing then, unless it
+//!   was to be added where something is. With the feature `compression`, long values can be sent as LZ4 blocks.
 //! - **Many keys** go to all servers at once, 256 keys or a mebibyte at a time; each such part has the time limit for
 //!   itself. Where a server is dead, the call is an error after the others have done their part, unless `when_dead`
 //!   says otherwise.

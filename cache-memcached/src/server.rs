@@ -128,6 +128,11 @@ impl Server {
         }
     }
 
+    /// Connects, so that the [largest](Self::largest) item is known. Whoever asks next is told why, should that fail.
+    pub(crate) async fn get_ready(self: &Arc<Self>) {
+        let _ = self.connection().await;
+    }
+
     async fn connection(self: &Arc<Self>) -> Result<Arc<Connection>, Unanswered> {
         if let Some(answer) = self.at_once() {
             return answer;

@@ -15,7 +15,7 @@ use crate::{expiry::Expiry, item::Item};
 pub(crate) enum Command<'a> {
     /// The value.
     Get(&'a str),
-    /// The value with the token to compare by.
+    /// The value with its time to live and the token to compare by.
     GetToCompare(&'a str),
     /// Whether it is there and what it is, without the value.
     Look(&'a str),
@@ -23,6 +23,8 @@ pub(crate) enum Command<'a> {
     TimeLeft(&'a str),
     Touch(&'a str, Expiry),
     Set(&'a str, Item<'a>, Expiry),
+    /// Only where nothing was changed since the token was got.
+    SetIfUnchanged(&'a str, Item<'a>, Expiry, u64),
     Add(&'a str, Item<'a>, Expiry),
     Delete(&'a str),
     /// Adds or subtracts; with a token, only where nothing was changed since it was got.
@@ -43,6 +45,7 @@ impl<'a> Command<'a> {
             | Self::TimeLeft(key)
             | Self::Touch(key, _)
             | Self::Set(key, ..)
+            | Self::SetIfUnchanged(key, ..)
             | Self::Add(key, ..)
             | Self::Delete(key)
             | Self::Count { key, .. } => key,
@@ -57,12 +60,15 @@ impl<'a> Command<'a> {
 
     /// What is to be stored.
     pub(crate) fn item(&self) -> Option<&Item<'a>> {
-        if let Self::Set(_, item, _) | Self::Add(_, item, _) = self { Some(item) } else { None }
+        match self {
+            Self::Set(_, item, _) | Self::SetIfUnchanged(_, item, ..) | Self::Add(_, item, _) => Some(item),
+            _ => None,
+        }
     }
 
     /// Whether it may be sent again where it is not known if it was carried out.
     pub(crate) fn may_be_repeated(&self) -> bool {
-        !matches!(self, Self::Add(..) | Self::Delete(_) | Self::Count { .. })
+        !matches!(self, Self::Add(..) | Self::SetIfUnchanged(..) | Self::Delete(_) | Self::Count { .. })
     }
 
     /// Appends what is sent.
@@ -83,7 +89,7 @@ impl<'a> Command<'a> {
     fn write_head(&self, out: &mut Vec<u8>) {
         match self {
             Self::Get(key) => line(out, b"mg ", key, b" v f"),
-            Self::GetToCompare(key) => line(out, b"mg ", key, b" v f c"),
+            Self::GetToCompare(key) => line(out, b"mg ", key, b" v f c t"),
             Self::Look(key) => line(out, b"mg ", key, b" f"),
             Self::TimeLeft(key) => line(out, b"mg ", key, b" f t"),
             Self::Delete(key) => line(out, b"md ", key, b""),
@@ -92,6 +98,10 @@ impl<'a> Command<'a> {
                 out.extend_from_slice(expiry.digits());
             }
             Self::Set(key, item, expiry) => line_of_set(out, key, item, expiry, b""),
+            Self::SetIfUnchanged(key, item, expiry, token) => {
+                line_of_set(out, key, item, expiry, b" C");
+                push_number(out, *token);
+            }
             Self::Add(key, item, expiry) => line_of_set(out, key, item, expiry, b" ME"),
             Self::Count { key, by, down, if_unchanged } => {
                 line(out, b"ma ", key, if *down { b" v c MD D" } else { b" v c D" });
@@ -327,6 +337,7 @@ mod tests {
             (Command::Touch("k", never), "mg k T0 O7\r\n"),
             (Command::Delete("k"), "md k O7\r\n"),
             (Command::Set("k", item(), never), "ms k 2 F2 O7\r\n42\r\n"),
+            (Command::SetIfUnchanged("k", item(), minute, 12), "ms k 2 F2 T60 C12 O7\r\n42\r\n"),
             (Command::Add("k", item(), minute), "ms k 2 F2 T60 ME O7\r\n42\r\n"),
             (Command::Count { key: "k", by: 3, down: false, if_unchanged: None }, "ma k v c D3 O7\r\n"),
             (

@@ -80,6 +80,21 @@ pub(super) async fn incr_of_blanks_finds_no_integer_that_was_there_before(h: Har
     }
 }
 
+/// Neither in what the sum is nor in what lay there before may a server find a reason to keep it.
+pub(super) async fn incr_beyond_the_largest_integer_changes_nothing_whatever_was_there_before(h: Harness) {
+    let store = h.store().await;
+    for length in 20..60 {
+        let former = "-".repeat(length);
+        store.set("k", bytes(&former), LONG).await.unwrap();
+        store.delete("k").await.unwrap();
+        store.set("k", Value::Int(i64::MAX - 3), LONG).await.unwrap();
+        let error = store.incr("k", 10).await.expect_err("the sum does not fit");
+        assert_eq!(error.kind(), ErrorKind::Overflow, "after {former:?}");
+        assert_eq!(store.get("k").await.unwrap(), Some(Value::Int(i64::MAX - 3)), "after {former:?}");
+        assert!(store.ttl("k").await.unwrap().is_some_and(|left| left < Ttl::Never), "it keeps its time to live");
+    }
+}
+
 pub(super) async fn incr_beyond_the_largest_integer_is_an_error_and_changes_nothing(h: Harness) {
     overflows(&h, i64::MAX, 1).await;
     overflows(&h, i64::MAX - 5, 6).await;

@@ -74,6 +74,22 @@ pub(super) async fn a_value_that_is_too_large_is_refused_and_leaves_nothing(h: H
     store.set("k", Value::Bytes(vec![7; largest].into()), LONG).await.unwrap();
 }
 
+/// Whether there is an entry decides, or the size: an error is as good as a no.
+pub(super) async fn adding_a_value_that_is_too_large_leaves_what_is_there(h: Harness) {
+    let Some(largest) = h.profile().largest_value else { return };
+    let giant = || Value::Bytes(vec![7; 2 * largest].into());
+    let store = h.store().await;
+    let error = store.add("k", giant(), LONG).await.expect_err("it is too large");
+    assert_eq!(error.kind(), ErrorKind::TooLarge);
+    assert_eq!(store.get("k").await.unwrap(), None);
+    store.set("k", bytes("small"), LONG).await.unwrap();
+    match store.add("k", giant(), LONG).await {
+        Ok(added) => assert!(!added, "it was there"),
+        Err(error) => assert_eq!(error.kind(), ErrorKind::TooLarge),
+    }
+    assert_eq!(store.get("k").await.unwrap(), Some(bytes("small")));
+}
+
 pub(super) async fn a_value_may_change_its_kind(h: Harness) {
     let store = h.store().await;
     for value in [Value::Int(7), bytes("seven"), Value::Int(8)] {

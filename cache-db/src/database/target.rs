@@ -1,6 +1,12 @@
 //! Where a database is, read from its URL, and how to connect there.
 
-use std::path::Path;
+use std::{
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
 
 use cache_core::{
     Result,
@@ -18,6 +24,8 @@ pub(crate) struct Target {
     dialect: Dialect,
     shown: String,
     is_in_memory: bool,
+    /// As many bytes are taken at once, where that is known; else 0.
+    largest: Arc<AtomicUsize>,
     how: How,
 }
 
@@ -57,7 +65,7 @@ impl Target {
             Dialect::Postgres => "the PostgreSQL pool given",
             Dialect::Mysql => "the MySQL pool given",
         };
-        Self { dialect, shown: shown.into(), is_in_memory: false, how: How::Given }
+        Self { dialect, shown: shown.into(), is_in_memory: false, largest: Arc::default(), how: How::Given }
     }
 
     pub(crate) fn dialect(&self) -> Dialect {
@@ -70,6 +78,11 @@ impl Target {
 
     pub(crate) fn is_in_memory(&self) -> bool {
         self.is_in_memory
+    }
+
+    /// As many bytes it takes at once, where one of its connections has told.
+    pub(crate) fn largest(&self) -> Option<usize> {
+        Some(self.largest.load(Ordering::Relaxed)).filter(|largest| *largest > 0)
     }
 
     pub(crate) fn is_given(&self) -> bool {
@@ -92,13 +105,19 @@ impl Target {
             #[cfg(feature = "mysql")]
             How::Mysql(ref options) => {
                 let patience = i64::try_from(limits.statement_timeout.as_secs().max(1)).unwrap_or(i64::MAX);
-                let wait: super::pool::Prepare<sqlx::MySql> = Box::new(move |connection| {
+                let largest = Arc::clone(&self.largest);
+                let prepare: super::pool::Prepare<sqlx::MySql> = Box::new(move |connection| {
+                    let largest = Arc::clone(&largest);
                     Box::pin(async move {
                         let wait = sqlx::query("SET SESSION innodb_lock_wait_timeout = ?").bind(patience);
-                        wait.execute(connection).await.map(drop)
+                        wait.execute(&mut *connection).await?;
+                        let most = sqlx::query_scalar("SELECT CAST(@@max_allowed_packet AS SIGNED)");
+                        let most: i64 = most.fetch_one(connection).await?;
+                        largest.store(usize::try_from(most).unwrap_or(0), Ordering::Relaxed);
+                        Ok(())
                     })
                 });
-                let plan = Plan { prepare: Some(wait), ..plan((**options).clone(), limits) };
+                let plan = Plan { prepare: Some(prepare), ..plan((**options).clone(), limits) };
                 Pool::Mysql(Supply::own(plan))
             }
         }
@@ -195,7 +214,13 @@ fn sqlite(name: &str, url: &str, limits: Limits, folder: Option<&Path>) -> Resul
             .synchronous(SqliteSynchronous::Normal);
         (options, shown, false)
     };
-    Ok(Target { dialect: Dialect::Sqlite, shown, is_in_memory, how: How::Sqlite(Box::new(options)) })
+    Ok(Target {
+        dialect: Dialect::Sqlite,
+        shown,
+        is_in_memory,
+        largest: Arc::default(),
+        how: How::Sqlite(Box::new(options)),
+    })
 }
 
 #[cfg(feature = "postgres")]
@@ -220,7 +245,13 @@ fn postgres(name: &str, url: &str, limits: Limits) -> Result<Target> {
         options.options([("statement_timeout", format!("{}ms", limits.statement_timeout.as_millis()))])
     };
     let shown = shown(url);
-    Ok(Target { dialect: Dialect::Postgres, shown, is_in_memory: false, how: How::Postgres(Box::new(options)) })
+    Ok(Target {
+        dialect: Dialect::Postgres,
+        shown,
+        is_in_memory: false,
+        largest: Arc::default(),
+        how: How::Postgres(Box::new(options)),
+    })
 }
 
 #[cfg(feature = "mysql")]
@@ -240,7 +271,7 @@ fn mysql(name: &str, url: &str) -> Result<Target> {
     let options =
         options.disable_statement_logging().pipes_as_concat(false).no_engine_substitution(false).timezone(None);
     let how = How::Mysql(Box::new(options));
-    Ok(Target { dialect: Dialect::Mysql, shown: shown(url), is_in_memory: false, how })
+    Ok(Target { dialect: Dialect::Mysql, shown: shown(url), is_in_memory: false, largest: Arc::default(), how })
 }
 
 /// The URL without its secrets and its parameters.

@@ -7,7 +7,8 @@ use tokio::time::sleep;
 
 use super::{MemcachedCache, check, is_there, unexpected};
 use crate::{
-    item,
+    expiry::Expiry,
+    item::{self, Item},
     server::chance,
     wire::{Command, Reply, Status},
 };
@@ -43,16 +44,31 @@ impl MemcachedCache {
             pause(attempt).await;
             let command = Command::Count { key, by: delta.unsigned_abs(), down: delta > 0, if_unchanged: Some(token) };
             let Some(reply) = self.ask(&command).await? else { return Ok(()) };
-            if reply.status != Status::Changed {
+            let misread = is_no_number(&reply.status);
+            if !misread && reply.status != Status::Changed {
                 return counted(key, &reply).map(drop);
             }
             let Some(reply) = self.look(key).await? else { return Ok(()) };
-            if item::counter(&reply.data).is_none_or(|number| i64::try_from(number).is_ok()) {
+            let sum = item::counter(&reply.data).filter(|sum| i64::try_from(*sum).is_err());
+            let Some(sum) = sum else { return Ok(()) };
+            if misread && self.put_back(key, sum.wrapping_add_signed(delta.wrapping_neg()), &reply).await? {
                 return Ok(());
             }
             token = reply.token;
         }
         Err(restless(key))
+    }
+
+    /// Writes a number over a sum that the server does not read as one, unless it is another by now. Beyond an `i64` it looks
+    /// for a minus sign, and finds those that an earlier, longer item has left behind this one.
+    async fn put_back(&self, key: &str, number: u64, sum: &Reply) -> Result<bool> {
+        let left = u64::try_from(sum.time_left).ok().map(Duration::from_secs);
+        let command = Command::SetIfUnchanged(key, Item::of_counter(number), Expiry::of(left), sum.token);
+        match self.ask(&command).await?.map(|reply| reply.status) {
+            None | Some(Status::Done) => Ok(true),
+            Some(Status::Changed | Status::Missing | Status::NotStored) => Ok(false),
+            Some(other) => Err(unexpected(&other)),
+        }
     }
 
     async fn count_after_a_look(&self, key: &str, delta: i64) -> Result<Option<i64>> {
@@ -74,7 +90,7 @@ impl MemcachedCache {
         Err(restless(key))
     }
 
-    /// The entry and its token.
+    /// The entry, its time to live and its token.
     async fn look(&self, key: &str) -> Result<Option<Reply>> {
         match self.ask(&Command::GetToCompare(key)).await? {
             Some(reply) if is_there(&reply)? => Ok(Some(reply)),
@@ -97,9 +113,14 @@ fn counted(key: &str, reply: &Reply) -> Result<Option<u64>> {
     match &reply.status {
         Status::Missing => Ok(None),
         Status::Value => item::counter(&reply.data).map(Some).ok_or_else(|| Error::not_an_integer(key)),
-        Status::Refused(words) if words.contains("non-numeric") => Err(Error::not_an_integer(key)),
+        status if is_no_number(status) => Err(Error::not_an_integer(key)),
         other => Err(unexpected(other)),
     }
+}
+
+/// Whether the server could read no number in the entry.
+fn is_no_number(status: &Status) -> bool {
+    matches!(status, Status::Refused(words) if words.contains("non-numeric"))
 }
 
 fn overflow(key: &str, number: i128, delta: i64) -> Error {

@@ -53,6 +53,9 @@ impl RedisCache {
             let stored = match Stored::of(key, value) {
                 Ok(stored) => stored,
                 Err(error) if error.kind() == ErrorKind::TooLarge => {
+                    // After those before it: one of them may have the same key.
+                    self.send(std::mem::take(&mut sent)).await?;
+                    size = 0;
                     self.remove(key).await?;
                     refused.push(position);
                     continue;
@@ -66,13 +69,15 @@ impl RedisCache {
             size += stored.size();
             sent.push((key.as_bytes(), set(key, &stored, ttl)));
         }
-        if !sent.is_empty() {
-            self.send(sent).await?;
-        }
+        self.send(sent).await?;
         Ok(refused)
     }
 
+    /// Perhaps none.
     async fn send(&self, sent: Vec<(&[u8], redis::Cmd)>) -> Result<()> {
+        if sent.is_empty() {
+            return Ok(());
+        }
         let answers = self.servers.topology.ask_all(sent, WRITE).await.map_err(Failure::told)?;
         answers.iter().try_for_each(|answer| self.done(answer))
     }
