@@ -370,7 +370,8 @@ impl Visit {
         length: BodyLength,
     ) -> Unfinished {
         let config = Arc::clone(&self.config);
-        config.announce(&mut head.headers, &terms, config.clock.unix_time());
+        let came = (config.clock.now(), config.clock.unix_time());
+        config.announce(&mut head.headers, &terms, came.1);
         let mut headers = to_store(&head.headers);
         config.strip_targets(&mut headers);
         let length = match length {
@@ -381,6 +382,7 @@ impl Visit {
             tags: self.tags(head.extensions.get()),
             keys: self.keys.clone(),
             began: self.began,
+            came,
             asked: self.parts.headers.clone(),
             status: head.status,
             config,
