@@ -145,7 +145,7 @@ impl Unfinished {
             body,
         };
         let place = Place { keys: &keys, seen: &seen, began, tags: &tags, vary: &vary, kept };
-        match config.shelf.keep(&place, make).await {
+        match config.in_time(config.shelf.keep(&place, make)).await {
             Ok(record) => {
                 config.count(Event::Stored);
                 if let Some(leader) = leader {

@@ -91,7 +91,8 @@ where
         config.count(Event::Miss(why));
         return Ok(respond(StatusCode::GATEWAY_TIMEOUT, HeaderMap::new(), bytes::Bytes::new()));
     }
-    if visit.parts.method == Method::HEAD || visit.parts.headers.contains_key(RANGE) {
+    // From a store that failed just now, nothing is waited for once more.
+    if why == Why::StoreFailed || visit.parts.method == Method::HEAD || visit.parts.headers.contains_key(RANGE) {
         visit.miss(why);
         return visit.forward(inner, body, why).await;
     }
@@ -120,11 +121,11 @@ const MOST_WAITS: usize = 4;
 impl Visit {
     async fn look(&mut self) -> Seen {
         self.began = self.config.clock.unix_time();
-        let shelf = &self.config.shelf;
-        match shelf.look(&self.keys, &self.config.policy, &self.parts.headers).await {
-            Ok(seen) => seen,
-            Err(error) => Seen::nothing(shelf.failed(&error)),
-        }
+        let (shelf, policy) = (&self.config.shelf, &self.config.policy);
+        let look = async {
+            shelf.look(&self.keys, policy, &self.parts.headers).await.map_err(|error| shelf.failed(&error))
+        };
+        self.config.in_time(look).await.unwrap_or_else(Seen::nothing)
     }
 
     fn fresh<B: Body>(&self, seen: &Seen) -> Option<Answered<B>> {
@@ -482,9 +483,9 @@ where
     let response = inner.call(Request::from_parts(parts, body)).await?;
     if response.status().is_success() || response.status().is_redirection() {
         for key in changed(&config, &asked, response.headers()) {
-            if let Err(error) = config.shelf.purge(&key, Purge::Hard, config.clock.unix_time()).await {
-                config.shelf.failed(&error);
-            }
+            let purge = config.shelf.purge(&key, Purge::Hard, config.clock.unix_time());
+            // Logged; the change is made all the same.
+            let _ = config.in_time(async { purge.await.map_err(|error| config.shelf.failed(&error)) }).await;
         }
     }
     Ok(passed(&config, response, Why::Method, mark))
