@@ -144,6 +144,7 @@ impl Visit {
 
     /// Waits for those who make the page already, or becomes the one who does.
     async fn board<B: Body>(&mut self, seen: &mut Seen) -> Boarded<B> {
+        let patience = self.config.flights.patience();
         for _ in 0..MOST_WAITS {
             match self.config.flights.board(&self.flight(seen)) {
                 Role::Alone => return Boarded::Make(None),
@@ -155,7 +156,7 @@ impl Visit {
                         None => Boarded::Make(Some(leader)),
                     };
                 }
-                Role::Follow(follower) => match follower.wait().await {
+                Role::Follow(follower) => match follower.wait(patience).await {
                     Some(Landing::Page(record)) => {
                         if let Some(answer) = self.collapsed(&record) {
                             return Boarded::Answer(answer);
