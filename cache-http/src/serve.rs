@@ -436,6 +436,9 @@ impl Visit {
             Ok(terms) => terms,
             Err(refusal) => {
                 self.config.count(Event::Refused(refusal));
+                if let Some(leader) = leader {
+                    leader.land(Landing::Uncacheable);
+                }
                 return self.answer(&fallback);
             }
         };

@@ -2,10 +2,13 @@
 
 mod common;
 
+use std::time::Duration;
+
 use axum::body::Body;
-use cache_http::{Policy, Purge};
-use common::{View, page, until};
+use cache_http::{HttpCache, Policy, Purge};
+use common::{Site, View, page, until};
 use http::{HeaderName, Method, Request, Response, StatusCode};
+use tokio::time::Instant;
 
 /// A view whose page has this tag, and which answers 304 to who has it already.
 fn tagged(headers: &'static [(&'static str, &'static str)], tag: &'static str) -> View {
@@ -26,6 +29,35 @@ fn error(status: u16) -> Response<Body> {
     let mut response = page(&[], "sorry");
     *response.status_mut() = StatusCode::from_u16(status).expect("it is one");
     response
+}
+
+/// A stale page, many who want it, and a view that takes a second: how many seconds they wait, and how often it is asked.
+async fn many(view: &View, layer: &HttpCache, site: &Site) -> (u64, usize) {
+    let cached = view.cached(layer);
+    cached.get("/").await;
+    site.wait(11);
+    let (began, before) = (Instant::now(), view.calls());
+    let visits: Vec<_> = (0..10).map(|_| tokio::spawn({
+        let cached = cached.clone();
+        async move { cached.get("/").await.body }
+    })).collect();
+    for visit in visits {
+        assert_eq!(visit.await.expect("no panic"), "page 0");
+    }
+    (began.elapsed().as_secs(), view.calls() - before)
+}
+
+const SECOND: Duration = Duration::from_secs(1);
+
+#[tokio::test(start_paused = true)]
+async fn those_who_wait_for_a_page_that_is_private_by_now_do_not_wait_for_each_other() {
+    let site = Site::in_memory();
+    let view = View::waiting(|request, calls| async move {
+        tokio::time::sleep(SECOND).await;
+        let directives = if calls == 0 { "max-age=10" } else { "private, max-age=10" };
+        validated(&request, &[("cache-control", directives)], "\"v\"", calls)
+    });
+    assert_eq!(many(&view, &site.shared(), &site).await, (2, 10));
 }
 
 on_each_store! {
