@@ -38,6 +38,8 @@ pub(crate) enum Landing {
     Page(Arc<Record>),
     /// What came may not be shared.
     Uncacheable,
+    /// Making it failed, and a stale page was served instead.
+    Failed,
 }
 
 /// What somebody who wants a page is to do.

@@ -142,6 +142,11 @@ impl Visit {
         }
     }
 
+    /// Whether what was seen may be served where making a fresh page fails.
+    fn may_be_stale(&self, seen: &Seen) -> bool {
+        matches!(self.reuse(seen), Reuse::IfError(_) | Reuse::WhileRevalidating)
+    }
+
     /// Waits for those who make the page already, or becomes the one who does.
     async fn board<B: Body>(&mut self, seen: &mut Seen) -> Boarded<B> {
         let patience = self.config.flights.patience();
@@ -162,8 +167,10 @@ impl Visit {
                             return Boarded::Answer(answer);
                         }
                     }
+                    // The origin need not hear from each of them that it fails.
+                    Some(Landing::Failed) if self.may_be_stale(seen) => return Boarded::Answer(self.stale(seen)),
                     Some(Landing::Uncacheable) | None => return Boarded::Make(None),
-                    Some(Landing::Aloft) => {}
+                    Some(Landing::Failed | Landing::Aloft) => {}
                 },
             }
             *seen = self.look().await;
@@ -287,15 +294,15 @@ impl Visit {
         STRIPPED.iter().for_each(|name| drop(parts.headers.remove(name)));
         let validating = self.validate(&seen, &mut parts.headers);
         parts.extensions.insert(TellOuter);
-        let instead = matches!(self.reuse(&seen), Reuse::IfError(_) | Reuse::WhileRevalidating);
-        let response = match inner.call(Request::from_parts(parts, body)).await {
-            Err(_) if instead => return Ok(self.stale(&seen)),
-            Err(error) => return Err(error),
-            Ok(response) => response,
-        };
-        if instead && Config::is_error(response.status()) {
+        let instead = self.may_be_stale(&seen);
+        let outcome = inner.call(Request::from_parts(parts, body)).await;
+        if instead && outcome.as_ref().map_or(true, |response| Config::is_error(response.status())) {
+            if let Some(leader) = leader {
+                leader.land(Landing::Failed);
+            }
             return Ok(self.stale(&seen));
         }
+        let response = outcome?;
         if validating && response.status() == StatusCode::NOT_MODIFIED {
             return Ok(self.freshen(seen, leader, response.headers().clone()).await);
         }

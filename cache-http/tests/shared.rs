@@ -60,6 +60,16 @@ async fn those_who_wait_for_a_page_that_is_private_by_now_do_not_wait_for_each_o
     assert_eq!(many(&view, &site.shared(), &site).await, (2, 10));
 }
 
+#[tokio::test(start_paused = true)]
+async fn of_many_who_want_a_stale_page_one_hears_from_the_origin_that_it_fails() {
+    let site = Site::in_memory();
+    let view = View::waiting(|_, calls| async move {
+        tokio::time::sleep(SECOND).await;
+        if calls == 0 { page(&[("cache-control", "max-age=10, stale-if-error=99")], "page 0") } else { error(503) }
+    });
+    assert_eq!(many(&view, &site.layer(), &site).await, (1, 1));
+}
+
 on_each_store! {
     async fn nothing_is_stored_whose_lifetime_nobody_knows(site: Site) {
         let cached = View::with(&[]).cached(&site.shared());
