@@ -216,8 +216,12 @@ impl Visit {
         B::Error: Send,
     {
         let answer = self.stale(seen);
-        let get = self.parts.method == Method::GET && !self.parts.headers.contains_key(RANGE);
-        if get && let Role::Lead(leader) = self.config.flights.board(&self.flight(seen)) {
+        let headers = &self.parts.headers;
+        // One whose answer may not be kept is none to make it for: then nobody else would for a while.
+        let makes = self.parts.method == Method::GET
+            && !headers.contains_key(RANGE)
+            && !self.config.policy.is_particular(headers);
+        if makes && let Role::Lead(leader) = self.config.flights.board(&self.flight(seen)) {
             tokio::spawn(async move {
                 // As in `board`: another one may have stored it just before this one began.
                 let seen = self.look().await;

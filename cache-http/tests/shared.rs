@@ -246,6 +246,16 @@ on_each_store! {
         assert_eq!((one.body, other.body), ("page 1".to_owned(), "page 1".to_owned()));
     }
 
+    async fn a_request_that_says_no_store_does_not_keep_a_stale_page_from_being_made_anew(site: Site) {
+        let view = View::with(&[("cache-control", "max-age=10, stale-while-revalidate=99")]);
+        let cached = view.cached(&site.shared());
+        cached.get("/").await;
+        site.wait(11);
+        assert_eq!(cached.get_with("/", &[("cache-control", "no-store")]).await.body, "page 0");
+        until(async || cached.get("/").await.body == "page 1").await;
+        assert_eq!(view.calls(), 2);
+    }
+
     async fn headers_for_this_cache_alone_win_and_do_not_go_out(site: Site) {
         let own = HeaderName::from_static("shop-cache-control");
         let layer = site.shared().policy(Policy::shared().targeted([own]));
