@@ -21,6 +21,7 @@ use http::{
 use sha2::{Digest as _, Sha256};
 
 use crate::{
+    cache_control::split_unquoted,
     notice::Notice,
     policy::{Dimensions, Why},
     vary::combined,
@@ -243,12 +244,25 @@ fn put_forwarded(material: &mut Vec<u8>, headers: Option<&HeaderMap>) {
     put_option(material, forwarded.as_deref().map(str::as_bytes));
 }
 
-/// What `Forwarded` says of the host and the protocol, and not of the client.
+/// What `Forwarded` says of the host and the protocol at each proxy, and not of the client.
 fn forwarded_names(headers: &HeaderMap) -> String {
     let line = combined(headers, &FORWARDED).unwrap_or_default();
     let line = String::from_utf8_lossy(&line).to_ascii_lowercase();
-    let pairs = line.split([',', ';']).map(str::trim);
-    pairs.filter(|pair| !pair.starts_with("for=") && !pair.starts_with("by=")).collect::<Vec<_>>().join(";")
+    let mut names = String::with_capacity(line.len());
+    for proxy in split_unquoted(&line, b',') {
+        names.push(',');
+        let pairs = split_unquoted(proxy, b';').into_iter().map(str::trim);
+        for pair in pairs.filter(|pair| !is_of_the_client(pair)) {
+            names.push_str(pair);
+            names.push(';');
+        }
+    }
+    names
+}
+
+/// Whether it is so for everybody, also for who takes no notice of quotes.
+fn is_of_the_client(pair: &str) -> bool {
+    (pair.starts_with("for=") || pair.starts_with("by=")) && !pair.contains([',', ';'])
 }
 
 fn put_dimensions(material: &mut Vec<u8>, dimensions: &Dimensions) {
@@ -378,6 +392,10 @@ mod tests {
         let of = |value| root("/", &[("forwarded", value)]);
         assert_eq!(of("for=1.2.3.4;host=a"), of("for=5.6.7.8;host=a"));
         assert_ne!(of("for=1.2.3.4;host=a"), of("for=1.2.3.4;host=b"));
+        assert_ne!(of("host=a;proto=http"), of("host=a, proto=http"));
+        assert_ne!(of("host=\"a;for=b\""), of("host=\"a;for=c\""));
+        assert_ne!(of("for=\"a;host=b\""), of("for=\"a;host=c\""));
+        assert_ne!(of("for=\"a, host=b"), of("for=\"a, host=c"));
         for name in FORWARDED_BY_PROXIES.map(|name| format!("x-{name}")) {
             let name = &*name;
             assert_ne!(root("/", &[(name, "a")]), root("/", &[(name, "b")]), "{name}");
