@@ -86,8 +86,9 @@ impl Keying {
             return Err(Why::HostNotAllowed);
         }
         let mut material = Vec::with_capacity(160);
-        self.put_uri(&mut material, host, &parts.uri);
+        let port = self.put_uri(&mut material, host, &parts.uri);
         let generation = self.digest.name(b'g', &material);
+        put(&mut material, port.as_bytes());
         let scheme = parts.uri.scheme_str().or(self.scheme.as_deref()).unwrap_or("http");
         put(&mut material, scheme.as_bytes());
         put_forwarded(&mut material, notice.forwarded.then_some(&parts.headers));
@@ -139,13 +140,16 @@ impl Keying {
         material
     }
 
-    fn put_uri(&self, material: &mut Vec<u8>, host: Option<&str>, uri: &Uri) {
+    /// What the pages of a URI have in common, at whichever port they were asked for, which is answered: `:80`, or nothing.
+    fn put_uri<'a>(&self, material: &mut Vec<u8>, host: Option<&'a str>, uri: &Uri) -> &'a str {
         put(material, self.prefix.as_bytes());
-        put_option(material, host.map(str::as_bytes));
-        let end = material.len();
-        material[end - host.map_or(0, str::len)..].make_ascii_lowercase();
+        let bare = host.map(without_port);
+        put_option(material, bare.map(str::as_bytes));
+        let (end, length) = (material.len(), bare.map_or(0, str::len));
+        material[end - length..].make_ascii_lowercase();
         put(material, uri.path().as_bytes());
         put_option(material, uri.query().map(str::as_bytes));
+        host.map_or("", |host| &host[length..])
     }
 
     /// Names that begin with a dot stand for all hosts below, and for the one without the dot, as in Django's `ALLOWED_HOSTS`.
@@ -362,6 +366,17 @@ mod tests {
         for (index, key) in keys.iter().enumerate() {
             assert!(key.is_ok() && !keys[..index].contains(key), "{}", uris[index]);
         }
+    }
+
+    #[test]
+    fn pages_of_two_ports_are_two_pages_of_which_one_purge_gets_rid() {
+        let of = |host| keys(&Keying::default(), &parts("/", &[("host", host)])).expect("it has keys");
+        for (one, other) in [("a", "a:80"), ("a:80", "A:81"), ("[::1]:80", "[::1]:81")] {
+            let (one, other) = (of(one), of(other));
+            assert!(one.generation == other.generation && one.root != other.root);
+            assert_ne!(one.material, other.material);
+        }
+        assert!(of("a").generation != of("b").generation && of("[::1]").generation != of("[::2]").generation);
     }
 
     #[test]

@@ -135,6 +135,19 @@ on_each_store! {
         assert_eq!(message, "\"/a\" has no host: write http://HOST/a, or name the site's hosts in `hosts`");
     }
 
+    async fn a_path_is_purged_at_whichever_port_it_was_asked_for(site: Site) {
+        let layer = site.layer().hosts(["localhost"]);
+        let cached = View::with(&[]).cached(&layer);
+        for host in ["localhost", "localhost:3000"] {
+            cached.get_with("/a", &[("host", host)]).await;
+            assert!(cached.get_with("/a", &[("host", host)]).await.is_hit());
+        }
+        layer.purge_uri("/a", Purge::Hard).await.expect("the store works");
+        for host in ["localhost", "localhost:3000"] {
+            assert!(!cached.get_with("/a", &[("host", host)]).await.is_hit());
+        }
+    }
+
     async fn a_tag_is_purged_with_all_its_pages_and_no_other(site: Site) {
         let view = View::new(|request, _| {
             let mut response = page(&[], "");
