@@ -32,7 +32,7 @@ pub(crate) type KeyFunction = dyn Fn(&Parts) -> String + Send + Sync;
 
 /// Headers by which proxies tell an application what it is called, and from which it makes links, without the `x-` before
 /// them.
-pub(crate) const FORWARDED_BY_PROXIES: [&str; 9] = [
+pub(crate) const FORWARDED_BY_PROXIES: [&str; 15] = [
     "forwarded-host",
     "forwarded-proto",
     "forwarded-prefix",
@@ -40,8 +40,14 @@ pub(crate) const FORWARDED_BY_PROXIES: [&str; 9] = [
     "forwarded-port",
     "forwarded-server",
     "forwarded-ssl",
+    "forwarded-protocol",
+    "forwarded-path",
+    "forwarded-uri",
     "script-name",
+    "url-scheme",
     "host",
+    "original-host",
+    "http-host-override",
 ];
 
 /// How requests become keys.
