@@ -11,7 +11,7 @@ use http::{
 
 use crate::{
     body::CachedBody,
-    conditional::{Precondition, of_not_modified, precondition},
+    conditional::{Precondition, of_not_modified, precondition_of_stored},
     config::Config,
     notice::Notice,
     outgoing::{Status, set_age},
@@ -52,7 +52,7 @@ impl Config {
         // Those with other conditions passed by.
         if notice.conditional
             && page.status.is_success()
-            && precondition(&parts.method, &parts.headers, &page.headers) == Precondition::NotModified
+            && precondition_of_stored(&parts.method, &parts.headers, &page.headers) == Precondition::NotModified
         {
             let mut short = of_not_modified(headers);
             if let Some(age) = headers.remove(http::header::AGE) {
