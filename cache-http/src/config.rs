@@ -3,7 +3,7 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use cache_core::{CacheHandle, Clock, Error, ErrorKind};
-use http::{StatusCode, request::Parts};
+use http::{StatusCode, Uri, request::Parts};
 use tower_layer::Layer;
 
 use crate::{
@@ -166,6 +166,30 @@ impl HttpCache {
     #[must_use]
     pub fn key_function(self, function: impl Fn(&Parts) -> String + Send + Sync + 'static) -> Self {
         self.edit(|config| config.keying.function = Some(Arc::new(function)))
+    }
+
+    /// What a request's URI is. Say it where a router cuts URIs before this layer sees them, as axum does in `nest`: otherwise
+    /// `/news/list` and `/shop/list` are both `/list`, and one page.
+    ///
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use cache_core::{CacheHandle, Settings};
+    /// # use cache_locmem::LocMemCache;
+    /// use axum::{Router, extract::OriginalUri, routing::get};
+    /// use cache_http::HttpCache;
+    ///
+    /// # let cache = CacheHandle::new("default", Arc::new(LocMemCache::default()), Settings::default());
+    /// let view = HttpCache::new(&cache).uri(|request| match request.extensions.get::<OriginalUri>() {
+    ///     Some(OriginalUri(uri)) => uri.clone(),
+    ///     None => request.uri.clone(),
+    /// });
+    /// let news = Router::new().route("/list", get(async || "news").layer(view.clone()));
+    /// let shop = Router::new().route("/list", get(async || "shop").layer(view));
+    /// let app: Router = Router::new().nest("/news", news).nest("/shop", shop);
+    /// ```
+    #[must_use]
+    pub fn uri(self, function: impl Fn(&Parts) -> Uri + Send + Sync + 'static) -> Self {
+        self.edit(|config| config.keying.uri = Some(Arc::new(function)))
     }
 
     /// A tag on every page that this layer stores, to purge them by. Responses add others as [`CacheTags`].

@@ -5,6 +5,7 @@
 //! other's way, and never taken for each other.
 
 use std::{
+    borrow::Cow,
     fmt,
     hash::{BuildHasher, Hasher},
     ops::Deref,
@@ -29,6 +30,9 @@ use crate::{
 
 /// What the application adds to a key: a language, a tenant.
 pub(crate) type KeyFunction = dyn Fn(&Parts) -> String + Send + Sync;
+
+/// What the application says a request's URI is, where a router has cut it.
+pub(crate) type UriFunction = dyn Fn(&Parts) -> Uri + Send + Sync;
 
 /// Headers by which proxies tell an application what it is called, and from which it makes links, without the `x-` before
 /// them.
@@ -58,6 +62,7 @@ pub(crate) struct Keying {
     pub(crate) hosts: Arc<[String]>,
     pub(crate) scheme: Option<Arc<str>>,
     pub(crate) function: Option<Arc<KeyFunction>>,
+    pub(crate) uri: Option<Arc<UriFunction>>,
     pub(crate) digest: Digest,
 }
 
@@ -87,15 +92,16 @@ impl Keying {
     /// # Errors
     /// Where the host is none, or not allowed.
     pub(crate) fn keys(&self, parts: &Parts, notice: Notice) -> Result<Keys, Why> {
-        let host = host(&parts.uri, &parts.headers)?;
+        let uri = &*self.uri(parts);
+        let host = host(uri, &parts.headers)?;
         if !self.allows(host) {
             return Err(Why::HostNotAllowed);
         }
         let mut material = Vec::with_capacity(160);
-        let port = self.put_uri(&mut material, host, &parts.uri);
+        let port = self.put_uri(&mut material, host, uri);
         let generation = self.digest.name(b'g', &material);
         put(&mut material, port.as_bytes());
-        let scheme = parts.uri.scheme_str().or(self.scheme.as_deref()).unwrap_or("http");
+        let scheme = uri.scheme_str().or(self.scheme.as_deref()).unwrap_or("http");
         put(&mut material, scheme.as_bytes());
         put_forwarded(&mut material, notice.forwarded.then_some(&parts.headers));
         put_option(&mut material, self.function.as_ref().map(|function| function(parts)).as_deref().map(str::as_bytes));
@@ -118,9 +124,19 @@ impl Keying {
         (!all.is_empty()).then_some(all)
     }
 
+    /// Where the generation of what a request asks for lies.
+    pub(crate) fn target(&self, parts: &Parts) -> Option<Name> {
+        self.neighbour(parts, &self.uri(parts))
+    }
+
+    fn uri<'a>(&self, parts: &'a Parts) -> Cow<'a, Uri> {
+        self.uri.as_ref().map_or(Cow::Borrowed(&parts.uri), |function| Cow::Owned(function(parts)))
+    }
+
     /// Where the generation of what a response refers to lies, where that is at the same host (RFC 9111, section 4.4).
     pub(crate) fn neighbour(&self, parts: &Parts, reference: &Uri) -> Option<Name> {
-        let host = host(&parts.uri, &parts.headers).ok()?;
+        let uri = self.uri(parts);
+        let host = host(&uri, &parts.headers).ok()?;
         if let Some(theirs) = reference.authority()
             && !host.is_some_and(|host| host.eq_ignore_ascii_case(theirs.as_str()))
         {

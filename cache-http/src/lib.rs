@@ -55,6 +55,9 @@
 //! compression, to store compressed pages, of which there is then one for each set of codings that clients accept; and inside
 //! of what adds request ids, nonces or CORS headers. A page with a nonce or a CSRF token in it must be `private`.
 //!
+//! The layer knows a page by the URI that it sees. A router that cuts URIs, as axum's `nest` does, shows a layer inside of it
+//! what is left: then tell it [the whole](HttpCache::uri), or two views can be one page.
+//!
 //! # What it does and what that costs
 //!
 //! - **A hit** on a store of this process calls neither the service inside nor a codec, and boxes no future: one look-up, or

@@ -510,6 +510,6 @@ fn changed(config: &Config, asked: &Parts, headers: &HeaderMap) -> Vec<Name> {
     let references = [LOCATION, CONTENT_LOCATION].into_iter().filter_map(|name| headers.get(name)?.to_str().ok());
     let uris = references.filter_map(|reference| reference.parse::<Uri>().ok());
     let absolute = uris.filter(|uri| uri.path().starts_with('/'));
-    let target = config.keying.neighbour(asked, &asked.uri);
+    let target = config.keying.target(asked);
     target.into_iter().chain(absolute.filter_map(|uri| config.keying.neighbour(asked, &uri))).collect()
 }

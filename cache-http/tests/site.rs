@@ -4,12 +4,12 @@ mod common;
 
 use std::{sync::Arc, time::Duration};
 
-use axum::body::Body;
+use axum::{Router, body::Body, extract::OriginalUri, routing::get};
 use cache_core::{Cache, CacheHandle, Error, ErrorKind, Result, Settings, Ttl, Value, async_trait};
 use cache_dummy::DummyCache;
 use cache_http::{Browser, CacheTags, Counts, HttpCache, NoStore, Policy, Purge, Why, cache_page};
 use cache_locmem::{LocMemCache, LocMemOptions};
-use common::{Cached, View, page, until};
+use common::{Cached, Got, Site, View, page, request, until};
 use http::{Method, StatusCode};
 use tower::{Layer, ServiceExt, util::BoxCloneSyncService};
 
@@ -270,6 +270,25 @@ on_each_store! {
         assert!(got.header("cache-control").is_some() && got.header("date").is_some());
         assert!(view.get_with("/", &[("if-modified-since", "Mon, 01 Dec 2025 00:00:00 GMT")]).await.status == StatusCode::OK);
     }
+}
+
+#[tokio::test]
+async fn views_that_a_router_shows_one_uri_are_two_pages_where_the_layer_is_told_the_whole() {
+    let site = Site::in_memory();
+    let layer = site.layer().uri(|request| match request.extensions.get::<OriginalUri>() {
+        Some(OriginalUri(uri)) => uri.clone(),
+        None => request.uri.clone(),
+    });
+    let nested = |body| Router::new().route("/list", get(async move || body).layer(layer.clone()));
+    let app = Router::new().nest("/news", nested("news")).nest("/shop", nested("shop"));
+    let ask = async |uri| Got::of(app.clone().oneshot(request(Method::GET, uri, &[])).await.expect("it answers")).await;
+    for (uri, body) in [("/news/list", "news"), ("/shop/list", "shop")] {
+        assert_eq!(ask(uri).await.body, body);
+        assert!(ask(uri).await.is_hit());
+    }
+    layer.purge_uri("http://example.org/news/list", Purge::Hard).await.expect("the store works");
+    assert!(!ask("/news/list").await.is_hit());
+    assert!(ask("/shop/list").await.is_hit());
 }
 
 #[tokio::test]
