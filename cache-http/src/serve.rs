@@ -6,7 +6,7 @@ use http::{
     Extensions, HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri,
     header::{
         CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_LOCATION, CONTENT_RANGE, CONTENT_TYPE, DATE, ETAG, IF_MODIFIED_SINCE,
-        IF_NONE_MATCH, LAST_MODIFIED, LOCATION, RANGE,
+        IF_NONE_MATCH, LAST_MODIFIED, LOCATION, RANGE, SET_COOKIE,
     },
     request::Parts,
     response,
@@ -308,7 +308,11 @@ impl Visit {
         }
         let response = outcome?;
         if validating && response.status() == StatusCode::NOT_MODIFIED {
-            return Ok(self.freshen(seen, leader, response.headers().clone()).await);
+            let new = response.headers();
+            let mut answer = self.freshen(seen, leader, new.clone()).await;
+            // They are for whoever caused them, and for nobody else.
+            new.get_all(SET_COOKIE).iter().for_each(|cookie| drop(answer.headers_mut().append(SET_COOKIE, cookie.clone())));
+            return Ok(answer);
         }
         Ok(self.keep(seen, leader, response, why).await)
     }

@@ -131,6 +131,23 @@ on_each_store! {
         }
     }
 
+    async fn who_causes_a_cookie_gets_it_also_where_the_page_is_still_right(site: Site) {
+        let view = View::new(|request, calls| {
+            let mut response = validated(&request, &[("cache-control", "max-age=10")], "\"v\"", calls);
+            if calls > 0 {
+                response.headers_mut().insert("set-cookie", "a=1".parse().expect("a value"));
+            }
+            response
+        });
+        let cached = view.cached(&site.shared().policy(Policy::shared().strip_cookies()));
+        cached.get("/").await;
+        site.wait(11);
+        let got = cached.get("/").await;
+        assert_eq!((&*got.body, got.header("set-cookie")), ("page 0", Some("a=1")));
+        let next = cached.get("/").await;
+        assert!(next.is_hit() && next.header("set-cookie").is_none(), "{next:?}");
+    }
+
     async fn a_client_that_has_the_page_gets_a_304_even_when_it_is_validated(site: Site) {
         let cached = tagged(&[("cache-control", "max-age=10")], "\"v1\"").cached(&site.shared());
         cached.get("/").await;
