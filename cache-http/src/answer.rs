@@ -15,9 +15,23 @@ use crate::{
     config::Config,
     notice::Notice,
     outgoing::{Status, set_age},
+    policy::Why,
     range::{Range, range},
     stored::Page,
 };
+
+/// How a page came to be the answer.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum How {
+    Stored,
+    /// Another request has just made it.
+    Collapsed,
+    /// The origin said that it is still right.
+    Validated {
+        why: Why,
+        stored: bool,
+    },
+}
 
 impl Config {
     /// How old a page is: how old it came, and how long it lay here. A clock that was set back makes nothing younger than it
@@ -37,14 +51,23 @@ impl Config {
         age: Duration,
         parts: &Parts,
         notice: Notice,
-        collapsed: bool,
+        how: How,
     ) -> Response<CachedBody<B>> {
         let mut headers = page.headers.clone();
         set_age(&mut headers, age);
         self.announce_for_browser(&mut headers, age, || self.clock.unix_time());
         let (status, body) = self.shape(page, parts, notice, &mut headers);
         let ttl = seconds(page.terms.lifetime) - seconds(age);
-        self.report(&mut headers, &Status::Hit { ttl, collapsed });
+        self.report(
+            &mut headers,
+            &match how {
+                How::Stored => Status::Hit { ttl, collapsed: false },
+                How::Collapsed => Status::Hit { ttl, collapsed: true },
+                How::Validated { why, stored } => {
+                    Status::Forwarded { why, status: Some(StatusCode::NOT_MODIFIED), stored, detail: None }
+                }
+            },
+        );
         respond(status, headers, body)
     }
 

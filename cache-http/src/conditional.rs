@@ -244,7 +244,10 @@ mod tests {
         };
         assert_eq!(check(&[("if-modified-since", NEW)], &[("date", OLD)]), Precondition::NotModified);
         assert_eq!(check(&[("if-modified-since", OLD)], &[("date", NEW)]), Precondition::Proceed);
-        assert_eq!(check(&[("if-modified-since", OLD)], &[("date", OLD), ("last-modified", NEW)]), Precondition::Proceed);
+        assert_eq!(
+            check(&[("if-modified-since", OLD)], &[("date", OLD), ("last-modified", NEW)]),
+            Precondition::Proceed
+        );
         assert_eq!(
             check(&[("if-modified-since", NEW), ("if-none-match", "\"a\"")], &[("date", OLD)]),
             Precondition::Proceed

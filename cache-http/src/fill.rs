@@ -119,8 +119,20 @@ impl Unfinished {
     }
 
     pub(crate) async fn store(self, body: Bytes) -> Result<Arc<Record>, Why> {
-        let Self { config, keys, seen, began, came: (born, stored), asked, terms, tags, status, mut headers, leader, .. } =
-            self;
+        let Self {
+            config,
+            keys,
+            seen,
+            began,
+            came: (born, stored),
+            asked,
+            terms,
+            tags,
+            status,
+            mut headers,
+            leader,
+            ..
+        } = self;
         let kept = terms.kept().saturating_sub(config.clock.now().since(born));
         if kept.is_zero() {
             return Err(refuse(&config, leader, Why::Expired));

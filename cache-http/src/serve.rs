@@ -15,7 +15,7 @@ use http_body::Body;
 use tower_service::Service;
 
 use crate::{
-    answer::respond,
+    answer::{How, respond},
     body::{CachedBody, Tee},
     conditional::{Precondition, of_not_modified, precondition},
     config::{ByView, CacheTags, Config, NoStore, TellOuter},
@@ -122,9 +122,8 @@ impl Visit {
     async fn look(&mut self) -> Seen {
         self.began = self.config.clock.unix_time();
         let (shelf, policy) = (&self.config.shelf, &self.config.policy);
-        let look = async {
-            shelf.look(&self.keys, policy, &self.parts.headers).await.map_err(|error| shelf.failed(&error))
-        };
+        let look =
+            async { shelf.look(&self.keys, policy, &self.parts.headers).await.map_err(|error| shelf.failed(&error)) };
         self.config.in_time(look).await.unwrap_or_else(Seen::nothing)
     }
 
@@ -198,7 +197,7 @@ impl Visit {
         match policy.reuse(&page.terms, age, false, &self.parts.headers) {
             Reuse::Fresh(_) => {
                 self.config.count(Event::Hit);
-                Some(self.marked(self.config.answer(page, age, &self.parts, self.notice, true)))
+                Some(self.marked(self.config.answer(page, age, &self.parts, self.notice, How::Collapsed)))
             }
             _ => None,
         }
@@ -239,13 +238,13 @@ impl Visit {
     fn stale<B: Body>(&self, seen: &Seen) -> Answered<B> {
         self.config.count(Event::Stale);
         match seen.answer.page() {
-            Some((page, _)) => self.answer(page),
+            Some((page, _)) => self.answer(page, How::Stored),
             None => Response::default(),
         }
     }
 
-    fn answer<B: Body>(&self, page: &Page) -> Answered<B> {
-        self.marked(self.config.answer(page, self.config.age(page), &self.parts, self.notice, false))
+    fn answer<B: Body>(&self, page: &Page, how: How) -> Answered<B> {
+        self.marked(self.config.answer(page, self.config.age(page), &self.parts, self.notice, how))
     }
 
     fn marked<B: Body>(&self, answer: Answered<B>) -> Answered<B> {
@@ -309,9 +308,11 @@ impl Visit {
         let response = outcome?;
         if validating && response.status() == StatusCode::NOT_MODIFIED {
             let new = response.headers();
-            let mut answer = self.freshen(seen, leader, new.clone()).await;
+            let mut answer = self.freshen(seen, leader, new.clone(), why).await;
             // They are for whoever caused them, and for nobody else.
-            new.get_all(SET_COOKIE).iter().for_each(|cookie| drop(answer.headers_mut().append(SET_COOKIE, cookie.clone())));
+            for cookie in new.get_all(SET_COOKIE) {
+                answer.headers_mut().append(SET_COOKIE, cookie.clone());
+            }
             return Ok(answer);
         }
         Ok(self.keep(seen, leader, response, why).await)
@@ -439,14 +440,19 @@ impl Visit {
     }
 
     /// The origin says that the stored page is still right: it lives anew, with what the origin says of it now.
-    async fn freshen<B: Body>(self, seen: Seen, leader: Option<Leader>, new: HeaderMap) -> Answered<B> {
+    async fn freshen<B: Body>(self, seen: Seen, leader: Option<Leader>, new: HeaderMap, why: Why) -> Answered<B> {
         let Some((page, _)) = seen.answer.page() else { return Response::default() };
-        let headers = freshened(page, &new, self.config.clock.unix_time());
+        let now = self.config.clock.unix_time();
+        let headers = freshened(page, &new, now);
         let (mut head, ()) = Response::new(()).into_parts();
         (head.status, head.headers) = (page.status, headers);
         let body = page.body.clone();
         let length = BodyLength::Known(body.len() as u64);
-        let fallback = Page { headers: to_store(&head.headers), ..page.clone() };
+        let mut fallback = Page { headers: to_store(&head.headers), stored: now, born: None, ..page.clone() };
+        fallback.terms.age = Duration::ZERO;
+        self.config.strip_targets(&mut fallback.headers);
+        let kept = How::Validated { why, stored: true };
+        let once = How::Validated { why, stored: false };
         let terms = match self.decide(&head, length) {
             Ok(terms) => terms,
             Err(refusal) => {
@@ -454,12 +460,15 @@ impl Visit {
                 if let Some(leader) = leader {
                     leader.land(Landing::Uncacheable);
                 }
-                return self.answer(&fallback);
+                return self.answer(&fallback, once);
             }
         };
         let unfinished = self.unfinished(seen, leader, &mut head, terms, length);
         let stored = unfinished.store(body).await.ok();
-        self.answer(stored.as_deref().and_then(Record::page).unwrap_or(&fallback))
+        match stored.as_deref().and_then(Record::page) {
+            Some(page) => self.answer(page, kept),
+            None => self.answer(&fallback, once),
+        }
     }
 }
 

@@ -37,10 +37,14 @@ async fn many(view: &View, layer: &HttpCache, site: &Site) -> (u64, usize) {
     cached.get("/").await;
     site.wait(11);
     let (began, before) = (Instant::now(), view.calls());
-    let visits: Vec<_> = (0..10).map(|_| tokio::spawn({
-        let cached = cached.clone();
-        async move { cached.get("/").await.body }
-    })).collect();
+    let visits: Vec<_> = (0..10)
+        .map(|_| {
+            tokio::spawn({
+                let cached = cached.clone();
+                async move { cached.get("/").await.body }
+            })
+        })
+        .collect();
     for visit in visits {
         assert_eq!(visit.await.expect("no panic"), "page 0");
     }
@@ -103,6 +107,7 @@ on_each_store! {
         site.wait(11);
         let validated = cached.get("/").await;
         assert_eq!((validated.status, &*validated.body, validated.header("age")), (StatusCode::OK, "page 0", Some("0")));
+        assert_eq!(validated.header("cache-status"), Some("c; fwd=stale; fwd-status=304; stored; detail=stale"));
         site.wait(9);
         assert!(cached.get("/").await.is_hit());
         assert_eq!(view.calls(), 2);
@@ -126,7 +131,8 @@ on_each_store! {
         cached.get("/").await;
         site.wait(11);
         for calls in [2, 3] {
-            cached.get("/").await;
+            let got = cached.get("/").await;
+            assert_eq!((got.header("age"), got.is_hit()), (Some("0"), false));
             assert_eq!(view.calls(), calls);
         }
     }
