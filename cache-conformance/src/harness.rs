@@ -26,6 +26,7 @@ pub struct Harness {
     make: Arc<dyn Fn() -> Making + Send + Sync>,
     time: Option<ManualClock>,
     profile: Profile,
+    limit: Duration,
 }
 
 /// What a store honestly can't do. A case that asks for it is excused and says so; anything else that deviates fails.
@@ -60,7 +61,7 @@ impl Harness {
             let store = make();
             Box::pin(async { Arc::new(store.await) as Arc<dyn Cache> })
         };
-        Self { make: Arc::new(make), time: None, profile: Profile::default() }
+        Self { make: Arc::new(make), time: None, profile: Profile::default(), limit: Duration::from_secs(300) }
     }
 
     /// Says that the stores go by this clock, which then is moved instead of slept by.
@@ -75,6 +76,17 @@ impl Harness {
     pub fn with_profile(mut self, profile: Profile) -> Self {
         self.profile = profile;
         self
+    }
+
+    /// How long a case may take, in real time; 5 minutes unless set. One that takes longer fails: an operation never answers.
+    #[must_use]
+    pub fn with_limit(mut self, limit: Duration) -> Self {
+        self.limit = limit;
+        self
+    }
+
+    pub(crate) fn limit(&self) -> Duration {
+        self.limit
     }
 
     pub(crate) fn profile(&self) -> &Profile {

@@ -49,7 +49,7 @@ impl fmt::Display for Report {
     }
 }
 
-/// Runs every case, one after the other. Needs a multi-threaded tokio runtime.
+/// Runs every case, one after the other. Needs a multi-threaded tokio runtime with a timer.
 pub async fn run(harness: &Harness) -> Report {
     let mut report = Report::default();
     for case in CASES {
@@ -66,8 +66,12 @@ pub async fn run(harness: &Harness) -> Report {
 }
 
 async fn attempt(case: &'static Case, harness: &Harness) -> Result<(), String> {
-    let running = tokio::spawn((case.run)(harness.clone()));
-    running.await.map_err(|error| match error.try_into_panic() {
+    let mut running = tokio::spawn((case.run)(harness.clone()));
+    let Ok(ended) = tokio::time::timeout(harness.limit(), &mut running).await else {
+        running.abort();
+        return Err(format!("it did not end within {:?}: an operation never answers", harness.limit()));
+    };
+    ended.map_err(|error| match error.try_into_panic() {
         Ok(payload) => message_of(&*payload),
         Err(error) => error.to_string(),
     })

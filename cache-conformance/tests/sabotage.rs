@@ -1,6 +1,12 @@
 //! The suite can fail: a store is broken in many ways, one at a time, and for each the case is named that must catch it.
 
-use std::{sync::Mutex, time::Duration};
+use std::{
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, Ordering::SeqCst},
+    },
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use cache_conformance::{Harness, Profile, run};
@@ -16,6 +22,7 @@ enum Fault {
     ClearForgetsOne,
     ContainsIgnoresEmptyValues,
     DeleteAlwaysSaysYes,
+    DroppedGetsHoldTheLock,
     ExpiryIsIgnored,
     ExpiryInMonths,
     GetManySortsItsKeys,
@@ -49,6 +56,8 @@ struct Broken {
     fault: Option<Fault>,
     /// What `touch` revives, and what `get_now` shows.
     first: Mutex<Option<(String, Value)>>,
+    /// Held by a `get` from one await to the next.
+    locked: AtomicBool,
 }
 
 impl Broken {
@@ -118,6 +127,13 @@ impl Cache for Broken {
     }
 
     async fn get(&self, key: &str) -> Result<Option<Value>> {
+        if self.has(Fault::DroppedGetsHoldTheLock) {
+            while self.locked.swap(true, SeqCst) {
+                tokio::task::yield_now().await;
+            }
+            tokio::task::yield_now().await;
+            self.locked.store(false, SeqCst);
+        }
         self.store.get(&self.key(key)).await
     }
 
@@ -279,7 +295,7 @@ fn harness(fault: Option<Fault>) -> Harness {
     let clock = time.clock();
     let make = move || {
         let store = LocMemCache::with_clock(LocMemOptions::default(), clock.clone()).expect("the options are fine");
-        Broken { store, fault, first: Mutex::default() }
+        Broken { store, fault, first: Mutex::default(), locked: AtomicBool::new(false) }
     };
     Harness::new(move || std::future::ready(make())).driven_by(time)
 }
@@ -331,6 +347,16 @@ is_caught! {
     a_purge_of_all_is_caught: PurgeRemovesAll by a_purge_removes_what_has_expired_and_nothing_else
     a_purge_without_an_end_is_caught: PurgeNeverEnds by a_purge_ends_where_it_is_told_to
     stats_that_forget_one_are_caught: StatsForgetOne by what_a_store_tells_of_its_entries_is_so
+}
+
+#[test]
+fn a_get_that_holds_a_lock_when_it_is_dropped_is_caught() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let harness = harness(Some(Fault::DroppedGetsHoldTheLock)).with_limit(Duration::from_secs(5));
+    let report = runtime.expect("a runtime starts").block_on(run(&harness));
+    let failure = report.failed.iter().find(|failure| failure.case == "a_dropped_operation_does_not_disturb_the_next");
+    let message = &failure.expect("it fails").message;
+    assert_eq!(message, "it did not end within 5s: an operation never answers");
 }
 
 #[test]

@@ -11,13 +11,27 @@ use http::{
 
 use crate::{
     body::CachedBody,
-    conditional::{Precondition, of_not_modified, precondition},
+    conditional::{Precondition, of_not_modified, precondition_of_stored},
     config::Config,
     notice::Notice,
     outgoing::{Status, set_age},
+    policy::Why,
     range::{Range, range},
     stored::Page,
 };
+
+/// How a page came to be the answer.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum How {
+    Stored,
+    /// Another request has just made it.
+    Collapsed,
+    /// The origin said that it is still right.
+    Validated {
+        why: Why,
+        stored: bool,
+    },
+}
 
 impl Config {
     /// How old a page is: how old it came, and how long it lay here. A clock that was set back makes nothing younger than it
@@ -37,14 +51,23 @@ impl Config {
         age: Duration,
         parts: &Parts,
         notice: Notice,
-        collapsed: bool,
+        how: How,
     ) -> Response<CachedBody<B>> {
         let mut headers = page.headers.clone();
         set_age(&mut headers, age);
         self.announce_for_browser(&mut headers, age, || self.clock.unix_time());
         let (status, body) = self.shape(page, parts, notice, &mut headers);
         let ttl = seconds(page.terms.lifetime) - seconds(age);
-        self.report(&mut headers, &Status::Hit { ttl, collapsed });
+        self.report(
+            &mut headers,
+            &match how {
+                How::Stored => Status::Hit { ttl, collapsed: false },
+                How::Collapsed => Status::Hit { ttl, collapsed: true },
+                How::Validated { why, stored } => {
+                    Status::Forwarded { why, status: Some(StatusCode::NOT_MODIFIED), stored, detail: None }
+                }
+            },
+        );
         respond(status, headers, body)
     }
 
@@ -52,7 +75,7 @@ impl Config {
         // Those with other conditions passed by.
         if notice.conditional
             && page.status.is_success()
-            && precondition(&parts.method, &parts.headers, &page.headers) == Precondition::NotModified
+            && precondition_of_stored(&parts.method, &parts.headers, &page.headers) == Precondition::NotModified
         {
             let mut short = of_not_modified(headers);
             if let Some(age) = headers.remove(http::header::AGE) {

@@ -322,6 +322,11 @@ fn directive(member: &str) -> Option<Directive> {
 
 /// What stands between commas, those in quotes aside.
 pub(crate) fn members(text: &str) -> Vec<&str> {
+    split_unquoted(text, b',')
+}
+
+/// The parts between separators that are not within quotes.
+pub(crate) fn split_unquoted(text: &str, separator: u8) -> Vec<&str> {
     let (mut members, mut start) = (Vec::new(), 0);
     let (mut quoted, mut escaped) = (false, false);
     for (index, byte) in text.bytes().enumerate() {
@@ -329,7 +334,7 @@ pub(crate) fn members(text: &str) -> Vec<&str> {
             _ if escaped => escaped = false,
             b'\\' if quoted => escaped = true,
             b'"' => quoted = !quoted,
-            b',' if !quoted => {
+            byte if byte == separator && !quoted => {
                 members.push(&text[start..index]);
                 start = index + 1;
             }

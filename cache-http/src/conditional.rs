@@ -53,6 +53,16 @@ pub fn precondition(method: &Method, request: &HeaderMap, current: &HeaderMap) -
     Precondition::Proceed
 }
 
+/// As [`precondition`], of a page that is stored: one that does not tell when it last changed had not changed after it was made
+/// (RFC 9111, section 4.3.2).
+pub(crate) fn precondition_of_stored(method: &Method, request: &HeaderMap, stored: &HeaderMap) -> Precondition {
+    let dated = !request.contains_key(IF_NONE_MATCH) && !stored.contains_key(LAST_MODIFIED);
+    match (dated.then(|| date::read(request, &IF_MODIFIED_SINCE)).flatten(), date::read(stored, &DATE)) {
+        (Some(since), Some(made)) if made <= since => Precondition::NotModified,
+        _ => precondition(method, request, stored),
+    }
+}
+
 /// Whether a list of entity tags has the current one. `*` means any that exists.
 fn any_tag(request: &HeaderMap, name: &HeaderName, current: &HeaderMap, equal: fn(&str, &str) -> bool) -> bool {
     let current = current.get(ETAG).and_then(|tag| tag.to_str().ok());
@@ -225,6 +235,24 @@ mod tests {
             Precondition::Proceed
         );
         assert_eq!(check(&Method::PUT, &[("if-modified-since", NEW)]), Precondition::Proceed);
+    }
+
+    #[test]
+    fn a_stored_page_that_does_not_tell_when_it_changed_had_not_changed_after_it_was_made() {
+        let check = |request: &[(&'static str, &'static str)], stored: &[(&'static str, &'static str)]| {
+            precondition_of_stored(&Method::GET, &headers(request), &headers(stored))
+        };
+        assert_eq!(check(&[("if-modified-since", NEW)], &[("date", OLD)]), Precondition::NotModified);
+        assert_eq!(check(&[("if-modified-since", OLD)], &[("date", NEW)]), Precondition::Proceed);
+        assert_eq!(
+            check(&[("if-modified-since", OLD)], &[("date", OLD), ("last-modified", NEW)]),
+            Precondition::Proceed
+        );
+        assert_eq!(
+            check(&[("if-modified-since", NEW), ("if-none-match", "\"a\"")], &[("date", OLD)]),
+            Precondition::Proceed
+        );
+        assert_eq!(check(&[], &[("date", OLD)]), Precondition::Proceed);
     }
 
     #[test]

@@ -2,8 +2,8 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use cache_core::{CacheHandle, Clock};
-use http::{StatusCode, request::Parts};
+use cache_core::{CacheHandle, Clock, Error, ErrorKind};
+use http::{StatusCode, Uri, request::Parts};
 use tower_layer::Layer;
 
 use crate::{
@@ -55,6 +55,8 @@ pub(crate) struct Config {
     pub(crate) tags: Vec<String>,
     pub(crate) cache_status: Option<Arc<str>>,
     pub(crate) flights: Arc<Flights>,
+    /// How long a page waits for its store, each time.
+    pub(crate) store_limit: Duration,
     pub(crate) counters: Arc<Counters>,
     alias: Arc<str>,
     cache: CacheHandle,
@@ -74,6 +76,8 @@ pub enum Browser {
 
 /// How long those who want a page wait for the one who makes it.
 const FLIGHT: Duration = Duration::from_secs(5);
+/// How long a page waits for its store.
+const STORE: Duration = Duration::from_secs(5);
 
 /// The same layer for one view: its pages live for `timeout`, or less if they say so.
 ///
@@ -108,6 +112,7 @@ impl HttpCache {
             tags: Vec::new(),
             cache_status: None,
             flights: Arc::new(Flights::new(FLIGHT)),
+            store_limit: STORE,
             counters: Arc::new(Counters::new(cache.alias())),
             alias: cache.alias().into(),
             cache: cache.clone(),
@@ -163,6 +168,30 @@ impl HttpCache {
         self.edit(|config| config.keying.function = Some(Arc::new(function)))
     }
 
+    /// What a request's URI is. Say it where a router cuts URIs before this layer sees them, as axum does in `nest`: otherwise
+    /// `/news/list` and `/shop/list` are both `/list`, and one page.
+    ///
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use cache_core::{CacheHandle, Settings};
+    /// # use cache_locmem::LocMemCache;
+    /// use axum::{Router, extract::OriginalUri, routing::get};
+    /// use cache_http::HttpCache;
+    ///
+    /// # let cache = CacheHandle::new("default", Arc::new(LocMemCache::default()), Settings::default());
+    /// let view = HttpCache::new(&cache).uri(|request| match request.extensions.get::<OriginalUri>() {
+    ///     Some(OriginalUri(uri)) => uri.clone(),
+    ///     None => request.uri.clone(),
+    /// });
+    /// let news = Router::new().route("/list", get(async || "news").layer(view.clone()));
+    /// let shop = Router::new().route("/list", get(async || "shop").layer(view));
+    /// let app: Router = Router::new().nest("/news", news).nest("/shop", shop);
+    /// ```
+    #[must_use]
+    pub fn uri(self, function: impl Fn(&Parts) -> Uri + Send + Sync + 'static) -> Self {
+        self.edit(|config| config.keying.uri = Some(Arc::new(function)))
+    }
+
     /// A tag on every page that this layer stores, to purge them by. Responses add others as [`CacheTags`].
     #[must_use]
     pub fn tag(self, tag: &str) -> Self {
@@ -189,6 +218,13 @@ impl HttpCache {
     #[must_use]
     pub fn wait_limit(self, limit: Duration) -> Self {
         self.edit(|config| config.flights = Arc::new(Flights::new(limit)))
+    }
+
+    /// How long a look-up in the store may take, and how long storing a page; 5 seconds unless set. A store that takes longer
+    /// counts as one that failed. Those of this workspace have limits of their own and give up before.
+    #[must_use]
+    pub fn store_limit(self, limit: Duration) -> Self {
+        self.edit(|config| config.store_limit = limit)
     }
 
     /// The clock that pages age by. Give it the clock of the store.
@@ -236,6 +272,14 @@ impl Config {
         let notice = Notice::of(&parts.headers);
         self.policy.admit_noticed(&parts.method, &parts.headers, notice, empty)?;
         Ok((notice, self.keying.keys(parts, notice)?))
+    }
+
+    /// What the store answers, if it does within the limit; or [`Why::StoreFailed`], logged.
+    pub(crate) async fn in_time<T>(&self, answer: impl Future<Output = Result<T, Why>>) -> Result<T, Why> {
+        tokio::time::timeout(self.store_limit, answer).await.unwrap_or_else(|_elapsed| {
+            let error = Error::new(ErrorKind::Unavailable, format!("no answer within {:?}", self.store_limit));
+            Err(self.shelf.failed(&error))
+        })
     }
 
     pub(crate) fn count(&self, event: Event) {

@@ -22,8 +22,20 @@ pub(crate) fn read_expires(headers: &HeaderMap) -> Option<UnixTime> {
 }
 
 fn parse(line: &HeaderValue) -> Option<UnixTime> {
-    let date = httpdate::parse_http_date(line.to_str().ok()?.trim()).ok()?;
+    let text = line.to_str().ok()?.trim();
+    // A cache is to read them in any case (RFC 9111, section 4.2).
+    let date = httpdate::parse_http_date(text).or_else(|_| httpdate::parse_http_date(&in_usual_case(text))).ok()?;
     date.duration_since(UNIX_EPOCH).ok()
+}
+
+/// `Sun` and `Nov`, but `GMT`.
+fn in_usual_case(text: &str) -> String {
+    let mut within = false;
+    let letters = text.chars().map(|letter| {
+        let first = !std::mem::replace(&mut within, letter.is_ascii_alphabetic());
+        if first { letter.to_ascii_uppercase() } else { letter.to_ascii_lowercase() }
+    });
+    letters.collect::<String>().replace("Gmt", "GMT")
 }
 
 /// The last second that the form has room for: the year 9999.
@@ -54,6 +66,14 @@ mod tests {
         for form in ["Sun, 06 Nov 1994 08:49:37 GMT", "Sunday, 06-Nov-94 08:49:37 GMT", "Sun Nov  6 08:49:37 1994"] {
             let time = read_expires(&headers(&[form])).expect("it is a date");
             assert_eq!(write(time), "Sun, 06 Nov 1994 08:49:37 GMT", "{form}");
+        }
+    }
+
+    #[test]
+    fn dates_are_read_in_any_case() {
+        let expected = read_expires(&headers(&["Sun, 06 Nov 1994 08:49:37 GMT"]));
+        for form in ["sun, 06 nov 1994 08:49:37 gmt", "SUNDAY, 06-NOV-94 08:49:37 GMT", "sUN nOV  6 08:49:37 1994"] {
+            assert_eq!(read_expires(&headers(&[form])), expected, "{form}");
         }
     }
 

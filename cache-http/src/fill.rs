@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::{Bytes, BytesMut};
+use cache_core::Moment;
 use http::{
     HeaderMap, HeaderValue, StatusCode,
     header::{AGE, CONTENT_LENGTH},
@@ -11,6 +12,7 @@ use http::{
 use crate::{
     config::Config,
     counts::Event,
+    date::UnixTime,
     flight::{Landing, Leader},
     generation::Checked,
     key::Keys,
@@ -33,6 +35,8 @@ pub(crate) struct Unfinished {
     pub(crate) seen: Seen,
     /// When the request was looked up.
     pub(crate) began: Duration,
+    /// When the head of the response came, by both clocks: its age counts from then, however long the body takes.
+    pub(crate) came: (Moment, UnixTime),
     /// What the request said.
     pub(crate) asked: HeaderMap,
     pub(crate) terms: Terms,
@@ -109,40 +113,51 @@ impl Drop for Fill {
 }
 
 impl Unfinished {
-    /// A page that nobody else waits for in vain: those who wait make their own, unless this one only broke off, when one
-    /// of them takes over.
+    /// A page that nobody else waits for in vain.
     pub(crate) fn refuse(self, why: Why) {
-        self.config.count(Event::Refused(why));
-        if let Some(leader) = self.leader
-            && why != Why::Incomplete
-        {
-            leader.land(Landing::Uncacheable);
-        }
+        refuse(&self.config, self.leader, why);
     }
 
     pub(crate) async fn store(self, body: Bytes) -> Result<Arc<Record>, Why> {
-        let Self { config, keys, seen, began, asked, terms, tags, status, mut headers, leader, .. } = self;
+        let Self {
+            config,
+            keys,
+            seen,
+            began,
+            came: (born, stored),
+            asked,
+            terms,
+            tags,
+            status,
+            mut headers,
+            leader,
+            ..
+        } = self;
+        let kept = terms.kept().saturating_sub(config.clock.now().since(born));
+        if kept.is_zero() {
+            return Err(refuse(&config, leader, Why::Expired));
+        }
         // RFC 9110, section 8.6: a 204 has none.
         if status != StatusCode::NO_CONTENT {
             headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
         }
         // Makes room for what each hit puts there.
         headers.insert(AGE, HeaderValue::from_static("0"));
-        let (vary, kept) = (terms.vary.clone(), terms.kept());
+        let vary = terms.vary.clone();
         let make = |stamps, union: Vec<_>| Page {
             material: keys.material.clone().into(),
             stamps,
             dimensions: config.policy.dimensions(&union, &asked),
             terms,
-            stored: config.clock.unix_time(),
-            born: config.shelf.local.then(|| config.clock.now()),
+            stored,
+            born: config.shelf.local.then_some(born),
             checked: Checked::default(),
             status,
             headers,
             body,
         };
         let place = Place { keys: &keys, seen: &seen, began, tags: &tags, vary: &vary, kept };
-        match config.shelf.keep(&place, make).await {
+        match config.in_time(config.shelf.keep(&place, make)).await {
             Ok(record) => {
                 config.count(Event::Stored);
                 if let Some(leader) = leader {
@@ -150,14 +165,19 @@ impl Unfinished {
                 }
                 Ok(record)
             }
-            Err(why) => {
-                config.count(Event::Refused(why));
-                // After a purge, one of those who wait makes the page that is right now.
-                if let Some(leader) = leader.filter(|_| why != Why::Purged) {
-                    leader.land(Landing::Uncacheable);
-                }
-                Err(why)
-            }
+            Err(why) => Err(refuse(&config, leader, why)),
         }
     }
+}
+
+/// Counts why a page is not stored. Those who wait for it make their own, unless it only broke off, or was purged meanwhile:
+/// then one of them takes over.
+fn refuse(config: &Config, leader: Option<Leader>, why: Why) -> Why {
+    config.count(Event::Refused(why));
+    if let Some(leader) = leader
+        && !matches!(why, Why::Incomplete | Why::Purged)
+    {
+        leader.land(Landing::Uncacheable);
+    }
+    why
 }

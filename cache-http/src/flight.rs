@@ -1,7 +1,7 @@
 //! One request at a time makes a page, and those who want the same page wait for it.
 //!
 //! A leader may vanish at any moment: then one of those who wait takes over. Nobody waits longer than the limit, counted
-//! from when the flight began. An answer that may not be stored is not handed over, and for a while nobody waits there.
+//! from when the flight began, nor in all, whoever takes over. An answer that may not be stored is not handed over, and for a while nobody waits there.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -38,6 +38,8 @@ pub(crate) enum Landing {
     Page(Arc<Record>),
     /// What came may not be shared.
     Uncacheable,
+    /// Making it failed, and a stale page was served instead.
+    Failed,
 }
 
 /// What somebody who wants a page is to do.
@@ -70,6 +72,11 @@ const MOST_SOLITARY: usize = 4096;
 impl Flights {
     pub(crate) fn new(limit: Duration) -> Self {
         Self { limit, state: Mutex::default() }
+    }
+
+    /// How long somebody waits who begins to now.
+    pub(crate) fn patience(&self) -> Instant {
+        Instant::now() + self.limit
     }
 
     pub(crate) fn board(self: &Arc<Self>, key: &str) -> Role {
@@ -121,10 +128,11 @@ impl Drop for Leader {
 }
 
 impl Follower {
-    /// How the flight ended; [`Landing::Aloft`] where its leader vanished, `None` where it took too long.
-    pub(crate) async fn wait(mut self) -> Option<Landing> {
+    /// How the flight ended; [`Landing::Aloft`] where its leader vanished, `None` where it took too long, or longer than
+    /// until `patience`.
+    pub(crate) async fn wait(mut self, patience: Instant) -> Option<Landing> {
         let landed = self.landing.wait_for(|landing| !matches!(landing, Landing::Aloft));
-        match tokio::time::timeout_at(self.deadline, landed).await {
+        match tokio::time::timeout_at(self.deadline.min(patience), landed).await {
             Ok(Ok(landing)) => Some(landing.clone()),
             Ok(Err(_vanished)) => Some(Landing::Aloft),
             Err(_elapsed) => None,
@@ -162,7 +170,7 @@ mod tests {
         let leader = lead(&flights);
         let follower = follow(&flights);
         leader.land(Landing::Page(Arc::new(Record::Vary(bytes::Bytes::new(), Vec::new()))));
-        assert!(matches!(follower.wait().await, Some(Landing::Page(_))));
+        assert!(matches!(follower.wait(flights.patience()).await, Some(Landing::Page(_))));
         assert_eq!(flights.aloft(), 0, "no flight is left behind");
     }
 
@@ -172,7 +180,7 @@ mod tests {
         let leader = lead(&flights);
         let follower = follow(&flights);
         drop(leader);
-        assert!(matches!(follower.wait().await, Some(Landing::Aloft)));
+        assert!(matches!(follower.wait(flights.patience()).await, Some(Landing::Aloft)));
         drop(lead(&flights));
     }
 
@@ -181,12 +189,25 @@ mod tests {
         let flights = flights();
         let slow = lead(&flights);
         let follower = follow(&flights);
-        assert!(follower.wait().await.is_none());
+        assert!(follower.wait(flights.patience()).await.is_none());
         let next = lead(&flights);
         drop(slow);
         assert_eq!(flights.aloft(), 1, "the slow one does not end the next one's flight");
         drop(next);
         assert_eq!(flights.aloft(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nobody_waits_longer_than_the_limit_in_all_whoever_takes_over() {
+        let (flights, began) = (flights(), Instant::now());
+        let patience = flights.patience();
+        let (first, follower) = (lead(&flights), follow(&flights));
+        tokio::time::advance(LIMIT - Duration::from_secs(1)).await;
+        drop(first);
+        assert!(matches!(follower.wait(patience).await, Some(Landing::Aloft)));
+        let _second = lead(&flights);
+        assert!(follow(&flights).wait(patience).await.is_none());
+        assert_eq!(began.elapsed().as_secs(), LIMIT.as_secs());
     }
 
     #[tokio::test(start_paused = true)]

@@ -5,6 +5,7 @@
 //! other's way, and never taken for each other.
 
 use std::{
+    borrow::Cow,
     fmt,
     hash::{BuildHasher, Hasher},
     ops::Deref,
@@ -21,6 +22,7 @@ use http::{
 use sha2::{Digest as _, Sha256};
 
 use crate::{
+    cache_control::split_unquoted,
     notice::Notice,
     policy::{Dimensions, Why},
     vary::combined,
@@ -29,9 +31,12 @@ use crate::{
 /// What the application adds to a key: a language, a tenant.
 pub(crate) type KeyFunction = dyn Fn(&Parts) -> String + Send + Sync;
 
+/// What the application says a request's URI is, where a router has cut it.
+pub(crate) type UriFunction = dyn Fn(&Parts) -> Uri + Send + Sync;
+
 /// Headers by which proxies tell an application what it is called, and from which it makes links, without the `x-` before
 /// them.
-pub(crate) const FORWARDED_BY_PROXIES: [&str; 9] = [
+pub(crate) const FORWARDED_BY_PROXIES: [&str; 15] = [
     "forwarded-host",
     "forwarded-proto",
     "forwarded-prefix",
@@ -39,8 +44,14 @@ pub(crate) const FORWARDED_BY_PROXIES: [&str; 9] = [
     "forwarded-port",
     "forwarded-server",
     "forwarded-ssl",
+    "forwarded-protocol",
+    "forwarded-path",
+    "forwarded-uri",
     "script-name",
+    "url-scheme",
     "host",
+    "original-host",
+    "http-host-override",
 ];
 
 /// How requests become keys.
@@ -51,6 +62,7 @@ pub(crate) struct Keying {
     pub(crate) hosts: Arc<[String]>,
     pub(crate) scheme: Option<Arc<str>>,
     pub(crate) function: Option<Arc<KeyFunction>>,
+    pub(crate) uri: Option<Arc<UriFunction>>,
     pub(crate) digest: Digest,
 }
 
@@ -80,14 +92,16 @@ impl Keying {
     /// # Errors
     /// Where the host is none, or not allowed.
     pub(crate) fn keys(&self, parts: &Parts, notice: Notice) -> Result<Keys, Why> {
-        let host = host(&parts.uri, &parts.headers)?;
+        let uri = &*self.uri(parts);
+        let host = host(uri, &parts.headers)?;
         if !self.allows(host) {
             return Err(Why::HostNotAllowed);
         }
         let mut material = Vec::with_capacity(160);
-        self.put_uri(&mut material, host, &parts.uri);
+        let port = self.put_uri(&mut material, host, uri);
         let generation = self.digest.name(b'g', &material);
-        let scheme = parts.uri.scheme_str().or(self.scheme.as_deref()).unwrap_or("http");
+        put(&mut material, port.as_bytes());
+        let scheme = uri.scheme_str().or(self.scheme.as_deref()).unwrap_or("http");
         put(&mut material, scheme.as_bytes());
         put_forwarded(&mut material, notice.forwarded.then_some(&parts.headers));
         put_option(&mut material, self.function.as_ref().map(|function| function(parts)).as_deref().map(str::as_bytes));
@@ -110,9 +124,19 @@ impl Keying {
         (!all.is_empty()).then_some(all)
     }
 
+    /// Where the generation of what a request asks for lies.
+    pub(crate) fn target(&self, parts: &Parts) -> Option<Name> {
+        self.neighbour(parts, &self.uri(parts))
+    }
+
+    fn uri<'a>(&self, parts: &'a Parts) -> Cow<'a, Uri> {
+        self.uri.as_ref().map_or(Cow::Borrowed(&parts.uri), |function| Cow::Owned(function(parts)))
+    }
+
     /// Where the generation of what a response refers to lies, where that is at the same host (RFC 9111, section 4.4).
     pub(crate) fn neighbour(&self, parts: &Parts, reference: &Uri) -> Option<Name> {
-        let host = host(&parts.uri, &parts.headers).ok()?;
+        let uri = self.uri(parts);
+        let host = host(&uri, &parts.headers).ok()?;
         if let Some(theirs) = reference.authority()
             && !host.is_some_and(|host| host.eq_ignore_ascii_case(theirs.as_str()))
         {
@@ -138,13 +162,16 @@ impl Keying {
         material
     }
 
-    fn put_uri(&self, material: &mut Vec<u8>, host: Option<&str>, uri: &Uri) {
+    /// What the pages of a URI have in common, at whichever port they were asked for, which is answered: `:80`, or nothing.
+    fn put_uri<'a>(&self, material: &mut Vec<u8>, host: Option<&'a str>, uri: &Uri) -> &'a str {
         put(material, self.prefix.as_bytes());
-        put_option(material, host.map(str::as_bytes));
-        let end = material.len();
-        material[end - host.map_or(0, str::len)..].make_ascii_lowercase();
+        let bare = host.map(without_port);
+        put_option(material, bare.map(str::as_bytes));
+        let (end, length) = (material.len(), bare.map_or(0, str::len));
+        material[end - length..].make_ascii_lowercase();
         put(material, uri.path().as_bytes());
         put_option(material, uri.query().map(str::as_bytes));
+        host.map_or("", |host| &host[length..])
     }
 
     /// Names that begin with a dot stand for all hosts below, and for the one without the dot, as in Django's `ALLOWED_HOSTS`.
@@ -243,12 +270,25 @@ fn put_forwarded(material: &mut Vec<u8>, headers: Option<&HeaderMap>) {
     put_option(material, forwarded.as_deref().map(str::as_bytes));
 }
 
-/// What `Forwarded` says of the host and the protocol, and not of the client.
+/// What `Forwarded` says of the host and the protocol at each proxy, and not of the client.
 fn forwarded_names(headers: &HeaderMap) -> String {
     let line = combined(headers, &FORWARDED).unwrap_or_default();
     let line = String::from_utf8_lossy(&line).to_ascii_lowercase();
-    let pairs = line.split([',', ';']).map(str::trim);
-    pairs.filter(|pair| !pair.starts_with("for=") && !pair.starts_with("by=")).collect::<Vec<_>>().join(";")
+    let mut names = String::with_capacity(line.len());
+    for proxy in split_unquoted(&line, b',') {
+        names.push(',');
+        let pairs = split_unquoted(proxy, b';').into_iter().map(str::trim);
+        for pair in pairs.filter(|pair| !is_of_the_client(pair)) {
+            names.push_str(pair);
+            names.push(';');
+        }
+    }
+    names
+}
+
+/// Whether it is so for everybody, also for who takes no notice of quotes.
+fn is_of_the_client(pair: &str) -> bool {
+    (pair.starts_with("for=") || pair.starts_with("by=")) && !pair.contains([',', ';'])
 }
 
 fn put_dimensions(material: &mut Vec<u8>, dimensions: &Dimensions) {
@@ -351,6 +391,17 @@ mod tests {
     }
 
     #[test]
+    fn pages_of_two_ports_are_two_pages_of_which_one_purge_gets_rid() {
+        let of = |host| keys(&Keying::default(), &parts("/", &[("host", host)])).expect("it has keys");
+        for (one, other) in [("a", "a:80"), ("a:80", "A:81"), ("[::1]:80", "[::1]:81")] {
+            let (one, other) = (of(one), of(other));
+            assert!(one.generation == other.generation && one.root != other.root);
+            assert_ne!(one.material, other.material);
+        }
+        assert!(of("a").generation != of("b").generation && of("[::1]").generation != of("[::2]").generation);
+    }
+
+    #[test]
     fn a_host_is_the_same_in_the_uri_and_in_the_header_in_any_case() {
         assert_eq!(root("http://a.b/", &[]), root("/", &[("host", "A.b")]));
     }
@@ -378,6 +429,10 @@ mod tests {
         let of = |value| root("/", &[("forwarded", value)]);
         assert_eq!(of("for=1.2.3.4;host=a"), of("for=5.6.7.8;host=a"));
         assert_ne!(of("for=1.2.3.4;host=a"), of("for=1.2.3.4;host=b"));
+        assert_ne!(of("host=a;proto=http"), of("host=a, proto=http"));
+        assert_ne!(of("host=\"a;for=b\""), of("host=\"a;for=c\""));
+        assert_ne!(of("for=\"a;host=b\""), of("for=\"a;host=c\""));
+        assert_ne!(of("for=\"a, host=b"), of("for=\"a, host=c"));
         for name in FORWARDED_BY_PROXIES.map(|name| format!("x-{name}")) {
             let name = &*name;
             assert_ne!(root("/", &[(name, "a")]), root("/", &[(name, "b")]), "{name}");

@@ -55,12 +55,15 @@
 //! compression, to store compressed pages, of which there is then one for each set of codings that clients accept; and inside
 //! of what adds request ids, nonces or CORS headers. A page with a nonce or a CSRF token in it must be `private`.
 //!
+//! The layer knows a page by the URI that it sees. A router that cuts URIs, as axum's `nest` does, shows a layer inside of it
+//! what is left: then tell it [the whole](HttpCache::uri), or two views can be one page.
+//!
 //! # What it does and what that costs
 //!
 //! - **A hit** on a store of this process calls neither the service inside nor a codec, and boxes no future: one look-up, or
 //!   two where the page varies, a keyed hash for each and one more, a copy of the header map, and three allocations. The body
-//!   is the stored one. After a purge of whatever, and once a second, there are two look-ups more, and one for each tag. On
-//!   other stores it is one round trip, or two where the page varies, and one for each tag.
+//!   is the stored one. After a purge of whatever, and once a second, the page is looked up once more, and with it two numbers
+//!   and one for each tag. On other stores it is one round trip, or two where the page varies, and one for each tag.
 //! - **A miss** streams to its visitor while it is collected. It is stored before the last part goes out. More than
 //!   [2 MiB](Policy::most_body) pass through.
 //! - **Many at once**: one request makes a page, others of this process wait for it, [5 seconds](HttpCache::wait_limit) at

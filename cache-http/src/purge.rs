@@ -7,7 +7,7 @@ use http::Uri;
 use crate::{HttpCache, Purge};
 
 impl HttpCache {
-    /// Purges every page of a URI, whatever it varies on and by whichever scheme it was asked for. The query counts as it is
+    /// Purges every page of a URI, whatever it varies on and by whichever scheme and at whichever port it was asked for. The query counts as it is
     /// written.
     ///
     /// A page that is being made at the moment is not stored.

@@ -6,7 +6,7 @@ use http::{
     Extensions, HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri,
     header::{
         CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_LOCATION, CONTENT_RANGE, CONTENT_TYPE, DATE, ETAG, IF_MODIFIED_SINCE,
-        IF_NONE_MATCH, LAST_MODIFIED, LOCATION, RANGE,
+        IF_NONE_MATCH, LAST_MODIFIED, LOCATION, RANGE, SET_COOKIE,
     },
     request::Parts,
     response,
@@ -15,7 +15,7 @@ use http_body::Body;
 use tower_service::Service;
 
 use crate::{
-    answer::respond,
+    answer::{How, respond},
     body::{CachedBody, Tee},
     conditional::{Precondition, of_not_modified, precondition},
     config::{ByView, CacheTags, Config, NoStore, TellOuter},
@@ -91,7 +91,8 @@ where
         config.count(Event::Miss(why));
         return Ok(respond(StatusCode::GATEWAY_TIMEOUT, HeaderMap::new(), bytes::Bytes::new()));
     }
-    if visit.parts.method == Method::HEAD || visit.parts.headers.contains_key(RANGE) {
+    // From a store that failed just now, nothing is waited for once more.
+    if why == Why::StoreFailed || visit.parts.method == Method::HEAD || visit.parts.headers.contains_key(RANGE) {
         visit.miss(why);
         return visit.forward(inner, body, why).await;
     }
@@ -120,11 +121,10 @@ const MOST_WAITS: usize = 4;
 impl Visit {
     async fn look(&mut self) -> Seen {
         self.began = self.config.clock.unix_time();
-        let shelf = &self.config.shelf;
-        match shelf.look(&self.keys, &self.config.policy, &self.parts.headers).await {
-            Ok(seen) => seen,
-            Err(error) => Seen::nothing(shelf.failed(&error)),
-        }
+        let (shelf, policy) = (&self.config.shelf, &self.config.policy);
+        let look =
+            async { shelf.look(&self.keys, policy, &self.parts.headers).await.map_err(|error| shelf.failed(&error)) };
+        self.config.in_time(look).await.unwrap_or_else(Seen::nothing)
     }
 
     fn fresh<B: Body>(&self, seen: &Seen) -> Option<Answered<B>> {
@@ -141,8 +141,14 @@ impl Visit {
         }
     }
 
+    /// Whether what was seen may be served where making a fresh page fails.
+    fn may_be_stale(&self, seen: &Seen) -> bool {
+        matches!(self.reuse(seen), Reuse::IfError(_) | Reuse::WhileRevalidating)
+    }
+
     /// Waits for those who make the page already, or becomes the one who does.
     async fn board<B: Body>(&mut self, seen: &mut Seen) -> Boarded<B> {
+        let patience = self.config.flights.patience();
         for _ in 0..MOST_WAITS {
             match self.config.flights.board(&self.flight(seen)) {
                 Role::Alone => return Boarded::Make(None),
@@ -154,14 +160,16 @@ impl Visit {
                         None => Boarded::Make(Some(leader)),
                     };
                 }
-                Role::Follow(follower) => match follower.wait().await {
+                Role::Follow(follower) => match follower.wait(patience).await {
                     Some(Landing::Page(record)) => {
                         if let Some(answer) = self.collapsed(&record) {
                             return Boarded::Answer(answer);
                         }
                     }
+                    // The origin need not hear from each of them that it fails.
+                    Some(Landing::Failed) if self.may_be_stale(seen) => return Boarded::Answer(self.stale(seen)),
                     Some(Landing::Uncacheable) | None => return Boarded::Make(None),
-                    Some(Landing::Aloft) => {}
+                    Some(Landing::Failed | Landing::Aloft) => {}
                 },
             }
             *seen = self.look().await;
@@ -189,7 +197,7 @@ impl Visit {
         match policy.reuse(&page.terms, age, false, &self.parts.headers) {
             Reuse::Fresh(_) => {
                 self.config.count(Event::Hit);
-                Some(self.marked(self.config.answer(page, age, &self.parts, self.notice, true)))
+                Some(self.marked(self.config.answer(page, age, &self.parts, self.notice, How::Collapsed)))
             }
             _ => None,
         }
@@ -207,8 +215,12 @@ impl Visit {
         B::Error: Send,
     {
         let answer = self.stale(seen);
-        let get = self.parts.method == Method::GET && !self.parts.headers.contains_key(RANGE);
-        if get && let Role::Lead(leader) = self.config.flights.board(&self.flight(seen)) {
+        let headers = &self.parts.headers;
+        // One whose answer may not be kept is none to make it for: then nobody else would for a while.
+        let makes = self.parts.method == Method::GET
+            && !headers.contains_key(RANGE)
+            && !self.config.policy.is_particular(headers);
+        if makes && let Role::Lead(leader) = self.config.flights.board(&self.flight(seen)) {
             tokio::spawn(async move {
                 // As in `board`: another one may have stored it just before this one began.
                 let seen = self.look().await;
@@ -226,13 +238,13 @@ impl Visit {
     fn stale<B: Body>(&self, seen: &Seen) -> Answered<B> {
         self.config.count(Event::Stale);
         match seen.answer.page() {
-            Some((page, _)) => self.answer(page),
+            Some((page, _)) => self.answer(page, How::Stored),
             None => Response::default(),
         }
     }
 
-    fn answer<B: Body>(&self, page: &Page) -> Answered<B> {
-        self.marked(self.config.answer(page, self.config.age(page), &self.parts, self.notice, false))
+    fn answer<B: Body>(&self, page: &Page, how: How) -> Answered<B> {
+        self.marked(self.config.answer(page, self.config.age(page), &self.parts, self.notice, how))
     }
 
     fn marked<B: Body>(&self, answer: Answered<B>) -> Answered<B> {
@@ -285,17 +297,23 @@ impl Visit {
         STRIPPED.iter().for_each(|name| drop(parts.headers.remove(name)));
         let validating = self.validate(&seen, &mut parts.headers);
         parts.extensions.insert(TellOuter);
-        let instead = matches!(self.reuse(&seen), Reuse::IfError(_) | Reuse::WhileRevalidating);
-        let response = match inner.call(Request::from_parts(parts, body)).await {
-            Err(_) if instead => return Ok(self.stale(&seen)),
-            Err(error) => return Err(error),
-            Ok(response) => response,
-        };
-        if instead && Config::is_error(response.status()) {
+        let instead = self.may_be_stale(&seen);
+        let outcome = inner.call(Request::from_parts(parts, body)).await;
+        if instead && outcome.as_ref().map_or(true, |response| Config::is_error(response.status())) {
+            if let Some(leader) = leader {
+                leader.land(Landing::Failed);
+            }
             return Ok(self.stale(&seen));
         }
+        let response = outcome?;
         if validating && response.status() == StatusCode::NOT_MODIFIED {
-            return Ok(self.freshen(seen, leader, response.headers().clone()).await);
+            let new = response.headers();
+            let mut answer = self.freshen(seen, leader, new.clone(), why).await;
+            // They are for whoever caused them, and for nobody else.
+            for cookie in new.get_all(SET_COOKIE) {
+                answer.headers_mut().append(SET_COOKIE, cookie.clone());
+            }
+            return Ok(answer);
         }
         Ok(self.keep(seen, leader, response, why).await)
     }
@@ -370,7 +388,8 @@ impl Visit {
         length: BodyLength,
     ) -> Unfinished {
         let config = Arc::clone(&self.config);
-        config.announce(&mut head.headers, &terms, config.clock.unix_time());
+        let came = (config.clock.now(), config.clock.unix_time());
+        config.announce(&mut head.headers, &terms, came.1);
         let mut headers = to_store(&head.headers);
         config.strip_targets(&mut headers);
         let length = match length {
@@ -381,6 +400,7 @@ impl Visit {
             tags: self.tags(head.extensions.get()),
             keys: self.keys.clone(),
             began: self.began,
+            came,
             asked: self.parts.headers.clone(),
             status: head.status,
             config,
@@ -420,24 +440,35 @@ impl Visit {
     }
 
     /// The origin says that the stored page is still right: it lives anew, with what the origin says of it now.
-    async fn freshen<B: Body>(self, seen: Seen, leader: Option<Leader>, new: HeaderMap) -> Answered<B> {
+    async fn freshen<B: Body>(self, seen: Seen, leader: Option<Leader>, new: HeaderMap, why: Why) -> Answered<B> {
         let Some((page, _)) = seen.answer.page() else { return Response::default() };
-        let headers = freshened(page, &new, self.config.clock.unix_time());
+        let now = self.config.clock.unix_time();
+        let headers = freshened(page, &new, now);
         let (mut head, ()) = Response::new(()).into_parts();
         (head.status, head.headers) = (page.status, headers);
         let body = page.body.clone();
         let length = BodyLength::Known(body.len() as u64);
-        let fallback = Page { headers: to_store(&head.headers), ..page.clone() };
+        let mut fallback = Page { headers: to_store(&head.headers), stored: now, born: None, ..page.clone() };
+        fallback.terms.age = Duration::ZERO;
+        self.config.strip_targets(&mut fallback.headers);
+        let kept = How::Validated { why, stored: true };
+        let once = How::Validated { why, stored: false };
         let terms = match self.decide(&head, length) {
             Ok(terms) => terms,
             Err(refusal) => {
                 self.config.count(Event::Refused(refusal));
-                return self.answer(&fallback);
+                if let Some(leader) = leader {
+                    leader.land(Landing::Uncacheable);
+                }
+                return self.answer(&fallback, once);
             }
         };
         let unfinished = self.unfinished(seen, leader, &mut head, terms, length);
         let stored = unfinished.store(body).await.ok();
-        self.answer(stored.as_deref().and_then(Record::page).unwrap_or(&fallback))
+        match stored.as_deref().and_then(Record::page) {
+            Some(page) => self.answer(page, kept),
+            None => self.answer(&fallback, once),
+        }
     }
 }
 
@@ -480,9 +511,9 @@ where
     let response = inner.call(Request::from_parts(parts, body)).await?;
     if response.status().is_success() || response.status().is_redirection() {
         for key in changed(&config, &asked, response.headers()) {
-            if let Err(error) = config.shelf.purge(&key, Purge::Hard, config.clock.unix_time()).await {
-                config.shelf.failed(&error);
-            }
+            let purge = config.shelf.purge(&key, Purge::Hard, config.clock.unix_time());
+            // Logged; the change is made all the same.
+            let _ = config.in_time(async { purge.await.map_err(|error| config.shelf.failed(&error)) }).await;
         }
     }
     Ok(passed(&config, response, Why::Method, mark))
@@ -492,6 +523,6 @@ fn changed(config: &Config, asked: &Parts, headers: &HeaderMap) -> Vec<Name> {
     let references = [LOCATION, CONTENT_LOCATION].into_iter().filter_map(|name| headers.get(name)?.to_str().ok());
     let uris = references.filter_map(|reference| reference.parse::<Uri>().ok());
     let absolute = uris.filter(|uri| uri.path().starts_with('/'));
-    let target = config.keying.neighbour(asked, &asked.uri);
+    let target = config.keying.target(asked);
     target.into_iter().chain(absolute.filter_map(|uri| config.keying.neighbour(asked, &uri))).collect()
 }

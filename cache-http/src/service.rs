@@ -14,6 +14,7 @@ use pin_project_lite::pin_project;
 use tower_service::Service;
 
 use crate::{
+    answer::How,
     body::CachedBody,
     config::{ByView, Config, TellOuter},
     counts::Event,
@@ -168,7 +169,7 @@ fn fresh_page<B: Body>(
     match config.policy.reuse(&page.terms, age, soft, &parts.headers) {
         Reuse::Fresh(_) => {
             config.count(Event::Hit);
-            Some(Mark::of(parts).put(config.answer(page, age, parts, notice, false)))
+            Some(Mark::of(parts).put(config.answer(page, age, parts, notice, How::Stored)))
         }
         _ => None,
     }

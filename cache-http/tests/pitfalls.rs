@@ -427,6 +427,22 @@ on_each_store! {
         }
     }
 
+    async fn a_page_whose_body_took_its_time_is_as_old_as_its_head(site: Site) {
+        let time = site.time.clone();
+        let view = View::new(move |_, calls| {
+            let late = Late { seconds: if calls == 0 { 50 } else { 70 }, time: time.clone(), polls: 0 };
+            let mut response = Response::new(Body::new(StreamBody::new(late)));
+            response.headers_mut().insert("cache-control", "max-age=60".parse().expect("a value"));
+            response
+        });
+        let cached = view.cached(&site.shared());
+        cached.get("/").await;
+        assert_eq!(cached.get("/").await.header("age"), Some("50"));
+        site.wait(10);
+        assert!(!cached.get("/").await.is_hit());
+        assert!(!cached.get("/").await.is_hit(), "the second was stale when it was all there");
+    }
+
     async fn a_body_with_trailers_is_not_stored(site: Site) {
         let view = View::new(|_, _| Response::new(frames(vec![data("a"), Ok(Frame::trailers(HeaderMap::new()))])));
         let second = twice(&view, &site.layer().policy(Policy::site().streaming(true)), &[]).await;
@@ -595,6 +611,30 @@ on_each_store! {
         inner.purge_all(Purge::Hard).await.expect("the store works");
         get().await;
         assert_eq!(view.calls(), 3, "the site kept none of its own");
+    }
+}
+
+/// A body whose second part comes so much later.
+struct Late {
+    seconds: u64,
+    time: ManualClock,
+    polls: usize,
+}
+
+impl futures_core::Stream for Late {
+    type Item = Result<Frame<Bytes>, Infallible>;
+
+    fn poll_next(mut self: std::pin::Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.polls += 1;
+        match self.polls {
+            1 | 3 => Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(b"some"))))),
+            2 => {
+                self.time.advance(Duration::from_secs(self.seconds));
+                context.waker().wake_by_ref();
+                Poll::Pending
+            }
+            _ => Poll::Ready(None),
+        }
     }
 }
 

@@ -2,10 +2,13 @@
 
 mod common;
 
+use std::time::Duration;
+
 use axum::body::Body;
-use cache_http::{Policy, Purge};
-use common::{View, page, until};
+use cache_http::{HttpCache, Policy, Purge};
+use common::{Site, View, page, until};
 use http::{HeaderName, Method, Request, Response, StatusCode};
+use tokio::time::Instant;
 
 /// A view whose page has this tag, and which answers 304 to who has it already.
 fn tagged(headers: &'static [(&'static str, &'static str)], tag: &'static str) -> View {
@@ -26,6 +29,49 @@ fn error(status: u16) -> Response<Body> {
     let mut response = page(&[], "sorry");
     *response.status_mut() = StatusCode::from_u16(status).expect("it is one");
     response
+}
+
+/// A stale page, many who want it, and a view that takes a second: how many seconds they wait, and how often it is asked.
+async fn many(view: &View, layer: &HttpCache, site: &Site) -> (u64, usize) {
+    let cached = view.cached(layer);
+    cached.get("/").await;
+    site.wait(11);
+    let (began, before) = (Instant::now(), view.calls());
+    let visits: Vec<_> = (0..10)
+        .map(|_| {
+            tokio::spawn({
+                let cached = cached.clone();
+                async move { cached.get("/").await.body }
+            })
+        })
+        .collect();
+    for visit in visits {
+        assert_eq!(visit.await.expect("no panic"), "page 0");
+    }
+    (began.elapsed().as_secs(), view.calls() - before)
+}
+
+const SECOND: Duration = Duration::from_secs(1);
+
+#[tokio::test(start_paused = true)]
+async fn those_who_wait_for_a_page_that_is_private_by_now_do_not_wait_for_each_other() {
+    let site = Site::in_memory();
+    let view = View::waiting(|request, calls| async move {
+        tokio::time::sleep(SECOND).await;
+        let directives = if calls == 0 { "max-age=10" } else { "private, max-age=10" };
+        validated(&request, &[("cache-control", directives)], "\"v\"", calls)
+    });
+    assert_eq!(many(&view, &site.shared(), &site).await, (2, 10));
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_many_who_want_a_stale_page_one_hears_from_the_origin_that_it_fails() {
+    let site = Site::in_memory();
+    let view = View::waiting(|_, calls| async move {
+        tokio::time::sleep(SECOND).await;
+        if calls == 0 { page(&[("cache-control", "max-age=10, stale-if-error=99")], "page 0") } else { error(503) }
+    });
+    assert_eq!(many(&view, &site.layer(), &site).await, (1, 1));
 }
 
 on_each_store! {
@@ -61,6 +107,7 @@ on_each_store! {
         site.wait(11);
         let validated = cached.get("/").await;
         assert_eq!((validated.status, &*validated.body, validated.header("age")), (StatusCode::OK, "page 0", Some("0")));
+        assert_eq!(validated.header("cache-status"), Some("c; fwd=stale; fwd-status=304; stored; detail=stale"));
         site.wait(9);
         assert!(cached.get("/").await.is_hit());
         assert_eq!(view.calls(), 2);
@@ -84,9 +131,27 @@ on_each_store! {
         cached.get("/").await;
         site.wait(11);
         for calls in [2, 3] {
-            cached.get("/").await;
+            let got = cached.get("/").await;
+            assert_eq!((got.header("age"), got.is_hit()), (Some("0"), false));
             assert_eq!(view.calls(), calls);
         }
+    }
+
+    async fn who_causes_a_cookie_gets_it_also_where_the_page_is_still_right(site: Site) {
+        let view = View::new(|request, calls| {
+            let mut response = validated(&request, &[("cache-control", "max-age=10")], "\"v\"", calls);
+            if calls > 0 {
+                response.headers_mut().insert("set-cookie", "a=1".parse().expect("a value"));
+            }
+            response
+        });
+        let cached = view.cached(&site.shared().policy(Policy::shared().strip_cookies()));
+        cached.get("/").await;
+        site.wait(11);
+        let got = cached.get("/").await;
+        assert_eq!((&*got.body, got.header("set-cookie")), ("page 0", Some("a=1")));
+        let next = cached.get("/").await;
+        assert!(next.is_hit() && next.header("set-cookie").is_none(), "{next:?}");
     }
 
     async fn a_client_that_has_the_page_gets_a_304_even_when_it_is_validated(site: Site) {
@@ -202,6 +267,16 @@ on_each_store! {
         cached.get_with("/", &[("cache-control", "no-store")]).await;
         let (one, other) = tokio::join!(cached.get("/"), cached.get("/"));
         assert_eq!((one.body, other.body), ("page 1".to_owned(), "page 1".to_owned()));
+    }
+
+    async fn a_request_that_says_no_store_does_not_keep_a_stale_page_from_being_made_anew(site: Site) {
+        let view = View::with(&[("cache-control", "max-age=10, stale-while-revalidate=99")]);
+        let cached = view.cached(&site.shared());
+        cached.get("/").await;
+        site.wait(11);
+        assert_eq!(cached.get_with("/", &[("cache-control", "no-store")]).await.body, "page 0");
+        until(async || cached.get("/").await.body == "page 1").await;
+        assert_eq!(view.calls(), 2);
     }
 
     async fn headers_for_this_cache_alone_win_and_do_not_go_out(site: Site) {

@@ -4,12 +4,12 @@ mod common;
 
 use std::{sync::Arc, time::Duration};
 
-use axum::body::Body;
+use axum::{Router, body::Body, extract::OriginalUri, routing::get};
 use cache_core::{Cache, CacheHandle, Error, ErrorKind, Result, Settings, Ttl, Value, async_trait};
 use cache_dummy::DummyCache;
 use cache_http::{Browser, CacheTags, Counts, HttpCache, NoStore, Policy, Purge, Why, cache_page};
 use cache_locmem::{LocMemCache, LocMemOptions};
-use common::{Cached, View, page, until};
+use common::{Cached, Got, Site, View, page, request, until};
 use http::{Method, StatusCode};
 use tower::{Layer, ServiceExt, util::BoxCloneSyncService};
 
@@ -133,6 +133,19 @@ on_each_store! {
         }
         let message = site.layer().purge_uri("/a", Purge::Hard).await.expect_err("no host").to_string();
         assert_eq!(message, "\"/a\" has no host: write http://HOST/a, or name the site's hosts in `hosts`");
+    }
+
+    async fn a_path_is_purged_at_whichever_port_it_was_asked_for(site: Site) {
+        let layer = site.layer().hosts(["localhost"]);
+        let cached = View::with(&[]).cached(&layer);
+        for host in ["localhost", "localhost:3000"] {
+            cached.get_with("/a", &[("host", host)]).await;
+            assert!(cached.get_with("/a", &[("host", host)]).await.is_hit());
+        }
+        layer.purge_uri("/a", Purge::Hard).await.expect("the store works");
+        for host in ["localhost", "localhost:3000"] {
+            assert!(!cached.get_with("/a", &[("host", host)]).await.is_hit());
+        }
     }
 
     async fn a_tag_is_purged_with_all_its_pages_and_no_other(site: Site) {
@@ -260,6 +273,25 @@ on_each_store! {
 }
 
 #[tokio::test]
+async fn views_that_a_router_shows_one_uri_are_two_pages_where_the_layer_is_told_the_whole() {
+    let site = Site::in_memory();
+    let layer = site.layer().uri(|request| match request.extensions.get::<OriginalUri>() {
+        Some(OriginalUri(uri)) => uri.clone(),
+        None => request.uri.clone(),
+    });
+    let nested = |body| Router::new().route("/list", get(async move || body).layer(layer.clone()));
+    let app = Router::new().nest("/news", nested("news")).nest("/shop", nested("shop"));
+    let ask = async |uri| Got::of(app.clone().oneshot(request(Method::GET, uri, &[])).await.expect("it answers")).await;
+    for (uri, body) in [("/news/list", "news"), ("/shop/list", "shop")] {
+        assert_eq!(ask(uri).await.body, body);
+        assert!(ask(uri).await.is_hit());
+    }
+    layer.purge_uri("http://example.org/news/list", Purge::Hard).await.expect("the store works");
+    assert!(!ask("/news/list").await.is_hit());
+    assert!(ask("/shop/list").await.is_hit());
+}
+
+#[tokio::test]
 async fn a_cache_that_stores_nothing_serves_every_page() {
     let cache = CacheHandle::new("off", Arc::new(DummyCache), Settings::default());
     let view = View::with(&[]);
@@ -322,6 +354,57 @@ impl Cache for Away {
     }
 }
 
+/// A store that never answers.
+#[derive(Debug)]
+struct Silent;
+
+async fn silence<T>() -> Result<T> {
+    std::future::pending().await
+}
+
+#[async_trait]
+impl Cache for Silent {
+    fn name(&self) -> &str {
+        "silent"
+    }
+    async fn get(&self, _: &str) -> Result<Option<Value>> {
+        silence().await
+    }
+    async fn set(&self, _: &str, _: Value, _: Option<Duration>) -> Result<()> {
+        silence().await
+    }
+    async fn add(&self, _: &str, _: Value, _: Option<Duration>) -> Result<bool> {
+        silence().await
+    }
+    async fn touch(&self, _: &str, _: Option<Duration>) -> Result<bool> {
+        silence().await
+    }
+    async fn incr(&self, _: &str, _: i64) -> Result<Option<i64>> {
+        silence().await
+    }
+    async fn delete(&self, _: &str) -> Result<bool> {
+        silence().await
+    }
+    async fn ttl(&self, _: &str) -> Result<Option<Ttl>> {
+        silence().await
+    }
+    async fn clear(&self) -> Result<()> {
+        silence().await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_never_answers_is_not_waited_for() {
+    let limit = Duration::from_secs(2);
+    let cache = CacheHandle::new("silent", Arc::new(Silent), Settings::default());
+    let cached = View::with(&[]).cached(&HttpCache::shared(&cache).store_limit(limit));
+    for (method, body) in [(Method::GET, "page 0"), (Method::POST, "page 1")] {
+        let began = tokio::time::Instant::now();
+        assert_eq!(cached.ask(method, "/", &[]).await.body, body);
+        assert_eq!(began.elapsed().as_secs(), limit.as_secs());
+    }
+}
+
 #[tokio::test]
 async fn a_store_that_fails_is_counted_and_the_page_is_served_all_the_same() {
     let layer = HttpCache::new(&CacheHandle::new("away", Arc::new(Away), Settings::default()));
@@ -332,6 +415,6 @@ async fn a_store_that_fails_is_counted_and_the_page_is_served_all_the_same() {
     }
     let failures =
         layer.counts().reasons.iter().filter(|(why, _)| *why == Why::StoreFailed).map(|(_, count)| *count).sum::<u64>();
-    assert_eq!(failures, 4, "two look-ups and two pages: {:?}", layer.counts());
+    assert_eq!(failures, 2, "two look-ups: {:?}", layer.counts());
     assert_eq!(layer.purge_all(Purge::Hard).await.expect_err("it is away").kind(), ErrorKind::Unavailable);
 }

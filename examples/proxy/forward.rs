@@ -10,7 +10,7 @@ use std::{
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri,
-    header::{CONNECTION, CONTENT_TYPE, HOST, TE, TRANSFER_ENCODING, UPGRADE},
+    header::{CONNECTION, CONTENT_TYPE, COOKIE, HOST, TE, TRANSFER_ENCODING, UPGRADE},
     uri::{Authority, PathAndQuery, Scheme},
 };
 use http_body_util::{Either, Full};
@@ -33,6 +33,7 @@ pub(crate) type ForwardedBody = Either<Incoming, Full<Bytes>>;
 pub(crate) struct Forward {
     client: Client<HttpConnector, Incoming>,
     origin: Uri,
+    patience: Duration,
 }
 
 impl Forward {
@@ -42,7 +43,13 @@ impl Forward {
         connector.set_nodelay(true);
         let mut client = Client::builder(TokioExecutor::new());
         client.pool_timer(TokioTimer::new()).http1_preserve_header_case(true);
-        Self { client: client.build(connector), origin }
+        Self { client: client.build(connector), origin, patience: ANSWER }
+    }
+
+    /// Waits so long for the head of a response.
+    #[cfg(test)]
+    pub(crate) fn patience(self, patience: Duration) -> Self {
+        Self { patience, ..self }
     }
 
     async fn forward(self, request: Request<Incoming>) -> Response<ForwardedBody> {
@@ -50,7 +57,7 @@ impl Forward {
             Ok(request) => request,
             Err(answer) => return *answer,
         };
-        match tokio::time::timeout(ANSWER, self.client.request(request)).await {
+        match tokio::time::timeout(self.patience, self.client.request(request)).await {
             Ok(Ok(mut response)) => {
                 remove_hop_by_hop(response.headers_mut());
                 response.map(Either::Left)
@@ -60,7 +67,7 @@ impl Forward {
                 said(StatusCode::BAD_GATEWAY, text)
             }
             Err(_elapsed) => {
-                let text = format!("the origin {} has not answered within {ANSWER:?}", self.origin);
+                let text = format!("the origin {} has not answered within {:?}", self.origin, self.patience);
                 said(StatusCode::GATEWAY_TIMEOUT, text)
             }
         }
@@ -89,6 +96,7 @@ impl Forward {
                 )));
             }
         }
+        join_cookies(request.headers_mut());
         let trailers = takes_trailers(request.headers());
         remove_hop_by_hop(request.headers_mut());
         if trailers {
@@ -119,6 +127,16 @@ impl Service<Request<Incoming>> for Forward {
 fn takes_trailers(headers: &HeaderMap) -> bool {
     let lines = headers.get_all(TE).iter().flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
     lines.map(<[u8]>::trim_ascii).any(|coding| coding.eq_ignore_ascii_case(b"trailers"))
+}
+
+/// Cookies come one by one over HTTP/2, and all in a line over HTTP/1.1 (RFC 9113, section 8.2.3).
+fn join_cookies(headers: &mut HeaderMap) {
+    let lines: Vec<&[u8]> = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    if lines.len() > 1
+        && let Ok(line) = HeaderValue::from_bytes(&lines.join(&b"; "[..]))
+    {
+        headers.insert(COOKIE, line);
+    }
 }
 
 /// Takes out what is for one connection alone (RFC 9110, section 7.6.1).

@@ -23,6 +23,8 @@ use cachette::{CacheHandle, Settings, http::HttpCache, stores::LocMemCache};
 use http::Uri;
 use tokio::net::TcpListener;
 
+use crate::forward::Forward;
+
 const USAGE: &str = "usage: proxy --origin http://HOST:PORT --listen ADDRESS:PORT --preset site|shared";
 
 struct Options {
@@ -50,7 +52,7 @@ async fn run(Options { origin, listen, cache }: Options) -> Result<(), String> {
     let listener = TcpListener::bind(&listen).await.map_err(|why| format!("cannot listen at {listen}: {why}"))?;
     let address = listener.local_addr().map_err(|why| format!("{listen} has no address: {why}"))?;
     println!("http://{address} stands before {origin}");
-    server::serve(listener, &origin, &cache).await;
+    server::serve(listener, Forward::to(origin), &cache).await;
     Ok(())
 }
 

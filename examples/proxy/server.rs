@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use cachette::http::HttpCache;
-use http::Uri;
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::conn::auto::Builder,
@@ -15,8 +14,8 @@ use tower_layer::Layer;
 use crate::forward::Forward;
 
 /// Serves whoever connects, for ever.
-pub(crate) async fn serve(listener: TcpListener, origin: &Uri, cache: &HttpCache) {
-    let service = cache.layer(Forward::to(origin.clone()));
+pub(crate) async fn serve(listener: TcpListener, origin: Forward, cache: &HttpCache) {
+    let service = cache.layer(origin);
     loop {
         let Ok((stream, _)) = listener.accept().await else {
             // There may be too many connections at the moment.

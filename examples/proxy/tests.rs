@@ -25,7 +25,7 @@ use tokio::{
     net::{TcpListener, TcpStream},
 };
 
-use super::{preset, server::serve};
+use super::{forward::Forward, preset, server::serve};
 
 type Body = BoxBody<Bytes, hyper::Error>;
 
@@ -47,10 +47,17 @@ async fn listen() -> (TcpListener, SocketAddr) {
 }
 
 async fn proxy(name: &'static str, origin: SocketAddr) -> SocketAddr {
+    proxy_before(name, to(origin)).await
+}
+
+async fn proxy_before(name: &'static str, origin: Forward) -> SocketAddr {
     let (listener, address) = listen().await;
-    let origin = format!("http://{origin}").parse().expect("it is a URL");
-    tokio::spawn(async move { serve(listener, &origin, &preset(name).expect("it is one")).await });
+    tokio::spawn(async move { serve(listener, origin, &preset(name).expect("it is one")).await });
     address
+}
+
+fn to(origin: SocketAddr) -> Forward {
+    Forward::to(format!("http://{origin}").parse().expect("it is a URL"))
 }
 
 /// An origin that counts how often it is asked, and the proxy before it.
@@ -84,6 +91,12 @@ impl Pair {
         });
         let client = Client::builder(TokioExecutor::new()).build_http();
         Self { proxy: proxy(preset, address).await, calls, client }
+    }
+
+    /// The same, asked by HTTP/2.
+    fn over_http2(&self) -> Self {
+        let client = Client::builder(TokioExecutor::new()).http2_only(true).build_http();
+        Self { proxy: self.proxy, calls: Arc::clone(&self.calls), client }
     }
 
     async fn send(&self, method: &Method, path: &str, headers: &[(&'static str, &str)], body: Body) -> Got {
@@ -270,6 +283,47 @@ async fn a_large_page_of_unknown_length_is_a_hit_afterwards() {
     }
 }
 
+#[tokio::test]
+async fn a_page_is_the_same_over_http_2_for_whoever_asked_first() {
+    let old = Pair::new("shared", page).await;
+    let new = old.over_http2();
+    assert!(!new.get("/", &[]).await.is_hit());
+    for client in [&new, &old] {
+        let got = client.get("/", &[]).await;
+        assert!(got.is_hit() && got.body == "0123456789", "{:?}", got.headers);
+    }
+    let head = new.send(&Method::HEAD, "/", &[], full("")).await;
+    assert!(head.is_hit() && head.body.is_empty() && head.header("content-length") == "10", "{:?}", head.headers);
+    let range = new.get("/", &[("range", "bytes=2-4")]).await;
+    assert_eq!((range.status.as_u16(), &*range.body), (206, &b"234"[..]));
+    assert_eq!(new.get("/", &[("if-none-match", "\"v1\"")]).await.status, StatusCode::NOT_MODIFIED);
+    assert_eq!(new.calls(), 1);
+}
+
+#[tokio::test]
+async fn what_http_2_says_otherwise_is_said_to_the_origin_in_its_way() {
+    let pair = Pair::new("site", async |request: Request<Incoming>| {
+        let lines = |name| request.headers().get_all(name).iter().cloned().collect::<Vec<_>>();
+        let told = format!("{:?} {:?} {:?}", request.version(), lines("host"), lines("cookie"));
+        answer(&[], full(told))
+    })
+    .await;
+    // Cookies come one by one there (RFC 9113, section 8.2.3).
+    let got = pair.over_http2().get("/", &[("cookie", "a=1"), ("cookie", "b=2")]).await;
+    assert_eq!(got.body, format!("HTTP/1.1 [\"{}\"] [\"a=1; b=2\"]", pair.proxy));
+}
+
+#[tokio::test]
+async fn bodies_and_trailers_pass_over_http_2_both_ways() {
+    let pair = Pair::new("shared", echo).await.over_http2();
+    let binary = binary();
+    let trailers = [("x-sum".parse().expect("a name"), HeaderValue::from_static("7"))].into_iter().collect();
+    let body = frames(vec![Frame::data(binary.clone()), Frame::trailers(trailers)]);
+    let got = pair.send(&Method::POST, "/", &[("te", "trailers"), ("trailer", "x-sum")], body).await;
+    assert!(got.body == binary, "{} bytes came back", got.body.len());
+    assert!(pair.send(&Method::PUT, "/", &[], full("")).await.body.is_empty());
+}
+
 /// An origin that sends these bytes to whoever asks, and closes the connection; and what it was asked.
 async fn raw_origin(answer: &'static [u8]) -> (SocketAddr, Arc<Mutex<Vec<String>>>) {
     let (listener, address) = listen().await;
@@ -352,6 +406,20 @@ async fn an_origin_that_is_away_is_a_502_that_says_so() {
     let got = raw(proxy("shared", address).await, "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await;
     assert!(got.starts_with("HTTP/1.1 502 Bad Gateway"), "{got}");
     assert!(got.contains(&format!("the origin http://{address}/ does not answer")) && got.contains("refused"), "{got}");
+}
+
+#[tokio::test]
+async fn an_origin_that_is_silent_is_a_504_that_says_so_and_is_not_stored() {
+    let (listener, address) = listen().await;
+    let origin = to(address).patience(Duration::from_millis(50));
+    let proxy = proxy_before("shared", origin).await;
+    for _ in 0..2 {
+        let got = raw(proxy, "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await;
+        assert!(got.starts_with("HTTP/1.1 504 Gateway Timeout"), "{got}");
+        assert!(got.contains(&format!("the origin http://{address}/ has not answered within 50ms")), "{got}");
+        assert!(got.contains("detail=status"), "{got}");
+    }
+    drop(listener);
 }
 
 #[test]

@@ -1,0 +1,88 @@
+//! How often a hit asks a store of this process. Purges are counted for the whole process, so this is one test.
+
+mod common;
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+    },
+    time::Duration,
+};
+
+use cache_core::{Cache, Result, Ttl, Value, async_trait};
+use cache_http::{HttpCache, Purge};
+use common::{Cached, Site, View};
+
+/// A store that counts how often it is asked for a key.
+#[derive(Debug)]
+struct Counting {
+    store: Arc<dyn Cache>,
+    asked: Arc<AtomicUsize>,
+}
+
+#[async_trait]
+impl Cache for Counting {
+    fn name(&self) -> &str {
+        "counting"
+    }
+    fn get_now(&self, key: &str) -> Option<Result<Option<Value>>> {
+        self.asked.fetch_add(1, SeqCst);
+        self.store.get_now(key)
+    }
+    fn keeps_objects(&self) -> bool {
+        self.store.keeps_objects()
+    }
+    async fn get(&self, key: &str) -> Result<Option<Value>> {
+        self.asked.fetch_add(1, SeqCst);
+        self.store.get(key).await
+    }
+    async fn set(&self, key: &str, value: Value, ttl: Option<Duration>) -> Result<()> {
+        self.store.set(key, value, ttl).await
+    }
+    async fn add(&self, key: &str, value: Value, ttl: Option<Duration>) -> Result<bool> {
+        self.store.add(key, value, ttl).await
+    }
+    async fn touch(&self, key: &str, ttl: Option<Duration>) -> Result<bool> {
+        self.store.touch(key, ttl).await
+    }
+    async fn incr(&self, key: &str, delta: i64) -> Result<Option<i64>> {
+        self.store.incr(key, delta).await
+    }
+    async fn delete(&self, key: &str) -> Result<bool> {
+        self.store.delete(key).await
+    }
+    async fn ttl(&self, key: &str) -> Result<Option<Ttl>> {
+        self.store.ttl(key).await
+    }
+    async fn clear(&self) -> Result<()> {
+        self.store.clear().await
+    }
+}
+
+#[tokio::test]
+async fn a_hit_looks_for_purges_only_after_one_or_once_a_second() {
+    for (vary, page) in [(&[][..], 1), (&[("vary", "X-A")], 2)] {
+        let site = Site::in_memory();
+        let asked = Arc::new(AtomicUsize::new(0));
+        let store = Counting { store: Arc::clone(site.cache.store()), asked: Arc::clone(&asked) };
+        let layer = HttpCache::new(&site.cache.with_store(Arc::new(store))).clock(site.time.clock()).cache_status("c");
+        let layer = layer.tag("t");
+        let cached = View::with(vary).cached(&layer);
+        let lookups = async |cached: &Cached| {
+            let before = asked.load(SeqCst);
+            assert!(cached.get("/").await.is_hit());
+            asked.load(SeqCst) - before
+        };
+        // The page once more, the numbers of all pages and of its URI, and that of its tag.
+        let checked = page + page + 2 + 1;
+        cached.get("/").await;
+        assert_eq!([lookups(&cached).await, lookups(&cached).await], [checked, page], "nobody had looked before");
+        layer.purge_tag("another", Purge::Hard).await.expect("the store works");
+        assert_eq!([lookups(&cached).await, lookups(&cached).await], [checked, page], "after a purge of whatever");
+        site.wait(1);
+        assert_eq!([lookups(&cached).await, lookups(&cached).await], [checked, page], "in another second");
+        layer.purge_tag("t", Purge::Hard).await.expect("the store works");
+        assert!(!cached.get("/").await.is_hit());
+    }
+}
