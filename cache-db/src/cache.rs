@@ -402,6 +402,7 @@ impl Cache for DbCache {
 
     async fn clear(&self) -> Result<()> {
         let node = self.inner.writer()?;
+        self.inner.number(node, node.statements.is_ours()).await?;
         loop {
             let (clear, most) = node.statements.clear();
             let removed = self.inner.write(node, clear).await?;
@@ -465,6 +466,8 @@ impl Cache for DbCache {
 
     /// In batches: what was removed before an error is gone.
     async fn purge_expired(&self, most: u64) -> Result<Option<u64>> {
+        let node = self.inner.writer()?;
+        self.inner.number(node, node.statements.is_ours()).await?;
         expiry::remove_expired(&self.inner, most).await.map(Some)
     }
 

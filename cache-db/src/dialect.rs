@@ -227,6 +227,13 @@ impl Statements {
         statement(&self.count, vec![Arg::int(now)], Answers::Number)
     }
 
+    /// Finds nothing, and fails where the table's columns are not ours: of what another application has made, nothing may be
+    /// removed.
+    pub(crate) fn is_ours(&self) -> Statement<'static> {
+        let template = "SELECT number FROM {t} WHERE 1 = 0 AND cache_key IS NULL AND value IS NULL AND expires IS NULL";
+        statement(&self.sql(template), Vec::new(), Answers::Number)
+    }
+
     /// How many bytes the keys and values of all rows have.
     pub(crate) fn bytes(&self) -> Statement<'static> {
         let integer = if self.dialect == Dialect::Mysql { "SIGNED" } else { "BIGINT" };

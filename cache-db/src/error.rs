@@ -15,6 +15,8 @@ pub(crate) enum Fault {
     NoTable,
     /// An index of this name is there.
     IndexThere,
+    /// The table has other columns: another application has made it.
+    NotOurs,
     /// The value is larger than the database takes.
     TooLarge,
     /// A pool in between, as pgbouncer is one, refuses what a connection of its own would allow.
@@ -73,6 +75,11 @@ impl Failure {
                 "{database} has no table {table:?}: make it by `{remedy}`, or have it made with the option \
                  create_table = true"
             ),
+            Fault::NotOurs => format!(
+                "{database}: {}: the table {table:?} is not a cache's, or is one of Django's, which keeps pickles: choose \
+                 another LOCATION",
+                self.message
+            ),
             Fault::Pooler => format!(
                 "{database}: {}: where a pgbouncer is in between, set the option pgbouncer = true",
                 self.message
@@ -87,7 +94,7 @@ impl Failure {
         let kind = match self.fault {
             Fault::Away => ErrorKind::Unavailable,
             Fault::TooLarge => ErrorKind::TooLarge,
-            Fault::Pooler | Fault::Untrusted => ErrorKind::Config,
+            Fault::NotOurs | Fault::Pooler | Fault::Untrusted => ErrorKind::Config,
             Fault::Busy | Fault::NoTable | Fault::IndexThere | Fault::Other => ErrorKind::Backend,
         };
         let error = Error::new(kind, message).temporary(matches!(self.fault, Fault::Away | Fault::Busy));

@@ -20,6 +20,9 @@
 //! configuration, databases may have names ([`DbOptions::database`]), and an application may hand over pools and a router
 //! ([`DbBackend`]).
 //!
+//! A table of Django's keeps pickles, in other columns: it can't be shared. Where LOCATION names one, or any other table
+//! that is not a cache's of ours, reading, storing and `clear` are errors that say so, and nothing in it is changed.
+//!
 //! - **Atomicity.** `set`, `add`, `touch`, `incr` and `delete` are one statement each, so they are atomic among all processes
 //!   that use the table. On MySQL, where no single statement can do an `add`, up to three are, each in its own
 //!   transaction; of many who add at once, one succeeds. `set_many` and `delete_many` are one transaction.

@@ -38,6 +38,21 @@ async fn execute(options: &DbOptions, sql: String) {
     }
 }
 
+async fn rows(options: &DbOptions, quoted: &str) -> i64 {
+    let sql = sqlx::AssertSqlSafe(format!("SELECT COUNT(*) FROM {quoted}"));
+    let count = if options.url.starts_with("sqlite") {
+        let pool = sqlx::SqlitePool::connect(&options.url).await.expect("it connects");
+        sqlx::query_scalar(sql).fetch_one(&pool).await
+    } else if options.url.starts_with("postgres") {
+        let pool = sqlx::PgPool::connect(&options.url).await.expect("it connects");
+        sqlx::query_scalar(sql).fetch_one(&pool).await
+    } else {
+        let pool = sqlx::MySqlPool::connect(&options.url).await.expect("it connects");
+        sqlx::query_scalar(sql).fetch_one(&pool).await
+    };
+    count.expect("it is counted")
+}
+
 fn quoted(options: &DbOptions, name: &str) -> String {
     if options.url.starts_with("mysql") { format!("`{name}`") } else { format!("\"{name}\"") }
 }
@@ -217,6 +232,35 @@ async fn many_may_bring_a_table_up_to_date_at_once() {
             made.expect("it does not panic").expect("nobody is in another's way");
         }
         assert_eq!(create(&store(&name, &options)).await.found, Found::Current);
+    }
+}
+
+/// As when LOCATION names the wrong one: whatever is called, its rows stay.
+#[tokio::test]
+async fn nothing_is_removed_from_a_table_of_something_else() {
+    for options in ALL.map(|options| options()) {
+        for (columns, row) in [
+            ("cache_key varchar(255) PRIMARY KEY, value text, expires timestamp", "'k', 'v', '2001-01-01 00:00:00'"),
+            ("id int PRIMARY KEY, name text", "1, 'ada'"),
+        ] {
+            let name = common::fresh_name("foreign");
+            let quoted = quoted(&options, &name);
+            execute(&options, format!("CREATE TABLE {quoted} ({columns})")).await;
+            execute(&options, format!("INSERT INTO {quoted} VALUES ({row})")).await;
+            let store = store(&name, &options);
+            let answers = [
+                ("clear", store.clear().await),
+                ("purge_expired", store.purge_expired(1000).await.map(drop)),
+                ("get", store.get("k").await.map(drop)),
+                ("set", store.set("k", Value::Int(7), HOUR).await),
+            ];
+            for (verb, answer) in answers {
+                let error = answer.expect_err(verb);
+                assert_eq!(error.kind(), ErrorKind::Config, "{verb}: {error}");
+                assert!(error.to_string().contains("choose another LOCATION"), "{verb}: {error}");
+            }
+            assert_eq!(rows(&options, &quoted).await, 1, "{columns}");
+        }
     }
 }
 

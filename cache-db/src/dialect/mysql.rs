@@ -21,6 +21,7 @@ pub(super) fn fault(code: &str) -> Fault {
         "1205" | "1213" | "1020" => Fault::Busy,
         "1146" => Fault::NoTable,
         "1061" => Fault::IndexThere,
+        "1054" => Fault::NotOurs,
         // A packet, or a result, larger than max_allowed_packet.
         "1153" | "1301" => Fault::TooLarge,
         // Too many connections, shutting down, connection killed, timed out.

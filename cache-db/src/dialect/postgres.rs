@@ -47,6 +47,7 @@ pub(super) fn fault(code: &str, message: &str) -> Fault {
         // Serialization failure, deadlock, lock not available, a row of the catalogue that another wrote.
         "40001" | "40P01" | "55P03" => Fault::Busy,
         "42P01" => Fault::NoTable,
+        "42703" => Fault::NotOurs,
         "54000" => Fault::TooLarge,
         // Shut down, crashed, starting up; too many connections; the statement timed out.
         "57P01" | "57P02" | "57P03" | "53300" | "57014" => Fault::Away,

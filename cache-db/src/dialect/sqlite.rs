@@ -17,6 +17,9 @@ pub(super) fn fault(code: &str, message: &str) -> Fault {
         Ok(CANTOPEN) => Fault::Away,
         Ok(TOOBIG) => Fault::TooLarge,
         Ok(ERROR) if message.starts_with("no such table: ") => Fault::NoTable,
+        Ok(ERROR) if message.starts_with("no such column: ") || message.contains(" has no column named ") => {
+            Fault::NotOurs
+        }
         _ => Fault::Other,
     }
 }
