@@ -49,8 +49,9 @@
 //! - **`clear` is `flush_all` on every server**: it empties them of everything, whoever wrote it and under whatever
 //!   prefix.
 //! - **What others wrote** there is a miss that is counted and logged, save integers as pymemcache and pylibmc write
-//!   them. Integers are written as theirs: flags 2, decimal digits. Other values have the flags 256 (and 512, 1024),
-//!   which neither of them uses.
+//!   them, as far as they fit an `i64`. Integers are written as theirs: flags 2, decimal digits. Other values have the
+//!   flags 256 (and 512, 1024), which neither of them uses: pymemcache hands out such an entry's bytes, header and all, as
+//!   if they were a value. So a Django shares counters with us, and other values want a KEY_PREFIX or VERSION of their own.
 //! - **Encryption** is the feature `tls` and the option `tls_ca`. Without it, memcached should not be reachable but
 //!   from a private network: anybody who reaches it can read and write everything. Passwords work with servers that
 //!   were started with an authentication file (`-Y`); SASL (`-S`) needs the binary protocol, which is not spoken here.

@@ -26,6 +26,9 @@
 //!   `set_many` and `delete_many`, each key is for itself.
 //! - **Values.** Integers are decimal text, as Redis and Django have them. Bytes are themselves; those that spell an integer, or
 //!   begin with the byte `0x1B`, stand behind a byte `0x1B`. What a `CacheHandle` encodes never does. More than 512 MiB are refused.
+//! - **Beside a Django**, keys are the same, and integers are shared and counted by both, as far as they fit an `i64`. What
+//!   else Django stores, as pickles, is a miss here that is counted and logged. What else is stored here raises an
+//!   `UnpicklingError` in Django, as does anything that it can't read: such values want a KEY_PREFIX or VERSION of their own.
 //! - **Time** is the server's, to the millisecond; a fraction of one counts as a whole.
 //! - **`clear`** removes this cache's keys, a thousand in a step, by SCAN and UNLINK, and takes time in proportion to what is in
 //!   the database. They are those that begin with the option `namespace`, or, without one, with KEY_PREFIX and a colon: an
