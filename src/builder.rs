@@ -65,6 +65,18 @@ enum Source {
     Database(String, String),
 }
 
+impl Source {
+    /// Where a cache could be configured that is missed.
+    fn place(&self) -> Option<String> {
+        match self {
+            Self::File(path) => Some(path.display().to_string()),
+            Self::Text(format, _) => Some(Origin::Text(*format).to_string()),
+            Self::Env(_) => Some("CACHE_URL in the environment".into()),
+            Self::Url(..) | Self::Config(..) | Self::Store(..) | Self::Database(..) => None,
+        }
+    }
+}
+
 /// What an alias is configured with, and where that was read.
 struct Planned {
     origin: Origin,
@@ -209,6 +221,7 @@ impl CachesBuilder {
     pub async fn build_partly(mut self) -> Result<(Caches, BTreeMap<String, Error>)> {
         let mut planned = BTreeMap::new();
         let mut databases = BTreeMap::new();
+        let places: Vec<String> = self.sources.iter().filter_map(Source::place).collect();
         for source in std::mem::take(&mut self.sources) {
             let more = plan(source, &planned)?;
             planned.extend(more.caches);
@@ -216,7 +229,7 @@ impl CachesBuilder {
         }
         let databases = Arc::new(databases);
         if self.needs_default && !planned.contains_key("default") {
-            return Err(no_default(&planned));
+            return Err(no_default(&planned, &places.join(", ")));
         }
         let (mut handles, mut mistakes) = (BTreeMap::new(), BTreeMap::new());
         for (alias, Planned { origin, plan }) in planned {
@@ -318,10 +331,9 @@ fn unreadable(path: &Path, error: std::io::Error) -> Error {
     Error::new(ErrorKind::Config, message).with_source(error)
 }
 
-fn no_default(planned: &BTreeMap<String, Planned>) -> Error {
+fn no_default(planned: &BTreeMap<String, Planned>, places: &str) -> Error {
     let there = listed(planned.keys().map(String::as_str));
-    let places: Vec<String> = planned.values().map(|planned| format!("{}: ", planned.origin)).collect();
-    let place = places.first().map_or("", String::as_str);
+    let place = if places.is_empty() { String::new() } else { format!("{places}: ") };
     let message = format!(
         "{place}there is no cache \"default\", which there has to be; there {there}. Add one, or ask for none by \
          CachesBuilder::without_default"

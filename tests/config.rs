@@ -421,6 +421,10 @@ mod mistakes {
         assert!(told.starts_with("the JSON given: there is no cache \"default\""), "{told}");
         assert!(told.contains("there is \"pages\""), "{told}");
         assert!(Caches::builder().build().await.is_err());
+        let told = mistake_in_json("{}").await;
+        assert!(told.starts_with("the JSON given: there is no cache \"default\""), "{told}");
+        let told = Caches::builder().vars([("HOME", "/")]).build().await.expect_err("there are none").to_string();
+        assert!(told.starts_with("CACHE_URL in the environment: there is no cache \"default\""), "{told}");
 
         let caches = Caches::builder().url("pages", "locmem://").without_default().build().await.expect("it is fine");
         assert_eq!(caches.aliases().collect::<Vec<_>>(), ["pages"]);

@@ -49,7 +49,8 @@ fn quickstart_shows_misses_hits_counters_versions_and_expiry_of_each_alias() {
 fn quickstart_takes_a_configuration_and_a_text_of_one_s_own() {
     let folder = tempfile::tempdir().expect("there is room");
     let (config, text) = (folder.path().join("mine.json"), folder.path().join("mine.txt"));
-    fs::write(&config, r#"{"default": {"BACKEND": "locmem", "KEY_PREFIX": "mine"}}"#).expect("there is room");
+    fs::write(&config, r#"{"default": {"BACKEND": "locmem", "KEY_PREFIX": "mine", "KEY_CHECK": "error"}}"#)
+        .expect("there is room");
     fs::write(&text, "The first sentence is really a rather long one. The worst sentence is really a rather long one.")
         .expect("room");
     let (config, text) = (config.to_string_lossy(), text.to_string_lossy());

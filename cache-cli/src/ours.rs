@@ -31,6 +31,11 @@ impl Ours {
         Ok(ours)
     }
 
+    /// The one that was asked for.
+    pub(crate) fn alias(&self) -> Option<&str> {
+        self.alias.as_deref()
+    }
+
     /// All caches that could be made.
     pub(crate) fn caches(&self) -> &Caches {
         &self.caches

@@ -85,6 +85,14 @@ fn what_a_store_warns_of_is_shown_by_check_and_where_it_is_asked_for() {
 }
 
 #[test]
+fn a_warning_about_a_key_shows_the_beginning_of_a_long_one() {
+    let caches = Caches::new("default = 'filebased://files'");
+    let said = caches.run(&["get", &"k".repeat(100_000), "--verbose"]);
+    assert!(said.err.contains("is longer than 250 characters"), "{}", said.err);
+    assert!(said.err.contains("kk\"… of 100003 bytes") && said.err.len() < 1000, "{}", said.err.len());
+}
+
+#[test]
 fn each_of_many_servers_is_asked() {
     let mut servers = [(); 3].map(|()| Server::start(Kind::Memcached).unwrap_or_else(|why| panic!("{why}")));
     let redis = Server::start(Kind::Redis).unwrap_or_else(|why| panic!("{why}"));

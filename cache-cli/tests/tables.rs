@@ -51,6 +51,15 @@ fn a_cache_with_a_mistake_is_told_and_not_taken_for_none() {
 }
 
 #[test]
+fn one_cache_that_is_asked_for_is_not_taken_for_all() {
+    let caches = Caches::new("a = 'db://a?url=sqlite:cache.db'\nb = 'db://b?url=sqlite:cache.db'");
+    let error = caches.run(&["createcachetable", "--cache", "a"]).fails();
+    assert!(error.contains("name the table"), "{error}");
+    let made = caches.run(&["createcachetable", "a"]).done();
+    assert!(made.text().starts_with("made the table \"a\" in sqlite:") && made.text().lines().count() == 1, "{made:?}");
+}
+
+#[test]
 fn a_dry_run_prints_the_sql_of_each_database_and_changes_nothing() {
     let (caches, table) = caches("dry");
     let said = caches.run(&["createcachetable", "--dry-run"]).done();

@@ -376,7 +376,7 @@ impl CacheHandle {
         metrics::counter!("cachette_undecodable_total", "cache" => self.view.alias.to_string()).increment(1);
         match self.view.undecodable {
             Undecodable::Miss => {
-                tracing::warn!(cache = self.alias(), key = composed, %error, "an entry does not read: a miss");
+                tracing::warn!(cache = self.alias(), key = %shown(composed), %error, "an entry does not read: a miss");
                 Ok(Found::Unreadable)
             }
             Undecodable::Error => {

@@ -197,7 +197,7 @@ impl KeyCheck {
             let message = format!("the key {} {problem}", shown(composed));
             return Err(Error::new(ErrorKind::InvalidKey, message));
         }
-        tracing::warn!(key = composed, "the cache key {problem}: not every store can take it");
+        tracing::warn!(key = %shown(composed), "the cache key {problem}: not every store can take it");
         Ok(())
     }
 }

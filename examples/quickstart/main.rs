@@ -68,7 +68,7 @@ struct LookUp {
 
 async fn look_up(cache: &CacheHandle, text: &str) -> Result<(LookUp, Duration)> {
     let mut hit = true;
-    let key = format!("most alike:{:016x}", fingerprint(text));
+    let key = format!("most-alike:{:016x}", fingerprint(text));
     let start = Instant::now();
     let alike = cache.get_or_set(&key, Timeout::Default, async || {
         hit = false;

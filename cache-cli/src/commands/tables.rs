@@ -4,9 +4,13 @@ use cachette::stores::{CreateTables, Creation, Found};
 use serde_json::{Value as Json, json};
 
 use super::Say;
-use crate::{Outcome, Result, args::Createcachetable, ours::Ours, terminal};
+use crate::{Failure, Outcome, Result, args::Createcachetable, ours::Ours, terminal};
 
 pub(super) async fn create(ours: Ours, wanted: &Createcachetable, say: Say) -> Result<Outcome> {
+    if ours.alias().is_some() {
+        let failure = Failure::new("createcachetable is told tables, and not a cache: --cache has no meaning here");
+        return Err(failure.with_remedy("name the table: `cachette createcachetable TABLE`"));
+    }
     let Createcachetable { tables, database, dry_run } = wanted;
     let wanted = CreateTables { tables: tables.clone(), database: database.clone(), dry_run: *dry_run };
     let (caches, mut failures) = ours.all();
