@@ -1,5 +1,6 @@
 //! A database: its pool, and how statements are run on it in time.
 
+mod adrift;
 mod lease;
 mod pool;
 mod target;
@@ -20,7 +21,7 @@ use tokio::{
 
 #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
 use self::pool::Supply;
-use self::{lease::Lease, pool::Pool, target::Target};
+use self::{adrift::Drift, lease::Lease, pool::Pool, target::Target};
 use crate::{
     DbOptions,
     dialect::Dialect,
@@ -51,6 +52,8 @@ pub struct Database {
     limits: Limits,
     /// Lets one writer at a time into a SQLite file: it knows no queue, and its own waiting is a lottery.
     writer: Semaphore,
+    /// What was written by callers that are gone.
+    drift: Drift,
 }
 
 /// How long things may take, and how statements are sent.
@@ -106,7 +109,7 @@ impl Database {
     }
 
     fn new(target: Target, pool: Option<Pool>, limits: Limits) -> Self {
-        Self { target, pool: Mutex::new(pool), limits, writer: Semaphore::new(1) }
+        Self { target, pool: Mutex::new(pool), limits, writer: Semaphore::new(1), drift: Drift::default() }
     }
 
     pub(crate) fn dialect(&self) -> Dialect {
@@ -167,6 +170,9 @@ impl Database {
             None
         };
         let connect = async {
+            if effect != Effect::Read {
+                self.drift.over().await;
+            }
             let turn = turn.await;
             (turn, self.lease().await)
         };
@@ -177,7 +183,11 @@ impl Database {
             lease.give_back();
             return Err(failure);
         }
+        if effect != Effect::Read {
+            lease.begin_to_write(self.drift.clone(), self.limits.connect_timeout / 4);
+        }
         let performed = timeout(self.limits.statement_timeout, lease.perform(plan, self.limits.pgbouncer)).await;
+        lease.settle();
         match performed {
             Ok(Ok(outcomes)) => {
                 lease.give_back();

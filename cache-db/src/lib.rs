@@ -38,6 +38,8 @@
 //!   `connect_timeout` plus `statement_timeout` at most, and the next call tries again. A write that ended so may have
 //!   happened. Locks and deadlocks are tried again, as they are known to have changed nothing; a lost connection only
 //!   where doing it twice does no harm, so not in `add`, `incr` and `delete`.
+//! - **Cancellation.** A write that is dropped once it was sent is done. The next write of this store waits for its end, for a
+//!   quarter of `connect_timeout` at most, lest an old value come back that it removes.
 //! - **Cost.** A call is one round trip on a connection of the pool, with a prepared statement. Nothing that grows with the
 //!   table is done on the caller's path, but `clear`.
 //!

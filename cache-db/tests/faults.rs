@@ -3,7 +3,11 @@
 
 mod common;
 
-use std::time::{Duration, Instant};
+use std::{
+    future::poll_fn,
+    task::Poll,
+    time::{Duration, Instant},
+};
 
 use cache_core::{Cache, Clock, Error, ErrorKind, Value};
 use cache_db::{DbCache, DbOptions};
@@ -255,4 +259,48 @@ async fn those_who_write_the_same_keys_at_once_do_not_hear_of_deadlocks() {
             writer.expect("no error");
         }
     }
+}
+
+/// What a caller that goes away has sent is done before what it does next, though that goes over another connection.
+async fn a_write_that_is_dropped_midway_is_not_done_after_the_next(kind: Kind) {
+    let server = server(kind);
+    let mut options = DbOptions::new(&server.url());
+    options.connect_timeout = Duration::from_secs(20);
+    options.statement_timeout = Duration::from_secs(20);
+    let store = DbCache::new("cache", options).expect("it is fine");
+    store.create_table(false).await.expect("it is made");
+    let mut dropped = 0;
+    for round in 0..250 {
+        // Three connections that are ready.
+        let ready = tokio::join!(store.get("a"), store.get("b"), store.get("c"));
+        assert_eq!((ready.0.is_ok(), ready.1.is_ok(), ready.2.is_ok()), (true, true, true));
+        let mut set = store.set("k", Value::Bytes(vec![7; 50_000 * (round % 4)].into()), HOUR);
+        let mut poll_once = async || poll_fn(|context| Poll::Ready(set.as_mut().poll(context).is_pending())).await;
+        let mut is_pending = poll_once().await;
+        for _ in 0..round % 40 {
+            tokio::task::yield_now().await;
+            is_pending = is_pending && poll_once().await;
+        }
+        drop(set);
+        dropped += usize::from(is_pending);
+        match round % 3 {
+            0 => drop(store.delete("k").await.expect("it answers")),
+            1 => drop(store.delete_many(&["k"]).await.expect("it answers")),
+            _ => store.clear().await.expect("it answers"),
+        }
+        for _ in 0..4 {
+            assert_eq!(store.get("k").await.expect("it answers"), None, "after {dropped} that were dropped");
+        }
+    }
+    assert!(dropped > 30, "only {dropped} were dropped midway");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_write_that_is_dropped_midway_is_not_done_after_the_next_on_postgres() {
+    a_write_that_is_dropped_midway_is_not_done_after_the_next(Kind::Postgres).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_write_that_is_dropped_midway_is_not_done_after_the_next_on_mariadb() {
+    a_write_that_is_dropped_midway_is_not_done_after_the_next(Kind::Mariadb).await;
 }

@@ -12,7 +12,7 @@ use tokio::sync::Mutex;
 
 use crate::{
     FileBasedOptions, Swept,
-    call::{Call, off_the_runtime},
+    call::{Adrift, Call, off_the_runtime},
     entries::{Entries, Target},
     entry_file::Expiry,
     folder::Folder,
@@ -50,7 +50,7 @@ impl FileBasedCache {
         options.check()?;
         let root = path::absolute(folder).map_err(|_| config::mistake("LOCATION", "an empty path", "a folder"))?;
         let folder = Folder::new(root);
-        let entries = Arc::new(Entries { folder, clock, options, sweeper: Sweeper::new() });
+        let entries = Arc::new(Entries { folder, clock, options, sweeper: Sweeper::new(), adrift: Adrift::default() });
         Ok(Self { entries, turns: (0..=u8::MAX).map(|_| Arc::default()).collect() })
     }
 
@@ -119,11 +119,14 @@ impl FileBasedCache {
         T: Send + 'static,
         W: Fn(&Arc<Entries>, &Target, A, &Call) -> Result<T> + Send + 'static,
     {
-        let call = self.entries.call();
+        let mut call = self.entries.call();
         let _caller = call.caller();
         let entries = Arc::clone(&self.entries);
         let done = off_the_runtime(move || {
-            let one = |(key, item): (String, A)| work(&entries, &entries.target(&key), item, &call.renewed());
+            let one = |(key, item): (String, A)| {
+                call.renew();
+                work(&entries, &entries.target(&key), item, &call)
+            };
             items.into_iter().map(one).collect()
         });
         done.await.map_err(in_store)
@@ -136,6 +139,11 @@ impl FileBasedCache {
     /// Whether the key is there, if that can be told at once.
     fn glance_for(&self, key: &str) -> Option<bool> {
         self.entries.glance(key, |_| ()).map(|seen| seen.is_some())
+    }
+
+    /// The same for who then changes nothing: what is adrift may still change it.
+    fn is_settled(&self, key: &str) -> Option<bool> {
+        if self.entries.adrift.is_any() { None } else { self.glance_for(key) }
     }
 
     fn look_up(&self, key: &str) -> Option<Option<Value>> {
@@ -184,7 +192,7 @@ impl Cache for FileBasedCache {
     }
 
     async fn add(&self, key: &str, value: Value, ttl: Option<Duration>) -> Result<bool> {
-        if self.glance_for(key) == Some(true) {
+        if self.is_settled(key) == Some(true) {
             return Ok(false);
         }
         let expiry = self.expiry(ttl);
@@ -192,7 +200,7 @@ impl Cache for FileBasedCache {
     }
 
     async fn touch(&self, key: &str, ttl: Option<Duration>) -> Result<bool> {
-        if self.glance_for(key) == Some(false) {
+        if self.is_settled(key) == Some(false) {
             return Ok(false);
         }
         let expiry = self.expiry(ttl);
@@ -200,14 +208,14 @@ impl Cache for FileBasedCache {
     }
 
     async fn incr(&self, key: &str, delta: i64) -> Result<Option<i64>> {
-        if self.glance_for(key) == Some(false) {
+        if self.is_settled(key) == Some(false) {
             return Ok(None);
         }
         self.change(key, move |entries, target, call| entries.incr(target, delta, call)).await
     }
 
     async fn delete(&self, key: &str) -> Result<bool> {
-        if self.glance_for(key) == Some(false) {
+        if self.is_settled(key) == Some(false) {
             return Ok(false);
         }
         self.change(key, |entries, target, call| entries.delete(target, call)).await
@@ -221,10 +229,10 @@ impl Cache for FileBasedCache {
     }
 
     async fn clear(&self) -> Result<()> {
-        let call = self.entries.call();
+        let mut call = self.entries.call();
         let _caller = call.caller();
         let entries = Arc::clone(&self.entries);
-        off_the_runtime(move || entries.clear(&call)).await.map_err(in_store)
+        off_the_runtime(move || entries.clear(&mut call)).await.map_err(in_store)
     }
 
     fn keeps_objects(&self) -> bool {

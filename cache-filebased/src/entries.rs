@@ -6,7 +6,7 @@ use cache_core::{Bytes, Clock, Error, Result, Ttl, Value};
 
 use crate::{
     FileBasedOptions,
-    call::Call,
+    call::{Adrift, Call},
     entry_file::{self, Entry, Expiry, Payload, Unusable},
     folder::{Folder, Held, Listed, Place, failed},
     reading::{self, Glance},
@@ -20,6 +20,7 @@ pub(crate) struct Entries {
     pub(crate) clock: Clock,
     pub(crate) options: FileBasedOptions,
     pub(crate) sweeper: Sweeper,
+    pub(crate) adrift: Adrift,
 }
 
 /// Which entry an operation is about.
@@ -31,7 +32,7 @@ pub(crate) struct Target {
 
 impl Entries {
     pub(crate) fn call(&self) -> Call {
-        Call::begin(self.options.lock_timeout)
+        Call::begin(self.options.lock_timeout, &self.adrift)
     }
 
     pub(crate) fn target(&self, key: &str) -> Target {
@@ -99,7 +100,7 @@ impl Entries {
     pub(crate) fn add(self: &Arc<Self>, target: &Target, value: &Value, expiry: Expiry, call: &Call) -> Result<bool> {
         let entry = Entry { expiry, payload: Payload::of(value)? };
         let Target { key, place } = target;
-        if self.is_there(target)? {
+        if !self.adrift.is_any() && self.is_there(target)? {
             return Ok(false);
         }
         let is_new = self.folder.in_shard(place.shard, || {
@@ -156,13 +157,14 @@ impl Entries {
     }
 
     /// Removes every entry and what is left over in each shard, one shard after the other.
-    pub(crate) fn clear(&self, call: &Call) -> Result<()> {
+    pub(crate) fn clear(&self, call: &mut Call) -> Result<()> {
         (0..=u8::MAX).try_for_each(|shard| {
             if self.folder.list(shard)?.next().is_none() {
                 return Ok(());
             }
             self.folder.in_shard(shard, || {
-                let held = self.hold(shard, &call.renewed())?;
+                call.renew();
+                let held = self.hold(shard, call)?;
                 self.empty(shard, &held)
             })
         })

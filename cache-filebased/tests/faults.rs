@@ -297,6 +297,34 @@ mod giving_up {
         assert_eq!(store.incr("k", 5).await.expect("it counts"), Some(6));
     }
 
+    /// Under the lock a delete reads the entry: of a large one, there is time to give it up when it is past its last look at
+    /// its caller.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_delete_that_is_given_up_while_it_happens_takes_nothing_that_was_found_after() {
+        let folder = folder();
+        let store = std::sync::Arc::new(store(folder.path()));
+        for _ in 0..5 {
+            store.set("k", bytes(7, 16 << 20), HOUR).await.expect("it sets");
+            let lock = File::open(the_file(folder.path()).with_file_name("lock")).expect("it is there");
+            let late = tokio::spawn({
+                let store = std::sync::Arc::clone(&store);
+                async move { store.delete_many(&["k"]).await }
+            });
+            while lock.try_lock().is_ok() {
+                lock.unlock().expect("it is held");
+                tokio::task::yield_now().await;
+            }
+            late.abort();
+            // Cancelled or done, it is dropped by now.
+            let _ = late.await;
+            let added = store.add("k", Value::Int(2), HOUR).await.expect("it adds");
+            lock.lock().expect("it is released");
+            lock.unlock().expect("it is held");
+            let expected = if added { Value::Int(2) } else { bytes(7, 16 << 20) };
+            assert!(store.get("k").await.expect("it reads") == Some(expected), "gone after add said {added}");
+        }
+    }
+
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn a_lock_that_is_never_released_is_an_error_for_all_who_wait_when_their_patience_ends() {
         const PATIENCE: Duration = Duration::from_millis(200);

@@ -1,49 +1,72 @@
 //! Random sequences of operations, beside a plain map that does the same.
 
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, fmt, time::Duration};
 
 use cache_core::{Cache, ErrorKind, Result, Ttl, Value};
 use proptest::{
     collection::vec,
-    option,
     prelude::*,
     test_runner::{Config, TestCaseError, TestRunner},
 };
 
-use super::bytes;
 use crate::Harness;
 
 #[derive(Clone, Debug)]
 enum Step {
     Get(Key),
-    Set(Key, Content, Option<u32>),
-    Add(Key, Content, Option<u32>),
-    Touch(Key, Option<u32>),
+    Set(Key, Content, Life),
+    Add(Key, Content, Life),
+    Touch(Key, Life),
     Incr(Key, i64),
     Delete(Key),
     Contains(Key),
     TimeLeft(Key),
     GetMany(Vec<Key>),
-    SetMany(Vec<(Key, Content)>, Option<u32>),
+    SetMany(Vec<(Key, Content)>, Life),
     DeleteMany(Vec<Key>),
     Clear,
     Pass(u32),
 }
 
-/// Few, so that operations meet.
-type Key = u8;
+/// The position of one of the [names](NAMES).
+type Key = usize;
+
+/// Few, so that operations meet, and alike, so that they are taken for each other by what takes keys for it.
+const NAMES: [&str; 8] =
+    ["key", "Key", "key:", "k\u{e9}y", "ke\u{301}y", "1", "'\"`\\%_*?[x]{y};--", "\u{10ffff}\u{1f511}"];
 
 #[derive(Clone, Debug)]
 enum Content {
     Int(i64),
-    Text(String),
+    Bytes(Vec<u8>),
 }
 
 impl Content {
     fn value(&self) -> Value {
         match self {
             Self::Int(number) => Value::Int(*number),
-            Self::Text(text) => bytes(text),
+            Self::Bytes(bytes) => Value::Bytes(bytes.clone().into()),
+        }
+    }
+}
+
+/// How long an entry lives.
+#[derive(Clone, Copy, Debug)]
+enum Life {
+    Units(u32),
+    /// Longer than any test: some stores say that it never ends.
+    Ages,
+    Forever,
+}
+
+const AGES: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+
+impl Life {
+    fn ttl(self, unit: Duration) -> Option<Duration> {
+        match self {
+            Self::Units(units) => Some(unit * units),
+            Self::Ages => Some(AGES),
+            Self::Forever => None,
         }
     }
 }
@@ -63,11 +86,12 @@ pub(super) async fn any_sequence_of_operations_does_what_a_plain_map_does(h: Har
     let runtime = tokio::runtime::Handle::current();
     let unsigned = h.profile().unsigned_counters;
     let time_can_pass = h.has_manual_time();
-    let cases = if time_can_pass { 200 } else { 40 };
+    // Where time can't pass there is a server, which takes its time to start.
+    let (cases, steps) = if time_can_pass { (150, 1..60) } else { (25, 1..100) };
     let work = tokio::task::spawn_blocking(move || {
         let config = Config { cases, failure_persistence: None, ..Config::default() };
         TestRunner::new(config)
-            .run(&vec(step(unsigned, time_can_pass), 1..60), |steps| runtime.block_on(compare(&h, &steps)))
+            .run(&vec(step(unsigned, time_can_pass), steps), |steps| runtime.block_on(compare(&h, &steps)))
     });
     if let Err(error) = work.await.expect("the comparison does not panic") {
         panic!("{error}");
@@ -104,6 +128,7 @@ fn unit(h: &Harness) -> Duration {
 
 fn agree(seen: &Seen, expected: &Seen, h: &Harness) -> bool {
     match (seen, expected) {
+        (Seen::TimeLeft(Some(Ttl::Never)), Seen::TimeLeft(Some(Ttl::Left(left)))) => *left > AGES / 2,
         (Seen::TimeLeft(Some(Ttl::Left(seen))), Seen::TimeLeft(Some(Ttl::Left(expected)))) => {
             let tolerance = if h.has_manual_time() { Duration::ZERO } else { Duration::from_secs(600) };
             seen.abs_diff(*expected) <= h.profile().expiry_granularity + tolerance
@@ -113,37 +138,35 @@ fn agree(seen: &Seen, expected: &Seen, h: &Harness) -> bool {
 }
 
 async fn perform(store: &dyn Cache, step: &Step, unit: Duration) -> Result<Seen> {
-    let ttl = |units: &Option<u32>| units.map(|units| unit * units);
     Ok(match step {
-        Step::Get(key) => Seen::Values(vec![store.get(&name(*key)).await?]),
-        Step::Set(key, content, units) => {
-            store.set(&name(*key), content.value(), ttl(units)).await?;
+        Step::Get(key) => Seen::Values(vec![store.get(name(*key)).await?]),
+        Step::Set(key, content, life) => {
+            store.set(name(*key), content.value(), life.ttl(unit)).await?;
             Seen::Nothing
         }
-        Step::Add(key, content, units) => Seen::Yes(store.add(&name(*key), content.value(), ttl(units)).await?),
-        Step::Touch(key, units) => Seen::Yes(store.touch(&name(*key), ttl(units)).await?),
-        Step::Incr(key, delta) => match store.incr(&name(*key), *delta).await {
+        Step::Add(key, content, life) => Seen::Yes(store.add(name(*key), content.value(), life.ttl(unit)).await?),
+        Step::Touch(key, life) => Seen::Yes(store.touch(name(*key), life.ttl(unit)).await?),
+        Step::Incr(key, delta) => match store.incr(name(*key), *delta).await {
             Err(error) if matches!(error.kind(), ErrorKind::NotAnInteger | ErrorKind::Overflow) => {
                 Seen::Sum(Err(error.kind()))
             }
             answer => Seen::Sum(Ok(answer?)),
         },
-        Step::Delete(key) => Seen::Yes(store.delete(&name(*key)).await?),
-        Step::Contains(key) => Seen::Yes(store.contains(&name(*key)).await?),
-        Step::TimeLeft(key) => Seen::TimeLeft(store.ttl(&name(*key)).await?),
+        Step::Delete(key) => Seen::Yes(store.delete(name(*key)).await?),
+        Step::Contains(key) => Seen::Yes(store.contains(name(*key)).await?),
+        Step::TimeLeft(key) => Seen::TimeLeft(store.ttl(name(*key)).await?),
         Step::GetMany(keys) => {
-            let names: Vec<String> = keys.iter().copied().map(name).collect();
-            Seen::Values(store.get_many(&refs(&names)).await?)
+            let names: Vec<&str> = keys.iter().copied().map(name).collect();
+            Seen::Values(store.get_many(&names).await?)
         }
-        Step::SetMany(entries, units) => {
-            let names: Vec<String> = entries.iter().map(|(key, _)| name(*key)).collect();
-            let values = entries.iter().map(|(_, content)| content.value());
-            let entries: Vec<(&str, Value)> = refs(&names).into_iter().zip(values).collect();
-            Seen::Count(store.set_many(&entries, ttl(units)).await?.len())
+        Step::SetMany(entries, life) => {
+            let entries = entries.iter().map(|(key, content)| (name(*key), content.value()));
+            let entries: Vec<(&str, Value)> = entries.collect();
+            Seen::Count(store.set_many(&entries, life.ttl(unit)).await?.len())
         }
         Step::DeleteMany(keys) => {
-            let names: Vec<String> = keys.iter().copied().map(name).collect();
-            Seen::Count(store.delete_many(&refs(&names)).await?)
+            let names: Vec<&str> = keys.iter().copied().map(name).collect();
+            Seen::Count(store.delete_many(&names).await?)
         }
         Step::Clear => {
             store.clear().await?;
@@ -153,12 +176,8 @@ async fn perform(store: &dyn Cache, step: &Step, unit: Duration) -> Result<Seen>
     })
 }
 
-fn name(key: Key) -> String {
-    format!("key-{key}")
-}
-
-fn refs(names: &[String]) -> Vec<&str> {
-    names.iter().map(String::as_str).collect()
+fn name(key: Key) -> &'static str {
+    NAMES[key]
 }
 
 /// A plain map, and a count of the time that went by.
@@ -172,21 +191,21 @@ impl Model {
     fn perform(&mut self, step: &Step, unit: Duration) -> Seen {
         let now = self.now;
         self.entries.retain(|_, (_, deadline)| deadline.is_none_or(|deadline| deadline > now));
-        let deadline = |units: &Option<u32>| units.map(|units| now + unit * units);
+        let deadline = |life: &Life| life.ttl(unit).map(|ttl| now + ttl);
         match step {
             Step::Get(key) => Seen::Values(vec![self.get(*key)]),
-            Step::Set(key, content, units) => {
-                self.entries.insert(*key, (content.value(), deadline(units)));
+            Step::Set(key, content, life) => {
+                self.entries.insert(*key, (content.value(), deadline(life)));
                 Seen::Nothing
             }
-            Step::Add(key, content, units) => {
+            Step::Add(key, content, life) => {
                 let absent = !self.entries.contains_key(key);
-                self.entries.entry(*key).or_insert_with(|| (content.value(), deadline(units)));
+                self.entries.entry(*key).or_insert_with(|| (content.value(), deadline(life)));
                 Seen::Yes(absent)
             }
-            Step::Touch(key, units) => Seen::Yes(match self.entries.get_mut(key) {
+            Step::Touch(key, life) => Seen::Yes(match self.entries.get_mut(key) {
                 Some(entry) => {
-                    entry.1 = deadline(units);
+                    entry.1 = deadline(life);
                     true
                 }
                 None => false,
@@ -199,9 +218,9 @@ impl Model {
                 None => Ttl::Never,
             })),
             Step::GetMany(keys) => Seen::Values(keys.iter().map(|key| self.get(*key)).collect()),
-            Step::SetMany(entries, units) => {
+            Step::SetMany(entries, life) => {
                 for (key, content) in entries {
-                    self.entries.insert(*key, (content.value(), deadline(units)));
+                    self.entries.insert(*key, (content.value(), deadline(life)));
                 }
                 Seen::Count(0)
             }
@@ -233,27 +252,56 @@ impl Model {
 
 /// Where counters can't go below zero they only go up.
 fn step(unsigned: bool, time_can_pass: bool) -> impl Strategy<Value = Step> {
-    let key = || 0..6_u8;
-    let ttl = || option::of(1..6_u32);
-    let number = move || match unsigned {
-        true => prop_oneof![4 => 0..10_i64, 1 => Just(i64::MAX - 3)].boxed(),
-        false => prop_oneof![4 => -10..10_i64, 1 => Just(i64::MAX - 3), 1 => Just(i64::MIN + 3)].boxed(),
-    };
+    let key = || 0..NAMES.len();
     let longest_pass: u32 = if time_can_pass { 3 } else { 0 };
-    let content = move || prop_oneof![number().prop_map(Content::Int), "[a-z ]{0,9}".prop_map(Content::Text)];
     prop_oneof![
         4 => key().prop_map(Step::Get),
-        4 => (key(), content(), ttl()).prop_map(|(key, content, ttl)| Step::Set(key, content, ttl)),
-        3 => (key(), content(), ttl()).prop_map(|(key, content, ttl)| Step::Add(key, content, ttl)),
-        2 => (key(), ttl()).prop_map(|(key, ttl)| Step::Touch(key, ttl)),
-        4 => (key(), number()).prop_map(|(key, delta)| Step::Incr(key, delta)),
+        4 => (key(), content(unsigned), life()).prop_map(|(key, content, life)| Step::Set(key, content, life)),
+        3 => (key(), content(unsigned), life()).prop_map(|(key, content, life)| Step::Add(key, content, life)),
+        2 => (key(), life()).prop_map(|(key, life)| Step::Touch(key, life)),
+        4 => (key(), number(unsigned)).prop_map(|(key, delta)| Step::Incr(key, delta)),
         2 => key().prop_map(Step::Delete),
         1 => key().prop_map(Step::Contains),
         2 => key().prop_map(Step::TimeLeft),
-        1 => vec(key(), 1..5).prop_map(Step::GetMany),
-        1 => (vec((key(), content()), 1..5), ttl()).prop_map(|(entries, ttl)| Step::SetMany(entries, ttl)),
-        1 => vec(key(), 1..5).prop_map(Step::DeleteMany),
+        1 => several(key()).prop_map(Step::GetMany),
+        1 => (several((key(), content(unsigned))), life()).prop_map(|(entries, life)| Step::SetMany(entries, life)),
+        1 => several(key()).prop_map(Step::DeleteMany),
         1 => Just(Step::Clear),
         4 => (0..=longest_pass).prop_map(Step::Pass),
     ]
+}
+
+/// A few, or so many that a store may send them in another way.
+fn several<T: fmt::Debug + 'static>(one: impl Strategy<Value = T> + 'static) -> impl Strategy<Value = Vec<T>> {
+    let one = one.boxed();
+    prop_oneof![9 => vec(one.clone(), 1..5), 1 => vec(one, 16..40)]
+}
+
+fn life() -> impl Strategy<Value = Life> {
+    prop_oneof![6 => (1..6_u32).prop_map(Life::Units), 1 => Just(Life::Ages), 2 => Just(Life::Forever)]
+}
+
+/// Small ones, any, and those that are next to where sums, and what servers count with, have their ends.
+fn number(unsigned: bool) -> BoxedStrategy<i64> {
+    const EDGES: [i64; 5] = [i64::MAX, i64::MAX - 3, u32::MAX as i64, 1 << 32, 99];
+    let edge = (0..EDGES.len()).prop_map(|edge| EDGES[edge]);
+    match unsigned {
+        true => prop_oneof![4 => 0..10_i64, 1 => 0..=i64::MAX, 2 => edge].boxed(),
+        false => {
+            prop_oneof![4 => -10..10_i64, 1 => any::<i64>(), 1 => edge, 1 => Just(i64::MIN), 1 => Just(i64::MIN + 3)]
+                .boxed()
+        }
+    }
+}
+
+/// Of the bytes, most are such as are like a number, or blank, or mean something to somebody.
+fn content(unsigned: bool) -> impl Strategy<Value = Content> {
+    let bytes = prop_oneof![
+        2 => "[a-z ]{0,9}".prop_map(String::into_bytes),
+        3 => "[ \t\r\n\x0b\x0c\x00\x1b+=0-9x.-]{0,24}".prop_map(String::into_bytes),
+        2 => "-{0,40}".prop_map(String::into_bytes),
+        2 => vec(any::<u8>(), 0..70),
+        1 => (any::<u8>(), 0..2000_usize).prop_map(|(byte, length)| [byte].repeat(length)),
+    ];
+    prop_oneof![1 => number(unsigned).prop_map(Content::Int), 1 => bytes.prop_map(Content::Bytes)]
 }

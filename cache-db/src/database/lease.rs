@@ -1,6 +1,13 @@
 //! A connection while it is in use.
 
-use super::pool::{Loan, Pool};
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+
+use super::{
+    adrift::Drift,
+    pool::{Loan, Pool},
+};
 use crate::statement::{Outcome, Statement};
 
 /// A connection on loan. One whose statement was not seen to end, as its caller went away or lost patience, is closed
@@ -9,6 +16,8 @@ use crate::statement::{Outcome, Statement};
 pub(crate) struct Lease {
     connection: Option<Connection>,
     fine: bool,
+    /// While something is written: what a caller that goes away leaves [adrift](super::adrift), and how long it is waited for.
+    writing: Option<(Drift, Duration)>,
 }
 
 #[derive(Debug)]
@@ -32,7 +41,17 @@ impl Lease {
             #[cfg(feature = "mysql")]
             Pool::Mysql(ref supply) => Connection::Mysql(supply.lend().await?),
         };
-        Ok(Self { connection: Some(connection), fine: precious })
+        Ok(Self { connection: Some(connection), fine: precious, writing: None })
+    }
+
+    /// Says that what is run now writes. Should it be dropped before it is [settled](Self::settle), it is waited for for so long.
+    pub(crate) fn begin_to_write(&mut self, drift: Drift, patience: Duration) {
+        self.writing = Some((drift, patience));
+    }
+
+    /// Says that the outcome is known, or will never be.
+    pub(crate) fn settle(&mut self) {
+        self.writing = None;
     }
 
     /// Says that the connection is fit for the next one.
@@ -57,6 +76,17 @@ impl Lease {
 impl Drop for Lease {
     fn drop(&mut self) {
         let Some(connection) = self.connection.take() else { return };
+        if !self.fine
+            && let Some((drift, patience)) = self.writing.take()
+            && let Ok(runtime) = Handle::try_current()
+        {
+            let adrift = drift.begin();
+            runtime.spawn(async move {
+                connection.outlast(patience).await;
+                drop(adrift);
+            });
+            return;
+        }
         match connection {
             #[cfg(feature = "sqlite")]
             Connection::Sqlite(loan) if self.fine => loan.give_back(),
@@ -70,6 +100,20 @@ impl Drop for Lease {
             Connection::Mysql(loan) if self.fine => loan.give_back(),
             #[cfg(feature = "mysql")]
             Connection::Mysql(loan) => loan.discard(),
+        }
+    }
+}
+
+impl Connection {
+    /// Waits for the end of the statement that is under way, and closes the connection.
+    async fn outlast(self, patience: Duration) {
+        match self {
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite(loan) => loan.outlast(patience).await,
+            #[cfg(feature = "postgres")]
+            Self::Postgres(loan) => loan.outlast(patience).await,
+            #[cfg(feature = "mysql")]
+            Self::Mysql(loan) => loan.outlast(patience).await,
         }
     }
 }

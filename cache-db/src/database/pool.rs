@@ -190,6 +190,13 @@ impl<D: sqlx::Database> Loan<D> {
         }
     }
 
+    /// Closes it when the statement that is under way has ended, or is not heard of for so long.
+    pub(crate) async fn outlast(mut self, patience: Duration) {
+        // It answers after that statement.
+        let _ = timeout(patience, self.connection().ping()).await;
+        self.discard();
+    }
+
     /// Closes it.
     pub(crate) fn discard(self) {
         if let Self::Given(connection) = self {
