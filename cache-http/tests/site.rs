@@ -29,7 +29,7 @@ on_each_store! {
         for (name, value) in [("cache-control", "max-age=30"), ("cache-control", "s-maxage=30, max-age=9"), ("expires", expires)] {
             let view = View::new(move |_, _| page(&[(name, value), ("date", "Thu, 01 Jan 2026 00:00:00 GMT")], ""));
             // A clock of its own, which the store does not see: the page's own lifetime decides.
-            let site = common::Site::with(site.cache.clone());
+            let site = Site::with(site.cache.clone());
             let cached = view.cached(&site.layer().key_prefix(value));
             cached.get("/").await;
             site.wait(29);
