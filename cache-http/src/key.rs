@@ -202,10 +202,8 @@ impl Keys {
 }
 
 fn without_port(host: &str) -> &str {
-    match host.rsplit_once(':') {
-        Some((bare, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => bare,
-        _ => host,
-    }
+    let digits = host.bytes().rev().take_while(u8::is_ascii_digit).count();
+    host[..host.len() - digits].strip_suffix(':').unwrap_or(host)
 }
 
 /// The host, in whichever case; `None` where the request has none. Where the URI and the header both have one, it must be the
