@@ -31,7 +31,8 @@ pub enum Purge {
     /// They are never served again.
     #[default]
     Hard,
-    /// They are stale from now on: served where a stale page may be served, and validated where it may be.
+    /// They are stale from now on: served where a stale page may be served, and validated where it may be. Of a soft and a hard
+    /// purge of the same pages at the same moment, either may win.
     Soft,
 }
 

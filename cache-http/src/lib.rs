@@ -69,7 +69,8 @@
 //! - **Many at once**: one request makes a page, others of this process wait for it, [5 seconds](HttpCache::wait_limit) at
 //!   most. What may not be stored is not handed to them, and for 10 seconds nobody waits there.
 //! - **A purge** replaces a number that pages are stamped with: one write, however many pages there are.
-//! - **A store that fails** is logged and counted, and the page is served all the same.
+//! - **A store that fails**, or does not answer within [5 seconds](HttpCache::store_limit), is logged and counted, and the page
+//!   is served all the same.
 //! - **Time**: pages age by the monotonic clock where this process made them and keeps them, by the time of day elsewhere.
 //! - **Memory**: pages count with their headers and bodies where a store is bounded by `max_bytes`.
 
