@@ -417,7 +417,7 @@ async fn an_origin_that_is_silent_is_a_504_that_says_so_and_is_not_stored() {
         let got = raw(proxy, "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await;
         assert!(got.starts_with("HTTP/1.1 504 Gateway Timeout"), "{got}");
         assert!(got.contains(&format!("the origin http://{address}/ has not answered within 50ms")), "{got}");
-        assert!(got.contains("detail=status"), "{got}");
+        assert!(got.contains("fwd-status=504") && !got.contains("stored"), "{got}");
     }
     drop(listener);
 }
