@@ -25,7 +25,7 @@ use self::{adrift::Drift, lease::Lease, pool::Pool, target::Target};
 use crate::{
     DbOptions,
     dialect::Dialect,
-    error::{Failure, Fault},
+    error::{Failure, Fault, fault_of},
     options::option,
     statement::{Outcome, Statement},
 };
@@ -215,9 +215,18 @@ impl Database {
         }
     }
 
+    /// A connection. The caller bounds the time: of a SQLite file that somebody else is about to make, the journal can't be
+    /// changed, and SQLite does not wait for that by itself.
     async fn lease(&self) -> sqlx::Result<Lease> {
         let pool = self.pool.lock().get_or_insert_with(|| self.target.pool(self.limits)).clone();
-        Lease::of(&pool, self.is_in_memory()).await
+        let mut attempt = 1;
+        loop {
+            match Lease::of(&pool, self.is_in_memory()).await {
+                Err(error) if fault_of(self.dialect(), &error) == Fault::Busy => sleep(pause(attempt)).await,
+                lease => return lease,
+            }
+            attempt = (attempt + 1).min(ATTEMPTS);
+        }
     }
 
     /// Closes the connections; the next use opens others. Leaves alone a pool that was handed over, and what would be gone

@@ -105,7 +105,7 @@ impl Failure {
     }
 }
 
-fn fault_of(dialect: Dialect, error: &sqlx::Error) -> Fault {
+pub(crate) fn fault_of(dialect: Dialect, error: &sqlx::Error) -> Fault {
     match error {
         sqlx::Error::Tls(_) => Fault::Untrusted,
         // So does rustls report what it refuses.

@@ -204,6 +204,22 @@ async fn a_table_of_something_else_is_left_alone() {
     }
 }
 
+/// It takes as long as it says: more than a statement that meets a lock is tried again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_that_another_process_has_just_begun_is_waited_for() {
+    use sqlx::{ConnectOptions as _, sqlite::SqliteConnectOptions};
+
+    let options = common::sqlite_file();
+    let file = SqliteConnectOptions::new().filename(&options.url["sqlite:".len()..]).create_if_missing(true);
+    let mut other = file.connect().await.expect("it connects");
+    sqlx::raw_sql("CREATE TABLE other (number); BEGIN IMMEDIATE").execute(&mut other).await.expect("it is SQL");
+    let making = tokio::spawn(async move { store("cache", &options).create_table(false).await });
+    tokio::time::sleep(Duration::from_millis(600)).await;
+    assert!(!making.is_finished(), "it is written to");
+    sqlx::raw_sql("COMMIT").execute(&mut other).await.expect("it is SQL");
+    making.await.expect("it does not panic").expect("it is made");
+}
+
 /// As when several processes of a new version start at once.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn many_may_bring_a_table_up_to_date_at_once() {
