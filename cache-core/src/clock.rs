@@ -75,6 +75,7 @@ impl Clock {
     }
 
     /// The current moment.
+    #[inline]
     #[must_use]
     pub fn now(&self) -> Moment {
         match &self.0 {
@@ -86,6 +87,7 @@ impl Clock {
 
     /// Whether `deadline` has come. As exact as [`now`](Self::now), but cheaper: the system's clock is read
     /// precisely only within a second of the deadline.
+    #[inline]
     #[must_use]
     pub fn has_passed(&self, deadline: Moment) -> bool {
         if deadline == Moment::NEVER {

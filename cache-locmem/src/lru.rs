@@ -24,6 +24,7 @@ impl Lru {
     }
 
     /// Notes a use: moves the item to the front, unless it is within the most recent quarter and the order is not strict.
+    #[inline]
     pub(crate) fn used<T>(&mut self, slab: &mut Slab<T>, slot: u32) {
         let window = if self.strict { 0 } else { self.queue.len() / 4 };
         let window = u32::try_from(window).unwrap_or(u32::MAX);

@@ -104,6 +104,7 @@ impl Shard {
     }
 
     /// The value of a live entry, whose use is noted. Tells where there is one that has `expired` and should go.
+    #[inline]
     pub(crate) fn get(&mut self, hash: u64, key: &str, expired: &mut bool) -> Option<Value> {
         let slot = self.find(hash, key)?;
         let entry = self.entries.get(slot)?;
@@ -135,6 +136,7 @@ impl Shard {
         (!left.is_zero()).then_some(Ttl::Left(left))
     }
 
+    #[inline]
     pub(crate) fn set(&mut self, hash: u64, key: &str, value: Value, term: Option<Term>, removed: &mut Removed) {
         let slot = self.find(hash, key);
         self.store(slot, hash, key, value, term, removed);
@@ -205,6 +207,7 @@ impl Shard {
         mem::replace(self, Self::new(self.limits, self.clock.clone(), self.hasher.clone()))
     }
 
+    #[inline]
     fn find(&self, hash: u64, key: &str) -> Option<u32> {
         let is_it = |&slot: &u32| self.entries.get(slot).is_some_and(|entry| entry.key.as_bytes() == key.as_bytes());
         self.table.find(hash, is_it).copied()
@@ -218,6 +221,7 @@ impl Shard {
         self.entries.get(slot).is_some_and(|entry| self.clock.has_passed(entry.deadline))
     }
 
+    #[inline]
     fn store(
         &mut self,
         slot: Option<u32>,
@@ -237,6 +241,7 @@ impl Shard {
     }
 
     /// Writes over the entry in `slot` where the bounds allow it, else inserts one.
+    #[inline]
     fn put(
         &mut self,
         slot: Option<u32>,
