@@ -191,6 +191,24 @@ async fn an_address_where_nobody_listens_is_unavailable_in_time_and_told_without
     }
 }
 
+/// As when the tests of a service share its caches: each has a runtime of its own.
+#[test]
+fn connections_of_a_runtime_that_ended_are_not_met_by_a_call() {
+    for kind in [Kind::Postgres, Kind::Mariadb] {
+        let runtime = || tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+        let first = runtime().expect("there are threads");
+        let server = server(kind);
+        let store = first.block_on(async {
+            let store = on(&server).await;
+            store.set("n", Value::Int(1), HOUR).await.expect("it is stored");
+            store
+        });
+        drop(first);
+        let second = runtime().expect("there are threads");
+        assert_eq!(second.block_on(store.incr("n", 1)).expect("it connects"), Some(2));
+    }
+}
+
 #[tokio::test]
 async fn what_postgres_refuses_is_told_in_its_words_alone() {
     let server = server(Kind::Postgres);

@@ -4,8 +4,9 @@
 //! it comes back, which doubles the round trips, and waits for the answer for as long as a dead network is silent.
 
 use std::{
+    future::pending,
     pin::Pin,
-    sync::Arc,
+    sync::{Arc, Weak},
     time::{Duration, Instant},
 };
 
@@ -13,6 +14,7 @@ use parking_lot::Mutex;
 use sqlx::{ConnectOptions as _, Connection, pool::PoolConnection};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
+    task::AbortHandle,
     time::timeout,
 };
 
@@ -89,8 +91,40 @@ pub(crate) struct Own<D: sqlx::Database> {
 
 struct Idle<D: sqlx::Database> {
     connection: D::Connection,
-    born: Instant,
+    birth: Birth,
     since: Instant,
+}
+
+/// When a connection was made, and on which runtime: on no other can it be used once that one has ended, as when a service's
+/// tests share their caches.
+#[derive(Debug)]
+pub(crate) struct Birth {
+    at: Instant,
+    runtime: Weak<()>,
+    watch: AbortHandle,
+}
+
+impl Birth {
+    fn here() -> Self {
+        let alive = Arc::new(());
+        let runtime = Arc::downgrade(&alive);
+        // A runtime that ends drops its tasks.
+        let watch = tokio::spawn(async move {
+            let _alive = alive;
+            pending::<()>().await;
+        });
+        Self { at: Instant::now(), runtime, watch: watch.abort_handle() }
+    }
+
+    fn is_of_a_runtime_that_ended(&self) -> bool {
+        self.runtime.strong_count() == 0
+    }
+}
+
+impl Drop for Birth {
+    fn drop(&mut self) {
+        self.watch.abort();
+    }
 }
 
 impl<D: sqlx::Database> std::fmt::Debug for Own<D> {
@@ -126,25 +160,34 @@ impl<D: sqlx::Database> Supply<D> {
 impl<D: sqlx::Database> Own<D> {
     async fn lend(self: &Arc<Self>) -> sqlx::Result<Loan<D>> {
         let permit = Arc::clone(&self.permits).acquire_owned().await.map_err(|_| sqlx::Error::PoolClosed)?;
-        let (connection, born) = match self.take_alive().await {
+        let (connection, birth) = match self.take_alive().await {
             Some(found) => found,
-            None => (self.connect().await?, Instant::now()),
+            None => (self.connect().await?, Birth::here()),
         };
-        Ok(Loan::Own { connection, born, home: Arc::clone(self), permit })
+        Ok(Loan::Own { connection, birth, home: Arc::clone(self), permit })
     }
 
     /// The one that was used last, if it is alive. If not, the others will not be either.
-    async fn take_alive(&self) -> Option<(D::Connection, Instant)> {
-        let Idle { mut connection, born, since } = self.idle.lock().pop()?;
+    async fn take_alive(&self) -> Option<(D::Connection, Birth)> {
+        let Idle { mut connection, birth, since } = self.pop()?;
         if self.plan.precious || since.elapsed() < STALE {
-            return Some((connection, born));
+            return Some((connection, birth));
         }
-        if born.elapsed() < OLD && matches!(timeout(self.plan.patience, connection.ping()).await, Ok(Ok(()))) {
-            return Some((connection, born));
+        if birth.at.elapsed() < OLD && matches!(timeout(self.plan.patience, connection.ping()).await, Ok(Ok(()))) {
+            return Some((connection, birth));
         }
         let suspects = std::mem::take(&mut *self.idle.lock());
         drop(suspects);
         None
+    }
+
+    fn pop(&self) -> Option<Idle<D>> {
+        loop {
+            let idle = self.idle.lock().pop()?;
+            if self.plan.precious || !idle.birth.is_of_a_runtime_that_ended() {
+                return Some(idle);
+            }
+        }
     }
 
     async fn connect(&self) -> sqlx::Result<D::Connection> {
@@ -155,9 +198,9 @@ impl<D: sqlx::Database> Own<D> {
         Ok(connection)
     }
 
-    fn keep(&self, connection: D::Connection, born: Instant) {
+    fn keep(&self, connection: D::Connection, birth: Birth) {
         let mut idle = self.idle.lock();
-        idle.push(Idle { connection, born, since: Instant::now() });
+        idle.push(Idle { connection, birth, since: Instant::now() });
         if !self.plan.precious && idle[0].since.elapsed() > IDLE {
             let unused = idle.remove(0);
             drop(idle);
@@ -169,7 +212,7 @@ impl<D: sqlx::Database> Own<D> {
 /// A connection in use.
 #[derive(Debug)]
 pub(crate) enum Loan<D: sqlx::Database> {
-    Own { connection: D::Connection, born: Instant, home: Arc<Own<D>>, permit: OwnedSemaphorePermit },
+    Own { connection: D::Connection, birth: Birth, home: Arc<Own<D>>, permit: OwnedSemaphorePermit },
     Given(PoolConnection<D>),
 }
 
@@ -183,8 +226,8 @@ impl<D: sqlx::Database> Loan<D> {
 
     /// Keeps it for the next one.
     pub(crate) fn give_back(self) {
-        if let Self::Own { connection, born, home, permit } = self {
-            home.keep(connection, born);
+        if let Self::Own { connection, birth, home, permit } = self {
+            home.keep(connection, birth);
             // Only now may the next one look for it.
             drop(permit);
         }
