@@ -21,9 +21,13 @@ const TARGET: f64 = 1.15;
 
 const OVER_TCP: &str = "a hit over TCP, the server's CPU time";
 
-/// Why axum-response-cache is quicker, where it is.
-const URI_ALONE: &str =
-    "it looks at the method and the URI alone: neither at `Vary`, cookies and `Authorization` nor at ages.";
+/// Why axum-response-cache is quicker over TCP, where it is.
+const WITHIN_ROUNDS: &str = "counted in instructions, a hit is 22.01 thousand to its 21.96, which is 0.3 % more: rounds differ by more \
+     than that. It looks at the method and the URI alone: neither at `Vary`, cookies and `Authorization` nor at ages.";
+
+/// Why it is in the process, where it is.
+const URI_ALONE: &str = "counted in instructions, a hit is 11.1 thousand to its 10.8, with the router and the making of the request in both. \
+     It looks at the method and the URI alone: neither at `Vary`, cookies and `Authorization` nor at ages.";
 
 fn main() {
     let arguments: Vec<String> = env::args().collect();
@@ -50,11 +54,11 @@ fn over_tcp(rounds: usize, hits: usize, report: &mut Report) {
     let nginx = Server::Nginx(nginx);
     let contest = contest.candidate(NGINX, || hits_over_tcp(NGINX, &nginx, hits));
     let contest = contest.at_most(TARGET, sites::STATIC).because(
-        "a hit looks at each header of its request, digests what the page's key is made of, and copies the page's headers; \
-         the handler does none of it.",
+        "a hit looks at each header of its request, hashes what the page's key is made of under a key of this process, and \
+         copies the page's headers; the handler does none of it.",
     );
     let contest = contest.at_most(1.0, NGINX).at_most(1.0, sites::TOWER_HTTP_CACHE);
-    report.add(contest.at_most(1.0, sites::AXUM_RESPONSE_CACHE).because(URI_ALONE).run(rounds));
+    report.add(contest.at_most(1.0, sites::AXUM_RESPONSE_CACHE).because(WITHIN_ROUNDS).run(rounds));
     report.draw_bars("What a hit of a page costs", OVER_TCP);
 }
 
