@@ -168,8 +168,9 @@ impl HttpCache {
         self.edit(|config| config.keying.function = Some(Arc::new(function)))
     }
 
-    /// What a request's URI is. Say it where a router cuts URIs before this layer sees them, as axum does in `nest`: otherwise
-    /// `/news/list` and `/shop/list` are both `/list`, and one page.
+    /// What a request's URI is. Say it where a router cuts URIs before this layer sees them: otherwise `/news/list` and
+    /// `/shop/list` are both `/list`, and one page. What axum cuts in `nest` is known by itself with the feature `axum`, and
+    /// can be told so without it:
     ///
     /// ```
     /// # use std::sync::Arc;

@@ -1,7 +1,8 @@
 //! One request at a time makes a page, and those who want the same page wait for it.
 //!
 //! A leader may vanish at any moment: then one of those who wait takes over. Nobody waits longer than the limit, counted
-//! from when the flight began, nor in all, whoever takes over. An answer that may not be stored is not handed over, and for a while nobody waits there.
+//! from when the flight began, nor in all, whoever takes over. An answer that may not be stored is not handed over, and for a
+//! while nobody waits there.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 

@@ -130,7 +130,7 @@ impl Keying {
     }
 
     fn uri<'a>(&self, parts: &'a Parts) -> Cow<'a, Uri> {
-        self.uri.as_ref().map_or(Cow::Borrowed(&parts.uri), |function| Cow::Owned(function(parts)))
+        self.uri.as_ref().map_or_else(|| Cow::Borrowed(whole_uri(parts)), |function| Cow::Owned(function(parts)))
     }
 
     /// Where the generation of what a response refers to lies, where that is at the same host (RFC 9111, section 4.4).
@@ -257,6 +257,15 @@ fn put_option(material: &mut Vec<u8>, part: Option<&[u8]>) {
 }
 
 /// `headers` are those of a request that has any such header.
+/// What it was before a router of axum cut it.
+fn whole_uri(parts: &Parts) -> &Uri {
+    #[cfg(feature = "axum")]
+    if let Some(axum::extract::OriginalUri(uri)) = parts.extensions.get() {
+        return uri;
+    }
+    &parts.uri
+}
+
 fn put_forwarded(material: &mut Vec<u8>, headers: Option<&HeaderMap>) {
     let Some(headers) = headers else { return material.put_u8(0) };
     material.put_u8(1);

@@ -56,7 +56,7 @@
 //! of what adds request ids, nonces or CORS headers. A page with a nonce or a CSRF token in it must be `private`.
 //!
 //! The layer knows a page by the URI that it sees. A router that cuts URIs, as axum's `nest` does, shows a layer inside of it
-//! what is left: then tell it [the whole](HttpCache::uri), or two views can be one page.
+//! what is left, so two views could be one page: use the feature `axum`, or tell the layer [the whole](HttpCache::uri).
 //!
 //! # What it does and what that costs
 //!

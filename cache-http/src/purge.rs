@@ -7,8 +7,8 @@ use http::Uri;
 use crate::{HttpCache, Purge};
 
 impl HttpCache {
-    /// Purges every page of a URI, whatever it varies on and by whichever scheme and at whichever port it was asked for. The query counts as it is
-    /// written.
+    /// Purges every page of a URI, whatever it varies on and by whichever scheme and at whichever port it was asked for. The
+    /// query counts as it is written.
     ///
     /// A page that is being made at the moment is not stored.
     ///

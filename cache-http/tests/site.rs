@@ -274,11 +274,20 @@ on_each_store! {
 
 #[tokio::test]
 async fn views_that_a_router_shows_one_uri_are_two_pages_where_the_layer_is_told_the_whole() {
-    let site = Site::in_memory();
-    let layer = site.layer().uri(|request| match request.extensions.get::<OriginalUri>() {
+    let layer = Site::in_memory().layer().uri(|request| match request.extensions.get::<OriginalUri>() {
         Some(OriginalUri(uri)) => uri.clone(),
         None => request.uri.clone(),
     });
+    tells_nested_views_apart(&layer).await;
+}
+
+#[cfg(feature = "axum")]
+#[tokio::test]
+async fn with_the_feature_axum_its_nested_views_are_two_pages() {
+    tells_nested_views_apart(&Site::in_memory().layer()).await;
+}
+
+async fn tells_nested_views_apart(layer: &HttpCache) {
     let nested = |body| Router::new().route("/list", get(async move || body).layer(layer.clone()));
     let app = Router::new().nest("/news", nested("news")).nest("/shop", nested("shop"));
     let ask = async |uri| Got::of(app.clone().oneshot(request(Method::GET, uri, &[])).await.expect("it answers")).await;
