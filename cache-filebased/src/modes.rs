@@ -7,6 +7,8 @@ use std::{
     fs::{self, DirBuilder, File, OpenOptions},
     io::{self, ErrorKind},
     path::Path,
+    thread,
+    time::Duration,
 };
 
 /// Makes a folder with every level that is missing, each 0700. Those that exist keep their modes.
@@ -44,8 +46,20 @@ fn make_level(path: &Path) -> io::Result<()> {
     DirBuilder::new().create(path)
 }
 
-/// Opens a file to lock, and makes it where there is none.
+/// Opens a file to lock, and makes it where there is none. Where the umask leaves the owner nothing, it takes whoever makes it
+/// at the same time a moment to give that back.
 pub(crate) fn open_lock(path: &Path) -> io::Result<File> {
+    const ATTEMPTS: usize = 100;
+    for _ in 1..ATTEMPTS {
+        match open_or_make(path) {
+            Err(error) if error.kind() == ErrorKind::PermissionDenied => thread::sleep(Duration::from_millis(1)),
+            opened => return opened,
+        }
+    }
+    open_or_make(path)
+}
+
+fn open_or_make(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.read(true).write(true);
     match options.open(path) {
