@@ -27,11 +27,10 @@ use tempfile::NamedTempFile;
 use crate::{
     call::Call,
     entry_file::{self, Entry},
-    modes,
+    modes::{self, NEW},
 };
 
 const ENTRY: &str = ".entry";
-const NEW: &str = ".new-";
 
 /// After so long without a write, a temporary file is taken for left over. Should its writer be only asleep, it finds its
 /// file gone and writes another one.
@@ -115,8 +114,7 @@ impl Folder {
     pub(crate) fn write(&self, place: &Place, key: &str, entry: &Entry<'_>) -> Result<NamedTempFile> {
         let shard = self.shard(place.shard);
         let told = |error| failed("cannot be written to", &shard, error);
-        let mut new = tempfile::Builder::new().prefix(NEW).rand_bytes(8).tempfile_in(&shard).map_err(told)?;
-        modes::make_usable(new.as_file()).map_err(told)?;
+        let mut new = modes::new_file_in(&shard).map_err(told)?;
         entry_file::write(key, entry, new.as_file_mut()).map_err(told)?;
         Ok(new)
     }

@@ -7,9 +7,12 @@ use std::{
     fs::{self, DirBuilder, File, OpenOptions},
     io::{self, ErrorKind},
     path::Path,
-    thread,
-    time::Duration,
 };
+
+use tempfile::NamedTempFile;
+
+/// How the names of files begin that are not at their place yet.
+pub(crate) const NEW: &str = ".new-";
 
 /// Makes a folder with every level that is missing, each 0700. Those that exist keep their modes.
 pub(crate) fn make_folder(path: &Path) -> io::Result<()> {
@@ -46,36 +49,30 @@ fn make_level(path: &Path) -> io::Result<()> {
     DirBuilder::new().create(path)
 }
 
-/// Opens a file to lock, and makes it where there is none. Where the umask leaves the owner nothing, it takes whoever makes it
-/// at the same time a moment to give that back.
+/// Opens a file to lock, and makes it where there is none: under another name at first, lest anybody meet it before its owner
+/// may open it.
 pub(crate) fn open_lock(path: &Path) -> io::Result<File> {
-    const ATTEMPTS: usize = 100;
-    for _ in 1..ATTEMPTS {
-        match open_or_make(path) {
-            Err(error) if error.kind() == ErrorKind::PermissionDenied => thread::sleep(Duration::from_millis(1)),
-            opened => return opened,
-        }
-    }
-    open_or_make(path)
-}
-
-fn open_or_make(path: &Path) -> io::Result<File> {
-    let mut options = OpenOptions::new();
-    options.read(true).write(true);
-    match options.open(path) {
+    let open = || OpenOptions::new().read(true).write(true).open(path);
+    match open() {
         Err(error) if error.kind() == ErrorKind::NotFound => {}
         opened => return opened,
     }
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let file = options.create(true).truncate(false).open(path)?;
-    make_usable(&file)?;
-    Ok(file)
+    match new_file_in(path.parent().unwrap_or(path))?.persist_noclobber(path) {
+        Err(failure) if failure.error.kind() == ErrorKind::AlreadyExists => open(),
+        made => made.map_err(|failure| failure.error),
+    }
+}
+
+/// A file of a name that nobody has, which is removed when it is dropped before it gets another one.
+pub(crate) fn new_file_in(folder: &Path) -> io::Result<NamedTempFile> {
+    let new = tempfile::Builder::new().prefix(NEW).rand_bytes(8).tempfile_in(folder)?;
+    make_usable(new.as_file())?;
+    Ok(new)
 }
 
 /// Gives the owner what the umask took away when the file was made.
 #[cfg(unix)]
-pub(crate) fn make_usable(file: &File) -> io::Result<()> {
+fn make_usable(file: &File) -> io::Result<()> {
     use std::os::unix::fs::PermissionsExt;
 
     if file.metadata()?.permissions().mode() & 0o600 == 0o600 {
@@ -85,7 +82,7 @@ pub(crate) fn make_usable(file: &File) -> io::Result<()> {
 }
 
 #[cfg(not(unix))]
-pub(crate) fn make_usable(_: &File) -> io::Result<()> {
+fn make_usable(_: &File) -> io::Result<()> {
     Ok(())
 }
 

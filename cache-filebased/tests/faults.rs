@@ -344,7 +344,7 @@ mod giving_up {
             assert!(error.to_string().contains("lock: another process has held this lock"), "{error}");
         }
         let waited = start.elapsed();
-        assert!(PATIENCE <= waited && waited < Duration::from_secs(10), "{waited:?}");
+        assert!(PATIENCE <= waited && waited < Duration::from_secs(8), "{waited:?}");
         assert_eq!(store.get("k").await.expect("readers do not wait"), Some(Value::Int(1)));
     }
 }
@@ -426,7 +426,13 @@ mod by_the_system {
         let store = store(folder);
         store.set("k", Value::Int(1), HOUR).await.expect("it sets");
         assert_eq!(store.incr("k", 1).await.expect("it counts"), Some(2));
-        assert_eq!(store.sweep().await.expect("it sweeps").entries, 1);
+        let other = common::store(folder);
+        for _ in 0..100 {
+            // Whoever comes first makes the lock anew, and the other one may meet it half made.
+            let _ = fs::remove_file(folder.join("sweep"));
+            let (one, two) = tokio::join!(store.sweep(), other.sweep());
+            assert_eq!((one.expect("it sweeps").entries, two.expect("it sweeps").entries), (1, 1));
+        }
     }
 
     #[test]
