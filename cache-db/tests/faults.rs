@@ -295,7 +295,8 @@ async fn a_write_that_is_dropped_midway_is_not_done_after_the_next(kind: Kind) {
         let mut set = store.set("k", Value::Bytes(vec![7; 50_000 * (round % 4)].into()), HOUR);
         let mut poll_once = async || poll_fn(|context| Poll::Ready(set.as_mut().poll(context).is_pending())).await;
         let mut is_pending = poll_once().await;
-        for _ in 0..round % 40 {
+        // Of forty, nine are polled but once: their answer can't be there.
+        for _ in 0..(round % 40_usize).saturating_sub(8) {
             tokio::task::yield_now().await;
             is_pending = is_pending && poll_once().await;
         }
@@ -310,8 +311,7 @@ async fn a_write_that_is_dropped_midway_is_not_done_after_the_next(kind: Kind) {
             assert_eq!(store.get("k").await.expect("it answers"), None, "after {dropped} that were dropped");
         }
     }
-    // Those at least that were polled but once.
-    assert!(dropped > 5, "only {dropped} were dropped midway");
+    assert!(dropped > 30, "only {dropped} were dropped midway");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

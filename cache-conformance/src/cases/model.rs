@@ -87,7 +87,7 @@ pub(super) async fn any_sequence_of_operations_does_what_a_plain_map_does(h: Har
     let unsigned = h.profile().unsigned_counters;
     let time_can_pass = h.has_manual_time();
     // Where time can't pass there is a server, which takes its time to start.
-    let (cases, steps) = if time_can_pass { (150, 1..60) } else { (25, 1..100) };
+    let (cases, steps) = if time_can_pass { (200, 1..60) } else { (40, 1..100) };
     let work = tokio::task::spawn_blocking(move || {
         let config = Config { cases, failure_persistence: None, ..Config::default() };
         TestRunner::new(config)
