@@ -10,7 +10,10 @@ use std::{
     time::Duration,
 };
 
-use cachette::{Cache, Caches, Clock, Error, Moment, Result, Timeout, Ttl, Value, async_trait, config::StoreConfig};
+use cachette::{
+    Cache, Caches, Clock, Error, Moment, Result, Timeout, Ttl, Value, async_trait,
+    config::StoreConfig,
+};
 
 #[derive(Debug)]
 struct Shelf {
@@ -77,9 +80,15 @@ impl Cache for Shelf {
         Ok(self.items().remove(key).is_some())
     }
     async fn ttl(&self, key: &str) -> Result<Option<Ttl>> {
-        let Some(deadline) = self.items().get(key).map(|item| item.deadline) else { return Ok(None) };
+        let Some(deadline) = self.items().get(key).map(|item| item.deadline) else {
+            return Ok(None);
+        };
         let left = deadline.since(self.clock.now());
-        Ok(if deadline == Moment::NEVER { Some(Ttl::Never) } else { (!left.is_zero()).then_some(Ttl::Left(left)) })
+        Ok(if deadline == Moment::NEVER {
+            Some(Ttl::Never)
+        } else {
+            (!left.is_zero()).then_some(Ttl::Left(left))
+        })
     }
     async fn clear(&self) -> Result<()> {
         self.items().clear();

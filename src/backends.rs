@@ -25,7 +25,12 @@ struct Known {
 const KNOWN: &[Known] = &[
     Known { name: "locmem", aliases: &[], django: &["locmem.LocMemCache"], feature: "locmem" },
     Known { name: "dummy", aliases: &[], django: &["dummy.DummyCache"], feature: "dummy" },
-    Known { name: "filebased", aliases: &["file"], django: &["filebased.FileBasedCache"], feature: "filebased" },
+    Known {
+        name: "filebased",
+        aliases: &["file"],
+        django: &["filebased.FileBasedCache"],
+        feature: "filebased",
+    },
     Known { name: "db", aliases: &[], django: &["db.DatabaseCache"], feature: "db-sqlite" },
     Known {
         name: "memcached",
@@ -118,10 +123,13 @@ mod tests {
     fn a_store_that_this_build_lacks_is_told_with_its_feature() {
         let none = Backends(BTreeMap::new());
         for known in KNOWN {
-            let names = known.django.iter().map(|class| format!("django.core.cache.backends.{class}"));
+            let names =
+                known.django.iter().map(|class| format!("django.core.cache.backends.{class}"));
             for name in names.chain([known.name.to_owned()]) {
                 let Err(error) = none.find(&name) else { panic!("there is no {name}") };
-                let expected = format!("BACKEND: found {name:?}, expected a store of this build; enable the feature");
+                let expected = format!(
+                    "BACKEND: found {name:?}, expected a store of this build; enable the feature"
+                );
                 assert!(error.to_string().starts_with(&expected), "{error}");
                 assert!(error.to_string().contains(&format!("{:?}", known.feature)), "{error}");
             }

@@ -142,11 +142,16 @@ impl CachesBuilder {
     /// case, with `_` for any character but letters and digits: `CACHE_URL_USER_PAGES` is for `user-pages`. Otherwise
     /// the variable makes a new alias, in lower case.
     pub fn env(self) -> Self {
-        self.vars(env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value))))
+        self.vars(
+            env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value))),
+        )
     }
 
     /// Variables as [`env`](Self::env) takes them from the process.
-    pub fn vars<N: Into<String>, V: Into<OsString>>(self, variables: impl IntoIterator<Item = (N, V)>) -> Self {
+    pub fn vars<N: Into<String>, V: Into<OsString>>(
+        self,
+        variables: impl IntoIterator<Item = (N, V)>,
+    ) -> Self {
         let variables = variables.into_iter().map(|(name, value)| (name.into(), value.into()));
         self.source(Source::Env(variables.collect()))
     }
@@ -279,7 +284,9 @@ impl CachesBuilder {
         let Some(name) = name else { return Ok(KeyFunction::Default) };
         self.key_functions.get(name).cloned().ok_or_else(|| {
             let there = listed(self.key_functions.keys().map(String::as_str));
-            let expected = format!("one that there is: there {there}, and CachesBuilder::key_function adds others");
+            let expected = format!(
+                "one that there is: there {there}, and CachesBuilder::key_function adds others"
+            );
             config::mistake("KEY_FUNCTION", &format!("{name:?}"), &expected)
         })
     }
@@ -306,17 +313,24 @@ fn plan(source: Source, known: &BTreeMap<String, Planned>) -> Result<Said> {
             read(format, &text, &Origin::File(path))
         }
         Source::Text(format, text) => read(format, &text, &Origin::Text(format)),
-        Source::Url(alias, url) => Ok(Said::of(alias, Planned::read(Origin::Url, source::read_url(url)))),
+        Source::Url(alias, url) => {
+            Ok(Said::of(alias, Planned::read(Origin::Url, source::read_url(url))))
+        }
         Source::Env(variables) => {
             let variables = source::variables(variables, &|| known.keys())?;
-            let read = |(alias, (origin, url))| (alias, Planned::read(origin, source::read_url(url)));
+            let read =
+                |(alias, (origin, url))| (alias, Planned::read(origin, source::read_url(url)));
             Ok(Said { caches: variables.into_iter().map(read).collect(), ..Said::default() })
         }
-        Source::Config(alias, config) => Ok(Said::of(alias, Planned::read(Origin::Code, Ok(*config)))),
+        Source::Config(alias, config) => {
+            Ok(Said::of(alias, Planned::read(Origin::Code, Ok(*config))))
+        }
         Source::Store(alias, store, settings) => {
             Ok(Said::of(alias, Planned { origin: Origin::Code, plan: Plan::Made(store, settings) }))
         }
-        Source::Database(name, url) => Ok(Said { databases: BTreeMap::from([(name, url)]), ..Said::default() }),
+        Source::Database(name, url) => {
+            Ok(Said { databases: BTreeMap::from([(name, url)]), ..Said::default() })
+        }
     }
 }
 

@@ -206,7 +206,8 @@ impl CacheConfig {
 /// Shows no OPTIONS but their names, and no passwords.
 impl fmt::Debug for CacheConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let location: Vec<String> = self.location.iter().map(|location| redact_setting(location)).collect();
+        let location: Vec<String> =
+            self.location.iter().map(|location| redact_setting(location)).collect();
         f.debug_struct("CacheConfig")
             .field("backend", &self.backend.as_deref().map(redact_setting))
             .field("location", &location)
@@ -242,13 +243,23 @@ struct Settings {
 const LOWER_CASE_WINS: [&str; 3] = ["timeout", "max_entries", "cull_frequency"];
 
 /// The names in [`Settings`]: what of a URL's query does not go to OPTIONS.
-const ALIAS_SETTINGS: [&str; 8] =
-    ["timeout", "key_prefix", "version", "key_function", "key_check", "codec", "undecodable", "location"];
+const ALIAS_SETTINGS: [&str; 8] = [
+    "timeout",
+    "key_prefix",
+    "version",
+    "key_function",
+    "key_check",
+    "codec",
+    "undecodable",
+    "location",
+];
 
 impl From<Settings> for CacheConfig {
     fn from(settings: Settings) -> Self {
         let mut options = settings.options.unwrap_or_default();
-        for (name, value) in [("max_entries", settings.max_entries), ("cull_frequency", settings.cull_frequency)] {
+        for (name, value) in
+            [("max_entries", settings.max_entries), ("cull_frequency", settings.cull_frequency)]
+        {
             if let Some(value) = value {
                 options.retain(|other, _| !other.eq_ignore_ascii_case(name));
                 options.insert(name.into(), value);
@@ -306,7 +317,9 @@ impl Visitor<'_> for SecondsVisitor {
             return Ok(Timeout::EXPIRED);
         }
         let duration = Duration::try_from_secs_f64(seconds);
-        duration.map(Timeout::After).map_err(|_| E::invalid_value(de::Unexpected::Float(seconds), &self))
+        duration
+            .map(Timeout::After)
+            .map_err(|_| E::invalid_value(de::Unexpected::Float(seconds), &self))
     }
 
     fn visit_str<E: de::Error>(self, text: &str) -> Result<Timeout, E> {

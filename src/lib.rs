@@ -33,8 +33,9 @@ pub mod config;
 mod tables;
 
 pub use cache_core::{
-    Bytes, Cache, CacheHandle, Clock, Codec, Error, ErrorKind, KeyCheck, KeyFunction, ManualClock, Moment, Object,
-    Result, Settings, Stats, Timeout, Ttl, Undecodable, Value, Version, async_trait,
+    Bytes, Cache, CacheHandle, Clock, Codec, Error, ErrorKind, KeyCheck, KeyFunction, ManualClock,
+    Moment, Object, Result, Settings, Stats, Timeout, Ttl, Undecodable, Value, Version,
+    async_trait,
 };
 
 pub use self::{builder::CachesBuilder, caches::Caches};
@@ -48,7 +49,9 @@ pub mod stores {
     #[cfg(any(feature = "db-sqlite", feature = "db-postgres", feature = "db-mysql"))]
     pub use crate::tables::CreateTables;
     #[cfg(any(feature = "db-sqlite", feature = "db-postgres", feature = "db-mysql"))]
-    pub use cache_db::{Creation, Database, DbBackend, DbCache, DbOptions, Found, ReadFromReplica, Router};
+    pub use cache_db::{
+        Creation, Database, DbBackend, DbCache, DbOptions, Found, ReadFromReplica, Router,
+    };
     #[cfg(feature = "dummy")]
     pub use cache_dummy::DummyCache;
     #[cfg(feature = "filebased")]

@@ -40,15 +40,20 @@ impl Caches {
     /// [`ErrorKind::Config`] where no cache has a table or a database of a name that was asked for; of a table, as
     /// [`DbCache::create_table`].
     pub async fn create_tables(&self, wanted: &CreateTables) -> Result<Vec<Result<Creation>>> {
-        let stores: Vec<&DbCache> = self.stores().filter_map(|cache| cache.store().downcast_ref()).collect();
+        let stores: Vec<&DbCache> =
+            self.stores().filter_map(|cache| cache.store().downcast_ref()).collect();
         check("table", &wanted.tables, || stores.iter().map(|store| store.table()))?;
-        check("database", wanted.database.as_slice(), || stores.iter().flat_map(|store| store.databases()))?;
+        check("database", wanted.database.as_slice(), || {
+            stores.iter().flat_map(|store| store.databases())
+        })?;
         let mut done = Vec::new();
         for store in stores {
-            if !wanted.tables.is_empty() && wanted.tables.iter().all(|table| table != store.table()) {
+            if !wanted.tables.is_empty() && wanted.tables.iter().all(|table| table != store.table())
+            {
                 continue;
             }
-            let is_wanted = |name: &&str| wanted.database.as_deref().is_none_or(|database| database == *name);
+            let is_wanted =
+                |name: &&str| wanted.database.as_deref().is_none_or(|database| database == *name);
             for database in store.databases().filter(is_wanted) {
                 done.extend(store.create_table_in(database, wanted.dry_run).await.transpose());
             }
@@ -58,11 +63,18 @@ impl Caches {
 }
 
 /// That there is what was asked for.
-fn check<'a, N: Iterator<Item = &'a str>>(what: &str, wanted: &[String], there: impl Fn() -> N) -> Result<()> {
-    let Some(missing) = wanted.iter().find(|name| there().all(|other| other != *name)) else { return Ok(()) };
+fn check<'a, N: Iterator<Item = &'a str>>(
+    what: &str,
+    wanted: &[String],
+    there: impl Fn() -> N,
+) -> Result<()> {
+    let Some(missing) = wanted.iter().find(|name| there().all(|other| other != *name)) else {
+        return Ok(());
+    };
     let mut there: Vec<&str> = there().collect();
     there.sort_unstable();
     there.dedup();
-    let message = format!("no cache is kept in a {what} {missing:?}; there {}", listed(there.into_iter()));
+    let message =
+        format!("no cache is kept in a {what} {missing:?}; there {}", listed(there.into_iter()));
     Err(Error::new(ErrorKind::Config, message))
 }

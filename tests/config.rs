@@ -3,7 +3,8 @@
 use std::{fs, sync::Arc, time::Duration};
 
 use cachette::{
-    CacheHandle, Caches, Error, ErrorKind, KeyFunction, ManualClock, Result, Settings, Timeout, Ttl, Version,
+    CacheHandle, Caches, Error, ErrorKind, KeyFunction, ManualClock, Result, Settings, Timeout,
+    Ttl, Version,
     config::{CacheConfig, StoreConfig},
     stores::{DummyCache, LocMemCache, LocMemOptions, Policy},
 };
@@ -47,7 +48,10 @@ mod sources {
         assert_eq!(pages.composed_key("k"), "shop:2:k");
         assert_eq!(pages.default_timeout(), Timeout::secs(60));
         let store: &LocMemCache = pages.store().downcast_ref().expect("it is that one");
-        assert_eq!(store.options(), LocMemOptions { max_entries: 1000, policy: Policy::S3Fifo, ..Default::default() });
+        assert_eq!(
+            store.options(),
+            LocMemOptions { max_entries: 1000, policy: Policy::S3Fifo, ..Default::default() }
+        );
     }
 
     #[tokio::test]
@@ -77,22 +81,31 @@ mod sources {
         assert_eq!(cache.ttl("k").await.expect("it answers"), Some(Ttl::Never));
         assert_eq!(caches["dev"].store().name(), "dummy");
         assert_eq!(caches["old"].default_timeout(), Timeout::secs(20));
-        assert!(format!("{:?}", caches["old"].store()).contains("max_entries: 50"), "{:?}", caches["old"].store());
+        assert!(
+            format!("{:?}", caches["old"].store()).contains("max_entries: 50"),
+            "{:?}",
+            caches["old"].store()
+        );
     }
 
     #[tokio::test]
     async fn the_caches_may_be_a_section_of_a_larger_file() {
         let text = "[server]\nport = 80\n[CACHES.default]\nBACKEND = 'locmem'";
         assert!(Caches::from_toml(text).await.is_ok());
-        assert!(Caches::from_json(r#"{"caches": {"default": {"backend": "locmem"}}, "debug": true}"#).await.is_ok());
+        assert!(
+            Caches::from_json(r#"{"caches": {"default": {"backend": "locmem"}}, "debug": true}"#)
+                .await
+                .is_ok()
+        );
     }
 
     #[tokio::test]
     async fn a_file_is_read_by_its_extension() {
         let folder = tempfile::tempdir().expect("there is room");
-        for (name, text) in
-            [("caches.toml", "[default]\nbackend = 'locmem'"), ("caches.json", r#"{"default": {"backend": "locmem"}}"#)]
-        {
+        for (name, text) in [
+            ("caches.toml", "[default]\nbackend = 'locmem'"),
+            ("caches.json", r#"{"default": {"backend": "locmem"}}"#),
+        ] {
             let path = folder.path().join(name);
             fs::write(&path, text).expect("there is room");
             let caches = Caches::from_file(&path).await.expect("it is fine");
@@ -113,7 +126,8 @@ mod sources {
 
     #[tokio::test]
     async fn a_url_may_stand_in_place_of_a_table() {
-        let caches = Caches::from_toml("default = 'locmem://?timeout=never'\nnone = 'dummy://'").await;
+        let caches =
+            Caches::from_toml("default = 'locmem://?timeout=never'\nnone = 'dummy://'").await;
         let caches = caches.expect("it is fine");
         assert_eq!(caches["default"].default_timeout(), Timeout::Never);
         assert_eq!(caches["none"].store().name(), "dummy");
@@ -121,8 +135,12 @@ mod sources {
 
     #[tokio::test]
     async fn the_environment_configures_an_alias_a_variable() {
-        let variables =
-            [("CACHE_URL", "locmem://"), ("CACHE_URL_PAGES", "dummy://"), ("CACHE_URLS", "no"), ("HOME", "/")];
+        let variables = [
+            ("CACHE_URL", "locmem://"),
+            ("CACHE_URL_PAGES", "dummy://"),
+            ("CACHE_URLS", "no"),
+            ("HOME", "/"),
+        ];
         let caches = Caches::builder().vars(variables).build().await.expect("it is fine");
         assert_eq!(caches.aliases().collect::<Vec<_>>(), ["default", "pages"]);
     }
@@ -130,7 +148,9 @@ mod sources {
     #[tokio::test]
     async fn a_variable_stands_in_for_an_alias_whatever_its_case_and_its_dashes() {
         let caches = Caches::builder()
-            .json(r#"{"default": "locmem://", "userPages": "locmem://", "more-pages": "locmem://"}"#)
+            .json(
+                r#"{"default": "locmem://", "userPages": "locmem://", "more-pages": "locmem://"}"#,
+            )
             .vars([("CACHE_URL_USERPAGES", "dummy://"), ("CACHE_URL_MORE_PAGES", "dummy://")])
             .build()
             .await
@@ -151,10 +171,16 @@ mod sources {
         let seen = async |config: StoreConfig| {
             assert_eq!(config.url.as_deref(), Some("far://ada:p%40w@host:1/0"));
             assert_eq!(config.location, ["ada:p@w@host:1/0"]);
-            assert!(!format!("{config:?}").contains("p@w") && !format!("{config:?}").contains("p%40w"), "{config:?}");
+            assert!(
+                !format!("{config:?}").contains("p@w") && !format!("{config:?}").contains("p%40w"),
+                "{config:?}"
+            );
             Ok(DummyCache)
         };
-        let built = Caches::builder().backend("far", seen).url("default", "far://ada:p%40w@host:1/0?timeout=5").build();
+        let built = Caches::builder()
+            .backend("far", seen)
+            .url("default", "far://ada:p%40w@host:1/0?timeout=5")
+            .build();
         assert!(built.await.is_ok());
     }
 
@@ -174,8 +200,15 @@ mod sources {
     #[tokio::test]
     async fn code_configures_by_name_or_with_a_store_that_is_made() {
         let caches = Caches::builder()
-            .cache("default", CacheConfig::new("locmem").option("max_entries", 5).timeout(None).version("next"))
-            .store("made", Arc::new(DummyCache), Settings { key_prefix: "made".into(), ..Settings::default() })
+            .cache(
+                "default",
+                CacheConfig::new("locmem").option("max_entries", 5).timeout(None).version("next"),
+            )
+            .store(
+                "made",
+                Arc::new(DummyCache),
+                Settings { key_prefix: "made".into(), ..Settings::default() },
+            )
             .build()
             .await
             .expect("it is fine");
@@ -189,12 +222,21 @@ mod settings {
 
     #[tokio::test]
     async fn a_timeout_may_be_null_zero_negative_fractional_or_text() {
-        for (written, seconds) in
-            [("null", None), ("\"never\"", None), ("7", Some(7.0)), ("7.5", Some(7.5)), ("\"7\"", Some(7.0))]
-        {
+        for (written, seconds) in [
+            ("null", None),
+            ("\"never\"", None),
+            ("7", Some(7.0)),
+            ("7.5", Some(7.5)),
+            ("\"7\"", Some(7.0)),
+        ] {
             let json = format!(r#"{{"default": {{"BACKEND": "locmem", "TIMEOUT": {written}}}}}"#);
             let time = ManualClock::new();
-            let caches = Caches::builder().json(&json).clock(time.clock()).build().await.expect("it is fine");
+            let caches = Caches::builder()
+                .json(&json)
+                .clock(time.clock())
+                .build()
+                .await
+                .expect("it is fine");
             caches["default"].set("k", "v", Timeout::Default).await.expect("it is stored");
             assert_eq!(seconds_left(&caches["default"], "k").await, seconds, "{written}");
         }
@@ -209,8 +251,12 @@ mod settings {
     #[tokio::test]
     async fn without_a_timeout_entries_live_for_300_seconds() {
         let time = ManualClock::new();
-        let caches =
-            Caches::builder().url("default", "locmem://").clock(time.clock()).build().await.expect("it is fine");
+        let caches = Caches::builder()
+            .url("default", "locmem://")
+            .clock(time.clock())
+            .build()
+            .await
+            .expect("it is fine");
         caches["default"].set("k", "v", Timeout::Default).await.expect("it is stored");
         assert_eq!(seconds_left(&caches["default"], "k").await, Some(300.0));
     }
@@ -229,7 +275,8 @@ mod settings {
 
     #[tokio::test]
     async fn two_values_of_caches_share_nothing() {
-        let (one, other) = (Caches::from_url("locmem://a").await, Caches::from_url("locmem://a").await);
+        let (one, other) =
+            (Caches::from_url("locmem://a").await, Caches::from_url("locmem://a").await);
         let (one, other) = (one.expect("it is fine"), other.expect("it is fine"));
         one["default"].set("k", "v", Timeout::Default).await.expect("it is stored");
         assert!(!other["default"].contains("k").await.expect("it answers"));
@@ -255,7 +302,9 @@ mod settings {
 
     #[tokio::test]
     async fn the_hashed_key_function_makes_any_key_portable() {
-        let caches = Caches::from_url("locmem://?key_function=hashed&key_check=error").await.expect("it is fine");
+        let caches = Caches::from_url("locmem://?key_function=hashed&key_check=error")
+            .await
+            .expect("it is fine");
         caches["default"].set("two words", "v", Timeout::Default).await.expect("it is stored");
         let found = caches["default"].get::<String>("two words").await.expect("it answers");
         assert_eq!(found.as_deref(), Some("v"));
@@ -277,7 +326,8 @@ mod settings {
                 .await
                 .expect("it is fine");
             let cache = &caches["default"];
-            if let Some(before) = cache.get::<(u8, Option<String>)>("k").await.expect("it answers") {
+            if let Some(before) = cache.get::<(u8, Option<String>)>("k").await.expect("it answers")
+            {
                 assert_eq!(before, (7, Some("seven".into())), "what another codec wrote");
             }
             cache.set("k", &(7_u8, Some("seven")), Timeout::Default).await.expect("it is stored");
@@ -336,7 +386,10 @@ mod own {
         let error = error.expect_err("it fails");
         assert_eq!(error.kind(), ErrorKind::Unavailable);
         assert!(error.is_temporary());
-        assert_eq!(error.to_string(), "the URL given: cache \"default\": cannot reach redis://***@host");
+        assert_eq!(
+            error.to_string(),
+            "the URL given: cache \"default\": cannot reach redis://***@host"
+        );
         assert!(!format!("{error:?}").contains("lovelace"), "{error:?}");
     }
 
@@ -367,9 +420,18 @@ mod mistakes {
                 r#""TIMEOUT": true"#,
                 r#"TIMEOUT: found true, expected a number of seconds, or null or "never" for entries that do not expire"#,
             ),
-            (r#""OPTIONS": {"MAX_ENTRIES": 0}"#, "OPTIONS.MAX_ENTRIES: found 0, expected a whole number of at least 1"),
-            (r#""OPTIONS": {"POLICY": "fifo"}"#, r#"OPTIONS.POLICY: found "fifo", expected "lru" or "s3-fifo""#),
-            (r#""max_entries": 0"#, "OPTIONS.max_entries: found 0, expected a whole number of at least 1"),
+            (
+                r#""OPTIONS": {"MAX_ENTRIES": 0}"#,
+                "OPTIONS.MAX_ENTRIES: found 0, expected a whole number of at least 1",
+            ),
+            (
+                r#""OPTIONS": {"POLICY": "fifo"}"#,
+                r#"OPTIONS.POLICY: found "fifo", expected "lru" or "s3-fifo""#,
+            ),
+            (
+                r#""max_entries": 0"#,
+                "OPTIONS.max_entries: found 0, expected a whole number of at least 1",
+            ),
             (
                 r#""OPTIONS": {"MAX_ENTRIES": "lots"}"#,
                 r#"OPTIONS.MAX_ENTRIES: found "lots", expected a whole number of at least 1"#,
@@ -383,7 +445,10 @@ mod mistakes {
             (r#""LOCATION": ["a", "b"]"#, "LOCATION: found a list of 2, expected one text"),
             (r#""VERSION": [1]"#, "VERSION: found a list of 1, expected a whole number or a text"),
             (r#""KEY_PREFIX": 5"#, "KEY_PREFIX: found 5, expected a text"),
-            (r#""KEY_CHECK": "maybe""#, r#"KEY_CHECK: found "maybe", expected "warn" or "error" or "off""#),
+            (
+                r#""KEY_CHECK": "maybe""#,
+                r#"KEY_CHECK: found "maybe", expected "warn" or "error" or "off""#,
+            ),
             (
                 r#""KEY_FUNCTION": "shout""#,
                 r#"KEY_FUNCTION: found "shout", expected one that there is: there are "default", "django.core.cache.backends.base.default_key_func" and "hashed", and CachesBuilder::key_function adds others"#,
@@ -392,7 +457,10 @@ mod mistakes {
                 r#""TIMOUT": 5"#,
                 "TIMOUT: unknown, expected one of backend, location, timeout, key_prefix, version, key_function, options, key_check, codec, undecodable, max_entries, cull_frequency",
             ),
-            (r#""KEY_PREFIX": "a", "key_prefix": "b""#, "key_prefix: given twice, in upper and in lower case"),
+            (
+                r#""KEY_PREFIX": "a", "key_prefix": "b""#,
+                "key_prefix: given twice, in upper and in lower case",
+            ),
             (
                 r#""TIMEOUT": "nan""#,
                 r#"TIMEOUT: found "nan", expected a number of seconds, or null or "never" for entries that do not expire"#,
@@ -406,10 +474,14 @@ mod mistakes {
 
     #[tokio::test]
     async fn a_backend_that_is_missing_or_unknown_is_told_with_those_there_are() {
-        for (json, found) in [(r#"{"default": {}}"#, "none"), (r#"{"default": {"BACKEND": "locmen"}}"#, "\"locmen\"")] {
+        for (json, found) in [
+            (r#"{"default": {}}"#, "none"),
+            (r#"{"default": {"BACKEND": "locmen"}}"#, "\"locmen\""),
+        ] {
             let told = mistake_in_json(json).await;
-            let begin =
-                format!("the JSON given: cache \"default\": BACKEND: found {found}, expected one that there is: ");
+            let begin = format!(
+                "the JSON given: cache \"default\": BACKEND: found {found}, expected one that there is: "
+            );
             let there = told.strip_prefix(&begin).expect(&told);
             assert!(there.contains("\"dummy\"") && there.contains("\"locmem\""), "{there}");
         }
@@ -423,10 +495,23 @@ mod mistakes {
         assert!(Caches::builder().build().await.is_err());
         let told = mistake_in_json("{}").await;
         assert!(told.starts_with("the JSON given: there is no cache \"default\""), "{told}");
-        let told = Caches::builder().vars([("HOME", "/")]).build().await.expect_err("there are none").to_string();
-        assert!(told.starts_with("CACHE_URL in the environment: there is no cache \"default\""), "{told}");
+        let told = Caches::builder()
+            .vars([("HOME", "/")])
+            .build()
+            .await
+            .expect_err("there are none")
+            .to_string();
+        assert!(
+            told.starts_with("CACHE_URL in the environment: there is no cache \"default\""),
+            "{told}"
+        );
 
-        let caches = Caches::builder().url("pages", "locmem://").without_default().build().await.expect("it is fine");
+        let caches = Caches::builder()
+            .url("pages", "locmem://")
+            .without_default()
+            .build()
+            .await
+            .expect("it is fine");
         assert_eq!(caches.aliases().collect::<Vec<_>>(), ["pages"]);
     }
 
@@ -442,7 +527,10 @@ mod mistakes {
         fs::write(&path, "[default]\nbackend = 'locmem'\ntimeout = [1]").expect("there is room");
         let wrong = told(Caches::from_file(&path).await.expect_err("it is wrong"));
         assert!(
-            wrong.starts_with(&format!("{}: cache \"default\": timeout: found a list of 1", path.display())),
+            wrong.starts_with(&format!(
+                "{}: cache \"default\": timeout: found a list of 1",
+                path.display()
+            )),
             "{wrong}"
         );
 
@@ -450,22 +538,35 @@ mod mistakes {
         let broken = told(Caches::from_file(&path).await.expect_err("it is broken"));
         assert!(broken.starts_with(&format!("{}: line 2: ", path.display())), "{broken}");
 
-        let yaml = told(Caches::from_file("caches.yaml").await.expect_err("it is no format of ours"));
-        assert_eq!(yaml, "the file of the configuration: found \"caches.yaml\", expected one ending in .toml or .json");
+        let yaml =
+            told(Caches::from_file("caches.yaml").await.expect_err("it is no format of ours"));
+        assert_eq!(
+            yaml,
+            "the file of the configuration: found \"caches.yaml\", expected one ending in .toml or .json"
+        );
     }
 
     #[tokio::test]
     async fn a_variable_is_named() {
-        let error = Caches::builder().vars([("CACHE_URL", "locmem://"), ("CACHE_URL_PAGES", "pages")]).build().await;
+        let error = Caches::builder()
+            .vars([("CACHE_URL", "locmem://"), ("CACHE_URL_PAGES", "pages")])
+            .build()
+            .await;
         let told = error.expect_err("it is no URL").to_string();
-        assert_eq!(told, "CACHE_URL_PAGES: URL: found \"pages\", expected backend://location?setting=value");
+        assert_eq!(
+            told,
+            "CACHE_URL_PAGES: URL: found \"pages\", expected backend://location?setting=value"
+        );
     }
 
     #[tokio::test]
     async fn two_variables_for_one_alias_are_told() {
         let variables = [("CACHE_URL", "locmem://"), ("CACHE_URL_DEFAULT", "dummy://")];
         let told = Caches::builder().vars(variables).build().await.expect_err("which?").to_string();
-        assert_eq!(told, "CACHE_URL_DEFAULT: CACHE_URL configures the cache \"default\" as well, expected one of them");
+        assert_eq!(
+            told,
+            "CACHE_URL_DEFAULT: CACHE_URL configures the cache \"default\" as well, expected one of them"
+        );
     }
 
     #[tokio::test]
@@ -476,17 +577,29 @@ mod mistakes {
         ] {
             assert!(mistake_in_json(json).await.contains("is given twice at line 1"));
         }
-        let told = mistake_in_json(r#"{"CACHES": {"default": "locmem://"}, "caches": {"default": "dummy://"}}"#).await;
+        let told = mistake_in_json(
+            r#"{"CACHES": {"default": "locmem://"}, "caches": {"default": "dummy://"}}"#,
+        )
+        .await;
         assert_eq!(told, "the JSON given: found two sections of caches, expected one");
     }
 
     #[tokio::test]
     async fn what_is_wrong_in_a_url_is_told() {
         for (url, told) in [
-            ("locmem://?timeout=1&timeout=2", "URL: found \"timeout\" twice, expected each setting once"),
-            ("locmem://?timeout", "URL: found no \"=\" in part 1 of its query, expected setting=value"),
+            (
+                "locmem://?timeout=1&timeout=2",
+                "URL: found \"timeout\" twice, expected each setting once",
+            ),
+            (
+                "locmem://?timeout",
+                "URL: found no \"=\" in part 1 of its query, expected setting=value",
+            ),
             ("locmem://%ff", "URL: found no UTF-8 in location, expected UTF-8, percent-encoded"),
-            ("locmem://?max_entries=0", "OPTIONS.max_entries: found \"0\", expected a whole number of at least 1"),
+            (
+                "locmem://?max_entries=0",
+                "OPTIONS.max_entries: found \"0\", expected a whole number of at least 1",
+            ),
         ] {
             let error = Caches::from_url(url).await.expect_err(url);
             assert_eq!(error.to_string(), format!("the URL given: cache \"default\": {told}"));
@@ -513,7 +626,9 @@ mod mistakes {
 
     #[tokio::test]
     async fn no_secret_is_in_debug_or_in_an_error() {
-        let config = CacheConfig::new("far").location("redis://ada:hunter2@host").option("password", "hunter2");
+        let config = CacheConfig::new("far")
+            .location("redis://ada:hunter2@host")
+            .option("password", "hunter2");
         assert!(!format!("{config:?}").contains("hunter2"), "{config:?}");
 
         let builder = Caches::builder().url("default", "far://ada:hunter2@host?token=hunter2");

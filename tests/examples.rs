@@ -11,7 +11,10 @@ use site::Site;
 
 fn example(name: &str, arguments: &[&str]) -> Output {
     let mut cargo = Command::new(env!("CARGO"));
-    cargo.current_dir(env!("CARGO_MANIFEST_DIR")).args(["run", "--quiet", "--example", name, "--"]).args(arguments);
+    cargo
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .args(["run", "--quiet", "--example", name, "--"])
+        .args(arguments);
     cargo.output().expect("cargo runs")
 }
 
@@ -25,7 +28,10 @@ fn quickstart_shows_misses_hits_counters_versions_and_expiry_of_each_alias() {
     let output = example("quickstart", &[]);
     let (out, err) = said(&output);
     assert!(output.status.success(), "{err}");
-    let default = out.split("\ncache ").find(|part| part.starts_with("\"default\"")).expect("the alias is shown");
+    let default = out
+        .split("\ncache ")
+        .find(|part| part.starts_with("\"default\""))
+        .expect("the alias is shown");
     for line in [
         "a locmem store",
         "first   a miss, made in",
@@ -38,10 +44,14 @@ fn quickstart_shows_misses_hits_counters_versions_and_expiry_of_each_alias() {
         assert!(default.contains(line), "{line:?} is not in {default}");
     }
     for alias in ["database", "files"] {
-        let kept = out.split("\ncache ").find(|part| part.starts_with(&format!("{alias:?}"))).expect("it is shown");
+        let kept = out
+            .split("\ncache ")
+            .find(|part| part.starts_with(&format!("{alias:?}")))
+            .expect("it is shown");
         assert!(kept.contains("again   a hit in"), "{kept}");
     }
-    let off = out.split("\ncache ").find(|part| part.starts_with("\"off\"")).expect("the alias is shown");
+    let off =
+        out.split("\ncache ").find(|part| part.starts_with("\"off\"")).expect("the alias is shown");
     assert!(off.contains("again   a miss"), "{off}");
 }
 
@@ -49,8 +59,11 @@ fn quickstart_shows_misses_hits_counters_versions_and_expiry_of_each_alias() {
 fn quickstart_takes_a_configuration_and_a_text_of_one_s_own() {
     let folder = tempfile::tempdir().expect("there is room");
     let (config, text) = (folder.path().join("mine.json"), folder.path().join("mine.txt"));
-    fs::write(&config, r#"{"default": {"BACKEND": "locmem", "KEY_PREFIX": "mine", "KEY_CHECK": "error"}}"#)
-        .expect("there is room");
+    fs::write(
+        &config,
+        r#"{"default": {"BACKEND": "locmem", "KEY_PREFIX": "mine", "KEY_CHECK": "error"}}"#,
+    )
+    .expect("there is room");
     fs::write(&text, "The first sentence is really a rather long one. The worst sentence is really a rather long one.")
         .expect("room");
     let (config, text) = (config.to_string_lossy(), text.to_string_lossy());
@@ -76,7 +89,11 @@ fn the_site_makes_its_front_page_once() {
     let site = Site::start();
     let first = site.get("/");
     assert_eq!(first.status, 200, "{}", first.body);
-    assert!(first.cache_status().contains("site; fwd=uri-miss; fwd-status=200; stored"), "{}", first.cache_status());
+    assert!(
+        first.cache_status().contains("site; fwd=uri-miss; fwd-status=200; stored"),
+        "{}",
+        first.cache_status()
+    );
     let again = site.get("/");
     assert!(again.cache_status().starts_with("site; hit"), "{}", again.cache_status());
     assert_eq!(first.body, again.body);
@@ -92,7 +109,8 @@ fn the_site_keeps_nothing_of_who_is_signed_in() {
     for _ in 0..2 {
         let account = site::http::ask(&site.address, "GET", "/account", &[("cookie", cookie)], "");
         assert!(
-            account.body.contains("Ada") && account.cache_status().contains("detail=session-cookie"),
+            account.body.contains("Ada")
+                && account.cache_status().contains("detail=session-cookie"),
             "{account:?}"
         );
         assert!(!site.get("/account").body.contains("Ada"));
@@ -114,8 +132,16 @@ fn the_site_takes_no_orders_from_pages_of_other_sites() {
     ] {
         let is_kept = site.get("/").cache_status().contains("hit");
         assert!(is_kept, "it was purged before {header}: {value}");
-        assert_eq!(site.post("/caches/purge/site", &[(header, value)], "").status, status, "{header}: {value}");
-        assert_eq!(site.get("/").cache_status().contains("hit"), status == 403, "{header}: {value}");
+        assert_eq!(
+            site.post("/caches/purge/site", &[(header, value)], "").status,
+            status,
+            "{header}: {value}"
+        );
+        assert_eq!(
+            site.get("/").cache_status().contains("hit"),
+            status == 403,
+            "{header}: {value}"
+        );
     }
 }
 

@@ -16,8 +16,12 @@ async fn store_something(caches: &Caches) {
 
 /// How many entries lie in a folder.
 fn entries_in(folder: &Path) -> usize {
-    let shards = fs::read_dir(folder).expect("it is there").map(|shard| shard.expect("it reads").path());
-    let files = shards.filter_map(|shard| fs::read_dir(shard).ok()).flatten().map(|file| file.expect("it reads"));
+    let shards =
+        fs::read_dir(folder).expect("it is there").map(|shard| shard.expect("it reads").path());
+    let files = shards
+        .filter_map(|shard| fs::read_dir(shard).ok())
+        .flatten()
+        .map(|file| file.expect("it reads"));
     files.filter(|file| file.file_name().to_string_lossy().ends_with(".entry")).count()
 }
 
@@ -26,7 +30,8 @@ fn entries_in(folder: &Path) -> usize {
 async fn a_relative_location_starts_at_the_folder_of_the_configuration() {
     let folder = folder();
     let path = folder.path().join("caches.toml");
-    fs::write(&path, "[default]\nbackend = 'filebased'\nlocation = 'some/where'").expect("there is room");
+    fs::write(&path, "[default]\nbackend = 'filebased'\nlocation = 'some/where'")
+        .expect("there is room");
     store_something(&Caches::from_file(&path).await.expect("it is fine")).await;
     assert_eq!(entries_in(&folder.path().join("some/where")), 1);
 }
@@ -36,9 +41,11 @@ async fn a_relative_location_of_no_file_starts_at_the_folder_of_the_process() {
     let folder = folder();
     let start = std::env::current_dir().expect("there is one");
     let up = "../".repeat(start.components().count() - 1);
-    let location = format!("{up}{}", folder.path().strip_prefix("/").expect("it is absolute").display());
+    let location =
+        format!("{up}{}", folder.path().strip_prefix("/").expect("it is absolute").display());
     let config = CacheConfig::new("filebased").location(&location);
-    store_something(&Caches::builder().cache("default", config).build().await.expect("it is fine")).await;
+    store_something(&Caches::builder().cache("default", config).build().await.expect("it is fine"))
+        .await;
     assert_eq!(entries_in(folder.path()), 1);
 }
 
@@ -83,18 +90,26 @@ async fn what_one_run_stored_is_there_in_the_next() {
 async fn aliases_of_one_folder_share_a_store_and_need_the_same_options() {
     let folder = folder();
     let url = |query: &str| format!("file://{}{query}", folder.path().display());
-    let caches = Caches::builder().url("default", &url("")).url("same", &url("/../").replace("/../", "/")).build();
+    let caches = Caches::builder()
+        .url("default", &url(""))
+        .url("same", &url("/../").replace("/../", "/"))
+        .build();
     let caches = caches.await.expect("it is fine");
     store_something(&caches).await;
     assert!(caches["same"].contains("k").await.expect("it reads"));
 
-    let other = Caches::builder().url("default", &url("")).url("other", &url("?max_entries=7")).build().await;
+    let other = Caches::builder()
+        .url("default", &url(""))
+        .url("other", &url("?max_entries=7"))
+        .build()
+        .await;
     let told = other.expect_err("the options differ").to_string();
     assert!(told.contains("or a LOCATION of its own"), "{told}");
 }
 
 async fn mistake(config: CacheConfig) -> String {
-    let error = Caches::builder().cache("default", config).build().await.expect_err("it is a mistake");
+    let error =
+        Caches::builder().cache("default", config).build().await.expect_err("it is a mistake");
     assert_eq!(error.kind(), ErrorKind::Config);
     error.to_string()
 }
@@ -111,8 +126,14 @@ async fn a_location_that_is_missing_or_no_folder_is_a_mistake() {
 
 #[tokio::test]
 async fn an_unknown_option_is_told_with_the_known_ones() {
-    let told = mistake(CacheConfig::new("filebased").location("/nowhere").option("max_entires", 7)).await;
-    assert!(told.contains("max_entires") && told.contains("max_entries") && told.contains("cull_frequency"), "{told}");
+    let told =
+        mistake(CacheConfig::new("filebased").location("/nowhere").option("max_entires", 7)).await;
+    assert!(
+        told.contains("max_entires")
+            && told.contains("max_entries")
+            && told.contains("cull_frequency"),
+        "{told}"
+    );
 }
 
 mod by_configuration {
@@ -126,7 +147,9 @@ mod by_configuration {
     use cachette::Cache;
 
     async fn open(url: String, clock: Clock) -> Result<Arc<dyn Cache>> {
-        Ok(Arc::clone(Caches::builder().url("default", &url).clock(clock).build().await?["default"].store()))
+        Ok(Arc::clone(
+            Caches::builder().url("default", &url).clock(clock).build().await?["default"].store(),
+        ))
     }
 
     fn harness() -> Harness {

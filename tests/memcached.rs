@@ -13,7 +13,10 @@ fn server() -> Server {
 async fn works(caches: &Caches) {
     let cache = &caches["default"];
     cache.set("greeting", "hello", Timeout::Default).await.expect("it is stored");
-    assert_eq!(cache.get::<String>("greeting").await.expect("it answers").as_deref(), Some("hello"));
+    assert_eq!(
+        cache.get::<String>("greeting").await.expect("it answers").as_deref(),
+        Some("hello")
+    );
     cache.set("visits", &41, Timeout::Never).await.expect("it is stored");
     assert_eq!(cache.incr("visits", 1).await.expect("it counts"), 42);
 }
@@ -34,11 +37,16 @@ async fn a_django_entry_for_pymemcache_loads_unchanged_and_works() {
     let location = format!(r#"["127.0.0.1:{}", "127.0.0.1:{}"]"#, one.port(), other.port());
     let options = r#"{"no_delay": true, "ignore_exc": true, "max_pool_size": 4, "use_pooling": true,
                       "connect_timeout": 1, "timeout": 1}"#;
-    let caches = Caches::from_json(&django("PyMemcacheCache", &location, options)).await.expect("it is fine");
+    let caches = Caches::from_json(&django("PyMemcacheCache", &location, options))
+        .await
+        .expect("it is fine");
     works(&caches).await;
     drop((one, other));
     let start = Instant::now();
-    assert_eq!(caches["default"].get::<String>("greeting").await.expect("a miss, by ignore_exc"), None);
+    assert_eq!(
+        caches["default"].get::<String>("greeting").await.expect("a miss, by ignore_exc"),
+        None
+    );
     assert!(start.elapsed() < Duration::from_secs(5));
 }
 
@@ -47,7 +55,8 @@ async fn a_django_entry_for_pylibmc_loads_unchanged_and_works() {
     let server = server();
     let location = format!(r#""127.0.0.1:{}""#, server.port());
     let options = r#"{"binary": true, "behaviors": {"ketama": true, "tcp_nodelay": true}}"#;
-    let caches = Caches::from_json(&django("PyLibMCCache", &location, options)).await.expect("it is fine");
+    let caches =
+        Caches::from_json(&django("PyLibMCCache", &location, options)).await.expect("it is fine");
     works(&caches).await;
     drop(server);
     let error = caches["default"].get::<String>("greeting").await.expect_err("it is away");
@@ -66,9 +75,14 @@ async fn a_url_names_servers_or_a_socket() {
         );
         works(&Caches::from_url(&url).await.expect("it is fine")).await;
     }
-    let arguments = |folder: &std::path::Path| vec!["-s".into(), Server::socket(folder).display().to_string()];
-    let behind_a_socket = Server::start_in(Kind::Memcached, arguments).unwrap_or_else(|why| panic!("{why}"));
-    let url = format!("memcached://{}?connect_timeout=5", Server::socket(behind_a_socket.folder()).display());
+    let arguments =
+        |folder: &std::path::Path| vec!["-s".into(), Server::socket(folder).display().to_string()];
+    let behind_a_socket =
+        Server::start_in(Kind::Memcached, arguments).unwrap_or_else(|why| panic!("{why}"));
+    let url = format!(
+        "memcached://{}?connect_timeout=5",
+        Server::socket(behind_a_socket.folder()).display()
+    );
     works(&Caches::from_url(&url).await.expect("it is fine")).await;
 }
 
@@ -81,7 +95,8 @@ async fn a_service_starts_while_its_servers_are_away() {
 async fn aliases_of_the_same_servers_may_differ_in_options() {
     let server = server();
     let url = format!("memcached://127.0.0.1:{}?connect_timeout=5", server.port());
-    let caches = Caches::builder().url("default", &url).url("other", &format!("{url}&when_dead=miss"));
+    let caches =
+        Caches::builder().url("default", &url).url("other", &format!("{url}&when_dead=miss"));
     let caches = caches.build().await.expect("it is fine");
     caches["default"].set("k", "v", Timeout::Default).await.expect("it is stored");
     assert!(caches["other"].contains("k").await.expect("it answers"), "both are on one server");
@@ -91,13 +106,23 @@ async fn aliases_of_the_same_servers_may_differ_in_options() {
 async fn what_is_wrong_is_told_with_what_would_be_right() {
     for (location, options, told) in [
         ("\"\"", "{}", "LOCATION: found none, expected servers as \"host:port\""),
-        ("[\"a:1\", \"b:port\"]", "{}", "LOCATION: found \"b:port\", expected servers as \"host:port\""),
+        (
+            "[\"a:1\", \"b:port\"]",
+            "{}",
+            "LOCATION: found \"b:port\", expected servers as \"host:port\"",
+        ),
         ("\"a:1,a:1\"", "{}", "LOCATION: found a:1 twice, expected each server once"),
         ("\"a:1\"", r#"{"tiemout": 1}"#, "OPTIONS.tiemout: unknown, expected one of "),
         ("\"a:1\"", r#"{"timeout": "soon"}"#, "OPTIONS.timeout: found \"soon\", expected a number"),
-        ("\"a:1\"", r#"{"weights": [1, 2]}"#, "OPTIONS.weights: found 2 of them, expected one for each of 1 servers"),
+        (
+            "\"a:1\"",
+            r#"{"weights": [1, 2]}"#,
+            "OPTIONS.weights: found 2 of them, expected one for each of 1 servers",
+        ),
     ] {
-        let error = Caches::from_json(&django("PyMemcacheCache", location, options)).await.expect_err("a mistake");
+        let error = Caches::from_json(&django("PyMemcacheCache", location, options))
+            .await
+            .expect_err("a mistake");
         assert_eq!(error.kind(), ErrorKind::Config);
         assert!(error.to_string().contains(told), "{error}");
     }
@@ -105,7 +130,10 @@ async fn what_is_wrong_is_told_with_what_would_be_right() {
 
 #[tokio::test]
 async fn a_password_is_never_shown() {
-    for url in ["memcached://ada:hunter2@host:1", "memcached://host:1?username=ada&password=hunter2&tiemout=1"] {
+    for url in [
+        "memcached://ada:hunter2@host:1",
+        "memcached://host:1?username=ada&password=hunter2&tiemout=1",
+    ] {
         let error = Caches::from_url(url).await.expect_err("a mistake");
         assert!(!error.to_string().contains("hunter2"), "{error}");
     }

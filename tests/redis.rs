@@ -11,7 +11,9 @@ fn server() -> Server {
 }
 
 async fn mistake(settings: &str) -> String {
-    let error = Caches::from_toml(&format!("[default]\nbackend = 'redis'\n{settings}")).await.expect_err(settings);
+    let error = Caches::from_toml(&format!("[default]\nbackend = 'redis'\n{settings}"))
+        .await
+        .expect_err(settings);
     assert_eq!(error.kind(), ErrorKind::Config);
     error.to_string()
 }
@@ -52,15 +54,22 @@ async fn an_entry_of_django_s_loads_unchanged_and_works() {
 
     let url = format!("{}/10?key_prefix=shop", leader.url());
     let there = Caches::from_url(&url).await.expect("it is fine");
-    assert_eq!(there["default"].get::<i64>("visits").await.expect("it answers"), Some(42), "it is in database 10");
+    assert_eq!(
+        there["default"].get::<i64>("visits").await.expect("it answers"),
+        Some(42),
+        "it is in database 10"
+    );
 }
 
 #[tokio::test]
 async fn a_url_says_the_same_in_one_line_and_its_password_is_taken_apart_before_it_is_decoded() {
-    let server = Server::start_with(Kind::Redis, &["--requirepass", "p@ss:w/rd,1"]).expect("it starts");
+    let server =
+        Server::start_with(Kind::Redis, &["--requirepass", "p@ss:w/rd,1"]).expect("it starts");
     for (scheme, db) in [("redis", 3), ("valkey", 3), ("REDIS", 4)] {
-        let url =
-            format!("{scheme}://:p%40ss%3Aw%2Frd%2C1@127.0.0.1:{}/{db}?timeout=60&socket_timeout=20", server.port());
+        let url = format!(
+            "{scheme}://:p%40ss%3Aw%2Frd%2C1@127.0.0.1:{}/{db}?timeout=60&socket_timeout=20",
+            server.port()
+        );
         let caches = Caches::from_url(&url).await.expect("it is fine");
         let stored = caches["default"].add("k", &db, Timeout::Default).await.expect("it is let in");
         assert_eq!(stored, scheme != "valkey", "the same database as before");
@@ -107,14 +116,27 @@ async fn clear_of_one_alias_leaves_the_others_on_the_same_server() {
 
 #[tokio::test]
 async fn what_is_wrong_is_told_with_its_setting() {
-    let located = |options: &str| format!("location = 'redis://localhost'\n[default.options]\n{options}");
+    let located =
+        |options: &str| format!("location = 'redis://localhost'\n[default.options]\n{options}");
     for (settings, told) in [
         (String::new(), "LOCATION: found none, expected the URL of a server"),
-        ("location = 'http://localhost'".into(), "LOCATION: found \"http://localhost\", expected the URL of a server"),
-        ("location = 'redis://localhost/x'".into(), "LOCATION: found \"redis://localhost/x\", expected"),
+        (
+            "location = 'http://localhost'".into(),
+            "LOCATION: found \"http://localhost\", expected the URL of a server",
+        ),
+        (
+            "location = 'redis://localhost/x'".into(),
+            "LOCATION: found \"redis://localhost/x\", expected",
+        ),
         (located("db = -1"), "OPTIONS.db: found -1, expected a whole number of at least 0"),
-        (located("socket_timeout = 0"), "OPTIONS.socket_timeout: found 0, expected a number of seconds above 0"),
-        (located("sockettimeout = 1"), "OPTIONS.sockettimeout: unknown, expected one of db, username, password"),
+        (
+            located("socket_timeout = 0"),
+            "OPTIONS.socket_timeout: found 0, expected a number of seconds above 0",
+        ),
+        (
+            located("sockettimeout = 1"),
+            "OPTIONS.sockettimeout: unknown, expected one of db, username, password",
+        ),
         (located("cluster = true\ndb = 1"), "OPTIONS.db: found 1, expected 0 or none"),
     ] {
         let found = mistake(&settings).await;
@@ -135,12 +157,21 @@ async fn an_encrypted_connection_needs_its_feature() {
 
 #[tokio::test]
 async fn a_password_is_never_shown() {
-    for url in ["redis://ada:hunter2@h:port", "redis://ada:hunter2@h/x", "redis://ada:hunter2@h,ftp://ada:hunter2@h"] {
+    for url in [
+        "redis://ada:hunter2@h:port",
+        "redis://ada:hunter2@h/x",
+        "redis://ada:hunter2@h,ftp://ada:hunter2@h",
+    ] {
         let told = mistake(&format!("location = '{url}'")).await;
         assert!(!told.contains("hunter2"), "{told}");
     }
-    let url = "redis://ada:hunter2@127.0.0.1:1/0?socket_connect_timeout=0.2&sentinel_password=hunter2";
+    let url =
+        "redis://ada:hunter2@127.0.0.1:1/0?socket_connect_timeout=0.2&sentinel_password=hunter2";
     let caches = Caches::from_url(url).await.expect("it is fine");
     let error = caches["default"].get::<String>("k").await.expect_err("nobody listens");
-    assert!(!format!("{error} {error:?} {caches:?} {:?}", caches["default"].store()).contains("hunter2"), "{caches:?}");
+    assert!(
+        !format!("{error} {error:?} {caches:?} {:?}", caches["default"].store())
+            .contains("hunter2"),
+        "{caches:?}"
+    );
 }

@@ -54,7 +54,8 @@ pub(crate) struct Arena<'a> {
 impl<'a> Arena<'a> {
     pub(crate) fn sqlite(bench: &'a Bench, folder: &Path, rows: u64) -> Result<Self, String> {
         let place = |kind: &str| folder.join(format!("{kind} {rows}")).display().to_string();
-        let peers = [(DJANGO, "django-sqlite", place(DJANGO)), (DISKCACHE, "diskcache", place(DISKCACHE))];
+        let peers =
+            [(DJANGO, "django-sqlite", place(DJANGO)), (DISKCACHE, "diskcache", place(DISKCACHE))];
         let file = place("rows");
         let mut arena = Self::new(bench, "SQLite", format!("sqlite:{file}"), rows, &peers)?;
         let options = SqliteConnectOptions::new()
@@ -64,7 +65,8 @@ impl<'a> Arena<'a> {
         let rusqlite = Rusqlite::open(Path::new(&file), Sql::sqlite(TABLE));
         arena.others = vec![(RUSQLITE, Arc::new(rusqlite))];
         let pool = SqlitePoolOptions::new;
-        arena.add_sqlx(&options, [pool(), pool().test_before_acquire(false)], || Sql::sqlite(TABLE));
+        arena
+            .add_sqlx(&options, [pool(), pool().test_before_acquire(false)], || Sql::sqlite(TABLE));
         Ok(arena)
     }
 
@@ -76,7 +78,9 @@ impl<'a> Arena<'a> {
         arena.others = vec![(TOKIO_POSTGRES, Arc::new(limit))];
         let options = url.parse().expect("it is a URL");
         let pool = PgPoolOptions::new;
-        arena.add_sqlx(&options, [pool(), pool().test_before_acquire(false)], || Sql::postgres(TABLE));
+        arena.add_sqlx(&options, [pool(), pool().test_before_acquire(false)], || {
+            Sql::postgres(TABLE)
+        });
         Ok(arena)
     }
 
@@ -84,7 +88,9 @@ impl<'a> Arena<'a> {
         let mut arena = Self::new(bench, "MariaDB", server.url(), rows, &[])?;
         let options = server.url().parse().expect("it is a URL");
         let pool = MySqlPoolOptions::new;
-        arena.add_sqlx(&options, [pool(), pool().test_before_acquire(false)], || Sql::mariadb(TABLE));
+        arena.add_sqlx(&options, [pool(), pool().test_before_acquire(false)], || {
+            Sql::mariadb(TABLE)
+        });
         Ok(arena)
     }
 
@@ -108,7 +114,18 @@ impl<'a> Arena<'a> {
         });
         let versions = peers.iter().map(|(_, peer)| peer.lock().ready()).collect();
         let (asked, new) = (AtomicU64::new(0), AtomicU64::new(rows));
-        Ok(Self { bench, database, rows, url, store, others: Vec::new(), peers, versions, asked, new })
+        Ok(Self {
+            bench,
+            database,
+            rows,
+            url,
+            store,
+            others: Vec::new(),
+            peers,
+            versions,
+            asked,
+            new,
+        })
     }
 
     /// The driver's pool, as it comes and without asking connections whether they are alive, and a connection alone.
@@ -122,7 +139,8 @@ impl<'a> Arena<'a> {
     {
         let one = self.bench.runtime.block_on(BareSqlx::one(options, sql()));
         let _inside = self.bench.runtime.enter();
-        let pool = |pool: PoolOptions<D>| BareSqlx::pool(pool.connect_lazy_with(options.clone()), sql());
+        let pool =
+            |pool: PoolOptions<D>| BareSqlx::pool(pool.connect_lazy_with(options.clone()), sql());
         self.others.push((SQLX, Arc::new(pool(as_it_comes))));
         self.others.push((SQLX_NO_PING, Arc::new(pool(no_ping))));
         self.others.push((SQLX_ONE, Arc::new(one)));
@@ -130,12 +148,14 @@ impl<'a> Arena<'a> {
 
     pub(crate) fn contests(&self, report: &mut Report) {
         for job in Job::ALL {
-            let mut contest = self.contest(job.name()).candidate(OURS, || self.our_pass(job, &self.store));
+            let mut contest =
+                self.contest(job.name()).candidate(OURS, || self.our_pass(job, &self.store));
             for (name, candidate) in &self.others {
                 contest = contest.candidate(name, || self.pass(job, candidate));
             }
             for (name, peer) in &self.peers {
-                contest = contest.candidate(name, || peer.lock().time(job.in_python(), self.operations(job)));
+                contest = contest
+                    .candidate(name, || peer.lock().time(job.in_python(), self.operations(job)));
             }
             for &(ratio, peer) in job.targets() {
                 contest = contest.at_most(ratio, peer);
@@ -153,7 +173,10 @@ impl<'a> Arena<'a> {
                               more, bare sqlx without a ping took 29 more. In PostgreSQL, rounds differ by half.";
         const FEW: &str = "itself among few rows";
         let set = |arena: &Self| arena.our_pass(Job::Set, &arena.store);
-        let contest = self.contest("growth of a set").candidate(OURS, || set(self)).candidate(FEW, || set(few));
+        let contest = self
+            .contest("growth of a set")
+            .candidate(OURS, || set(self))
+            .candidate(FEW, || set(few));
         report.add(contest.at_most(1.25, FEW).because(DEEPER).run(self.bench.rounds));
         for ((name, many), (_, few_rows)) in self.others.iter().zip(&few.others) {
             let contest = self
@@ -163,9 +186,16 @@ impl<'a> Arena<'a> {
             report.add(contest.run(self.bench.rounds));
         }
         for ((name, many), (_, few)) in self.peers.iter().zip(&few.peers) {
-            let time = |peer: &Mutex<Peer>| peer.lock().time(Job::Set.in_python(), self.operations(Job::Set));
+            let time = |peer: &Mutex<Peer>| {
+                peer.lock().time(Job::Set.in_python(), self.operations(Job::Set))
+            };
             let contest = self.contest(format!("growth of a set by {name}"));
-            report.add(contest.candidate(name, || time(many)).candidate(FEW, || time(few)).run(self.bench.rounds));
+            report.add(
+                contest
+                    .candidate(name, || time(many))
+                    .candidate(FEW, || time(few))
+                    .run(self.bench.rounds),
+            );
         }
     }
 
@@ -231,7 +261,9 @@ impl<'a> Arena<'a> {
             return (first..first + count).map(scattered_key).collect();
         }
         let first = self.asked.fetch_add(count, Ordering::Relaxed);
-        (first..first + count).map(|number| scattered_key(scattered_position(number, self.rows))).collect()
+        (first..first + count)
+            .map(|number| scattered_key(scattered_position(number, self.rows)))
+            .collect()
     }
 
     async fn remove(&self, keys: &[String]) {

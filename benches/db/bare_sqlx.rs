@@ -60,7 +60,9 @@ macro_rules! candidate {
         #[async_trait]
         impl Candidate for BareSqlx<$database> {
             async fn get(&self, key: &str) {
-                let get = sqlx::query_as(AssertSqlSafe(self.sql.get.as_str())).bind(key.as_bytes()).bind(now());
+                let get = sqlx::query_as(AssertSqlSafe(self.sql.get.as_str()))
+                    .bind(key.as_bytes())
+                    .bind(now());
                 let row: (Option<Vec<u8>>, Option<i64>) =
                     get.fetch_one(self.lend().await.connection()).await.expect("it is there");
                 assert!(row.0.is_some(), "{key}");
@@ -68,22 +70,30 @@ macro_rules! candidate {
 
             async fn set(&self, key: &str) {
                 let set = sqlx::query(AssertSqlSafe(self.sql.set.as_str())).bind(key.as_bytes());
-                set.bind(VALUE).bind(deadline()).execute(self.lend().await.connection()).await.expect("it is stored");
+                set.bind(VALUE)
+                    .bind(deadline())
+                    .execute(self.lend().await.connection())
+                    .await
+                    .expect("it is stored");
             }
 
             async fn get_many(&self, keys: &[&str]) {
                 use sqlx::Row as _;
 
-                let bind: fn(Query<'static, $database>, &[&str]) -> Query<'static, $database> = $keys;
-                let query = bind(sqlx::query(AssertSqlSafe(self.sql.get_many.clone())), keys).bind(now());
-                let rows = query.fetch_all(self.lend().await.connection()).await.expect("it answers");
+                let bind: fn(Query<'static, $database>, &[&str]) -> Query<'static, $database> =
+                    $keys;
+                let query =
+                    bind(sqlx::query(AssertSqlSafe(self.sql.get_many.clone())), keys).bind(now());
+                let rows =
+                    query.fetch_all(self.lend().await.connection()).await.expect("it answers");
                 let found: Vec<(Vec<u8>, Option<Vec<u8>>, Option<i64>)> =
                     rows.iter().map(|row| (row.get(0), row.get(1), row.get(2))).collect();
                 assert_eq!(found.len(), keys.len());
             }
 
             async fn set_many(&self, keys: &[&str]) {
-                let bind: fn(Query<'static, $database>, &[&str]) -> Query<'static, $database> = $rows;
+                let bind: fn(Query<'static, $database>, &[&str]) -> Query<'static, $database> =
+                    $rows;
                 let query = bind(sqlx::query(AssertSqlSafe(self.sql.set_many.clone())), keys);
                 query.execute(self.lend().await.connection()).await.expect("they are stored");
             }

@@ -54,7 +54,8 @@ impl Candidate for DbCache {
 
     async fn set_many(&self, keys: &[&str]) {
         let entries: Vec<_> = keys.iter().map(|key| (*key, value())).collect();
-        let refused = cache_core::Cache::set_many(self, &entries, Some(HOUR)).await.expect("they are stored");
+        let refused =
+            cache_core::Cache::set_many(self, &entries, Some(HOUR)).await.expect("they are stored");
         assert!(refused.is_empty());
     }
 }

@@ -65,7 +65,9 @@ impl Job {
         match self {
             Self::Get | Self::Set => &[(1.15, SQLX_NO_PING), (1.15, SQLX_ONE)],
             Self::GetMany => &[(1.2, SQLX_NO_PING), (1.2, SQLX_ONE)],
-            Self::SetMany => &[(1.2, SQLX_NO_PING), (1.2, SQLX_ONE), (0.12, DISKCACHE), (0.02, DJANGO)],
+            Self::SetMany => {
+                &[(1.2, SQLX_NO_PING), (1.2, SQLX_ONE), (0.12, DISKCACHE), (0.02, DJANGO)]
+            }
         }
     }
 

@@ -22,7 +22,9 @@ pub(crate) struct Rusqlite {
 impl Rusqlite {
     pub(crate) fn open(file: &Path, sql: Sql) -> Self {
         let connection = rusqlite::Connection::open(file).expect("it opens");
-        connection.execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL").expect("it is set");
+        connection
+            .execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL")
+            .expect("it is set");
         connection.busy_timeout(std::time::Duration::from_secs(10)).expect("it is set");
         Self { connection: Mutex::new(connection), sql }
     }
@@ -33,7 +35,8 @@ impl Candidate for Rusqlite {
     async fn get(&self, key: &str) {
         let connection = self.connection.lock();
         let mut get = connection.prepare_cached(&self.sql.get).expect("it is fine");
-        let value: Option<Vec<u8>> = get.query_row((key.as_bytes(), now()), |row| row.get(0)).expect("it is there");
+        let value: Option<Vec<u8>> =
+            get.query_row((key.as_bytes(), now()), |row| row.get(0)).expect("it is there");
         assert!(value.is_some(), "{key}");
     }
 
@@ -48,9 +51,15 @@ impl Candidate for Rusqlite {
         let mut get = connection.prepare_cached(&self.sql.get_many).expect("it is fine");
         let now = now();
         let keys: Vec<&[u8]> = keys.iter().map(|key| key.as_bytes()).collect();
-        let args = keys.iter().map(|key| key as &dyn rusqlite::ToSql).chain([&now as &dyn rusqlite::ToSql]);
-        let rows = get.query_map(params_from_iter(args), |row| Ok((row.get(0)?, row.get(1)?))).expect("it answers");
-        let found: Vec<(Vec<u8>, Option<Vec<u8>>)> = rows.collect::<Result<_, _>>().expect("it answers");
+        let args = keys
+            .iter()
+            .map(|key| key as &dyn rusqlite::ToSql)
+            .chain([&now as &dyn rusqlite::ToSql]);
+        let rows = get
+            .query_map(params_from_iter(args), |row| Ok((row.get(0)?, row.get(1)?)))
+            .expect("it answers");
+        let found: Vec<(Vec<u8>, Option<Vec<u8>>)> =
+            rows.collect::<Result<_, _>>().expect("it answers");
         assert_eq!(found.len(), keys.len());
     }
 
@@ -87,7 +96,11 @@ impl TokioPostgres {
 #[async_trait]
 impl Candidate for TokioPostgres {
     async fn get(&self, key: &str) {
-        let row = self.client.query_one(&self.get, &[&key.as_bytes(), &now()]).await.expect("it is there");
+        let row = self
+            .client
+            .query_one(&self.get, &[&key.as_bytes(), &now()])
+            .await
+            .expect("it is there");
         assert!(row.get::<_, Option<Vec<u8>>>(0).is_some(), "{key}");
     }
 
@@ -99,7 +112,8 @@ impl Candidate for TokioPostgres {
     async fn get_many(&self, keys: &[&str]) {
         let keys: Vec<&[u8]> = keys.iter().map(|key| key.as_bytes()).collect();
         let rows = self.client.query(&self.get_many, &[&keys, &now()]).await.expect("it answers");
-        let found: Vec<(Vec<u8>, Option<Vec<u8>>)> = rows.iter().map(|row| (row.get(0), row.get(1))).collect();
+        let found: Vec<(Vec<u8>, Option<Vec<u8>>)> =
+            rows.iter().map(|row| (row.get(0), row.get(1))).collect();
         assert_eq!(found.len(), keys.len());
     }
 

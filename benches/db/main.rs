@@ -71,7 +71,8 @@ fn run() -> Result<Report, String> {
 
 fn sqlite(bench: &Bench, tmp: &Path, many: u64, report: &mut Report) -> Result<(), String> {
     let folder = tempfile::tempdir_in(tmp).expect("there is room");
-    let (few, many) = (Arena::sqlite(bench, folder.path(), FEW)?, Arena::sqlite(bench, folder.path(), many)?);
+    let (few, many) =
+        (Arena::sqlite(bench, folder.path(), FEW)?, Arena::sqlite(bench, folder.path(), many)?);
     few.contests(report);
     many.contests(report);
     many.growth(&few, report);
@@ -83,16 +84,21 @@ fn sqlite(bench: &Bench, tmp: &Path, many: u64, report: &mut Report) -> Result<(
 /// What a set takes as rows grow.
 fn draw_growth(arenas: &[&Arena<'_>], report: &mut Report) {
     #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
-    let places: Vec<_> = arenas.iter().map(|arena| (arena.rows as f64, arena.name(Job::Set.name()))).collect();
+    let places: Vec<_> =
+        arenas.iter().map(|arena| (arena.rows as f64, arena.name(Job::Set.name()))).collect();
     let title = format!("A set of a new key as rows grow, {}", arenas[0].database);
     let figure = Figure::lines(title, "rows", "microseconds an operation").log_x().log_y();
     report.draw_over(figure, &places, |nanoseconds| nanoseconds / 1e3);
-    arenas.iter().flat_map(|arena| &arena.versions).for_each(|version| report.measured_with(version));
+    arenas
+        .iter()
+        .flat_map(|arena| &arena.versions)
+        .for_each(|version| report.measured_with(version));
 }
 
 fn postgres(bench: &Bench, many: u64, report: &mut Report) -> Result<(), String> {
     let server = Server::start(Kind::Postgres)?;
-    let (few, many) = (Arena::postgres(bench, &server, FEW)?, Arena::postgres(bench, &server, many)?);
+    let (few, many) =
+        (Arena::postgres(bench, &server, FEW)?, Arena::postgres(bench, &server, many)?);
     few.contests(report);
     many.contests(report);
     many.growth(&few, report);

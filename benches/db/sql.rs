@@ -21,8 +21,7 @@ impl Sql {
     }
 
     pub(crate) fn mariadb(table: &str) -> Self {
-        let overwrite =
-            "ON DUPLICATE KEY UPDATE value = VALUES(value), number = VALUES(number), expires = VALUES(expires)";
+        let overwrite = "ON DUPLICATE KEY UPDATE value = VALUES(value), number = VALUES(number), expires = VALUES(expires)";
         Self::with_question_marks(table, overwrite)
     }
 

@@ -31,7 +31,8 @@ impl Files {
     #[expect(clippy::unused_self, reason = "it reads as what it does")]
     pub(crate) fn write(&self, path: &Path, content: &[u8]) {
         let folder = path.parent().expect("it is in a folder");
-        let mut file = tempfile::Builder::new().rand_bytes(8).tempfile_in(folder).expect("there is room");
+        let mut file =
+            tempfile::Builder::new().rand_bytes(8).tempfile_in(folder).expect("there is room");
         file.write_all(content).expect("there is room");
         file.persist(path).expect("there is room");
     }

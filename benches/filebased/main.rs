@@ -82,7 +82,9 @@ fn run() -> Result<Report, String> {
     let tmp = Path::new(env!("CARGO_TARGET_TMPDIR"));
     let (rounds, operations) = if asked("--quick") { (5, 300) } else { (7, 1000) };
     let counts: Vec<usize> = match argument("--files") {
-        Some(given) => given.split(',').map(|count| count.parse().expect("--files wants 300,10000")).collect(),
+        Some(given) => {
+            given.split(',').map(|count| count.parse().expect("--files wants 300,10000")).collect()
+        }
         None if asked("--quick") => vec![300, 10_000],
         None => vec![300, 10_000, 100_000],
     };
@@ -98,7 +100,8 @@ fn run() -> Result<Report, String> {
         aside: Aside::new(folder.path().join("aside")),
         peers,
     };
-    let filled: Vec<Filled> = counts.iter().map(|&count| bench.fill(count)).collect::<Result<_, _>>()?;
+    let filled: Vec<Filled> =
+        counts.iter().map(|&count| bench.fill(count)).collect::<Result<_, _>>()?;
     for filled in &filled {
         bench.reads(filled, &mut report);
         bench.writes(filled, &mut report);
@@ -112,11 +115,13 @@ fn run() -> Result<Report, String> {
     for version in filled.iter().flat_map(|filled| &filled.versions) {
         report.measured_with(version);
     }
-    for (title, job) in
-        [("A set of a new key as entries grow, files", "set of a new key"), ("A get as entries grow, files", "get")]
-    {
+    for (title, job) in [
+        ("A set of a new key as entries grow, files", "set of a new key"),
+        ("A get as entries grow, files", "get"),
+    ] {
         #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
-        let places: Vec<_> = counts.iter().map(|count| (*count as f64, format!("{count} files: {job}"))).collect();
+        let places: Vec<_> =
+            counts.iter().map(|count| (*count as f64, format!("{count} files: {job}"))).collect();
         let figure = Figure::lines(title, "entries", "microseconds an operation").log_x().log_y();
         report.draw_over(figure, &places, |nanoseconds| nanoseconds / 1e3);
     }
@@ -131,7 +136,8 @@ impl Bench<'_> {
             let peer = peers.start(kind, &place(kind).display().to_string(), count as u64);
             Some(peer.map(|peer| (name, Mutex::new(peer))))
         };
-        let peers = [(DJANGO, "django-files"), (DISKCACHE, "diskcache")].into_iter().filter_map(start);
+        let peers =
+            [(DJANGO, "django-files"), (DISKCACHE, "diskcache")].into_iter().filter_map(start);
         let peers: Vec<_> = peers.collect::<Result<_, _>>()?;
         let options = FileBasedOptions { max_entries: 1_000_000, ..FileBasedOptions::default() };
         let store = FileBasedCache::new(place("store"), options).expect("the options are fine");
@@ -150,7 +156,15 @@ impl Bench<'_> {
             }
         });
         let versions = peers.iter().map(|(_, peer)| peer.lock().ready()).collect();
-        Ok(Filled { store: Arc::new(store), files, cacache, keys, next: AtomicUsize::new(0), peers, versions })
+        Ok(Filled {
+            store: Arc::new(store),
+            files,
+            cacache,
+            keys,
+            next: AtomicUsize::new(0),
+            peers,
+            versions,
+        })
     }
 
     /// Nanoseconds an operation, in a task of the runtime. What was written before is on the disk when it starts, lest one
@@ -193,7 +207,9 @@ impl Bench<'_> {
                 self.time(count, move |number| {
                     let paths = Arc::clone(&paths);
                     async move {
-                        let reading = tokio::task::spawn_blocking(move || limit::read(&paths[number % paths.len()]));
+                        let reading = tokio::task::spawn_blocking(move || {
+                            limit::read(&paths[number % paths.len()])
+                        });
                         reading.await.expect("it does not panic");
                     }
                 })
@@ -220,11 +236,18 @@ impl Bench<'_> {
             let time = self.time(self.operations, move |number| {
                 let files = files.clone();
                 async move {
-                    let write = move || files.write(&files.path(&new_key(first + number)), &[b'v'; VALUE_LENGTH]);
-                    if hop { tokio::task::spawn_blocking(write).await.expect("it does not panic") } else { write() }
+                    let write = move || {
+                        files.write(&files.path(&new_key(first + number)), &[b'v'; VALUE_LENGTH])
+                    };
+                    if hop {
+                        tokio::task::spawn_blocking(write).await.expect("it does not panic")
+                    } else {
+                        write()
+                    }
                 }
             });
-            (first..first + self.operations).for_each(|number| self.aside.take(&filled.files.path(&new_key(number))));
+            (first..first + self.operations)
+                .for_each(|number| self.aside.take(&filled.files.path(&new_key(number))));
             time
         };
         let set = filled
@@ -249,14 +272,21 @@ impl Bench<'_> {
                 let (store, keys) = (Arc::clone(&filled.store), Arc::new(filled.keys.clone()));
                 self.time(self.operations, move |number| {
                     let (store, keys) = (Arc::clone(&store), Arc::clone(&keys));
-                    async move { store.set(&keys[number % keys.len()], value(), HOUR).await.expect("there is room") }
+                    async move {
+                        store
+                            .set(&keys[number % keys.len()], value(), HOUR)
+                            .await
+                            .expect("there is room")
+                    }
                 })
             })
             .candidate(LIMIT, || {
                 let (files, keys) = (filled.files.clone(), Arc::new(filled.keys.clone()));
                 self.time(self.operations, move |number| {
                     let (files, keys) = (files.clone(), Arc::clone(&keys));
-                    async move { files.write(&files.path(&keys[number % keys.len()]), &[b'v'; VALUE_LENGTH]) }
+                    async move {
+                        files.write(&files.path(&keys[number % keys.len()]), &[b'v'; VALUE_LENGTH])
+                    }
                 })
             });
         report.add(overwrite.run(self.rounds));
@@ -281,7 +311,8 @@ impl Bench<'_> {
             self.time(self.operations / 10, move |number| {
                 let (store, keys) = (Arc::clone(&store), Arc::clone(&keys));
                 async move {
-                    let batch: Vec<&str> = (0..BATCH).map(|key| &*keys[(number * BATCH + key) % keys.len()]).collect();
+                    let batch: Vec<&str> =
+                        (0..BATCH).map(|key| &*keys[(number * BATCH + key) % keys.len()]).collect();
                     let found = store.get_many(&batch).await.expect("it reads");
                     assert!(found.iter().all(Option::is_some));
                 }
@@ -311,7 +342,12 @@ impl Bench<'_> {
         }
     }
 
-    fn with_peers<'c>(&'c self, mut contest: Contest<'c>, job: &'static str, filled: &'c Filled) -> Contest<'c> {
+    fn with_peers<'c>(
+        &'c self,
+        mut contest: Contest<'c>,
+        job: &'static str,
+        filled: &'c Filled,
+    ) -> Contest<'c> {
         for (name, peer) in &filled.peers {
             contest = contest.candidate(name, move || peer.lock().time(job, self.operations));
         }

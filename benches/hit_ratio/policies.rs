@@ -23,10 +23,22 @@ pub(crate) const QUICK: &str = "quick_cache";
 pub(crate) const POLICIES: [Policy; 9] = [
     Policy { name: OURS, make: |entries| locmem(LocMemPolicy::S3Fifo, ONE_AT_A_TIME, entries) },
     Policy { name: LRU, make: |entries| locmem(LocMemPolicy::Lru, ONE_AT_A_TIME, entries) },
-    Policy { name: "locmem, S3-FIFO, a third culled", make: |entries| locmem(LocMemPolicy::S3Fifo, 3, entries) },
-    Policy { name: "locmem, LRU, a third culled", make: |entries| locmem(LocMemPolicy::Lru, 3, entries) },
-    Policy { name: QUICK, make: |entries| Box::new(quick_cache::unsync::Cache::<u32, ()>::new(entries)) },
-    Policy { name: "moka", make: |entries| Box::new(moka::sync::Cache::<u32, ()>::new(entries as u64)) },
+    Policy {
+        name: "locmem, S3-FIFO, a third culled",
+        make: |entries| locmem(LocMemPolicy::S3Fifo, 3, entries),
+    },
+    Policy {
+        name: "locmem, LRU, a third culled",
+        make: |entries| locmem(LocMemPolicy::Lru, 3, entries),
+    },
+    Policy {
+        name: QUICK,
+        make: |entries| Box::new(quick_cache::unsync::Cache::<u32, ()>::new(entries)),
+    },
+    Policy {
+        name: "moka",
+        make: |entries| Box::new(moka::sync::Cache::<u32, ()>::new(entries as u64)),
+    },
     Policy { name: "foyer, S3-FIFO", make: |entries| foyer(S3FifoConfig::default(), entries) },
     Policy { name: "foyer, w-TinyLFU", make: |entries| foyer(LfuConfig::default(), entries) },
     Policy { name: "cached, LRU", make: cached },
@@ -45,7 +57,8 @@ impl Policy {
     /// The share of requests that are hits when there is room for so many entries.
     pub(crate) fn hit_ratio(&self, trace: &Trace, entries: usize) -> f64 {
         let mut peer = (self.make)(entries);
-        let hits = trace.requests.iter().filter(|&&key| peer.ask(key, &trace.keys[key as usize])).count();
+        let hits =
+            trace.requests.iter().filter(|&&key| peer.ask(key, &trace.keys[key as usize])).count();
         share(hits, trace.requests.len())
     }
 }
@@ -88,7 +101,8 @@ impl Peer for moka::sync::Cache<u32, ()> {
 }
 
 fn foyer(eviction: impl Into<EvictionConfig>, entries: usize) -> Box<dyn Peer> {
-    let cache: Foyer<u32, ()> = CacheBuilder::new(entries).with_shards(1).with_eviction_config(eviction).build();
+    let cache: Foyer<u32, ()> =
+        CacheBuilder::new(entries).with_shards(1).with_eviction_config(eviction).build();
     Box::new(cache)
 }
 

@@ -39,7 +39,9 @@ impl Ratios {
 
     /// A line for each policy over the sizes, and a table of the same.
     pub(crate) fn figure(&self) -> Figure {
-        let figure = Figure::lines(format!("Hit ratio, {}", self.trace), "entries", "hits of 100 requests").log_x();
+        let figure =
+            Figure::lines(format!("Hit ratio, {}", self.trace), "entries", "hits of 100 requests")
+                .log_x();
         let lines = POLICIES.iter().enumerate();
         let figure = lines.fold(figure, |figure, (position, policy)| {
             figure.line(policy.name, self.points(|row| row.found[position]))
@@ -54,17 +56,26 @@ impl Ratios {
 
     /// By how many points one policy was below another at the size where that is worst; negative where it was always above.
     fn worst_gap(&self, policy: usize, below: usize) -> f64 {
-        self.rows.iter().map(|row| row.found[below] - row.found[policy]).fold(f64::NEG_INFINITY, f64::max)
+        self.rows
+            .iter()
+            .map(|row| row.found[below] - row.found[policy])
+            .fold(f64::NEG_INFINITY, f64::max)
     }
 }
 
 /// Over all traces: the mean share of the optimum for each policy, and how far ours came below the others on each trace.
 pub(crate) fn summary(all: &[Ratios]) -> String {
-    let position = |name| POLICIES.iter().position(|policy| policy.name == name).expect("it is one of them");
+    let position =
+        |name| POLICIES.iter().position(|policy| policy.name == name).expect("it is one of them");
     let (ours, lru, quick) = (position(OURS), position(LRU), position(QUICK));
-    let mut told = "| policy | mean share of the optimum | below LRU at worst, points |\n|---|---|---|\n".to_owned();
+    let mut told =
+        "| policy | mean share of the optimum | below LRU at worst, points |\n|---|---|---|\n"
+            .to_owned();
     for (position, policy) in POLICIES.iter().enumerate() {
-        let gap = all.iter().map(|ratios| ratios.worst_gap(position, lru)).fold(f64::NEG_INFINITY, f64::max);
+        let gap = all
+            .iter()
+            .map(|ratios| ratios.worst_gap(position, lru))
+            .fold(f64::NEG_INFINITY, f64::max);
         let _ = writeln!(told, "| {} | {:.3} | {gap:.1} |", policy.name, mean_share(all, position));
     }
     told += "\n| trace | ours below quick_cache at worst, points | below LRU | within bounds |\n|---|---|---|---|\n";

@@ -55,11 +55,15 @@ const KEYS: u64 = 100_000;
 /// Traces of so many requests, the same ones in each run.
 pub(crate) fn made(requests: usize) -> Vec<Trace> {
     let skews = [0.7, 0.9, 0.99, 1.2];
-    let mut traces: Vec<Trace> = skews.map(|skew| Trace::new(format!("Zipf {skew}"), zipf(skew).take(requests))).into();
-    let mixes =
-        [("Zipf 0.9 and scans", with_scans as fn(usize, u64) -> Option<u64>), ("Zipf 0.9 and a loop", with_a_loop)];
+    let mut traces: Vec<Trace> =
+        skews.map(|skew| Trace::new(format!("Zipf {skew}"), zipf(skew).take(requests))).into();
+    let mixes = [
+        ("Zipf 0.9 and scans", with_scans as fn(usize, u64) -> Option<u64>),
+        ("Zipf 0.9 and a loop", with_a_loop),
+    ];
     for (name, other) in mixes {
-        let mixed = (0..requests).zip(zipf(0.9)).map(|(number, key)| other(number, key).unwrap_or(key));
+        let mixed =
+            (0..requests).zip(zipf(0.9)).map(|(number, key)| other(number, key).unwrap_or(key));
         traces.push(Trace::new(name, mixed));
     }
     let drifting = (0..requests as u64).zip(zipf(0.9)).map(|(number, key)| key + number / 100);
@@ -89,7 +93,8 @@ fn with_a_loop(number: usize, _: u64) -> Option<u64> {
 pub(crate) fn recorded(folder: &Path) -> Result<Vec<Trace>, String> {
     let told = |why| format!("{}: {why}", folder.display());
     let entries = fs::read_dir(folder).map_err(told)?;
-    let mut files = entries.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>, _>>().map_err(told)?;
+    let mut files =
+        entries.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>, _>>().map_err(told)?;
     files.retain(|file| file.to_string_lossy().ends_with(".txt.gz"));
     if files.is_empty() {
         return Err(format!(
@@ -98,11 +103,21 @@ pub(crate) fn recorded(folder: &Path) -> Result<Vec<Trace>, String> {
         ));
     }
     files.sort();
-    files.iter().map(|file| read(file).map_err(|why| format!("{}: {why}", file.display()))).collect()
+    files
+        .iter()
+        .map(|file| read(file).map_err(|why| format!("{}: {why}", file.display())))
+        .collect()
 }
 
 fn read(file: &Path) -> std::io::Result<Trace> {
-    let name = file.file_name().unwrap_or_default().to_string_lossy().replace(".txt.gz", "").replace('_', " ");
-    let lines = BufReader::new(MultiGzDecoder::new(File::open(file)?)).lines().collect::<Result<Vec<_>, _>>()?;
+    let name = file
+        .file_name()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .replace(".txt.gz", "")
+        .replace('_', " ");
+    let lines = BufReader::new(MultiGzDecoder::new(File::open(file)?))
+        .lines()
+        .collect::<Result<Vec<_>, _>>()?;
     Ok(Trace::new(name, lines))
 }

@@ -20,7 +20,9 @@ pub(crate) struct Warm {
 impl Warm {
     pub(crate) async fn new(name: &str) -> Self {
         let site = sites::site(name);
-        let request = HEADERS.iter().fold(Request::get(PATH), |request, (name, value)| request.header(*name, *value));
+        let request = HEADERS
+            .iter()
+            .fold(Request::get(PATH), |request, (name, value)| request.header(*name, *value));
         let request = request.body(()).expect("it is a request");
         for _ in 0..2 {
             let request = request.clone().map(|()| Body::empty());

@@ -54,7 +54,8 @@ impl Load {
             let visitors: Vec<_> = visitors.collect();
             let mut last = String::new();
             for visitor in visitors {
-                let (connection, head) = visitor.await.expect("it does not panic").expect("the server answers");
+                let (connection, head) =
+                    visitor.await.expect("it does not panic").expect("the server answers");
                 self.connections.push(connection);
                 last = head;
             }
@@ -79,8 +80,11 @@ impl Connection {
             }
             let Some(end) = head else { continue };
             let text = String::from_utf8_lossy(&self.buffer[..end]).to_ascii_lowercase();
-            let length = header(&text, "content-length").and_then(|length| length.parse::<usize>().ok());
-            let length = length.ok_or_else(|| io::Error::other(format!("a response of no stated length: {text}")))?;
+            let length =
+                header(&text, "content-length").and_then(|length| length.parse::<usize>().ok());
+            let length = length.ok_or_else(|| {
+                io::Error::other(format!("a response of no stated length: {text}"))
+            })?;
             if there >= end + 4 + length {
                 return Ok(text);
             }

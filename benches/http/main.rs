@@ -49,7 +49,8 @@ fn over_tcp(rounds: usize, hits: usize, report: &mut Report) {
     let mut contest = Contest::new(OVER_TCP);
     for name in sites::ALL {
         // A new process each time: where its memory happens to lie makes a difference.
-        contest = contest.candidate(name, move || hits_over_tcp(name, &Server::of_site(name), hits));
+        contest =
+            contest.candidate(name, move || hits_over_tcp(name, &Server::of_site(name), hits));
     }
     let nginx = Server::Nginx(nginx);
     let contest = contest.candidate(NGINX, || hits_over_tcp(NGINX, &nginx, hits));

@@ -51,7 +51,8 @@ impl Server {
             Self::Site { process, .. } => process.id(),
             Self::Nginx(nginx) => nginx.pid(),
         };
-        let times = fs::read_to_string(format!("/proc/{pid}/schedstat")).expect("it runs, on a Linux that counts");
+        let times = fs::read_to_string(format!("/proc/{pid}/schedstat"))
+            .expect("it runs, on a Linux that counts");
         let nanos = times.split_whitespace().next().and_then(|nanos| nanos.parse().ok());
         Duration::from_nanos(nanos.expect("the first number is nanoseconds"))
     }

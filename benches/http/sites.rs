@@ -32,7 +32,8 @@ pub(crate) const TOWER_HTTP_CACHE: &str = "tower-http-cache";
 pub(crate) const AXUM_RESPONSE_CACHE: &str = "axum-response-cache";
 
 /// All of them.
-pub(crate) const ALL: [&str; 5] = [OURS, OURS_SHARED, STATIC, TOWER_HTTP_CACHE, AXUM_RESPONSE_CACHE];
+pub(crate) const ALL: [&str; 5] =
+    [OURS, OURS_SHARED, STATIC, TOWER_HTTP_CACHE, AXUM_RESPONSE_CACHE];
 
 /// Where the page is.
 pub(crate) const PATH: &str = "/page";

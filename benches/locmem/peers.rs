@@ -47,7 +47,13 @@ pub(crate) type Quick<V> = QuickCache<Box<str>, V, UnitWeighter, RandomState>;
 
 /// A `quick_cache` of so many entries.
 pub(crate) fn quick<V: Clone>(capacity: usize) -> Quick<V> {
-    Quick::with(capacity, size(capacity), UnitWeighter, RandomState::default(), DefaultLifecycle::default())
+    Quick::with(
+        capacity,
+        size(capacity),
+        UnitWeighter,
+        RandomState::default(),
+        DefaultLifecycle::default(),
+    )
 }
 
 impl Peer for Quick<Bytes> {
@@ -81,7 +87,8 @@ pub(crate) struct Moka(moka::sync::Cache<Box<str>, (Bytes, Duration), RandomStat
 
 impl Moka {
     pub(crate) fn new(capacity: usize) -> Self {
-        let builder = moka::sync::Cache::builder().max_capacity(size(capacity)).expire_after(OwnTtl);
+        let builder =
+            moka::sync::Cache::builder().max_capacity(size(capacity)).expire_after(OwnTtl);
         Self(builder.build_with_hasher(RandomState::default()))
     }
 }
@@ -89,7 +96,12 @@ impl Moka {
 struct OwnTtl;
 
 impl moka::Expiry<Box<str>, (Bytes, Duration)> for OwnTtl {
-    fn expire_after_create(&self, _: &Box<str>, entry: &(Bytes, Duration), _: Instant) -> Option<Duration> {
+    fn expire_after_create(
+        &self,
+        _: &Box<str>,
+        entry: &(Bytes, Duration),
+        _: Instant,
+    ) -> Option<Duration> {
         Some(entry.1)
     }
 
@@ -119,7 +131,8 @@ pub(crate) type Foyer = foyer_memory::Cache<Box<str>, Bytes, RandomState>;
 
 /// A foyer of so many entries.
 pub(crate) fn foyer(capacity: usize) -> Foyer {
-    let builder = foyer_memory::CacheBuilder::new(capacity).with_hash_builder(RandomState::default());
+    let builder =
+        foyer_memory::CacheBuilder::new(capacity).with_hash_builder(RandomState::default());
     builder.with_eviction_config(foyer_memory::S3FifoConfig::default()).build()
 }
 

@@ -11,7 +11,9 @@ use crate::{Bench, LOCMEM, ROOMY, fresh_value, peers::locmem};
 const DJANGO: &str = "Django";
 
 pub(crate) fn run(bench: &Bench, report: &mut Report) {
-    let Some(peers) = Peers::if_asked(Path::new(env!("CARGO_TARGET_TMPDIR")), report) else { return };
+    let Some(peers) = Peers::if_asked(Path::new(env!("CARGO_TARGET_TMPDIR")), report) else {
+        return;
+    };
     let django = peers.start("django-locmem", "benchmark", bench.keys.len() as u64);
     let mut django = django.unwrap_or_else(|why| panic!("{why}"));
     report.measured_with(django.ready());

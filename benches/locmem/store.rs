@@ -107,10 +107,12 @@ impl Job {
     fn run(self, peer: &impl Peer, bench: &Bench) -> f64 {
         let found = |key: &str| black_box(peer.look_up(key)).is_some();
         let hit = |operation| assert!(found(bench.key(operation)), "no key was evicted");
-        let miss = |operation| assert!(!found(bench.absent_key(operation)), "the key was never set");
+        let miss =
+            |operation| assert!(!found(bench.absent_key(operation)), "the key was never set");
         let overwrite = |operation| peer.store(bench.key(operation), fresh_value());
         let overwrite_shareable = |operation| peer.store(bench.key(operation), shareable_value());
-        let mix = |operation| if operation % 10 == 9 { overwrite(operation) } else { hit(operation) };
+        let mix =
+            |operation| if operation % 10 == 9 { overwrite(operation) } else { hit(operation) };
         match self {
             Self::Hit => cpu_time(bench.operations, hit),
             Self::Miss => cpu_time(bench.operations, miss),

@@ -23,8 +23,11 @@ struct User {
 }
 
 pub(crate) fn run(bench: &Bench, report: &mut Report) {
-    let cache =
-        CacheHandle::new("default", locmem(ROOMY), Settings { key_prefix: "shop".into(), ..Settings::default() });
+    let cache = CacheHandle::new(
+        "default",
+        locmem(ROOMY),
+        Settings { key_prefix: "shop".into(), ..Settings::default() },
+    );
     report.add(bytes(bench, &cache));
     report.add(shared(bench, &cache));
     report.add(decoded(bench, &cache));
@@ -49,7 +52,8 @@ fn bytes(bench: &Bench, cache: &CacheHandle) -> Outcome {
 fn shared(bench: &Bench, cache: &CacheHandle) -> Outcome {
     let (limit, by_hand): (Quick<Arc<User>>, _) = (quick(ROOMY), ByHand::new());
     for (id, key) in (0..).zip(&bench.keys) {
-        ready(cache.set_shared(key, &Arc::new(User::new(id)), Timeout::Default)).expect("no failure");
+        ready(cache.set_shared(key, &Arc::new(User::new(id)), Timeout::Default))
+            .expect("no failure");
         limit.insert(key.clone(), Arc::new(User::new(id)));
         by_hand.set(key, &User::new(id));
     }

@@ -29,7 +29,12 @@ impl Limit {
     }
 
     /// `count` gets, of which so many are on their way at once.
-    pub(crate) async fn get(self, keys: Arc<[Box<str>]>, count: usize, at_once: usize) -> Vec<Duration> {
+    pub(crate) async fn get(
+        self,
+        keys: Arc<[Box<str>]>,
+        count: usize,
+        at_once: usize,
+    ) -> Vec<Duration> {
         let reply = format!("VA {VALUE_LENGTH} f256\r\n").len() + VALUE_LENGTH + 2;
         let command = |out: &mut Vec<u8>, key: &str| {
             for part in ["mg ", key, " v f\r\n"] {
@@ -40,7 +45,12 @@ impl Limit {
     }
 
     /// The same of sets.
-    pub(crate) async fn set(self, keys: Arc<[Box<str>]>, count: usize, at_once: usize) -> Vec<Duration> {
+    pub(crate) async fn set(
+        self,
+        keys: Arc<[Box<str>]>,
+        count: usize,
+        at_once: usize,
+    ) -> Vec<Duration> {
         let command = |out: &mut Vec<u8>, key: &str| push_set(out, key, "");
         self.pipelined(&keys, count, at_once, "HD\r\n".len(), command).await
     }
@@ -85,7 +95,10 @@ impl Limit {
             request(&mut out, keys);
             stream.write_all(&out).await.expect("it reads");
             stream.read_exact(&mut replies).await.expect("it answers");
-            assert!(replies.ends_with(b"END\r\n") || replies == b"MN\r\n", "it answers something else");
+            assert!(
+                replies.ends_with(b"END\r\n") || replies == b"MN\r\n",
+                "it answers something else"
+            );
             taken.push(start.elapsed());
         }
         taken
@@ -111,7 +124,10 @@ impl Limit {
             }
             stream.write_all(&out).await.expect("it reads");
             stream.read_exact(&mut replies).await.expect("it answers");
-            assert!(replies.starts_with(b"VA ") || replies.starts_with(b"HD"), "it answers something else");
+            assert!(
+                replies.starts_with(b"VA ") || replies.starts_with(b"HD"),
+                "it answers something else"
+            );
             taken.extend(std::iter::repeat_n(start.elapsed(), at_once));
         }
         taken

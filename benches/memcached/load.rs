@@ -44,7 +44,13 @@ pub(crate) struct Load {
 
 impl Load {
     /// Has so many tasks share `count` operations on a client.
-    pub(crate) fn run<C: Client>(&self, tasks: usize, count: usize, client: &Arc<C>, verb: Verb) -> Times {
+    pub(crate) fn run<C: Client>(
+        &self,
+        tasks: usize,
+        count: usize,
+        client: &Arc<C>,
+        verb: Verb,
+    ) -> Times {
         let share = count / tasks;
         let (client, keys) = (Arc::clone(client), Arc::clone(&self.keys));
         let work = async move {
@@ -67,9 +73,13 @@ impl Load {
     }
 
     /// Times work that answers what each of its operations took.
-    pub(crate) fn timed(&self, work: impl Future<Output = Vec<Duration>> + Send + 'static) -> Times {
+    pub(crate) fn timed(
+        &self,
+        work: impl Future<Output = Vec<Duration>> + Send + 'static,
+    ) -> Times {
         let (start, cpu) = (Instant::now(), cpu_time());
-        let mut taken = self.runtime.block_on(async { tokio::spawn(work).await }).expect("it does not panic");
+        let mut taken =
+            self.runtime.block_on(async { tokio::spawn(work).await }).expect("it does not panic");
         let (wall, cpu) = (start.elapsed(), cpu_time() - cpu);
         taken.sort_unstable();
         #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]

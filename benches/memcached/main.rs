@@ -71,10 +71,24 @@ fn main() {
     let mut report = Report::default();
     report.measured_with(server.version().unwrap_or_else(|why| panic!("{why}")));
     for contest in [
-        bench.get("get, 1 task: half of them within", 1, median).at_most(1.15, LIMIT).at_most(1.0, POOL).because(ALONE),
+        bench
+            .get("get, 1 task: half of them within", 1, median)
+            .at_most(1.15, LIMIT)
+            .at_most(1.0, POOL)
+            .because(ALONE),
         bench.get("get, 1 task", 1, wall),
-        bench.get("get, 16 tasks", 16, wall).at_most(2.2, LIMIT).because(APART).at_most(0.71, POOL).because(APART),
-        bench.get("get, 64 tasks", 64, wall).at_most(2.0, LIMIT).because(APART).at_most(0.43, POOL).because(APART),
+        bench
+            .get("get, 16 tasks", 16, wall)
+            .at_most(2.2, LIMIT)
+            .because(APART)
+            .at_most(0.71, POOL)
+            .because(APART),
+        bench
+            .get("get, 64 tasks", 64, wall)
+            .at_most(2.0, LIMIT)
+            .because(APART)
+            .at_most(0.43, POOL)
+            .because(APART),
         bench
             .get("get, 64 tasks: 99 % of them within", 64, slow)
             .at_most(2.5, LIMIT)
@@ -82,8 +96,16 @@ fn main() {
             .at_most(0.3, POOL)
             .because(APART),
         bench.get("get, 64 tasks: CPU", 64, cpu),
-        bench.batches("get_many of 100: CPU", Verb::GetMany).at_most(1.6, LIMIT).at_most(0.6, POOL).because(BATCHES),
-        bench.batches("set_many of 100: CPU", Verb::SetMany).at_most(1.6, LIMIT).at_most(0.4, POOL).because(BATCHES),
+        bench
+            .batches("get_many of 100: CPU", Verb::GetMany)
+            .at_most(1.6, LIMIT)
+            .at_most(0.6, POOL)
+            .because(BATCHES),
+        bench
+            .batches("set_many of 100: CPU", Verb::SetMany)
+            .at_most(1.6, LIMIT)
+            .at_most(0.4, POOL)
+            .because(BATCHES),
     ] {
         report.add(contest.run(rounds));
     }
@@ -99,8 +121,12 @@ fn main() {
         }
     }
     let tasks = [(1.0, "get, 1 task"), (16.0, "get, 16 tasks"), (64.0, "get, 64 tasks")];
-    let figure =
-        Figure::lines("Gets from memcached by tasks", "tasks at once", "thousands of operations a second").log_x();
+    let figure = Figure::lines(
+        "Gets from memcached by tasks",
+        "tasks at once",
+        "thousands of operations a second",
+    )
+    .log_x();
     report.draw_over(figure, &tasks, |nanoseconds| 1e6 / nanoseconds);
     report.draw_bars("p99 of a get by 64 tasks, memcached", "get, 64 tasks: 99 % of them within");
     report.publish();
@@ -116,7 +142,8 @@ impl Bench {
         let mut options = MemcachedOptions::default();
         options.timeout = Duration::from_secs(20);
         options.connect_timeout = Duration::from_secs(20);
-        let store = MemcachedCache::new(&[format!("127.0.0.1:{port}")], &options).expect("it is fine");
+        let store =
+            MemcachedCache::new(&[format!("127.0.0.1:{port}")], &options).expect("it is fine");
         let keys: Arc<[Box<str>]> = keys("there", KEYS).into();
         let value = Value::Bytes(Bytes::from_static(&[b'v'; VALUE_LENGTH]));
         let entries: Vec<(&str, Value)> = keys.iter().map(|key| (&**key, value.clone())).collect();
@@ -134,13 +161,20 @@ impl Bench {
     }
 
     /// Gets of one key each, by so many tasks at once. By hand, as many are on their way at once.
-    fn get<'a>(&'a self, name: &str, tasks: usize, what: impl Fn(Times) -> f64 + Copy + 'a) -> Contest<'a> {
+    fn get<'a>(
+        &'a self,
+        name: &str,
+        tasks: usize,
+        what: impl Fn(Times) -> f64 + Copy + 'a,
+    ) -> Contest<'a> {
         // Alone, an operation takes so long that fewer will do.
         let count = if tasks == 1 { self.operations / 8 } else { self.operations };
         let Self { load, ours, limit, pool, exp, .. } = self;
         Contest::new(name)
             .candidate(MEMCACHED, move || what(load.run(tasks, count, ours, Verb::Get)))
-            .candidate(LIMIT, move || what(load.timed(limit.clone().get(Arc::clone(&load.keys), count, tasks))))
+            .candidate(LIMIT, move || {
+                what(load.timed(limit.clone().get(Arc::clone(&load.keys), count, tasks)))
+            })
             .candidate(POOL, move || what(load.run(tasks, count, pool, Verb::Get)))
             .candidate(EXP, move || what(load.run(tasks, count, exp, Verb::Get)))
     }
@@ -176,7 +210,13 @@ impl Bench {
     }
 
     /// Against a cache of Python's, by one task.
-    fn beside<'a>(&'a self, peer: &'a mut Peer, name: &str, verb: Verb, job: &'static str) -> Contest<'a> {
+    fn beside<'a>(
+        &'a self,
+        peer: &'a mut Peer,
+        name: &str,
+        verb: Verb,
+        job: &'static str,
+    ) -> Contest<'a> {
         let count = self.operations / 32;
         Contest::new(name)
             .candidate(MEMCACHED, move || self.load.run(1, count, &self.ours, verb).wall)

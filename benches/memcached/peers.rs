@@ -45,7 +45,11 @@ impl Pool {
     pub(crate) async fn connect(port: u16, connections: usize) -> Self {
         let mut clients = Vec::new();
         for _ in 0..connections {
-            clients.push(async_memcached::Client::new(format!("tcp://127.0.0.1:{port}")).await.expect("it listens"));
+            clients.push(
+                async_memcached::Client::new(format!("tcp://127.0.0.1:{port}"))
+                    .await
+                    .expect("it listens"),
+            );
         }
         Self { free: Semaphore::new(connections), clients: Mutex::new(clients) }
     }

@@ -64,12 +64,18 @@ struct Lru(LocMemCache);
 struct S3Fifo(LocMemCache);
 
 fn locmem(policy: Policy) -> LocMemCache {
-    let options = LocMemOptions { max_entries: KEYS, cull_frequency: KEYS, policy, ..LocMemOptions::default() };
+    let options = LocMemOptions {
+        max_entries: KEYS,
+        cull_frequency: KEYS,
+        policy,
+        ..LocMemOptions::default()
+    };
     LocMemCache::new(options).expect("valid options")
 }
 
 fn set(cache: &LocMemCache, key: &str, value: Bytes) {
-    let future = std::pin::pin!(cache.set(key, value.into(), Some(std::time::Duration::from_secs(3600))));
+    let future =
+        std::pin::pin!(cache.set(key, value.into(), Some(std::time::Duration::from_secs(3600))));
     assert!(matches!(future.poll(&mut Context::from_waker(Waker::noop())), Poll::Ready(Ok(()))));
 }
 

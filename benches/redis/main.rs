@@ -49,7 +49,8 @@ fn main() {
     let quick = asked("--quick");
     let (rounds, operations) = if quick { (5, 10_000) } else { (11, 20_000) };
     let server = Server::start(Kind::Redis).unwrap_or_else(|why| panic!("{why}"));
-    let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("it starts");
+    let runtime =
+        Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("it starts");
     let keys = keys("there", 5000);
     let bench = Bench { rounds, operations, runtime, keys, url: server.url(), port: server.port() };
     let mut report = Report::default();
@@ -60,10 +61,16 @@ fn main() {
     for tasks in [1, 16, 64] {
         bench.contest(Job::Get { tasks }, &mut report);
     }
-    let tasks = [1.0, 16.0, 64.0]
-        .map(|tasks| (tasks, if tasks > 1.0 { format!("get, {tasks} tasks") } else { "get, 1 task".to_owned() }));
+    let tasks = [1.0, 16.0, 64.0].map(|tasks| {
+        (tasks, if tasks > 1.0 { format!("get, {tasks} tasks") } else { "get, 1 task".to_owned() })
+    });
     let wall = tasks.map(|(tasks, job)| (tasks, format!("{job}, wall time")));
-    let figure = Figure::lines("Gets from Redis by tasks", "tasks at once", "thousands of operations a second").log_x();
+    let figure = Figure::lines(
+        "Gets from Redis by tasks",
+        "tasks at once",
+        "thousands of operations a second",
+    )
+    .log_x();
     report.draw_over(figure, &wall, |nanoseconds| 1e6 / nanoseconds);
     report.draw_bars("p99 of a get by 64 tasks, Redis", "get, 64 tasks, p99");
     if let Some(peers) = Peers::if_asked(Path::new(env!("CARGO_TARGET_TMPDIR")), &mut report) {
@@ -110,9 +117,15 @@ impl Bench {
         let client = self.runtime.block_on(C::new(&self.url));
         let (runtime, count) = (&self.runtime, self.count(job));
         match job {
-            Job::Get { tasks } => measure::tasks(runtime, tasks, count, &self.keys, client.getter()),
-            Job::GetMany => measure::in_turn(runtime, count, async |n| client.get_many(&self.batch(n)).await),
-            Job::SetMany => measure::in_turn(runtime, count, async |n| client.set_many(&self.batch(n)).await),
+            Job::Get { tasks } => {
+                measure::tasks(runtime, tasks, count, &self.keys, client.getter())
+            }
+            Job::GetMany => {
+                measure::in_turn(runtime, count, async |n| client.get_many(&self.batch(n)).await)
+            }
+            Job::SetMany => {
+                measure::in_turn(runtime, count, async |n| client.set_many(&self.batch(n)).await)
+            }
         }
     }
 
@@ -145,16 +158,23 @@ impl Bench {
         let client = runtime.block_on(Ours::new(&self.url));
         let ours = |job: &str| match job {
             "get" => measure::tasks(runtime, 1, count, &self.keys, client.getter()).wall,
-            "get_many" => measure::in_turn(runtime, count, async |n| client.get_many(&self.batch(n)).await).wall,
-            _ => measure::in_turn(runtime, count, async |n| client.set_many(&self.batch(n)).await).wall,
+            "get_many" => {
+                measure::in_turn(runtime, count, async |n| client.get_many(&self.batch(n)).await)
+                    .wall
+            }
+            _ => {
+                measure::in_turn(runtime, count, async |n| client.set_many(&self.batch(n)).await)
+                    .wall
+            }
         };
         for (name, job) in [
             ("get, one after the other", "get"),
             ("get_many of 100, one after the other", "get_many"),
             ("set_many of 100, one after the other", "set_many"),
         ] {
-            let contest =
-                Contest::new(name).candidate(OURS, || ours(job)).candidate(DJANGO, || django.time(job, count));
+            let contest = Contest::new(name)
+                .candidate(OURS, || ours(job))
+                .candidate(DJANGO, || django.time(job, count));
             report.add(contest.run(self.rounds));
         }
     }
@@ -167,9 +187,17 @@ impl Bench {
 
     /// One contest for each thing that is measured, all by the same passes: what the first one has run, the others read. One
     /// that takes longer to be steady runs the rest itself.
-    fn contests(&self, job: &str, candidates: Vec<Candidate<'_>>, why_missed: Option<&str>, report: &mut Report) {
-        let passes: Vec<_> =
-            candidates.into_iter().map(|(name, pass)| (name, RefCell::new((pass, Vec::new())))).collect();
+    fn contests(
+        &self,
+        job: &str,
+        candidates: Vec<Candidate<'_>>,
+        why_missed: Option<&str>,
+        report: &mut Report,
+    ) {
+        let passes: Vec<_> = candidates
+            .into_iter()
+            .map(|(name, pass)| (name, RefCell::new((pass, Vec::new()))))
+            .collect();
         for metric in METRICS {
             let mut contest = Contest::new(format!("{job}, {}", metric.name));
             for (name, passes) in &passes {

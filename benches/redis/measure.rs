@@ -58,7 +58,13 @@ pub(crate) fn cpu_time() -> Duration {
 }
 
 /// So many tasks at once, each of which does its share of the operations one after the other.
-pub(crate) fn tasks<G, F>(runtime: &Runtime, tasks: usize, operations: usize, keys: &[Box<str>], get: G) -> Sample
+pub(crate) fn tasks<G, F>(
+    runtime: &Runtime,
+    tasks: usize,
+    operations: usize,
+    keys: &[Box<str>],
+    get: G,
+) -> Sample
 where
     G: Fn(Box<str>) -> F + Clone + Send + 'static,
     F: Future<Output = ()> + Send,
@@ -95,7 +101,11 @@ pub(crate) fn keys_of(task: usize, share: usize, keys: &[Box<str>]) -> Vec<Box<s
 }
 
 /// One operation after the other.
-pub(crate) fn in_turn(runtime: &Runtime, operations: usize, operation: impl AsyncFn(usize)) -> Sample {
+pub(crate) fn in_turn(
+    runtime: &Runtime,
+    operations: usize,
+    operation: impl AsyncFn(usize),
+) -> Sample {
     let mut times = Vec::with_capacity(operations);
     let (start, cpu) = (Instant::now(), cpu_time());
     runtime.block_on(async {

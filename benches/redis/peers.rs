@@ -43,7 +43,9 @@ impl Client for Ours {
         let store = Arc::clone(&self.0);
         move |key| {
             let store = Arc::clone(&store);
-            Box::pin(async move { assert!((*store).get(&key).await.expect("it answers").is_some()) })
+            Box::pin(
+                async move { assert!((*store).get(&key).await.expect("it answers").is_some()) },
+            )
         }
     }
 
@@ -73,8 +75,11 @@ impl Client for RedisRs {
         move |key| {
             let mut connection = connection.clone();
             Box::pin(async move {
-                let found: Option<Vec<u8>> =
-                    redis::cmd("GET").arg(&*key).query_async(&mut connection).await.expect("it answers");
+                let found: Option<Vec<u8>> = redis::cmd("GET")
+                    .arg(&*key)
+                    .query_async(&mut connection)
+                    .await
+                    .expect("it answers");
                 assert!(found.is_some());
             })
         }
@@ -128,7 +133,10 @@ impl Client for Fred {
         let pipeline = self.0.pipeline();
         for key in keys {
             let expire = Some(Expiration::PX(millis()));
-            let () = pipeline.set(*key, Bytes::from_static(&VALUE), expire, None, false).await.expect("it is queued");
+            let () = pipeline
+                .set(*key, Bytes::from_static(&VALUE), expire, None, false)
+                .await
+                .expect("it is queued");
         }
         black_box(pipeline.all::<Vec<()>>().await.expect("it is stored"));
     }

@@ -47,7 +47,11 @@ impl Raw {
         measure::sample(start.elapsed(), cpu_time() - cpu, times)
     }
 
-    pub(crate) fn get_batches<'k>(&mut self, batches: usize, batch: impl Fn(usize) -> Vec<&'k str>) -> Sample {
+    pub(crate) fn get_batches<'k>(
+        &mut self,
+        batches: usize,
+        batch: impl Fn(usize) -> Vec<&'k str>,
+    ) -> Sample {
         let length = format!("*{BATCH}\r\n").len() + BATCH * value_in_answer().len();
         self.batches(batches, length, |number| {
             let words: Vec<&str> = ["MGET"].into_iter().chain(batch(number)).collect();
@@ -57,7 +61,11 @@ impl Raw {
         })
     }
 
-    pub(crate) fn set_batches<'k>(&mut self, batches: usize, batch: impl Fn(usize) -> Vec<&'k str>) -> Sample {
+    pub(crate) fn set_batches<'k>(
+        &mut self,
+        batches: usize,
+        batch: impl Fn(usize) -> Vec<&'k str>,
+    ) -> Sample {
         let value = str::from_utf8(&VALUE).expect("it is text");
         self.batches(batches, BATCH * "+OK\r\n".len(), |number| {
             let mut request = String::with_capacity(BATCH * 240);
@@ -68,7 +76,12 @@ impl Raw {
         })
     }
 
-    fn batches(&mut self, batches: usize, length: usize, request: impl Fn(usize) -> String) -> Sample {
+    fn batches(
+        &mut self,
+        batches: usize,
+        length: usize,
+        request: impl Fn(usize) -> String,
+    ) -> Sample {
         let mut times = Vec::with_capacity(batches);
         let (start, cpu) = (Instant::now(), cpu_time());
         for number in 0..batches {
@@ -83,7 +96,10 @@ impl Raw {
         self.stream.write_all(request).expect("it is there");
         self.answer.resize(length, 0);
         self.stream.read_exact(&mut self.answer).expect("it answers");
-        assert!(matches!(self.answer[0], b'$' | b'*' | b'+') && self.answer.ends_with(b"\r\n"), "it is no error");
+        assert!(
+            matches!(self.answer[0], b'$' | b'*' | b'+') && self.answer.ends_with(b"\r\n"),
+            "it is no error"
+        );
     }
 }
 

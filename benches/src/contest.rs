@@ -40,7 +40,12 @@ impl<'a> Contest<'a> {
     /// A contest without candidates.
     #[must_use]
     pub fn new(name: impl Into<String>) -> Self {
-        Self { name: name.into(), unit: "ns".to_owned(), candidates: Vec::new(), targets: Vec::new() }
+        Self {
+            name: name.into(),
+            unit: "ns".to_owned(),
+            candidates: Vec::new(),
+            targets: Vec::new(),
+        }
     }
 
     /// Says what passes answer, if not nanoseconds an operation: `bytes an entry`.
@@ -96,7 +101,8 @@ impl<'a> Contest<'a> {
     #[must_use]
     pub fn run(mut self, rounds: usize) -> Outcome {
         let (start, most) = (Instant::now(), if asked("--quick") { rounds } else { MOST * rounds });
-        let patience = argument("--patience").and_then(|seconds| Some(Duration::from_secs(seconds.parse().ok()?)));
+        let patience = argument("--patience")
+            .and_then(|seconds| Some(Duration::from_secs(seconds.parse().ok()?)));
         let patience = patience.unwrap_or(PATIENCE);
         let mut samples = vec![Vec::with_capacity(most); self.candidates.len()];
         let mut order: Vec<usize> = (0..self.candidates.len()).collect();
@@ -117,20 +123,29 @@ impl<'a> Contest<'a> {
         }
         let rounds = samples.first().map_or(0, Vec::len);
         let names = self.candidates.iter().map(|&(name, _)| name);
-        let candidates = names.zip(&samples).map(|(name, samples)| measured(name, samples)).collect();
+        let candidates =
+            names.zip(&samples).map(|(name, samples)| measured(name, samples)).collect();
         Outcome { name: self.name, unit: self.unit, rounds, candidates, targets: self.targets }
     }
 }
 
 impl fmt::Debug for Contest<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Contest").field("name", &self.name).field("targets", &self.targets).finish_non_exhaustive()
+        f.debug_struct("Contest")
+            .field("name", &self.name)
+            .field("targets", &self.targets)
+            .finish_non_exhaustive()
     }
 }
 
 fn measured(name: &str, samples: &[f64]) -> Measured {
     let quartiles = [quantile(samples, 0.25), quantile(samples, 0.75)];
-    Measured { name: name.to_owned(), median: quantile(samples, 0.5), quartiles, steady: steady(samples) }
+    Measured {
+        name: name.to_owned(),
+        median: quantile(samples, 0.5),
+        quartiles,
+        steady: steady(samples),
+    }
 }
 
 /// Whether the median over all rounds has stayed where it is during the last of them. Fewer rounds than are watched are
@@ -138,7 +153,8 @@ fn measured(name: &str, samples: &[f64]) -> Measured {
 fn steady(samples: &[f64]) -> bool {
     let watched = samples.len().saturating_sub(WATCHED - 1).max(1)..=samples.len();
     let medians = watched.map(|rounds| quantile(&samples[..rounds], 0.5));
-    let (low, high) = medians.fold((f64::INFINITY, 0.0), |(low, high), median| (median.min(low), median.max(high)));
+    let (low, high) = medians
+        .fold((f64::INFINITY, 0.0), |(low, high), median| (median.min(low), median.max(high)));
     high <= low * (1.0 + STEADY)
 }
 
@@ -193,7 +209,8 @@ mod tests {
 
     #[test]
     fn a_median_that_never_rests_is_told_after_three_times_as_many_rounds() {
-        let rising: Vec<f64> = (0..40_u32).map(|round| 1.2_f64.powi(round.try_into().expect("it is small"))).collect();
+        let rising: Vec<f64> =
+            (0..40_u32).map(|round| 1.2_f64.powi(round.try_into().expect("it is small"))).collect();
         let outcome = outcome(&rising, 6);
         assert_eq!((outcome.rounds, outcome.candidates[0].steady), (18, false));
     }
@@ -201,7 +218,8 @@ mod tests {
     #[test]
     fn a_reason_belongs_to_the_target_before_it() {
         let contest = Contest::new("job").at_most(1.0, "a").because("it is far").at_least(2.0, "b");
-        let because: Vec<_> = contest.targets.iter().map(|target| target.because.as_deref()).collect();
+        let because: Vec<_> =
+            contest.targets.iter().map(|target| target.because.as_deref()).collect();
         assert_eq!(because, [Some("it is far"), None]);
     }
 }

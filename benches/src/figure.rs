@@ -115,7 +115,9 @@ impl Figure {
     #[must_use]
     pub fn slug(&self) -> String {
         let lower = self.title.to_lowercase();
-        let words = lower.split(|letter: char| !letter.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
+        let words = lower
+            .split(|letter: char| !letter.is_ascii_alphanumeric())
+            .filter(|word| !word.is_empty());
         words.collect::<Vec<_>>().join("-")
     }
 }

@@ -29,7 +29,10 @@ impl Machine {
         Self {
             processor: processor().unwrap_or_else(unknown),
             processors: thread::available_parallelism().map_or(1, usize::from),
-            system: kernel.map_or_else(|| std::env::consts::OS.to_owned(), |kernel| format!("Linux {}", kernel.trim())),
+            system: kernel.map_or_else(
+                || std::env::consts::OS.to_owned(),
+                |kernel| format!("Linux {}", kernel.trim()),
+            ),
             rust: said("rustc", &["--version"]).unwrap_or_else(unknown),
             commit: commit().unwrap_or_else(unknown),
             day: day(SystemTime::now()
@@ -58,13 +61,19 @@ fn commit() -> Option<String> {
 
 /// What a program says, if it can be asked.
 fn said(program: &str, arguments: &[&str]) -> Option<String> {
-    let output = Command::new(program).args(arguments).current_dir(env!("CARGO_MANIFEST_DIR")).output().ok()?;
+    let output = Command::new(program)
+        .args(arguments)
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output()
+        .ok()?;
     output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
 /// The date, so many days after the first of January 1970.
 fn day(mut days: u64) -> String {
-    let leap = |year: u64| year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
+    let leap = |year: u64| {
+        year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400))
+    };
     let mut year = 1970;
     while days >= 365 + u64::from(leap(year)) {
         days -= 365 + u64::from(leap(year));
@@ -86,6 +95,9 @@ mod tests {
     #[test]
     fn days_are_counted_through_leap_years() {
         let days = [0, 59, 11_016, 19_782, 19_783, 20_782].map(day);
-        assert_eq!(days, ["1970-01-01", "1970-03-01", "2000-02-29", "2024-02-29", "2024-03-01", "2026-11-25"]);
+        assert_eq!(
+            days,
+            ["1970-01-01", "1970-03-01", "2000-02-29", "2024-02-29", "2024-03-01", "2026-11-25"]
+        );
     }
 }

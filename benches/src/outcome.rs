@@ -131,8 +131,13 @@ mod tests {
     fn verdict(bound: Bound, ours: f64, peer: f64) -> Option<Verdict> {
         let target = Target { against: "peer".to_owned(), bound, because: None };
         let candidates = vec![measured("ours", ours), measured("peer", peer)];
-        let outcome =
-            Outcome { name: "get".to_owned(), unit: "ns".to_owned(), rounds: 1, candidates, targets: Vec::new() };
+        let outcome = Outcome {
+            name: "get".to_owned(),
+            unit: "ns".to_owned(),
+            rounds: 1,
+            candidates,
+            targets: Vec::new(),
+        };
         outcome.verdict(&target)
     }
 
@@ -150,15 +155,25 @@ mod tests {
 
     #[test]
     fn a_target_against_who_was_not_measured_has_no_verdict() {
-        let target = Target { against: "absent".to_owned(), bound: Bound::AtMost(1.0), because: None };
+        let target =
+            Target { against: "absent".to_owned(), bound: Bound::AtMost(1.0), because: None };
         let candidates = vec![measured("ours", 1.0)];
         let targets = vec![target];
-        let outcome = Outcome { name: "get".to_owned(), unit: "ns".to_owned(), rounds: 1, candidates, targets };
+        let outcome = Outcome {
+            name: "get".to_owned(),
+            unit: "ns".to_owned(),
+            rounds: 1,
+            candidates,
+            targets,
+        };
         assert_eq!(outcome.judged().count(), 0);
     }
 
     #[test]
     fn the_spread_is_half_of_the_middle_half() {
-        assert!((Measured { quartiles: [90.0, 110.0], ..measured("ours", 100.0) }.spread() - 0.1).abs() < 1e-9);
+        assert!(
+            (Measured { quartiles: [90.0, 110.0], ..measured("ours", 100.0) }.spread() - 0.1).abs()
+                < 1e-9
+        );
     }
 }

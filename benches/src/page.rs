@@ -46,7 +46,9 @@ pub fn write_page(from: &Path, to: &Path, names: &[String]) -> Result<PathBuf, S
         Ok((name.clone(), file.exists().then(|| Report::read(&file)).transpose()?))
     };
     let sections: Vec<Section> = names.iter().map(read).collect::<Result<_, _>>()?;
-    let unwritable = |path: &Path, why: &dyn std::fmt::Display| format!("{}: cannot be written: {why}", path.display());
+    let unwritable = |path: &Path, why: &dyn std::fmt::Display| {
+        format!("{}: cannot be written: {why}", path.display())
+    };
     fs::create_dir_all(to).map_err(|why| unwritable(to, &why))?;
     // A figure that is drawn no more must not stay.
     for old in fs::read_dir(to).into_iter().flatten().flatten() {
@@ -61,7 +63,8 @@ pub fn write_page(from: &Path, to: &Path, names: &[String]) -> Result<PathBuf, S
         }
     }
     let page = to.join("README.md");
-    fs::write(&page, markdown(&sections, &crates::versions()?)).map_err(|why| unwritable(&page, &why))?;
+    fs::write(&page, markdown(&sections, &crates::versions()?))
+        .map_err(|why| unwritable(&page, &why))?;
     Ok(page)
 }
 
@@ -73,7 +76,9 @@ fn markdown(sections: &[Section], crates: &[String]) -> String {
     let measured: Vec<(&str, &Report)> =
         sections.iter().filter_map(|(name, report)| Some((&**name, report.as_ref()?))).collect();
     let rough = measured.iter().any(|(_, report)| report.quick);
-    let rough = rough.then(|| "**This was a quick run**: fewer rounds, smaller stores, rougher figures.\n".to_owned());
+    let rough = rough.then(|| {
+        "**This was a quick run**: fewer rounds, smaller stores, rougher figures.\n".to_owned()
+    });
     let parts = [HEAD.to_owned()].into_iter().chain(rough).chain([targets(&measured)]);
     let parts = parts.chain(sections.iter().map(|(name, report)| section(name, report.as_ref())));
     parts.chain([machines(&measured, crates), AGAIN.to_owned()]).collect::<Vec<_>>().join("\n")
@@ -81,10 +86,13 @@ fn markdown(sections: &[Section], crates: &[String]) -> String {
 
 /// A row for each target that was looked at, and the reasons why some are missed.
 fn targets(measured: &[(&str, &Report)]) -> String {
-    let outcomes =
-        measured.iter().flat_map(|(name, report)| report.outcomes.iter().map(move |outcome| (*name, outcome)));
+    let outcomes = measured
+        .iter()
+        .flat_map(|(name, report)| report.outcomes.iter().map(move |outcome| (*name, outcome)));
     let judged: Vec<(&str, &Outcome, &Target, Verdict)> = outcomes
-        .flat_map(|(name, outcome)| outcome.judged().map(move |(target, verdict)| (name, outcome, target, verdict)))
+        .flat_map(|(name, outcome)| {
+            outcome.judged().map(move |(target, verdict)| (name, outcome, target, verdict))
+        })
         .collect();
     let missed: Vec<_> = judged.iter().filter(|(.., verdict)| !verdict.met).collect();
     let rows = judged.iter().map(|(name, outcome, target, verdict)| {
@@ -92,7 +100,14 @@ fn targets(measured: &[(&str, &Report)]) -> String {
         let compared: Vec<_> = outcome.candidates.iter().take(1).chain(peers).collect();
         let reached = reached(target, *verdict, outcome) + unrest(&compared);
         let what = outcome.name.clone();
-        vec![format!("[{name}](#{name})"), what, target.against.clone(), reached, bound(target, outcome), met(*verdict)]
+        vec![
+            format!("[{name}](#{name})"),
+            what,
+            target.against.clone(),
+            reached,
+            bound(target, outcome),
+            met(*verdict),
+        ]
     });
     let rows = table(&["benchmark", "what", "against", "ratio", "target", "met"], rows);
     let count = format!("{} of {} targets are met.\n", judged.len() - missed.len(), judged.len());
@@ -101,8 +116,14 @@ fn targets(measured: &[(&str, &Report)]) -> String {
         out += "\nThose that are not:\n\n";
     }
     for (name, outcome, target, verdict) in missed {
-        let why = target.because.clone().unwrap_or_else(|| within_spread(outcome, target, *verdict));
-        out += &format!("- {name}, {}, against {}: {}; {why}\n", outcome.name, target.against, met(*verdict));
+        let why =
+            target.because.clone().unwrap_or_else(|| within_spread(outcome, target, *verdict));
+        out += &format!(
+            "- {name}, {}, against {}: {}; {why}\n",
+            outcome.name,
+            target.against,
+            met(*verdict)
+        );
     }
     out
 }
@@ -121,7 +142,10 @@ fn section(name: &str, report: Option<&Report>) -> String {
     let Some(report) = report else {
         return format!("{head}\nNot measured in this run.\n");
     };
-    let remarks = report.remarks.iter().map(|remark| format!("> {}\n", remark.trim_end().replace('\n', "\n> ")));
+    let remarks = report
+        .remarks
+        .iter()
+        .map(|remark| format!("> {}\n", remark.trim_end().replace('\n', "\n> ")));
     let figures = report.figures.iter().map(|drawn| {
         let image = format!("![{}]({})\n", drawn.title, file_of(name, drawn));
         if drawn.table { format!("{image}\n{}", figure(drawn)) } else { image }
@@ -138,13 +162,20 @@ fn section(name: &str, report: Option<&Report>) -> String {
 
 fn machines(measured: &[(&str, &Report)], crates: &[String]) -> String {
     let unknown = Machine::default();
-    let runs: Vec<_> =
-        measured.iter().map(|(name, report)| (*name, *report, report.machine.as_ref().unwrap_or(&unknown))).collect();
+    let runs: Vec<_> = measured
+        .iter()
+        .map(|(name, report)| (*name, *report, report.machine.as_ref().unwrap_or(&unknown)))
+        .collect();
     let mut places: Vec<String> = runs.iter().map(|(_, _, machine)| place(machine)).collect();
     places.sort();
     places.dedup();
     let rows = runs.iter().map(|(name, report, machine)| {
-        let mut row = vec![(*name).to_owned(), machine.day.clone(), machine.commit.clone(), report.versions.join(", ")];
+        let mut row = vec![
+            (*name).to_owned(),
+            machine.day.clone(),
+            machine.commit.clone(),
+            report.versions.join(", "),
+        ];
         if places.len() > 1 {
             row.push(place(machine));
         }
@@ -156,7 +187,11 @@ fn machines(measured: &[(&str, &Report)], crates: &[String]) -> String {
     }
     let one = if places.len() == 1 { format!("{}.\n\n", places[0]) } else { String::new() };
     let note = "A commit with `+` had changes that were not committed.";
-    format!("## Machine and versions\n\n{one}{}\n{note}\n\nCrates: {}.\n", table(&heads, rows), crates.join(", "))
+    format!(
+        "## Machine and versions\n\n{one}{}\n{note}\n\nCrates: {}.\n",
+        table(&heads, rows),
+        crates.join(", ")
+    )
 }
 
 fn place(machine: &Machine) -> String {
@@ -171,8 +206,10 @@ mod tests {
     use crate::Contest;
 
     fn report() -> Report {
-        let contest =
-            Contest::new("hit").candidate("ours", || 57.0).candidate("limit", || 50.0).candidate("peer", || 300.0);
+        let contest = Contest::new("hit")
+            .candidate("ours", || 57.0)
+            .candidate("limit", || 50.0)
+            .candidate("peer", || 300.0);
         let contest = contest.at_most(1.0, "limit").because("it looks twice.").at_most(0.5, "peer");
         let mut report = Report { machine: Some(Machine::here()), ..Report::default() };
         report.add(contest.run(1));
@@ -183,7 +220,10 @@ mod tests {
     }
 
     fn page(report: Report) -> String {
-        markdown(&[("locmem".to_owned(), Some(report)), ("redis".to_owned(), None)], &["moka 0.12.16".to_owned()])
+        markdown(
+            &[("locmem".to_owned(), Some(report)), ("redis".to_owned(), None)],
+            &["moka 0.12.16".to_owned()],
+        )
     }
 
     #[test]
@@ -192,8 +232,8 @@ mod tests {
         assert!(page.contains("1 of 2 targets are met.\n"), "{page}");
         let row = "| [locmem](#locmem) | hit | limit | 1.14 | ≤ 1 | **no**, by 14 % |\n";
         let reason = "- locmem, hit, against limit: **no**, by 14 %; it looks twice.\n";
-        let places =
-            [row, reason, "\n## locmem\n", "\n## Machine", "\n## Run"].map(|part| page.find(part).expect(part));
+        let places = [row, reason, "\n## locmem\n", "\n## Machine", "\n## Run"]
+            .map(|part| page.find(part).expect(part));
         assert!(places.is_sorted(), "{places:?} in {page}");
     }
 
@@ -201,12 +241,19 @@ mod tests {
     fn what_is_missed_without_a_reason_is_compared_with_the_spread() {
         let contest = Contest::new("hit").candidate("ours", || 60.0).candidate("limit", || 50.0);
         let mut outcome = contest.at_most(1.1, "limit").run(1);
-        let page = |outcome: &Outcome| page(Report { outcomes: vec![outcome.clone()], ..Report::default() });
+        let page = |outcome: &Outcome| {
+            page(Report { outcomes: vec![outcome.clone()], ..Report::default() })
+        };
         let clear = page(&outcome);
         assert!(clear.contains("**no**, by 9.1 %; why is not known."), "{clear}");
         outcome.candidates[0].quartiles = [54.0, 66.0];
         let noisy = page(&outcome);
-        assert!(noisy.contains("**no**, by 9.1 %; no more than the rounds differ from each other, ± 10 %."), "{noisy}");
+        assert!(
+            noisy.contains(
+                "**no**, by 9.1 %; no more than the rounds differ from each other, ± 10 %."
+            ),
+            "{noisy}"
+        );
     }
 
     #[test]
@@ -225,12 +272,20 @@ mod tests {
     #[test]
     fn the_machine_is_told_once_and_with_each_benchmark_where_there_are_several() {
         let one = page(report());
-        assert!(one.contains("memcached 1.6.18 |\n") && one.contains("Crates: moka 0.12.16.\n"), "{one}");
+        assert!(
+            one.contains("memcached 1.6.18 |\n") && one.contains("Crates: moka 0.12.16.\n"),
+            "{one}"
+        );
         let other = Machine { processors: 96, ..Machine::here() };
-        let sections =
-            [("a".to_owned(), Some(report())), ("b".to_owned(), Some(Report { machine: Some(other), ..report() }))];
+        let sections = [
+            ("a".to_owned(), Some(report())),
+            ("b".to_owned(), Some(Report { machine: Some(other), ..report() })),
+        ];
         let two = markdown(&sections, &[]);
-        assert!(two.contains("| measured with | machine |") && two.contains("| 96 processors of "), "{two}");
+        assert!(
+            two.contains("| measured with | machine |") && two.contains("| 96 processors of "),
+            "{two}"
+        );
     }
 
     #[test]
@@ -245,9 +300,11 @@ mod tests {
         fs::create_dir_all(&folder).expect("there is room");
         fs::write(folder.join("old.svg"), "<svg/>").expect("there is room");
         report().write(&folder.join("locmem.json")).expect("there is room");
-        let page = write_page(&folder, &folder, &["locmem".to_owned(), "db".to_owned()]).expect("it is written");
+        let page = write_page(&folder, &folder, &["locmem".to_owned(), "db".to_owned()])
+            .expect("it is written");
         let page = fs::read_to_string(page).expect("it is there");
-        let drawn = fs::read_to_string(folder.join("locmem-what-a-hit-costs.svg")).expect("it is drawn");
+        let drawn =
+            fs::read_to_string(folder.join("locmem-what-a-hit-costs.svg")).expect("it is drawn");
         let old = folder.join("old.svg").exists();
         fs::remove_dir_all(&folder).expect("it is there");
         assert!(page.contains("| hit |") && drawn.starts_with("<svg") && !old, "{page}");

@@ -13,7 +13,8 @@ use crate::{Report, asked};
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/python/peers.py");
 const REQUIREMENTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/python/requirements.txt");
 
-const NEEDED: &str = "they need python3 with its modules venv and pip, and the Python package index";
+const NEEDED: &str =
+    "they need python3 with its modules venv and pip, and the Python package index";
 
 /// How long a pass of a peer may take: some need a hundred times as long as others.
 const SECONDS_A_PASS: f64 = 0.2;
@@ -36,7 +37,8 @@ impl Peers {
         prepared
             .inspect_err(|why| {
                 eprintln!("Python's caches are left out: {why}");
-                report.remark(format!("Python's caches were asked for, but not measured: {NEEDED}."));
+                report
+                    .remark(format!("Python's caches were asked for, but not measured: {NEEDED}."));
             })
             .ok()
     }
@@ -55,7 +57,14 @@ impl Peers {
                 "making a virtual environment of Python, with Django and diskcache from the Python package index"
             );
             run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&home))?;
-            run(Command::new(&python).args(["-m", "pip", "install", "--quiet", "--requirement", REQUIREMENTS]))?;
+            run(Command::new(&python).args([
+                "-m",
+                "pip",
+                "install",
+                "--quiet",
+                "--requirement",
+                REQUIREMENTS,
+            ]))?;
             fs::write(&made_of, wanted).map_err(|why| format!("{}: {why}", made_of.display()))?;
         }
         Ok(Self { python })
@@ -71,8 +80,12 @@ impl Peers {
     /// Never: its pipes are asked for.
     pub fn start(&self, kind: &str, place: &str, entries: u64) -> Result<Peer, String> {
         let mut command = Command::new(&self.python);
-        command.args([SCRIPT, kind, place, &entries.to_string()]).stdin(Stdio::piped()).stdout(Stdio::piped());
-        let mut child = command.spawn().map_err(|why| format!("{kind} could not be started: {why}"))?;
+        command
+            .args([SCRIPT, kind, place, &entries.to_string()])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped());
+        let mut child =
+            command.spawn().map_err(|why| format!("{kind} could not be started: {why}"))?;
         let jobs = child.stdin.take().expect("it is piped");
         let answers = BufReader::new(child.stdout.take().expect("it is piped"));
         Ok(Peer { kind: kind.into(), child, jobs: Some(jobs), answers, slow: HashMap::new() })
@@ -81,7 +94,11 @@ impl Peers {
 
 fn run(command: &mut Command) -> Result<(), String> {
     let status = command.status().map_err(|why| format!("{NEEDED}: {command:?}: {why}"))?;
-    if status.success() { Ok(()) } else { Err(format!("{NEEDED}: {command:?} ended with {status}")) }
+    if status.success() {
+        Ok(())
+    } else {
+        Err(format!("{NEEDED}: {command:?} ended with {status}"))
+    }
 }
 
 /// A cache in a process of its own, which ends with this value.
@@ -111,7 +128,8 @@ impl Peer {
         if let Some(&time) = self.slow.get(job) {
             return time;
         }
-        let order = serde_json::json!({ "job": job, "seconds": SECONDS_A_PASS, "operations": operations });
+        let order =
+            serde_json::json!({ "job": job, "seconds": SECONDS_A_PASS, "operations": operations });
         let jobs = self.jobs.as_mut().expect("it was not closed");
         writeln!(jobs, "{order}").unwrap_or_else(|why| panic!("{} is gone: {why}", self.kind));
         let time = self.answer()["nanoseconds"].as_f64().expect("a time");
@@ -123,8 +141,11 @@ impl Peer {
 
     fn answer(&mut self) -> serde_json::Value {
         let mut line = String::new();
-        self.answers.read_line(&mut line).unwrap_or_else(|why| panic!("{} is gone: {why}", self.kind));
-        serde_json::from_str(&line).unwrap_or_else(|why| panic!("{} answered {line:?}: {why}", self.kind))
+        self.answers
+            .read_line(&mut line)
+            .unwrap_or_else(|why| panic!("{} is gone: {why}", self.kind));
+        serde_json::from_str(&line)
+            .unwrap_or_else(|why| panic!("{} answered {line:?}: {why}", self.kind))
     }
 }
 

@@ -51,8 +51,12 @@ impl Report {
         for candidate in &outcome.candidates {
             figure = figure.bar(&candidate.name, candidate.median / scale);
         }
-        let against = |name: &str| outcome.candidates.iter().find(|candidate| candidate.name == name);
-        let lines = outcome.targets.iter().filter_map(|t| Some(t.bound.line(against(&t.against)?.median) / scale));
+        let against =
+            |name: &str| outcome.candidates.iter().find(|candidate| candidate.name == name);
+        let lines = outcome
+            .targets
+            .iter()
+            .filter_map(|t| Some(t.bound.line(against(&t.against)?.median) / scale));
         figure.target = lines.min_by(f64::total_cmp);
         self.draw(figure);
     }
@@ -62,8 +66,14 @@ impl Report {
     ///
     /// # Panics
     /// Where there is no outcome of one of the names.
-    pub fn draw_over(&mut self, mut figure: Figure, places: &[(f64, impl AsRef<str>)], scale: impl Fn(f64) -> f64) {
-        let outcomes: Vec<_> = places.iter().map(|(x, name)| (*x, self.outcome(name.as_ref()))).collect();
+    pub fn draw_over(
+        &mut self,
+        mut figure: Figure,
+        places: &[(f64, impl AsRef<str>)],
+        scale: impl Fn(f64) -> f64,
+    ) {
+        let outcomes: Vec<_> =
+            places.iter().map(|(x, name)| (*x, self.outcome(name.as_ref()))).collect();
         let mut names: Vec<&str> = Vec::new();
         for candidate in outcomes.iter().flat_map(|(_, outcome)| &outcome.candidates) {
             if !names.contains(&&*candidate.name) {
@@ -71,8 +81,12 @@ impl Report {
             }
         }
         for name in names {
-            let of = |candidates: &[Measured]| candidates.iter().find(|c| c.name == name).map(|c| c.median);
-            let points = outcomes.iter().filter_map(|(x, outcome)| Some((*x, scale(of(&outcome.candidates)?))));
+            let of = |candidates: &[Measured]| {
+                candidates.iter().find(|c| c.name == name).map(|c| c.median)
+            };
+            let points = outcomes
+                .iter()
+                .filter_map(|(x, outcome)| Some((*x, scale(of(&outcome.candidates)?))));
             figure = figure.line(name, points.collect::<Vec<_>>());
         }
         self.draw(figure);
@@ -116,7 +130,8 @@ impl Report {
     /// Where the file can't be written, as a sentence.
     pub fn write(&self, file: &Path) -> Result<(), String> {
         let json = serde_json::to_string_pretty(self).map_err(|why| why.to_string());
-        let written = json.and_then(|json| fs::write(file, json + "\n").map_err(|why| why.to_string()));
+        let written =
+            json.and_then(|json| fs::write(file, json + "\n").map_err(|why| why.to_string()));
         written.map_err(|why| format!("{}: cannot be written: {why}", file.display()))
     }
 
@@ -125,16 +140,21 @@ impl Report {
     /// # Errors
     /// Where the file can't be read or holds something else, as a sentence.
     pub fn read(file: &Path) -> Result<Self, String> {
-        let json = fs::read_to_string(file).map_err(|why| format!("{}: cannot be read: {why}", file.display()))?;
-        serde_json::from_str(&json).map_err(|why| format!("{}: is no report: {why}", file.display()))
+        let json = fs::read_to_string(file)
+            .map_err(|why| format!("{}: cannot be read: {why}", file.display()))?;
+        serde_json::from_str(&json)
+            .map_err(|why| format!("{}: is no report: {why}", file.display()))
     }
 }
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let figures = self.figures.iter().filter(|figure| figure.table);
-        let figures = figures.map(|figure| format!("{}:\n\n{}", figure.title, table::figure(figure)));
-        let parts = [table::ratios(&self.outcomes), table::absolutes(&self.outcomes)].into_iter().chain(figures);
+        let figures =
+            figures.map(|figure| format!("{}:\n\n{}", figure.title, table::figure(figure)));
+        let parts = [table::ratios(&self.outcomes), table::absolutes(&self.outcomes)]
+            .into_iter()
+            .chain(figures);
         let remarks = self.remarks.iter().map(|remark| format!("{remark}\n"));
         f.write_str(&parts.chain(remarks).collect::<Vec<_>>().join("\n"))
     }
@@ -147,7 +167,8 @@ mod tests {
 
     fn report() -> Report {
         let contest = |name: &str, ours: f64| {
-            let contest = Contest::new(name).candidate("ours", move || ours).candidate("limit", || 2e4);
+            let contest =
+                Contest::new(name).candidate("ours", move || ours).candidate("limit", || 2e4);
             contest.at_most(1.2, "limit").because("it looks twice").at_most(9.0, "absent").run(2)
         };
         let mut report = Report::default();
@@ -163,7 +184,8 @@ mod tests {
         report.measured_with("memcached 1.6.18");
         report.remark("no Python");
         report.draw_bars("Get", "get, 1 task");
-        let file = std::env::temp_dir().join(format!("cachette-report-{}.json", std::process::id()));
+        let file =
+            std::env::temp_dir().join(format!("cachette-report-{}.json", std::process::id()));
         report.write(&file).expect("it can be written");
         let read = Report::read(&file);
         fs::remove_file(&file).expect("it is there");
@@ -179,15 +201,21 @@ mod tests {
     #[test]
     fn ratios_come_before_what_was_measured() {
         let told = report().to_string();
-        let ratio = told.find("| get, 1 task | limit | 1.50 | ≤ 1.2 | **no**, by 25 % |").expect("the ratio");
-        assert!(ratio < told.find("| get, 1 task | 30 µs ± 0 % | 20 µs ± 0 % |").expect("the times"), "{told}");
+        let ratio = told
+            .find("| get, 1 task | limit | 1.50 | ≤ 1.2 | **no**, by 25 % |")
+            .expect("the ratio");
+        assert!(
+            ratio < told.find("| get, 1 task | 30 µs ± 0 % | 20 µs ± 0 % |").expect("the times"),
+            "{told}"
+        );
     }
 
     #[test]
     fn bars_have_the_tightest_target_against_who_was_measured() {
         let mut report = report();
         report.draw_bars("Get", "get, 1 task");
-        let figure = Figure::bars("Get", "microseconds an operation").bar("ours", 30.0).bar("limit", 20.0);
+        let figure =
+            Figure::bars("Get", "microseconds an operation").bar("ours", 30.0).bar("limit", 20.0);
         assert_eq!(report.figures, [Figure { target: Some(24.0), ..figure }]);
     }
 
@@ -195,7 +223,9 @@ mod tests {
     fn candidates_become_lines_over_the_places_of_their_outcomes() {
         let mut report = report();
         let places = [(1.0, "get, 1 task"), (16.0, "get, 16 tasks")];
-        report.draw_over(Figure::lines("Gets", "tasks", "operations a second"), &places, |ns| 1e9 / ns);
+        report.draw_over(Figure::lines("Gets", "tasks", "operations a second"), &places, |ns| {
+            1e9 / ns
+        });
         assert_eq!(report.figures[0].lines[1].points, [(1.0, 5e4), (16.0, 5e4)]);
         assert_eq!(report.figures[0].lines[0].points[1], (16.0, 1e5));
     }

@@ -52,7 +52,8 @@ pub fn wall_time(threads: usize, count: usize, operation: impl Fn(usize) + Sync)
             ready.wait();
             (thread * share..(thread + 1) * share).for_each(&operation);
         };
-        let workers: Vec<_> = (0..threads).map(|thread| scope.spawn(move || work(thread))).collect();
+        let workers: Vec<_> =
+            (0..threads).map(|thread| scope.spawn(move || work(thread))).collect();
         ready.wait();
         let start = Instant::now();
         workers.into_iter().for_each(|worker| worker.join().expect("no operation panics"));
@@ -65,7 +66,11 @@ pub fn wall_time(threads: usize, count: usize, operation: impl Fn(usize) + Sync)
 ///
 /// # Panics
 /// Where an operation does.
-pub fn task_time<F>(runtime: &Runtime, count: usize, operation: impl Fn(usize) -> F + Send + 'static) -> f64
+pub fn task_time<F>(
+    runtime: &Runtime,
+    count: usize,
+    operation: impl Fn(usize) -> F + Send + 'static,
+) -> f64
 where
     F: Future<Output = ()> + Send,
 {

@@ -37,16 +37,25 @@ pub(crate) fn draw(figure: &Figure) -> String {
 
 /// A text whose anchor its class says.
 fn text(x: f64, y: f64, class: &str, text: impl Display) -> String {
-    format!("<text x=\"{x:.1}\" y=\"{y:.1}\" class=\"{class}\">{}</text>\n", escaped(&text.to_string()))
+    format!(
+        "<text x=\"{x:.1}\" y=\"{y:.1}\" class=\"{class}\">{}</text>\n",
+        escaped(&text.to_string())
+    )
 }
 
 fn segment(class: &str, [x1, y1]: [f64; 2], [x2, y2]: [f64; 2]) -> String {
-    format!("<line class=\"{class}\" x1=\"{x1:.1}\" y1=\"{y1:.1}\" x2=\"{x2:.1}\" y2=\"{y2:.1}\"/>\n")
+    format!(
+        "<line class=\"{class}\" x1=\"{x1:.1}\" y1=\"{y1:.1}\" x2=\"{x2:.1}\" y2=\"{y2:.1}\"/>\n"
+    )
 }
 
 fn escaped(text: &str) -> String {
     // Names may be Markdown.
-    text.replace('`', "").replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+    text.replace('`', "")
+        .replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
+        .replace('"', "&quot;")
 }
 
 /// About how wide the longest of these texts is.
@@ -62,13 +71,19 @@ mod tests {
     /// The names of all elements, in their order, of what must be well-formed XML.
     fn elements(document: &str) -> Vec<String> {
         let (mut open, mut all) = (Vec::new(), Vec::new());
-        for piece in document.trim().strip_prefix('<').expect("it begins with an element").split('<') {
+        for piece in
+            document.trim().strip_prefix('<').expect("it begins with an element").split('<')
+        {
             let (tag, text) = piece.split_once('>').expect("each tag ends");
             assert!(!text.contains('>'), "{text}");
             for entity in text.split('&').skip(1) {
-                assert!(["amp;", "lt;", "gt;", "quot;"].iter().any(|known| entity.starts_with(known)), "{text}");
+                assert!(
+                    ["amp;", "lt;", "gt;", "quot;"].iter().any(|known| entity.starts_with(known)),
+                    "{text}"
+                );
             }
-            let name = tag.trim_start_matches('/').split([' ', '/']).next().expect("a name").to_owned();
+            let name =
+                tag.trim_start_matches('/').split([' ', '/']).next().expect("a name").to_owned();
             if tag.starts_with('/') {
                 assert_eq!(open.pop(), Some(name));
                 continue;
@@ -86,7 +101,9 @@ mod tests {
     fn lines() -> Figure {
         let figure = Figure::lines("Set & get <fast>", "files", "µs").log_x().log_y();
         let figure = figure.line("filebased", [(300.0, 171.0), (1e4, 180.0), (1e5, 185.0)]);
-        figure.line("by \"hand\" & co", [(300.0, 170.0), (1e5, 180.0)]).line("Django", [(300.0, 1600.0), (1e5, 182e3)])
+        figure
+            .line("by \"hand\" & co", [(300.0, 170.0), (1e5, 180.0)])
+            .line("Django", [(300.0, 1600.0), (1e5, 182e3)])
     }
 
     fn bars() -> Figure {
@@ -110,7 +127,10 @@ mod tests {
         let elements = elements(&document);
         let count = |name: &str| elements.iter().filter(|element| *element == name).count();
         assert_eq!(count("polyline"), 3);
-        assert!(document.contains("circle") && document.contains(">by &quot;hand&quot; &amp; co<"), "{document}");
+        assert!(
+            document.contains("circle") && document.contains(">by &quot;hand&quot; &amp; co<"),
+            "{document}"
+        );
     }
 
     #[test]
@@ -133,14 +153,19 @@ mod tests {
             Figure::bars("no bars", "y"),
             Figure::bars("nil", "y").bar("a", 0.0),
             Figure::bars("no number", "y").bar("a", f64::NAN).bar("b", 1.0),
-            Figure::lines("no number", "x", "y").line("a", [(1.0, f64::NAN), (2.0, f64::INFINITY), (3.0, 1.0)]),
+            Figure::lines("no number", "x", "y")
+                .line("a", [(1.0, f64::NAN), (2.0, f64::INFINITY), (3.0, 1.0)]),
         ];
         for figure in odd {
             let document = draw(&figure);
             elements(&document);
             assert!(!document.contains("NaN") && !document.contains("inf"), "{document}");
-            for place in [" x=\"", " x1=\"", " x2=\"", " cx=\""].iter().flat_map(|name| document.split(name).skip(1)) {
-                let place: f64 = place.split('"').next().and_then(|x| x.parse().ok()).expect("a number");
+            for place in [" x=\"", " x1=\"", " x2=\"", " cx=\""]
+                .iter()
+                .flat_map(|name| document.split(name).skip(1))
+            {
+                let place: f64 =
+                    place.split('"').next().and_then(|x| x.parse().ok()).expect("a number");
                 assert!((0.0..=WIDTH).contains(&place), "{place} in {document}");
             }
         }

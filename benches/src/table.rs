@@ -15,12 +15,16 @@ fn ratio_rows(outcome: &Outcome) -> Vec<Vec<String>> {
     let Some((ours, peers)) = outcome.ours_and_peers() else { return Vec::new() };
     let row = |peer: &Measured| {
         let targets = outcome.targets.iter().filter(|target| target.against == peer.name);
-        let judged: Vec<_> = targets.filter_map(|target| Some((target, outcome.verdict(target)?))).collect();
-        let join = |told: Vec<String>| if told.is_empty() { "–".to_owned() } else { told.join("; ") };
+        let judged: Vec<_> =
+            targets.filter_map(|target| Some((target, outcome.verdict(target)?))).collect();
+        let join =
+            |told: Vec<String>| if told.is_empty() { "–".to_owned() } else { told.join("; ") };
         let bounds = join(judged.iter().map(|(target, _)| bound(target, outcome)).collect());
         let met = join(judged.iter().map(|(_, verdict)| met(*verdict)).collect());
         let mut ratio = ratio(ours.median / peer.median);
-        for (target, verdict) in judged.iter().filter(|(target, _)| matches!(target.bound, Bound::AtMostMore(_))) {
+        for (target, verdict) in
+            judged.iter().filter(|(target, _)| matches!(target.bound, Bound::AtMostMore(_)))
+        {
             ratio += &format!(", {}", reached(target, *verdict, outcome));
         }
         vec![outcome.name.clone(), peer.name.clone(), ratio + unrest(&[ours, peer]), bounds, met]
@@ -45,8 +49,11 @@ fn names(outcome: &Outcome) -> impl Iterator<Item = &str> {
 fn absolute_row(outcome: &Outcome) -> Vec<String> {
     let cell = |candidate: &Measured| {
         let value = amount(candidate.median, &outcome.unit);
-        let spread =
-            if outcome.rounds > 1 { format!(" ± {:.0} %", candidate.spread() * 100.0) } else { String::new() };
+        let spread = if outcome.rounds > 1 {
+            format!(" ± {:.0} %", candidate.spread() * 100.0)
+        } else {
+            String::new()
+        };
         format!("{value}{spread}{}", unrest(&[candidate]))
     };
     [outcome.name.clone()].into_iter().chain(outcome.candidates.iter().map(cell)).collect()
@@ -59,22 +66,25 @@ pub(crate) fn unrest(candidates: &[&Measured]) -> &'static str {
 
 /// The numbers of a figure: a row for each place on its axis, a column for each line.
 pub(crate) fn figure(figure: &Figure) -> String {
-    let mut places: Vec<f64> = figure.lines.iter().flat_map(|line| &line.points).map(|&(x, _)| x).collect();
+    let mut places: Vec<f64> =
+        figure.lines.iter().flat_map(|line| &line.points).map(|&(x, _)| x).collect();
     places.sort_by(f64::total_cmp);
     places.dedup();
-    let at =
-        |x: f64, points: &[(f64, f64)]| points.iter().find(|point| point.0.total_cmp(&x).is_eq()).map(|point| point.1);
+    let at = |x: f64, points: &[(f64, f64)]| {
+        points.iter().find(|point| point.0.total_cmp(&x).is_eq()).map(|point| point.1)
+    };
     let rows = places.iter().map(|&x| {
-        let cells = figure.lines.iter().map(|line| at(x, &line.points).map_or("–".to_owned(), number));
+        let cells =
+            figure.lines.iter().map(|line| at(x, &line.points).map_or("–".to_owned(), number));
         [number(x)].into_iter().chain(cells).collect()
     });
     let first = if figure.x.label.is_empty() { &figure.y.label } else { &figure.x.label };
-    let heads: Vec<&str> = [&**first].into_iter().chain(figure.lines.iter().map(|line| &*line.name)).collect();
+    let heads: Vec<&str> =
+        [&**first].into_iter().chain(figure.lines.iter().map(|line| &*line.name)).collect();
     if figure.x.label.is_empty() {
-        let rows = figure
-            .lines
-            .iter()
-            .map(|line| vec![line.name.clone(), line.points.first().map_or(String::new(), |p| number(p.1))]);
+        let rows = figure.lines.iter().map(|line| {
+            vec![line.name.clone(), line.points.first().map_or(String::new(), |p| number(p.1))]
+        });
         return table(&["", &figure.y.label], rows);
     }
     table(&heads, rows)
@@ -157,7 +167,9 @@ pub(crate) fn number(number: f64) -> String {
     let (sign, plain) = plain.strip_prefix('-').map_or(("", &*plain), |plain| ("-", plain));
     let (whole, rest) = plain.split_at(plain.find('.').unwrap_or(plain.len()));
     let first = (whole.len() + 2) % 3 + 1;
-    let groups = [&whole[..first]].into_iter().chain((first..whole.len()).step_by(3).map(|at| &whole[at..at + 3]));
+    let groups = [&whole[..first]]
+        .into_iter()
+        .chain((first..whole.len()).step_by(3).map(|at| &whole[at..at + 3]));
     format!("{sign}{}{rest}", groups.collect::<Vec<_>>().join(","))
 }
 
@@ -166,8 +178,12 @@ mod tests {
     use super::*;
 
     fn outcome(targets: Vec<(f64, &str)>) -> Outcome {
-        let measured =
-            |name: &str, median, steady| Measured { name: name.to_owned(), median, quartiles: [27.0, 33.0], steady };
+        let measured = |name: &str, median, steady| Measured {
+            name: name.to_owned(),
+            median,
+            quartiles: [27.0, 33.0],
+            steady,
+        };
         let target = |(ratio, against): (f64, &str)| Target {
             against: against.to_owned(),
             bound: Bound::AtMost(ratio),
@@ -190,20 +206,32 @@ mod tests {
     fn ratios_say_whether_the_target_is_met_or_by_how_much_not() {
         let expected = "| get | limit | 1.50 | ≤ 1.2 | **no**, by 25 % |\n| get | peer | 0.0050 ~ | ≤ 0.6 | yes |\n";
         assert!(ratios(&[outcome(vec![(1.2, "limit"), (0.6, "peer")])]).ends_with(expected));
-        assert!(ratios(&[outcome(vec![(1.2, "limit")])]).ends_with("| get | peer | 0.0050 ~ | – | – |\n"));
+        assert!(
+            ratios(&[outcome(vec![(1.2, "limit")])])
+                .ends_with("| get | peer | 0.0050 ~ | – | – |\n")
+        );
     }
 
     #[test]
     fn a_target_for_a_difference_is_told_with_it() {
-        let more = |more| Target { against: "limit".to_owned(), bound: Bound::AtMostMore(more), because: None };
+        let more = |more| Target {
+            against: "limit".to_owned(),
+            bound: Bound::AtMostMore(more),
+            because: None,
+        };
         let outcome = Outcome { targets: vec![more(8.0)], ..outcome(vec![]) };
         let expected = "| get | limit | 1.50, 10 ns more | ≤ 8 ns more | **no**, by 25 % |\n";
-        assert!(ratios(std::slice::from_ref(&outcome)).contains(expected), "{}", ratios(&[outcome]));
+        assert!(
+            ratios(std::slice::from_ref(&outcome)).contains(expected),
+            "{}",
+            ratios(&[outcome])
+        );
     }
 
     #[test]
     fn absolutes_come_with_their_spread_and_a_mark_where_they_were_not_steady() {
-        let other = Outcome { candidates: outcome(vec![]).candidates[..1].to_vec(), ..outcome(vec![]) };
+        let other =
+            Outcome { candidates: outcome(vec![]).candidates[..1].to_vec(), ..outcome(vec![]) };
         let expected = "\
             | what | ours | limit | peer |\n|---|---|---|---|\n\
             | get | 30 ns ± 10 % | 20 ns ± 15 % | 6 µs ± 0 % ~ |\n\n\
@@ -214,9 +242,11 @@ mod tests {
 
     #[test]
     fn a_figure_of_lines_is_told_by_its_places() {
-        let lines =
-            Figure::lines("t", "size", "hits").line("a", [(1000.0, 41.25)]).line("b", [(10.0, 0.5), (1000.0, 3.0)]);
-        let expected = "| size | a | b |\n|---|---|---|\n| 10 | – | 0.500 |\n| 1,000 | 41.2 | 3 |\n";
+        let lines = Figure::lines("t", "size", "hits")
+            .line("a", [(1000.0, 41.25)])
+            .line("b", [(10.0, 0.5), (1000.0, 3.0)]);
+        let expected =
+            "| size | a | b |\n|---|---|---|\n| 10 | – | 0.500 |\n| 1,000 | 41.2 | 3 |\n";
         assert_eq!(figure(&lines), expected);
         let bars = Figure::bars("t", "bytes").bar("a", 130.0);
         assert_eq!(figure(&bars), "|  | bytes |\n|---|---|\n| a | 130 |\n");

@@ -17,7 +17,12 @@ fn folder(test: &str) -> PathBuf {
 }
 
 fn page(from: &Path, to: &Path, names: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_page")).arg(from).arg(to).args(names).output().expect("it starts")
+    Command::new(env!("CARGO_BIN_EXE_page"))
+        .arg(from)
+        .arg(to)
+        .args(names)
+        .output()
+        .expect("it starts")
 }
 
 /// What a run left that was asked for by `--quick --only tiny`.
@@ -26,7 +31,11 @@ fn tiny() -> Report {
     let contest = Contest::new("get").candidate("ours", || 30.0).candidate("theirs", || 20.0);
     report.add(contest.at_most(1.2, "theirs").because("it is tiny.").run(1));
     report.draw_bars("A tiny get", "get");
-    report.draw(Figure::lines("Tiny hits", "entries", "hits").line("ours", [(1.0, 2.0), (2.0, 3.0)]).with_table());
+    report.draw(
+        Figure::lines("Tiny hits", "entries", "hits")
+            .line("ours", [(1.0, 2.0), (2.0, 3.0)])
+            .with_table(),
+    );
     report
 }
 

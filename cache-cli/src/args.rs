@@ -162,8 +162,11 @@ fn timeout(text: &str) -> Result<Timeout, String> {
     if text == "never" {
         return Ok(Timeout::Never);
     }
-    let seconds = text.parse().ok().and_then(|seconds| std::time::Duration::try_from_secs_f64(seconds).ok());
-    seconds.map(Timeout::After).ok_or_else(|| "expected a number of seconds, 0 or more, or `never`".into())
+    let seconds =
+        text.parse().ok().and_then(|seconds| std::time::Duration::try_from_secs_f64(seconds).ok());
+    seconds
+        .map(Timeout::After)
+        .ok_or_else(|| "expected a number of seconds, 0 or more, or `never`".into())
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "clap asks for a result")]

@@ -39,14 +39,18 @@ async fn on(ours: Ours, cli: &Cli) -> Result<Outcome> {
         Command::Get { key, raw: true } => entries::get_raw(&ours.one()?, key, say).await,
         Command::Set(store) => entries::set(&ours.one()?, store, say).await,
         Command::Add(store) => entries::add(&ours.one()?, store, say).await,
-        Command::Touch { key, timeout } => entries::touch(&ours.one()?, key, (*timeout).into(), say).await,
+        Command::Touch { key, timeout } => {
+            entries::touch(&ours.one()?, key, (*timeout).into(), say).await
+        }
         Command::Has { key } => entries::has(&ours.one()?, key, say).await,
         Command::Incr { key, delta } => entries::count(ours.one()?.incr(key, *delta).await, say),
         Command::Decr { key, delta } => entries::count(ours.one()?.decr(key, *delta).await, say),
         Command::Ttl { key } => entries::ttl(&ours.one()?, key, say).await,
         Command::Delete { keys } => many::delete(&ours.one()?, keys, say).await,
         Command::GetMany { keys } => many::get(&ours.one()?, keys, say).await,
-        Command::SetMany { entries, timeout } => many::set(&ours.one()?, entries, (*timeout).into(), say).await,
+        Command::SetMany { entries, timeout } => {
+            many::set(&ours.one()?, entries, (*timeout).into(), say).await
+        }
         Command::Clear { yes } => upkeep::clear(&ours.one()?, *yes, say).await,
         Command::Stats => upkeep::stats(ours, say).await,
         Command::PurgeExpired => upkeep::purge_expired(ours, say).await,
@@ -88,7 +92,9 @@ fn input(argument: &str) -> Result<Vec<u8>> {
         return Ok(argument.into());
     }
     let mut bytes = Vec::new();
-    io::stdin().read_to_end(&mut bytes).map_err(|error| Failure::new(format!("standard input: {error}")))?;
+    io::stdin()
+        .read_to_end(&mut bytes)
+        .map_err(|error| Failure::new(format!("standard input: {error}")))?;
     Ok(bytes)
 }
 
@@ -102,7 +108,9 @@ fn value(argument: &str) -> Result<Json> {
             return failure.with_remedy("put a text into quotes, or use --raw for bytes");
         }
         let text = in_shell(&text);
-        failure.with_remedy(format!("a text is written in quotes, {text}; bytes are stored as they are by --raw"))
+        failure.with_remedy(format!(
+            "a text is written in quotes, {text}; bytes are stored as they are by --raw"
+        ))
     })
 }
 

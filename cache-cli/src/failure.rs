@@ -71,12 +71,14 @@ fn remedy(error: &Error) -> Option<&'static str> {
             "see that its server runs and can be reached from this machine, and that LOCATION and OPTIONS say where it is",
         ),
         ErrorKind::NotAnInteger => Some("store an integer there first: `cachette set KEY 0`"),
-        ErrorKind::InvalidKey => {
-            Some("use a shorter key without blanks, or have keys digested: key_function = \"hashed\"")
-        }
+        ErrorKind::InvalidKey => Some(
+            "use a shorter key without blanks, or have keys digested: key_function = \"hashed\"",
+        ),
         ErrorKind::TooLarge => Some("store less under one key, or raise the store's limit"),
         ErrorKind::Backend => match io_error(error)?.kind() {
-            io::ErrorKind::PermissionDenied => Some("let the user who runs this and the service read and write there"),
+            io::ErrorKind::PermissionDenied => {
+                Some("let the user who runs this and the service read and write there")
+            }
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
                 Some("make room on that disk: `cachette purge-expired`, or a smaller max_entries")
             }
@@ -107,7 +109,10 @@ mod tests {
     fn what_the_operating_system_refuses_has_a_remedy() {
         let refused = Error::new(ErrorKind::Backend, "/var/cache/shop: cannot be made");
         let refused = refused.with_source(io::Error::from(io::ErrorKind::PermissionDenied));
-        assert_eq!(remedy(&refused), Some("let the user who runs this and the service read and write there"));
+        assert_eq!(
+            remedy(&refused),
+            Some("let the user who runs this and the service read and write there")
+        );
         assert_eq!(remedy(&Error::new(ErrorKind::Backend, "it broke")), None);
     }
 }

@@ -53,6 +53,7 @@ fn main() -> ExitCode {
 
 fn run(cli: &Cli) -> Result<Outcome> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| Failure::new(format!("no thread for the work can be had: {error}")))?;
+    let runtime = runtime
+        .map_err(|error| Failure::new(format!("no thread for the work can be had: {error}")))?;
     runtime.block_on(commands::run(cli))
 }

@@ -23,9 +23,12 @@ impl Ours {
         if caches.aliases().next().is_none() && mistakes.is_empty() {
             return Err(no_caches(cli));
         }
-        let ours = Self { caches, mistakes, alias: cli.cache.clone(), version: cli.key_version.clone() };
+        let ours =
+            Self { caches, mistakes, alias: cli.cache.clone(), version: cli.key_version.clone() };
         match &ours.alias {
-            Some(alias) if !ours.mistakes.contains_key(alias) => ours.caches.get(alias).map(drop)?,
+            Some(alias) if !ours.mistakes.contains_key(alias) => {
+                ours.caches.get(alias).map(drop)?
+            }
             _ => {}
         }
         Ok(ours)
@@ -59,7 +62,8 @@ impl Ours {
         let made = self.caches.iter().map(|cache| (cache.alias().to_owned(), Ok(cache.clone())));
         let mut all: BTreeMap<String, Result<CacheHandle>> = made.collect();
         all.extend(self.mistakes.into_iter().map(|(alias, mistake)| (alias, Err(mistake.into()))));
-        all.into_iter().filter(move |(alias, _)| self.alias.as_ref().is_none_or(|wanted| wanted == alias))
+        all.into_iter()
+            .filter(move |(alias, _)| self.alias.as_ref().is_none_or(|wanted| wanted == alias))
     }
 
     /// All caches that could be made, and the mistakes of the others.

@@ -102,7 +102,8 @@ impl Progress {
             None => "{msg} {spinner} {human_pos}",
         };
         let style = ProgressStyle::with_template(template);
-        bar.with_message(self.name.clone()).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+        bar.with_message(self.name.clone())
+            .with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
     }
 }
 

@@ -9,7 +9,10 @@ use xtask::servers::{Kind, Server};
 fn a_configuration_without_problems_is_all_right() {
     let caches = Caches::new("default = 'filebased://files'\nmem = 'locmem://'\noff = 'dummy://'");
     let said = caches.run(&["check"]).done();
-    assert_eq!(said.text(), "ok      default (filebased)\nok      mem (locmem)\nok      off (dummy)\n");
+    assert_eq!(
+        said.text(),
+        "ok      default (filebased)\nok      mem (locmem)\nok      off (dummy)\n"
+    );
     let stats = caches.run(&["--output", "json", "--cache", "default", "stats"]).json();
     assert_eq!(stats[0]["entries"], 0, "its own entry is gone");
 }
@@ -89,16 +92,28 @@ fn a_warning_about_a_key_shows_the_beginning_of_a_long_one() {
     let caches = Caches::new("default = 'filebased://files'");
     let said = caches.run(&["get", &"k".repeat(100_000), "--verbose"]);
     assert!(said.err.contains("is longer than 250 characters"), "{}", said.err);
-    assert!(said.err.contains("kk\"… of 100003 bytes") && said.err.len() < 1000, "{}", said.err.len());
+    assert!(
+        said.err.contains("kk\"… of 100003 bytes") && said.err.len() < 1000,
+        "{}",
+        said.err.len()
+    );
 }
 
 #[test]
 fn each_of_many_servers_is_asked() {
-    let mut servers = [(); 3].map(|()| Server::start(Kind::Memcached).unwrap_or_else(|why| panic!("{why}")));
+    let mut servers =
+        [(); 3].map(|()| Server::start(Kind::Memcached).unwrap_or_else(|why| panic!("{why}")));
     let redis = Server::start(Kind::Redis).unwrap_or_else(|why| panic!("{why}"));
     let places = servers.each_ref().map(|server| format!("127.0.0.1:{}", server.port()));
-    let caches = Caches::new(&format!("default = 'memcached://{}'\nother = '{}'", places.join(","), redis.url()));
-    assert_eq!(caches.run(&["check"]).done().text(), "ok      default (memcached)\nok      other (redis)\n");
+    let caches = Caches::new(&format!(
+        "default = 'memcached://{}'\nother = '{}'",
+        places.join(","),
+        redis.url()
+    ));
+    assert_eq!(
+        caches.run(&["check"]).done().text(),
+        "ok      default (memcached)\nok      other (redis)\n"
+    );
     for (server, place) in servers.iter_mut().zip(&places) {
         server.kill().expect("it is killed");
         let said = caches.run(&["check", "--cache", "default"]).exits_with(1);

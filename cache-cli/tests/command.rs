@@ -19,7 +19,10 @@ fn a_hit_is_shown_as_json_and_a_miss_is_silent_with_exit_code_1() {
 fn a_value_that_is_no_json_is_an_error_that_says_how_a_text_is_written() {
     let caches = Caches::new(FILES);
     let error = caches.run(&["set", "k", "hello"]).fails();
-    assert!(error.contains("the value is no JSON") && error.contains(r#"in quotes, '"hello"'"#), "{error}");
+    assert!(
+        error.contains("the value is no JSON") && error.contains(r#"in quotes, '"hello"'"#),
+        "{error}"
+    );
     let error = caches.run(&["set", "k", "it's"]).fails();
     assert!(error.contains(r#"in quotes, '"it'\''s"';"#), "{error}");
     caches.run(&["get", "k"]).misses();
@@ -103,7 +106,11 @@ fn integers_are_counted_up_and_down() {
     caches.run(&["decr", "n", "10"]).says("-17\n");
     caches.run(&["set", "n", "\"text\""]).done();
     let error = caches.run(&["incr", "n"]).fails();
-    assert!(error.contains("does not hold an integer") && error.contains("store an integer there first"), "{error}");
+    assert!(
+        error.contains("does not hold an integer")
+            && error.contains("store an integer there first"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -116,18 +123,25 @@ fn many_values_are_an_object_and_a_missing_one_a_miss() {
     let error = caches.run(&["set-many", "[1]"]).fails();
     assert!(error.contains("no object"), "{error}");
     let error = caches.run(&["set-many", "{a: 1}"]).fails();
-    assert!(error.contains("no JSON") && error.contains(r#"write it as {"key": value, …}"#), "{error}");
+    assert!(
+        error.contains("no JSON") && error.contains(r#"write it as {"key": value, …}"#),
+        "{error}"
+    );
 }
 
 #[test]
 fn an_alias_and_a_version_can_be_chosen() {
-    let caches = Caches::new("default = 'filebased://files'\nother = 'filebased://other?version=7'");
+    let caches =
+        Caches::new("default = 'filebased://files'\nother = 'filebased://other?version=7'");
     caches.run(&["--cache", "other", "set", "k", "1"]).done();
     caches.run(&["get", "k"]).misses();
     caches.run(&["get", "k", "--cache", "other"]).says("1\n");
     caches.run(&["get", "k", "--cache", "other", "--key-version", "8"]).misses();
     let error = caches.run(&["get", "k", "--cache", "otter"]).fails();
-    assert!(error.contains(r#"there is no cache "otter"; there are "default" and "other""#), "{error}");
+    assert!(
+        error.contains(r#"there is no cache "otter"; there are "default" and "other""#),
+        "{error}"
+    );
 }
 
 #[test]
@@ -138,13 +152,17 @@ fn the_environment_configures_where_no_file_does() {
     caches.run_in(&["get", "k"], &[("CACHE_URL", &url)]).says("1\n");
     caches.run_in(&["get", "k"], &[("CACHETTE_CONFIG", &caches.path("caches.toml"))]).misses();
     let error = caches.run_in(&["get", "k"], &[]).fails();
-    assert!(error.contains("no caches are configured") && error.contains("--config FILE"), "{error}");
+    assert!(
+        error.contains("no caches are configured") && error.contains("--config FILE"),
+        "{error}"
+    );
 }
 
 #[test]
 fn scripts_are_answered_in_one_document_of_json() {
     let caches = Caches::new(FILES);
-    let answer = |arguments: &[&str]| caches.run(&[&["--output", "json"], arguments].concat()).json();
+    let answer =
+        |arguments: &[&str]| caches.run(&[&["--output", "json"], arguments].concat()).json();
     assert_eq!(answer(&["get", "k"]), json!({"key": "k", "hit": false}));
     assert_eq!(answer(&["set", "k", "[1]", "-t", "never"]), json!({"key": "k", "stored": true}));
     assert_eq!(answer(&["add", "k", "2"]), json!({"key": "k", "stored": false}));
@@ -170,7 +188,8 @@ fn stats_tell_how_full_each_cache_is() {
     let caches = Caches::new("default = 'filebased://files'\nmem = 'locmem://'");
     caches.run(&["set", "k", "1"]).done();
     let stats = caches.run(&["stats"]).done();
-    let rows: Vec<Vec<&str>> = stats.text().lines().map(|line| line.split_whitespace().collect()).collect();
+    let rows: Vec<Vec<&str>> =
+        stats.text().lines().map(|line| line.split_whitespace().collect()).collect();
     assert_eq!(rows[0], ["cache", "store", "entries", "expired", "bytes"]);
     assert_eq!(rows[1][..4], ["default", "filebased", "1", "0"]);
     assert_eq!(rows[2], ["mem", "locmem", "0", "0", "0"]);
@@ -183,7 +202,11 @@ fn what_has_expired_is_purged() {
     caches.run(&["set", "c", "3"]).done();
     // Those who wrote may have removed one or the other already.
     let purged = caches.run(&["purge-expired"]).done();
-    assert!(["0", "1", "2"].map(|number| format!("default: removed {number}\n")).contains(&purged.text().into()));
+    assert!(
+        ["0", "1", "2"]
+            .map(|number| format!("default: removed {number}\n"))
+            .contains(&purged.text().into())
+    );
     let stats = &caches.run(&["--output", "json", "stats"]).json()[0];
     assert_eq!((&stats["entries"], &stats["expired"]), (&json!(1), &json!(0)));
     caches.run(&["get", "c"]).says("3\n");
@@ -207,7 +230,9 @@ fn a_reader_who_has_had_enough_is_no_error() {
 
 #[test]
 fn a_password_is_never_shown() {
-    let caches = Caches::new("default = 'db://t?url=postgres://ada:hunter2@127.0.0.1:1/shop&connect_timeout=0.5'");
+    let caches = Caches::new(
+        "default = 'db://t?url=postgres://ada:hunter2@127.0.0.1:1/shop&connect_timeout=0.5'",
+    );
     for command in [&["check"][..], &["get", "k"], &["stats"], &["createcachetable"]] {
         let said = caches.run(command);
         let told = [&*said.out, said.err.as_bytes()].concat();

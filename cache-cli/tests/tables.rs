@@ -20,7 +20,9 @@ fn databases() -> [String; 3] {
 fn caches(about: &str) -> (Caches, String) {
     let table = format!("{about} {}", process::id());
     let section = |(number, url): (usize, &String)| {
-        format!("[c{number}]\nbackend = 'db'\nlocation = \"{table}\"\noptions = {{ url = '{url}' }}\n")
+        format!(
+            "[c{number}]\nbackend = 'db'\nlocation = \"{table}\"\noptions = {{ url = '{url}' }}\n"
+        )
     };
     let text: String = databases().iter().enumerate().map(section).collect();
     (Caches::new(&text), table)
@@ -31,7 +33,12 @@ fn tables_are_made_where_there_are_none_and_left_where_they_are() {
     let (caches, table) = caches("made");
     caches.run(&["check"]).exits_with(1);
     let made = caches.run(&["createcachetable"]).done();
-    assert_eq!(made.text().matches(&format!("made the table {table:?} in ")).count(), 3, "{}", made.text());
+    assert_eq!(
+        made.text().matches(&format!("made the table {table:?} in ")).count(),
+        3,
+        "{}",
+        made.text()
+    );
     caches.run(&["check"]).done();
     for alias in ["c0", "c1", "c2"] {
         caches.run(&["--cache", alias, "set", "k", "1"]).done();
@@ -56,7 +63,11 @@ fn one_cache_that_is_asked_for_is_not_taken_for_all() {
     let error = caches.run(&["createcachetable", "--cache", "a"]).fails();
     assert!(error.contains("name the table"), "{error}");
     let made = caches.run(&["createcachetable", "a"]).done();
-    assert!(made.text().starts_with("made the table \"a\" in sqlite:") && made.text().lines().count() == 1, "{made:?}");
+    assert!(
+        made.text().starts_with("made the table \"a\" in sqlite:")
+            && made.text().lines().count() == 1,
+        "{made:?}"
+    );
 }
 
 #[test]
@@ -70,7 +81,11 @@ fn a_dry_run_prints_the_sql_of_each_database_and_changes_nothing() {
     ] {
         assert!(said.text().contains(&sql), "{sql:?} in {}", said.text());
     }
-    assert!(said.text().lines().all(|line| line.starts_with("-- ") || line.ends_with(';')), "{}", said.text());
+    assert!(
+        said.text().lines().all(|line| line.starts_with("-- ") || line.ends_with(';')),
+        "{}",
+        said.text()
+    );
     caches.run(&["check"]).exits_with(1);
 }
 
@@ -90,7 +105,9 @@ fn a_name_that_would_be_sql_is_a_name() {
     for table in [r#"x"; DROP TABLE y; --"#, "it's `mine`", "Žluťoučký kůň"] {
         let caches = Caches::new("");
         let section = |(number, url): (usize, &String)| {
-            format!("[c{number}]\nbackend = 'db'\nlocation = '''{table}'''\noptions = {{ url = '{url}' }}\n")
+            format!(
+                "[c{number}]\nbackend = 'db'\nlocation = '''{table}'''\noptions = {{ url = '{url}' }}\n"
+            )
         };
         caches.configure(&databases().iter().enumerate().map(section).collect::<String>());
         caches.run(&["createcachetable", table]).done();
@@ -103,7 +120,8 @@ fn a_table_of_somebody_else_s_is_left_alone() {
     let (caches, table) = caches("theirs");
     let postgres = &databases()[1];
     let theirs = format!("CREATE TABLE \"{table}\" (id int)");
-    let made = process::Command::new("psql").args([postgres, "-c", &theirs]).output().expect("psql runs");
+    let made =
+        process::Command::new("psql").args([postgres, "-c", &theirs]).output().expect("psql runs");
     assert!(made.status.success(), "{made:?}");
     let said = caches.run(&["createcachetable"]).exits_with(2);
     assert!(said.err.contains("is not a cache's, as its columns are id"), "{}", said.err);
@@ -123,7 +141,11 @@ fn one_database_can_be_chosen_by_its_name() {
          options = { database = 'second' }",
     );
     let made = caches.run(&["createcachetable", "--database", "second"]).done();
-    assert!(made.text().starts_with("made the table \"two\"") && made.text().lines().count() == 1, "{}", made.text());
+    assert!(
+        made.text().starts_with("made the table \"two\"") && made.text().lines().count() == 1,
+        "{}",
+        made.text()
+    );
     let error = caches.run(&["createcachetable", "--database", "third"]).fails();
     assert!(error.contains(r#"a database "third"; there are "first" and "second""#), "{error}");
     let error = caches.run(&["createcachetable", "three"]).fails();
@@ -132,7 +154,8 @@ fn one_database_can_be_chosen_by_its_name() {
 
 #[test]
 fn one_database_that_is_away_does_not_keep_the_others_from_their_tables() {
-    let caches = Caches::new("a = 'db://t?url=mysql://root@127.0.0.1:1/shop'\nb = 'db://t?url=sqlite:b.db'");
+    let caches =
+        Caches::new("a = 'db://t?url=mysql://root@127.0.0.1:1/shop'\nb = 'db://t?url=sqlite:b.db'");
     let said = caches.run(&["createcachetable"]).exits_with(2);
     assert!(said.text().starts_with("made the table \"t\""), "{}", said.text());
     assert!(said.err.contains("127.0.0.1:1"), "{}", said.err);
@@ -141,5 +164,7 @@ fn one_database_that_is_away_does_not_keep_the_others_from_their_tables() {
 #[test]
 fn without_a_cache_in_a_database_there_is_nothing_to_do() {
     let caches = Caches::new("default = 'locmem://'");
-    caches.run(&["createcachetable"]).says("no cache is kept in a database: there is nothing to do\n");
+    caches
+        .run(&["createcachetable"])
+        .says("no cache is kept in a database: there is nothing to do\n");
 }

@@ -37,9 +37,15 @@ fn clear_says_what_goes_where_that_is_not_the_whole_store() {
         "default = 'redis://127.0.0.1:1?key_prefix=shop'\nwhole = 'redis://127.0.0.1:1?clear_database=true'",
     );
     let error = caches.run(&["clear"]).fails();
-    assert!(error.contains("every entry of the redis store that begins with the prefix of the cache"), "{error}");
+    assert!(
+        error.contains("every entry of the redis store that begins with the prefix of the cache"),
+        "{error}"
+    );
     let error = caches.run(&["clear", "--cache", "whole"]).fails();
-    assert!(error.contains("all that is in the redis database behind the cache \"whole\""), "{error}");
+    assert!(
+        error.contains("all that is in the redis database behind the cache \"whole\""),
+        "{error}"
+    );
 }
 
 #[test]
@@ -55,7 +61,8 @@ fn clear_wants_a_yes_where_there_is_no_terminal() {
 
 #[test]
 fn a_purge_that_takes_long_shows_a_bar_on_a_terminal_alone() {
-    let caches = Caches::new("default = 'db://t?url=sqlite:cache.db&max_entries=1000000&create_table=true'");
+    let caches =
+        Caches::new("default = 'db://t?url=sqlite:cache.db&max_entries=1000000&create_table=true'");
     fill_with_expired(&caches.path("caches.toml"));
     let shown = caches.on_a_terminal("purge-expired", "");
     assert!(shown.contains(" to go") && shown.contains("default: removed 100000"), "{shown:?}");
@@ -69,7 +76,10 @@ fn a_purge_that_takes_long_shows_a_bar_on_a_terminal_alone() {
 fn fill_with_expired(config: &str) {
     let long_ago = ManualClock::new();
     let entries = (0..100_000).map(|number| (number.to_string(), number));
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("there are threads");
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("there are threads");
     runtime.block_on(async {
         let caches = cachette::Caches::builder().file(config).clock(long_ago.clock());
         let caches = caches.build().await.expect("it is fine");

@@ -72,7 +72,10 @@ mod excuses {
     }
 
     pub(super) fn small_values(profile: &Profile) -> Excuse {
-        profile.largest_value.filter(|largest| *largest < 1 << 20).map(|_| "large values are refused")
+        profile
+            .largest_value
+            .filter(|largest| *largest < 1 << 20)
+            .map(|_| "large values are refused")
     }
 
     pub(super) fn takes_any_size(profile: &Profile) -> Excuse {

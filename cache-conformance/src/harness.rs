@@ -61,7 +61,12 @@ impl Harness {
             let store = make();
             Box::pin(async { Arc::new(store.await) as Arc<dyn Cache> })
         };
-        Self { make: Arc::new(make), time: None, profile: Profile::default(), limit: Duration::from_secs(300) }
+        Self {
+            make: Arc::new(make),
+            time: None,
+            profile: Profile::default(),
+            limit: Duration::from_secs(300),
+        }
     }
 
     /// Says that the stores go by this clock, which then is moved instead of slept by.
@@ -134,6 +139,9 @@ impl Harness {
 
 impl fmt::Debug for Harness {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Harness").field("time", &self.time).field("profile", &self.profile).finish_non_exhaustive()
+        f.debug_struct("Harness")
+            .field("time", &self.time)
+            .field("profile", &self.profile)
+            .finish_non_exhaustive()
     }
 }

@@ -69,7 +69,10 @@ async fn attempt(case: &'static Case, harness: &Harness) -> Result<(), String> {
     let mut running = tokio::spawn((case.run)(harness.clone()));
     let Ok(ended) = tokio::time::timeout(harness.limit(), &mut running).await else {
         running.abort();
-        return Err(format!("it did not end within {:?}: an operation never answers", harness.limit()));
+        return Err(format!(
+            "it did not end within {:?}: an operation never answers",
+            harness.limit()
+        ));
     };
     ended.map_err(|error| match error.try_into_panic() {
         Ok(payload) => message_of(&*payload),
@@ -86,15 +89,22 @@ fn message_of(payload: &(dyn Any + Send)) -> String {
 ///
 /// # Panics
 /// Where the case fails.
-#[expect(clippy::needless_pass_by_value, reason = "the macro hands over a harness made for this test")]
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "the macro hands over a harness made for this test"
+)]
 #[expect(clippy::print_stdout, reason = "a test that is excused says so in its output")]
 pub fn run_test(name: &str, harness: Harness) {
-    let case = CASES.iter().find(|case| case.name == name).expect("the macro and the list have the same cases");
+    let case = CASES
+        .iter()
+        .find(|case| case.name == name)
+        .expect("the macro and the list have the same cases");
     if let Some(excuse) = case.excuse(&harness) {
         println!("excused: {excuse}");
         return;
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let outcome = runtime.expect("a runtime starts").block_on(attempt(case, &harness));
     if let Err(message) = outcome {
         panic!("{message}");

@@ -5,7 +5,8 @@ use std::{fmt::Write, fs};
 use cache_conformance::CASES;
 
 const README: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/README.md");
-const BEGIN: &str = "<!-- cases: made by `UPDATE_README=1 cargo test -p cache-conformance --test readme` -->\n";
+const BEGIN: &str =
+    "<!-- cases: made by `UPDATE_README=1 cargo test -p cache-conformance --test readme` -->\n";
 const END: &str = "<!-- end of cases -->\n";
 
 fn list() -> String {

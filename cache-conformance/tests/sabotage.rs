@@ -76,7 +76,9 @@ impl Broken {
 
     fn value(&self, value: Value) -> Value {
         match (self.fault, value) {
-            (Some(Fault::IntegersBecomeText), Value::Int(number)) => Value::Bytes(number.to_string().into()),
+            (Some(Fault::IntegersBecomeText), Value::Int(number)) => {
+                Value::Bytes(number.to_string().into())
+            }
             (Some(Fault::TextBecomesIntegers), Value::Bytes(bytes)) => {
                 let number = std::str::from_utf8(&bytes).ok().and_then(|text| text.parse().ok());
                 number.map_or(Value::Bytes(bytes), Value::Int)
@@ -93,7 +95,9 @@ impl Broken {
         const MONTH: Duration = Duration::from_secs(30 * 86400);
         match self.fault {
             Some(Fault::ExpiryIsIgnored) => None,
-            Some(Fault::ExpiryInMonths) => ttl.map(|ttl| if ttl > MONTH { Duration::from_nanos(1) } else { ttl }),
+            Some(Fault::ExpiryInMonths) => {
+                ttl.map(|ttl| if ttl > MONTH { Duration::from_nanos(1) } else { ttl })
+            }
             _ => ttl,
         }
     }
@@ -111,7 +115,10 @@ impl Broken {
     }
 
     fn remember_first(&self, key: &str, value: &Value) {
-        self.first.lock().expect("nobody panics").get_or_insert_with(|| (key.into(), value.clone()));
+        self.first
+            .lock()
+            .expect("nobody panics")
+            .get_or_insert_with(|| (key.into(), value.clone()));
     }
 
     fn first(&self, key: &str) -> Option<Value> {
@@ -250,7 +257,9 @@ impl Cache for Broken {
         let key = self.key(key);
         if self.has(Fault::ContainsIgnoresEmptyValues) {
             let value = self.store.get(&key).await?;
-            return Ok(value.is_some_and(|value| matches!(value, Value::Int(_)) || value.size() > 0));
+            return Ok(
+                value.is_some_and(|value| matches!(value, Value::Int(_)) || value.size() > 0)
+            );
         }
         self.store.contains(&key).await
     }
@@ -278,10 +287,16 @@ impl Cache for Broken {
         if self.has(Fault::PurgeRemovesAll) {
             self.store.clear().await?;
         }
-        self.store.purge_expired(if self.has(Fault::PurgeNeverEnds) { u64::MAX } else { most }).await
+        self.store
+            .purge_expired(if self.has(Fault::PurgeNeverEnds) { u64::MAX } else { most })
+            .await
     }
 
-    async fn set_many(&self, entries: &[(&str, Value)], ttl: Option<Duration>) -> Result<Vec<usize>> {
+    async fn set_many(
+        &self,
+        entries: &[(&str, Value)],
+        ttl: Option<Duration>,
+    ) -> Result<Vec<usize>> {
         let ttl = if self.has(Fault::SetManyForgetsTheTimeToLive) { None } else { ttl };
         for (key, value) in entries {
             self.set(key, value.clone(), ttl).await?;
@@ -294,14 +309,16 @@ fn harness(fault: Option<Fault>) -> Harness {
     let time = ManualClock::new();
     let clock = time.clock();
     let make = move || {
-        let store = LocMemCache::with_clock(LocMemOptions::default(), clock.clone()).expect("the options are fine");
+        let store = LocMemCache::with_clock(LocMemOptions::default(), clock.clone())
+            .expect("the options are fine");
         Broken { store, fault, first: Mutex::default(), locked: AtomicBool::new(false) }
     };
     Harness::new(move || std::future::ready(make())).driven_by(time)
 }
 
 fn names_of_failures(harness: &Harness) -> Vec<&'static str> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let report = runtime.expect("a runtime starts").block_on(run(harness));
     report.failed.iter().map(|failure| failure.case).collect()
 }
@@ -351,10 +368,14 @@ is_caught! {
 
 #[test]
 fn a_get_that_holds_a_lock_when_it_is_dropped_is_caught() {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let harness = harness(Some(Fault::DroppedGetsHoldTheLock)).with_limit(Duration::from_secs(5));
     let report = runtime.expect("a runtime starts").block_on(run(&harness));
-    let failure = report.failed.iter().find(|failure| failure.case == "a_dropped_operation_does_not_disturb_the_next");
+    let failure = report
+        .failed
+        .iter()
+        .find(|failure| failure.case == "a_dropped_operation_does_not_disturb_the_next");
     let message = &failure.expect("it fails").message;
     assert_eq!(message, "it did not end within 5s: an operation never answers");
 }
@@ -366,9 +387,17 @@ fn the_store_without_a_fault_passes() {
 
 #[test]
 fn the_comparison_with_a_map_catches_faults_in_time_and_number_as_well() {
-    for fault in [Fault::IncrRestartsTheTimeToLive, Fault::TouchRevives, Fault::ExpiryIsIgnored, Fault::IncrWraps] {
+    for fault in [
+        Fault::IncrRestartsTheTimeToLive,
+        Fault::TouchRevives,
+        Fault::ExpiryIsIgnored,
+        Fault::IncrWraps,
+    ] {
         let failures = names_of_failures(&harness(Some(fault)));
-        assert!(failures.contains(&"any_sequence_of_operations_does_what_a_plain_map_does"), "{fault:?}: {failures:?}");
+        assert!(
+            failures.contains(&"any_sequence_of_operations_does_what_a_plain_map_does"),
+            "{fault:?}: {failures:?}"
+        );
     }
 }
 
@@ -380,7 +409,11 @@ fn a_claim_to_keep_nothing_is_refuted() {
 
 #[test]
 fn a_claim_to_refuse_large_values_is_refuted() {
-    let harness = harness(None).with_profile(Profile { largest_value: Some(1000), ..Profile::default() });
+    let harness =
+        harness(None).with_profile(Profile { largest_value: Some(1000), ..Profile::default() });
     let failures = names_of_failures(&harness);
-    assert!(failures.contains(&"a_value_that_is_too_large_is_refused_and_leaves_nothing"), "{failures:?}");
+    assert!(
+        failures.contains(&"a_value_that_is_too_large_is_refused_and_leaves_nothing"),
+        "{failures:?}"
+    );
 }

@@ -114,7 +114,11 @@ pub trait Cache: Any + fmt::Debug + Send + Sync {
     /// # Errors
     /// Where the store failed as a whole; any of the entries may then be stored. An entry that is refused for itself
     /// ([`ErrorKind::TooLarge`]) is no error here.
-    async fn set_many(&self, entries: &[(&str, Value)], ttl: Option<Duration>) -> Result<Vec<usize>> {
+    async fn set_many(
+        &self,
+        entries: &[(&str, Value)],
+        ttl: Option<Duration>,
+    ) -> Result<Vec<usize>> {
         set_one_by_one(self, entries, ttl).await
     }
 
@@ -233,7 +237,11 @@ impl<C: Cache + ?Sized> Cache for Arc<C> {
     async fn get_many(&self, keys: &[&str]) -> Result<Vec<Option<Value>>> {
         (**self).get_many(keys).await
     }
-    async fn set_many(&self, entries: &[(&str, Value)], ttl: Option<Duration>) -> Result<Vec<usize>> {
+    async fn set_many(
+        &self,
+        entries: &[(&str, Value)],
+        ttl: Option<Duration>,
+    ) -> Result<Vec<usize>> {
         (**self).set_many(entries, ttl).await
     }
     async fn delete_many(&self, keys: &[&str]) -> Result<usize> {

@@ -97,7 +97,8 @@ impl Clock {
             Source::System => {
                 let tick = monotonic::coarse();
                 tick >= deadline.0
-                    || (tick.saturating_add(MOST_LAG) >= deadline.0 && monotonic::precise() >= deadline.0)
+                    || (tick.saturating_add(MOST_LAG) >= deadline.0
+                        && monotonic::precise() >= deadline.0)
             }
             Source::Coarse | Source::Manual(_) => self.now() >= deadline,
         }
@@ -107,7 +108,9 @@ impl Clock {
     #[must_use]
     pub fn unix_time(&self) -> Duration {
         match &self.0 {
-            Source::System | Source::Coarse => SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default(),
+            Source::System | Source::Coarse => {
+                SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+            }
             Source::Manual(manual) => Duration::from_nanos(manual.now().0),
         }
     }

@@ -58,7 +58,9 @@ pub(crate) fn encode<T: Serialize + ?Sized>(value: &T, codec: Codec) -> Result<V
     match plain::probe(value) {
         Some(Plain::Int(number)) => Ok(Value::Int(number)),
         Some(Plain::Text(bytes) | Plain::Raw(bytes)) => Ok(Value::Bytes(bytes.into())),
-        None => encode_with(value, codec).map(|bytes| Value::Bytes(bytes.into_boxed_slice().into())),
+        None => {
+            encode_with(value, codec).map(|bytes| Value::Bytes(bytes.into_boxed_slice().into()))
+        }
     }
 }
 
@@ -70,9 +72,8 @@ pub(crate) fn as_int<T: Serialize>(value: &T) -> Option<i64> {
 /// Decodes what a store answered.
 pub(crate) fn decode<T: DeserializeOwned + 'static>(value: Value, codec: Codec) -> Result<T> {
     match value {
-        Value::Int(number) => {
-            T::deserialize(NumberReader(number)).map_err(|error| unreadable::<T>(error, "an integer"))
-        }
+        Value::Int(number) => T::deserialize(NumberReader(number))
+            .map_err(|error| unreadable::<T>(error, "an integer")),
         Value::Bytes(bytes) => decode_bytes(&bytes),
         Value::Object(object) => decode(object.encode(codec)?, codec),
     }
@@ -97,13 +98,18 @@ fn encode_with<T: Serialize + ?Sized>(value: &T, codec: Codec) -> Result<Vec<u8>
             Ok(bytes)
         }
         #[cfg(feature = "postcard")]
-        Codec::Postcard => postcard::to_extend(value, header(POSTCARD, 62)).map_err(unwritable::<T>),
+        Codec::Postcard => {
+            postcard::to_extend(value, header(POSTCARD, 62)).map_err(unwritable::<T>)
+        }
     }
 }
 
 fn decode_bytes<T: DeserializeOwned + 'static>(bytes: &Bytes) -> Result<T> {
     let &[MAGIC, tag, ref body @ ..] = &**bytes else {
-        return Err(Error::new(ErrorKind::Decode, "the entry has no header of ours: something else wrote it"));
+        return Err(Error::new(
+            ErrorKind::Decode,
+            "the entry has no header of ours: something else wrote it",
+        ));
     };
     match tag {
         RAW => decode_raw(bytes),
@@ -117,7 +123,8 @@ fn decode_bytes<T: DeserializeOwned + 'static>(bytes: &Bytes) -> Result<T> {
         POSTCARD => decode_postcard(body).map_err(|error| unreadable::<T>(error, "postcard")),
         #[cfg(not(feature = "postcard"))]
         POSTCARD => {
-            let message = "the entry is written by postcard: enable the feature `postcard` to read it";
+            let message =
+                "the entry is written by postcard: enable the feature `postcard` to read it";
             Err(Error::new(ErrorKind::Decode, message))
         }
         _ => {
@@ -138,7 +145,8 @@ fn decode_raw<T: DeserializeOwned + 'static>(entry: &Bytes) -> Result<T> {
     }
     match wanted {
         Some(value) => Ok(value),
-        None => T::deserialize(RawReader(&entry[HEADER..])).map_err(|error| unreadable::<T>(error, "bytes")),
+        None => T::deserialize(RawReader(&entry[HEADER..]))
+            .map_err(|error| unreadable::<T>(error, "bytes")),
     }
 }
 
@@ -201,10 +209,20 @@ mod tests {
     #[test]
     fn each_entry_reads_by_its_own_header() {
         let value = (1_u8, Some("two".to_owned()), 3.5);
-        assert_eq!(read::<(u8, Option<String>, f64)>(&bytes_of(&value, Codec::MsgPack)).expect("it reads"), value);
-        assert_eq!(read::<(u8, Option<String>, f64)>(&bytes_of(&value, Codec::Json)).expect("it reads"), value);
+        assert_eq!(
+            read::<(u8, Option<String>, f64)>(&bytes_of(&value, Codec::MsgPack)).expect("it reads"),
+            value
+        );
+        assert_eq!(
+            read::<(u8, Option<String>, f64)>(&bytes_of(&value, Codec::Json)).expect("it reads"),
+            value
+        );
         #[cfg(feature = "postcard")]
-        assert_eq!(read::<(u8, Option<String>, f64)>(&bytes_of(&value, Codec::Postcard)).expect("it reads"), value);
+        assert_eq!(
+            read::<(u8, Option<String>, f64)>(&bytes_of(&value, Codec::Postcard))
+                .expect("it reads"),
+            value
+        );
     }
 
     #[test]
@@ -216,7 +234,10 @@ mod tests {
     fn bytes_that_are_left_over_are_an_error() {
         for codec in [Codec::MsgPack, Codec::Json] {
             let bytes = [bytes_of(&true, codec), vec![0xC3]].concat();
-            assert_eq!(read::<bool>(&bytes).expect_err("one byte is left").kind(), ErrorKind::Decode);
+            assert_eq!(
+                read::<bool>(&bytes).expect_err("one byte is left").kind(),
+                ErrorKind::Decode
+            );
         }
         #[cfg(feature = "postcard")]
         assert!(read::<bool>(b"\xc1\x14\x01\x01").is_err());
@@ -237,9 +258,15 @@ mod tests {
 
     #[test]
     fn text_reads_as_the_name_of_a_variant_and_bytes_as_text() {
-        assert_eq!(read::<Codec>(&bytes_of("json", Codec::MsgPack)).expect("it reads"), Codec::Json);
+        assert_eq!(
+            read::<Codec>(&bytes_of("json", Codec::MsgPack)).expect("it reads"),
+            Codec::Json
+        );
         assert_eq!(read::<String>(&bytes_of(&b"hi"[..], Codec::MsgPack)).expect("it reads"), "hi");
-        assert_eq!(read::<Vec<u16>>(&bytes_of(&b"hi"[..], Codec::MsgPack)).expect("it reads"), [104, 105]);
+        assert_eq!(
+            read::<Vec<u16>>(&bytes_of(&b"hi"[..], Codec::MsgPack)).expect("it reads"),
+            [104, 105]
+        );
     }
 
     #[derive(Debug, PartialEq, Serialize, Deserialize)]
@@ -247,7 +274,9 @@ mod tests {
 
     #[test]
     fn bytes_in_wrappers_come_back() {
-        fn comes_back<T: Serialize + DeserializeOwned + PartialEq + std::fmt::Debug + 'static>(value: &T) {
+        fn comes_back<T: Serialize + DeserializeOwned + PartialEq + std::fmt::Debug + 'static>(
+            value: &T,
+        ) {
             assert_eq!(&read::<T>(&bytes_of(value, Codec::MsgPack)).expect("it reads"), value);
         }
         comes_back(&vec![Some(1_u8), Some(2)]);
@@ -285,14 +314,19 @@ mod tests {
     fn an_entry_that_is_nested_too_deep_is_an_error_and_not_the_end_of_the_process() {
         for (tag, open) in [(MSGPACK, 0x91), (JSON, b'[')] {
             let deep = [vec![MAGIC, tag], vec![open; 100_000]].concat();
-            assert_eq!(read::<serde_json::Value>(&deep).expect_err("it has no end").kind(), ErrorKind::Decode);
+            assert_eq!(
+                read::<serde_json::Value>(&deep).expect_err("it has no end").kind(),
+                ErrorKind::Decode
+            );
             assert!(read::<Pixel>(&deep).is_err());
         }
     }
 
     #[test]
     fn what_is_encoded_takes_no_more_room_than_it_has_bytes() {
-        let Ok(Value::Bytes(bytes)) = encode(&(1_u8, "two"), Codec::MsgPack) else { panic!("it is bytes") };
+        let Ok(Value::Bytes(bytes)) = encode(&(1_u8, "two"), Codec::MsgPack) else {
+            panic!("it is bytes")
+        };
         let vector = Vec::from(bytes);
         assert_eq!(vector.capacity(), vector.len());
     }

@@ -119,7 +119,10 @@ impl StoreConfig {
     /// [`ErrorKind::Config`] that names the option, what was found and what would be right.
     pub fn options<T: DeserializeOwned>(&self) -> Result<T> {
         let given = self.options.iter().filter(|(_, value)| !value.is_null());
-        from_settings("OPTIONS.", &given.map(|(name, value)| (name.clone(), value.clone())).collect())
+        from_settings(
+            "OPTIONS.",
+            &given.map(|(name, value)| (name.clone(), value.clone())).collect(),
+        )
     }
 
     /// LOCATION, for a store that takes one at most.
@@ -138,7 +141,8 @@ impl StoreConfig {
 /// Shows the names of the options and not what they are set to.
 impl fmt::Debug for StoreConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let location: Vec<String> = self.location.iter().map(|location| redact_setting(location)).collect();
+        let location: Vec<String> =
+            self.location.iter().map(|location| redact_setting(location)).collect();
         f.debug_struct("StoreConfig")
             .field("alias", &self.alias)
             .field("location", &location)

@@ -75,21 +75,29 @@ impl Error {
     /// [`NotAnInteger`](ErrorKind::NotAnInteger), as every store words it.
     #[must_use]
     pub fn not_an_integer(key: &str) -> Self {
-        Self::new(ErrorKind::NotAnInteger, format!("the key {} does not hold an integer", shown(key)))
+        Self::new(
+            ErrorKind::NotAnInteger,
+            format!("the key {} does not hold an integer", shown(key)),
+        )
     }
 
     /// [`Overflow`](ErrorKind::Overflow), as every store words it.
     #[must_use]
     pub fn overflow(key: &str, number: i64, delta: i64) -> Self {
         let key = shown(key);
-        let message = format!("the key {key} holds {number}: adding {delta} does not fit a signed 64-bit integer");
+        let message = format!(
+            "the key {key} holds {number}: adding {delta} does not fit a signed 64-bit integer"
+        );
         Self::new(ErrorKind::Overflow, message)
     }
 
     /// [`TooLarge`](ErrorKind::TooLarge), as every store words it. The sizes are in bytes.
     #[must_use]
     pub fn too_large(key: &str, size: usize, most: usize) -> Self {
-        let message = format!("the entry {} takes {size} bytes, and {most} is the most for one entry", shown(key));
+        let message = format!(
+            "the entry {} takes {size} bytes, and {most} is the most for one entry",
+            shown(key)
+        );
         Self::new(ErrorKind::TooLarge, message)
     }
 
@@ -209,7 +217,8 @@ mod tests {
     #[test]
     fn an_error_within_a_place_keeps_all_but_the_secrets() {
         let below = std::io::Error::other("cannot reach redis://ada:lovelace@host");
-        let error = Error::new(ErrorKind::Unavailable, "redis://ada:lovelace@host is away").with_source(below);
+        let error = Error::new(ErrorKind::Unavailable, "redis://ada:lovelace@host is away")
+            .with_source(below);
         let error = error.in_store("redis").within("caches.toml");
         assert_eq!(error.to_string(), "redis: caches.toml: redis://***@host is away");
         assert!(error::Error::source(&error).is_some());

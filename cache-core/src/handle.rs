@@ -17,8 +17,8 @@ use std::{
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
-    Cache, Codec, Error, ErrorKind, KeyCheck, Result, Settings, Stats, Timeout, Ttl, Undecodable, Value, Version,
-    codec,
+    Cache, Codec, Error, ErrorKind, KeyCheck, Result, Settings, Stats, Timeout, Ttl, Undecodable,
+    Value, Version, codec,
     key::{Composer, shown},
     timeout::Lifetime,
 };
@@ -329,7 +329,9 @@ impl CacheHandle {
     async fn put(&self, key: &str, value: Value, timeout: Timeout) -> Result<()> {
         let key = self.key(key)?;
         let ttl = match self.lifetime(timeout) {
-            Lifetime::Expired => return self.inner().delete(&key).await.map(drop).map_err(|error| self.at(error)),
+            Lifetime::Expired => {
+                return self.inner().delete(&key).await.map(drop).map_err(|error| self.at(error));
+            }
             Lifetime::For(ttl) => Some(ttl),
             Lifetime::Forever => None,
         };
@@ -366,14 +368,21 @@ impl CacheHandle {
         codec::encode(value, self.view.codec).map_err(|error| self.at(error))
     }
 
-    fn read<T: DeserializeOwned + 'static>(&self, composed: &str, value: Value) -> Result<Found<T>> {
-        codec::decode(value, self.view.codec).map(Found::Hit).or_else(|error| self.unreadable(composed, error))
+    fn read<T: DeserializeOwned + 'static>(
+        &self,
+        composed: &str,
+        value: Value,
+    ) -> Result<Found<T>> {
+        codec::decode(value, self.view.codec)
+            .map(Found::Hit)
+            .or_else(|error| self.unreadable(composed, error))
     }
 
     #[cold]
     fn unreadable<T>(&self, composed: &str, error: Error) -> Result<Found<T>> {
         self.view.undecodable_seen.fetch_add(1, Ordering::Relaxed);
-        metrics::counter!("cachette_undecodable_total", "cache" => self.view.alias.to_string()).increment(1);
+        metrics::counter!("cachette_undecodable_total", "cache" => self.view.alias.to_string())
+            .increment(1);
         match self.view.undecodable {
             Undecodable::Miss => {
                 tracing::warn!(cache = self.alias(), key = %shown(composed), %error, "an entry does not read: a miss");

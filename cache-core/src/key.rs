@@ -129,7 +129,9 @@ type CustomFunction = dyn Fn(&str, &str, &Version) -> String + Send + Sync;
 impl KeyFunction {
     /// A key function of your own. It gets the key, the prefix and the version, in Django's order. Two different
     /// triples must never give the same key.
-    pub fn custom(function: impl Fn(&str, &str, &Version) -> String + Send + Sync + 'static) -> Self {
+    pub fn custom(
+        function: impl Fn(&str, &str, &Version) -> String + Send + Sync + 'static,
+    ) -> Self {
         Self::Custom(Arc::new(function))
     }
 
@@ -224,7 +226,8 @@ fn has_control_or_space(text: &[u8]) -> bool {
         return text.iter().any(|&byte| byte <= b' ' || byte == 0x7F);
     };
     let (words, _) = text.as_chunks();
-    words.iter().fold(control_or_space_in(*last), |found, word| found | control_or_space_in(*word)) != 0
+    words.iter().fold(control_or_space_in(*last), |found, word| found | control_or_space_in(*word))
+        != 0
 }
 
 /// Not zero where one of the bytes is a control character or a space: the subtractions carry into the highest bit of a byte
@@ -252,7 +255,8 @@ pub(crate) struct Composer {
 impl Composer {
     pub(crate) fn new(function: KeyFunction, prefix: &str, version: Version) -> Self {
         let head: Box<str> = format!("{prefix}:{version}:").into();
-        let joins_cleanly = matches!(function, KeyFunction::Default) && !has_control_or_space(head.as_bytes());
+        let joins_cleanly =
+            matches!(function, KeyFunction::Default) && !has_control_or_space(head.as_bytes());
         Self { function, prefix: prefix.into(), version, head, joins_cleanly }
     }
 
@@ -271,7 +275,9 @@ impl Composer {
     /// Whether the composed key is sure to keep Django's rule. `false` says nothing. It costs less than to look at what was
     /// just composed.
     pub(crate) fn surely_keeps_the_rule(&self, key: &str) -> bool {
-        self.joins_cleanly && self.head.len() + key.len() <= MAX_KEY_CHARS && !has_control_or_space(key.as_bytes())
+        self.joins_cleanly
+            && self.head.len() + key.len() <= MAX_KEY_CHARS
+            && !has_control_or_space(key.as_bytes())
     }
 
     /// Appends the composed key to `out`.
@@ -285,7 +291,9 @@ impl Composer {
                     self.join_digest(key, out);
                 }
             }
-            KeyFunction::Custom(function) => out.push_str(&function(key, &self.prefix, &self.version)),
+            KeyFunction::Custom(function) => {
+                out.push_str(&function(key, &self.prefix, &self.version))
+            }
         }
     }
 
@@ -326,7 +334,9 @@ fn push_digest(head: &str, key: &str, out: &mut String) {
     let digest = Sha256::new().chain_update(head).chain_update(key).finalize();
     out.push_str(DIGEST_MARK);
     for byte in digest {
-        out.extend([byte >> 4, byte & 15].map(|half| char::from(b"0123456789abcdef"[usize::from(half)])));
+        out.extend(
+            [byte >> 4, byte & 15].map(|half| char::from(b"0123456789abcdef"[usize::from(half)])),
+        );
     }
 }
 
@@ -421,7 +431,8 @@ line",
 
     #[test]
     fn a_joined_key_is_sure_to_keep_the_rule_where_it_keeps_it() {
-        let (short, most, long) = ("k", "k".repeat(MAX_KEY_CHARS - 7), "k".repeat(MAX_KEY_CHARS - 6));
+        let (short, most, long) =
+            ("k", "k".repeat(MAX_KEY_CHARS - 7), "k".repeat(MAX_KEY_CHARS - 6));
         for (prefix, key, sure) in [
             ("shop", short, true),
             ("shop", &most, true),
@@ -431,7 +442,10 @@ line",
         ] {
             let composer = Composer::new(KeyFunction::Default, prefix, Version::from(1));
             assert_eq!(composer.surely_keeps_the_rule(key), sure, "{prefix}, {key}");
-            assert_eq!(problem_of(&KeyFunction::Default.compose(key, prefix, &Version::from(1))).is_none(), sure);
+            assert_eq!(
+                problem_of(&KeyFunction::Default.compose(key, prefix, &Version::from(1))).is_none(),
+                sure
+            );
         }
     }
 
@@ -455,6 +469,9 @@ line",
         assert!(KeyCheck::Off.apply("two words").is_ok());
         let error = KeyCheck::Error.apply("two words").expect_err("a space is not allowed");
         assert_eq!(error.kind(), ErrorKind::InvalidKey);
-        assert_eq!(error.to_string(), r#"the key "two words" contains a control character or a space"#);
+        assert_eq!(
+            error.to_string(),
+            r#"the key "two words" contains a control character or a space"#
+        );
     }
 }

@@ -103,7 +103,10 @@ mod tests {
 
     #[test]
     fn the_default_of_an_alias_without_a_timeout_is_django_s_300_seconds() {
-        assert_eq!(Lifetime::of(Timeout::Default, Timeout::Default), Lifetime::For(Duration::from_secs(300)));
+        assert_eq!(
+            Lifetime::of(Timeout::Default, Timeout::Default),
+            Lifetime::For(Duration::from_secs(300))
+        );
     }
 
     #[test]
@@ -114,7 +117,10 @@ mod tests {
 
     #[test]
     fn a_timeout_given_with_the_call_beats_the_default() {
-        assert_eq!(Lifetime::of(Timeout::secs(1), Timeout::Never), Lifetime::For(Duration::from_secs(1)));
+        assert_eq!(
+            Lifetime::of(Timeout::secs(1), Timeout::Never),
+            Lifetime::For(Duration::from_secs(1))
+        );
         assert_eq!(Lifetime::of(Timeout::Never, Timeout::EXPIRED), Lifetime::Forever);
     }
 }

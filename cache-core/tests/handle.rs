@@ -10,7 +10,8 @@ use std::{
 
 use async_trait::async_trait;
 use cache_core::{
-    Bytes, Cache, CacheHandle, Error, ErrorKind, KeyCheck, KeyFunction, Result, Settings, Timeout, Ttl, Value,
+    Bytes, Cache, CacheHandle, Error, ErrorKind, KeyCheck, KeyFunction, Result, Settings, Timeout,
+    Ttl, Value,
 };
 use cache_locmem::LocMemCache;
 use serde::{Serialize, Serializer, ser};
@@ -26,7 +27,11 @@ struct Spy {
 impl Spy {
     fn note(&self, call: &str) -> Result<()> {
         self.calls.lock().expect("nobody panics").push(call.into());
-        if self.fails { Err(Error::new(ErrorKind::Unavailable, "no answer within 1 s")) } else { Ok(()) }
+        if self.fails {
+            Err(Error::new(ErrorKind::Unavailable, "no answer within 1 s"))
+        } else {
+            Ok(())
+        }
     }
 
     fn calls(&self) -> Vec<String> {
@@ -99,7 +104,8 @@ async fn empty_input_asks_the_store_nothing() {
 
 #[tokio::test]
 async fn a_batch_with_one_bad_key_asks_the_store_nothing() {
-    let (spy, cache) = on_spy(Spy::default(), Settings { key_check: KeyCheck::Error, ..Settings::default() });
+    let (spy, cache) =
+        on_spy(Spy::default(), Settings { key_check: KeyCheck::Error, ..Settings::default() });
     let answers = [
         cache.get_many::<u8, _>(["fine", "not fine"]).await.map(drop),
         cache.set_many([("fine", 1), ("not fine", 2)], Timeout::Default).await.map(drop),
@@ -133,7 +139,8 @@ async fn a_value_that_cannot_be_written_is_an_error_and_nothing_is_stored() {
 async fn set_many_answers_the_keys_that_the_store_refused_as_they_were_given() {
     let settings = Settings { key_prefix: "shop".into(), ..Settings::default() };
     let (_, cache) = on_spy(Spy { refuses: vec![0, 2], ..Spy::default() }, settings);
-    let refused = cache.set_many([("a", 1), ("b", 2), ("c", 3)], Timeout::Default).await.expect("it answers");
+    let refused =
+        cache.set_many([("a", 1), ("b", 2), ("c", 3)], Timeout::Default).await.expect("it answers");
     assert_eq!(refused, ["a", "c"]);
 }
 
@@ -166,22 +173,30 @@ async fn an_error_of_the_store_names_the_alias_and_the_store() {
 #[tokio::test]
 async fn nothing_is_produced_while_the_store_is_away() {
     let (_, cache) = on_spy(Spy { fails: true, ..Spy::default() }, Settings::default());
-    let answer = cache.get_or_set::<u8, _>("k", Timeout::Default, async || panic!("produced")).await;
+    let answer =
+        cache.get_or_set::<u8, _>("k", Timeout::Default, async || panic!("produced")).await;
     assert_eq!(answer.expect_err("the store is away").kind(), ErrorKind::Unavailable);
 }
 
 #[tokio::test]
 async fn the_store_gets_the_timeout_with_the_default_put_in_and_never_zero() {
-    let (spy, cache) = on_spy(Spy::default(), Settings { timeout: Timeout::secs(7), ..Settings::default() });
+    let (spy, cache) =
+        on_spy(Spy::default(), Settings { timeout: Timeout::secs(7), ..Settings::default() });
     for timeout in [Timeout::Default, Timeout::Never, Timeout::secs(1), Timeout::EXPIRED] {
         cache.set("k", &1, timeout).await.expect("it answers");
     }
-    assert_eq!(spy.calls(), ["set :1:k Some(7s)", "set :1:k None", "set :1:k Some(1s)", "delete :1:k"]);
+    assert_eq!(
+        spy.calls(),
+        ["set :1:k Some(7s)", "set :1:k None", "set :1:k Some(1s)", "delete :1:k"]
+    );
 }
 
 #[tokio::test]
 async fn a_key_function_without_versions_loses_no_entry_when_versions_are_counted() {
-    let settings = Settings { key_function: KeyFunction::custom(|key, _, _| key.into()), ..Settings::default() };
+    let settings = Settings {
+        key_function: KeyFunction::custom(|key, _, _| key.into()),
+        ..Settings::default()
+    };
     let cache = CacheHandle::new("default", Arc::new(LocMemCache::default()), settings);
     cache.set("k", "v", Timeout::Default).await.expect("it is stored");
     assert_eq!(cache.incr_version("k", 1).await.expect("it moves nowhere"), 2);
@@ -202,10 +217,14 @@ async fn a_version_by_name_cannot_be_counted() {
 
 #[tokio::test]
 async fn on_another_store_a_handle_keeps_its_settings() {
-    let settings =
-        Settings { key_prefix: "shop".into(), timeout: Duration::from_secs(7).into(), ..Settings::default() };
+    let settings = Settings {
+        key_prefix: "shop".into(),
+        timeout: Duration::from_secs(7).into(),
+        ..Settings::default()
+    };
     let (one, other) = (Arc::new(Spy::default()), Arc::new(Spy::default()));
-    let handle = CacheHandle::new("pages", Arc::clone(&one) as _, settings).with_store(Arc::clone(&other) as _);
+    let handle = CacheHandle::new("pages", Arc::clone(&one) as _, settings)
+        .with_store(Arc::clone(&other) as _);
     handle.set("k", &1, Timeout::Default).await.expect("it is stored");
     assert_eq!((one.calls(), handle.alias()), (vec![], "pages"));
     assert_eq!(other.calls(), ["set shop:1:k Some(7s)"]);
@@ -214,7 +233,10 @@ async fn on_another_store_a_handle_keeps_its_settings() {
 #[tokio::test]
 async fn bytes_are_handed_out_without_a_copy() {
     let cache = on_memory();
-    cache.set("k", &Bytes::from_static(b"a long page"), Timeout::Default).await.expect("it is stored");
+    cache
+        .set("k", &Bytes::from_static(b"a long page"), Timeout::Default)
+        .await
+        .expect("it is stored");
     let one = cache.get::<Bytes>("k").await.expect("it answers").expect("a hit");
     let other = cache.get::<Bytes>("k").await.expect("it answers").expect("a hit");
     assert_eq!(one, "a long page");
@@ -237,18 +259,43 @@ async fn an_entry_of_another_maker_is_a_miss_that_is_counted_for_all_views() {
 struct Counts(Arc<AtomicU64>);
 
 impl metrics::Recorder for Counts {
-    fn describe_counter(&self, _: metrics::KeyName, _: Option<metrics::Unit>, _: metrics::SharedString) {}
-    fn describe_gauge(&self, _: metrics::KeyName, _: Option<metrics::Unit>, _: metrics::SharedString) {}
-    fn describe_histogram(&self, _: metrics::KeyName, _: Option<metrics::Unit>, _: metrics::SharedString) {}
+    fn describe_counter(
+        &self,
+        _: metrics::KeyName,
+        _: Option<metrics::Unit>,
+        _: metrics::SharedString,
+    ) {
+    }
+    fn describe_gauge(
+        &self,
+        _: metrics::KeyName,
+        _: Option<metrics::Unit>,
+        _: metrics::SharedString,
+    ) {
+    }
+    fn describe_histogram(
+        &self,
+        _: metrics::KeyName,
+        _: Option<metrics::Unit>,
+        _: metrics::SharedString,
+    ) {
+    }
     fn register_counter(&self, key: &metrics::Key, _: &metrics::Metadata<'_>) -> metrics::Counter {
         assert_eq!(key.name(), "cachette_undecodable_total");
-        assert_eq!(key.labels().map(|label| (label.key(), label.value())).collect::<Vec<_>>(), [("cache", "default")]);
+        assert_eq!(
+            key.labels().map(|label| (label.key(), label.value())).collect::<Vec<_>>(),
+            [("cache", "default")]
+        );
         metrics::Counter::from_arc(Arc::clone(&self.0))
     }
     fn register_gauge(&self, _: &metrics::Key, _: &metrics::Metadata<'_>) -> metrics::Gauge {
         metrics::Gauge::noop()
     }
-    fn register_histogram(&self, _: &metrics::Key, _: &metrics::Metadata<'_>) -> metrics::Histogram {
+    fn register_histogram(
+        &self,
+        _: &metrics::Key,
+        _: &metrics::Metadata<'_>,
+    ) -> metrics::Histogram {
         metrics::Histogram::noop()
     }
 }
@@ -299,7 +346,9 @@ fn handles_errors_and_every_future_are_send() {
     drop(is_send(cache.set_shared("k", &object, Timeout::Default)));
     drop(is_send(cache.get_or_set("k", Timeout::Default, async || String::new())));
     drop(is_send(cache.get_or_set_shared("k", Timeout::Default, async || String::new())));
-    drop(is_send(cache.try_get_or_set("k", Timeout::Default, async || Ok::<_, Error>(String::new()))));
+    drop(is_send(
+        cache.try_get_or_set("k", Timeout::Default, async || Ok::<_, Error>(String::new())),
+    ));
 }
 
 #[test]

@@ -61,7 +61,11 @@ impl Backend for DbBackend {
 impl DbBackend {
     /// Hands over a pool of sqlx's, to be used as it is by all caches that name it.
     #[must_use]
-    pub fn database(mut self, name: &str, pool: impl Into<Database> + Clone + Send + Sync + 'static) -> Self {
+    pub fn database(
+        mut self,
+        name: &str,
+        pool: impl Into<Database> + Clone + Send + Sync + 'static,
+    ) -> Self {
         let make = move || pool.clone().into();
         self.given.insert(name.into(), Given(Box::new(make)));
         self
@@ -93,10 +97,18 @@ impl DbBackend {
         self.stores.get_or_make(key, options, |options| self.make(table, &places, options, config))
     }
 
-    fn make(&self, table: &str, places: &Places, options: &DbOptions, config: &StoreConfig) -> Result<DbCache> {
+    fn make(
+        &self,
+        table: &str,
+        places: &Places,
+        options: &DbOptions,
+        config: &StoreConfig,
+    ) -> Result<DbCache> {
         let database = |(name, place): &(String, Place)| {
             let database = match (place, self.given.get(name)) {
-                (Place::Url { option, url, folder }, _) => Database::of(option, url, options, folder.as_deref())?,
+                (Place::Url { option, url, folder }, _) => {
+                    Database::of(option, url, options, folder.as_deref())?
+                }
                 (Place::Given, Some(given)) => given.0(),
                 (Place::Given, None) => unreachable!("a place is given where its name is"),
             };
@@ -114,7 +126,8 @@ impl DbBackend {
 
 /// What makes the table, as it is typed.
 fn command(config: &StoreConfig, table: &str) -> String {
-    let file = config.file.as_ref().map(|file| format!(" --config {}", word(&file.display().to_string())));
+    let file =
+        config.file.as_ref().map(|file| format!(" --config {}", word(&file.display().to_string())));
     format!("cachette{} createcachetable {}", file.unwrap_or_default(), word(table))
 }
 
@@ -136,7 +149,8 @@ mod tests {
         let mut config = StoreConfig::new("default", serde_json::Map::new());
         assert_eq!(command(&config, "pages"), "cachette createcachetable pages");
         config.file = Some("/etc/my shop/caches.toml".into());
-        let expected = r"cachette --config '/etc/my shop/caches.toml' createcachetable 'it'\''s mine'";
+        let expected =
+            r"cachette --config '/etc/my shop/caches.toml' createcachetable 'it'\''s mine'";
         assert_eq!(command(&config, "it's mine"), expected);
     }
 }

@@ -4,7 +4,9 @@ mod many;
 
 use std::{collections::BTreeMap, fmt, path::Path, sync::Arc, time::Duration};
 
-use cache_core::{Cache, Clock, Error, ErrorKind, Result, Stats, Ttl, Value, async_trait, config, set_one_by_one};
+use cache_core::{
+    Cache, Clock, Error, ErrorKind, Result, Stats, Ttl, Value, async_trait, config, set_one_by_one,
+};
 
 use crate::{
     Creation, Database, DbOptions, Router,
@@ -63,7 +65,12 @@ impl DbCache {
     ///
     /// # Errors
     /// As [`new`](Self::new).
-    pub fn open(table: &str, options: DbOptions, folder: Option<&Path>, clock: Clock) -> Result<Self> {
+    pub fn open(
+        table: &str,
+        options: DbOptions,
+        folder: Option<&Path>,
+        clock: Clock,
+    ) -> Result<Self> {
         let primary = (PRIMARY, Database::at(&options.url, &options, folder)?);
         let Some(read_url) = &options.read_url else {
             let router = Fixed { read: PRIMARY.into(), write: PRIMARY.into() };
@@ -105,7 +112,10 @@ impl DbCache {
                 return Err(config::mistake("LOCATION", &format!("{table:?}"), expected));
             }
             database.limit(&options);
-            nodes.insert(name.into(), Node { database, statements: Statements::new(dialect, table) });
+            nodes.insert(
+                name.into(),
+                Node { database, statements: Statements::new(dialect, table) },
+            );
         }
         let sweeper = Sweeper::new(options.max_entries);
         let inner = Inner { table: table.into(), options, sweeper, nodes, router, clock, remedy };
@@ -204,36 +214,63 @@ impl Inner {
         self.nodes.get(name).ok_or_else(|| {
             let there: Vec<&str> = self.nodes.keys().map(String::as_str).collect();
             let found = format!("the database {name:?} from the router");
-            config::mistake(&option("url"), &found, &format!("one that there is: {}", there.join(", "))).in_store("db")
+            config::mistake(
+                &option("url"),
+                &found,
+                &format!("one that there is: {}", there.join(", ")),
+            )
+            .in_store("db")
         })
     }
 
     /// Runs a plan, and where the table is missing and may be made, makes it and runs the plan again.
-    async fn run(&self, node: &Node, plan: &[Statement<'_>], effect: Effect) -> Result<Vec<Outcome>> {
+    async fn run(
+        &self,
+        node: &Node,
+        plan: &[Statement<'_>],
+        effect: Effect,
+    ) -> Result<Vec<Outcome>> {
         let failure = match node.database.run(plan, effect).await {
             Ok(outcomes) => return Ok(outcomes),
             Err(failure) => failure,
         };
-        let told = |failure: crate::error::Failure| failure.told(node.database.shown(), &self.table, &self.remedy);
-        if failure.fault != Fault::NoTable || !(self.options.create_table || node.database.is_in_memory()) {
+        let told = |failure: crate::error::Failure| {
+            failure.told(node.database.shown(), &self.table, &self.remedy)
+        };
+        if failure.fault != Fault::NoTable
+            || !(self.options.create_table || node.database.is_in_memory())
+        {
             return Err(told(failure));
         }
         schema::create(self.writer()?, self.options.unlogged, false).await?;
         node.database.run(plan, effect).await.map_err(told)
     }
 
-    async fn run_one(&self, node: &Node, statement: Statement<'_>, effect: Effect) -> Result<Outcome> {
+    async fn run_one(
+        &self,
+        node: &Node,
+        statement: Statement<'_>,
+        effect: Effect,
+    ) -> Result<Outcome> {
         let outcomes = self.run(node, &[statement], effect).await?;
         Ok(outcomes.into_iter().next().unwrap_or_default())
     }
 
     /// The rows that a statement answers.
-    pub(crate) async fn read_rows(&self, node: &Node, statement: Statement<'_>) -> Result<Vec<Row>> {
+    pub(crate) async fn read_rows(
+        &self,
+        node: &Node,
+        statement: Statement<'_>,
+    ) -> Result<Vec<Row>> {
         Ok(self.run_one(node, statement, Effect::Read).await?.rows)
     }
 
     /// The one number that a statement answers, if it does.
-    pub(crate) async fn number(&self, node: &Node, statement: Statement<'_>) -> Result<Option<i64>> {
+    pub(crate) async fn number(
+        &self,
+        node: &Node,
+        statement: Statement<'_>,
+    ) -> Result<Option<i64>> {
         let rows = self.read_rows(node, statement).await?;
         Ok(rows.into_iter().next().and_then(|row| row.number))
     }
@@ -282,7 +319,8 @@ impl Inner {
 
 /// A key that changes under each attempt.
 fn contended(key: &str) -> Error {
-    Error::new(ErrorKind::Backend, format!("the key {key:?} is changed by too many at once")).temporary(true)
+    Error::new(ErrorKind::Backend, format!("the key {key:?} is changed by too many at once"))
+        .temporary(true)
 }
 
 fn check_key(key: &str) -> Result<()> {
@@ -299,13 +337,15 @@ fn entry<'a>(key: &'a str, value: &'a Value) -> Result<Entry<'a>> {
     match value {
         Value::Int(number) => Ok(Entry { key, value: None, number: Some(*number) }),
         Value::Bytes(bytes) => Ok(Entry { key, value: Some(bytes), number: None }),
-        _ => Err(Error::new(ErrorKind::Encode, "a database keeps integers and bytes only").in_store("db")),
+        _ => Err(Error::new(ErrorKind::Encode, "a database keeps integers and bytes only")
+            .in_store("db")),
     }
 }
 
 /// The value in a row. One that is neither a number nor bytes was not written by this crate, and is none.
 fn value(row: Row) -> Option<Value> {
-    let value = row.number.map(Value::Int).or_else(|| row.value.map(|bytes| Value::Bytes(bytes.into())));
+    let value =
+        row.number.map(Value::Int).or_else(|| row.value.map(|bytes| Value::Bytes(bytes.into())));
     if value.is_none() {
         tracing::warn!("a row of the cache's table has no value");
     }
@@ -328,7 +368,8 @@ impl Cache for DbCache {
 
     async fn set(&self, key: &str, value: Value, ttl: Option<Duration>) -> Result<()> {
         let (entry, node) = (entry(key, &value)?, self.inner.writer()?);
-        let set = self.inner.write(node, node.statements.set(entry, self.inner.deadline(ttl))).await;
+        let set =
+            self.inner.write(node, node.statements.set(entry, self.inner.deadline(ttl))).await;
         if let Err(error) = set {
             if error.kind() == ErrorKind::TooLarge {
                 self.inner.write(node, node.statements.delete(key, i64::MIN)).await?;
@@ -366,8 +407,10 @@ impl Cache for DbCache {
         check_key(key)?;
         let node = self.inner.writer()?;
         for _ in 0..ROUNDS {
-            let outcome =
-                self.inner.run_one(node, node.statements.incr(key, delta, self.inner.now()), Effect::Once).await?;
+            let outcome = self
+                .inner
+                .run_one(node, node.statements.incr(key, delta, self.inner.now()), Effect::Once)
+                .await?;
             if let Some(sum) = node.statements.sum(&outcome) {
                 return Ok(Some(sum));
             }
@@ -434,11 +477,17 @@ impl Cache for DbCache {
         self.inner.get_many(keys).await
     }
 
-    async fn set_many(&self, entries: &[(&str, Value)], ttl: Option<Duration>) -> Result<Vec<usize>> {
+    async fn set_many(
+        &self,
+        entries: &[(&str, Value)],
+        ttl: Option<Duration>,
+    ) -> Result<Vec<usize>> {
         let refused = self.inner.set_many(entries, ttl).await;
         expiry::wrote(&self.inner, entries.len() as u64);
         match refused {
-            Err(error) if error.kind() == ErrorKind::TooLarge => set_one_by_one(self, entries, ttl).await,
+            Err(error) if error.kind() == ErrorKind::TooLarge => {
+                set_one_by_one(self, entries, ttl).await
+            }
             refused => refused,
         }
     }
@@ -453,7 +502,8 @@ impl Cache for DbCache {
         let statements = &node.statements;
         let plan = [statements.count(i64::MIN), statements.count(now), statements.bytes()];
         let outcomes = self.inner.run(node, &plan, Effect::Read).await?;
-        let mut numbers = outcomes.iter().map(|outcome| outcome.rows.first().and_then(|row| row.number));
+        let mut numbers =
+            outcomes.iter().map(|outcome| outcome.rows.first().and_then(|row| row.number));
         let mut next = || numbers.next().flatten().map_or(0, i64::cast_unsigned);
         let (entries, live, bytes) = (next(), next(), next());
         Ok(Stats {

@@ -103,13 +103,24 @@ impl Database {
     }
 
     /// The database at this URL, which stands in this setting.
-    pub(crate) fn of(setting: &str, url: &str, options: &DbOptions, folder: Option<&Path>) -> Result<Self> {
+    pub(crate) fn of(
+        setting: &str,
+        url: &str,
+        options: &DbOptions,
+        folder: Option<&Path>,
+    ) -> Result<Self> {
         let limits = Limits::from(options);
         Ok(Self::new(Target::of(setting, url, limits, folder)?, None, limits))
     }
 
     fn new(target: Target, pool: Option<Pool>, limits: Limits) -> Self {
-        Self { target, pool: Mutex::new(pool), limits, writer: Semaphore::new(1), drift: Drift::default() }
+        Self {
+            target,
+            pool: Mutex::new(pool),
+            limits,
+            writer: Semaphore::new(1),
+            drift: Drift::default(),
+        }
     }
 
     pub(crate) fn dialect(&self) -> Dialect {
@@ -137,7 +148,11 @@ impl Database {
     ///
     /// What is known to have changed nothing is tried again, and so is what a lost connection cut short, where that does no
     /// harm; all within `connect_timeout` plus `statement_timeout`.
-    pub(crate) async fn run(&self, plan: &[Statement<'_>], effect: Effect) -> Result<Vec<Outcome>, Failure> {
+    pub(crate) async fn run(
+        &self,
+        plan: &[Statement<'_>],
+        effect: Effect,
+    ) -> Result<Vec<Outcome>, Failure> {
         let deadline = Instant::now() + self.limits.connect_timeout + self.limits.statement_timeout;
         // The limits of the first attempt come to as much, so that it needs no third timer.
         let mut attempted = self.attempt(plan, effect).await;
@@ -148,7 +163,9 @@ impl Database {
             };
             let pause = match failure.fault {
                 Fault::Busy => pause(attempt),
-                Fault::Away if effect != Effect::Once && failure.is_lost_connection() => Duration::ZERO,
+                Fault::Away if effect != Effect::Once && failure.is_lost_connection() => {
+                    Duration::ZERO
+                }
                 _ => return Err(failure),
             };
             if Instant::now() + pause >= deadline {
@@ -162,7 +179,11 @@ impl Database {
         attempted
     }
 
-    async fn attempt(&self, plan: &[Statement<'_>], effect: Effect) -> Result<Vec<Outcome>, Failure> {
+    async fn attempt(
+        &self,
+        plan: &[Statement<'_>],
+        effect: Effect,
+    ) -> Result<Vec<Outcome>, Failure> {
         let turn = async {
             if self.dialect() == Dialect::Sqlite && effect != Effect::Read {
                 return self.writer.acquire().await.ok();
@@ -186,7 +207,9 @@ impl Database {
         if effect != Effect::Read {
             lease.begin_to_write(self.drift.clone(), self.limits.connect_timeout / 4);
         }
-        let performed = timeout(self.limits.statement_timeout, lease.perform(plan, self.limits.pgbouncer)).await;
+        let performed =
+            timeout(self.limits.statement_timeout, lease.perform(plan, self.limits.pgbouncer))
+                .await;
         lease.settle();
         match performed {
             Ok(Ok(outcomes)) => {
@@ -222,7 +245,9 @@ impl Database {
         let mut attempt = 1;
         loop {
             match Lease::of(&pool, self.is_in_memory()).await {
-                Err(error) if fault_of(self.dialect(), &error) == Fault::Busy => sleep(pause(attempt)).await,
+                Err(error) if fault_of(self.dialect(), &error) == Fault::Busy => {
+                    sleep(pause(attempt)).await
+                }
                 lease => return lease,
             }
             attempt = (attempt + 1).min(ATTEMPTS);
@@ -253,7 +278,10 @@ fn pause(attempt: u32) -> Duration {
 
 impl fmt::Debug for Database {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Database").field("at", &self.shown()).field("limits", &self.limits).finish_non_exhaustive()
+        f.debug_struct("Database")
+            .field("at", &self.shown())
+            .field("limits", &self.limits)
+            .finish_non_exhaustive()
     }
 }
 

@@ -75,7 +75,8 @@ impl Dialect {
 
     /// The template as this database takes it: `{t}` is the table, `{i}` the index, and `?` an argument.
     pub(crate) fn sql(self, template: &str, table: &str) -> SqlStr {
-        let numbered = if self == Self::Postgres { postgres::numbered(template) } else { template.to_owned() };
+        let numbered =
+            if self == Self::Postgres { postgres::numbered(template) } else { template.to_owned() };
         let index = self.quoted(&self.index(table));
         let text = fill(&numbered, &self.quoted(table), &index);
         // The one place where a name gets into SQL: `quoted` has made an identifier of it.
@@ -154,13 +155,19 @@ impl Statements {
             expiry: sql("SELECT expires FROM {t} WHERE cache_key = ? AND expires > ?"),
             upsert: sql(&upsert),
             add: sql(&add),
-            revive: sql("UPDATE {t} SET value = ?, number = ?, expires = ? WHERE cache_key = ? AND expires <= ?"),
+            revive: sql(
+                "UPDATE {t} SET value = ?, number = ?, expires = ? WHERE cache_key = ? AND expires <= ?",
+            ),
             touch: sql("UPDATE {t} SET expires = ? WHERE cache_key = ? AND expires > ?"),
             incr: sql(&incr),
             delete: sql("DELETE FROM {t} WHERE cache_key = ? AND expires > ?"),
             count: sql("SELECT COUNT(*) FROM {t} WHERE expires > ?"),
-            soonest: sql("SELECT cache_key FROM {t} WHERE expires > ? AND expires <= ? ORDER BY expires LIMIT ?"),
-            cutoff: sql("SELECT expires FROM {t} WHERE expires > ? ORDER BY expires LIMIT 1 OFFSET ?"),
+            soonest: sql(
+                "SELECT cache_key FROM {t} WHERE expires > ? AND expires <= ? ORDER BY expires LIMIT ?",
+            ),
+            cutoff: sql(
+                "SELECT expires FROM {t} WHERE expires > ? ORDER BY expires LIMIT 1 OFFSET ?",
+            ),
         }
     }
 
@@ -200,8 +207,15 @@ impl Statements {
     /// Adds where the sum fits. Answers it as a row, or on MySQL as the last id.
     pub(crate) fn incr<'a>(&self, key: &'a str, delta: i64, now: i64) -> Statement<'a> {
         let (least, most) = summands(delta);
-        let args = vec![Arg::int(delta), Arg::bytes(key.as_bytes()), Arg::int(now), Arg::int(least), Arg::int(most)];
-        let answers = if self.dialect == Dialect::Mysql { Answers::Nothing } else { Answers::Number };
+        let args = vec![
+            Arg::int(delta),
+            Arg::bytes(key.as_bytes()),
+            Arg::int(now),
+            Arg::int(least),
+            Arg::int(most),
+        ];
+        let answers =
+            if self.dialect == Dialect::Mysql { Answers::Nothing } else { Answers::Number };
         statement(&self.incr, args, answers)
     }
 
@@ -237,8 +251,9 @@ impl Statements {
     /// How many bytes the keys and values of all rows have.
     pub(crate) fn bytes(&self) -> Statement<'static> {
         let integer = if self.dialect == Dialect::Mysql { "SIGNED" } else { "BIGINT" };
-        let template =
-            format!("SELECT CAST(SUM(LENGTH(cache_key) + COALESCE(LENGTH(value), 8)) AS {integer}) FROM {{t}}");
+        let template = format!(
+            "SELECT CAST(SUM(LENGTH(cache_key) + COALESCE(LENGTH(value), 8)) AS {integer}) FROM {{t}}"
+        );
         statement(&self.sql(&template), Vec::new(), Answers::Number)
     }
 
@@ -266,7 +281,9 @@ impl Statements {
     /// The entries of these keys, one chunk at most.
     pub(crate) fn get_many<'a>(&self, keys: &[&'a str], now: i64) -> Statement<'a> {
         let (list, args) = self.list(keys.iter().map(|key| key.as_bytes()));
-        let template = format!("SELECT cache_key, value, number FROM {{t}} WHERE cache_key {list} AND expires > ?");
+        let template = format!(
+            "SELECT cache_key, value, number FROM {{t}} WHERE cache_key {list} AND expires > ?"
+        );
         self.with_time(&template, args, now, Answers::KeyedEntries)
     }
 
@@ -283,7 +300,11 @@ impl Statements {
 
     /// Removes the rows of these keys that do not expire after `cutoff`, one chunk at most: a row that was written anew
     /// meanwhile stays.
-    pub(crate) fn remove<'a>(&self, keys: impl ExactSizeIterator<Item = &'a [u8]>, cutoff: i64) -> Statement<'a> {
+    pub(crate) fn remove<'a>(
+        &self,
+        keys: impl ExactSizeIterator<Item = &'a [u8]>,
+        cutoff: i64,
+    ) -> Statement<'a> {
         let (list, args) = self.list(keys);
         let template = format!("DELETE FROM {{t}} WHERE cache_key {list} AND expires <= ?");
         self.with_time(&template, args, cutoff, Answers::Nothing)
@@ -292,14 +313,20 @@ impl Statements {
     /// Stores these entries, one chunk at most, whose keys differ.
     pub(crate) fn set_many<'a>(&self, entries: &[Entry<'a>], expires: i64) -> Statement<'a> {
         if self.dialect == Dialect::Postgres {
-            return statement(&self.sql(postgres::SET_MANY), postgres::columns(entries, expires), Answers::Nothing);
+            return statement(
+                &self.sql(postgres::SET_MANY),
+                postgres::columns(entries, expires),
+                Answers::Nothing,
+            );
         }
         let overwrite = match self.dialect {
             Dialect::Mysql => mysql::OVERWRITE.to_owned(),
             _ => format!("ON CONFLICT (cache_key) DO UPDATE SET {ASSIGN}"),
         };
         let rows = vec!["(?, ?, ?, ?)"; entries.len()].join(", ");
-        let template = format!("INSERT INTO {{t}} (cache_key, value, number, expires) VALUES {rows} {overwrite}");
+        let template = format!(
+            "INSERT INTO {{t}} (cache_key, value, number, expires) VALUES {rows} {overwrite}"
+        );
         let args = entries.iter().flat_map(|entry| entry.args(expires)).collect();
         statement(&self.sql(&template), args, Answers::Nothing)
     }
@@ -308,7 +335,13 @@ impl Statements {
         self.dialect.sql(template, &self.table)
     }
 
-    fn with_time<'a>(&self, template: &str, mut args: Vec<Arg<'a>>, time: i64, answers: Answers) -> Statement<'a> {
+    fn with_time<'a>(
+        &self,
+        template: &str,
+        mut args: Vec<Arg<'a>>,
+        time: i64,
+        answers: Answers,
+    ) -> Statement<'a> {
         args.push(Arg::int(time));
         statement(&self.sql(template), args, answers)
     }
@@ -346,7 +379,12 @@ pub(crate) struct Entry<'a> {
 
 impl<'a> Entry<'a> {
     fn args(self, expires: i64) -> [Arg<'a>; 4] {
-        [Arg::bytes(self.key.as_bytes()), Arg::Bytes(self.value), Arg::Int(self.number), Arg::int(expires)]
+        [
+            Arg::bytes(self.key.as_bytes()),
+            Arg::Bytes(self.value),
+            Arg::Int(self.number),
+            Arg::int(expires),
+        ]
     }
 }
 
@@ -354,7 +392,8 @@ impl<'a> Entry<'a> {
 mod tests {
     use super::*;
 
-    const HOSTILE: [&str; 5] = ["x\"; DROP TABLE y; --", "`back` tick", "a ? b", "{i}{t}", "Žluťoučký"];
+    const HOSTILE: [&str; 5] =
+        ["x\"; DROP TABLE y; --", "`back` tick", "a ? b", "{i}{t}", "Žluťoučký"];
 
     #[test]
     fn a_name_is_one_identifier_whatever_is_in_it() {
@@ -367,7 +406,8 @@ mod tests {
     fn what_stands_in_a_name_is_neither_an_argument_nor_a_place_for_another_name() {
         for name in HOSTILE {
             let sql = Dialect::Postgres.sql("SELECT ? FROM {t} WHERE ? = {i}", name);
-            let (table, index) = (Dialect::Postgres.quoted(name), Dialect::Postgres.quoted(&postgres::index(name)));
+            let (table, index) =
+                (Dialect::Postgres.quoted(name), Dialect::Postgres.quoted(&postgres::index(name)));
             assert_eq!(sql.as_str(), format!("SELECT $1 FROM {table} WHERE $2 = {index}"));
         }
     }
@@ -384,7 +424,10 @@ mod tests {
     fn the_numbers_that_fit_are_told_from_those_that_do_not() {
         for delta in [0, 1, -1, i64::MAX, i64::MIN, 5, -5] {
             let (least, most) = summands(delta);
-            assert!(least.checked_add(delta).is_some() && most.checked_add(delta).is_some(), "{delta}");
+            assert!(
+                least.checked_add(delta).is_some() && most.checked_add(delta).is_some(),
+                "{delta}"
+            );
             assert!(least == i64::MIN || (least - 1).checked_add(delta).is_none(), "{delta}");
             assert!(most == i64::MAX || (most + 1).checked_add(delta).is_none(), "{delta}");
         }

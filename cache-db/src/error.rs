@@ -63,7 +63,9 @@ impl Failure {
     pub(crate) fn is_lost_connection(&self) -> bool {
         match &self.error {
             Some(sqlx::Error::Io(_) | sqlx::Error::WorkerCrashed) => true,
-            Some(sqlx::Error::Database(error)) => matches!(&*code(&**error), "57P01" | "57P02" | "1053" | "1927"),
+            Some(sqlx::Error::Database(error)) => {
+                matches!(&*code(&**error), "57P01" | "57P02" | "1053" | "1927")
+            }
             _ => false,
         }
     }
@@ -97,7 +99,8 @@ impl Failure {
             Fault::NotOurs | Fault::Pooler | Fault::Untrusted => ErrorKind::Config,
             Fault::Busy | Fault::NoTable | Fault::IndexThere | Fault::Other => ErrorKind::Backend,
         };
-        let error = Error::new(kind, message).temporary(matches!(self.fault, Fault::Away | Fault::Busy));
+        let error =
+            Error::new(kind, message).temporary(matches!(self.fault, Fault::Away | Fault::Busy));
         match self.error {
             Some(source) => error.with_source(source).in_store("db"),
             None => error.in_store("db"),
@@ -109,7 +112,9 @@ pub(crate) fn fault_of(dialect: Dialect, error: &sqlx::Error) -> Fault {
     match error {
         sqlx::Error::Tls(_) => Fault::Untrusted,
         // So does rustls report what it refuses.
-        sqlx::Error::Io(error) if error.kind() == std::io::ErrorKind::InvalidData => Fault::Untrusted,
+        sqlx::Error::Io(error) if error.kind() == std::io::ErrorKind::InvalidData => {
+            Fault::Untrusted
+        }
         sqlx::Error::Io(_)
         | sqlx::Error::PoolTimedOut
         | sqlx::Error::PoolClosed
@@ -135,7 +140,8 @@ mod tests {
 
     #[test]
     fn a_missing_table_is_told_with_what_makes_it() {
-        let failure = Failure { fault: Fault::NoTable, error: None, message: "no such table".into() };
+        let failure =
+            Failure { fault: Fault::NoTable, error: None, message: "no such table".into() };
         let error = failure.told("sqlite:cache.db", "it's mine", "DbCache::create_table");
         assert_eq!(
             error.to_string(),

@@ -91,7 +91,10 @@ pub(crate) async fn remove_expired(inner: &Inner, most: u64) -> Result<u64> {
 async fn cull(inner: &Inner) -> Result<()> {
     let now = inner.now();
     let count = inner.count(now).await?;
-    let Some(surplus) = surplus(count, inner.options.max_entries, inner.options.cull_frequency) else { return Ok(()) };
+    let Some(surplus) = surplus(count, inner.options.max_entries, inner.options.cull_frequency)
+    else {
+        return Ok(());
+    };
     let node = inner.writer()?;
     let before = i64::try_from(surplus - 1).unwrap_or(i64::MAX);
     if let Some(cutoff) = inner.number(node, node.statements.cutoff(now, before)).await? {
@@ -114,7 +117,8 @@ async fn remove_soonest(inner: &Inner, from: i64, to: i64, most: u64) -> Result<
     while removed < most {
         let batch = usize::try_from(most - removed).unwrap_or(BATCH).min(BATCH);
         let soonest = node.statements.soonest(from, to, batch as i64);
-        let mut keys: Vec<Vec<u8>> = inner.read_rows(node, soonest).await?.into_iter().map(|row| row.key).collect();
+        let mut keys: Vec<Vec<u8>> =
+            inner.read_rows(node, soonest).await?.into_iter().map(|row| row.key).collect();
         if keys.is_empty() {
             break;
         }

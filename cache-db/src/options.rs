@@ -58,13 +58,17 @@ impl DbOptions {
     }
 
     pub(crate) fn check(&self) -> Result<()> {
-        let at_least_one = [("max_entries", self.max_entries), ("pool_size", u64::from(self.pool_size))];
+        let at_least_one =
+            [("max_entries", self.max_entries), ("pool_size", u64::from(self.pool_size))];
         for (name, number) in at_least_one {
             if number == 0 {
                 return Err(config::mistake(&option(name), "0", "a whole number of at least 1"));
             }
         }
-        let positive = [("connect_timeout", self.connect_timeout), ("statement_timeout", self.statement_timeout)];
+        let positive = [
+            ("connect_timeout", self.connect_timeout),
+            ("statement_timeout", self.statement_timeout),
+        ];
         for (name, time) in positive {
             if time.is_zero() {
                 return Err(config::mistake(&option(name), "0", "a number of seconds above 0"));
@@ -134,7 +138,8 @@ mod tests {
 
     #[test]
     fn times_are_seconds_with_fractions_and_may_come_as_text() {
-        let options = read(json!({"CONNECT_TIMEOUT": 0.25, "statement_timeout": "1.5"})).expect("it is fine");
+        let options =
+            read(json!({"CONNECT_TIMEOUT": 0.25, "statement_timeout": "1.5"})).expect("it is fine");
         assert_eq!(options.connect_timeout, Duration::from_millis(250));
         assert_eq!(options.statement_timeout, Duration::from_millis(1500));
     }
@@ -142,12 +147,18 @@ mod tests {
     #[test]
     fn what_cannot_be_meant_is_a_mistake_that_is_named() {
         for (options, told) in [
-            (json!({"max_entries": 0}), "OPTIONS.max_entries: found 0, expected a whole number of at least 1"),
+            (
+                json!({"max_entries": 0}),
+                "OPTIONS.max_entries: found 0, expected a whole number of at least 1",
+            ),
             (
                 json!({"max_entries": "many"}),
                 "OPTIONS.max_entries: found \"many\", expected a whole number of at least 1",
             ),
-            (json!({"pool_size": 0}), "OPTIONS.pool_size: found 0, expected a whole number of at least 1"),
+            (
+                json!({"pool_size": 0}),
+                "OPTIONS.pool_size: found 0, expected a whole number of at least 1",
+            ),
             (
                 json!({"statement_timeout": 0}),
                 "OPTIONS.statement_timeout: found 0, expected a number of seconds above 0",

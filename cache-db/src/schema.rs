@@ -52,9 +52,13 @@ impl fmt::Display for Creation {
         match (self.found, self.dry_run) {
             (Found::Current, _) => write!(f, "the table {table:?} is there already, in {database}"),
             (Found::Nothing, false) => write!(f, "made the table {table:?} in {database}"),
-            (Found::Older, false) => write!(f, "brought the table {table:?} up to date in {database}"),
+            (Found::Older, false) => {
+                write!(f, "brought the table {table:?} up to date in {database}")
+            }
             (Found::Nothing, true) => write!(f, "would make the table {table:?} in {database}"),
-            (Found::Older, true) => write!(f, "would bring the table {table:?} up to date in {database}"),
+            (Found::Older, true) => {
+                write!(f, "would bring the table {table:?} up to date in {database}")
+            }
         }
     }
 }
@@ -72,9 +76,15 @@ pub(crate) async fn create(node: &Node, unlogged: bool, dry_run: bool) -> Result
         dry_run,
     };
     if !dry_run && !sql.is_empty() {
-        let statements = sql.into_iter().map(|sql| Statement { sql, args: Vec::new(), answers: Answers::Nothing });
+        let statements = sql.into_iter().map(|sql| Statement {
+            sql,
+            args: Vec::new(),
+            answers: Answers::Nothing,
+        });
         let done = run(node, statements.collect()).await;
-        if done.as_ref().is_err_and(|failure| failure.fault == Fault::IndexThere) && has_index(node).await? {
+        if done.as_ref().is_err_and(|failure| failure.fault == Fault::IndexThere)
+            && has_index(node).await?
+        {
             // Another one has made it since it was looked for. What is left to do does no harm twice.
             return Box::pin(create(node, unlogged, dry_run)).await;
         }
@@ -91,9 +101,13 @@ async fn has_index(node: &Node) -> Result<bool> {
 /// What there is, as the catalogue has it: the note of the version, the columns, and whether `expires` has an index.
 async fn look(node: &Node) -> Result<Option<Row>, Failure> {
     let statements = &node.statements;
-    let (quoted, index) = (statements.dialect.quoted(&statements.table), statements.dialect.index(&statements.table));
+    let (quoted, index) =
+        (statements.dialect.quoted(&statements.table), statements.dialect.index(&statements.table));
     let (template, args) = match statements.dialect {
-        Dialect::Sqlite => (ddl::SQLITE_LOOK, vec![Arg::Text(&index), Arg::Text(&index), Arg::Text(&statements.table)]),
+        Dialect::Sqlite => (
+            ddl::SQLITE_LOOK,
+            vec![Arg::Text(&index), Arg::Text(&index), Arg::Text(&statements.table)],
+        ),
         Dialect::Postgres => (ddl::POSTGRES_LOOK, vec![Arg::Text(&quoted)]),
         Dialect::Mysql => (ddl::MYSQL_LOOK, vec![Arg::Text(&statements.table)]),
     };
@@ -107,8 +121,11 @@ async fn run(node: &Node, mut statements: Vec<Statement<'_>>) -> Result<(), Fail
     match node.statements.dialect {
         Dialect::Sqlite => {}
         Dialect::Postgres => {
-            let lock =
-                Statement { sql: node.statements.sql(ddl::POSTGRES_LOCK), args: Vec::new(), answers: Answers::Nothing };
+            let lock = Statement {
+                sql: node.statements.sql(ddl::POSTGRES_LOCK),
+                args: Vec::new(),
+                answers: Answers::Nothing,
+            };
             statements.insert(0, lock);
         }
         Dialect::Mysql => {
@@ -131,7 +148,9 @@ fn plan(node: &Node, found: Option<Row>, unlogged: bool) -> Result<(Found, Vec<S
     match version_in(&note.unwrap_or_default()) {
         Some(version) if version > SCHEMA_VERSION => Err(wrong(
             node,
-            &format!("is of version {version}, and this program knows up to {SCHEMA_VERSION}: use a newer one"),
+            &format!(
+                "is of version {version}, and this program knows up to {SCHEMA_VERSION}: use a newer one"
+            ),
         )),
         Some(SCHEMA_VERSION) if has_index => Ok((Found::Current, Vec::new())),
         _ => Ok((Found::Older, ddl::upgrade(dialect, has_index))),
@@ -143,10 +162,14 @@ fn check_columns(node: &Node, columns: &str) -> Result<()> {
     names.sort_unstable();
     match &*names {
         ["cache_key", "expires", "number", "value"] => Ok(()),
-        ["cache_key", "expires", "value"] => {
-            Err(wrong(node, "is a cache table of Django's, which keeps pickles: choose another LOCATION"))
-        }
-        _ => Err(wrong(node, &format!("is not a cache's, as its columns are {columns}: choose another LOCATION"))),
+        ["cache_key", "expires", "value"] => Err(wrong(
+            node,
+            "is a cache table of Django's, which keeps pickles: choose another LOCATION",
+        )),
+        _ => Err(wrong(
+            node,
+            &format!("is not a cache's, as its columns are {columns}: choose another LOCATION"),
+        )),
     }
 }
 
@@ -158,7 +181,8 @@ fn version_in(note: &str) -> Option<u32> {
 }
 
 fn wrong(node: &Node, why: &str) -> Error {
-    let message = format!("the table {:?} in {} {why}", node.statements.table, node.database.shown());
+    let message =
+        format!("the table {:?} in {} {why}", node.statements.table, node.database.shown());
     Error::new(ErrorKind::Config, message).in_store("db")
 }
 
@@ -173,7 +197,10 @@ mod tests {
     #[test]
     fn the_version_is_the_last_note_s() {
         assert_eq!(version_in("cachette 1"), Some(1));
-        assert_eq!(version_in(r#"CREATE INDEX "/* cachette 9 */" ON t (expires /* cachette 12 */)"#), Some(12));
+        assert_eq!(
+            version_in(r#"CREATE INDEX "/* cachette 9 */" ON t (expires /* cachette 12 */)"#),
+            Some(12)
+        );
         assert_eq!(version_in("somebody's table"), None);
         assert_eq!(version_in(""), None);
     }

@@ -44,7 +44,9 @@ impl<'a> Arg<'a> {
             Self::Bytes(bytes) => HEAD + bytes.map_or(0, <[u8]>::len),
             Self::Int(_) => HEAD,
             Self::Text(text) => HEAD + text.len(),
-            Self::AllBytes(all) => all.iter().map(|bytes| HEAD + bytes.map_or(0, <[u8]>::len)).sum(),
+            Self::AllBytes(all) => {
+                all.iter().map(|bytes| HEAD + bytes.map_or(0, <[u8]>::len)).sum()
+            }
             Self::AllInts(all) => HEAD * all.len(),
         }
     }
@@ -94,7 +96,8 @@ macro_rules! driver {
 
             use super::{Answers, Arg, Outcome, Row, Statement};
 
-            type Query<'q> = sqlx::query::Query<'q, $database, <$database as sqlx::Database>::Arguments>;
+            type Query<'q> =
+                sqlx::query::Query<'q, $database, <$database as sqlx::Database>::Arguments>;
             type RawRow = <$database as sqlx::Database>::Row;
 
             pub(crate) async fn perform(
@@ -114,8 +117,10 @@ macro_rules! driver {
                     });
                 }
                 let rows = query.fetch_all(connection).await?;
-                let rows: Vec<Row> =
-                    rows.iter().map(|row| read(row, statement.answers)).collect::<sqlx::Result<_>>()?;
+                let rows: Vec<Row> = rows
+                    .iter()
+                    .map(|row| read(row, statement.answers))
+                    .collect::<sqlx::Result<_>>()?;
                 Ok(Outcome { affected: rows.len() as u64, rows, last_id: 0 })
             }
 
@@ -135,15 +140,22 @@ macro_rules! driver {
                 let nothing = Row::default();
                 Ok(match answers {
                     Answers::Nothing => nothing,
-                    Answers::Entries => Row { value: row.try_get(0)?, number: row.try_get(1)?, ..nothing },
-                    Answers::KeyedEntries => {
-                        Row { key: row.try_get(0)?, value: row.try_get(1)?, number: row.try_get(2)?, ..nothing }
+                    Answers::Entries => {
+                        Row { value: row.try_get(0)?, number: row.try_get(1)?, ..nothing }
                     }
+                    Answers::KeyedEntries => Row {
+                        key: row.try_get(0)?,
+                        value: row.try_get(1)?,
+                        number: row.try_get(2)?,
+                        ..nothing
+                    },
                     Answers::Keys => Row { key: row.try_get(0)?, ..nothing },
                     Answers::Number => Row { number: row.try_get(0)?, ..nothing },
-                    Answers::Texts => {
-                        Row { texts: [row.try_get(0)?, row.try_get(1)?], number: row.try_get(2)?, ..nothing }
-                    }
+                    Answers::Texts => Row {
+                        texts: [row.try_get(0)?, row.try_get(1)?],
+                        number: row.try_get(2)?,
+                        ..nothing
+                    },
                 })
             }
         }

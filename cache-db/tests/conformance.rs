@@ -47,7 +47,8 @@ mod mariadb {
 
     /// It takes 16 MiB at once, as it comes.
     fn mariadb() -> Harness {
-        on(common::mysql).with_profile(Profile { largest_value: Some(10 << 20), ..Profile::default() })
+        on(common::mysql)
+            .with_profile(Profile { largest_value: Some(10 << 20), ..Profile::default() })
     }
 
     cache_conformance::suite!(mariadb());
@@ -56,5 +57,8 @@ mod mariadb {
 mod by_the_system_s_clock {
     use super::*;
 
-    cache_conformance::suite!(Harness::new(|| common::fresh(common::sqlite_file(), cache_core::Clock::system())));
+    cache_conformance::suite!(Harness::new(|| common::fresh(
+        common::sqlite_file(),
+        cache_core::Clock::system()
+    )));
 }

@@ -110,7 +110,9 @@ async fn a_server_falls_silent_and_goes_on(kind: Kind) {
 async fn dead_connections_make_room_for_new_ones(kind: Kind) {
     let server = server(kind);
     let proxy = Proxy::before(server.port()).unwrap_or_else(|why| panic!("{why}"));
-    let mut options = DbOptions::new(&server.url().replace(&server.port().to_string(), &proxy.port().to_string()));
+    let mut options = DbOptions::new(
+        &server.url().replace(&server.port().to_string(), &proxy.port().to_string()),
+    );
     options.pool_size = 3;
     let store = DbCache::new("cache", options).expect("it is fine");
     store.create_table(false).await.expect("it is made");
@@ -195,7 +197,8 @@ async fn an_address_where_nobody_listens_is_unavailable_in_time_and_told_without
 #[test]
 fn connections_of_a_runtime_that_ended_are_not_met_by_a_call() {
     for kind in [Kind::Postgres, Kind::Mariadb] {
-        let runtime = || tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+        let runtime =
+            || tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
         let first = runtime().expect("there are threads");
         let server = server(kind);
         let store = first.block_on(async {
@@ -214,14 +217,16 @@ async fn what_postgres_refuses_is_told_in_its_words_alone() {
     let server = server(Kind::Postgres);
     let url = server.url();
     let (address, _) = url.rsplit_once('/').expect("it names a database");
-    let store = DbCache::new("cache", DbOptions::new(&format!("{address}/nowhere"))).expect("it is fine");
+    let store =
+        DbCache::new("cache", DbOptions::new(&format!("{address}/nowhere"))).expect("it is fine");
     let error = store.get("k").await.expect_err("there is no such database");
     assert!(error.to_string().ends_with("database \"nowhere\" does not exist"), "{error}");
 }
 
 #[tokio::test]
 async fn a_file_that_cannot_be_opened_is_unavailable_and_named() {
-    let store = DbCache::new("cache", DbOptions::new("sqlite:/no/such/folder/cache.db")).expect("it is fine");
+    let store = DbCache::new("cache", DbOptions::new("sqlite:/no/such/folder/cache.db"))
+        .expect("it is fine");
     let error = store.get("k").await.expect_err("there is no such folder");
     assert_eq!(error.kind(), ErrorKind::Unavailable);
     assert!(error.to_string().contains("/no/such/folder/cache.db"), "{error}");
@@ -238,7 +243,8 @@ async fn a_locked_file_is_a_temporary_error_in_time_and_readers_go_on() {
     store.set("k", Value::Int(1), HOUR).await.expect("it is stored");
     store.close().await.expect("it closes");
 
-    let connect = sqlx::sqlite::SqliteConnectOptions::new().filename(&options.url["sqlite:".len()..]);
+    let connect =
+        sqlx::sqlite::SqliteConnectOptions::new().filename(&options.url["sqlite:".len()..]);
     let other = sqlx::SqlitePool::connect_with(connect).await.expect("it connects");
     let lock = other.begin_with("BEGIN IMMEDIATE").await.expect("it locks");
     let start = Instant::now();
@@ -266,7 +272,8 @@ async fn those_who_write_the_same_keys_at_once_do_not_hear_of_deadlocks() {
                         0 => keys.iter().map(String::as_str).collect(),
                         _ => keys.iter().rev().map(String::as_str).collect(),
                     };
-                    let entries: Vec<(&str, Value)> = keys.iter().map(|key| (*key, Value::Int(writer))).collect();
+                    let entries: Vec<(&str, Value)> =
+                        keys.iter().map(|key| (*key, Value::Int(writer))).collect();
                     store.set_many(&entries, HOUR).await.expect("it is stored");
                     store.delete_many(&keys[..10]).await.expect("it is removed");
                     store.set(keys[0], Value::Int(writer), HOUR).await.expect("it is stored");
@@ -293,7 +300,8 @@ async fn a_write_that_is_dropped_midway_is_not_done_after_the_next(kind: Kind) {
         let ready = tokio::join!(store.get("a"), store.get("b"), store.get("c"));
         assert_eq!((ready.0.is_ok(), ready.1.is_ok(), ready.2.is_ok()), (true, true, true));
         let mut set = store.set("k", Value::Bytes(vec![7; 50_000 * (round % 4)].into()), HOUR);
-        let mut poll_once = async || poll_fn(|context| Poll::Ready(set.as_mut().poll(context).is_pending())).await;
+        let mut poll_once =
+            async || poll_fn(|context| Poll::Ready(set.as_mut().poll(context).is_pending())).await;
         let mut is_pending = poll_once().await;
         // Of forty, nine are polled but once: their answer can't be there.
         for _ in 0..(round % 40_usize).saturating_sub(8) {
@@ -308,7 +316,11 @@ async fn a_write_that_is_dropped_midway_is_not_done_after_the_next(kind: Kind) {
             _ => store.clear().await.expect("it answers"),
         }
         for _ in 0..4 {
-            assert_eq!(store.get("k").await.expect("it answers"), None, "after {dropped} that were dropped");
+            assert_eq!(
+                store.get("k").await.expect("it answers"),
+                None,
+                "after {dropped} that were dropped"
+            );
         }
     }
     assert!(dropped > 30, "only {dropped} were dropped midway");

@@ -20,7 +20,12 @@ async fn fill(store: &DbCache, numbers: std::ops::Range<i64>, ttl: Option<Durati
     }
 }
 
-async fn small(mut options: DbOptions, time: &ManualClock, max_entries: u64, cull_frequency: u64) -> DbCache {
+async fn small(
+    mut options: DbOptions,
+    time: &ManualClock,
+    max_entries: u64,
+    cull_frequency: u64,
+) -> DbCache {
     options.max_entries = max_entries;
     options.cull_frequency = cull_frequency;
     common::fresh(options, time.clock()).await
@@ -71,7 +76,8 @@ async fn entries_of_one_moment_do_not_all_go_together() {
     for options in ALL.map(|options| options()) {
         let store = small(options, &ManualClock::new(), 30, 3).await;
         let keys: Vec<String> = (0..31).map(|number| number.to_string()).collect();
-        let entries: Vec<(&str, Value)> = keys.iter().map(|key| (key.as_str(), Value::Int(1))).collect();
+        let entries: Vec<(&str, Value)> =
+            keys.iter().map(|key| (key.as_str(), Value::Int(1))).collect();
         store.set_many(&entries, seconds(60)).await.expect("they are stored");
         store.close().await.expect("it ends");
         assert_eq!(store.entries().await.expect("it answers"), 20);
@@ -94,7 +100,8 @@ async fn expired_rows_are_removed_as_others_are_written() {
         let time = ManualClock::new();
         let store = small(options.clone(), &time, 1000, 3).await;
         let keys: Vec<String> = (0..500).map(|number| format!("old-{number}")).collect();
-        let entries: Vec<(&str, Value)> = keys.iter().map(|key| (key.as_str(), Value::Int(1))).collect();
+        let entries: Vec<(&str, Value)> =
+            keys.iter().map(|key| (key.as_str(), Value::Int(1))).collect();
         store.set_many(&entries, seconds(60)).await.expect("they are stored");
         store.close().await.expect("it ends");
         time.advance(Duration::from_secs(60));
@@ -102,7 +109,8 @@ async fn expired_rows_are_removed_as_others_are_written() {
         store.close().await.expect("it ends");
         // By a clock of an hour ago, they would all still be there.
         let behind = ManualClock::new();
-        let witness = DbCache::open(store.table(), options, None, behind.clock()).expect("it is fine");
+        let witness =
+            DbCache::open(store.table(), options, None, behind.clock()).expect("it is fine");
         assert!(witness.entries().await.expect("it answers") <= 300, "of 700 rows");
     }
 }

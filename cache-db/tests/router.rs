@@ -23,10 +23,12 @@ async fn alone(folder: &Path, name: &str) -> DbCache {
 #[tokio::test]
 async fn with_a_read_url_reads_go_there_and_all_else_to_the_primary() {
     let folder = folder();
-    let (primary, replica) = (alone(folder.path(), "primary.db").await, alone(folder.path(), "replica.db").await);
+    let (primary, replica) =
+        (alone(folder.path(), "primary.db").await, alone(folder.path(), "replica.db").await);
     let mut options = DbOptions::new("sqlite:primary.db");
     options.read_url = Some("sqlite:replica.db".into());
-    let both = DbCache::open("cache", options, Some(folder.path()), Clock::system()).expect("it is fine");
+    let both =
+        DbCache::open("cache", options, Some(folder.path()), Clock::system()).expect("it is fine");
     primary.set("k", Value::Int(1), HOUR).await.expect("it is stored");
     replica.set("k", Value::Int(100), None).await.expect("it is stored");
 
@@ -46,7 +48,8 @@ async fn why_a_counter_cannot_be_counted_is_not_asked_of_a_replica() {
     let replica = alone(folder.path(), "replica.db").await;
     let mut options = DbOptions::new("sqlite:primary.db");
     options.read_url = Some("sqlite:replica.db".into());
-    let both = DbCache::open("cache", options, Some(folder.path()), Clock::system()).expect("it is fine");
+    let both =
+        DbCache::open("cache", options, Some(folder.path()), Clock::system()).expect("it is fine");
     both.create_table(false).await.expect("it is made");
     replica.set("k", Value::Int(100), None).await.expect("it is stored");
     assert_eq!(both.incr("k", 1).await.expect("it answers"), None);
@@ -57,7 +60,8 @@ async fn a_table_is_made_only_where_it_is_allowed() {
     let folder = folder();
     let mut options = DbOptions::new("sqlite:primary.db");
     options.read_url = Some("sqlite:replica.db".into());
-    let both = DbCache::open("cache", options, Some(folder.path()), Clock::system()).expect("it is fine");
+    let both =
+        DbCache::open("cache", options, Some(folder.path()), Clock::system()).expect("it is fine");
     let made = both.create_table(false).await.expect("it is made");
     assert_eq!(made.len(), 1);
     assert!(made[0].database.ends_with("primary.db"), "{made:?}");
@@ -86,7 +90,8 @@ fn routed(table: &str) -> DbCache {
     let options = DbOptions::default();
     let memory = || Database::at("sqlite::memory:", &options, None).expect("it is a URL");
     let databases = [("default", memory()), ("archive", memory())];
-    DbCache::with_router(table, databases, ByTable, options.clone(), Clock::system()).expect("it is fine")
+    DbCache::with_router(table, databases, ByTable, options.clone(), Clock::system())
+        .expect("it is fine")
 }
 
 #[tokio::test]
@@ -113,7 +118,8 @@ async fn a_pool_that_was_handed_over_is_used_and_left_open() {
     let connect = sqlx::sqlite::SqliteConnectOptions::new().filename(path).create_if_missing(true);
     let pool = sqlx::SqlitePool::connect_with(connect).await.expect("it connects");
     let databases = [("default", Database::from(pool.clone()))];
-    let store = DbCache::with_router("cache", databases, ByTable, DbOptions::default(), Clock::system());
+    let store =
+        DbCache::with_router("cache", databases, ByTable, DbOptions::default(), Clock::system());
     let store = store.expect("it is fine");
     store.create_table(false).await.expect("it is made");
     store.set("k", Value::Int(1), HOUR).await.expect("it is stored");

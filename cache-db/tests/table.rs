@@ -26,8 +26,11 @@ async fn create(store: &DbCache) -> Creation {
 async fn execute(options: &DbOptions, sql: String) {
     let sql = sqlx::AssertSqlSafe(sql);
     if options.url.starts_with("sqlite") {
-        let options = sqlx::sqlite::SqliteConnectOptions::new().filename(&options.url["sqlite:".len()..]);
-        let pool = sqlx::SqlitePool::connect_with(options.create_if_missing(true)).await.expect("it connects");
+        let options =
+            sqlx::sqlite::SqliteConnectOptions::new().filename(&options.url["sqlite:".len()..]);
+        let pool = sqlx::SqlitePool::connect_with(options.create_if_missing(true))
+            .await
+            .expect("it connects");
         sqlx::raw_sql(sql).execute(&pool).await.expect("it is SQL");
     } else if options.url.starts_with("postgres") {
         let pool = sqlx::PgPool::connect(&options.url).await.expect("it connects");
@@ -166,7 +169,9 @@ async fn a_table_without_index_and_version_is_brought_up_to_date_and_keeps_its_e
         let store = store(&name, &options);
         let bytes = if options.url.starts_with("postgres") { "bytea" } else { "BLOB" };
         let key = if options.url.starts_with("mysql") { "VARBINARY(1024)" } else { bytes };
-        let columns = format!("expires BIGINT NOT NULL, cache_key {key} PRIMARY KEY, number BIGINT, value {bytes}");
+        let columns = format!(
+            "expires BIGINT NOT NULL, cache_key {key} PRIMARY KEY, number BIGINT, value {bytes}"
+        );
         execute(&options, format!("CREATE TABLE {} ({columns})", quoted(&options, &name))).await;
         store.set("k", Value::Int(7), None).await.expect("it is stored");
         let done = create(&store).await;
@@ -183,21 +188,30 @@ async fn a_table_of_a_newer_version_is_left_alone() {
     let name = common::fresh_name("newer");
     let store = store(&name, &options);
     create(&store).await;
-    execute(&options, format!("COMMENT ON TABLE {} IS 'cachette 99'", quoted(&options, &name))).await;
+    execute(&options, format!("COMMENT ON TABLE {} IS 'cachette 99'", quoted(&options, &name)))
+        .await;
     let error = store.create_table(false).await.expect_err("it is newer");
-    assert!(error.to_string().contains("is of version 99, and this program knows up to 1"), "{error}");
+    assert!(
+        error.to_string().contains("is of version 99, and this program knows up to 1"),
+        "{error}"
+    );
 }
 
 #[tokio::test]
 async fn a_table_of_something_else_is_left_alone() {
     for options in ALL.map(|options| options()) {
         for (columns, told) in [
-            ("cache_key varchar(255) PRIMARY KEY, value text, expires timestamp", "is a cache table of Django's"),
+            (
+                "cache_key varchar(255) PRIMARY KEY, value text, expires timestamp",
+                "is a cache table of Django's",
+            ),
             ("id int PRIMARY KEY, name text", "is not a cache's"),
         ] {
             let name = common::fresh_name("else");
-            execute(&options, format!("CREATE TABLE {} ({columns})", quoted(&options, &name))).await;
-            let error = store(&name, &options).create_table(false).await.expect_err("it is something else");
+            execute(&options, format!("CREATE TABLE {} ({columns})", quoted(&options, &name)))
+                .await;
+            let error =
+                store(&name, &options).create_table(false).await.expect_err("it is something else");
             assert_eq!(error.kind(), ErrorKind::Config);
             assert!(error.to_string().contains(told), "{error}");
         }
@@ -210,9 +224,14 @@ async fn a_file_that_another_process_has_just_begun_is_waited_for() {
     use sqlx::{ConnectOptions as _, sqlite::SqliteConnectOptions};
 
     let options = common::sqlite_file();
-    let file = SqliteConnectOptions::new().filename(&options.url["sqlite:".len()..]).create_if_missing(true);
+    let file = SqliteConnectOptions::new()
+        .filename(&options.url["sqlite:".len()..])
+        .create_if_missing(true);
     let mut other = file.connect().await.expect("it connects");
-    sqlx::raw_sql("CREATE TABLE other (number); BEGIN IMMEDIATE").execute(&mut other).await.expect("it is SQL");
+    sqlx::raw_sql("CREATE TABLE other (number); BEGIN IMMEDIATE")
+        .execute(&mut other)
+        .await
+        .expect("it is SQL");
     let making = tokio::spawn(async move { store("cache", &options).create_table(false).await });
     tokio::time::sleep(Duration::from_millis(600)).await;
     assert!(!making.is_finished(), "it is written to");
@@ -256,7 +275,10 @@ async fn many_may_bring_a_table_up_to_date_at_once() {
 async fn nothing_is_removed_from_a_table_of_something_else() {
     for options in ALL.map(|options| options()) {
         for (columns, row) in [
-            ("cache_key varchar(255) PRIMARY KEY, value text, expires timestamp", "'k', 'v', '2001-01-01 00:00:00'"),
+            (
+                "cache_key varchar(255) PRIMARY KEY, value text, expires timestamp",
+                "'k', 'v', '2001-01-01 00:00:00'",
+            ),
             ("id int PRIMARY KEY, name text", "1, 'ada'"),
         ] {
             let name = common::fresh_name("foreign");
@@ -290,7 +312,10 @@ async fn a_table_that_is_dropped_is_told_with_the_command_or_made_again_where_th
         execute(&options, format!("DROP TABLE {}", quoted(&options, &name))).await;
         let error = strict.set("k", Value::Int(7), None).await.expect_err("the table is gone");
         assert_eq!(error.kind(), ErrorKind::Backend);
-        assert!(error.to_string().contains(&format!("has no table {name:?}: make it by")), "{error}");
+        assert!(
+            error.to_string().contains(&format!("has no table {name:?}: make it by")),
+            "{error}"
+        );
 
         options.create_table = true;
         let making = store(&name, &options);
@@ -347,7 +372,9 @@ async fn more_keys_than_a_statement_takes_are_fine() {
             keys.iter().zip(0..).map(|(key, number)| (*key, Value::Int(number))).collect();
         store.set_many(&entries, HOUR).await.expect("they are stored");
         let values = store.get_many(&keys).await.expect("they are there");
-        assert!(values.into_iter().zip(0..).all(|(value, number)| value == Some(Value::Int(number))));
+        assert!(
+            values.into_iter().zip(0..).all(|(value, number)| value == Some(Value::Int(number)))
+        );
         assert_eq!(store.delete_many(&keys).await.expect("they are removed"), keys.len());
     }
 }
@@ -374,7 +401,10 @@ async fn a_value_that_is_too_large_costs_the_calls_after_it_no_connection() {
         let giant = Value::Bytes(vec![7; mebibytes << 20].into());
         let error = store.add("giant", giant, HOUR).await.expect_err("it is too large");
         assert_eq!(error.kind(), ErrorKind::TooLarge, "{mebibytes}: {error}");
-        assert_eq!(store.incr("n", 1).await.expect("it is not sent twice, and need not be"), Some(sum));
+        assert_eq!(
+            store.incr("n", 1).await.expect("it is not sent twice, and need not be"),
+            Some(sum)
+        );
     }
 }
 
@@ -384,9 +414,14 @@ async fn a_value_that_is_too_large_is_refused_and_leaves_nothing() {
     let store = common::fresh(common::mysql(), Clock::system()).await;
     let giant = || Value::Bytes(vec![7; 40 << 20].into());
     store.set("k", Value::Int(1), HOUR).await.expect("it is stored");
-    assert_eq!(store.set("k", giant(), HOUR).await.expect_err("too large").kind(), ErrorKind::TooLarge);
+    assert_eq!(
+        store.set("k", giant(), HOUR).await.expect_err("too large").kind(),
+        ErrorKind::TooLarge
+    );
     assert_eq!(store.get("k").await.expect("it answers"), None);
-    let refused = store.set_many(&[("a", Value::Int(1)), ("giant", giant()), ("b", Value::Int(2))], HOUR).await;
+    let refused = store
+        .set_many(&[("a", Value::Int(1)), ("giant", giant()), ("b", Value::Int(2))], HOUR)
+        .await;
     assert_eq!(refused.expect("the others are stored"), [1]);
     assert_eq!(store.get("b").await.expect("it answers"), Some(Value::Int(2)));
 }

@@ -57,7 +57,9 @@ impl Authority {
 
 /// The statement by which the server writes a file into its folder, for itself alone to read.
 fn written(file: &str, content: &str) -> String {
-    format!("COPY (SELECT unnest(string_to_array('{content}', E'\\n'))) TO PROGRAM 'umask 077; cat > {file}'")
+    format!(
+        "COPY (SELECT unnest(string_to_array('{content}', E'\\n'))) TO PROGRAM 'umask 077; cat > {file}'"
+    )
 }
 
 async fn speaks_tls(server: &Server) -> bool {
@@ -72,7 +74,8 @@ fn store(url: &str) -> DbCache {
 }
 
 async fn refused(url: &str) -> Error {
-    let error = store(url).set("k", Value::Int(1), None).await.expect_err("it is not to be trusted");
+    let error =
+        store(url).set("k", Value::Int(1), None).await.expect_err("it is not to be trusted");
     assert_eq!(error.kind(), ErrorKind::Config, "{error}");
     assert!(error.to_string().contains("sslrootcert"), "{error}");
     error
@@ -82,13 +85,15 @@ async fn refused(url: &str) -> Error {
 async fn a_server_that_is_who_it_should_be_is_spoken_to_in_secret() {
     let authority = Authority::new();
     let server = authority.server("127.0.0.1").await;
-    let store = store(&format!("{}?sslmode=verify-full&sslrootcert={}", server.url(), authority.file()));
+    let store =
+        store(&format!("{}?sslmode=verify-full&sslrootcert={}", server.url(), authority.file()));
     store.set("k", Value::Int(1), None).await.expect("it is stored");
     assert_eq!(store.get("k").await.expect("it answers"), Some(Value::Int(1)));
 
     let pool = PgPool::connect(&server.url()).await.expect("it answers");
     let encrypted = "SELECT ssl FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) WHERE application_name = 'cachette'";
-    let encrypted: Vec<bool> = sqlx::query_scalar(encrypted).fetch_all(&pool).await.expect("it answers");
+    let encrypted: Vec<bool> =
+        sqlx::query_scalar(encrypted).fetch_all(&pool).await.expect("it answers");
     assert!(!encrypted.is_empty() && encrypted.iter().all(|&encrypted| encrypted), "{encrypted:?}");
 }
 
@@ -96,7 +101,9 @@ async fn a_server_that_is_who_it_should_be_is_spoken_to_in_secret() {
 async fn a_certificate_of_another_authority_is_refused() {
     let server = Authority::new().server("127.0.0.1").await;
     let trusted = Authority::new();
-    let error = refused(&format!("{}?sslmode=verify-full&sslrootcert={}", server.url(), trusted.file())).await;
+    let error =
+        refused(&format!("{}?sslmode=verify-full&sslrootcert={}", server.url(), trusted.file()))
+            .await;
     assert!(error.to_string().contains("invalid peer certificate"), "{error}");
 }
 
@@ -104,7 +111,9 @@ async fn a_certificate_of_another_authority_is_refused() {
 async fn a_certificate_for_another_host_is_refused() {
     let authority = Authority::new();
     let server = authority.server("elsewhere.example").await;
-    let error = refused(&format!("{}?sslmode=verify-full&sslrootcert={}", server.url(), authority.file())).await;
+    let error =
+        refused(&format!("{}?sslmode=verify-full&sslrootcert={}", server.url(), authority.file()))
+            .await;
     assert!(error.to_string().contains("not valid for name"), "{error}");
 }
 

@@ -4,7 +4,8 @@ use cache_conformance::{Harness, Profile};
 use cache_dummy::DummyCache;
 
 fn harness() -> Harness {
-    Harness::new(|| async { DummyCache }).with_profile(Profile { keeps_nothing: true, ..Profile::default() })
+    Harness::new(|| async { DummyCache })
+        .with_profile(Profile { keeps_nothing: true, ..Profile::default() })
 }
 
 cache_conformance::suite!(harness());

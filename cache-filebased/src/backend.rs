@@ -22,7 +22,8 @@ pub struct FileBasedBackend {
 impl Backend for FileBasedBackend {
     async fn open(&self, config: &StoreConfig) -> Result<Arc<dyn Cache>> {
         let (options, folder) = (config.options()?, folder(config)?);
-        let make = |options: &_| FileBasedCache::with_clock(&folder, *options, config.clock.clone());
+        let make =
+            |options: &_| FileBasedCache::with_clock(&folder, *options, config.clock.clone());
         Ok(self.stores.get_or_make(folder.clone(), options, make)?)
     }
 }
@@ -37,9 +38,14 @@ fn folder(config: &StoreConfig) -> Result<PathBuf> {
         Some(start) => path::absolute(start.join(location)),
         None => path::absolute(location),
     };
-    let absolute = absolute.map_err(|_| config::mistake("LOCATION", "what is no path", "a folder"))?;
+    let absolute =
+        absolute.map_err(|_| config::mistake("LOCATION", "what is no path", "a folder"))?;
     if absolute.exists() && !absolute.is_dir() {
-        return Err(config::mistake("LOCATION", &format!("{:?}, which is no folder", absolute.display()), "a folder"));
+        return Err(config::mistake(
+            "LOCATION",
+            &format!("{:?}, which is no folder", absolute.display()),
+            "a folder",
+        ));
     }
     if location.is_relative() {
         tracing::warn!(
@@ -74,7 +80,10 @@ mod tests {
         fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
         fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
         fn event(&self, event: &Event<'_>) {
-            self.0.fetch_add(usize::from(*event.metadata().level() == Level::WARN), Ordering::Relaxed);
+            self.0.fetch_add(
+                usize::from(*event.metadata().level() == Level::WARN),
+                Ordering::Relaxed,
+            );
         }
         fn enter(&self, _: &span::Id) {}
         fn exit(&self, _: &span::Id) {}
@@ -101,6 +110,9 @@ mod tests {
     #[cfg(unix)]
     #[test]
     fn an_absolute_location_stays_what_it_is_without_a_warning() {
-        assert_eq!(resolve("/var/cache/shop", Some("/etc/shop")), (PathBuf::from("/var/cache/shop"), 0));
+        assert_eq!(
+            resolve("/var/cache/shop", Some("/etc/shop")),
+            (PathBuf::from("/var/cache/shop"), 0)
+        );
     }
 }

@@ -46,11 +46,22 @@ impl FileBasedCache {
     ///
     /// # Errors
     /// [`Config`](cache_core::ErrorKind::Config) where an option is wrong or the path is empty.
-    pub fn with_clock(folder: impl AsRef<Path>, options: FileBasedOptions, clock: Clock) -> Result<Self> {
+    pub fn with_clock(
+        folder: impl AsRef<Path>,
+        options: FileBasedOptions,
+        clock: Clock,
+    ) -> Result<Self> {
         options.check()?;
-        let root = path::absolute(folder).map_err(|_| config::mistake("LOCATION", "an empty path", "a folder"))?;
+        let root = path::absolute(folder)
+            .map_err(|_| config::mistake("LOCATION", "an empty path", "a folder"))?;
         let folder = Folder::new(root);
-        let entries = Arc::new(Entries { folder, clock, options, sweeper: Sweeper::new(), adrift: Adrift::default() });
+        let entries = Arc::new(Entries {
+            folder,
+            clock,
+            options,
+            sweeper: Sweeper::new(),
+            adrift: Adrift::default(),
+        });
         Ok(Self { entries, turns: (0..=u8::MAX).map(|_| Arc::default()).collect() })
     }
 
@@ -77,7 +88,9 @@ impl FileBasedCache {
     pub async fn sweep(&self) -> Result<Swept> {
         let entries = Arc::clone(&self.entries);
         let swept = off_the_runtime(move || {
-            let Some(held) = entries.folder.lock_sweep(&entries.call())? else { return Ok(Swept::default()) };
+            let Some(held) = entries.folder.lock_sweep(&entries.call())? else {
+                return Ok(Swept::default());
+            };
             sweep::sweep(&entries, &held, Extent::All)
         });
         swept.await.map_err(in_store)
@@ -188,7 +201,8 @@ impl Cache for FileBasedCache {
 
     async fn set(&self, key: &str, value: Value, ttl: Option<Duration>) -> Result<()> {
         let expiry = self.expiry(ttl);
-        self.change(key, move |entries, target, call| entries.set(target, &value, expiry, call)).await
+        self.change(key, move |entries, target, call| entries.set(target, &value, expiry, call))
+            .await
     }
 
     async fn add(&self, key: &str, value: Value, ttl: Option<Duration>) -> Result<bool> {
@@ -196,7 +210,8 @@ impl Cache for FileBasedCache {
             return Ok(false);
         }
         let expiry = self.expiry(ttl);
-        self.change(key, move |entries, target, call| entries.add(target, &value, expiry, call)).await
+        self.change(key, move |entries, target, call| entries.add(target, &value, expiry, call))
+            .await
     }
 
     async fn touch(&self, key: &str, ttl: Option<Duration>) -> Result<bool> {
@@ -262,13 +277,17 @@ impl Cache for FileBasedCache {
     async fn set_many(&self, items: &[(&str, Value)], ttl: Option<Duration>) -> Result<Vec<usize>> {
         let expiry = self.expiry(ttl);
         let items = items.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect();
-        self.each(items, move |entries, target, value, call| entries.set(target, &value, expiry, call)).await?;
+        self.each(items, move |entries, target, value, call| {
+            entries.set(target, &value, expiry, call)
+        })
+        .await?;
         Ok(Vec::new())
     }
 
     async fn delete_many(&self, keys: &[&str]) -> Result<usize> {
         let keys = keys.iter().map(|&key| (key.to_owned(), ())).collect();
-        let deleted = self.each(keys, |entries, target, (), call| entries.delete(target, call)).await?;
+        let deleted =
+            self.each(keys, |entries, target, (), call| entries.delete(target, call)).await?;
         Ok(deleted.into_iter().filter(|&was_there| was_there).count())
     }
 
@@ -282,7 +301,9 @@ impl Cache for FileBasedCache {
     /// were `most`.
     async fn purge_expired(&self, most: u64) -> Result<Option<u64>> {
         let entries = Arc::clone(&self.entries);
-        let purged = off_the_runtime(move || sweep::purge(&entries, usize::try_from(most).unwrap_or(usize::MAX)));
+        let purged = off_the_runtime(move || {
+            sweep::purge(&entries, usize::try_from(most).unwrap_or(usize::MAX))
+        });
         purged.await.map(|purged| Some(purged as u64)).map_err(in_store)
     }
 

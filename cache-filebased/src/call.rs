@@ -105,7 +105,8 @@ impl Drop for Caller {
         }
         // Counted first: the change may end at this very moment.
         adrift.0.fetch_add(1, Ordering::AcqRel);
-        if state.compare_exchange(AWAITED, ABANDONED, Ordering::AcqRel, Ordering::Acquire).is_err() {
+        if state.compare_exchange(AWAITED, ABANDONED, Ordering::AcqRel, Ordering::Acquire).is_err()
+        {
             adrift.0.fetch_sub(1, Ordering::Release);
         }
     }

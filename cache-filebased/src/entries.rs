@@ -40,7 +40,11 @@ impl Entries {
     }
 
     /// What `look` makes of the entry, if that can be told without waiting.
-    pub(crate) fn glance<T>(&self, key: &str, look: impl FnOnce(Entry<'_>) -> T) -> Option<Option<T>> {
+    pub(crate) fn glance<T>(
+        &self,
+        key: &str,
+        look: impl FnOnce(Entry<'_>) -> T,
+    ) -> Option<Option<T>> {
         let seen = reading::glance(&self.folder.place(key).path, |file| {
             let entry = entry_file::read(file, key).ok()?;
             Some((!entry.expiry.has_come(&self.clock)).then(|| look(entry)))
@@ -53,9 +57,15 @@ impl Entries {
     }
 
     /// What `look` makes of the file and the entry in it; nothing where there is none, or it expired, or can't be used.
-    pub(crate) fn look<T>(&self, target: &Target, look: impl FnOnce(&Bytes, Entry<'_>) -> T) -> Result<Option<T>> {
+    pub(crate) fn look<T>(
+        &self,
+        target: &Target,
+        look: impl FnOnce(&Bytes, Entry<'_>) -> T,
+    ) -> Result<Option<T>> {
         let path = &target.place.path;
-        let Some(file) = reading::whole(path).map_err(|error| failed("cannot be read", path, error))? else {
+        let Some(file) =
+            reading::whole(path).map_err(|error| failed("cannot be read", path, error))?
+        else {
             return Ok(None);
         };
         match entry_file::read(&file, &target.key) {
@@ -84,7 +94,13 @@ impl Entries {
         Ok(self.look(target, |_, _| ())?.is_some())
     }
 
-    pub(crate) fn set(self: &Arc<Self>, target: &Target, value: &Value, expiry: Expiry, call: &Call) -> Result<()> {
+    pub(crate) fn set(
+        self: &Arc<Self>,
+        target: &Target,
+        value: &Value,
+        expiry: Expiry,
+        call: &Call,
+    ) -> Result<()> {
         let entry = Entry { expiry, payload: Payload::of(value)? };
         let Target { key, place } = target;
         let is_new = self.folder.in_shard(place.shard, || {
@@ -97,7 +113,13 @@ impl Entries {
     }
 
     /// What is seen with the lock held decides; to look before spares writing a file in vain.
-    pub(crate) fn add(self: &Arc<Self>, target: &Target, value: &Value, expiry: Expiry, call: &Call) -> Result<bool> {
+    pub(crate) fn add(
+        self: &Arc<Self>,
+        target: &Target,
+        value: &Value,
+        expiry: Expiry,
+        call: &Call,
+    ) -> Result<bool> {
         let entry = Entry { expiry, payload: Payload::of(value)? };
         let Target { key, place } = target;
         if !self.adrift.is_any() && self.is_there(target)? {
@@ -116,7 +138,8 @@ impl Entries {
     }
 
     pub(crate) fn touch(&self, target: &Target, expiry: Expiry, call: &Call) -> Result<bool> {
-        let touched = self.rewrite(target, call, |entry| Ok(Entry { expiry, payload: entry.payload }))?;
+        let touched =
+            self.rewrite(target, call, |entry| Ok(Entry { expiry, payload: entry.payload }))?;
         Ok(touched.is_some())
     }
 
@@ -124,8 +147,11 @@ impl Entries {
         let key = &target.key;
         let mut answer = 0;
         let counted = self.rewrite(target, call, |entry| {
-            let Payload::Int(number) = entry.payload else { return Err(Error::not_an_integer(key)) };
-            answer = number.checked_add(delta).ok_or_else(|| Error::overflow(key, number, delta))?;
+            let Payload::Int(number) = entry.payload else {
+                return Err(Error::not_an_integer(key));
+            };
+            answer =
+                number.checked_add(delta).ok_or_else(|| Error::overflow(key, number, delta))?;
             Ok(Entry { expiry: entry.expiry, payload: Payload::Int(answer) })
         })?;
         Ok(counted.map(|()| answer))
@@ -139,7 +165,8 @@ impl Entries {
         let Target { key, place } = target;
         self.folder.in_shard(place.shard, || {
             let held = self.hold(place.shard, call)?;
-            let written = self.look(target, |_, entry| self.folder.write(place, key, &change(entry)?))?;
+            let written =
+                self.look(target, |_, entry| self.folder.write(place, key, &change(entry)?))?;
             let Some(new) = written.transpose()? else { return Ok(None) };
             self.folder.put(&held, place, new)?;
             Ok(Some(()))
@@ -195,6 +222,7 @@ impl Entries {
 
 /// Logs and counts a file that is a miss although it is there.
 fn tell(path: &Path, why: Unusable) {
-    metrics::counter!("cachette_unusable_total", "store" => "filebased", "reason" => why.reason()).increment(1);
+    metrics::counter!("cachette_unusable_total", "store" => "filebased", "reason" => why.reason())
+        .increment(1);
     tracing::warn!(path = %path.display(), "a file of the cache is a miss: {why}");
 }

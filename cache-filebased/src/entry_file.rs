@@ -97,7 +97,9 @@ impl fmt::Display for Unusable {
             Self::Truncated => f.write_str("it is cut short"),
             Self::Overlong => f.write_str("it has more bytes than it says"),
             Self::Magic => f.write_str("it does not begin as an entry does"),
-            Self::Version(version) => write!(f, "its format is version {version}, and this build reads {VERSION}"),
+            Self::Version(version) => {
+                write!(f, "its format is version {version}, and this build reads {VERSION}")
+            }
             Self::Header => f.write_str("its header makes no sense"),
             Self::Checksum => f.write_str("its checksum is wrong"),
             Self::Key => f.write_str("it holds the entry of another key"),
@@ -256,7 +258,12 @@ mod tests {
 
     #[test]
     fn what_was_written_is_read() {
-        for payload in [Payload::Int(i64::MIN), Payload::Int(42), Payload::Bytes(b""), Payload::Bytes(b"12345678")] {
+        for payload in [
+            Payload::Int(i64::MIN),
+            Payload::Int(42),
+            Payload::Bytes(b""),
+            Payload::Bytes(b"12345678"),
+        ] {
             let file = written(payload);
             let entry = read(&file, KEY).expect("it is fine");
             assert_eq!((entry.expiry, entry.payload), (Expiry(7), payload));
@@ -283,7 +290,11 @@ mod tests {
     fn a_file_that_is_cut_anywhere_is_unusable() {
         let file = written(Payload::Bytes(b"value"));
         for length in 0..file.len() {
-            assert_eq!(read(&file[..length], KEY).err(), Some(Unusable::Truncated), "{length} bytes");
+            assert_eq!(
+                read(&file[..length], KEY).err(),
+                Some(Unusable::Truncated),
+                "{length} bytes"
+            );
         }
     }
 
@@ -315,7 +326,10 @@ mod tests {
         let mut file = written(Payload::Int(1));
         file[8] = 2;
         assert_eq!(read(&file, KEY).err(), Some(Unusable::Version(2)));
-        assert_eq!(Unusable::Version(2).to_string(), "its format is version 2, and this build reads 1");
+        assert_eq!(
+            Unusable::Version(2).to_string(),
+            "its format is version 2, and this build reads 1"
+        );
     }
 
     #[test]

@@ -111,7 +111,12 @@ impl Folder {
     }
 
     /// Writes an entry to a file of its own, beside where it shall be.
-    pub(crate) fn write(&self, place: &Place, key: &str, entry: &Entry<'_>) -> Result<NamedTempFile> {
+    pub(crate) fn write(
+        &self,
+        place: &Place,
+        key: &str,
+        entry: &Entry<'_>,
+    ) -> Result<NamedTempFile> {
         let shard = self.shard(place.shard);
         let told = |error| failed("cannot be written to", &shard, error);
         let mut new = modes::new_file_in(&shard).map_err(told)?;
@@ -174,7 +179,8 @@ fn listed(file: &DirEntry) -> Option<Listed> {
         return Some(Listed::New(file.path()));
     }
     let digits = name.strip_suffix(ENTRY)?;
-    let is_digest = digits.len() == 62 && digits.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    let is_digest =
+        digits.len() == 62 && digits.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
     is_digest.then(|| Listed::Entry(file.path()))
 }
 
@@ -193,8 +199,10 @@ fn lock(path: &Path, call: &Call) -> Result<Held> {
             return Ok(held);
         }
         if call.is_out_of_patience() {
-            let message =
-                format!("{}: another process has held this lock for longer than OPTIONS.lock_timeout", path.display());
+            let message = format!(
+                "{}: another process has held this lock for longer than OPTIONS.lock_timeout",
+                path.display()
+            );
             return Err(Error::new(ErrorKind::Unavailable, message));
         }
         thread::sleep(pause);

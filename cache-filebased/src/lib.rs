@@ -63,4 +63,6 @@ mod options;
 mod reading;
 mod sweep;
 
-pub use self::{backend::FileBasedBackend, cache::FileBasedCache, options::FileBasedOptions, sweep::Swept};
+pub use self::{
+    backend::FileBasedBackend, cache::FileBasedCache, options::FileBasedOptions, sweep::Swept,
+};

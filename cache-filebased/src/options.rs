@@ -30,7 +30,11 @@ impl Default for FileBasedOptions {
 impl FileBasedOptions {
     pub(crate) fn check(&self) -> Result<()> {
         if self.max_entries == 0 {
-            return Err(config::mistake("OPTIONS.max_entries", "0", "a whole number of at least 1"));
+            return Err(config::mistake(
+                "OPTIONS.max_entries",
+                "0",
+                "a whole number of at least 1",
+            ));
         }
         Ok(())
     }
@@ -51,7 +55,8 @@ mod tests {
     use super::*;
 
     fn victims(max_entries: usize, cull_frequency: usize, entries: usize) -> usize {
-        FileBasedOptions { max_entries, cull_frequency, ..FileBasedOptions::default() }.victims(entries)
+        FileBasedOptions { max_entries, cull_frequency, ..FileBasedOptions::default() }
+            .victims(entries)
     }
 
     #[test]

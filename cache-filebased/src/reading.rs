@@ -79,10 +79,17 @@ mod system {
     };
 
     /// Nothing but an ordinary file is of use: a link is not followed, and the writer of a pipe not waited for.
-    const FLAGS: OFlags = OFlags::RDONLY.union(OFlags::CLOEXEC).union(OFlags::NOFOLLOW).union(OFlags::NONBLOCK);
+    const FLAGS: OFlags =
+        OFlags::RDONLY.union(OFlags::CLOEXEC).union(OFlags::NOFOLLOW).union(OFlags::NONBLOCK);
 
     pub(super) fn read_at_once(path: &Path, buffer: &mut [u8]) -> io::Result<Option<usize>> {
-        let file = match openat2(CWD, path, FLAGS | OFlags::NOATIME, Mode::empty(), ResolveFlags::CACHED) {
+        let file = match openat2(
+            CWD,
+            path,
+            FLAGS | OFlags::NOATIME,
+            Mode::empty(),
+            ResolveFlags::CACHED,
+        ) {
             Err(Errno::AGAIN) => return Ok(None),
             opened => opened?,
         };

@@ -89,7 +89,8 @@ impl Sweeper {
     /// Starts the thread, to which [`one_more`](Self::one_more) gave the right.
     pub(crate) fn start(entries: &Arc<Entries>) {
         let sweeping = Arc::clone(entries);
-        let started = thread::Builder::new().name("cachette-sweep".into()).spawn(move || run(&sweeping));
+        let started =
+            thread::Builder::new().name("cachette-sweep".into()).spawn(move || run(&sweeping));
         if let Err(error) = started {
             tracing::warn!(%error, "no thread can be started to count and cull the files of a cache");
             entries.sweeper.postpone();
@@ -157,7 +158,9 @@ fn count(entries: &Entries, swept: &mut Swept) -> Result<()> {
         for file in entries.folder.list(shard)? {
             match file {
                 Listed::Entry(_) => swept.entries += 1,
-                Listed::New(path) => swept.left_over += usize::from(entries.folder.remove_if_left_over(&path)),
+                Listed::New(path) => {
+                    swept.left_over += usize::from(entries.folder.remove_if_left_over(&path))
+                }
             }
         }
     }
@@ -176,7 +179,8 @@ fn remove_expired(entries: &Entries, swept: &mut Swept, extent: Extent) -> Resul
         }
         let shard = entries.sweeper.hand.fetch_add(1, Ordering::Relaxed);
         let expired = expired(entries, shard, &mut sample)?;
-        let removed = remove(entries, shard, &expired, |path| judge(entries, path) == Some(Verdict::Goes))?;
+        let removed =
+            remove(entries, shard, &expired, |path| judge(entries, path) == Some(Verdict::Goes))?;
         swept.expired += removed;
         swept.entries = swept.entries.saturating_sub(removed);
     }
@@ -193,7 +197,8 @@ pub(crate) fn purge(entries: &Entries, most: usize) -> Result<usize> {
         let shard = entries.sweeper.hand.fetch_add(1, Ordering::Relaxed);
         let mut expired = expired(entries, shard, &mut Sample::of(0))?;
         expired.truncate(most - removed);
-        removed += remove(entries, shard, &expired, |path| judge(entries, path) == Some(Verdict::Goes))?;
+        removed +=
+            remove(entries, shard, &expired, |path| judge(entries, path) == Some(Verdict::Goes))?;
     }
     Ok(removed)
 }
@@ -269,7 +274,9 @@ fn judge(entries: &Entries, path: &Path) -> Option<Verdict> {
     let (head, length, written) = head(path).ok()?;
     Some(match Header::read(&head) {
         Ok(header) if header.expiry.has_come(&entries.clock) => Verdict::Goes,
-        Ok(header) if header.length().is_some_and(|expected| expected as u64 == length) => Verdict::Stays(written),
+        Ok(header) if header.length().is_some_and(|expected| expected as u64 == length) => {
+            Verdict::Stays(written)
+        }
         Err(Unusable::Version(_)) => Verdict::Stays(written),
         Ok(_) | Err(_) => Verdict::Goes,
     })
@@ -284,7 +291,12 @@ fn head(path: &Path) -> io::Result<(Vec<u8>, u64, SystemTime)> {
 }
 
 /// Removes so many entries at most, of those that were not written since.
-fn cull(entries: &Entries, swept: &mut Swept, mut victims: usize, since: Option<SystemTime>) -> Result<()> {
+fn cull(
+    entries: &Entries,
+    swept: &mut Swept,
+    mut victims: usize,
+    since: Option<SystemTime>,
+) -> Result<()> {
     let is_old = |written: SystemTime| since.is_none_or(|since| written <= since);
     let first = entries.sweeper.hand.load(Ordering::Relaxed);
     for shard in (0..=u8::MAX).map(|step| first.wrapping_add(step)) {
@@ -315,7 +327,12 @@ fn listed_entries(entries: &Entries, shard: u8) -> Result<Vec<PathBuf>> {
 }
 
 /// Removes those of the files that `goes` condemns with the lock held: it may be that they were replaced meanwhile.
-fn remove(entries: &Entries, shard: u8, paths: &[PathBuf], goes: impl Fn(&Path) -> bool) -> Result<usize> {
+fn remove(
+    entries: &Entries,
+    shard: u8,
+    paths: &[PathBuf],
+    goes: impl Fn(&Path) -> bool,
+) -> Result<usize> {
     let mut removed = 0;
     for stretch in paths.chunks(STRETCH) {
         let held = entries.folder.lock(shard, &entries.call())?;

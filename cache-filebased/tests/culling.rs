@@ -13,7 +13,11 @@ use cache_core::{Cache, ManualClock, Value};
 use cache_filebased::{FileBasedCache, FileBasedOptions};
 use common::{HOUR, age, entries, folder, store, store_of};
 
-async fn fill(store: &FileBasedCache, numbers: impl IntoIterator<Item = i64>, ttl: Option<Duration>) {
+async fn fill(
+    store: &FileBasedCache,
+    numbers: impl IntoIterator<Item = i64>,
+    ttl: Option<Duration>,
+) {
     for number in numbers {
         store.set(&number.to_string(), Value::Int(number), ttl).await.expect("there is room");
     }
@@ -39,8 +43,11 @@ fn age_by_number(folder: &Path, newest: i64) {
 }
 
 fn cull_of(max_entries: usize, cull_frequency: usize, folder: &Path) -> FileBasedCache {
-    FileBasedCache::new(folder, FileBasedOptions { max_entries, cull_frequency, ..FileBasedOptions::default() })
-        .expect("the options are fine")
+    FileBasedCache::new(
+        folder,
+        FileBasedOptions { max_entries, cull_frequency, ..FileBasedOptions::default() },
+    )
+    .expect("the options are fine")
 }
 
 #[tokio::test]
@@ -59,11 +66,13 @@ async fn what_expired_goes_first_and_spares_the_others() {
     let (folder, time) = (folder(), ManualClock::new());
     let options = FileBasedOptions { max_entries: 100, ..FileBasedOptions::default() };
     let roomy = FileBasedOptions { max_entries: 10_000, ..FileBasedOptions::default() };
-    let filling = FileBasedCache::with_clock(folder.path(), roomy, time.clock()).expect("it is fine");
+    let filling =
+        FileBasedCache::with_clock(folder.path(), roomy, time.clock()).expect("it is fine");
     fill(&filling, 0..50, None).await;
     fill(&filling, 50..110, Some(Duration::from_secs(1))).await;
     time.advance(Duration::from_secs(1));
-    let store = FileBasedCache::with_clock(folder.path(), options, time.clock()).expect("it is fine");
+    let store =
+        FileBasedCache::with_clock(folder.path(), options, time.clock()).expect("it is fine");
     let swept = store.sweep().await.expect("it sweeps");
     assert_eq!((swept.entries, swept.expired, swept.culled), (50, 60, 0));
     assert_eq!(left(&store, 0..110).await, (0..50).collect::<Vec<_>>());
@@ -89,7 +98,8 @@ async fn a_store_that_is_just_full_loses_nothing() {
 #[tokio::test]
 async fn expired_entries_of_a_store_with_room_go_too() {
     let (folder, time) = (folder(), ManualClock::new());
-    let store = FileBasedCache::with_clock(folder.path(), FileBasedOptions::default(), time.clock());
+    let store =
+        FileBasedCache::with_clock(folder.path(), FileBasedOptions::default(), time.clock());
     let store = store.expect("it is fine");
     fill(&store, 0..10, Some(Duration::from_secs(1))).await;
     fill(&store, 10..20, None).await;

@@ -114,7 +114,9 @@ mod telling {
     use super::*;
     use std::sync::{Arc, Mutex};
 
-    use metrics::{Counter, CounterFn, Gauge, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit};
+    use metrics::{
+        Counter, CounterFn, Gauge, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit,
+    };
 
     #[derive(Clone, Debug, Default)]
     struct Seen(Arc<Mutex<Vec<String>>>);
@@ -129,8 +131,13 @@ mod telling {
         fn describe_gauge(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
         fn describe_histogram(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
         fn register_counter(&self, key: &Key, _: &Metadata<'_>) -> Counter {
-            let labels: Vec<String> = key.labels().map(|label| format!("{}={}", label.key(), label.value())).collect();
-            self.0.lock().expect("nobody panics").push(format!("{} {}", key.name(), labels.join(" ")));
+            let labels: Vec<String> =
+                key.labels().map(|label| format!("{}={}", label.key(), label.value())).collect();
+            self.0.lock().expect("nobody panics").push(format!(
+                "{} {}",
+                key.name(),
+                labels.join(" ")
+            ));
             Counter::noop()
         }
         fn register_gauge(&self, _: &Key, _: &Metadata<'_>) -> Gauge {
@@ -305,7 +312,8 @@ mod giving_up {
         let store = std::sync::Arc::new(store(folder.path()));
         for _ in 0..5 {
             store.set("k", bytes(7, 16 << 20), HOUR).await.expect("it sets");
-            let lock = File::open(the_file(folder.path()).with_file_name("lock")).expect("it is there");
+            let lock =
+                File::open(the_file(folder.path()).with_file_name("lock")).expect("it is there");
             let late = tokio::spawn({
                 let store = std::sync::Arc::clone(&store);
                 async move { store.delete_many(&["k"]).await }
@@ -321,7 +329,10 @@ mod giving_up {
             lock.lock().expect("it is released");
             lock.unlock().expect("it is held");
             let expected = if added { Value::Int(2) } else { bytes(7, 16 << 20) };
-            assert!(store.get("k").await.expect("it reads") == Some(expected), "gone after add said {added}");
+            assert!(
+                store.get("k").await.expect("it reads") == Some(expected),
+                "gone after add said {added}"
+            );
         }
     }
 
@@ -330,7 +341,9 @@ mod giving_up {
         const PATIENCE: Duration = Duration::from_millis(200);
         let folder = folder();
         let options = FileBasedOptions { lock_timeout: PATIENCE, ..FileBasedOptions::default() };
-        let store = std::sync::Arc::new(FileBasedCache::new(folder.path(), options).expect("the options are fine"));
+        let store = std::sync::Arc::new(
+            FileBasedCache::new(folder.path(), options).expect("the options are fine"),
+        );
         store.set("k", Value::Int(1), HOUR).await.expect("it sets");
         let _lock = hold_the_lock(folder.path());
         let start = std::time::Instant::now();
@@ -341,7 +354,10 @@ mod giving_up {
         for error in waiting.collect::<Vec<_>>() {
             let error = error.await.expect("it does not panic");
             assert_eq!(error.kind(), ErrorKind::Unavailable);
-            assert!(error.to_string().contains("lock: another process has held this lock"), "{error}");
+            assert!(
+                error.to_string().contains("lock: another process has held this lock"),
+                "{error}"
+            );
         }
         let waited = start.elapsed();
         assert!(PATIENCE <= waited && waited < Duration::from_secs(8), "{waited:?}");
@@ -480,7 +496,10 @@ mod by_the_system {
         for error in results.map(|result| result.expect_err("it may not")) {
             let told = error.to_string();
             assert_eq!(error.kind(), ErrorKind::Backend);
-            assert!(told.contains(&*shard.to_string_lossy()) && told.contains("Permission denied"), "{told}");
+            assert!(
+                told.contains(&*shard.to_string_lossy()) && told.contains("Permission denied"),
+                "{told}"
+            );
         }
         assert_eq!(store.get("k").await.expect("it reads"), Some(Value::Int(1)));
         assert!(temporary_files(folder).is_empty());
@@ -488,7 +507,10 @@ mod by_the_system {
 
         set_mode(&file, 0);
         let told = store.get("k").await.expect_err("it may not").to_string();
-        assert!(told.contains(&*file.to_string_lossy()) && told.contains("cannot be read"), "{told}");
+        assert!(
+            told.contains(&*file.to_string_lossy()) && told.contains("cannot be read"),
+            "{told}"
+        );
         store.set("k", Value::Int(2), HOUR).await.expect("it needs no right to what it replaces");
         assert_eq!(store.get("k").await.expect("it reads"), Some(Value::Int(2)));
     }
@@ -513,10 +535,17 @@ mod by_the_system {
         };
         let told = error.to_string();
         assert_eq!((error.kind(), error.is_temporary()), (ErrorKind::Backend, true), "{told}");
-        assert!(told.contains(&*folder.to_string_lossy()) && told.contains("No space left"), "{told}");
+        assert!(
+            told.contains(&*folder.to_string_lossy()) && told.contains("No space left"),
+            "{told}"
+        );
 
         store.set("old", bytes(3, 60_000), HOUR).await.expect_err("there is no room");
-        assert_eq!(store.get("old").await.expect("it reads"), Some(bytes(1, 10_000)), "the old entry");
+        assert_eq!(
+            store.get("old").await.expect("it reads"),
+            Some(bytes(1, 10_000)),
+            "the old entry"
+        );
         assert!(temporary_files(folder).is_empty(), "nothing is left behind");
         assert_eq!(files(folder).len(), number + 1);
 
@@ -533,7 +562,10 @@ mod by_the_system {
         const LINE: &str = "mount -t tmpfs -o size=512k,mode=0700 cachette \"$CACHETTE_TEST_FOLDER\" && exec \"$@\"";
         let folder = folder();
         let mount = ["--user", "--map-root-user", "--mount"];
-        let may_mount = Command::new("unshare").args(mount).args(["sh", "-c", "mount -t tmpfs none /mnt"]).output();
+        let may_mount = Command::new("unshare")
+            .args(mount)
+            .args(["sh", "-c", "mount -t tmpfs none /mnt"])
+            .output();
         if !may_mount.is_ok_and(|tried| tried.status.success()) {
             eprintln!(
                 "NOT TESTED ON A FULL DISK: nothing can be mounted here, neither by root nor in a user namespace. \
@@ -551,19 +583,33 @@ mod by_the_system {
     pub(super) async fn grow(folder: &Path) {
         let store = store(folder);
         store.set("k", bytes(1, 10_000), HOUR).await.expect("it is below the limit");
-        let error = store.set("k", bytes(2, 1 << 20), HOUR).await.expect_err("it is above the limit");
+        let error =
+            store.set("k", bytes(2, 1 << 20), HOUR).await.expect_err("it is above the limit");
         let told = error.to_string();
-        assert!(told.contains(&*folder.to_string_lossy()) && told.contains("File too large"), "{told}");
+        assert!(
+            told.contains(&*folder.to_string_lossy()) && told.contains("File too large"),
+            "{told}"
+        );
         assert!(!store.add("k", bytes(2, 1 << 20), HOUR).await.expect("it is there"));
         store.add("other", bytes(2, 1 << 20), HOUR).await.expect_err("it is above the limit");
-        assert_eq!(store.get("k").await.expect("it reads"), Some(bytes(1, 10_000)), "the old entry");
+        assert_eq!(
+            store.get("k").await.expect("it reads"),
+            Some(bytes(1, 10_000)),
+            "the old entry"
+        );
         assert!(temporary_files(folder).is_empty(), "nothing is left behind");
         assert_eq!(files(folder).len(), 1);
     }
 
     #[test]
-    fn a_file_that_may_not_grow_is_an_error_with_the_path_that_leaves_old_entries_and_nothing_else() {
+    fn a_file_that_may_not_grow_is_an_error_with_the_path_that_leaves_old_entries_and_nothing_else()
+    {
         let folder = folder();
-        succeeds(shell_child("trap '' XFSZ; ulimit -f 64; exec \"$@\"", &this_binary(), "grow", folder.path()));
+        succeeds(shell_child(
+            "trap '' XFSZ; ulimit -f 64; exec \"$@\"",
+            &this_binary(),
+            "grow",
+            folder.path(),
+        ));
     }
 }

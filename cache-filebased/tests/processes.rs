@@ -26,7 +26,9 @@ fn runtime() -> Runtime {
 fn a_child_does_its_task() {
     let Some((task, folder)) = task() else { return };
     match task.split_once(' ') {
-        Some(("share", number)) => runtime().block_on(share(&folder, number.parse().expect("a number"))),
+        Some(("share", number)) => {
+            runtime().block_on(share(&folder, number.parse().expect("a number")))
+        }
         _ => runtime().block_on(write_until_killed(&folder)),
     }
 }
@@ -44,7 +46,8 @@ async fn share(folder: &Path, number: u8) {
         store.add("counter", Value::Int(0), HOUR).await.expect("it adds");
         store.incr("counter", 1).await.expect("it counts").expect("it is there");
         let key = format!("added {}", turn.unsigned_abs() as usize % ADDED);
-        added += usize::from(store.add(&key, Value::Int(number.into()), HOUR).await.expect("it adds"));
+        added +=
+            usize::from(store.add(&key, Value::Int(number.into()), HOUR).await.expect("it adds"));
         let key = format!("set {}", turn % 3);
         store.set(&key, bytes(number, LENGTH), HOUR).await.expect("it sets");
         let value = store.get(&key).await.expect("it reads").expect("nobody deletes it");
@@ -64,7 +67,9 @@ fn eight_processes_lose_no_increment_add_each_key_once_and_read_whole_values() {
     for process in running {
         process.join().expect("it succeeds");
     }
-    let added_by = |number| fs::read_to_string(folder.path().join(format!("added.{number}"))).expect("it was written");
+    let added_by = |number| {
+        fs::read_to_string(folder.path().join(format!("added.{number}"))).expect("it was written")
+    };
     let added = (0..PROCESSES).map(|number| added_by(number).parse::<usize>().expect("a number"));
     assert_eq!(added.sum::<usize>(), ADDED, "each key is added once");
     let counter = runtime().block_on(store(folder.path()).get("counter")).expect("it reads");
@@ -109,8 +114,13 @@ fn watch(folder: &Path, stop: &AtomicBool, reads: &AtomicU64) {
     let (store, runtime) = (store(folder), runtime());
     let mut last = 0;
     while !stop.load(Ordering::Relaxed) {
-        let value = runtime.block_on(store.get("large")).expect("it reads").expect("nobody deletes it");
-        assert!(is_whole(&value, LARGE), "half a value, after {} reads", reads.load(Ordering::Relaxed));
+        let value =
+            runtime.block_on(store.get("large")).expect("it reads").expect("nobody deletes it");
+        assert!(
+            is_whole(&value, LARGE),
+            "half a value, after {} reads",
+            reads.load(Ordering::Relaxed)
+        );
         let counter = runtime.block_on(store.get("counter")).expect("it reads");
         let Some(Value::Int(counter)) = counter else { panic!("the counter is {counter:?}") };
         assert!(counter >= last, "the counter went back from {last} to {counter}");
@@ -150,5 +160,8 @@ fn no_reader_sees_a_half_while_writers_are_killed_a_thousand_times_and_nothing_i
     let swept = runtime.block_on(store.sweep()).expect("it sweeps");
     assert_eq!((swept.left_over, swept.entries), (left_over.len(), 2));
     assert!(temporary_files(folder.path()).is_empty());
-    assert_eq!(runtime.block_on(store.incr("counter", 0)).expect("no lock is left behind").map(|_| ()), Some(()));
+    assert_eq!(
+        runtime.block_on(store.incr("counter", 0)).expect("no lock is left behind").map(|_| ()),
+        Some(())
+    );
 }

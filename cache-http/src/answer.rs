@@ -63,19 +63,29 @@ impl Config {
             &match how {
                 How::Stored => Status::Hit { ttl, collapsed: false },
                 How::Collapsed => Status::Hit { ttl, collapsed: true },
-                How::Validated { why, stored } => {
-                    Status::Forwarded { why, status: Some(StatusCode::NOT_MODIFIED), stored, detail: None }
-                }
+                How::Validated { why, stored } => Status::Forwarded {
+                    why,
+                    status: Some(StatusCode::NOT_MODIFIED),
+                    stored,
+                    detail: None,
+                },
             },
         );
         respond(status, headers, body)
     }
 
-    fn shape(&self, page: &Page, parts: &Parts, notice: Notice, headers: &mut HeaderMap) -> (StatusCode, Bytes) {
+    fn shape(
+        &self,
+        page: &Page,
+        parts: &Parts,
+        notice: Notice,
+        headers: &mut HeaderMap,
+    ) -> (StatusCode, Bytes) {
         // Those with other conditions passed by.
         if notice.conditional
             && page.status.is_success()
-            && precondition_of_stored(&parts.method, &parts.headers, &page.headers) == Precondition::NotModified
+            && precondition_of_stored(&parts.method, &parts.headers, &page.headers)
+                == Precondition::NotModified
         {
             let mut short = of_not_modified(headers);
             if let Some(age) = headers.remove(http::header::AGE) {

@@ -66,9 +66,14 @@ impl<B: http_body::Body> http_body::Body for CachedBody<B> {
     type Data = Bytes;
     type Error = B::Error;
 
-    fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
         match self.project().source.project() {
-            SourceProjection::Whole { bytes } => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            SourceProjection::Whole { bytes } => {
+                Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes))))
+            }
             SourceProjection::Through { body } => {
                 body.poll_frame(context).map(|frame| frame.map(|frame| frame.map(to_bytes)))
             }
@@ -86,7 +91,9 @@ impl<B: http_body::Body> http_body::Body for CachedBody<B> {
 
     fn size_hint(&self) -> SizeHint {
         match &self.source {
-            Source::Whole { bytes } => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
+            Source::Whole { bytes } => {
+                SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
+            }
             Source::Through { body } => body.size_hint(),
             Source::Tee { tee } => tee.size_hint(),
         }
@@ -152,7 +159,10 @@ impl<B: http_body::Body> Tee<B> {
         self.ended && self.storing.is_none() && self.failure.is_none()
     }
 
-    fn poll_frame(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+    fn poll_frame(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
         loop {
             if self.storing.is_some() {
                 ready!(self.poll_storing(context));
@@ -167,7 +177,10 @@ impl<B: http_body::Body> Tee<B> {
                 return Poll::Ready(self.failure.take().map(Err));
             }
             if self.poll_body(context).is_pending() {
-                return self.queue.pop_front().map_or(Poll::Pending, |frame| Poll::Ready(Some(Ok(frame))));
+                return self
+                    .queue
+                    .pop_front()
+                    .map_or(Poll::Pending, |frame| Poll::Ready(Some(Ok(frame))));
             }
         }
     }
@@ -225,7 +238,8 @@ impl<B: http_body::Body> Tee<B> {
     }
 
     fn size_hint(&self) -> SizeHint {
-        let queued: u64 = self.queue.iter().filter_map(Frame::data_ref).map(|data| data.len() as u64).sum();
+        let queued: u64 =
+            self.queue.iter().filter_map(Frame::data_ref).map(|data| data.len() as u64).sum();
         if self.ended && self.failure.is_none() {
             return SizeHint::with_exact(queued);
         }

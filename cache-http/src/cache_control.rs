@@ -298,7 +298,8 @@ impl fmt::Display for Directive {
 }
 
 fn is_token(text: &str) -> bool {
-    let is_token_byte = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    let is_token_byte =
+        |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
     !text.is_empty() && text.bytes().all(is_token_byte)
 }
 
@@ -394,16 +395,25 @@ mod tests {
     #[test]
     fn of_several_the_least_counts_and_one_that_is_no_number_spoils_all() {
         assert_eq!(read(&["max-age=9, max-age=5", "max-age=7"]).seconds("max-age"), Seconds::Of(5));
-        for invalid in
-            ["max-age='60'", "max-age=-1", "max-age=1.5", "max-age", "max-age=", "max-age=+1", "max-age=5, max-age=x"]
-        {
+        for invalid in [
+            "max-age='60'",
+            "max-age=-1",
+            "max-age=1.5",
+            "max-age",
+            "max-age=",
+            "max-age=+1",
+            "max-age=5, max-age=x",
+        ] {
             assert_eq!(read(&[invalid]).seconds("max-age"), Seconds::Invalid, "{invalid}");
         }
     }
 
     #[test]
     fn what_overflows_is_the_largest() {
-        assert_eq!(read(&["max-age=99999999999999999999999"]).seconds("max-age"), Seconds::Of(MOST_SECONDS));
+        assert_eq!(
+            read(&["max-age=99999999999999999999999"]).seconds("max-age"),
+            Seconds::Of(MOST_SECONDS)
+        );
         assert_eq!(read(&["max-age=2147483649"]).seconds("max-age"), Seconds::Of(MOST_SECONDS));
     }
 

@@ -5,8 +5,8 @@ use std::time::SystemTime;
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode,
     header::{
-        CACHE_CONTROL, CONTENT_LOCATION, DATE, ETAG, EXPIRES, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH,
-        IF_UNMODIFIED_SINCE, LAST_MODIFIED, SET_COOKIE, VARY,
+        CACHE_CONTROL, CONTENT_LOCATION, DATE, ETAG, EXPIRES, IF_MATCH, IF_MODIFIED_SINCE,
+        IF_NONE_MATCH, IF_UNMODIFIED_SINCE, LAST_MODIFIED, SET_COOKIE, VARY,
     },
 };
 
@@ -55,16 +55,28 @@ pub fn precondition(method: &Method, request: &HeaderMap, current: &HeaderMap) -
 
 /// As [`precondition`], of a page that is stored: one that does not tell when it last changed had not changed after it was made
 /// (RFC 9111, section 4.3.2).
-pub(crate) fn precondition_of_stored(method: &Method, request: &HeaderMap, stored: &HeaderMap) -> Precondition {
+pub(crate) fn precondition_of_stored(
+    method: &Method,
+    request: &HeaderMap,
+    stored: &HeaderMap,
+) -> Precondition {
     let dated = !request.contains_key(IF_NONE_MATCH) && !stored.contains_key(LAST_MODIFIED);
-    match (dated.then(|| date::read(request, &IF_MODIFIED_SINCE)).flatten(), date::read(stored, &DATE)) {
+    match (
+        dated.then(|| date::read(request, &IF_MODIFIED_SINCE)).flatten(),
+        date::read(stored, &DATE),
+    ) {
         (Some(since), Some(made)) if made <= since => Precondition::NotModified,
         _ => precondition(method, request, stored),
     }
 }
 
 /// Whether a list of entity tags has the current one. `*` means any that exists.
-fn any_tag(request: &HeaderMap, name: &HeaderName, current: &HeaderMap, equal: fn(&str, &str) -> bool) -> bool {
+fn any_tag(
+    request: &HeaderMap,
+    name: &HeaderName,
+    current: &HeaderMap,
+    equal: fn(&str, &str) -> bool,
+) -> bool {
     let current = current.get(ETAG).and_then(|tag| tag.to_str().ok());
     request.get_all(name).iter().filter_map(|line| line.to_str().ok()).any(|line| {
         members(line)
@@ -159,7 +171,12 @@ impl Condition {
 
     /// The response with the validators, unless it has them; or, if it is a success, what the preconditions make of it.
     #[must_use]
-    pub fn apply<B: Default>(&self, method: &Method, request: &HeaderMap, mut response: Response<B>) -> Response<B> {
+    pub fn apply<B: Default>(
+        &self,
+        method: &Method,
+        request: &HeaderMap,
+        mut response: Response<B>,
+    ) -> Response<B> {
         if !response.status().is_success() {
             return response;
         }
@@ -178,7 +195,9 @@ impl Condition {
     }
 
     fn with_tag(mut self, weak: &str, opaque: &str) -> Self {
-        let fits = opaque.bytes().all(|byte| byte == b'!' || (b'#'..=b'~').contains(&byte) || byte >= 0x80);
+        let fits = opaque
+            .bytes()
+            .all(|byte| byte == b'!' || (b'#'..=b'~').contains(&byte) || byte >= 0x80);
         if fits && let Ok(tag) = HeaderValue::from_str(&format!("{weak}\"{opaque}\"")) {
             self.validators.insert(ETAG, tag);
         }
@@ -194,11 +213,18 @@ mod tests {
     const NEW: &str = "Sun, 30 Oct 1994 19:43:31 GMT";
 
     fn headers(lines: &[(&'static str, &'static str)]) -> HeaderMap {
-        lines.iter().map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value))).collect()
+        lines
+            .iter()
+            .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)))
+            .collect()
     }
 
     fn check(method: &Method, request: &[(&'static str, &'static str)]) -> Precondition {
-        precondition(method, &headers(request), &headers(&[("etag", "\"a\""), ("last-modified", NEW)]))
+        precondition(
+            method,
+            &headers(request),
+            &headers(&[("etag", "\"a\""), ("last-modified", NEW)]),
+        )
     }
 
     #[test]
@@ -211,12 +237,18 @@ mod tests {
     #[test]
     fn if_match_comes_before_if_unmodified_since() {
         assert_eq!(check(&Method::PUT, &[("if-unmodified-since", OLD)]), Precondition::Failed);
-        assert_eq!(check(&Method::PUT, &[("if-match", "\"a\""), ("if-unmodified-since", OLD)]), Precondition::Proceed);
+        assert_eq!(
+            check(&Method::PUT, &[("if-match", "\"a\""), ("if-unmodified-since", OLD)]),
+            Precondition::Proceed
+        );
     }
 
     #[test]
     fn if_none_match_compares_weakly_and_is_a_304_for_readers_only() {
-        assert_eq!(check(&Method::GET, &[("if-none-match", "\"b\" , W/\"a\"")]), Precondition::NotModified);
+        assert_eq!(
+            check(&Method::GET, &[("if-none-match", "\"b\" , W/\"a\"")]),
+            Precondition::NotModified
+        );
         assert_eq!(check(&Method::HEAD, &[("if-none-match", "*")]), Precondition::NotModified);
         assert_eq!(check(&Method::PUT, &[("if-none-match", "*")]), Precondition::Failed);
     }
@@ -239,10 +271,14 @@ mod tests {
 
     #[test]
     fn a_stored_page_that_does_not_tell_when_it_changed_had_not_changed_after_it_was_made() {
-        let check = |request: &[(&'static str, &'static str)], stored: &[(&'static str, &'static str)]| {
+        let check = |request: &[(&'static str, &'static str)],
+                     stored: &[(&'static str, &'static str)]| {
             precondition_of_stored(&Method::GET, &headers(request), &headers(stored))
         };
-        assert_eq!(check(&[("if-modified-since", NEW)], &[("date", OLD)]), Precondition::NotModified);
+        assert_eq!(
+            check(&[("if-modified-since", NEW)], &[("date", OLD)]),
+            Precondition::NotModified
+        );
         assert_eq!(check(&[("if-modified-since", OLD)], &[("date", NEW)]), Precondition::Proceed);
         assert_eq!(
             check(&[("if-modified-since", OLD)], &[("date", OLD), ("last-modified", NEW)]),
@@ -257,7 +293,10 @@ mod tests {
 
     #[test]
     fn a_date_that_is_none_asks_nothing() {
-        assert_eq!(check(&Method::GET, &[("if-modified-since", "yesterday")]), Precondition::Proceed);
+        assert_eq!(
+            check(&Method::GET, &[("if-modified-since", "yesterday")]),
+            Precondition::Proceed
+        );
     }
 
     #[test]

@@ -210,8 +210,13 @@ impl HttpCache {
     #[must_use]
     pub fn cache_status(self, name: &str) -> Self {
         let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
-        let name: String = name.bytes().map(|byte| if fits(byte) { char::from(byte) } else { '-' }).collect();
-        let name = if name.starts_with(|first: char| first.is_ascii_alphabetic()) { name } else { format!("c{name}") };
+        let name: String =
+            name.bytes().map(|byte| if fits(byte) { char::from(byte) } else { '-' }).collect();
+        let name = if name.starts_with(|first: char| first.is_ascii_alphabetic()) {
+            name
+        } else {
+            format!("c{name}")
+        };
         self.edit(|config| config.cache_status = Some(name.into()))
     }
 
@@ -276,9 +281,15 @@ impl Config {
     }
 
     /// What the store answers, if it does within the limit; or [`Why::StoreFailed`], logged.
-    pub(crate) async fn in_time<T>(&self, answer: impl Future<Output = Result<T, Why>>) -> Result<T, Why> {
+    pub(crate) async fn in_time<T>(
+        &self,
+        answer: impl Future<Output = Result<T, Why>>,
+    ) -> Result<T, Why> {
         tokio::time::timeout(self.store_limit, answer).await.unwrap_or_else(|_elapsed| {
-            let error = Error::new(ErrorKind::Unavailable, format!("no answer within {:?}", self.store_limit));
+            let error = Error::new(
+                ErrorKind::Unavailable,
+                format!("no answer within {:?}", self.store_limit),
+            );
             Err(self.shelf.failed(&error))
         })
     }

@@ -91,15 +91,21 @@ impl Counters {
     }
 
     pub(crate) fn read(&self) -> Counts {
-        let [hits, stale, misses, bypasses, stored, refused] = self.totals.each_ref().map(|count| count.load(Relaxed));
-        let reasons = Why::ALL.iter().zip(&self.reasons).map(|(why, count)| (*why, count.load(Relaxed)));
+        let [hits, stale, misses, bypasses, stored, refused] =
+            self.totals.each_ref().map(|count| count.load(Relaxed));
+        let reasons =
+            Why::ALL.iter().zip(&self.reasons).map(|(why, count)| (*why, count.load(Relaxed)));
         let reasons = reasons.filter(|(_, count)| *count > 0).collect();
         Counts { hits, stale, misses, bypasses, stored, refused, reasons }
     }
 }
 
 fn metric(alias: &str, event: Event) -> Key {
-    let name = if event.place() < 4 { "cachette_http_requests_total" } else { "cachette_http_responses_total" };
+    let name = if event.place() < 4 {
+        "cachette_http_requests_total"
+    } else {
+        "cachette_http_responses_total"
+    };
     let labels = vec![
         Label::new("cache", alias.to_owned()),
         Label::new("result", RESULTS[event.place()]),
@@ -109,6 +115,7 @@ fn metric(alias: &str, event: Event) -> Key {
 }
 
 fn publish(metric: &Key) {
-    static METADATA: Metadata<'_> = Metadata::new(module_path!(), Level::INFO, Some(module_path!()));
+    static METADATA: Metadata<'_> =
+        Metadata::new(module_path!(), Level::INFO, Some(module_path!()));
     metrics::with_recorder(|recorder| recorder.register_counter(metric, &METADATA).increment(1));
 }

@@ -18,13 +18,17 @@ pub(crate) fn read(headers: &HeaderMap, name: &HeaderName) -> Option<UnixTime> {
 
 /// As [`read`], for `Expires`: what is there and no date lies in the past (RFC 9111, section 5.3).
 pub(crate) fn read_expires(headers: &HeaderMap) -> Option<UnixTime> {
-    headers.contains_key(http::header::EXPIRES).then(|| read(headers, &http::header::EXPIRES).unwrap_or_default())
+    headers
+        .contains_key(http::header::EXPIRES)
+        .then(|| read(headers, &http::header::EXPIRES).unwrap_or_default())
 }
 
 fn parse(line: &HeaderValue) -> Option<UnixTime> {
     let text = line.to_str().ok()?.trim();
     // A cache is to read them in any case (RFC 9111, section 4.2).
-    let date = httpdate::parse_http_date(text).or_else(|_| httpdate::parse_http_date(&in_usual_case(text))).ok()?;
+    let date = httpdate::parse_http_date(text)
+        .or_else(|_| httpdate::parse_http_date(&in_usual_case(text)))
+        .ok()?;
     date.duration_since(UNIX_EPOCH).ok()
 }
 
@@ -44,7 +48,8 @@ const LAST: u64 = 253_402_300_799;
 /// A time as a header has it, in whole seconds.
 pub(crate) fn write(time: UnixTime) -> HeaderValue {
     let time: SystemTime = UNIX_EPOCH + Duration::from_secs(time.as_secs().min(LAST));
-    HeaderValue::from_str(&httpdate::fmt_http_date(time)).unwrap_or_else(|_| HeaderValue::from_static("0"))
+    HeaderValue::from_str(&httpdate::fmt_http_date(time))
+        .unwrap_or_else(|_| HeaderValue::from_static("0"))
 }
 
 #[cfg(test)]
@@ -63,7 +68,11 @@ mod tests {
 
     #[test]
     fn three_forms_are_read_and_one_is_written() {
-        for form in ["Sun, 06 Nov 1994 08:49:37 GMT", "Sunday, 06-Nov-94 08:49:37 GMT", "Sun Nov  6 08:49:37 1994"] {
+        for form in [
+            "Sun, 06 Nov 1994 08:49:37 GMT",
+            "Sunday, 06-Nov-94 08:49:37 GMT",
+            "Sun Nov  6 08:49:37 1994",
+        ] {
             let time = read_expires(&headers(&[form])).expect("it is a date");
             assert_eq!(write(time), "Sun, 06 Nov 1994 08:49:37 GMT", "{form}");
         }
@@ -72,7 +81,11 @@ mod tests {
     #[test]
     fn dates_are_read_in_any_case() {
         let expected = read_expires(&headers(&["Sun, 06 Nov 1994 08:49:37 GMT"]));
-        for form in ["sun, 06 nov 1994 08:49:37 gmt", "SUNDAY, 06-NOV-94 08:49:37 GMT", "sUN nOV  6 08:49:37 1994"] {
+        for form in [
+            "sun, 06 nov 1994 08:49:37 gmt",
+            "SUNDAY, 06-NOV-94 08:49:37 GMT",
+            "sUN nOV  6 08:49:37 1994",
+        ] {
             assert_eq!(read_expires(&headers(&[form])), expected, "{form}");
         }
     }

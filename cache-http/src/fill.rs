@@ -98,8 +98,11 @@ impl Fill {
             page.refuse(Why::Length);
             return Err(Why::Length);
         }
-        let body =
-            if self.collected.is_empty() { std::mem::take(&mut self.first) } else { self.collected.split().freeze() };
+        let body = if self.collected.is_empty() {
+            std::mem::take(&mut self.first)
+        } else {
+            self.collected.split().freeze()
+        };
         page.store(body).await.map(drop)
     }
 }

@@ -120,8 +120,10 @@ impl Drop for Leader {
     /// Another flight may have the key by now, as this one took too long.
     fn drop(&mut self) {
         let mut state = self.flights.state.lock();
-        let own =
-            state.aloft.get(&self.key).is_some_and(|flight| self.landing.subscribe().same_channel(&flight.landing));
+        let own = state
+            .aloft
+            .get(&self.key)
+            .is_some_and(|flight| self.landing.subscribe().same_channel(&flight.landing));
         if own {
             state.aloft.remove(&self.key);
         }

@@ -79,7 +79,11 @@ pub trait Fragments {
     ///
     /// # Errors
     /// Those of the store.
-    fn forget_fragment(&self, name: &str, vary_on: &[&str]) -> impl Future<Output = Result<bool>> + Send;
+    fn forget_fragment(
+        &self,
+        name: &str,
+        vary_on: &[&str],
+    ) -> impl Future<Output = Result<bool>> + Send;
 }
 
 impl Fragments for CacheHandle {
@@ -113,10 +117,13 @@ mod tests {
 
     #[tokio::test]
     async fn a_fragment_is_rendered_once_for_each_list_it_varies_on() {
-        let cache = CacheHandle::new("default", Arc::new(LocMemCache::default()), Settings::default());
+        let cache =
+            CacheHandle::new("default", Arc::new(LocMemCache::default()), Settings::default());
         let minute = Duration::from_secs(60);
         for (user, rendered, expected) in [("a", "1", "1"), ("a", "2", "1"), ("b", "3", "3")] {
-            let got = cache.fragment("box", &[user], minute, async || Ok::<_, ()>(rendered.to_owned())).await;
+            let got = cache
+                .fragment("box", &[user], minute, async || Ok::<_, ()>(rendered.to_owned()))
+                .await;
             assert_eq!(got.expect("the store works").as_deref(), Ok(expected));
         }
         assert_eq!(cache.forget_fragment("box", &["a"]).await.ok(), Some(true));

@@ -149,7 +149,8 @@ impl<'de> Deserialize<'de> for Generation {
             }
 
             fn visit_bytes<E: de::Error>(self, bytes: &[u8]) -> Result<Generation, E> {
-                Generation::from_bytes(bytes).ok_or_else(|| E::invalid_value(de::Unexpected::Bytes(bytes), &self))
+                Generation::from_bytes(bytes)
+                    .ok_or_else(|| E::invalid_value(de::Unexpected::Bytes(bytes), &self))
             }
         }
 
@@ -183,7 +184,9 @@ mod tests {
     fn a_soft_purge_keeps_the_number_that_a_hard_one_replaces() {
         let old = Generation::new();
         let purge = |purge| Generation::purged(Some(old), purge, Duration::ZERO).stamp;
-        assert!(purge(Purge::Soft).hard == old.stamp.hard && purge(Purge::Soft).soft != old.stamp.soft);
+        assert!(
+            purge(Purge::Soft).hard == old.stamp.hard && purge(Purge::Soft).soft != old.stamp.soft
+        );
         assert!(purge(Purge::Hard).hard != old.stamp.hard);
     }
 }

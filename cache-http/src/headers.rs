@@ -135,7 +135,8 @@ mod tests {
 
     async fn headers(layer: ChangeHeaders) -> HeaderMap {
         let view = service_fn(async |_: Request<()>| {
-            let response = Response::builder().header("vary", "Accept").header("cache-control", "max-age=90");
+            let response =
+                Response::builder().header("vary", "Accept").header("cache-control", "max-age=90");
             Ok::<_, Infallible>(response.body(()).expect("it is a response"))
         });
         layer.layer(view).oneshot(Request::new(())).await.expect("it never fails").headers().clone()
@@ -147,6 +148,10 @@ mod tests {
         assert_eq!(headers(cache_control(minute)).await["cache-control"], "max-age=60");
         assert_eq!(headers(vary_on_cookie()).await["vary"], "Accept, Cookie");
         assert_eq!(headers(vary_on_headers(["accept", "X-A"])).await["vary"], "Accept, X-A");
-        assert!(headers(never_cache()).await["cache-control"].to_str().is_ok_and(|value| value.contains("no-store")));
+        assert!(
+            headers(never_cache()).await["cache-control"]
+                .to_str()
+                .is_ok_and(|value| value.contains("no-store"))
+        );
     }
 }

@@ -104,7 +104,10 @@ impl Keying {
         let scheme = uri.scheme_str().or(self.scheme.as_deref()).unwrap_or("http");
         put(&mut material, scheme.as_bytes());
         put_forwarded(&mut material, notice.forwarded.then_some(&parts.headers));
-        put_option(&mut material, self.function.as_ref().map(|function| function(parts)).as_deref().map(str::as_bytes));
+        put_option(
+            &mut material,
+            self.function.as_ref().map(|function| function(parts)).as_deref().map(str::as_bytes),
+        );
         let root = self.digest.name(b'p', &material);
         Ok(Keys { generation, root, material, digest: self.digest })
     }
@@ -119,7 +122,8 @@ impl Keying {
         if let Some(authority) = uri.authority() {
             return Some(vec![of(Some(authority.as_str()))]);
         }
-        let exact = self.hosts.iter().filter(|host| !host.starts_with('.')).map(|host| of(Some(host)));
+        let exact =
+            self.hosts.iter().filter(|host| !host.starts_with('.')).map(|host| of(Some(host)));
         let all: Vec<Name> = exact.collect();
         (!all.is_empty()).then_some(all)
     }
@@ -130,7 +134,9 @@ impl Keying {
     }
 
     fn uri<'a>(&self, parts: &'a Parts) -> Cow<'a, Uri> {
-        self.uri.as_ref().map_or_else(|| Cow::Borrowed(whole_uri(parts)), |function| Cow::Owned(function(parts)))
+        self.uri
+            .as_ref()
+            .map_or_else(|| Cow::Borrowed(whole_uri(parts)), |function| Cow::Owned(function(parts)))
     }
 
     /// Where the generation of what a response refers to lies, where that is at the same host (RFC 9111, section 4.4).
@@ -183,7 +189,9 @@ impl Keying {
         let bare = without_port(host);
         let ends_with = |end: &str| {
             let start = bare.len().checked_sub(end.len());
-            start.and_then(|start| bare.get(start..)).is_some_and(|tail| tail.eq_ignore_ascii_case(end))
+            start
+                .and_then(|start| bare.get(start..))
+                .is_some_and(|tail| tail.eq_ignore_ascii_case(end))
         };
         self.hosts.iter().any(|allowed| match allowed.strip_prefix('.') {
             Some(domain) => bare.eq_ignore_ascii_case(domain) || ends_with(allowed),
@@ -399,13 +407,17 @@ mod tests {
 
     #[test]
     fn pages_of_two_ports_are_two_pages_of_which_one_purge_gets_rid() {
-        let of = |host| keys(&Keying::default(), &parts("/", &[("host", host)])).expect("it has keys");
+        let of =
+            |host| keys(&Keying::default(), &parts("/", &[("host", host)])).expect("it has keys");
         for (one, other) in [("a", "a:80"), ("a:80", "A:81"), ("[::1]:80", "[::1]:81")] {
             let (one, other) = (of(one), of(other));
             assert!(one.generation == other.generation && one.root != other.root);
             assert_ne!(one.material, other.material);
         }
-        assert!(of("a").generation != of("b").generation && of("[::1]").generation != of("[::2]").generation);
+        assert!(
+            of("a").generation != of("b").generation
+                && of("[::1]").generation != of("[::2]").generation
+        );
     }
 
     #[test]
@@ -424,9 +436,14 @@ mod tests {
 
     #[test]
     fn hosts_are_allowed_by_name_or_by_domain() {
-        let keying = Keying { hosts: vec!["a.org".to_owned(), ".b.org".to_owned()].into(), ..Keying::default() };
+        let keying = Keying {
+            hosts: vec!["a.org".to_owned(), ".b.org".to_owned()].into(),
+            ..Keying::default()
+        };
         let allowed = |host| keys(&keying, &parts("/", &[("host", host)])).is_ok();
-        assert!(allowed("a.org") && allowed("A.org:8000") && allowed("b.org") && allowed("x.b.org"));
+        assert!(
+            allowed("a.org") && allowed("A.org:8000") && allowed("b.org") && allowed("x.b.org")
+        );
         assert!(!allowed("x.a.org") && !allowed("xb.org") && !allowed("a.org.evil"));
         assert_eq!(keys(&keying, &parts("/", &[])).err(), Some(Why::HostNotAllowed));
     }
@@ -449,10 +466,13 @@ mod tests {
 
     #[test]
     fn a_function_of_the_application_s_own_is_part_of_the_key() {
-        let language =
-            |parts: &Parts| String::from_utf8_lossy(parts.headers["accept-language"].as_bytes())[..2].to_owned();
+        let language = |parts: &Parts| {
+            String::from_utf8_lossy(parts.headers["accept-language"].as_bytes())[..2].to_owned()
+        };
         let keying = Keying { function: Some(Arc::new(language)), ..Keying::default() };
-        let key = |value| keys(&keying, &parts("/", &[("accept-language", value)])).expect("it has one").root;
+        let key = |value| {
+            keys(&keying, &parts("/", &[("accept-language", value)])).expect("it has one").root
+        };
         assert_eq!(key("de-DE"), key("de"));
         assert_ne!(key("de"), key("en"));
     }

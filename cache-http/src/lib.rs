@@ -107,9 +107,13 @@ pub use self::{
     counts::Counts,
     fragment::{Fragments, fragment_key},
     generation::Purge,
-    headers::{ChangeHeaders, ChangeHeadersFuture, cache_control, never_cache, vary_on_cookie, vary_on_headers},
+    headers::{
+        ChangeHeaders, ChangeHeadersFuture, cache_control, never_cache, vary_on_cookie,
+        vary_on_headers,
+    },
     patch::{
-        add_never_cache_headers, has_vary_header, patch_cache_control, patch_response_headers, patch_vary_headers,
+        add_never_cache_headers, has_vary_header, patch_cache_control, patch_response_headers,
+        patch_vary_headers,
     },
     policy::{Policy, Why},
     service::{CachedFuture, CachedService},

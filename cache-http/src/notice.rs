@@ -51,8 +51,8 @@ mod tests {
     use http::{
         HeaderValue,
         header::{
-            AUTHORIZATION, CONTENT_LENGTH, IF_MATCH, IF_UNMODIFIED_SINCE, PROXY_AUTHORIZATION, RANGE,
-            TRANSFER_ENCODING, UPGRADE,
+            AUTHORIZATION, CONTENT_LENGTH, IF_MATCH, IF_UNMODIFIED_SINCE, PROXY_AUTHORIZATION,
+            RANGE, TRANSFER_ENCODING, UPGRADE,
         },
     };
 
@@ -85,7 +85,9 @@ mod tests {
         }
         assert!(notice("Forwarded").forwarded && notice("Cookie").cookie);
         assert!(notice("If-None-Match").conditional && notice("if-modified-since").conditional);
-        for name in ["host", "accept", "x-forwarded-for", "x-", "upgrade-insecure-requests", "if-range"] {
+        for name in
+            ["host", "accept", "x-forwarded-for", "x-", "upgrade-insecure-requests", "if-range"]
+        {
             assert_eq!(notice(name), Notice::default(), "{name}");
         }
     }

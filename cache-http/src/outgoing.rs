@@ -4,7 +4,10 @@ use std::{fmt::Write, time::Duration};
 
 use http::{
     HeaderMap, HeaderName, HeaderValue, StatusCode,
-    header::{AGE, CONNECTION, CONTENT_LENGTH, DATE, EXPIRES, SET_COOKIE, TE, TRAILER, TRANSFER_ENCODING, UPGRADE},
+    header::{
+        AGE, CONNECTION, CONTENT_LENGTH, DATE, EXPIRES, SET_COOKIE, TE, TRAILER, TRANSFER_ENCODING,
+        UPGRADE,
+    },
 };
 
 use crate::{
@@ -59,7 +62,12 @@ impl Config {
     }
 
     /// A lifetime of the browser's own, for a page of this age.
-    pub(crate) fn announce_for_browser(&self, headers: &mut HeaderMap, age: Duration, now: impl Fn() -> Duration) {
+    pub(crate) fn announce_for_browser(
+        &self,
+        headers: &mut HeaderMap,
+        age: Duration,
+        now: impl Fn() -> Duration,
+    ) {
         let Browser::For(lifetime) = self.browser else { return };
         let until = Duration::from_secs(age.as_secs()).saturating_add(lifetime);
         if !headers.contains_key(EXPIRES) {
@@ -155,7 +163,11 @@ static DIGITS: [[u8; 3]; READY] = {
     while number < READY {
         #[expect(clippy::cast_possible_truncation, reason = "these are digits")]
         {
-            all[number] = [b'0' + (number / 100) as u8, b'0' + (number / 10 % 10) as u8, b'0' + (number % 10) as u8];
+            all[number] = [
+                b'0' + (number / 100) as u8,
+                b'0' + (number / 10 % 10) as u8,
+                b'0' + (number % 10) as u8,
+            ];
         }
         number += 1;
     }
@@ -201,7 +213,15 @@ mod tests {
     fn a_report_is_a_structured_field() {
         let hit = Status::Hit { ttl: -3, collapsed: false };
         assert_eq!(hit.text("shop"), "shop; hit; ttl=-3");
-        let miss = Status::Forwarded { why: Why::UriMiss, status: Some(StatusCode::OK), stored: true, detail: None };
-        assert_eq!(miss.text("shop"), "shop; fwd=uri-miss; fwd-status=200; stored; detail=uri-miss");
+        let miss = Status::Forwarded {
+            why: Why::UriMiss,
+            status: Some(StatusCode::OK),
+            stored: true,
+            detail: None,
+        };
+        assert_eq!(
+            miss.text("shop"),
+            "shop; fwd=uri-miss; fwd-status=200; stored; detail=uri-miss"
+        );
     }
 }

@@ -47,7 +47,9 @@ pub fn patch_vary_headers<'a>(headers: &mut HeaderMap, names: impl IntoIterator<
     let mut all: Vec<String> = Vec::new();
     for line in headers.get_all(VARY) {
         let line = String::from_utf8_lossy(line.as_bytes());
-        all.extend(line.split(',').map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned));
+        all.extend(
+            line.split(',').map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned),
+        );
     }
     for name in names {
         if !all.iter().any(|known| known.eq_ignore_ascii_case(name)) {
@@ -80,7 +82,12 @@ pub fn has_vary_header(headers: &HeaderMap, name: &HeaderName) -> bool {
 /// assert_eq!(headers["cache-control"], "max-age=0, no-cache, no-store, must-revalidate, private");
 /// ```
 pub fn add_never_cache_headers(headers: &mut HeaderMap) {
-    let never = CacheControl::new().max_age(Duration::ZERO).no_cache().no_store().must_revalidate().private();
+    let never = CacheControl::new()
+        .max_age(Duration::ZERO)
+        .no_cache()
+        .no_store()
+        .must_revalidate()
+        .private();
     headers.insert(EXPIRES, date::write(UnixTime::ZERO));
     patch_cache_control(headers, &never);
 }
@@ -123,7 +130,10 @@ mod tests {
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("public, max-age=60"));
         headers.insert(EXPIRES, HeaderValue::from_static("Fri, 31 Dec 9999 23:59:59 GMT"));
         add_never_cache_headers(&mut headers);
-        assert_eq!(headers[CACHE_CONTROL], "max-age=0, no-cache, no-store, must-revalidate, private");
+        assert_eq!(
+            headers[CACHE_CONTROL],
+            "max-age=0, no-cache, no-store, must-revalidate, private"
+        );
         assert_eq!(headers[EXPIRES], "Thu, 01 Jan 1970 00:00:00 GMT");
     }
 

@@ -16,9 +16,12 @@ impl HttpCache {
     /// [`Config`](ErrorKind::Config) where the URI has no host and [`hosts`](Self::hosts) names none; and those of the store.
     pub async fn purge_uri(&self, uri: &str, purge: Purge) -> Result<()> {
         let mistake = |message: String| Error::new(ErrorKind::Config, message);
-        let parsed: Uri = uri.parse().map_err(|error| mistake(format!("{uri:?} is no URI: {error}")))?;
+        let parsed: Uri =
+            uri.parse().map_err(|error| mistake(format!("{uri:?} is no URI: {error}")))?;
         let Some(keys) = self.config.keying.generations(&parsed) else {
-            let message = format!("{uri:?} has no host: write http://HOST{uri}, or name the site's hosts in `hosts`");
+            let message = format!(
+                "{uri:?} has no host: write http://HOST{uri}, or name the site's hosts in `hosts`"
+            );
             return Err(mistake(message));
         };
         for key in keys {

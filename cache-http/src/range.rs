@@ -48,7 +48,9 @@ fn parse(line: &str, length: usize) -> Option<Range> {
     let part = match (first, last) {
         (None, None) => return None,
         (Some(first), Some(last)) if last < first => return None,
-        (Some(first), last) => first..last.map_or(length, |last| last.saturating_add(1).min(length)),
+        (Some(first), last) => {
+            first..last.map_or(length, |last| last.saturating_add(1).min(length))
+        }
         (None, Some(last)) => length.saturating_sub(last)..length,
     };
     Some(if part.is_empty() { Range::Unsatisfiable } else { Range::Part(part) })

@@ -5,8 +5,8 @@ use std::{future::poll_fn, sync::Arc, time::Duration};
 use http::{
     Extensions, HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri,
     header::{
-        CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_LOCATION, CONTENT_RANGE, CONTENT_TYPE, DATE, ETAG, IF_MODIFIED_SINCE,
-        IF_NONE_MATCH, LAST_MODIFIED, LOCATION, RANGE, SET_COOKIE,
+        CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_LOCATION, CONTENT_RANGE, CONTENT_TYPE, DATE,
+        ETAG, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED, LOCATION, RANGE, SET_COOKIE,
     },
     request::Parts,
     response,
@@ -92,7 +92,10 @@ where
         return Ok(respond(StatusCode::GATEWAY_TIMEOUT, HeaderMap::new(), bytes::Bytes::new()));
     }
     // From a store that failed just now, nothing is waited for once more.
-    if why == Why::StoreFailed || visit.parts.method == Method::HEAD || visit.parts.headers.contains_key(RANGE) {
+    if why == Why::StoreFailed
+        || visit.parts.method == Method::HEAD
+        || visit.parts.headers.contains_key(RANGE)
+    {
         visit.miss(why);
         return visit.forward(inner, body, why).await;
     }
@@ -122,8 +125,12 @@ impl Visit {
     async fn look(&mut self) -> Seen {
         self.began = self.config.clock.unix_time();
         let (shelf, policy) = (&self.config.shelf, &self.config.policy);
-        let look =
-            async { shelf.look(&self.keys, policy, &self.parts.headers).await.map_err(|error| shelf.failed(&error)) };
+        let look = async {
+            shelf
+                .look(&self.keys, policy, &self.parts.headers)
+                .await
+                .map_err(|error| shelf.failed(&error))
+        };
         self.config.in_time(look).await.unwrap_or_else(Seen::nothing)
     }
 
@@ -133,9 +140,12 @@ impl Visit {
 
     fn reuse(&self, seen: &Seen) -> Reuse {
         match (&seen.answer, seen.answer.page()) {
-            (_, Some((page, soft))) => {
-                self.config.policy.reuse(&page.terms, self.config.age(page), soft, &self.parts.headers)
-            }
+            (_, Some((page, soft))) => self.config.policy.reuse(
+                &page.terms,
+                self.config.age(page),
+                soft,
+                &self.parts.headers,
+            ),
             (Answer::Miss(why), None) => Reuse::No(*why),
             (Answer::Page { .. }, None) => Reuse::No(Why::UriMiss),
         }
@@ -167,7 +177,9 @@ impl Visit {
                         }
                     }
                     // The origin need not hear from each of them that it fails.
-                    Some(Landing::Failed) if self.may_be_stale(seen) => return Boarded::Answer(self.stale(seen)),
+                    Some(Landing::Failed) if self.may_be_stale(seen) => {
+                        return Boarded::Answer(self.stale(seen));
+                    }
                     Some(Landing::Uncacheable) | None => return Boarded::Make(None),
                     Some(Landing::Failed | Landing::Aloft) => {}
                 },
@@ -197,7 +209,13 @@ impl Visit {
         match policy.reuse(&page.terms, age, false, &self.parts.headers) {
             Reuse::Fresh(_) => {
                 self.config.count(Event::Hit);
-                Some(self.marked(self.config.answer(page, age, &self.parts, self.notice, How::Collapsed)))
+                Some(self.marked(self.config.answer(
+                    page,
+                    age,
+                    &self.parts,
+                    self.notice,
+                    How::Collapsed,
+                )))
             }
             _ => None,
         }
@@ -252,7 +270,8 @@ impl Visit {
     }
 
     fn miss(&mut self, why: Why) {
-        self.unanswered = Some(Unanswered { config: Arc::clone(&self.config), event: Event::Miss(why) });
+        self.unanswered =
+            Some(Unanswered { config: Arc::clone(&self.config), event: Event::Miss(why) });
     }
 
     /// Counts why a response is not stored.
@@ -264,7 +283,12 @@ impl Visit {
     }
 
     /// Asks the service inside, and stores nothing.
-    async fn forward<S, Q, B>(self, mut inner: S, body: Q, why: Why) -> Result<Answered<B>, S::Error>
+    async fn forward<S, Q, B>(
+        self,
+        mut inner: S,
+        body: Q,
+        why: Why,
+    ) -> Result<Answered<B>, S::Error>
     where
         S: Service<Request<Q>, Response = Response<B>>,
         B: Body,
@@ -273,7 +297,8 @@ impl Visit {
         let mark = Mark::of(&parts);
         parts.extensions.insert(TellOuter);
         let response = inner.call(Request::from_parts(parts, body)).await?;
-        if let Some(unanswered) = unanswered.as_mut().filter(|_| is_by_view(response.extensions())) {
+        if let Some(unanswered) = unanswered.as_mut().filter(|_| is_by_view(response.extensions()))
+        {
             unanswered.event = Event::Bypass(Why::ByView);
         }
         Ok(passed(&config, response, why, mark))
@@ -299,7 +324,8 @@ impl Visit {
         parts.extensions.insert(TellOuter);
         let instead = self.may_be_stale(&seen);
         let outcome = inner.call(Request::from_parts(parts, body)).await;
-        if instead && outcome.as_ref().map_or(true, |response| Config::is_error(response.status())) {
+        if instead && outcome.as_ref().map_or(true, |response| Config::is_error(response.status()))
+        {
             if let Some(leader) = leader {
                 leader.land(Landing::Failed);
             }
@@ -320,7 +346,9 @@ impl Visit {
 
     /// Asks whether a page of the store is still right, in a shared cache.
     fn validate(&self, seen: &Seen, headers: &mut HeaderMap) -> bool {
-        let Some((page, _)) = seen.answer.page().filter(|_| self.config.policy.is_shared()) else { return false };
+        let Some((page, _)) = seen.answer.page().filter(|_| self.config.policy.is_shared()) else {
+            return false;
+        };
         let mut asked = false;
         for (validator, condition) in [(ETAG, IF_NONE_MATCH), (LAST_MODIFIED, IF_MODIFIED_SINCE)] {
             if let Some(value) = page.headers.get(&validator) {
@@ -343,7 +371,13 @@ impl Visit {
     }
 
     /// Passes a response on, with a copy for the store if that may have it.
-    async fn keep<B>(mut self, seen: Seen, leader: Option<Leader>, response: Response<B>, why: Why) -> Answered<B>
+    async fn keep<B>(
+        mut self,
+        seen: Seen,
+        leader: Option<Leader>,
+        response: Response<B>,
+        why: Why,
+    ) -> Answered<B>
     where
         B: Body + Send + 'static,
     {
@@ -371,7 +405,12 @@ impl Visit {
             self.config.announce_for_browser(&mut head.headers, Duration::ZERO, now);
         }
         let detail = outcome.and_then(Result::err);
-        let status = Status::Forwarded { why, status: Some(head.status), stored: outcome == Some(Ok(())), detail };
+        let status = Status::Forwarded {
+            why,
+            status: Some(head.status),
+            stored: outcome == Some(Ok(())),
+            detail,
+        };
         if all_there && let Some(short) = self.not_modified(&head, &status) {
             return short;
         }
@@ -421,7 +460,11 @@ impl Visit {
     }
 
     /// 304 for a client that has what the service just made.
-    fn not_modified<B: Body>(&self, head: &response::Parts, status: &Status) -> Option<Answered<B>> {
+    fn not_modified<B: Body>(
+        &self,
+        head: &response::Parts,
+        status: &Status,
+    ) -> Option<Answered<B>> {
         let Parts { method, headers, .. } = &self.parts;
         let asks = headers.contains_key(IF_NONE_MATCH) || headers.contains_key(IF_MODIFIED_SINCE);
         if !asks
@@ -440,7 +483,13 @@ impl Visit {
     }
 
     /// The origin says that the stored page is still right: it lives anew, with what the origin says of it now.
-    async fn freshen<B: Body>(self, seen: Seen, leader: Option<Leader>, new: HeaderMap, why: Why) -> Answered<B> {
+    async fn freshen<B: Body>(
+        self,
+        seen: Seen,
+        leader: Option<Leader>,
+        new: HeaderMap,
+        why: Why,
+    ) -> Answered<B> {
         let Some((page, _)) = seen.answer.page() else { return Response::default() };
         let now = self.config.clock.unix_time();
         let headers = freshened(page, &new, now);
@@ -448,7 +497,8 @@ impl Visit {
         (head.status, head.headers) = (page.status, headers);
         let body = page.body.clone();
         let length = BodyLength::Known(body.len() as u64);
-        let mut fallback = Page { headers: to_store(&head.headers), stored: now, born: None, ..page.clone() };
+        let mut fallback =
+            Page { headers: to_store(&head.headers), stored: now, born: None, ..page.clone() };
         fallback.terms.age = Duration::ZERO;
         self.config.strip_targets(&mut fallback.headers);
         let kept = How::Validated { why, stored: true };
@@ -478,7 +528,8 @@ fn is_by_view(response: &Extensions) -> bool {
 
 /// A stored page's headers, with those of a 304 in their place (RFC 9111, section 3.2).
 fn freshened(page: &Page, new: &HeaderMap, now: Duration) -> HeaderMap {
-    const OF_THE_BODY: [HeaderName; 4] = [CONTENT_LENGTH, CONTENT_ENCODING, CONTENT_RANGE, CONTENT_TYPE];
+    const OF_THE_BODY: [HeaderName; 4] =
+        [CONTENT_LENGTH, CONTENT_ENCODING, CONTENT_RANGE, CONTENT_TYPE];
     let mut headers = page.headers.clone();
     headers.insert(DATE, crate::date::write(now));
     for name in new.keys().filter(|name| !OF_THE_BODY.contains(name)) {
@@ -513,16 +564,23 @@ where
         for key in changed(&config, &asked, response.headers()) {
             let purge = config.shelf.purge(&key, Purge::Hard, config.clock.unix_time());
             // Logged; the change is made all the same.
-            let _ = config.in_time(async { purge.await.map_err(|error| config.shelf.failed(&error)) }).await;
+            let _ = config
+                .in_time(async { purge.await.map_err(|error| config.shelf.failed(&error)) })
+                .await;
         }
     }
     Ok(passed(&config, response, Why::Method, mark))
 }
 
 fn changed(config: &Config, asked: &Parts, headers: &HeaderMap) -> Vec<Name> {
-    let references = [LOCATION, CONTENT_LOCATION].into_iter().filter_map(|name| headers.get(name)?.to_str().ok());
+    let references = [LOCATION, CONTENT_LOCATION]
+        .into_iter()
+        .filter_map(|name| headers.get(name)?.to_str().ok());
     let uris = references.filter_map(|reference| reference.parse::<Uri>().ok());
     let absolute = uris.filter(|uri| uri.path().starts_with('/'));
     let target = config.keying.target(asked);
-    target.into_iter().chain(absolute.filter_map(|uri| config.keying.neighbour(asked, &uri))).collect()
+    target
+        .into_iter()
+        .chain(absolute.filter_map(|uri| config.keying.neighbour(asked, &uri)))
+        .collect()
 }

@@ -91,9 +91,18 @@ where
         }
         // Before anything is made anew; a page that was seen before has stamps that tell.
         let began = self.config.clock.unix_time();
-        let visit = Visit { config: Arc::clone(&self.config), parts, notice, keys, began, unanswered: None };
+        let visit = Visit {
+            config: Arc::clone(&self.config),
+            parts,
+            notice,
+            keys,
+            began,
+            unanswered: None,
+        };
         let inner = self.take_ready();
-        CachedFuture { state: State::Boxed { future: Box::pin(serve::serve(visit, inner, body, seen)) } }
+        CachedFuture {
+            state: State::Boxed { future: Box::pin(serve::serve(visit, inner, body, seen)) },
+        }
     }
 }
 
@@ -105,7 +114,12 @@ impl<S> CachedService<S> {
         }
     }
 
-    fn bypass<Q, B>(&mut self, parts: Parts, body: Q, why: Why) -> CachedFuture<S::Future, B, S::Error>
+    fn bypass<Q, B>(
+        &mut self,
+        parts: Parts,
+        body: Q,
+        why: Why,
+    ) -> CachedFuture<S::Future, B, S::Error>
     where
         S: Service<Request<Q>, Response = Response<B>> + Clone + Send + 'static,
         S::Future: Send,
@@ -115,7 +129,8 @@ impl<S> CachedService<S> {
     {
         self.config.count(Event::Bypass(why));
         let config = Arc::clone(&self.config);
-        let unsafe_method = ![Method::GET, Method::HEAD, Method::OPTIONS, Method::TRACE].contains(&parts.method);
+        let unsafe_method =
+            ![Method::GET, Method::HEAD, Method::OPTIONS, Method::TRACE].contains(&parts.method);
         if config.policy.is_shared() && unsafe_method {
             let inner = self.take_ready();
             return CachedFuture {
@@ -137,7 +152,12 @@ fn now<T>(look: impl Future<Output = T>) -> Option<T> {
 }
 
 /// The answer, where a fresh page is there that was not purged since it was last looked at.
-fn checked<B: Body>(config: &Config, keys: &Keys, parts: &Parts, notice: Notice) -> Option<Response<CachedBody<B>>> {
+fn checked<B: Body>(
+    config: &Config,
+    keys: &Keys,
+    parts: &Parts,
+    notice: Notice,
+) -> Option<Response<CachedBody<B>>> {
     let record = now(config.shelf.glance(keys, &config.policy, &parts.headers))?.ok()??;
     let page = record.page()?;
     let age = config.age(page);
@@ -194,7 +214,12 @@ impl Mark {
 }
 
 /// What is done to an answer that has nothing to do with the cache.
-pub(crate) fn passed<B: Body>(config: &Config, response: Response<B>, why: Why, mark: Mark) -> Response<CachedBody<B>> {
+pub(crate) fn passed<B: Body>(
+    config: &Config,
+    response: Response<B>,
+    why: Why,
+    mark: Mark,
+) -> Response<CachedBody<B>> {
     let (mut head, body) = response.into_parts();
     config.strip_targets(&mut head.headers);
     let status = Status::Forwarded { why, status: Some(head.status), stored: false, detail: None };

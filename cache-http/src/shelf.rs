@@ -72,7 +72,8 @@ impl Seen {
     /// Tells apart what was asked before a purge and after it. A generation that is not there yet was never purged, no more than
     /// the one that the first page of a URI makes.
     pub(crate) fn purged(&self) -> [Duration; 2] {
-        [self.all, self.uri].map(|generation| generation.map_or(Duration::ZERO, |known| known.purged))
+        [self.all, self.uri]
+            .map(|generation| generation.map_or(Duration::ZERO, |known| known.purged))
     }
 }
 
@@ -102,12 +103,21 @@ impl Shelf {
     }
 
     /// Looks for a page that a request with these headers may be given.
-    pub(crate) async fn look(&self, keys: &Keys, policy: &Policy, headers: &HeaderMap) -> StoreResult<Seen> {
+    pub(crate) async fn look(
+        &self,
+        keys: &Keys,
+        policy: &Policy,
+        headers: &HeaderMap,
+    ) -> StoreResult<Seen> {
         let purges = purges();
         let (generation, root) = (&*keys.generation, &*keys.root);
         // Where nothing takes time, there is nothing to do meanwhile.
         let (all, uri, root) = if self.local {
-            (self.generation(&self.all).await, self.generation(generation).await, self.record(root).await)
+            (
+                self.generation(&self.all).await,
+                self.generation(generation).await,
+                self.record(root).await,
+            )
         } else {
             tokio::join!(self.generation(&self.all), self.generation(generation), self.record(root))
         };
@@ -158,7 +168,9 @@ impl Shelf {
                 (self.record(&variant).await?, names.clone())
             }
         };
-        let fits = |page: &Page| page.material == keys.material && policy.matches(&page.dimensions, headers);
+        let fits = |page: &Page| {
+            page.material == keys.material && policy.matches(&page.dimensions, headers)
+        };
         let record = record.filter(|record| record.page().is_some_and(fits));
         Ok((record.ok_or(Why::VaryMiss), vary))
     }
@@ -198,7 +210,10 @@ impl Shelf {
         let uri = self.settle(&keys.generation, seen.uri, began, beyond.into()).await?;
         let mut tags = Vec::with_capacity(place.tags.len());
         for tag in place.tags {
-            tags.push((tag.clone(), self.settle(tag, None, began, beyond.saturating_mul(30).into()).await?));
+            tags.push((
+                tag.clone(),
+                self.settle(tag, None, began, beyond.saturating_mul(30).into()).await?,
+            ));
         }
         let root = self.record(&keys.root).await.map_err(|error| self.failed(&error))?;
         let names = union([&seen.vary, root.as_deref().map_or(&[][..], Record::names), place.vary]);
@@ -206,8 +221,15 @@ impl Shelf {
         self.put(keys, page, place.kept, beyond).await.map_err(|error| self.failed(&error))
     }
 
-    async fn put(&self, keys: &Keys, page: Page, kept: Duration, beyond: Duration) -> StoreResult<Arc<Record>> {
-        let names: Vec<HeaderName> = page.dimensions.0.iter().map(|(name, _)| name.clone()).collect();
+    async fn put(
+        &self,
+        keys: &Keys,
+        page: Page,
+        kept: Duration,
+        beyond: Duration,
+    ) -> StoreResult<Arc<Record>> {
+        let names: Vec<HeaderName> =
+            page.dimensions.0.iter().map(|(name, _)| name.clone()).collect();
         if names.is_empty() {
             let record = Arc::new(Record::Page(page));
             self.set(&keys.root, &record, kept).await?;
@@ -312,7 +334,8 @@ mod tests {
     use crate::{generation::Checked, key::Keying, notice::Notice, policy::BodyLength};
 
     fn shelf() -> Shelf {
-        let cache = CacheHandle::new("default", Arc::new(LocMemCache::default()), Settings::default());
+        let cache =
+            CacheHandle::new("default", Arc::new(LocMemCache::default()), Settings::default());
         Shelf::new(cache, &Keying::default().generation_of_all())
     }
 
@@ -327,10 +350,17 @@ mod tests {
 
     async fn store(shelf: &Shelf, keys: &Keys, asked: &HeaderMap, vary: &[HeaderName]) {
         let policy = Policy::site();
-        let terms = policy.store(asked, StatusCode::OK, &HeaderMap::new(), BodyLength::Known(0), Duration::ZERO);
+        let terms = policy.store(
+            asked,
+            StatusCode::OK,
+            &HeaderMap::new(),
+            BodyLength::Known(0),
+            Duration::ZERO,
+        );
         let terms = terms.expect("it may be stored");
         let seen = Seen::nothing(Why::UriMiss);
-        let place = Place { keys, seen: &seen, began: Duration::ZERO, tags: &[], vary, kept: terms.kept() };
+        let place =
+            Place { keys, seen: &seen, began: Duration::ZERO, tags: &[], vary, kept: terms.kept() };
         let make = |stamps, names: Vec<HeaderName>| Page {
             material: keys.material.clone().into(),
             stamps,
@@ -364,11 +394,16 @@ mod tests {
     #[tokio::test]
     async fn only_a_purge_tells_requests_apart_and_not_the_first_page() {
         let (shelf, keys, asked) = (shelf(), keys("http://a/"), HeaderMap::new());
-        let look = async || shelf.look(&keys, &Policy::site(), &asked).await.expect("the store works").purged();
+        let look = async || {
+            shelf.look(&keys, &Policy::site(), &asked).await.expect("the store works").purged()
+        };
         let before = look().await;
         store(&shelf, &keys, &asked, &[]).await;
         assert_eq!(look().await, before);
-        shelf.purge(&keys.generation, Purge::Hard, Duration::from_secs(1)).await.expect("the store works");
+        shelf
+            .purge(&keys.generation, Purge::Hard, Duration::from_secs(1))
+            .await
+            .expect("the store works");
         assert_ne!(look().await, before);
     }
 
@@ -376,9 +411,15 @@ mod tests {
     async fn a_page_for_other_values_whose_digest_is_the_same_is_a_miss() {
         let (shelf, keys) = (shelf(), keys("http://a/"));
         store(&shelf, &keys, &headers("a"), &[COOKIE]).await;
-        let variant = |cookie| keys.variant(&Policy::site().dimensions(&[COOKIE], &headers(cookie)));
-        let record = shelf.record(&variant("a")).await.expect("the store works").expect("it is there");
-        shelf.cache.set_shared(&variant("b"), &record, Timeout::Never).await.expect("the store works");
+        let variant =
+            |cookie| keys.variant(&Policy::site().dimensions(&[COOKIE], &headers(cookie)));
+        let record =
+            shelf.record(&variant("a")).await.expect("the store works").expect("it is there");
+        shelf
+            .cache
+            .set_shared(&variant("b"), &record, Timeout::Never)
+            .await
+            .expect("the store works");
         assert!(found(&shelf, &keys, &headers("a")).await);
         assert!(!found(&shelf, &keys, &headers("b")).await);
     }

@@ -78,8 +78,12 @@ impl Record {
     pub(crate) fn size(&self) -> usize {
         match self {
             Self::Page(page) => {
-                let header = |(name, value): (&HeaderName, &HeaderValue)| 64 + name.as_str().len() + value.len();
-                512 + page.material.len() + page.headers.iter().map(header).sum::<usize>() + page.body.len()
+                let header = |(name, value): (&HeaderName, &HeaderValue)| {
+                    64 + name.as_str().len() + value.len()
+                };
+                512 + page.material.len()
+                    + page.headers.iter().map(header).sum::<usize>()
+                    + page.body.len()
             }
             Self::Vary(material, names) => 32 + material.len() + names.len() * 32,
         }
@@ -118,8 +122,14 @@ impl Page {
             put(out, value.as_deref().unwrap_or_default());
         }
         let terms = &self.terms;
-        let times =
-            [terms.lifetime, terms.age, terms.date, terms.stale_while_revalidate, terms.stale_if_error, terms.keep];
+        let times = [
+            terms.lifetime,
+            terms.age,
+            terms.date,
+            terms.stale_while_revalidate,
+            terms.stale_if_error,
+            terms.keep,
+        ];
         times.into_iter().chain([self.stored]).for_each(|time| put_time(out, time));
         put_names(out, &terms.vary);
         out.put_u16(self.status.as_u16());
@@ -142,17 +152,20 @@ impl Page {
         })?;
         let mut time = || take_time(bytes);
         let (lifetime, age, date) = (time()?, time()?, time()?);
-        let (stale_while_revalidate, stale_if_error, keep, stored) = (time()?, time()?, time()?, time()?);
+        let (stale_while_revalidate, stale_if_error, keep, stored) =
+            (time()?, time()?, time()?, time()?);
         let vary = take_names(bytes)?;
         let status = StatusCode::from_u16(bytes.try_get_u16().ok()?).ok()?;
-        let pairs =
-            take_list(bytes, |bytes| Some((take_name(bytes)?, HeaderValue::from_maybe_shared(take(bytes)?).ok()?)))?;
+        let pairs = take_list(bytes, |bytes| {
+            Some((take_name(bytes)?, HeaderValue::from_maybe_shared(take(bytes)?).ok()?))
+        })?;
         let mut headers = HeaderMap::with_capacity(pairs.len());
         for (name, value) in pairs {
             headers.append(name, value);
         }
         let body = take(bytes)?;
-        let terms = Terms { lifetime, age, date, vary, stale_while_revalidate, stale_if_error, keep };
+        let terms =
+            Terms { lifetime, age, date, vary, stale_while_revalidate, stale_if_error, keep };
         let page = Self {
             material,
             stamps: Stamps { all, uri, tags },
@@ -222,7 +235,10 @@ fn take_time(bytes: &mut Bytes) -> Option<Duration> {
 }
 
 /// A hostile count makes no room: each item takes at least a byte of what is there.
-fn take_list<T>(bytes: &mut Bytes, mut item: impl FnMut(&mut Bytes) -> Option<T>) -> Option<Vec<T>> {
+fn take_list<T>(
+    bytes: &mut Bytes,
+    mut item: impl FnMut(&mut Bytes) -> Option<T>,
+) -> Option<Vec<T>> {
     let count = bytes.try_get_u64().ok()?;
     let mut items = Vec::new();
     for _ in 0..count {
@@ -277,7 +293,10 @@ mod tests {
                 uri: Stamp { hard: 3, soft: u64::MAX },
                 tags: vec![("täg".to_owned(), Stamp { hard: 5, soft: 6 })],
             },
-            dimensions: Dimensions(vec![(http::header::ACCEPT, None), (http::header::COOKIE, Some(Vec::new()))]),
+            dimensions: Dimensions(vec![
+                (http::header::ACCEPT, None),
+                (http::header::COOKIE, Some(Vec::new())),
+            ]),
             terms: Terms {
                 lifetime: time,
                 age: time * 2,
@@ -302,7 +321,10 @@ mod tests {
 
     #[test]
     fn a_record_reads_as_it_was_written() {
-        for record in [Record::Page(page()), Record::Vary(Bytes::from_static(b"m"), vec![http::header::ACCEPT])] {
+        for record in [
+            Record::Page(page()),
+            Record::Vary(Bytes::from_static(b"m"), vec![http::header::ACCEPT]),
+        ] {
             let read = Record::decode(record.encode()).expect("it reads");
             assert_eq!(shown(&read), shown(&record));
         }

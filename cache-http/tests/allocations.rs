@@ -16,7 +16,9 @@ use http_body_util::BodyExt;
 use tower::Service;
 
 fn view() -> View {
-    View::new(|_, _| page(&[("cache-control", "max-age=60"), ("content-type", "text/html")], &"x".repeat(10_000)))
+    View::new(|_, _| {
+        page(&[("cache-control", "max-age=60"), ("content-type", "text/html")], &"x".repeat(10_000))
+    })
 }
 
 /// How much a hit allocates, the making of the request aside.
@@ -33,7 +35,8 @@ async fn allocations(layer: &HttpCache) -> u64 {
 fn hit(service: &mut CachedService<Inner>, request: Request<Body>) {
     let response = now(service.call(request)).expect("views never fail");
     assert!(response.headers().contains_key("age"), "it is a hit");
-    let body = now(response.into_body().frame()).expect("there is a body").expect("it does not break off");
+    let body =
+        now(response.into_body().frame()).expect("there is a body").expect("it does not break off");
     assert_eq!(body.into_data().map(|data| data.len()).ok(), Some(10_000));
 }
 
@@ -59,7 +62,8 @@ const OF_A_HIT: u64 = 3;
 #[tokio::test]
 async fn a_hit_allocates_its_headers_and_little_else() {
     let site = Site::in_memory();
-    for layer in [HttpCache::new(&site.cache), HttpCache::shared(&site.cache).key_prefix("shared")] {
+    for layer in [HttpCache::new(&site.cache), HttpCache::shared(&site.cache).key_prefix("shared")]
+    {
         assert_eq!(allocations(&layer.clock(site.time.clock())).await, OF_A_HIT);
     }
 }

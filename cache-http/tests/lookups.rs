@@ -66,7 +66,9 @@ async fn a_hit_looks_for_purges_only_after_one_or_once_a_second() {
         let site = Site::in_memory();
         let asked = Arc::new(AtomicUsize::new(0));
         let store = Counting { store: Arc::clone(site.cache.store()), asked: Arc::clone(&asked) };
-        let layer = HttpCache::new(&site.cache.with_store(Arc::new(store))).clock(site.time.clock()).cache_status("c");
+        let layer = HttpCache::new(&site.cache.with_store(Arc::new(store)))
+            .clock(site.time.clock())
+            .cache_status("c");
         let layer = layer.tag("t");
         let cached = View::with(vary).cached(&layer);
         let lookups = async |cached: &Cached| {
@@ -77,11 +79,23 @@ async fn a_hit_looks_for_purges_only_after_one_or_once_a_second() {
         // The page once more, the numbers of all pages and of its URI, and that of its tag.
         let checked = page + page + 2 + 1;
         cached.get("/").await;
-        assert_eq!([lookups(&cached).await, lookups(&cached).await], [checked, page], "nobody had looked before");
+        assert_eq!(
+            [lookups(&cached).await, lookups(&cached).await],
+            [checked, page],
+            "nobody had looked before"
+        );
         layer.purge_tag("another", Purge::Hard).await.expect("the store works");
-        assert_eq!([lookups(&cached).await, lookups(&cached).await], [checked, page], "after a purge of whatever");
+        assert_eq!(
+            [lookups(&cached).await, lookups(&cached).await],
+            [checked, page],
+            "after a purge of whatever"
+        );
         site.wait(1);
-        assert_eq!([lookups(&cached).await, lookups(&cached).await], [checked, page], "in another second");
+        assert_eq!(
+            [lookups(&cached).await, lookups(&cached).await],
+            [checked, page],
+            "in another second"
+        );
         layer.purge_tag("t", Purge::Hard).await.expect("the store works");
         assert!(!cached.get("/").await.is_hit());
     }

@@ -37,7 +37,10 @@ struct Frames(std::collections::VecDeque<Result<Frame<Bytes>, &'static str>>);
 impl futures_core::Stream for Frames {
     type Item = Result<Frame<Bytes>, &'static str>;
 
-    fn poll_next(mut self: std::pin::Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+    fn poll_next(
+        mut self: std::pin::Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Self::Item>> {
         Poll::Ready(self.0.pop_front())
     }
 }
@@ -624,7 +627,10 @@ struct Late {
 impl futures_core::Stream for Late {
     type Item = Result<Frame<Bytes>, Infallible>;
 
-    fn poll_next(mut self: std::pin::Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+    fn poll_next(
+        mut self: std::pin::Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Self::Item>> {
         self.polls += 1;
         match self.polls {
             1 | 3 => Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(b"some"))))),
@@ -647,7 +653,10 @@ struct Slow {
 impl futures_core::Stream for Slow {
     type Item = Result<Frame<Bytes>, Infallible>;
 
-    fn poll_next(mut self: std::pin::Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+    fn poll_next(
+        mut self: std::pin::Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Self::Item>> {
         match (self.sent, self.ends) {
             (false, _) => {
                 self.sent = true;
@@ -661,18 +670,24 @@ impl futures_core::Stream for Slow {
 
 #[test]
 fn a_hit_in_memory_is_there_at_the_first_poll_and_the_body_is_the_stored_one() {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("it starts");
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_time().build().expect("it starts");
     let site = common::Site::in_memory();
     let view = View::with(&[]).cached(&site.layer());
     runtime.block_on(view.get("/"));
     let bodies: Vec<*const u8> = (0..2)
         .map(|_| {
             let mut service = view.0.clone();
-            let call = tower::Service::<Request<Body>>::call(&mut service, request(Method::GET, "/", &[]));
-            let Poll::Ready(Ok(response)) = std::pin::pin!(call).poll(&mut Context::from_waker(Waker::noop())) else {
+            let call =
+                tower::Service::<Request<Body>>::call(&mut service, request(Method::GET, "/", &[]));
+            let Poll::Ready(Ok(response)) =
+                std::pin::pin!(call).poll(&mut Context::from_waker(Waker::noop()))
+            else {
                 panic!("it is there")
             };
-            let body = runtime.block_on(http_body_util::BodyExt::collect(response.into_body())).expect("it is whole");
+            let body = runtime
+                .block_on(http_body_util::BodyExt::collect(response.into_body()))
+                .expect("it is whole");
             body.to_bytes().as_ptr()
         })
         .collect();

@@ -116,7 +116,11 @@ fn some_headers() -> impl Strategy<Value = HeaderMap> {
 
 fn a_policy() -> impl Strategy<Value = Policy> {
     (any::<bool>(), any::<bool>()).prop_map(|(shared, asked)| {
-        let policy = if shared { Policy::shared() } else { Policy::site().statuses([StatusCode::NOT_FOUND]) };
+        let policy = if shared {
+            Policy::shared()
+        } else {
+            Policy::site().statuses([StatusCode::NOT_FOUND])
+        };
         policy.request_directives(asked)
     })
 }
@@ -127,7 +131,10 @@ fn a_length() -> impl Strategy<Value = BodyLength> {
 
 /// The text of all lines of a header, in lower case.
 fn text(headers: &HeaderMap, name: &str) -> String {
-    let lines = headers.get_all(name).iter().map(|line| String::from_utf8_lossy(line.as_bytes()).to_lowercase());
+    let lines = headers
+        .get_all(name)
+        .iter()
+        .map(|line| String::from_utf8_lossy(line.as_bytes()).to_lowercase());
     lines.collect::<Vec<_>>().join(",")
 }
 

@@ -15,7 +15,12 @@ fn tagged(headers: &'static [(&'static str, &'static str)], tag: &'static str) -
     View::new(move |request, calls| validated(&request, headers, tag, calls))
 }
 
-fn validated(request: &Request<Body>, headers: &[(&str, &str)], tag: &str, calls: usize) -> Response<Body> {
+fn validated(
+    request: &Request<Body>,
+    headers: &[(&str, &str)],
+    tag: &str,
+    calls: usize,
+) -> Response<Body> {
     let mut response = page(headers, &format!("page {calls}"));
     response.headers_mut().insert("etag", tag.parse().expect("a value"));
     if request.headers().get("if-none-match").is_some_and(|asked| *asked == *tag) {
@@ -69,7 +74,11 @@ async fn of_many_who_want_a_stale_page_one_hears_from_the_origin_that_it_fails()
     let site = Site::in_memory();
     let view = View::waiting(|_, calls| async move {
         tokio::time::sleep(SECOND).await;
-        if calls == 0 { page(&[("cache-control", "max-age=10, stale-if-error=99")], "page 0") } else { error(503) }
+        if calls == 0 {
+            page(&[("cache-control", "max-age=10, stale-if-error=99")], "page 0")
+        } else {
+            error(503)
+        }
     });
     assert_eq!(many(&view, &site.layer(), &site).await, (1, 1));
 }

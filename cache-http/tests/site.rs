@@ -276,10 +276,11 @@ on_each_store! {
 
 #[tokio::test]
 async fn views_that_a_router_shows_one_uri_are_two_pages_where_the_layer_is_told_the_whole() {
-    let layer = Site::in_memory().layer().uri(|request| match request.extensions.get::<OriginalUri>() {
-        Some(OriginalUri(uri)) => uri.clone(),
-        None => request.uri.clone(),
-    });
+    let layer =
+        Site::in_memory().layer().uri(|request| match request.extensions.get::<OriginalUri>() {
+            Some(OriginalUri(uri)) => uri.clone(),
+            None => request.uri.clone(),
+        });
     tells_nested_views_apart(&layer).await;
 }
 
@@ -292,7 +293,10 @@ async fn with_the_feature_axum_its_nested_views_are_two_pages() {
 async fn tells_nested_views_apart(layer: &HttpCache) {
     let nested = |body| Router::new().route("/list", get(async move || body).layer(layer.clone()));
     let app = Router::new().nest("/news", nested("news")).nest("/shop", nested("shop"));
-    let ask = async |uri| Got::of(app.clone().oneshot(request(Method::GET, uri, &[])).await.expect("it answers")).await;
+    let ask = async |uri| {
+        Got::of(app.clone().oneshot(request(Method::GET, uri, &[])).await.expect("it answers"))
+            .await
+    };
     for (uri, body) in [("/news/list", "news"), ("/shop/list", "shop")] {
         assert_eq!(ask(uri).await.body, body);
         assert!(ask(uri).await.is_hit());
@@ -314,7 +318,11 @@ async fn a_cache_that_stores_nothing_serves_every_page() {
 
 #[tokio::test]
 async fn pages_count_with_their_bodies_where_a_store_is_bounded_by_bytes() {
-    let options = LocMemOptions { max_bytes: Some(1 << 20), cull_frequency: 1_000_000, ..LocMemOptions::default() };
+    let options = LocMemOptions {
+        max_bytes: Some(1 << 20),
+        cull_frequency: 1_000_000,
+        ..LocMemOptions::default()
+    };
     let store = Arc::new(LocMemCache::new(options).expect("the options are valid"));
     let cache = CacheHandle::new("default", Arc::<LocMemCache>::clone(&store), Settings::default());
     let view = View::new(|_, _| page(&[], &"x".repeat(100_000)));
@@ -322,7 +330,10 @@ async fn pages_count_with_their_bodies_where_a_store_is_bounded_by_bytes() {
     for number in 0..20 {
         cached.get(&format!("/{number}")).await;
     }
-    assert!(cached.get("/19").await.body.len() == 100_000 && view.calls() == 20, "the last one is there");
+    assert!(
+        cached.get("/19").await.body.len() == 100_000 && view.calls() == 20,
+        "the last one is there"
+    );
     assert!((900_000..=1 << 20).contains(&store.bytes()), "{}", store.bytes());
 }
 
@@ -424,8 +435,16 @@ async fn a_store_that_fails_is_counted_and_the_page_is_served_all_the_same() {
         let got = cached.get("/").await;
         assert_eq!((got.status, &*got.body), (StatusCode::OK, body));
     }
-    let failures =
-        layer.counts().reasons.iter().filter(|(why, _)| *why == Why::StoreFailed).map(|(_, count)| *count).sum::<u64>();
+    let failures = layer
+        .counts()
+        .reasons
+        .iter()
+        .filter(|(why, _)| *why == Why::StoreFailed)
+        .map(|(_, count)| *count)
+        .sum::<u64>();
     assert_eq!(failures, 2, "two look-ups: {:?}", layer.counts());
-    assert_eq!(layer.purge_all(Purge::Hard).await.expect_err("it is away").kind(), ErrorKind::Unavailable);
+    assert_eq!(
+        layer.purge_all(Purge::Hard).await.expect_err("it is away").kind(),
+        ErrorKind::Unavailable
+    );
 }

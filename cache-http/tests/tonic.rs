@@ -12,7 +12,10 @@ use tonic::{
 };
 use tonic_health::{
     ServingStatus,
-    pb::{HealthCheckRequest, health_check_response::ServingStatus as Told, health_client::HealthClient},
+    pb::{
+        HealthCheckRequest, health_check_response::ServingStatus as Told,
+        health_client::HealthClient,
+    },
     server::health_reporter,
 };
 
@@ -20,13 +23,16 @@ fn request(service: &str) -> HealthCheckRequest {
     HealthCheckRequest { service: service.to_owned() }
 }
 
-async fn connect(layer: HttpCache) -> (HealthClient<Channel>, tonic_health::server::HealthReporter) {
+async fn connect(
+    layer: HttpCache,
+) -> (HealthClient<Channel>, tonic_health::server::HealthReporter) {
     let (reporter, health) = health_reporter();
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("there is a port");
     let address = listener.local_addr().expect("it listens");
     let server = Server::builder().layer(layer).add_service(health);
     tokio::spawn(server.serve_with_incoming(TcpIncoming::from(listener)));
-    let channel = Endpoint::from_shared(format!("http://{address}")).expect("it is a URL").connect().await;
+    let channel =
+        Endpoint::from_shared(format!("http://{address}")).expect("it is a URL").connect().await;
     (HealthClient::new(channel.expect("it listens")), reporter)
 }
 
@@ -35,7 +41,9 @@ async fn calls_pass_by_and_their_answers_and_errors_arrive() {
     let cache = CacheHandle::new("default", Arc::new(LocMemCache::default()), Settings::default());
     let layer = HttpCache::new(&cache);
     let (mut client, reporter) = connect(layer.clone()).await;
-    for (status, told) in [(ServingStatus::Serving, Told::Serving), (ServingStatus::NotServing, Told::NotServing)] {
+    for (status, told) in
+        [(ServingStatus::Serving, Told::Serving), (ServingStatus::NotServing, Told::NotServing)]
+    {
         reporter.set_service_status("shop", status).await;
         let answer = client.check(request("shop")).await.expect("it is known");
         assert_eq!(answer.into_inner().status(), told);
@@ -43,5 +51,8 @@ async fn calls_pass_by_and_their_answers_and_errors_arrive() {
     let error = client.check(request("unknown")).await.expect_err("it is not known");
     assert_eq!(error.code(), Code::NotFound);
     let counts = layer.counts();
-    assert_eq!((counts.bypasses, counts.hits, counts.stored, &*counts.reasons), (3, 0, 0, &[(Why::Method, 3)][..]));
+    assert_eq!(
+        (counts.bypasses, counts.hits, counts.stored, &*counts.reasons),
+        (3, 0, 0, &[(Why::Method, 3)][..])
+    );
 }

@@ -19,7 +19,8 @@ pub struct LocMemBackend {
 impl Backend for LocMemBackend {
     async fn open(&self, config: &StoreConfig) -> Result<Arc<dyn Cache>> {
         let location = config.one_location()?.unwrap_or_default().to_owned();
-        let make = |options: &LocMemOptions| LocMemCache::with_clock(*options, config.clock.clone());
+        let make =
+            |options: &LocMemOptions| LocMemCache::with_clock(*options, config.clock.clone());
         Ok(self.stores.get_or_make(location, config.options()?, make)?)
     }
 }

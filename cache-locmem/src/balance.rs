@@ -35,8 +35,10 @@ impl Balance {
 
     /// What the small queue may hold, which is something, and what is left for the main one.
     pub(crate) fn divide(self, whole: Bounds) -> (Bounds, Bounds) {
-        let small = Bounds { entries: self.small_part(whole.entries), bytes: self.small_part(whole.bytes) };
-        let main = Bounds { entries: whole.entries - small.entries, bytes: whole.bytes - small.bytes };
+        let small =
+            Bounds { entries: self.small_part(whole.entries), bytes: self.small_part(whole.bytes) };
+        let main =
+            Bounds { entries: whole.entries - small.entries, bytes: whole.bytes - small.bytes };
         (small, main)
     }
 

@@ -228,7 +228,11 @@ impl Cache for LocMemCache {
         Ok(keys.iter().map(|key| self.look_up(key)).collect())
     }
 
-    async fn set_many(&self, entries: &[(&str, Value)], ttl: Option<Duration>) -> Result<Vec<usize>> {
+    async fn set_many(
+        &self,
+        entries: &[(&str, Value)],
+        ttl: Option<Duration>,
+    ) -> Result<Vec<usize>> {
         let mut refused = Vec::new();
         for (position, (key, value)) in entries.iter().enumerate() {
             if self.store(key, value.clone(), ttl).is_err() {
@@ -239,7 +243,8 @@ impl Cache for LocMemCache {
     }
 
     async fn delete_many(&self, keys: &[&str]) -> Result<usize> {
-        let delete = |key: &&&str| self.at(key, |shard, hash, removed| shard.delete(hash, key, removed));
+        let delete =
+            |key: &&&str| self.at(key, |shard, hash, removed| shard.delete(hash, key, removed));
         Ok(keys.iter().filter(delete).count())
     }
 

@@ -32,7 +32,8 @@ impl Ghosts {
     /// How long ago a key left, which is forgotten with the answer.
     pub(crate) fn recall(&mut self, hash: u64, now: u32) -> Option<u32> {
         let fingerprint = fingerprint(hash);
-        let ghost = self.bucket(fingerprint)?.iter_mut().find(|ghost| ghost.fingerprint == fingerprint)?;
+        let ghost =
+            self.bucket(fingerprint)?.iter_mut().find(|ghost| ghost.fingerprint == fingerprint)?;
         let left = ghost.left;
         *ghost = Ghost::default();
         Some(now.wrapping_sub(left))
@@ -101,7 +102,8 @@ mod tests {
         for number in 1..=64 {
             ghosts.remember(key(number), number, 16 * number as usize);
         }
-        let recalled = (1..=64).filter(|&number| ghosts.recall(key(number), 64) == Some(64 - number)).count();
+        let recalled =
+            (1..=64).filter(|&number| ghosts.recall(key(number), 64) == Some(64 - number)).count();
         assert_eq!(recalled, 64);
     }
 }

@@ -61,7 +61,9 @@ mod tests {
     #[test]
     fn a_value_of_each_kind_comes_back_and_takes_what_it_took() {
         let object = Object::new(Arc::new(String::from("Ada"))).owning(3);
-        for value in [Value::Int(-1), Value::Bytes(Bytes::from_static(b"bytes")), Value::Object(object)] {
+        for value in
+            [Value::Int(-1), Value::Bytes(Bytes::from_static(b"bytes")), Value::Object(object)]
+        {
             let kept = Kept::from(value.clone());
             assert_eq!(kept.value(), value);
             assert_eq!(kept.size(), value.size());

@@ -47,4 +47,6 @@ mod s3_fifo;
 mod shard;
 mod slab;
 
-pub use self::{backend::LocMemBackend, cache::LocMemCache, options::LocMemOptions, policy::Policy};
+pub use self::{
+    backend::LocMemBackend, cache::LocMemCache, options::LocMemOptions, policy::Policy,
+};

@@ -110,7 +110,11 @@ impl S3Fifo {
 
     /// What shall go. Each item that is given another chance instead takes one of `looks`; when they are used up, the oldest
     /// goes, used or not.
-    pub(crate) fn victim<T: Weigh>(&mut self, slab: &mut Slab<T>, looks: &mut usize) -> Option<u32> {
+    pub(crate) fn victim<T: Weigh>(
+        &mut self,
+        slab: &mut Slab<T>,
+        looks: &mut usize,
+    ) -> Option<u32> {
         self.was_full = true;
         loop {
             let on_probation = self.small.has_its_share() || self.main.queue.len() == 0;
@@ -155,7 +159,11 @@ impl S3Fifo {
     /// Whether what was away for so long left the small queue lately, and comes back sooner than it takes to get through the
     /// main one.
     fn is_missed<T>(&self, slab: &Slab<T>, away: u32) -> bool {
-        let oldest = self.main.queue.oldest().map_or(u32::MAX, |slot| self.now.wrapping_sub(slab.mark(slot).since));
+        let oldest = self
+            .main
+            .queue
+            .oldest()
+            .map_or(u32::MAX, |slot| self.now.wrapping_sub(slab.mark(slot).since));
         away as usize <= slab.len() && u64::from(away) * 4 <= u64::from(oldest) * 3
     }
 }
@@ -221,7 +229,16 @@ mod tests {
         fn new() -> Self {
             let (small, main) = (VecDeque::new(), VecDeque::new());
             let (ghosts, former) = (Vec::new(), Vec::new());
-            Self { small, main, ghosts, former, main_evictions: 0, balance: Balance::new(), now: 0, was_full: false }
+            Self {
+                small,
+                main,
+                ghosts,
+                former,
+                main_evictions: 0,
+                balance: Balance::new(),
+                now: 0,
+                was_full: false,
+            }
         }
 
         fn len(&self) -> usize {
@@ -243,7 +260,8 @@ mod tests {
             let fills_up = !self.was_full && self.main.len() < self.shares().1;
             let len = self.len() + 1;
             let away = recall(&mut self.ghosts, key).map(|left| self.now - left);
-            let evictions_ago = recall(&mut self.former, key).map(|left| self.main_evictions - left);
+            let evictions_ago =
+                recall(&mut self.former, key).map(|left| self.main_evictions - left);
             let within = |age: u32| age as usize <= len.div_ceil(10);
             if away.is_some_and(within) {
                 self.balance.favour_small(len);
@@ -369,7 +387,10 @@ mod tests {
         }
 
         fn evict(&mut self) {
-            let victim = self.policy.victim(&mut self.slab, &mut usize::MAX.clone()).expect("there are some");
+            let victim = self
+                .policy
+                .victim(&mut self.slab, &mut usize::MAX.clone())
+                .expect("there are some");
             let key = *self.slab.get(victim).expect("it is there");
             self.policy.evicting(&self.slab, victim, key);
             self.policy.unlink(&mut self.slab, victim);
@@ -405,14 +426,19 @@ mod tests {
         let mut store = Store::new();
         assert_eq!(store.small(), 49);
         ask_for_keys_that_return(&mut store);
-        assert!(store.small() > 190, "each comes back sooner than one in the main queue: {}", store.small());
+        assert!(
+            store.small() > 190,
+            "each comes back sooner than one in the main queue: {}",
+            store.small()
+        );
         ask_for_keys_of_which_some_are_wanted_more(&mut store);
         assert!(store.small() < 49, "what is wanted is in the main queue: {}", store.small());
     }
 
     #[test]
     fn a_victim_is_found_in_few_looks_even_where_all_are_used() {
-        let (mut policy, mut slab) = (S3Fifo::new(Bounds { entries: 1000, bytes: usize::MAX }), Slab::new());
+        let (mut policy, mut slab) =
+            (S3Fifo::new(Bounds { entries: 1000, bytes: usize::MAX }), Slab::new());
         for key in 0..1000 {
             let slot = slab.insert(key);
             policy.insert(&mut slab, slot, key);

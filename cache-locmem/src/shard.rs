@@ -137,7 +137,14 @@ impl Shard {
     }
 
     #[inline]
-    pub(crate) fn set(&mut self, hash: u64, key: &str, value: Value, term: Option<Term>, removed: &mut Removed) {
+    pub(crate) fn set(
+        &mut self,
+        hash: u64,
+        key: &str,
+        value: Value,
+        term: Option<Term>,
+        removed: &mut Removed,
+    ) {
         let slot = self.find(hash, key);
         self.store(slot, hash, key, value, term, removed);
     }
@@ -199,7 +206,10 @@ impl Shard {
     /// How many entries have expired. Looks at each.
     pub(crate) fn expired(&self) -> usize {
         let now = self.clock.now();
-        self.table.iter().filter(|&&slot| self.entries.get(slot).is_some_and(|entry| entry.deadline <= now)).count()
+        self.table
+            .iter()
+            .filter(|&&slot| self.entries.get(slot).is_some_and(|entry| entry.deadline <= now))
+            .count()
     }
 
     /// Leaves an empty shard, and takes all memory of the former one along.
@@ -209,7 +219,9 @@ impl Shard {
 
     #[inline]
     fn find(&self, hash: u64, key: &str) -> Option<u32> {
-        let is_it = |&slot: &u32| self.entries.get(slot).is_some_and(|entry| entry.key.as_bytes() == key.as_bytes());
+        let is_it = |&slot: &u32| {
+            self.entries.get(slot).is_some_and(|entry| entry.key.as_bytes() == key.as_bytes())
+        };
         self.table.find(hash, is_it).copied()
     }
 
@@ -267,10 +279,13 @@ impl Shard {
             self.remove(slot, Leaving::Gone, removed);
         }
         self.make_room(weight, removed);
-        let slot = self.entries.insert(Entry { key: key.into(), value: value.into(), deadline }, hash);
+        let slot =
+            self.entries.insert(Entry { key: key.into(), value: value.into(), deadline }, hash);
         self.bytes += weight;
         let (entries, hasher) = (&self.entries, &self.hasher);
-        let rehash = |&slot: &u32| entries.get(slot).map_or(0, |entry| hasher.hash_one(entry.key.as_bytes()));
+        let rehash = |&slot: &u32| {
+            entries.get(slot).map_or(0, |entry| hasher.hash_one(entry.key.as_bytes()))
+        };
         self.table.insert_unique(hash, slot, rehash);
         slot
     }
@@ -331,7 +346,9 @@ impl Shard {
 
     /// Removes what is in a slot that is due, if it has expired; else has it looked at again later.
     fn look_at(&mut self, slot: u32, now: Moment, removed: &mut Removed) -> bool {
-        let Some(deadline) = self.entries.get(slot).map(|entry| entry.deadline) else { return false };
+        let Some(deadline) = self.entries.get(slot).map(|entry| entry.deadline) else {
+            return false;
+        };
         if deadline > now {
             self.deadlines.remind(slot, deadline);
             return false;
@@ -370,7 +387,8 @@ pub(crate) fn weight(key: &str, size: usize) -> usize {
 
 fn weight_over_key(size: usize) -> usize {
     /// The slot, with the spare ones; its number in the table, which is never full; a reminder.
-    const HOUSEKEEPING: usize = Entries::<Entry>::SLOT * 9 / 8 + 2 * size_of::<u32>() + size_of::<(Moment, u32)>();
+    const HOUSEKEEPING: usize =
+        Entries::<Entry>::SLOT * 9 / 8 + 2 * size_of::<u32>() + size_of::<(Moment, u32)>();
     /// The reference count of bytes that are shared, and what the allocator adds to the two blocks.
     const SHARING: usize = 48;
     let sharing = if size > 0 { SHARING } else { 0 };

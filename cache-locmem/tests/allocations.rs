@@ -78,35 +78,54 @@ fn a_miss_allocates_nothing() {
 fn a_get_of_a_number_through_the_handle_allocates_nothing() {
     let cache = handle();
     ready(cache.set("key", &42_u64, Timeout::Default)).expect("no failure");
-    assert_eq!(allocations(|| ready(cache.get::<u64>("key")).expect("no failure").expect("a hit")), 0);
+    assert_eq!(
+        allocations(|| ready(cache.get::<u64>("key")).expect("no failure").expect("a hit")),
+        0
+    );
 }
 
 #[test]
 fn a_get_of_bytes_through_the_handle_allocates_nothing() {
     let cache = handle();
-    ready(cache.set("key", &Bytes::from_static(b"some bytes"), Timeout::Default)).expect("no failure");
-    assert_eq!(allocations(|| ready(cache.get::<Bytes>("key")).expect("no failure").expect("a hit")), 0);
+    ready(cache.set("key", &Bytes::from_static(b"some bytes"), Timeout::Default))
+        .expect("no failure");
+    assert_eq!(
+        allocations(|| ready(cache.get::<Bytes>("key")).expect("no failure").expect("a hit")),
+        0
+    );
 }
 
 #[test]
 fn a_get_of_a_shared_object_through_the_handle_allocates_nothing() {
     let cache = handle();
-    ready(cache.set_shared("key", &Arc::new(String::from("shared")), Timeout::Default)).expect("no failure");
-    assert_eq!(allocations(|| ready(cache.get_shared::<String>("key")).expect("no failure").expect("a hit")), 0);
+    ready(cache.set_shared("key", &Arc::new(String::from("shared")), Timeout::Default))
+        .expect("no failure");
+    assert_eq!(
+        allocations(|| ready(cache.get_shared::<String>("key"))
+            .expect("no failure")
+            .expect("a hit")),
+        0
+    );
 }
 
 #[test]
 fn a_get_of_a_string_allocates_the_string_alone() {
     let cache = handle();
     ready(cache.set("key", "some text", Timeout::Default)).expect("no failure");
-    assert_eq!(allocations(|| ready(cache.get::<String>("key")).expect("no failure").expect("a hit")), 1);
+    assert_eq!(
+        allocations(|| ready(cache.get::<String>("key")).expect("no failure").expect("a hit")),
+        1
+    );
 }
 
 #[test]
 fn a_get_of_a_vector_of_bytes_allocates_the_vector_alone() {
     let cache = handle();
     ready(cache.set("key", &vec![7_u8; 100], Timeout::Default)).expect("no failure");
-    assert_eq!(allocations(|| ready(cache.get::<Vec<u8>>("key")).expect("no failure").expect("a hit")), 1);
+    assert_eq!(
+        allocations(|| ready(cache.get::<Vec<u8>>("key")).expect("no failure").expect("a hit")),
+        1
+    );
 }
 
 #[test]
@@ -128,25 +147,38 @@ fn an_overwrite_by_an_object_allocates_nothing() {
 #[test]
 fn an_overwrite_by_a_number_through_the_handle_allocates_nothing() {
     let cache = handle();
-    assert_eq!(allocations(|| ready(cache.set("key", &42_u64, Timeout::Default)).expect("no failure")), 0);
+    assert_eq!(
+        allocations(|| ready(cache.set("key", &42_u64, Timeout::Default)).expect("no failure")),
+        0
+    );
 }
 
 #[test]
 fn an_overwrite_by_a_shared_object_through_the_handle_allocates_nothing() {
     let cache = handle();
     let object = Arc::new(String::from("shared"));
-    assert_eq!(allocations(|| ready(cache.set_shared("key", &object, Timeout::Default)).expect("no failure")), 0);
+    assert_eq!(
+        allocations(
+            || ready(cache.set_shared("key", &object, Timeout::Default)).expect("no failure")
+        ),
+        0
+    );
 }
 
 #[test]
 fn under_s3_fifo_a_hit_allocates_nothing_in_either_queue() {
-    let options = LocMemOptions { max_entries: 20, policy: Policy::S3Fifo, ..LocMemOptions::default() };
+    let options =
+        LocMemOptions { max_entries: 20, policy: Policy::S3Fifo, ..LocMemOptions::default() };
     let store = LocMemCache::new(options).expect("valid options");
     for number in 0..20 {
         ready(store.set(&number.to_string(), fresh_bytes(), TTL)).expect("no failure");
     }
     for key in ["0", "19"] {
-        assert_eq!(allocations(|| assert!(matches!(store.get_now(key), Some(Ok(Some(_)))))), 0, "{key}");
+        assert_eq!(
+            allocations(|| assert!(matches!(store.get_now(key), Some(Ok(Some(_)))))),
+            0,
+            "{key}"
+        );
     }
 }
 
@@ -162,7 +194,12 @@ fn under_s3_fifo_an_overwrite_allocates_nothing() {
 #[test]
 fn a_new_entry_in_a_full_store_allocates_no_more_than_the_one_that_goes_needs() {
     for policy in [Policy::Lru, Policy::S3Fifo] {
-        let options = LocMemOptions { max_entries: 100, cull_frequency: 1000, policy, ..LocMemOptions::default() };
+        let options = LocMemOptions {
+            max_entries: 100,
+            cull_frequency: 1000,
+            policy,
+            ..LocMemOptions::default()
+        };
         let store = LocMemCache::new(options).expect("valid options");
         let keys: Vec<String> = (0..1001).map(|number| number.to_string()).collect();
         let (last, others) = keys.split_last().expect("there are some");
@@ -191,16 +228,25 @@ fn clear_gives_back_all_memory_but_a_page() {
 /// Within a quarter: the table and the slots grow in steps.
 #[test]
 fn max_bytes_counts_about_what_the_allocator_does() {
-    let small = |cache: &CacheHandle, key: &str| ready(cache.set(key, &(1_u8, "two", 3.0), Timeout::Default));
-    let large = |cache: &CacheHandle, key: &str| ready(cache.set(key, &vec!["three hundred"; 300], Timeout::Default));
+    let small = |cache: &CacheHandle, key: &str| {
+        ready(cache.set(key, &(1_u8, "two", 3.0), Timeout::Default))
+    };
+    let large = |cache: &CacheHandle, key: &str| {
+        ready(cache.set(key, &vec!["three hundred"; 300], Timeout::Default))
+    };
     let number = |cache: &CacheHandle, key: &str| ready(cache.set(key, &7, Timeout::Never));
     type Set<'a> = &'a dyn Fn(&CacheHandle, &str) -> cache_core::Result<()>;
     for (kind, set) in [("small", &small as Set<'_>), ("large", &large), ("number", &number)] {
         let store = Arc::new(store());
-        let cache = CacheHandle::new("default", Arc::<LocMemCache>::clone(&store), Settings::default());
-        let fill = || (0..20_000).for_each(|number| set(&cache, &number.to_string()).expect("no failure"));
+        let cache =
+            CacheHandle::new("default", Arc::<LocMemCache>::clone(&store), Settings::default());
+        let fill =
+            || (0..20_000).for_each(|number| set(&cache, &number.to_string()).expect("no failure"));
         let taken = measure(fill).bytes_current;
         let counted = i64::try_from(store.bytes()).expect("it fits");
-        assert!((taken - counted).abs() < taken / 4, "{kind}: {taken} bytes are taken, {counted} counted");
+        assert!(
+            (taken - counted).abs() < taken / 4,
+            "{kind}: {taken} bytes are taken, {counted} counted"
+        );
     }
 }

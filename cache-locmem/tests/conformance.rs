@@ -7,7 +7,8 @@ use cache_locmem::{LocMemCache, LocMemOptions};
 fn harness(options: LocMemOptions) -> Harness {
     let time = ManualClock::new();
     let clock = time.clock();
-    let make = move || LocMemCache::with_clock(options, clock.clone()).expect("the options are fine");
+    let make =
+        move || LocMemCache::with_clock(options, clock.clone()).expect("the options are fine");
     Harness::new(move || std::future::ready(make())).driven_by(time)
 }
 

@@ -59,7 +59,12 @@ fn store(policy: Policy, max_entries: usize, cull_frequency: usize) -> LocMemCac
 }
 
 fn bounded_in_bytes(policy: Policy, max_bytes: usize, max_entries: usize) -> LocMemCache {
-    let options = LocMemOptions { max_entries, max_bytes: Some(max_bytes), cull_frequency: 1_000_000, policy };
+    let options = LocMemOptions {
+        max_entries,
+        max_bytes: Some(max_bytes),
+        cull_frequency: 1_000_000,
+        policy,
+    };
     LocMemCache::new(options).expect("it is fine")
 }
 
@@ -215,7 +220,10 @@ async fn expired_entries_that_nobody_asks_for_do_not_pile_up(policy: Policy) {
     let store = LocMemCache::with_clock(options, time.clock()).expect("it is fine");
     for number in 0..50_000 {
         let key = format!("session:{number}");
-        store.set(&key, Value::Int(number), Some(Duration::from_secs(10))).await.expect("it is stored");
+        store
+            .set(&key, Value::Int(number), Some(Duration::from_secs(10)))
+            .await
+            .expect("it is stored");
         time.advance(Duration::from_millis(10));
     }
     assert!(store.entries() < 1500, "1,000 are alive, and {} are kept", store.entries());
@@ -223,8 +231,9 @@ async fn expired_entries_that_nobody_asks_for_do_not_pile_up(policy: Policy) {
 
 async fn an_entry_that_is_overwritten_again_and_again_leaves_nothing_behind(policy: Policy) {
     let time = ManualClock::new();
-    let store = LocMemCache::with_clock(LocMemOptions { policy, ..LocMemOptions::default() }, time.clock())
-        .expect("it is fine");
+    let store =
+        LocMemCache::with_clock(LocMemOptions { policy, ..LocMemOptions::default() }, time.clock())
+            .expect("it is fine");
     for number in 0..10_000_u64 {
         let ttl = Some(Duration::from_secs(1 + (number * 7919) % 100));
         store.set("k", Value::Int(1), ttl).await.expect("it is stored");
@@ -266,13 +275,19 @@ async fn an_entry_that_grows_makes_room_for_itself(policy: Policy) {
 async fn an_entry_that_can_never_fit_is_refused_and_told_with_the_sizes(policy: Policy) {
     let store = bounded_in_bytes(policy, 10_000, 300);
     store.set("k", Value::Int(1), None).await.expect("it fits");
-    let error = store.set("k", Value::Bytes(vec![0; 20_000].into()), None).await.expect_err("it does not fit");
+    let error = store
+        .set("k", Value::Bytes(vec![0; 20_000].into()), None)
+        .await
+        .expect_err("it does not fit");
     assert_eq!(error.kind(), ErrorKind::TooLarge);
     assert!(error.to_string().contains("10000 is the most for one entry"), "{error}");
     assert!(!store.contains("k").await.expect("it answers"), "the old value");
 
     let giant = || Value::Bytes(vec![0; 20_000].into());
-    assert_eq!(store.add("k", giant(), None).await.expect_err("it does not fit").kind(), ErrorKind::TooLarge);
+    assert_eq!(
+        store.add("k", giant(), None).await.expect_err("it does not fit").kind(),
+        ErrorKind::TooLarge
+    );
     fill(&store, [1]).await;
     assert!(!store.add("1", giant(), None).await.expect("the key is taken"));
     assert!(store.contains("1").await.expect("it answers"));
@@ -351,7 +366,9 @@ async fn threads_that_do_everything_at_once_leave_a_store_that_adds_up(policy: P
             for seed in 0..8_u64 {
                 let (store, failures) = (&store, &failures);
                 scope.spawn(move || {
-                    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime starts");
+                    let runtime = tokio::runtime::Builder::new_current_thread()
+                        .build()
+                        .expect("a runtime starts");
                     if let Err(error) = runtime.block_on(work(store, seed)) {
                         failures.lock().expect("nobody panics").push(error.to_string());
                     }
@@ -373,12 +390,19 @@ const KEYS: u64 = 30_000;
 async fn work(store: &LocMemCache, seed: u64) -> cache_core::Result<()> {
     let mut random = seed;
     for _ in 0..20_000 {
-        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        random =
+            random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         let key = ((random >> 33) % KEYS).to_string();
         match (random >> 20) % 16 {
             0..4 => drop(store.get(&key).await?),
-            4..8 => store.set(&key, Value::Bytes(vec![7; (random >> 50) as usize % 100].into()), DAY).await?,
-            8..10 => drop(store.add(&key, Value::Int(1), Some(Duration::from_micros(random >> 54))).await?),
+            4..8 => {
+                store
+                    .set(&key, Value::Bytes(vec![7; (random >> 50) as usize % 100].into()), DAY)
+                    .await?
+            }
+            8..10 => drop(
+                store.add(&key, Value::Int(1), Some(Duration::from_micros(random >> 54))).await?,
+            ),
             10 => store.set(&key, Value::Int(1), None).await?,
             11 => match store.incr(&key, 1).await {
                 Err(error) if error.kind() != ErrorKind::NotAnInteger => return Err(error),

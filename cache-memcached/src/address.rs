@@ -45,13 +45,18 @@ impl Address {
             return Ok(Self::Unix(path.into()));
         }
         let (host, port) = match text.rsplit_once(':') {
-            Some((host, port)) if !text.ends_with(']') => (host, port.parse().map_err(|_| wrong())?),
+            Some((host, port)) if !text.ends_with(']') => {
+                (host, port.parse().map_err(|_| wrong())?)
+            }
             _ => (text, DEFAULT_PORT),
         };
         let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
-        let is_name = |host: &str| !host.is_empty() && !host.contains([':', '[', ']', '/', '@', ' ']);
+        let is_name =
+            |host: &str| !host.is_empty() && !host.contains([':', '[', ']', '/', '@', ' ']);
         match bare {
-            Some(bare) if bare.parse::<std::net::Ipv6Addr>().is_ok() => Ok(Self::Tcp { host: bare.into(), port }),
+            Some(bare) if bare.parse::<std::net::Ipv6Addr>().is_ok() => {
+                Ok(Self::Tcp { host: bare.into(), port })
+            }
             None if is_name(host) && port > 0 => Ok(Self::Tcp { host: host.into(), port }),
             _ => Err(wrong()),
         }

@@ -37,14 +37,19 @@ impl Backend for MemcachedBackend {
 impl MemcachedBackend {
     fn open_store(&self, config: &StoreConfig) -> Result<Arc<MemcachedCache>> {
         let addresses = address::read_all(&config.location)?;
-        #[cfg_attr(not(feature = "tls"), expect(unused_mut, reason = "only the file of TLS depends on the folder"))]
+        #[cfg_attr(
+            not(feature = "tls"),
+            expect(unused_mut, reason = "only the file of TLS depends on the folder")
+        )]
         let mut options = MemcachedOptions::of(config)?;
         #[cfg(feature = "tls")]
         if let (Some(file), Some(folder)) = (&options.tls_ca, config.folder()) {
             options.tls_ca = Some(folder.join(file));
         }
         let mut all = self.made.lock();
-        if let Some(made) = all.iter().find(|made| made.addresses == addresses && made.options == options) {
+        if let Some(made) =
+            all.iter().find(|made| made.addresses == addresses && made.options == options)
+        {
             return Ok(Arc::clone(&made.store));
         }
         let store = Arc::new(MemcachedCache::at(addresses.clone(), &options)?);

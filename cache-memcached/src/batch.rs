@@ -29,8 +29,9 @@ pub(crate) enum Form {
 
 impl Form {
     pub(crate) fn of(commands: &[&Command<'_>]) -> Self {
-        let all =
-            |kind: fn(&Command<'_>) -> bool| commands.len() >= MANY && commands.iter().all(|command| kind(command));
+        let all = |kind: fn(&Command<'_>) -> bool| {
+            commands.len() >= MANY && commands.iter().all(|command| kind(command))
+        };
         if all(|command| matches!(command, Command::Get(_))) {
             Self::Gets
         } else if all(|command| matches!(command, Command::Set(..))) {
@@ -61,7 +62,12 @@ pub(crate) struct Batch {
 
 impl Batch {
     /// Appends to what is sent. The numbers begin with `number`.
-    pub(crate) fn write(form: Form, commands: &[&Command<'_>], number: u32, out: &mut Vec<u8>) -> Self {
+    pub(crate) fn write(
+        form: Form,
+        commands: &[&Command<'_>],
+        number: u32,
+        out: &mut Vec<u8>,
+    ) -> Self {
         let mut keys = Keys::default();
         match (form, commands) {
             (Form::Gets, [first, others @ ..]) => {
@@ -84,7 +90,14 @@ impl Batch {
                 }
             }
         }
-        Self { form, number, commands: commands.len(), come: 0, keys, replies: Vec::with_capacity(commands.len()) }
+        Self {
+            form,
+            number,
+            commands: commands.len(),
+            come: 0,
+            keys,
+            replies: Vec::with_capacity(commands.len()),
+        }
     }
 
     /// Takes the values that have come in the order of the keys, one after the other.
@@ -172,7 +185,8 @@ struct Keys {
 
 impl Keys {
     fn of(commands: &[&Command<'_>]) -> Self {
-        let mut text = Vec::with_capacity(commands.iter().map(|command| 1 + command.key().len()).sum());
+        let mut text =
+            Vec::with_capacity(commands.iter().map(|command| 1 + command.key().len()).sum());
         for command in commands {
             text.push(b' ');
             text.extend_from_slice(command.key().as_bytes());
@@ -226,12 +240,18 @@ mod tests {
     /// What is answered to gets with the number 7, or why nothing is: the same, whether values are taken as the next ones
     /// of their keys or each is looked at.
     fn answered(keys: &[String], form: Form, bytes: &str) -> Result<Vec<Reply>, &'static str> {
-        let [in_turn, one_by_one] = [true, false].map(|in_turn| answered_so(keys, form, bytes, in_turn));
+        let [in_turn, one_by_one] =
+            [true, false].map(|in_turn| answered_so(keys, form, bytes, in_turn));
         assert_eq!(in_turn, one_by_one);
         in_turn
     }
 
-    fn answered_so(keys: &[String], form: Form, bytes: &str, in_turn: bool) -> Result<Vec<Reply>, &'static str> {
+    fn answered_so(
+        keys: &[String],
+        form: Form,
+        bytes: &str,
+        in_turn: bool,
+    ) -> Result<Vec<Reply>, &'static str> {
         let commands = gets(keys);
         let commands: Vec<&Command<'_>> = commands.iter().collect();
         let mut batch = Batch::write(form, &commands, 7, &mut Vec::new());
@@ -253,7 +273,10 @@ mod tests {
 
     fn values(replies: &[Reply]) -> Vec<&str> {
         let text = |data| std::str::from_utf8(data).expect("it is text");
-        replies.iter().map(|reply| if reply.status == Status::Value { text(&reply.data) } else { "" }).collect()
+        replies
+            .iter()
+            .map(|reply| if reply.status == Status::Value { text(&reply.data) } else { "" })
+            .collect()
     }
 
     #[test]
@@ -276,7 +299,8 @@ mod tests {
     #[test]
     fn of_many_sets_only_the_last_is_answered() {
         let item = || Item::new(&Value::Int(5), None).expect("it is kept");
-        let text = written(&[const { "k" }; MANY].map(|key| Command::Set(key, item(), Expiry::of(None))));
+        let text =
+            written(&[const { "k" }; MANY].map(|key| Command::Set(key, item(), Expiry::of(None))));
         let quiet = "ms k 1 F2 q\r\n5\r\n".repeat(MANY - 1);
         assert_eq!(text, format!("{quiet}ms k 1 F2 O7\r\n5\r\nmn\r\n"));
     }
@@ -286,7 +310,8 @@ mod tests {
         let keys = keys(5);
         let found = |bytes| answered(&keys, Form::Gets, bytes);
         let replies =
-            found("VA 1 f256 O7\r\na\r\nVALUE k2 256 1\r\nc\r\nVALUE k3 2 1\r\n4\r\nEND\r\n").expect("they fit");
+            found("VA 1 f256 O7\r\na\r\nVALUE k2 256 1\r\nc\r\nVALUE k3 2 1\r\n4\r\nEND\r\n")
+                .expect("they fit");
         assert_eq!(values(&replies), ["a", "", "c", "4", ""]);
         assert_eq!(replies[3].flags, 2);
         assert_eq!(values(&found("EN O7\r\nEND\r\n").expect("they fit")), [""; 5]);
@@ -299,7 +324,8 @@ mod tests {
     fn a_key_that_begins_like_another_is_another() {
         let keys = ["first", "ab", "a", "abc", "a"].map(str::to_owned);
         let found = |bytes| answered(&keys, Form::Gets, bytes);
-        let replies = found("EN O7\r\nVALUE a 0 1\r\n1\r\nVALUE abc 0 1\r\n2\r\nEND\r\n").expect("they fit");
+        let replies =
+            found("EN O7\r\nVALUE a 0 1\r\n1\r\nVALUE abc 0 1\r\n2\r\nEND\r\n").expect("they fit");
         assert_eq!(values(&replies), ["", "", "1", "2", ""]);
         assert_eq!(found("EN O7\r\nVALUE abcd 0 1\r\n1\r\nEND\r\n"), Err("unexpected"));
     }
@@ -308,7 +334,10 @@ mod tests {
     fn the_same_key_may_be_asked_for_twice() {
         let keys = ["a", "b", "b", "a"].map(str::to_owned);
         let bytes = "VA 1 f0 O7\r\n1\r\nVALUE b 0 1\r\n2\r\nVALUE b 0 1\r\n2\r\nVALUE a 0 1\r\n1\r\nEND\r\n";
-        assert_eq!(values(&answered(&keys, Form::Gets, bytes).expect("they fit")), ["1", "2", "2", "1"]);
+        assert_eq!(
+            values(&answered(&keys, Form::Gets, bytes).expect("they fit")),
+            ["1", "2", "2", "1"]
+        );
     }
 
     #[test]
@@ -331,7 +360,10 @@ mod tests {
             ("EN O7\r\nVALUE k2 0 1\r\nc\r\nVALUE k1 0 1\r\nb\r\nEND\r\n", "unexpected"),
             ("EN O7\r\nVALUE k0 0 1\r\na\r\nEND\r\n", "unexpected"),
             ("EN O7\r\nVALUE K1 0 1\r\na\r\nVALUE k2 0 1\r\na\r\nEND\r\n", "unexpected"),
-            ("EN O7\r\nVALUE k1 0 1\r\na\r\nVALUE k1 0 1\r\na\r\nVALUE k2 0 1\r\na\r\nEND\r\n", "unexpected"),
+            (
+                "EN O7\r\nVALUE k1 0 1\r\na\r\nVALUE k1 0 1\r\na\r\nVALUE k2 0 1\r\na\r\nEND\r\n",
+                "unexpected",
+            ),
             ("EN O7\r\nVALUE k1 0 1\r\nbVALUE k2 0 1\r\nc\r\nEND\r\n", "garbage"),
             ("EN O7\r\n", "too few"),
             ("EN O7\r\nVALUE k1 0 1\r\nb", "too few"),
@@ -345,10 +377,14 @@ mod tests {
     fn sets_are_all_done_or_it_is_unclear_which() {
         let answered = |bytes| answered(&keys(3), Form::Sets, bytes).map(|replies| replies.len());
         assert_eq!(answered("HD O7\r\nMN\r\n"), Ok(3));
-        for bytes in ["SERVER_ERROR a\r\nHD O7\r\nMN\r\n", "SERVER_ERROR a\r\nMN\r\n", "NS O7\r\nMN\r\n"] {
+        for bytes in
+            ["SERVER_ERROR a\r\nHD O7\r\nMN\r\n", "SERVER_ERROR a\r\nMN\r\n", "NS O7\r\nMN\r\n"]
+        {
             assert_eq!(answered(bytes), Err("unclear"), "{bytes:?}");
         }
-        for bytes in ["MN\r\n", "HD O6\r\nMN\r\n", "HD\r\nMN\r\n", "HD O7\r\nVALUE k 0 1\r\na\r\nMN\r\n"] {
+        for bytes in
+            ["MN\r\n", "HD O6\r\nMN\r\n", "HD\r\nMN\r\n", "HD O7\r\nVALUE k 0 1\r\na\r\nMN\r\n"]
+        {
             assert_eq!(answered(bytes), Err("unexpected"), "{bytes:?}");
         }
     }

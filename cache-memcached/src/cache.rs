@@ -51,10 +51,15 @@ impl MemcachedCache {
 
     pub(crate) fn at(addresses: Vec<Address>, options: &MemcachedOptions) -> Result<Self> {
         options.check(addresses.len())?;
-        let limits = Limits { connect: options.connect_timeout, request: options.timeout, dead: options.dead_timeout };
+        let limits = Limits {
+            connect: options.connect_timeout,
+            request: options.timeout,
+            dead: options.dead_timeout,
+        };
         let ring = Ring::new(addresses.iter().map(ToString::to_string), &options.weights);
         let credentials = options.username.clone().zip(options.password.clone());
-        let credentials = credentials.map(|(username, password)| Credentials { username, password });
+        let credentials =
+            credentials.map(|(username, password)| Credentials { username, password });
         #[cfg(feature = "tls")]
         let tls = options.tls_ca.as_deref().map(crate::tls::Tls::trusting).transpose()?;
         let dialer = |address| Dialer {
@@ -63,7 +68,8 @@ impl MemcachedCache {
             #[cfg(feature = "tls")]
             tls: tls.clone(),
         };
-        let servers = addresses.into_iter().map(|address| Arc::new(Server::new(dialer(address), limits)));
+        let servers =
+            addresses.into_iter().map(|address| Arc::new(Server::new(dialer(address), limits)));
         Ok(Self(Arc::new(Inner {
             servers: servers.collect(),
             ring,
@@ -78,7 +84,9 @@ impl MemcachedCache {
     pub async fn unreachable(&self) -> Vec<(String, Error)> {
         let servers = &self.0.servers;
         let answers = all(servers.iter().map(|server| server.stats())).await;
-        let dead = |(server, answer): (&Arc<Server>, Result<_>)| Some((server.name().to_owned(), named(answer.err()?)));
+        let dead = |(server, answer): (&Arc<Server>, Result<_>)| {
+            Some((server.name().to_owned(), named(answer.err()?)))
+        };
         servers.iter().zip(answers).filter_map(dead).collect()
     }
 
@@ -96,12 +104,20 @@ impl MemcachedCache {
         }
     }
 
-    async fn ask_the_next(&self, command: &Command<'_>, first: usize, unanswered: Unanswered) -> Result<Reply> {
+    async fn ask_the_next(
+        &self,
+        command: &Command<'_>,
+        first: usize,
+        unanswered: Unanswered,
+    ) -> Result<Reply> {
         let Inner { servers, ring, .. } = &*self.0;
         let mut dead = vec![first];
         let mut last = unanswered;
         while !last.perhaps_done || command.may_be_repeated() {
-            let Some(next) = ring.pick_among(command.key(), |server| !dead.contains(&server)) else { break };
+            let Some(next) = ring.pick_among(command.key(), |server| !dead.contains(&server))
+            else {
+                break;
+            };
             match servers[next].ask(command).await {
                 Ok(reply) => return Ok(reply),
                 Err(unanswered) => last = unanswered,
@@ -136,7 +152,11 @@ impl MemcachedCache {
         let value = item::read(flags, reply.data, self.0.largest_inflated);
         if value.is_none() {
             metrics::counter!("cachette_memcached_foreign_total").increment(1);
-            tracing::warn!(key, flags, "an entry in memcached is not one of ours, or broken: it is taken for a miss");
+            tracing::warn!(
+                key,
+                flags,
+                "an entry in memcached is not one of ours, or broken: it is taken for a miss"
+            );
         }
         value
     }
@@ -173,7 +193,9 @@ impl MemcachedCache {
         let length = command.item().map_or(0, Item::length);
         match self.ask(&command).await?.map(|reply| reply.status) {
             None => Ok(Status::NotStored),
-            Some(Status::Refused(words)) if is_about_size(&words) => Err(self.too_large(key, length)),
+            Some(Status::Refused(words)) if is_about_size(&words) => {
+                Err(self.too_large(key, length))
+            }
             Some(Status::Refused(words)) => Err(refused(&words)),
             Some(status) => Ok(status),
         }
@@ -192,7 +214,10 @@ fn check(key: &str) -> Result<()> {
         return Ok(());
     };
     let shown: String = key.chars().take(MAX_KEY_CHARS).collect();
-    Err(Error::new(ErrorKind::InvalidKey, format!("the key {shown:?} {problem}, which memcached does not take")))
+    Err(Error::new(
+        ErrorKind::InvalidKey,
+        format!("the key {shown:?} {problem}, which memcached does not take"),
+    ))
 }
 
 fn is_about_size(words: &str) -> bool {
@@ -207,7 +232,9 @@ fn refused(words: &str) -> Error {
 fn unexpected(status: &Status) -> Error {
     match status {
         Status::Refused(words) => refused(words),
-        other => Error::new(ErrorKind::Backend, format!("it answered what was not asked: {other:?}")),
+        other => {
+            Error::new(ErrorKind::Backend, format!("it answered what was not asked: {other:?}"))
+        }
     }
 }
 
@@ -274,7 +301,10 @@ impl MemcachedCache {
 
     async fn flush(&self) -> Result<()> {
         let servers = &self.0.servers;
-        tracing::warn!(servers = servers.len(), "memcached is emptied by flush_all, whoever wrote to it");
+        tracing::warn!(
+            servers = servers.len(),
+            "memcached is emptied by flush_all, whoever wrote to it"
+        );
         let answers = all(servers.iter().map(|server| server.flush())).await;
         answers.into_iter().collect()
     }
@@ -286,7 +316,9 @@ impl MemcachedCache {
         for (server, answer) in servers.iter().zip(answers) {
             match answer {
                 Ok(told) => add_up(&mut stats, server.name(), &told),
-                Err(error) => stats.details.push((format!("{} down", server.name()), error.to_string())),
+                Err(error) => {
+                    stats.details.push((format!("{} down", server.name()), error.to_string()))
+                }
             }
         }
         stats
@@ -294,8 +326,16 @@ impl MemcachedCache {
 }
 
 /// What of `stats` an operator looks at first.
-const DETAILS: [&str; 8] =
-    ["version", "uptime", "limit_maxbytes", "get_hits", "get_misses", "evictions", "curr_connections", "threads"];
+const DETAILS: [&str; 8] = [
+    "version",
+    "uptime",
+    "limit_maxbytes",
+    "get_hits",
+    "get_misses",
+    "evictions",
+    "curr_connections",
+    "threads",
+];
 
 fn add_up(stats: &mut Stats, server: &str, told: &[(String, String)]) {
     let find = |name: &str| told.iter().find(|(told, _)| told == name).map(|(_, value)| value);
@@ -304,7 +344,8 @@ fn add_up(stats: &mut Stats, server: &str, told: &[(String, String)]) {
             *sum = Some(sum.unwrap_or(0) + number);
         }
     }
-    let details = DETAILS.iter().filter_map(|name| Some((format!("{server} {name}"), find(name)?.clone())));
+    let details =
+        DETAILS.iter().filter_map(|name| Some((format!("{server} {name}"), find(name)?.clone())));
     stats.details.extend(details);
 }
 
@@ -356,7 +397,11 @@ impl Cache for MemcachedCache {
         self.get_each(keys).await.map_err(named)
     }
 
-    async fn set_many(&self, entries: &[(&str, Value)], ttl: Option<Duration>) -> Result<Vec<usize>> {
+    async fn set_many(
+        &self,
+        entries: &[(&str, Value)],
+        ttl: Option<Duration>,
+    ) -> Result<Vec<usize>> {
         self.set_each(entries, ttl).await.map_err(named)
     }
 
@@ -378,6 +423,9 @@ impl Cache for MemcachedCache {
 impl fmt::Debug for MemcachedCache {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let servers: Vec<&str> = self.0.servers.iter().map(|server| server.name()).collect();
-        f.debug_struct("MemcachedCache").field("servers", &servers).field("when_dead", &self.0.when_dead).finish()
+        f.debug_struct("MemcachedCache")
+            .field("servers", &servers)
+            .field("when_dead", &self.0.when_dead)
+            .finish()
     }
 }

@@ -164,7 +164,11 @@ impl Connection {
         replies.ok_or_else(closed)
     }
 
-    async fn replies(&self, commands: &[&Command<'_>], form: Form) -> Result<Option<Vec<Reply>>, Failure> {
+    async fn replies(
+        &self,
+        commands: &[&Command<'_>],
+        form: Form,
+    ) -> Result<Option<Vec<Reply>>, Failure> {
         let (to, replies) = oneshot::channel();
         let number = self.shared.line.lock().next_number(form.numbers(commands.len()));
         // Others need not wait for the line meanwhile.
@@ -231,7 +235,10 @@ impl Shared {
             if let Some(Waiting { request: Request::Many(batch, _), .. }) = waiting.front_mut() {
                 batch.take_values(incoming);
             }
-            let Some(head) = incoming.head().map_err(|_| "what came is no reply of memcached")? else { return Ok(()) };
+            let Some(head) = incoming.head().map_err(|_| "what came is no reply of memcached")?
+            else {
+                return Ok(());
+            };
             if waiting.is_empty() {
                 waiting.append(&mut self.line.lock().asked);
             }
@@ -262,7 +269,8 @@ impl Shared {
             line.tick = line.tick.wrapping_add(1);
             line.tick
         };
-        for late in waiting.iter_mut().take_while(|waiting| now.wrapping_sub(waiting.since) > TICKS) {
+        for late in waiting.iter_mut().take_while(|waiting| now.wrapping_sub(waiting.since) > TICKS)
+        {
             late.request.fail(Failure::Late);
         }
         !waiting.is_empty()

@@ -84,13 +84,25 @@ impl Dialer {
         if self.credentials.is_some() {
             talk.expect("STORED", "it refuses the username or the password").await?;
         }
-        talk.expect("MN", "it is not memcached 1.6 or later, or it asks for a username and a password").await?;
+        talk.expect(
+            "MN",
+            "it is not memcached 1.6 or later, or it asks for a username and a password",
+        )
+        .await?;
         let largest = talk.largest_item().await?;
-        if talk.heard.is_empty() { Ok(Dialled { stream: talk.stream, largest }) } else { Err(talk.surprise("more")) }
+        if talk.heard.is_empty() {
+            Ok(Dialled { stream: talk.stream, largest })
+        } else {
+            Err(talk.surprise("more"))
+        }
     }
 
     /// Sends one line on a connection of its own, and answers all lines up to one that is the last.
-    pub(crate) async fn converse(&self, line: &str, is_last: fn(&str) -> bool) -> Result<Vec<String>, Refusal> {
+    pub(crate) async fn converse(
+        &self,
+        line: &str,
+        is_last: fn(&str) -> bool,
+    ) -> Result<Vec<String>, Refusal> {
         let mut talk = Talk { stream: self.dial().await?.stream, heard: BytesMut::new() };
         talk.stream.write_all(format!("{line}\r\n").as_bytes()).await?;
         talk.lines(is_last).await
@@ -113,8 +125,13 @@ impl Dialer {
 
     /// memcached takes a username and a password as the value of a `set`, whatever its key.
     fn authentication(&self) -> Result<String, Refusal> {
-        let Some(Credentials { username, password }) = &self.credentials else { return Ok(String::new()) };
-        Ok(format!("set auth 0 0 {}\r\n{username} {password}\r\n", username.len() + 1 + password.len()))
+        let Some(Credentials { username, password }) = &self.credentials else {
+            return Ok(String::new());
+        };
+        Ok(format!(
+            "set auth 0 0 {}\r\n{username} {password}\r\n",
+            username.len() + 1 + password.len()
+        ))
     }
 }
 
@@ -169,7 +186,10 @@ impl Talk {
     }
 
     fn surprise(&self, what: &str) -> Refusal {
-        Refusal::temporary(format!("it answers {what} than it was asked for, {} bytes", self.heard.len()))
+        Refusal::temporary(format!(
+            "it answers {what} than it was asked for, {} bytes",
+            self.heard.len()
+        ))
     }
 }
 
@@ -178,5 +198,7 @@ pub(crate) fn ends_stats(line: &str) -> bool {
 }
 
 pub(crate) fn is_error(line: &str) -> bool {
-    line.starts_with("ERROR") || line.starts_with("CLIENT_ERROR") || line.starts_with("SERVER_ERROR")
+    line.starts_with("ERROR")
+        || line.starts_with("CLIENT_ERROR")
+        || line.starts_with("SERVER_ERROR")
 }

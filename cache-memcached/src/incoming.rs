@@ -171,7 +171,11 @@ mod tests {
         assert_eq!(keys, [&b"k"[..], "ä".as_bytes(), b"", b"", b""]);
         assert_eq!((&*replies[0].1.data, replies[0].1.flags), (&b"\r\n"[..], 256));
         assert!(replies[2..].iter().all(|(_, reply)| reply.status == Status::End));
-        assert_eq!(incoming.left(), b"VALUE k 0 3\r\nab".len(), "what is not there as a whole stays");
+        assert_eq!(
+            incoming.left(),
+            b"VALUE k 0 3\r\nab".len(),
+            "what is not there as a whole stays"
+        );
     }
 
     #[test]

@@ -33,9 +33,14 @@ impl<'a> Item<'a> {
     /// `compress_above`: from how many bytes on it is tried to make them fewer.
     pub(crate) fn new(value: &'a Value, compress_above: Option<usize>) -> Result<Self> {
         match value {
-            Value::Int(number) => Ok(Self { flags: INTEGER, data: number.to_string().into_bytes().into() }),
+            Value::Int(number) => {
+                Ok(Self { flags: INTEGER, data: number.to_string().into_bytes().into() })
+            }
             Value::Bytes(bytes) => Ok(Self::of_bytes(bytes, compress_above)),
-            _ => Err(Error::new(ErrorKind::Encode, "memcached keeps integers and bytes, and no objects")),
+            _ => Err(Error::new(
+                ErrorKind::Encode,
+                "memcached keeps integers and bytes, and no objects",
+            )),
         }
     }
 
@@ -107,7 +112,9 @@ pub(crate) fn read(flags: u32, mut data: Bytes, largest: usize) -> Option<Value>
 
 /// Whether entries with these flags may be ours.
 pub(crate) fn is_ours(flags: u32) -> bool {
-    matches!(flags, INTEGER | BYTES) || flags == BYTES | GUARDED || flags == BYTES | GUARDED | COMPRESSED
+    matches!(flags, INTEGER | BYTES)
+        || flags == BYTES | GUARDED
+        || flags == BYTES | GUARDED | COMPRESSED
 }
 
 pub(crate) fn is_integer(flags: u32) -> bool {
@@ -195,7 +202,8 @@ mod tests {
 
     #[test]
     fn bytes_that_could_be_counted_have_something_before_them_and_others_have_not() {
-        let data = |text: &'static str| written(&Value::Bytes(Bytes::from_static(text.as_bytes())), None);
+        let data =
+            |text: &'static str| written(&Value::Bytes(Bytes::from_static(text.as_bytes())), None);
         assert_eq!(data("text"), (256, "text".into()));
         for text in ["42", " 42", "+7", "-1", "\x0b1", "", " ", "\r\n"] {
             assert_eq!(data(text), (768, format!("={text}").into()));

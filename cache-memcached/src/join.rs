@@ -3,7 +3,9 @@
 use std::{future::poll_fn, pin::Pin, task::Poll};
 
 /// What the first of them to end answers.
-pub(crate) async fn first<T, const N: usize>(mut futures: [Pin<&mut (dyn Future<Output = T> + Send)>; N]) -> T {
+pub(crate) async fn first<T, const N: usize>(
+    mut futures: [Pin<&mut (dyn Future<Output = T> + Send)>; N],
+) -> T {
     poll_fn(|context| {
         let polled = futures.iter_mut().map(|future| future.as_mut().poll(context));
         polled.into_iter().find(Poll::is_ready).unwrap_or(Poll::Pending)
@@ -13,7 +15,8 @@ pub(crate) async fn first<T, const N: usize>(mut futures: [Pin<&mut (dyn Future<
 
 /// What they answer, in their order.
 pub(crate) async fn all<F: Future>(futures: impl Iterator<Item = F>) -> Vec<F::Output> {
-    let mut running: Vec<Result<F::Output, Pin<Box<F>>>> = futures.map(|future| Err(Box::pin(future))).collect();
+    let mut running: Vec<Result<F::Output, Pin<Box<F>>>> =
+        futures.map(|future| Err(Box::pin(future))).collect();
     poll_fn(|context| {
         let mut pending = false;
         for slot in &mut running {

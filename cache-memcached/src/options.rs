@@ -71,13 +71,21 @@ pub enum WhenDead {
 impl MemcachedOptions {
     pub(crate) fn of(config: &StoreConfig) -> Result<Self> {
         let mut given: Map<String, Json> = config.options()?;
-        let foreign: Vec<String> =
-            FOREIGN.iter().filter(|name| given.remove(**name).is_some()).map(ToString::to_string).collect();
+        let foreign: Vec<String> = FOREIGN
+            .iter()
+            .filter(|name| given.remove(**name).is_some())
+            .map(ToString::to_string)
+            .collect();
         if !foreign.is_empty() {
-            tracing::warn!(cache = config.alias, "OPTIONS without effect on memcached here: {}", foreign.join(", "));
+            tracing::warn!(
+                cache = config.alias,
+                "OPTIONS without effect on memcached here: {}",
+                foreign.join(", ")
+            );
         }
         if let Some(ignored) = given.remove("ignore_exc") {
-            let ignored: Ignored = from_settings("OPTIONS.", &Map::from_iter([("ignore_exc".to_owned(), ignored)]))?;
+            let ignored: Ignored =
+                from_settings("OPTIONS.", &Map::from_iter([("ignore_exc".to_owned(), ignored)]))?;
             let when_dead = if ignored.ignore_exc { "miss" } else { "error" };
             given.entry("when_dead").or_insert_with(|| when_dead.into());
         }
@@ -88,23 +96,36 @@ impl MemcachedOptions {
         for (name, time) in [("timeout", self.timeout), ("connect_timeout", self.connect_timeout)] {
             if time < Duration::from_millis(1) {
                 let found = time.as_secs_f64().to_string();
-                return Err(config::mistake(&option(name), &found, "a number of seconds, 0.001 or more"));
+                return Err(config::mistake(
+                    &option(name),
+                    &found,
+                    "a number of seconds, 0.001 or more",
+                ));
             }
         }
         if !self.weights.is_empty() && self.weights.len() != servers {
             let found = format!("{} of them", self.weights.len());
-            return Err(config::mistake(&option("weights"), &found, &format!("one for each of {servers} servers")));
+            return Err(config::mistake(
+                &option("weights"),
+                &found,
+                &format!("one for each of {servers} servers"),
+            ));
         }
-        if let Some(wrong) = self.weights.iter().find(|weight| !(weight.is_finite() && **weight > 0.0)) {
+        if let Some(wrong) =
+            self.weights.iter().find(|weight| !(weight.is_finite() && **weight > 0.0))
+        {
             return Err(config::mistake(&option("weights"), &wrong.to_string(), "numbers above 0"));
         }
         match (&self.username, &self.password) {
             (Some(username), Some(password)) => {
                 // They are sent as one line, with a space between them.
-                let fits =
-                    |text: &str| !text.is_empty() && !text.contains(|c: char| c.is_whitespace() || c.is_control());
+                let fits = |text: &str| {
+                    !text.is_empty()
+                        && !text.contains(|c: char| c.is_whitespace() || c.is_control())
+                };
                 if !fits(username) || !fits(password) {
-                    let expected = "neither empty nor with white space in them, as memcached's file has them";
+                    let expected =
+                        "neither empty nor with white space in them, as memcached's file has them";
                     return Err(config::mistake(&option("username, password"), "others", expected));
                 }
                 Ok(())
@@ -199,7 +220,9 @@ impl fmt::Debug for MemcachedOptions {
         #[cfg(feature = "tls")]
         shown.field("tls_ca", &self.tls_ca);
         #[cfg(feature = "compression")]
-        shown.field("compress_above", &self.compress_above).field("largest_inflated", &self.largest_inflated);
+        shown
+            .field("compress_above", &self.compress_above)
+            .field("largest_inflated", &self.largest_inflated);
         shown.finish()
     }
 }
@@ -228,7 +251,10 @@ mod tests {
         });
         let options = read(pymemcache).expect("it is fine");
         assert_eq!(options.when_dead, WhenDead::Miss);
-        assert_eq!((options.timeout, options.connect_timeout), (Duration::from_secs(1), Duration::from_secs(1)));
+        assert_eq!(
+            (options.timeout, options.connect_timeout),
+            (Duration::from_secs(1), Duration::from_secs(1))
+        );
         assert_eq!(options.dead_timeout, Duration::from_secs(30));
 
         let pylibmc = json!({"binary": true, "username": "u", "password": "p", "behaviors": {"ketama": true}});
@@ -252,7 +278,10 @@ mod tests {
     #[test]
     fn what_cannot_be_meant_is_a_mistake_that_is_named() {
         for (options, told) in [
-            (json!({"timeout": 0}), "OPTIONS.timeout: found 0, expected a number of seconds, 0.001 or more"),
+            (
+                json!({"timeout": 0}),
+                "OPTIONS.timeout: found 0, expected a number of seconds, 0.001 or more",
+            ),
             (
                 json!({"connect_timeout": -1}),
                 "OPTIONS.connect_timeout: found -1, expected a number of seconds, 0 or more",
@@ -262,14 +291,25 @@ mod tests {
                 "OPTIONS.when_dead: found \"panic\", expected \"error\" or \"miss\" or \"next\"",
             ),
             (json!({"ignore_exc": 3}), "OPTIONS.ignore_exc: found 3, expected true or false"),
-            (json!({"weights": [1]}), "OPTIONS.weights: found 1 of them, expected one for each of 2 servers"),
+            (
+                json!({"weights": [1]}),
+                "OPTIONS.weights: found 1 of them, expected one for each of 2 servers",
+            ),
             (json!({"weights": [1, 0]}), "OPTIONS.weights: found 0, expected numbers above 0"),
-            (json!({"username": "u"}), "OPTIONS.username, password: found one of them, expected both or none"),
+            (
+                json!({"username": "u"}),
+                "OPTIONS.username, password: found one of them, expected both or none",
+            ),
         ] {
             assert_eq!(mistake_in(options), told);
         }
-        assert!(mistake_in(json!({"username": "u", "password": "with space"})).contains("white space"));
-        assert!(mistake_in(json!({"username": "u", "password": "p\r\nflush_all"})).contains("white space"));
+        assert!(
+            mistake_in(json!({"username": "u", "password": "with space"})).contains("white space")
+        );
+        assert!(
+            mistake_in(json!({"username": "u", "password": "p\r\nflush_all"}))
+                .contains("white space")
+        );
     }
 
     #[test]

@@ -51,11 +51,14 @@ impl Ring {
         let candidates = (0..self.nodes.len()).filter(|position| eligible(*position));
         if self.weighted {
             let scored = candidates.map(|position| (self.weighted_score(position, key), position));
-            let best = scored.max_by(|(one, a), (other, b)| one.total_cmp(other).then_with(|| self.by_name(*a, *b)));
+            let best = scored.max_by(|(one, a), (other, b)| {
+                one.total_cmp(other).then_with(|| self.by_name(*a, *b))
+            });
             return best.map(|(_, position)| position);
         }
         let scored = candidates.map(|position| (self.nodes[position].score(key), position));
-        let best = scored.max_by(|(one, a), (other, b)| one.cmp(other).then_with(|| self.by_name(*a, *b)));
+        let best =
+            scored.max_by(|(one, a), (other, b)| one.cmp(other).then_with(|| self.by_name(*a, *b)));
         best.map(|(_, position)| position)
     }
 
@@ -101,7 +104,10 @@ impl Murmur {
         self.tail |= u32::from(byte) << (self.length % 4 * 8);
         self.length += 1;
         if self.length.is_multiple_of(4) {
-            self.hash = (self.hash ^ scrambled(self.tail)).rotate_left(13).wrapping_mul(5).wrapping_add(0xE654_6B64);
+            self.hash = (self.hash ^ scrambled(self.tail))
+                .rotate_left(13)
+                .wrapping_mul(5)
+                .wrapping_add(0xE654_6B64);
             self.tail = 0;
         }
     }
@@ -124,7 +130,10 @@ mod tests {
     use super::*;
 
     fn ring(servers: usize) -> Ring {
-        Ring::new((0..servers).map(|number| format!("10.0.{}.{}:11211", number / 256, number % 256)), &[])
+        Ring::new(
+            (0..servers).map(|number| format!("10.0.{}.{}:11211", number / 256, number % 256)),
+            &[],
+        )
     }
 
     fn keys() -> Vec<String> {
@@ -137,7 +146,9 @@ mod tests {
         let lines: Vec<&str> = include_str!("../tests/placement/placement.tsv").lines().collect();
         assert!(lines.len() > 300, "the file is there as a whole");
         for line in lines {
-            let [location, key, server] = line.split('\t').collect::<Vec<_>>()[..] else { panic!("{line:?}") };
+            let [location, key, server] = line.split('\t').collect::<Vec<_>>()[..] else {
+                panic!("{line:?}")
+            };
             let servers = crate::address::read_all(&[location]).expect("it is fine");
             let picked = Ring::new(servers.iter().map(ToString::to_string), &[]).pick(key);
             assert_eq!(servers[picked].to_string(), server, "{key:?} among {location}");
@@ -184,7 +195,10 @@ mod tests {
             #[expect(clippy::cast_precision_loss, reason = "small numbers")]
             let expected = keys.len() as f64 / (servers + 1) as f64;
             // Five standard deviations.
-            assert!(f64::abs(moved - expected) < 5.0 * expected.sqrt(), "{moved} of {expected} with {servers}");
+            assert!(
+                f64::abs(moved - expected) < 5.0 * expected.sqrt(),
+                "{moved} of {expected} with {servers}"
+            );
         }
     }
 
@@ -199,7 +213,8 @@ mod tests {
     #[test]
     fn the_order_of_location_does_not_matter() {
         let names = ["a:1", "b:1", "c:1"].map(String::from);
-        let (forth, back) = (Ring::new(names.clone(), &[]), Ring::new(names.into_iter().rev(), &[]));
+        let (forth, back) =
+            (Ring::new(names.clone(), &[]), Ring::new(names.into_iter().rev(), &[]));
         assert!(keys().iter().all(|key| forth.pick(key) == 2 - back.pick(key)));
     }
 
@@ -227,7 +242,10 @@ mod tests {
             assert!(ring.pick(&key) == 0 || ring.pick(&key) == second);
             taken[second] += i32::from(ring.pick(&key) == 0);
         }
-        assert!(taken[0] == 0 && taken[1..].iter().all(|count| (count - 1667).abs() < 250), "{taken:?}");
+        assert!(
+            taken[0] == 0 && taken[1..].iter().all(|count| (count - 1667).abs() < 250),
+            "{taken:?}"
+        );
         assert_eq!(ring.pick_among("k", |_| false), None);
     }
 }

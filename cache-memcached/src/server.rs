@@ -72,7 +72,14 @@ pub(crate) struct Unanswered {
 impl Server {
     pub(crate) fn new(dialer: Dialer, limits: Limits) -> Self {
         let name = dialer.address.to_string();
-        Self { name, dialer, limits, state: Mutex::default(), largest: AtomicUsize::new(0), dialling: Arc::default() }
+        Self {
+            name,
+            dialer,
+            limits,
+            state: Mutex::default(),
+            largest: AtomicUsize::new(0),
+            dialling: Arc::default(),
+        }
     }
 
     pub(crate) fn name(&self) -> &str {
@@ -93,14 +100,21 @@ impl Server {
                     self.sign(&mut reply);
                     return Ok(reply);
                 }
-                Err(failure) if first && is_worth_repeating(&failure, command.may_be_repeated()) => first = false,
+                Err(failure)
+                    if first && is_worth_repeating(&failure, command.may_be_repeated()) =>
+                {
+                    first = false
+                }
                 Err(failure) => return Err(self.unanswered(&failure)),
             }
         }
     }
 
     /// The replies to all commands, in their order; where it fails midway, those up to there and why.
-    pub(crate) async fn ask_all(self: &Arc<Self>, commands: &[&Command<'_>]) -> (Vec<Reply>, Option<Unanswered>) {
+    pub(crate) async fn ask_all(
+        self: &Arc<Self>,
+        commands: &[&Command<'_>],
+    ) -> (Vec<Reply>, Option<Unanswered>) {
         let mut replies = Vec::new();
         while replies.len() < commands.len() {
             match self.ask_chunk(chunk(&commands[replies.len()..])).await {
@@ -112,7 +126,10 @@ impl Server {
         (replies, None)
     }
 
-    async fn ask_chunk(self: &Arc<Self>, commands: &[&Command<'_>]) -> Result<Vec<Reply>, Unanswered> {
+    async fn ask_chunk(
+        self: &Arc<Self>,
+        commands: &[&Command<'_>],
+    ) -> Result<Vec<Reply>, Unanswered> {
         let repeatable = commands.iter().all(|command| command.may_be_repeated());
         let mut first = true;
         loop {
@@ -194,12 +211,20 @@ impl Server {
     fn set_aside(&self, refusal: &Refusal) {
         let mut state = self.state.lock();
         if state.failures == 0 {
-            tracing::warn!(server = self.name, why = refusal.why, "memcached is set aside until it can be reached");
+            tracing::warn!(
+                server = self.name,
+                why = refusal.why,
+                "memcached is set aside until it can be reached"
+            );
         }
-        metrics::counter!("cachette_memcached_set_aside_total", "server" => self.name.clone()).increment(1);
+        metrics::counter!("cachette_memcached_set_aside_total", "server" => self.name.clone())
+            .increment(1);
         let pause = FIRST_PAUSE.saturating_mul(1 << state.failures.min(16)).min(self.limits.dead);
         state.failures = state.failures.saturating_add(1);
-        state.aside = Some(Aside { until: Instant::now() + pause.mul_f64(0.5 + 0.5 * chance()), why: refusal.clone() });
+        state.aside = Some(Aside {
+            until: Instant::now() + pause.mul_f64(0.5 + 0.5 * chance()),
+            why: refusal.clone(),
+        });
     }
 
     fn away(&self, refusal: &Refusal) -> Unanswered {
@@ -214,7 +239,10 @@ impl Server {
             Failure::Lost { why, .. } => (why.to_string(), true),
             Failure::Late => (format!("no answer within {:?}", self.limits.request), true),
         };
-        Unanswered { error: Error::new(ErrorKind::Unavailable, format!("{}: {why}", self.name)), perhaps_done }
+        Unanswered {
+            error: Error::new(ErrorKind::Unavailable, format!("{}: {why}", self.name)),
+            perhaps_done,
+        }
     }
 
     /// Puts the server's name into what it refuses with.
@@ -229,7 +257,10 @@ impl Server {
         let is_last = |_: &str| true;
         match &*self.converse("flush_all", is_last).await? {
             [answer] if answer == "OK" => Ok(()),
-            answer => Err(Error::new(ErrorKind::Backend, format!("{} answers {answer:?} to flush_all", self.name))),
+            answer => Err(Error::new(
+                ErrorKind::Backend,
+                format!("{} answers {answer:?} to flush_all", self.name),
+            )),
         }
     }
 
@@ -237,7 +268,10 @@ impl Server {
     pub(crate) async fn stats(&self) -> Result<Vec<(String, String)>, Error> {
         let lines = self.converse("stats", ends_stats).await?;
         if let Some(error) = lines.iter().find(|line| is_error(line)) {
-            return Err(Error::new(ErrorKind::Backend, format!("{} answers {error:?} to stats", self.name)));
+            return Err(Error::new(
+                ErrorKind::Backend,
+                format!("{} answers {error:?} to stats", self.name),
+            ));
         }
         let pair = |line: &String| {
             let (name, value) = line.strip_prefix("STAT ")?.split_once(' ')?;

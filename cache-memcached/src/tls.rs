@@ -24,7 +24,11 @@ impl Tls {
     /// Trusts what is signed by a certificate in this file.
     pub(crate) fn trusting(file: &Path) -> Result<Self> {
         let wrong = |why: &dyn fmt::Display| {
-            mistake("OPTIONS.tls_ca", &format!("{:?} ({why})", file.display()), "a file of certificates, in PEM")
+            mistake(
+                "OPTIONS.tls_ca",
+                &format!("{:?} ({why})", file.display()),
+                "a file of certificates, in PEM",
+            )
         };
         let mut roots = RootCertStore::empty();
         for certificate in CertificateDer::pem_file_iter(file).map_err(|error| wrong(&error))? {
@@ -40,16 +44,28 @@ impl Tls {
 
     /// Shakes hands, and answers the near end of a pair of sockets. What goes between them is carried by a task of its own: so
     /// all else reads and writes sockets, with or without encryption. It ends with either side.
-    pub(crate) async fn wrap(&self, host: &str, stream: TcpStream) -> std::result::Result<UnixStream, Refusal> {
-        let no_name = |error| Refusal { why: format!("no name for a certificate: {error}"), temporary: false };
-        let name = ServerName::try_from(host.to_owned()).map_err(|error| no_name(error.to_string()))?;
+    pub(crate) async fn wrap(
+        &self,
+        host: &str,
+        stream: TcpStream,
+    ) -> std::result::Result<UnixStream, Refusal> {
+        let no_name = |error| Refusal {
+            why: format!("no name for a certificate: {error}"),
+            temporary: false,
+        };
+        let name =
+            ServerName::try_from(host.to_owned()).map_err(|error| no_name(error.to_string()))?;
         let failed = |error| Refusal { why: format!("no TLS with it: {error}"), temporary: true };
         let far = self.0.connect(name, stream).await.map_err(failed)?;
         let (near, relay) = UnixStream::pair()?;
         tokio::spawn(async move {
             let (mut from_far, mut to_far) = split(far);
             let (mut from_near, mut to_near) = relay.into_split();
-            first([pin!(copy(&mut from_near, &mut to_far)), pin!(copy(&mut from_far, &mut to_near))]).await
+            first([
+                pin!(copy(&mut from_near, &mut to_far)),
+                pin!(copy(&mut from_far, &mut to_near)),
+            ])
+            .await
         });
         Ok(near)
     }

@@ -61,14 +61,19 @@ impl<'a> Command<'a> {
     /// What is to be stored.
     pub(crate) fn item(&self) -> Option<&Item<'a>> {
         match self {
-            Self::Set(_, item, _) | Self::SetIfUnchanged(_, item, ..) | Self::Add(_, item, _) => Some(item),
+            Self::Set(_, item, _) | Self::SetIfUnchanged(_, item, ..) | Self::Add(_, item, _) => {
+                Some(item)
+            }
             _ => None,
         }
     }
 
     /// Whether it may be sent again where it is not known if it was carried out.
     pub(crate) fn may_be_repeated(&self) -> bool {
-        !matches!(self, Self::Add(..) | Self::SetIfUnchanged(..) | Self::Delete(_) | Self::Count { .. })
+        !matches!(
+            self,
+            Self::Add(..) | Self::SetIfUnchanged(..) | Self::Delete(_) | Self::Count { .. }
+        )
     }
 
     /// Appends what is sent.
@@ -143,7 +148,8 @@ fn line_of_set(out: &mut Vec<u8>, key: &str, item: &Item<'_>, expiry: &Expiry, m
 
 fn push_number(out: &mut Vec<u8>, number: u64) {
     let (above, last) = (number / 10_000, (number % 10_000) as u16);
-    let digits = [last / 1000, last / 100 % 10, last / 10 % 10, last % 10].map(|digit| b'0' + digit as u8);
+    let digits =
+        [last / 1000, last / 100 % 10, last / 10 % 10, last % 10].map(|digit| b'0' + digit as u8);
     if above > 0 {
         push_number(out, above);
         out.extend_from_slice(&digits);
@@ -226,7 +232,10 @@ impl Head {
             b"EX" => Status::Changed,
             b"END" | b"MN" => Status::End,
             b"SERVER_ERROR" | b"CLIENT_ERROR" | b"ERROR" => {
-                return Ok(Self::new(Status::Refused(String::from_utf8_lossy(line).into()), line.len()));
+                return Ok(Self::new(
+                    Status::Refused(String::from_utf8_lossy(line).into()),
+                    line.len(),
+                ));
             }
             _ => return Err(Garbage),
         };
@@ -339,7 +348,10 @@ mod tests {
             (Command::Set("k", item(), never), "ms k 2 F2 O7\r\n42\r\n"),
             (Command::SetIfUnchanged("k", item(), minute, 12), "ms k 2 F2 T60 C12 O7\r\n42\r\n"),
             (Command::Add("k", item(), minute), "ms k 2 F2 T60 ME O7\r\n42\r\n"),
-            (Command::Count { key: "k", by: 3, down: false, if_unchanged: None }, "ma k v c D3 O7\r\n"),
+            (
+                Command::Count { key: "k", by: 3, down: false, if_unchanged: None },
+                "ma k v c D3 O7\r\n",
+            ),
             (
                 Command::Count { key: "k", by: 1 << 63, down: true, if_unchanged: Some(12) },
                 "ma k v c MD D9223372036854775808 C12 O7\r\n",
@@ -351,7 +363,22 @@ mod tests {
 
     #[test]
     fn numbers_are_written_in_digits() {
-        for number in [0, 9, 10, 99, 100, 999, 1000, 9999, 10_000, 10_001, 99_999_999, 100_000_000, 1 << 40, u64::MAX] {
+        for number in [
+            0,
+            9,
+            10,
+            99,
+            100,
+            999,
+            1000,
+            9999,
+            10_000,
+            10_001,
+            99_999_999,
+            100_000_000,
+            1 << 40,
+            u64::MAX,
+        ] {
             let mut out = Vec::new();
             push_number(&mut out, number);
             assert_eq!(String::from_utf8(out), Ok(number.to_string()));
@@ -360,7 +387,8 @@ mod tests {
 
     #[test]
     fn a_reply_answers_the_command_of_its_number_only() {
-        let heads = ["HD O5", "HD", "EN", "CLIENT_ERROR x"].map(|line| Head::read(line.as_bytes()).expect("it is one"));
+        let heads = ["HD O5", "HD", "EN", "CLIENT_ERROR x"]
+            .map(|line| Head::read(line.as_bytes()).expect("it is one"));
         let answering = |opaque| heads.iter().map(|head| head.answers(opaque)).collect::<Vec<_>>();
         assert_eq!(answering(5), [true, false, true, true]);
         assert_eq!(answering(6), [false, false, true, true]);

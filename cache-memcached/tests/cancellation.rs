@@ -27,7 +27,9 @@ const DROPPED_BY_EACH: usize = 2500;
 /// command was sent, and the reply was still to come.
 async fn dropped_midway<T>(operation: impl Future<Output = T>, moment: u64) -> bool {
     let mut operation = pin!(operation);
-    let mut poll_once = async || poll_fn(|context| Poll::Ready(operation.as_mut().poll(context).is_pending())).await;
+    let mut poll_once = async || {
+        poll_fn(|context| Poll::Ready(operation.as_mut().poll(context).is_pending())).await
+    };
     if !poll_once().await {
         return false;
     }
@@ -63,7 +65,8 @@ async fn drop_and_look(store: MemcachedCache, task: u64, counted: Arc<AtomicUsiz
         let key = format!("key-{}", random.random_range(0..50));
         let other = format!("key-{}", random.random_range(0..50));
         let moment = random.random();
-        let length = if random.random_ratio(1, 50) { 300_000 } else { random.random_range(0..3000) };
+        let length =
+            if random.random_ratio(1, 50) { 300_000 } else { random.random_range(0..3000) };
         let value = value_of(&key, length);
         let was_dropped = match random.random_range(0..50) {
             0 => dropped_midway(store.get_many(&all), moment).await,
@@ -71,7 +74,13 @@ async fn drop_and_look(store: MemcachedCache, task: u64, counted: Arc<AtomicUsiz
             2..18 => dropped_midway(store.get(&key), moment).await,
             18..26 => dropped_midway(store.set(&key, value, HOUR), moment).await,
             26..34 => dropped_midway(store.get_many(&[&key, &other, &key]), moment).await,
-            34..42 => dropped_midway(store.set_many(&[(&key, value.clone()), (&key, value)], HOUR), moment).await,
+            34..42 => {
+                dropped_midway(
+                    store.set_many(&[(&key, value.clone()), (&key, value)], HOUR),
+                    moment,
+                )
+                .await
+            }
             _ => {
                 counted.fetch_add(1, Ordering::Relaxed);
                 dropped_midway(store.incr("count", 1), moment).await
@@ -83,7 +92,10 @@ async fn drop_and_look(store: MemcachedCache, task: u64, counted: Arc<AtomicUsiz
         let asked = if moment % 64 == 0 { &*all } else { &[&*other, &key] };
         let seen = store.get_many(asked).await.expect("the server is there");
         for (seen, key) in seen.iter().zip(asked) {
-            assert!(is_of(seen.as_ref().expect("it was set before"), key), "a wrong value for {key}");
+            assert!(
+                is_of(seen.as_ref().expect("it was set before"), key),
+                "a wrong value for {key}"
+            );
         }
     }
     dropped
@@ -109,7 +121,10 @@ async fn forty_thousand_operations_dropped_midway_shift_no_reply() {
     }
     assert!(dropped >= 40_000, "{dropped} were dropped midway");
     // What was sent was carried out, dropped or not, and once.
-    assert_eq!(store.get("count").await.expect("it answers"), Some(Value::Int(counted.load(Ordering::Relaxed) as i64)));
+    assert_eq!(
+        store.get("count").await.expect("it answers"),
+        Some(Value::Int(counted.load(Ordering::Relaxed) as i64))
+    );
     let connections = store.stats().await.expect("it tells").details;
     let connections = connections.iter().filter(|(name, _)| name.ends_with("curr_connections"));
     for (name, number) in connections {

@@ -39,7 +39,10 @@ async fn all_are_unavailable(store: &MemcachedCache, port: u16) {
         let error = answer.expect_err(verb);
         assert_eq!(error.kind(), ErrorKind::Unavailable, "{verb}: {error}");
         assert!(error.is_temporary(), "{verb}: {error}");
-        assert!(error.to_string().starts_with(&format!("memcached: 127.0.0.1:{port}: ")), "{verb}: {error}");
+        assert!(
+            error.to_string().starts_with(&format!("memcached: 127.0.0.1:{port}: ")),
+            "{verb}: {error}"
+        );
     }
     let stats = in_time(store.stats()).await.expect("it tells that the server is down");
     assert_eq!(stats.entries, None);
@@ -177,7 +180,8 @@ async fn a_reply_that_is_cut_or_garbled_is_never_served() {
                 Ok(got) => assert_eq!(got, Some(value.clone()), "{bad:?}"),
                 Err(error) => fails(error),
             }
-            if let Err(error) = in_time(store.set_many(&vec![("k", value.clone()); 20], HOUR)).await {
+            if let Err(error) = in_time(store.set_many(&vec![("k", value.clone()); 20], HOUR)).await
+            {
                 fails(error);
             }
         }
@@ -191,16 +195,23 @@ async fn an_address_where_nobody_listens_is_unavailable_at_once() {
     let store = store_at(&[1], &impatient());
     for _ in 0..100 {
         let error = in_time(store.get("k")).await.expect_err("nobody listens");
-        assert!(error.to_string().starts_with("memcached: 127.0.0.1:1: cannot be reached: "), "{error}");
+        assert!(
+            error.to_string().starts_with("memcached: 127.0.0.1:1: cannot be reached: "),
+            "{error}"
+        );
     }
 }
 
 #[tokio::test]
 async fn a_name_that_means_nothing_is_unavailable_and_told() {
-    let store = MemcachedCache::new(&["no-such-host.invalid:11211"], &common::patient()).expect("it is fine");
+    let store = MemcachedCache::new(&["no-such-host.invalid:11211"], &common::patient())
+        .expect("it is fine");
     let error = store.get("k").await.expect_err("there is no such host");
     assert_eq!(error.kind(), ErrorKind::Unavailable);
-    assert!(error.to_string().starts_with("memcached: no-such-host.invalid:11211: cannot be reached: "), "{error}");
+    assert!(
+        error.to_string().starts_with("memcached: no-such-host.invalid:11211: cannot be reached: "),
+        "{error}"
+    );
 }
 
 #[tokio::test]
@@ -221,9 +232,13 @@ async fn a_server_that_speaks_something_else_is_told_so() {
 }
 
 /// Keys of each of three servers, told by asking each server by itself.
-async fn keys_by_server(servers: &[xtask::servers::Server], all: &MemcachedCache) -> Vec<Vec<String>> {
+async fn keys_by_server(
+    servers: &[xtask::servers::Server],
+    all: &MemcachedCache,
+) -> Vec<Vec<String>> {
     let mut keys = vec![Vec::new(); servers.len()];
-    let alone: Vec<MemcachedCache> = servers.iter().map(|server| store_at(&[server.port()], &impatient())).collect();
+    let alone: Vec<MemcachedCache> =
+        servers.iter().map(|server| store_at(&[server.port()], &impatient())).collect();
     for number in 0..60 {
         let key = format!("key-{number}");
         all.set(&key, bytes(&key), HOUR).await.expect("it is stored");
@@ -251,15 +266,23 @@ async fn the_keys_of_other_servers_do_not_notice() {
             assert_eq!(store.get(key).await.expect("its server is there"), Some(bytes(key)));
         }
     }
-    assert_eq!(store.get(&keys[1][0]).await.expect_err("it is dead").kind(), ErrorKind::Unavailable);
+    assert_eq!(
+        store.get(&keys[1][0]).await.expect_err("it is dead").kind(),
+        ErrorKind::Unavailable
+    );
     let mixed = [&*keys[0][0], &*keys[1][0]];
     let error = store.get_many(&mixed).await.expect_err("one of them is dead");
     assert!(error.to_string().contains(&format!("127.0.0.1:{}: ", ports[1])), "{error}");
     let entries = [(&*keys[1][0], Value::Int(1)), (&*keys[0][0], Value::Int(1))];
     store.set_many(&entries, HOUR).await.expect_err("one of them is dead");
-    assert_eq!(store.get(&keys[0][0]).await.expect("it is there"), Some(Value::Int(1)), "stored all the same");
+    assert_eq!(
+        store.get(&keys[0][0]).await.expect("it is there"),
+        Some(Value::Int(1)),
+        "stored all the same"
+    );
     let stats = store.stats().await.expect("it tells");
-    let down: Vec<&str> = stats.details.iter().filter_map(|(name, _)| name.strip_suffix(" down")).collect();
+    let down: Vec<&str> =
+        stats.details.iter().filter_map(|(name, _)| name.strip_suffix(" down")).collect();
     assert_eq!(down, [format!("127.0.0.1:{}", ports[1]), format!("127.0.0.1:{}", ports[2])]);
     assert_eq!(stats.entries, Some(keys[0].len() as u64));
     servers[2].thaw().expect("it goes on");
@@ -310,5 +333,8 @@ async fn the_keys_of_a_dead_server_can_go_to_the_next() {
         let _ = server.kill();
     }
     assert_eq!(store.get("k").await.expect_err("all are dead").kind(), ErrorKind::Unavailable);
-    assert_eq!(store.get_many(&all).await.expect_err("all are dead").kind(), ErrorKind::Unavailable);
+    assert_eq!(
+        store.get_many(&all).await.expect_err("all are dead").kind(),
+        ErrorKind::Unavailable
+    );
 }

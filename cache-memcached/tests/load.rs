@@ -57,7 +57,9 @@ impl Seen {
                 Some(answer)
             }
             Err(error) => {
-                if error.kind() != ErrorKind::Unavailable || !error.to_string().contains(": 127.0.0.1:") {
+                if error.kind() != ErrorKind::Unavailable
+                    || !error.to_string().contains(": 127.0.0.1:")
+                {
                     self.blame(error.to_string());
                 }
                 self.failed.fetch_add(1, Ordering::Relaxed);
@@ -100,7 +102,9 @@ async fn work(store: MemcachedCache, seen: Arc<Seen>, task: usize) {
             0 => drop(seen.note(start, store.set(&name, value_of(key, turn), HOUR).await)),
             1 => {
                 // A few, and as many as the server is asked for with one command.
-                let keys: Vec<usize> = (key..key + if turn % 64 == 1 { 40 } else { 2 }).map(|key| key % KEYS).collect();
+                let keys: Vec<usize> = (key..key + if turn % 64 == 1 { 40 } else { 2 })
+                    .map(|key| key % KEYS)
+                    .collect();
                 let names: Vec<String> = keys.iter().map(|key| format!("key-{key}")).collect();
                 let names: Vec<&str> = names.iter().map(String::as_str).collect();
                 let got = seen.note(start, store.get_many(&names).await).unwrap_or_default();
@@ -223,7 +227,9 @@ async fn a_network_that_fails_in_every_way_under_load() {
             proxy.switch(bad.clone());
             let start = Instant::now();
             // Calls that fail, or new connections where those that broke are made good.
-            while seen.failed.load(Ordering::Relaxed) < failed + TASKS && proxy.accepted() < accepted + 10 {
+            while seen.failed.load(Ordering::Relaxed) < failed + TASKS
+                && proxy.accepted() < accepted + 10
+            {
                 assert!(start.elapsed() < Duration::from_secs(10), "nobody minds {bad:?}");
                 sleep(Duration::from_millis(5)).await;
             }

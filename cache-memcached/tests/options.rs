@@ -52,8 +52,12 @@ async fn a_server_can_ask_for_a_password() {
 #[tokio::test]
 async fn a_wrong_password_is_told_and_not_shown() {
     let server = with_a_password();
-    let error = store_at(&[server.port()], &as_ada("hunter2")).get("k").await.expect_err("it is wrong");
-    assert!(error.to_string().contains(": it refuses the username or the password: it answers "), "{error}");
+    let error =
+        store_at(&[server.port()], &as_ada("hunter2")).get("k").await.expect_err("it is wrong");
+    assert!(
+        error.to_string().contains(": it refuses the username or the password: it answers "),
+        "{error}"
+    );
     assert!(!error.is_temporary() && !format!("{error:?}").contains("hunter2"));
 }
 
@@ -74,13 +78,19 @@ async fn a_value_above_the_servers_limit_is_told_with_the_sizes_and_leaves_nothi
         store.set("k", value(2 << 10), HOUR).await.expect("it is stored");
         let error = store.set("k", value(size), HOUR).await.expect_err("it is too large");
         assert_eq!(error.kind(), ErrorKind::TooLarge);
-        let told = format!("the entry \"k\" takes {} bytes, and 2097152 is the most for one entry", size + 1);
+        let told = format!(
+            "the entry \"k\" takes {} bytes, and 2097152 is the most for one entry",
+            size + 1
+        );
         assert_eq!(error.to_string(), format!("memcached: {told}"));
         assert_eq!(store.get("k").await.expect("it answers"), None, "the old value is gone");
 
         let entries = [("a", value(1)), ("k", value(size)), ("b", value(1))];
         assert_eq!(store.set_many(&entries, HOUR).await.expect("one is refused"), [1]);
-        assert_eq!(store.add("k", value(size), HOUR).await.expect_err("it is too large").kind(), ErrorKind::TooLarge);
+        assert_eq!(
+            store.add("k", value(size), HOUR).await.expect_err("it is too large").kind(),
+            ErrorKind::TooLarge
+        );
     }
     store.set("k", value(1 << 20), HOUR).await.expect("it is stored");
     assert!(store.get("k").await.expect("it answers") == Some(value(1 << 20)));
@@ -93,10 +103,13 @@ async fn of_many_values_those_that_the_server_refuses_are_told_and_leave_nothing
     let store = store_at(&[server.port()], &patient());
     let keys: Vec<String> = (0..40).map(|number| format!("key-{number}")).collect();
     // The server needs some bytes of its own for an entry.
-    let value = |number: usize| Value::Bytes(vec![b'x'; if number % 20 == 7 { 512 << 10 } else { number }].into());
+    let value = |number: usize| {
+        Value::Bytes(vec![b'x'; if number % 20 == 7 { 512 << 10 } else { number }].into())
+    };
     let old = keys.iter().map(|key| (&**key, Value::Int(1))).collect::<Vec<_>>();
     assert!(store.set_many(&old, HOUR).await.expect("it is stored").is_empty());
-    let new: Vec<(&str, Value)> = keys.iter().enumerate().map(|(number, key)| (&**key, value(number))).collect();
+    let new: Vec<(&str, Value)> =
+        keys.iter().enumerate().map(|(number, key)| (&**key, value(number))).collect();
     assert_eq!(store.set_many(&new, HOUR).await.expect("some are refused"), [7, 27]);
     for (number, key) in keys.iter().enumerate() {
         let expected = if number % 20 == 7 { None } else { Some(value(number)) };
@@ -109,7 +122,8 @@ mod tls {
     use super::*;
 
     fn certificate() -> (String, String) {
-        let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).expect("it is made");
+        let made =
+            rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).expect("it is made");
         (made.cert.pem(), made.signing_key.serialize_pem())
     }
 
@@ -154,17 +168,23 @@ mod tls {
         let server = encrypted();
         let other = tempfile::NamedTempFile::new().expect("there is room");
         fs::write(other.path(), certificate().0).expect("there is room");
-        let error = store_at(&[server.port()], &trusting(other.path())).get("k").await.expect_err("not trusted");
+        let error = store_at(&[server.port()], &trusting(other.path()))
+            .get("k")
+            .await
+            .expect_err("not trusted");
         assert_eq!(error.kind(), ErrorKind::Unavailable);
         assert!(error.to_string().contains("no TLS with it: invalid peer certificate"), "{error}");
     }
 
     #[test]
     fn a_file_without_certificates_is_a_mistake() {
-        for (file, found) in
-            [("/no/such/file", "found \"/no/such/file\" ("), ("Cargo.toml", "(without any certificate)")]
-        {
-            let error = MemcachedCache::new(&["a:1"], &trusting(Path::new(file))).expect_err("a mistake").to_string();
+        for (file, found) in [
+            ("/no/such/file", "found \"/no/such/file\" ("),
+            ("Cargo.toml", "(without any certificate)"),
+        ] {
+            let error = MemcachedCache::new(&["a:1"], &trusting(Path::new(file)))
+                .expect_err("a mistake")
+                .to_string();
             assert!(error.starts_with("OPTIONS.tls_ca: ") && error.contains(found), "{error}");
         }
     }
@@ -176,7 +196,8 @@ async fn long_values_can_be_compressed_and_are_read_without_that_option() {
     let server = common::server();
     let mut options = patient();
     options.compress_above = Some(1000);
-    let (squeezing, plain) = (store_at(&[server.port()], &options), store_at(&[server.port()], &patient()));
+    let (squeezing, plain) =
+        (store_at(&[server.port()], &options), store_at(&[server.port()], &patient()));
     let long = bytes(&"all work and no play ".repeat(100_000));
     squeezing.set("k", long.clone(), HOUR).await.expect("two megabytes fit");
     let taken = plain.stats().await.expect("it tells").bytes.expect("it is told");

@@ -42,7 +42,10 @@ async fn integers_of_django_are_integers_and_its_other_entries_are_missed() {
     by_somebody_else(&servers[0], "set k 16 0 4\r\ntext");
     assert!(!store.contains("k").await.expect("it answers"), "what get misses is not there");
     assert_eq!(store.ttl("k").await.expect("it answers"), None);
-    assert!(!store.add("k", Value::Int(1), HOUR).await.expect("it answers"), "but the place is taken");
+    assert!(
+        !store.add("k", Value::Int(1), HOUR).await.expect("it answers"),
+        "but the place is taken"
+    );
 }
 
 #[tokio::test]
@@ -56,15 +59,21 @@ async fn of_many_keys_each_gets_its_own_value_whoever_wrote_it() {
         2 => Some(bytes(&"long ".repeat(number * 5))),
         _ => None,
     };
-    let entries: Vec<(&str, Value)> =
-        keys.iter().enumerate().filter_map(|(number, key)| Some((&**key, value(number)?))).collect();
+    let entries: Vec<(&str, Value)> = keys
+        .iter()
+        .enumerate()
+        .filter_map(|(number, key)| Some((&**key, value(number)?)))
+        .collect();
     assert!(store.set_many(&entries, HOUR).await.expect("it is stored").is_empty());
     by_somebody_else(&servers[0], &format!("set {} 16 0 4\r\ntext", keys[3]));
     let asked: Vec<&str> = keys.iter().chain(&keys[..300]).map(String::as_str).collect();
     let expected: Vec<Option<Value>> = (0..600).chain(0..300).map(value).collect();
     assert!(store.get_many(&asked).await.expect("it answers") == expected);
     assert_eq!(store.get_many(&["no such key"; 0]).await.expect("nothing is asked"), []);
-    assert_eq!(store.get_many(&["no-such-key"; 20]).await.expect("it answers"), [const { None }; 20]);
+    assert_eq!(
+        store.get_many(&["no-such-key"; 20]).await.expect("it answers"),
+        [const { None }; 20]
+    );
 }
 
 #[tokio::test]
@@ -112,7 +121,11 @@ async fn of_many_who_overflow_at_once_none_leaves_a_trace() {
         while let Some(task) = tasks.join_next().await {
             task.expect("all overflow");
         }
-        assert_eq!(store.get("k").await.expect("it answers"), Some(Value::Int(start)), "{delta} at a time");
+        assert_eq!(
+            store.get("k").await.expect("it answers"),
+            Some(Value::Int(start)),
+            "{delta} at a time"
+        );
     }
     assert_eq!(store.incr("k", 5).await.expect("it counts"), Some(i64::MAX));
     assert_eq!(store.incr("k", -i64::MAX).await.expect("it counts"), Some(0));
@@ -124,7 +137,9 @@ async fn a_fraction_of_a_second_is_rounded_up_to_one() {
     let store = store(&servers);
     store.set("k", Value::Int(1), Some(Duration::from_millis(1))).await.expect("it is stored");
     store.touch("k", Some(Duration::from_millis(1500))).await.expect("it is there");
-    let Some(Ttl::Left(left)) = store.ttl("k").await.expect("it answers") else { panic!("it expires") };
+    let Some(Ttl::Left(left)) = store.ttl("k").await.expect("it answers") else {
+        panic!("it expires")
+    };
     assert!(left <= Duration::from_secs(2));
 }
 
@@ -135,14 +150,27 @@ async fn a_key_that_is_refused_is_never_sent() {
     let store = store(&servers);
     store.set("k", Value::Int(1), HOUR).await.expect("it is stored");
     let long = "x".repeat(251);
-    for key in ["", " ", "k\r\nflush_all", "k\nflush_all", "k\0", "k\u{7f}", "ä".repeat(126).as_str(), &long] {
+    for key in [
+        "",
+        " ",
+        "k\r\nflush_all",
+        "k\nflush_all",
+        "k\0",
+        "k\u{7f}",
+        "ä".repeat(126).as_str(),
+        &long,
+    ] {
         let error = store.get(key).await.expect_err("it is refused");
         assert_eq!(error.kind(), ErrorKind::InvalidKey);
         store.get_many(&["k", key]).await.expect_err("it is refused");
-        store.set_many(&[("k", Value::Int(2)), (key, Value::Int(2))], HOUR).await.expect_err("it is refused");
+        store
+            .set_many(&[("k", Value::Int(2)), (key, Value::Int(2))], HOUR)
+            .await
+            .expect_err("it is refused");
     }
     let details = store.stats().await.expect("it tells").details;
-    let hits = details.iter().find(|(name, _)| name.ends_with(" get_hits")).map(|(_, hits)| hits.as_str());
+    let hits =
+        details.iter().find(|(name, _)| name.ends_with(" get_hits")).map(|(_, hits)| hits.as_str());
     assert_eq!(hits, Some("0"), "not even the other keys were asked for");
     assert_eq!(store.get("k").await.expect("it answers"), Some(Value::Int(1)));
 }

@@ -50,9 +50,14 @@ pub(crate) struct Servers {
 }
 
 impl Servers {
-    pub(crate) fn new(locations: &[Location], options: RedisOptions, folder: Option<&Path>) -> Result<Self> {
+    pub(crate) fn new(
+        locations: &[Location],
+        options: RedisOptions,
+        folder: Option<&Path>,
+    ) -> Result<Self> {
         options.check()?;
-        let encrypted = |location: &Location| matches!(location.address, Address::Tcp { tls: true, .. });
+        let encrypted =
+            |location: &Location| matches!(location.address, Address::Tcp { tls: true, .. });
         let tls = Tls::new(&options, locations.iter().any(encrypted), folder)?;
         let topology = Topology::new(locations, &options, &tls)?;
         Ok(Self { topology, options, scripts: Scripts::new() })
@@ -67,7 +72,13 @@ impl RedisCache {
     /// [`ErrorKind::Config`] where a URL or an option can't be meant.
     pub fn new<T: AsRef<str>>(urls: &[T], options: RedisOptions) -> Result<Self> {
         let locations = locations(urls, None)?;
-        let room = Room::new(&options.namespace, options.clear_database, None, String::new(), Rooms::default());
+        let room = Room::new(
+            &options.namespace,
+            options.clear_database,
+            None,
+            String::new(),
+            Rooms::default(),
+        );
         Ok(Self::in_room(Arc::new(Servers::new(&locations, options, None)?), room))
     }
 
@@ -86,7 +97,13 @@ impl RedisCache {
     }
 
     /// Runs a script by its name, and as a whole on a server that does not know it yet.
-    async fn run(&self, script: &Script, key: &str, argument: Option<i64>, access: Access) -> Result<Answer, Failure> {
+    async fn run(
+        &self,
+        script: &Script,
+        key: &str,
+        argument: Option<i64>,
+        access: Access,
+    ) -> Result<Answer, Failure> {
         match self.ask(key, &script.by_name(key, argument), access).await {
             Err(failure) if failure.fault == Fault::NoScript => {
                 self.ask(key, &script.whole(key, argument), access).await
@@ -149,7 +166,9 @@ impl RedisCache {
             _ => "something else",
         };
         let servers = self.servers.topology.shown();
-        let message = format!("{servers}: {kind} came where another answer was due: what is on the way is broken");
+        let message = format!(
+            "{servers}: {kind} came where another answer was due: what is on the way is broken"
+        );
         Error::new(ErrorKind::Unavailable, message).in_store("redis")
     }
 
@@ -167,7 +186,8 @@ impl RedisCache {
             Extent::Database => {
                 let mut command = redis::cmd("FLUSHDB");
                 command.arg("ASYNC");
-                let done = node.ask_well(&command, Effect::Idempotent, node.limits().deadline()).await;
+                let done =
+                    node.ask_well(&command, Effect::Idempotent, node.limits().deadline()).await;
                 done.map(drop).map_err(Failure::told)
             }
             Extent::Unknown => Ok(()),
@@ -179,7 +199,9 @@ impl RedisCache {
         let all = stats::size(node).await?;
         let ours = match self.room.extent() {
             Extent::Database => Some(all),
-            Extent::Prefix(prefix) if all <= COUNTED => Some(Scan::new(node, &self.room, prefix).count().await?),
+            Extent::Prefix(prefix) if all <= COUNTED => {
+                Some(Scan::new(node, &self.room, prefix).count().await?)
+            }
             Extent::Prefix(_) | Extent::Unknown => None,
         };
         Ok((ours, all))
@@ -261,18 +283,22 @@ impl Cache for RedisCache {
 
     async fn incr(&self, key: &str, delta: i64) -> Result<Option<i64>> {
         let key = self.room.key(key);
-        let failure = match self.run(&self.servers.scripts.incr, &key, Some(delta), WRITE_ONCE).await {
-            Ok(answer) => {
-                let Some(sum) = self.bytes(answer)? else { return Ok(None) };
-                return value::number_in(&sum).map(Some).ok_or_else(|| self.unexpected(&Answer::BulkString(sum)));
-            }
-            Err(failure) => failure,
-        };
+        let failure =
+            match self.run(&self.servers.scripts.incr, &key, Some(delta), WRITE_ONCE).await {
+                Ok(answer) => {
+                    let Some(sum) = self.bytes(answer)? else { return Ok(None) };
+                    return value::number_in(&sum)
+                        .map(Some)
+                        .ok_or_else(|| self.unexpected(&Answer::BulkString(sum)));
+                }
+                Err(failure) => failure,
+            };
         Err(match failure.fault {
             Fault::NotAnInteger | Fault::WrongType => Error::not_an_integer(&key).in_store("redis"),
             Fault::Overflow => {
                 // Only for the error's text: it may be another one by now.
-                let number = self.stored(&key, WRITE).await?.and_then(|stored| value::number_in(&stored));
+                let number =
+                    self.stored(&key, WRITE).await?.and_then(|stored| value::number_in(&stored));
                 Error::overflow(&key, number.unwrap_or_default(), delta).in_store("redis")
             }
             _ => failure.told(),
@@ -331,7 +357,11 @@ impl Cache for RedisCache {
         self.read_many(keys).await
     }
 
-    async fn set_many(&self, entries: &[(&str, Value)], ttl: Option<Duration>) -> Result<Vec<usize>> {
+    async fn set_many(
+        &self,
+        entries: &[(&str, Value)],
+        ttl: Option<Duration>,
+    ) -> Result<Vec<usize>> {
         self.write_many(entries, ttl).await
     }
 

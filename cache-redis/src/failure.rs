@@ -83,7 +83,8 @@ impl Failure {
             Fault::Overflow => (ErrorKind::Overflow, false),
             Fault::NoScript | Fault::WrongType | Fault::Refused => (ErrorKind::Backend, false),
         };
-        let error = Error::new(kind, format!("{}: {}", self.server, self.message)).temporary(temporary);
+        let error =
+            Error::new(kind, format!("{}: {}", self.server, self.message)).temporary(temporary);
         match self.source {
             Some(source) => error.with_source(source),
             None => error,
@@ -95,15 +96,20 @@ impl Failure {
 fn fault_of(error: &ServerError) -> Fault {
     let details = error.details().unwrap_or_default();
     match error.kind() {
-        Some(kind @ (ServerErrorKind::Moved | ServerErrorKind::Ask)) => match details.split_once(' ') {
-            Some((_slot, address)) => {
-                Fault::Elsewhere { address: address.trim().into(), once: kind == ServerErrorKind::Ask }
+        Some(kind @ (ServerErrorKind::Moved | ServerErrorKind::Ask)) => {
+            match details.split_once(' ') {
+                Some((_slot, address)) => Fault::Elsewhere {
+                    address: address.trim().into(),
+                    once: kind == ServerErrorKind::Ask,
+                },
+                None => Fault::Refused,
             }
-            None => Fault::Refused,
-        },
+        }
         Some(ServerErrorKind::ReadOnly | ServerErrorKind::ClusterDown) => Fault::NotLeading,
         Some(ServerErrorKind::NoScript) => Fault::NoScript,
-        Some(ServerErrorKind::BusyLoading | ServerErrorKind::MasterDown | ServerErrorKind::TryAgain) => Fault::Busy,
+        Some(
+            ServerErrorKind::BusyLoading | ServerErrorKind::MasterDown | ServerErrorKind::TryAgain,
+        ) => Fault::Busy,
         // A script passes on what its commands met, in words of its own.
         _ if error.code() == "WRONGTYPE" || details.contains("WRONGTYPE") => Fault::WrongType,
         _ if error.code() == "OOM" || details.contains("OOM ") => Fault::Full,
@@ -121,14 +127,20 @@ mod tests {
 
     fn said(code: &str, details: &str) -> Failure {
         let line = format!("-{code} {details}\r\n");
-        let Ok(redis::Value::ServerError(error)) = redis::parse_redis_value(line.as_bytes()) else { panic!("{line}") };
+        let Ok(redis::Value::ServerError(error)) = redis::parse_redis_value(line.as_bytes()) else {
+            panic!("{line}")
+        };
         Failure::said(&"h:1".into(), &error)
     }
 
     #[test]
     fn what_a_server_says_is_told_from_one_another() {
         for (code, details, fault) in [
-            ("MOVED", "3999 127.0.0.1:6381", Fault::Elsewhere { address: "127.0.0.1:6381".into(), once: false }),
+            (
+                "MOVED",
+                "3999 127.0.0.1:6381",
+                Fault::Elsewhere { address: "127.0.0.1:6381".into(), once: false },
+            ),
             ("ASK", "3999 :6381", Fault::Elsewhere { address: ":6381".into(), once: true }),
             ("READONLY", "You can't write against a read only replica.", Fault::NotLeading),
             ("CLUSTERDOWN", "The cluster is down", Fault::NotLeading),
@@ -136,7 +148,11 @@ mod tests {
             ("LOADING", "Redis is loading the dataset in memory", Fault::Busy),
             ("ERR", "value is not an integer or out of range", Fault::NotAnInteger),
             ("ERR", "increment or decrement would overflow", Fault::Overflow),
-            ("WRONGTYPE", "Operation against a key holding the wrong kind of value", Fault::WrongType),
+            (
+                "WRONGTYPE",
+                "Operation against a key holding the wrong kind of value",
+                Fault::WrongType,
+            ),
             ("OOM", "command not allowed when used memory > 'maxmemory'.", Fault::Full),
             ("ERR", "max number of clients reached", Fault::Busy),
             ("NOAUTH", "Authentication required.", Fault::Refused),

@@ -64,13 +64,21 @@ impl<S> Gather<S> {
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Gather<S> {
-    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        into: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_read(context, into)
     }
 }
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for Gather<S> {
-    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
         ready!(self.poll_gathered(context));
         Pin::new(&mut self.stream).poll_write(context, bytes)
     }
@@ -111,9 +119,14 @@ mod tests {
         let calls = Calls::default();
         let _two = [calls.begin(), calls.begin()];
         let mut near = Gather::new(near, calls.clone());
-        let at_once = |outcome: Poll<io::Result<usize>>| outcome.map(|written| written.expect("there is room"));
+        let at_once = |outcome: Poll<io::Result<usize>>| {
+            outcome.map(|written| written.expect("there is room"))
+        };
         let mut write = async |bytes: &'static [u8]| {
-            std::future::poll_fn(|context| Poll::Ready(at_once(Pin::new(&mut near).poll_write(context, bytes)))).await
+            std::future::poll_fn(|context| {
+                Poll::Ready(at_once(Pin::new(&mut near).poll_write(context, bytes)))
+            })
+            .await
         };
         assert_eq!(write(b"one").await, Poll::Pending, "first the others");
         assert_eq!(write(b"one and two").await, Poll::Ready(11));
@@ -132,8 +145,10 @@ mod tests {
         let mut near = Gather::new(near, calls.clone());
         drop(calls.begin());
         let _one = calls.begin();
-        let written =
-            std::future::poll_fn(|context| Poll::Ready(Pin::new(&mut near).poll_write(context, b"one"))).await;
+        let written = std::future::poll_fn(|context| {
+            Poll::Ready(Pin::new(&mut near).poll_write(context, b"one"))
+        })
+        .await;
         assert!(written.is_ready());
         let mut read = [0; 3];
         far.read_exact(&mut read).await.expect("it was written");

@@ -10,8 +10,8 @@ use std::{
 };
 
 use redis::{
-    AsyncConnectionConfig, Cmd, Pipeline, RedisConnectionInfo, RedisError, RedisResult, ServerError, Value,
-    aio::MultiplexedConnection,
+    AsyncConnectionConfig, Cmd, Pipeline, RedisConnectionInfo, RedisError, RedisResult,
+    ServerError, Value, aio::MultiplexedConnection,
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -54,7 +54,10 @@ pub(crate) struct Link {
 pub(crate) trait Ask: Sync {
     type Answer: Send;
 
-    fn put(&self, connection: MultiplexedConnection) -> impl Future<Output = RedisResult<Self::Answer>> + Send;
+    fn put(
+        &self,
+        connection: MultiplexedConnection,
+    ) -> impl Future<Output = RedisResult<Self::Answer>> + Send;
 
     /// What the server refused.
     fn refusal(answer: &Self::Answer) -> Option<&ServerError>;
@@ -140,7 +143,8 @@ impl Link {
             .set_pipeline_buffer_size(QUEUE);
         let calls = Calls::default();
         let stream = Gather::new(stream, calls.clone());
-        let (connection, driver) = MultiplexedConnection::new_with_config(&target.login, stream, config).await?;
+        let (connection, driver) =
+            MultiplexedConnection::new_with_config(&target.login, stream, config).await?;
         let alive = Arc::new(AtomicBool::new(true));
         let lifetime = Lifetime(Arc::clone(&alive));
         let driver = tokio::spawn(async move {

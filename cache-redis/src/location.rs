@@ -48,10 +48,15 @@ impl fmt::Debug for Location {
 
 /// The servers of LOCATION: a list, each of whose texts may be one as well, with `,` or `;` between, as in Django.
 /// Relative paths of sockets start at `folder`.
-pub(crate) fn locations<T: AsRef<str>>(texts: &[T], folder: Option<&Path>) -> Result<Vec<Location>> {
+pub(crate) fn locations<T: AsRef<str>>(
+    texts: &[T],
+    folder: Option<&Path>,
+) -> Result<Vec<Location>> {
     let urls = texts.iter().flat_map(|text| text.as_ref().split([',', ';'])).map(str::trim);
-    let found: Vec<Location> =
-        urls.filter(|url| !url.is_empty()).map(|url| location(url, folder)).collect::<Result<_>>()?;
+    let found: Vec<Location> = urls
+        .filter(|url| !url.is_empty())
+        .map(|url| location(url, folder))
+        .collect::<Result<_>>()?;
     if found.is_empty() {
         return Err(mistake("LOCATION", "none", EXPECTED));
     }
@@ -72,7 +77,10 @@ fn location(url: &str, folder: Option<&Path>) -> Result<Location> {
         "redis" | "valkey" => false,
         "rediss" | "valkeys" => true,
         "unix" => {
-            let found = Location { address: socket(place, folder).ok_or_else(wrong)?, ..no_one(username, password)? };
+            let found = Location {
+                address: socket(place, folder).ok_or_else(wrong)?,
+                ..no_one(username, password)?
+            };
             return with_query(found, query);
         }
         _ => return Err(wrong()),
@@ -87,7 +95,10 @@ fn location(url: &str, folder: Option<&Path>) -> Result<Location> {
         return Err(wrong());
     }
     let address = if is_socket { socket(place, folder) } else { tcp(host, tls) };
-    with_query(Location { address: address.ok_or_else(wrong)?, db, ..no_one(username, password)? }, query)
+    with_query(
+        Location { address: address.ok_or_else(wrong)?, db, ..no_one(username, password)? },
+        query,
+    )
 }
 
 /// A location that is nowhere yet.
@@ -126,7 +137,9 @@ fn tcp(place: &str, tls: bool) -> Option<Address> {
 fn with_query(mut location: Location, query: &str) -> Result<Location> {
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-        let wrong = |found: &str, expected| Err(mistake(&format!("LOCATION, its ?{name}"), found, expected));
+        let wrong = |found: &str, expected| {
+            Err(mistake(&format!("LOCATION, its ?{name}"), found, expected))
+        };
         match name {
             "db" => match value.parse() {
                 Ok(db) => location.db = Some(db),
@@ -145,7 +158,9 @@ fn decoded(text: &str) -> Result<Option<String>> {
     if text.is_empty() {
         return Ok(None);
     }
-    let no_text = |_| -> Error { mistake("LOCATION", "no UTF-8 in the user or password", "UTF-8, percent-encoded") };
+    let no_text = |_| -> Error {
+        mistake("LOCATION", "no UTF-8 in the user or password", "UTF-8, percent-encoded")
+    };
     percent_decode_str(text).decode_utf8().map(|text| Some(text.into_owned())).map_err(no_text)
 }
 
@@ -183,17 +198,25 @@ mod tests {
     #[test]
     fn user_and_password_are_decoded_after_they_were_taken_apart() {
         let found = one("redis://a%40b:p%2Fw%3A@h:1");
-        assert_eq!((found.username.as_deref(), found.password.as_deref()), (Some("a@b"), Some("p/w:")));
+        assert_eq!(
+            (found.username.as_deref(), found.password.as_deref()),
+            (Some("a@b"), Some("p/w:"))
+        );
         let found = one("redis://:p@w/x@h:1/5");
-        assert_eq!((found.username, found.password.as_deref(), found.db), (None, Some("p@w/x"), Some(5)));
+        assert_eq!(
+            (found.username, found.password.as_deref(), found.db),
+            (None, Some("p@w/x"), Some(5))
+        );
         let found = one("unix://u:p@/sock?password=q");
         assert_eq!((found.username.as_deref(), found.password.as_deref()), (Some("u"), Some("q")));
     }
 
     #[test]
     fn a_list_is_split_as_in_django() {
-        let found = locations(&["redis://a;redis://b:2", "redis://c , d:4"], None).expect("it is fine");
-        let found: Vec<String> = found.iter().map(|location| location.address.to_string()).collect();
+        let found =
+            locations(&["redis://a;redis://b:2", "redis://c , d:4"], None).expect("it is fine");
+        let found: Vec<String> =
+            found.iter().map(|location| location.address.to_string()).collect();
         assert_eq!(found, ["a:6379", "b:2", "c:6379", "d:4"]);
     }
 
@@ -205,13 +228,18 @@ mod tests {
 
     #[test]
     fn what_is_no_server_is_told_without_its_password() {
-        for url in ["http://u:hunter2@h", "redis://u:hunter2@h:0", "redis://u:hunter2@h:port", "redis://u:hunter2@h/x"]
-        {
+        for url in [
+            "http://u:hunter2@h",
+            "redis://u:hunter2@h:0",
+            "redis://u:hunter2@h:port",
+            "redis://u:hunter2@h/x",
+        ] {
             let told = locations(&[url], None).expect_err(url).to_string();
             assert!(told.starts_with("LOCATION: found ") && !told.contains("hunter2"), "{told}");
         }
         assert!(locations::<&str>(&[], None).is_err());
-        let told = locations(&["redis://h?timeout=3"], None).expect_err("it is an option").to_string();
+        let told =
+            locations(&["redis://h?timeout=3"], None).expect_err("it is an option").to_string();
         assert_eq!(
             told,
             "LOCATION, its ?timeout: found it, expected db, username or password here, and all else in OPTIONS"

@@ -155,7 +155,9 @@ impl Node {
         match timeout_at(deadline, attempt.wait_for(Option::is_some)).await {
             Ok(Ok(outcome)) => outcome.clone().unwrap_or_else(|| Err(silent())),
             // The runtime that the attempt was made in has ended.
-            Ok(Err(_)) => Err(Failure::new(Fault::Unreached, &self.shown, "connecting was given up")),
+            Ok(Err(_)) => {
+                Err(Failure::new(Fault::Unreached, &self.shown, "connecting was given up"))
+            }
             Err(_) => Err(silent()),
         }
     }
@@ -189,20 +191,24 @@ impl Node {
     }
 
     async fn connect(&self) -> Result<Arc<Link>, Failure> {
-        let opened = timeout_at(Instant::now() + self.limits.connect, Link::open(&self.target)).await;
+        let opened =
+            timeout_at(Instant::now() + self.limits.connect, Link::open(&self.target)).await;
         match opened {
             Ok(Ok(link)) => Ok(Arc::new(link)),
-            Ok(Err(NoLink::Follows)) => {
-                Err(Failure::new(Fault::NotLeading, &self.shown, "it is a replica, and no leader is known yet"))
-            }
+            Ok(Err(NoLink::Follows)) => Err(Failure::new(
+                Fault::NotLeading,
+                &self.shown,
+                "it is a replica, and no leader is known yet",
+            )),
             Ok(Err(NoLink::Error(error))) => Err(match error.kind() {
-                redis::ErrorKind::Server(_) | redis::ErrorKind::Extension | redis::ErrorKind::AuthenticationFailed => {
-                    refused(&self.shown, error)
-                }
+                redis::ErrorKind::Server(_)
+                | redis::ErrorKind::Extension
+                | redis::ErrorKind::AuthenticationFailed => refused(&self.shown, error),
                 _ => Failure::of(Fault::Unreached, &self.shown, error),
             }),
             Err(_) => {
-                let message = format!("no connection was to be had within {:?}", self.limits.connect);
+                let message =
+                    format!("no connection was to be had within {:?}", self.limits.connect);
                 Err(Failure::new(Fault::Unreached, &self.shown, &message))
             }
         }

@@ -96,8 +96,10 @@ impl Default for RedisOptions {
 
 impl RedisOptions {
     pub(crate) fn check(&self) -> Result<()> {
-        let positive =
-            [("socket_timeout", self.socket_timeout), ("socket_connect_timeout", self.socket_connect_timeout)];
+        let positive = [
+            ("socket_timeout", self.socket_timeout),
+            ("socket_connect_timeout", self.socket_connect_timeout),
+        ];
         for (name, time) in positive {
             if time.is_zero() {
                 return Err(config::mistake(&option(name), "0", "a number of seconds above 0"));
@@ -107,7 +109,11 @@ impl RedisOptions {
             return Err(config::mistake(&option("sentinel"), "it beside cluster", "one of them"));
         }
         if self.ssl_certfile.is_some() != self.ssl_keyfile.is_some() {
-            return Err(config::mistake(&option("ssl_certfile"), "one of two", "it and ssl_keyfile, or neither"));
+            return Err(config::mistake(
+                &option("ssl_certfile"),
+                "one of two",
+                "it and ssl_keyfile, or neither",
+            ));
         }
         Ok(())
     }
@@ -115,7 +121,10 @@ impl RedisOptions {
     /// Says which options have no effect here.
     pub(crate) fn warn(&self, alias: &str) {
         for name in &self.without_effect {
-            tracing::warn!(alias, "OPTIONS.{name} has no effect on this store: see the page of cache-redis");
+            tracing::warn!(
+                alias,
+                "OPTIONS.{name} has no effect on this store: see the page of cache-redis"
+            );
         }
     }
 }
@@ -286,7 +295,10 @@ mod tests {
     fn what_cannot_be_meant_is_a_mistake_that_is_named() {
         for (options, told) in [
             (json!({"db": -1}), "OPTIONS.db: found -1, expected a whole number of at least 0"),
-            (json!({"socket_timeout": 0}), "OPTIONS.socket_timeout: found 0, expected a number of seconds above 0"),
+            (
+                json!({"socket_timeout": 0}),
+                "OPTIONS.socket_timeout: found 0, expected a number of seconds above 0",
+            ),
             (
                 json!({"socket_timeout": -1}),
                 "OPTIONS.socket_timeout: found -1, expected a number of seconds, 0 or more",
@@ -307,12 +319,16 @@ mod tests {
             assert_eq!(read(options).expect_err("a mistake").to_string(), told);
         }
         let unknown = read(json!({"socket_timeuot": 1})).expect_err("a typing mistake").to_string();
-        assert!(unknown.starts_with("OPTIONS.socket_timeuot: unknown, expected one of db, username, "), "{unknown}");
+        assert!(
+            unknown.starts_with("OPTIONS.socket_timeuot: unknown, expected one of db, username, "),
+            "{unknown}"
+        );
     }
 
     #[test]
     fn a_password_is_not_shown() {
-        let options = read(json!({"password": "lovelace", "sentinel_password": "lovelace"})).expect("it is fine");
+        let options = read(json!({"password": "lovelace", "sentinel_password": "lovelace"}))
+            .expect("it is fine");
         assert!(!format!("{options:?}").contains("lovelace"));
     }
 }

@@ -30,7 +30,13 @@ pub(crate) type Rooms = Arc<Mutex<Vec<(String, String)>>>;
 
 impl Room {
     /// `head` is what every key begins with, where that is known; `database` names the database among those of `others`.
-    pub(crate) fn new(namespace: &str, whole: bool, head: Option<&str>, database: String, others: Rooms) -> Self {
+    pub(crate) fn new(
+        namespace: &str,
+        whole: bool,
+        head: Option<&str>,
+        database: String,
+        others: Rooms,
+    ) -> Self {
         let extent = match (namespace, head) {
             _ if whole => Extent::Database,
             ("", Some(head)) if !head.is_empty() => Extent::Prefix(head.into()),
@@ -53,7 +59,11 @@ impl Room {
 
     /// The key as the server has it.
     pub(crate) fn key<'a>(&self, key: &'a str) -> Cow<'a, str> {
-        if self.namespace.is_empty() { Cow::Borrowed(key) } else { Cow::Owned([&self.namespace, key].concat()) }
+        if self.namespace.is_empty() {
+            Cow::Borrowed(key)
+        } else {
+            Cow::Owned([&self.namespace, key].concat())
+        }
     }
 
     /// The longer prefixes of other caches in the same database.

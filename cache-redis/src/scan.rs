@@ -34,8 +34,10 @@ impl<'a> Scan<'a> {
         let Some(cursor) = self.cursor.take() else { return Ok(None) };
         let mut command = redis::cmd("SCAN");
         command.arg(cursor).arg("MATCH").arg(&self.pattern).arg("COUNT").arg(STEP);
-        let answer = self.node.ask_well(&command, Effect::Idempotent, self.node.limits().deadline()).await?;
-        let unreadable = || Failure::new(Fault::Refused, self.node.shown(), "its answer to SCAN does not read");
+        let answer =
+            self.node.ask_well(&command, Effect::Idempotent, self.node.limits().deadline()).await?;
+        let unreadable =
+            || Failure::new(Fault::Refused, self.node.shown(), "its answer to SCAN does not read");
         let (cursor, mut keys) = read(answer).ok_or_else(unreadable)?;
         self.cursor = (cursor != b"0").then_some(cursor);
         keys.retain(|key| self.is_ours(key));
@@ -59,7 +61,9 @@ impl<'a> Scan<'a> {
 
 fn read(answer: Value) -> Option<(Vec<u8>, Vec<Vec<u8>>)> {
     let Value::Array(parts) = answer else { return None };
-    let Ok([Value::BulkString(cursor), Value::Array(keys)]) = <[Value; 2]>::try_from(parts) else { return None };
+    let Ok([Value::BulkString(cursor), Value::Array(keys)]) = <[Value; 2]>::try_from(parts) else {
+        return None;
+    };
     let keys = keys.into_iter().map(|key| match key {
         Value::BulkString(key) => Some(key),
         _ => None,

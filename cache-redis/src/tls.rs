@@ -19,7 +19,11 @@ mod plain {
     pub(crate) struct Tls;
 
     impl Tls {
-        pub(crate) fn new(options: &RedisOptions, needed: bool, folder: Option<&Path>) -> Result<Self> {
+        pub(crate) fn new(
+            options: &RedisOptions,
+            needed: bool,
+            folder: Option<&Path>,
+        ) -> Result<Self> {
             let _ = (options, folder);
             if needed {
                 let expected = "redis://, or the feature \"redis-tls\" of cachette, which this build does not have";
@@ -48,7 +52,8 @@ mod encrypted {
         TlsConnector,
         client::TlsStream,
         rustls::{
-            self, CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
+            self, CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore,
+            SignatureScheme,
             client::{
                 WebPkiServerVerifier,
                 danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
@@ -69,7 +74,11 @@ mod encrypted {
 
     impl Tls {
         /// Reads the files that the options name; relative paths start at `folder`.
-        pub(crate) fn new(options: &RedisOptions, needed: bool, folder: Option<&Path>) -> Result<Self> {
+        pub(crate) fn new(
+            options: &RedisOptions,
+            needed: bool,
+            folder: Option<&Path>,
+        ) -> Result<Self> {
             if !needed {
                 return Ok(Self(None));
             }
@@ -81,8 +90,11 @@ mod encrypted {
                 CertReqs::None => Arc::new(Lenient { inner: None, provider }),
                 CertReqs::Required => {
                     let roots = Arc::new(roots(options, folder)?);
-                    let strict = WebPkiServerVerifier::builder_with_provider(roots, Arc::clone(&provider)).build();
-                    let strict = strict.map_err(|error| no_certificates("ssl_ca_certs", &error.to_string()))?;
+                    let strict =
+                        WebPkiServerVerifier::builder_with_provider(roots, Arc::clone(&provider))
+                            .build();
+                    let strict = strict
+                        .map_err(|error| no_certificates("ssl_ca_certs", &error.to_string()))?;
                     if options.ssl_check_hostname {
                         strict
                     } else {
@@ -94,8 +106,11 @@ mod encrypted {
             let config = match (&options.ssl_certfile, &options.ssl_keyfile) {
                 (Some(certificate), Some(key)) => {
                     let chain = read("ssl_certfile", certificate, folder, certificates)?;
-                    let key = read("ssl_keyfile", key, folder, |text| PrivateKeyDer::from_pem_slice(text).ok())?;
-                    let wrong = |error: rustls::Error| no_certificates("ssl_certfile", &error.to_string());
+                    let key = read("ssl_keyfile", key, folder, |text| {
+                        PrivateKeyDer::from_pem_slice(text).ok()
+                    })?;
+                    let wrong =
+                        |error: rustls::Error| no_certificates("ssl_certfile", &error.to_string());
                     builder.with_client_auth_cert(chain, key).map_err(wrong)?
                 }
                 _ => builder.with_no_client_auth(),
@@ -103,7 +118,11 @@ mod encrypted {
             Ok(Self(Some(TlsConnector::from(Arc::new(config)))))
         }
 
-        pub(crate) async fn connect(&self, host: &str, stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
+        pub(crate) async fn connect(
+            &self,
+            host: &str,
+            stream: TcpStream,
+        ) -> io::Result<TlsStream<TcpStream>> {
             let Self(Some(connector)) = self else { return Err(io::ErrorKind::Unsupported.into()) };
             let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
             connector.connect(name, stream).await
@@ -127,7 +146,8 @@ mod encrypted {
 
     /// At least one certificate.
     fn certificates(text: &[u8]) -> Option<Vec<CertificateDer<'static>>> {
-        let certificates: Vec<_> = CertificateDer::pem_slice_iter(text).collect::<Result<_, _>>().ok()?;
+        let certificates: Vec<_> =
+            CertificateDer::pem_slice_iter(text).collect::<Result<_, _>>().ok()?;
         (!certificates.is_empty()).then_some(certificates)
     }
 
@@ -135,10 +155,18 @@ mod encrypted {
         certificates(text)?.into_iter().try_for_each(|certificate| roots.add(certificate).ok())
     }
 
-    fn read<T>(name: &str, file: &PathBuf, folder: Option<&Path>, parse: impl FnOnce(&[u8]) -> Option<T>) -> Result<T> {
+    fn read<T>(
+        name: &str,
+        file: &PathBuf,
+        folder: Option<&Path>,
+        parse: impl FnOnce(&[u8]) -> Option<T>,
+    ) -> Result<T> {
         let path = folder.map_or_else(|| file.clone(), |folder| folder.join(file));
-        let text = fs::read(&path).map_err(|error| no_certificates(name, &format!("{}: {error}", path.display())))?;
-        parse(&text).ok_or_else(|| no_certificates(name, &format!("{}, which is something else", path.display())))
+        let text = fs::read(&path)
+            .map_err(|error| no_certificates(name, &format!("{}: {error}", path.display())))?;
+        parse(&text).ok_or_else(|| {
+            no_certificates(name, &format!("{}, which is something else", path.display()))
+        })
     }
 
     fn no_certificates(name: &str, found: &str) -> cache_core::Error {
@@ -173,7 +201,8 @@ mod encrypted {
             let Some(inner) = &self.inner else { return Ok(ServerCertVerified::assertion()) };
             match inner.verify_server_cert(certificate, between, name, ocsp, now) {
                 Err(rustls::Error::InvalidCertificate(
-                    CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
+                    CertificateError::NotValidForName
+                    | CertificateError::NotValidForNameContext { .. },
                 )) => Ok(ServerCertVerified::assertion()),
                 verified => verified,
             }

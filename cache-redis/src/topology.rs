@@ -82,7 +82,8 @@ impl std::fmt::Debug for Maker {
 impl Topology {
     /// The servers at these locations, as the options say what they are. Does not connect yet.
     pub(crate) fn new(locations: &[Location], options: &RedisOptions, tls: &Tls) -> Result<Self> {
-        let limits = Limits { connect: options.socket_connect_timeout, answer: options.socket_timeout };
+        let limits =
+            Limits { connect: options.socket_connect_timeout, answer: options.socket_timeout };
         let maker = |login| Maker {
             login,
             tls: tls.clone(),
@@ -93,16 +94,23 @@ impl Topology {
         };
         let db = locations.first().and_then(|first| first.db).or(options.db).unwrap_or(0);
         if options.cluster && db != 0 {
-            return Err(mistake(&option("db"), &db.to_string(), "0 or none, as a cluster has one database"));
+            return Err(mistake(
+                &option("db"),
+                &db.to_string(),
+                "0 or none, as a cluster has one database",
+            ));
         }
         if let Some(name) = &options.sentinel {
             let login = login(&options.sentinel_username, &options.sentinel_password, 0);
             let asking = Maker { must_lead: false, ..maker(login) };
-            let sentinels: Vec<_> = locations.iter().map(|location| asking.node(location.address.clone())).collect();
+            let sentinels: Vec<_> =
+                locations.iter().map(|location| asking.node(location.address.clone())).collect();
             let to_leader = maker(login_of(&locations[0], options));
             return Ok(Self::Sentinel(Arc::new(Sentinel::new(name, sentinels, to_leader))));
         }
-        let nodes = locations.iter().map(|location| maker(login_of(location, options)).node(location.address.clone()));
+        let nodes = locations
+            .iter()
+            .map(|location| maker(login_of(location, options)).node(location.address.clone()));
         if options.cluster {
             let maker = maker(login_of(&locations[0], options));
             return Ok(Self::Cluster(Arc::new(Cluster::new(nodes.collect(), maker))));
@@ -111,7 +119,12 @@ impl Topology {
     }
 
     /// The answer to a command about this key.
-    pub(crate) async fn ask(&self, key: &[u8], command: &Cmd, access: Access) -> Result<Value, Failure> {
+    pub(crate) async fn ask(
+        &self,
+        key: &[u8],
+        command: &Cmd,
+        access: Access,
+    ) -> Result<Value, Failure> {
         match self {
             Self::Leader(leader) => leader.ask(command, access).await,
             Self::Sentinel(sentinel) => sentinel.ask(command, access.effect()).await,
@@ -120,7 +133,11 @@ impl Topology {
     }
 
     /// The answers to many commands, each about its key: one round trip to each server that has any of them.
-    pub(crate) async fn ask_all(&self, asked: Vec<(&[u8], Cmd)>, access: Access) -> Result<Vec<Value>, Failure> {
+    pub(crate) async fn ask_all(
+        &self,
+        asked: Vec<(&[u8], Cmd)>,
+        access: Access,
+    ) -> Result<Vec<Value>, Failure> {
         match self {
             Self::Leader(leader) => leader.ask(&pipeline(asked), access).await,
             Self::Sentinel(sentinel) => sentinel.ask(&pipeline(asked), access.effect()).await,
@@ -190,8 +207,9 @@ fn login_of(location: &Location, options: &RedisOptions) -> RedisConnectionInfo 
 }
 
 fn login(username: &Option<String>, password: &Option<String>, db: u32) -> RedisConnectionInfo {
-    let mut login =
-        RedisConnectionInfo::default().set_db(db.into()).set_lib_name("cachette", env!("CARGO_PKG_VERSION"));
+    let mut login = RedisConnectionInfo::default()
+        .set_db(db.into())
+        .set_lib_name("cachette", env!("CARGO_PKG_VERSION"));
     if let Some(username) = username {
         login = login.set_username(username);
     }

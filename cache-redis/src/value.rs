@@ -27,10 +27,15 @@ impl<'a> Stored<'a> {
             Value::Int(number) => Self::Number(*number),
             Value::Bytes(bytes) if needs_mark(bytes) => Self::Marked([&[MARK], &**bytes].concat()),
             Value::Bytes(bytes) => Self::Plain(bytes),
-            _ => return Err(Error::new(ErrorKind::Encode, "Redis keeps integers and bytes only").in_store("redis")),
+            _ => {
+                return Err(Error::new(ErrorKind::Encode, "Redis keeps integers and bytes only")
+                    .in_store("redis"));
+            }
         };
         match stored.size() {
-            size if size > MAX_VALUE_BYTES => Err(Error::too_large(key, size, MAX_VALUE_BYTES).in_store("redis")),
+            size if size > MAX_VALUE_BYTES => {
+                Err(Error::too_large(key, size, MAX_VALUE_BYTES).in_store("redis"))
+            }
             _ => Ok(stored),
         }
     }
@@ -76,8 +81,8 @@ pub(crate) fn number_in(text: &[u8]) -> Option<i64> {
         [b'-', digits @ ..] => digits,
         digits => digits,
     };
-    let is_plain =
-        digits == b"0" && text.len() == 1 || digits.first().is_some_and(|first| (b'1'..=b'9').contains(first));
+    let is_plain = digits == b"0" && text.len() == 1
+        || digits.first().is_some_and(|first| (b'1'..=b'9').contains(first));
     if !is_plain || text.len() > LONGEST {
         return None;
     }

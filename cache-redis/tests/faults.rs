@@ -91,7 +91,11 @@ async fn a_restart_between_two_calls_is_not_noticed() {
         store.set("n", Value::Int(10), HOUR).await.expect("it is stored");
         server.kill().expect("it is killed");
         server.restart().expect("it starts again");
-        assert_eq!(store.incr("n", 1).await.expect("it answers"), None, "it keeps nothing over a restart");
+        assert_eq!(
+            store.incr("n", 1).await.expect("it answers"),
+            None,
+            "it keeps nothing over a restart"
+        );
     }
 }
 
@@ -146,7 +150,8 @@ async fn callers_without_patience_get_a_connection_in_the_end() {
     let store = fresh(&[format!("redis://127.0.0.1:{}", proxy.port())], patient());
     common::eventually("that there is a connection", async || {
         let _ = timeout(Duration::from_millis(5), store.get("k")).await;
-        proxy.accepted() == 1 && timeout(Duration::from_secs(9), store.get("k")).await.is_ok_and(|got| got.is_ok())
+        proxy.accepted() == 1
+            && timeout(Duration::from_secs(9), store.get("k")).await.is_ok_and(|got| got.is_ok())
     })
     .await;
     assert_eq!(proxy.accepted(), 1, "all wait for the same connection");
@@ -201,8 +206,13 @@ async fn what_must_not_happen_twice_is_not_asked_for_twice_when_its_answer_is_lo
     store.set("n", Value::Int(0), HOUR).await.expect("it is stored");
     let client = redis::Client::open(server.url()).expect("it is a URL");
     let mut other = client.get_multiplexed_async_connection().await.expect("it is there");
-    for (verb, is_made_again) in [("incr", false), ("add", false), ("delete", false), ("set", true)] {
-        redis::cmd("CLIENT").arg(&["PAUSE", "20000", "WRITE"]).exec_async(&mut other).await.expect("it pauses");
+    for (verb, is_made_again) in [("incr", false), ("add", false), ("delete", false), ("set", true)]
+    {
+        redis::cmd("CLIENT")
+            .arg(&["PAUSE", "20000", "WRITE"])
+            .exec_async(&mut other)
+            .await
+            .expect("it pauses");
         let (waiting, verb) = (store.clone(), verb.to_owned());
         let call = tokio::spawn(async move {
             match &*verb {
@@ -214,13 +224,21 @@ async fn what_must_not_happen_twice_is_not_asked_for_twice_when_its_answer_is_lo
         });
         let mut info: String;
         loop {
-            info = redis::cmd("INFO").arg("clients").query_async(&mut other).await.expect("it answers");
+            info = redis::cmd("INFO")
+                .arg("clients")
+                .query_async(&mut other)
+                .await
+                .expect("it answers");
             if info.contains("blocked_clients:1") {
                 break;
             }
             tokio::task::yield_now().await;
         }
-        redis::cmd("CLIENT").arg(&["KILL", "TYPE", "normal"]).exec_async(&mut other).await.expect("it is ended");
+        redis::cmd("CLIENT")
+            .arg(&["KILL", "TYPE", "normal"])
+            .exec_async(&mut other)
+            .await
+            .expect("it is ended");
         redis::cmd("CLIENT").arg("UNPAUSE").exec_async(&mut other).await.expect("it goes on");
         let outcome = call.await.expect("nobody panics");
         assert_eq!(outcome.is_ok(), is_made_again, "{outcome:?}");
@@ -251,7 +269,10 @@ async fn calls_that_are_dropped_never_shift_an_answer_to_another() {
                 match timeout(patience, call).await {
                     Ok((got, number)) => {
                         let got = got.expect("it answers");
-                        assert_eq!(got, Some(Value::Int(i64::try_from(number).expect("it is small"))));
+                        assert_eq!(
+                            got,
+                            Some(Value::Int(i64::try_from(number).expect("it is small")))
+                        );
                         answered.fetch_add(1, Ordering::Relaxed);
                     }
                     Err(_) => drop(dropped.fetch_add(1, Ordering::Relaxed)),
@@ -342,9 +363,13 @@ fn check(got: Option<Value>, key: &str, round: usize) {
     let Some(got) = got else { return };
     let Value::Bytes(got) = got else { panic!("{got:?} under {key:?}") };
     let got = str::from_utf8(&got).expect("it was text");
-    let (number, filler) = got.strip_prefix(&format!("{key}: ")).and_then(|rest| rest.split_once(' ')).expect(got);
+    let (number, filler) =
+        got.strip_prefix(&format!("{key}: ")).and_then(|rest| rest.split_once(' ')).expect(got);
     let number: usize = number.parse().expect(got);
-    assert!(number <= round && filler.len() == number * 37 % 5000, "{got:?} under {key:?} in round {round}");
+    assert!(
+        number <= round && filler.len() == number * 37 % 5000,
+        "{got:?} under {key:?} in round {round}"
+    );
 }
 
 /// Waits until calls go well again.
@@ -359,14 +384,17 @@ async fn traffic_is_back(store: &RedisCache) {
 /// The memory that this process takes, in bytes.
 fn memory() -> usize {
     let statm = fs::read_to_string("/proc/self/statm").expect("it is Linux");
-    let pages: usize = statm.split_whitespace().nth(1).and_then(|pages| pages.parse().ok()).expect("it has pages");
+    let pages: usize =
+        statm.split_whitespace().nth(1).and_then(|pages| pages.parse().ok()).expect("it has pages");
     pages * 4096
 }
 
 /// As many tasks as before, one connection, and no more memory than a few buffers.
 async fn nothing_is_left_behind(tasks: usize, memory_before: usize) {
-    common::eventually("that all tasks have ended", async || Handle::current().metrics().num_alive_tasks() <= tasks)
-        .await;
+    common::eventually("that all tasks have ended", async || {
+        Handle::current().metrics().num_alive_tasks() <= tasks
+    })
+    .await;
     let grown = memory().saturating_sub(memory_before);
     assert!(grown < 64 << 20, "{grown} bytes are left behind");
 }
@@ -390,7 +418,12 @@ async fn under_load_a_server_may_be_killed_restarted_frozen_and_thawed() {
         traffic_is_back(&store).await;
     }
     let count = load.end().await;
-    assert!(count.well > 1000 && count.failed > TASKS, "{} went well, {} not", count.well, count.failed);
+    assert!(
+        count.well > 1000 && count.failed > TASKS,
+        "{} went well, {} not",
+        count.well,
+        count.failed
+    );
     nothing_is_left_behind(tasks, memory).await;
 }
 
@@ -403,9 +436,16 @@ async fn under_load_a_network_may_fail_in_every_way() {
     let (tasks, memory) = (Handle::current().metrics().num_alive_tasks(), memory());
     // None of it is an answer: one that is could not be told from the server's own.
     let garbage = [&b"rubbish"[..], b"$5\r\nab", b"*x", b"\r\n\r\n", b":12x\r\n"];
-    let mut modes =
-        vec![Mode::Delay(Duration::from_millis(20)), Mode::Delay(Duration::from_millis(700)), Mode::Blackhole];
-    modes.extend([1, 7, 1000, 20_000].into_iter().flat_map(|after| [Mode::Truncate(after), Mode::Reset(after)]));
+    let mut modes = vec![
+        Mode::Delay(Duration::from_millis(20)),
+        Mode::Delay(Duration::from_millis(700)),
+        Mode::Blackhole,
+    ];
+    modes.extend(
+        [1, 7, 1000, 20_000]
+            .into_iter()
+            .flat_map(|after| [Mode::Truncate(after), Mode::Reset(after)]),
+    );
     modes.extend(garbage.into_iter().map(|garbage| Mode::Garbage(garbage.into())));
     for mode in modes {
         let load = Load::on(&store, proxy.port());

@@ -70,7 +70,9 @@ async fn touch_without_a_time_to_live_says_true_for_what_had_none() {
 async fn a_time_to_live_is_told_to_the_millisecond() {
     let store = fresh(&shared_server(), patient());
     store.set("k", bytes("v"), Some(Duration::from_millis(900_500))).await.expect("it is stored");
-    let Some(Ttl::Left(left)) = store.ttl("k").await.expect("it answers") else { panic!("it expires") };
+    let Some(Ttl::Left(left)) = store.ttl("k").await.expect("it answers") else {
+        panic!("it expires")
+    };
     assert!(left > Duration::from_secs(840) && left <= Duration::from_millis(900_500), "{left:?}");
     store.set("k", bytes("v"), Some(Duration::MAX)).await.expect("no time is too long");
     assert!(store.touch("k", Some(Duration::MAX)).await.expect("no time is too long"));
@@ -84,7 +86,10 @@ async fn a_key_that_holds_another_type_is_a_miss_and_no_integer() {
     raw(&server.url(), &["LPUSH", ":1:list", "a"]).await;
     assert_eq!(store.get(":1:list").await.expect("a miss"), None);
     assert_eq!(store.get_many(&[":1:list"]).await.expect("a miss"), [None]);
-    assert_eq!(store.incr(":1:list", 1).await.expect_err("no integer").kind(), ErrorKind::NotAnInteger);
+    assert_eq!(
+        store.incr(":1:list", 1).await.expect_err("no integer").kind(),
+        ErrorKind::NotAnInteger
+    );
     store.set(":1:list", bytes("v"), None).await.expect("it is overwritten");
     assert_eq!(store.get(":1:list").await.expect("it answers"), Some(bytes("v")));
 }
@@ -97,7 +102,8 @@ async fn clear_leaves_what_other_applications_wrote() {
     for key in ["session:1", "shopping:1:k", "xshop:1:k", "SHOP:1:k"] {
         raw(&server.url(), &["SET", key, "theirs"]).await;
     }
-    let keys: Vec<String> = (0..5000).map(|number| format!("shop:{}:{number}", number % 3)).collect();
+    let keys: Vec<String> =
+        (0..5000).map(|number| format!("shop:{}:{number}", number % 3)).collect();
     let entries: Vec<_> = keys.iter().map(|key| (key.as_str(), bytes("ours"))).collect();
     store.set_many(&entries, HOUR).await.expect("they are stored");
     assert_eq!(store.stats().await.expect("it answers").entries, Some(5000));
@@ -160,7 +166,9 @@ async fn aliases_of_one_server_share_its_connection_and_databases_are_apart() {
     let server = server();
     let backend = RedisBackend::default();
     let clients = async || {
-        let redis::Value::BulkString(list) = raw(&server.url(), &["CLIENT", "LIST"]).await else { panic!("a text") };
+        let redis::Value::BulkString(list) = raw(&server.url(), &["CLIENT", "LIST"]).await else {
+            panic!("a text")
+        };
         // The one that asks is there, too.
         String::from_utf8(list).expect("it is text").lines().count() - 1
     };
@@ -189,7 +197,11 @@ async fn stats_tell_the_server_s_role_memory_and_hits() {
     raw(&server.url(), &["SET", "theirs", "v"]).await;
     let stats = store.stats().await.expect("it answers");
     let detail = |name: &str| {
-        let name = if name == "keys" { name.into() } else { format!("127.0.0.1:{} {name}", server.port()) };
+        let name = if name == "keys" {
+            name.into()
+        } else {
+            format!("127.0.0.1:{} {name}", server.port())
+        };
         stats.details.iter().find(|(found, _)| *found == name).map(|(_, value)| value.as_str())
     };
     assert_eq!(stats.entries, Some(1));
@@ -203,7 +215,16 @@ async fn stats_tell_the_server_s_role_memory_and_hits() {
 
 #[tokio::test]
 async fn a_user_is_let_in_by_name_and_password_and_others_are_told_why_not() {
-    let server = server_with(&["--requirepass", "p@ss,w/rd;", "--user", "ada", "on", ">love:lace", "~*", "+@all"]);
+    let server = server_with(&[
+        "--requirepass",
+        "p@ss,w/rd;",
+        "--user",
+        "ada",
+        "on",
+        ">love:lace",
+        "~*",
+        "+@all",
+    ]);
     let at = |user: &str| vec![server.url().replace("redis://", &format!("redis://{user}@"))];
     for user in [":p%40ss%2Cw%2Frd%3B", "ada:love%3Alace"] {
         let store = fresh(&at(user), patient());
@@ -211,7 +232,10 @@ async fn a_user_is_let_in_by_name_and_password_and_others_are_told_why_not() {
     }
     let mut options = patient();
     (options.username, options.password) = (Some("ada".into()), Some("love:lace".into()));
-    fresh(&[server.url()], options).set("k", bytes("v"), HOUR).await.expect("it is let in by OPTIONS");
+    fresh(&[server.url()], options)
+        .set("k", bytes("v"), HOUR)
+        .await
+        .expect("it is let in by OPTIONS");
     for user in ["ada:hunter2", ":hunter2"] {
         let store = fresh(&at(user), patient());
         let error = store.get("k").await.expect_err("it is not let in");
@@ -228,7 +252,9 @@ async fn a_socket_is_as_good_as_a_port() {
     let folder = tempfile::tempdir().expect("there is room");
     let socket = folder.path().join("s");
     let _server = server_with(&["--unixsocket", &socket.display().to_string()]);
-    for url in [format!("unix://{}?db=2", socket.display()), format!("redis://{}", socket.display())] {
+    for url in
+        [format!("unix://{}?db=2", socket.display()), format!("redis://{}", socket.display())]
+    {
         let store = fresh(&[url], patient());
         store.set("k", bytes("v"), HOUR).await.expect("it is stored");
         assert_eq!(store.get("k").await.expect("it answers"), Some(bytes("v")));
@@ -258,10 +284,20 @@ async fn a_value_that_is_too_large_for_the_server_is_refused_and_leaves_nothing(
     let error = store.set("k", large.clone(), HOUR).await.expect_err("it is too large");
     assert_eq!(error.kind(), ErrorKind::TooLarge);
     assert_eq!(store.get("k").await.expect("it answers"), None);
-    let entries = [("a", bytes("v")), ("k", bytes("v")), ("k", large.clone()), ("b", large), ("b", bytes("v"))];
+    let entries = [
+        ("a", bytes("v")),
+        ("k", bytes("v")),
+        ("k", large.clone()),
+        ("b", large),
+        ("b", bytes("v")),
+    ];
     assert_eq!(store.set_many(&entries, HOUR).await.expect("the others are stored"), [2, 3]);
     let stored = store.get_many(&["a", "k", "b"]).await.expect("it answers");
-    assert_eq!(stored, [Some(bytes("v")), None, Some(bytes("v"))], "of entries with one key, the last counts");
+    assert_eq!(
+        stored,
+        [Some(bytes("v")), None, Some(bytes("v"))],
+        "of entries with one key, the last counts"
+    );
 }
 
 #[tokio::test]
@@ -271,6 +307,8 @@ async fn connections_have_the_name_they_are_given() {
     options.client_name = Some("shop-web".into());
     let store = fresh(&[server.url()], options);
     store.get("k").await.expect("it answers");
-    let redis::Value::BulkString(list) = raw(&server.url(), &["CLIENT", "LIST"]).await else { panic!("a text") };
+    let redis::Value::BulkString(list) = raw(&server.url(), &["CLIENT", "LIST"]).await else {
+        panic!("a text")
+    };
     assert!(String::from_utf8_lossy(&list).contains("name=shop-web"));
 }

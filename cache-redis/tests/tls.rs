@@ -38,14 +38,21 @@ impl Secretive {
         let key = KeyPair::generate().expect("there is chance");
         let root = params.self_signed(&key).expect("it is signed");
         let issuer = Issuer::new(params, key);
-        let write = |name: &str, text: String| fs::write(folder.path().join(name), text).expect("there is room");
+        let write = |name: &str, text: String| {
+            fs::write(folder.path().join(name), text).expect("there is room")
+        };
         write("ca.pem", root.pem());
-        for (name, (certificate, key)) in [("server", signed(names, &issuer)), ("client", signed(&["ada"], &issuer))] {
+        for (name, (certificate, key)) in
+            [("server", signed(names, &issuer)), ("client", signed(&["ada"], &issuer))]
+        {
             write(&format!("{name}.pem"), certificate.pem());
             write(&format!("{name}.key"), key.serialize_pem());
         }
         let at = |name: &str| folder.path().join(name).display().to_string();
-        let port = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("there is a port").port();
+        let port = TcpListener::bind("127.0.0.1:0")
+            .and_then(|free| free.local_addr())
+            .expect("there is a port")
+            .port();
         let server = server_with(&[
             "--tls-port",
             &port.to_string(),
@@ -81,8 +88,11 @@ async fn works(store: &RedisCache) -> Result<(), cache_core::Error> {
 #[tokio::test]
 async fn a_server_that_somebody_vouches_for_is_believed() {
     let server = Secretive::start(&["127.0.0.1"], "no");
-    works(&server.store(|options| options.ssl_ca_certs = server.file("ca.pem"))).await.expect("it is believed");
-    let text = fs::read_to_string(server.file("ca.pem").expect("it is there")).expect("it is there");
+    works(&server.store(|options| options.ssl_ca_certs = server.file("ca.pem")))
+        .await
+        .expect("it is believed");
+    let text =
+        fs::read_to_string(server.file("ca.pem").expect("it is there")).expect("it is there");
     works(&server.store(|options| options.ssl_ca_data = Some(text))).await.expect("it is believed");
 }
 
@@ -92,7 +102,9 @@ async fn a_server_that_nobody_vouches_for_is_not_believed_unless_nothing_is_aske
     let error = works(&server.store(|_| ())).await.expect_err("nobody vouches for it");
     assert_eq!(error.kind(), ErrorKind::Unavailable);
     assert!(error.to_string().contains("UnknownIssuer"), "{error}");
-    works(&server.store(|options| options.ssl_cert_reqs = CertReqs::None)).await.expect("nothing is asked");
+    works(&server.store(|options| options.ssl_cert_reqs = CertReqs::None))
+        .await
+        .expect("nothing is asked");
 }
 
 #[tokio::test]
@@ -126,10 +138,15 @@ async fn a_server_that_asks_who_comes_is_shown_a_certificate() {
 fn files_that_are_none_are_told_by_name() {
     let mut options = patient();
     options.ssl_ca_certs = Some("/no/such/file".into());
-    let error = RedisCache::new(&["rediss://localhost"], options.clone()).expect_err("it is not there");
-    assert!(error.to_string().starts_with("OPTIONS.ssl_ca_certs: found /no/such/file: "), "{error}");
+    let error =
+        RedisCache::new(&["rediss://localhost"], options.clone()).expect_err("it is not there");
+    assert!(
+        error.to_string().starts_with("OPTIONS.ssl_ca_certs: found /no/such/file: "),
+        "{error}"
+    );
     options.ssl_ca_certs = Some("Cargo.toml".into());
-    let error = RedisCache::new(&["rediss://localhost"], options).expect_err("it is something else");
+    let error =
+        RedisCache::new(&["rediss://localhost"], options).expect_err("it is something else");
     assert_eq!(
         error.to_string(),
         "OPTIONS.ssl_ca_certs: found Cargo.toml, which is something else, expected certificates in PEM"

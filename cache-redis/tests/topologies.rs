@@ -24,7 +24,9 @@ async fn detail(store: &RedisCache, server: &Server, name: &str) -> Option<Strin
 }
 
 /// Calls that are each over in time, until one succeeds.
-async fn until_it_works<T, F: Future<Output = Result<T, cache_core::Error>>>(mut call: impl FnMut() -> F) -> T {
+async fn until_it_works<T, F: Future<Output = Result<T, cache_core::Error>>>(
+    mut call: impl FnMut() -> F,
+) -> T {
     let start = Instant::now();
     loop {
         let this = Instant::now();
@@ -47,11 +49,18 @@ async fn reads_go_to_replicas_and_writes_to_the_leader() {
     let replica = leader.start_replica().expect("it follows");
     let store = fresh(&[leader.url(), replica.url()], patient());
     store.set("k", Value::Int(1), HOUR).await.expect("it is stored");
-    eventually("that the replica has it", async || store.get("k").await.expect("it answers").is_some()).await;
+    eventually("that the replica has it", async || {
+        store.get("k").await.expect("it answers").is_some()
+    })
+    .await;
     assert!(store.contains("k").await.expect("it answers"));
     assert_eq!(store.get_many(&["k"]).await.expect("it answers"), [Some(Value::Int(1))]);
     assert_eq!(store.incr("k", 1).await.expect("the leader counts"), Some(2));
-    assert_eq!(detail(&store, &leader, "keyspace_hits").await.as_deref(), Some("2"), "incr looks and reads");
+    assert_eq!(
+        detail(&store, &leader, "keyspace_hits").await.as_deref(),
+        Some("2"),
+        "incr looks and reads"
+    );
     assert_eq!(detail(&store, &replica, "role").await.as_deref(), Some("slave"));
 }
 
@@ -91,7 +100,8 @@ async fn a_cluster_is_known_by_one_of_its_servers_and_cleared_as_a_whole() {
     let cluster = RedisCluster::start(3, false).expect("it starts");
     let store = fresh(&[cluster.servers[1].url()], clustered(patient()));
     let keys: Vec<String> = (0..600).map(|number| format!("k{number}")).collect();
-    let entries: Vec<_> = keys.iter().zip(0..).map(|(key, number)| (key.as_str(), Value::Int(number))).collect();
+    let entries: Vec<_> =
+        keys.iter().zip(0..).map(|(key, number)| (key.as_str(), Value::Int(number))).collect();
     store.set_many(&entries, HOUR).await.expect("they are stored");
     assert_eq!(store.stats().await.expect("they answer").entries, Some(600));
     let asked: Vec<&str> = keys.iter().map(String::as_str).collect();
@@ -110,9 +120,14 @@ async fn slot_of(store: &RedisCache, server: &Server, key: &str) -> (u16, usize)
     let client = redis::Client::open(server.url()).expect("it is a URL");
     let mut connection = client.get_multiplexed_async_connection().await.expect("it is there");
     let key = format!("{}{key}", store.options().namespace);
-    let slot: u16 =
-        redis::cmd("CLUSTER").arg("KEYSLOT").arg(key).query_async(&mut connection).await.expect("it answers");
-    let leader = (0..3).find(|leader| usize::from(slot) < (leader + 1) * 16384 / 3).expect("one of three");
+    let slot: u16 = redis::cmd("CLUSTER")
+        .arg("KEYSLOT")
+        .arg(key)
+        .query_async(&mut connection)
+        .await
+        .expect("it answers");
+    let leader =
+        (0..3).find(|leader| usize::from(slot) < (leader + 1) * 16384 / 3).expect("one of three");
     (slot, leader)
 }
 
@@ -126,7 +141,9 @@ async fn a_slot_that_moves_goes_unnoticed() {
 
     cluster.begin_to_move_slot(slot, from, to).expect("it begins");
     assert_eq!(store.get("{tag}a").await.expect("it is still here"), Some(Value::Int(1)));
-    assert!(store.add("{tag}b", Value::Int(2), HOUR).await.expect("it is new, so it is there already"));
+    assert!(
+        store.add("{tag}b", Value::Int(2), HOUR).await.expect("it is new, so it is there already")
+    );
     assert_eq!(store.incr("{tag}b", 1).await.expect("it counts there"), Some(3));
     let both = [Some(Value::Int(1)), Some(Value::Int(3))];
     assert_eq!(store.get_many(&["{tag}a", "{tag}b"]).await.expect("both answer"), both);
@@ -239,13 +256,18 @@ async fn a_leader_that_was_demoted_is_not_read_from() {
     let store = watched(&set, impatient());
     store.set("k", Value::Int(1), HOUR).await.expect("it is stored");
     let ask = async |server: &Server, command: &[&str]| -> redis::RedisResult<String> {
-        let mut connection = redis::Client::open(server.url())?.get_multiplexed_async_connection().await?;
+        let mut connection =
+            redis::Client::open(server.url())?.get_multiplexed_async_connection().await?;
         redis::cmd(command[0]).arg(&command[1..]).query_async(&mut connection).await
     };
-    ask(&set.sentinels[0], &["SENTINEL", "FAILOVER", RedisSentinels::NAME]).await.expect("it agrees");
+    ask(&set.sentinels[0], &["SENTINEL", "FAILOVER", RedisSentinels::NAME])
+        .await
+        .expect("it agrees");
     // Who is connected meanwhile is thrown out.
     eventually("that it is demoted", async || {
-        ask(&set.servers[0], &["INFO", "replication"]).await.is_ok_and(|info| info.contains("role:slave"))
+        ask(&set.servers[0], &["INFO", "replication"])
+            .await
+            .is_ok_and(|info| info.contains("role:slave"))
     })
     .await;
     until_it_works(|| store.get("k")).await;

@@ -63,30 +63,42 @@ impl Forward {
                 response.map(Either::Left)
             }
             Ok(Err(error)) => {
-                let text = format!("the origin {} does not answer: {}", self.origin, causes(&error));
+                let text =
+                    format!("the origin {} does not answer: {}", self.origin, causes(&error));
                 said(StatusCode::BAD_GATEWAY, text)
             }
             Err(_elapsed) => {
-                let text = format!("the origin {} has not answered within {:?}", self.origin, self.patience);
+                let text = format!(
+                    "the origin {} has not answered within {:?}",
+                    self.origin, self.patience
+                );
                 said(StatusCode::GATEWAY_TIMEOUT, text)
             }
         }
     }
 
     /// The same request, to the origin; or the answer to one that cannot be forwarded.
-    fn prepared(&self, mut request: Request<Incoming>) -> Result<Request<Incoming>, Box<Response<ForwardedBody>>> {
+    fn prepared(
+        &self,
+        mut request: Request<Incoming>,
+    ) -> Result<Request<Incoming>, Box<Response<ForwardedBody>>> {
         if request.method() == Method::CONNECT {
             let text = "CONNECT is for a forward proxy, and this is a reverse proxy".to_owned();
             return Err(Box::new(said(StatusCode::NOT_IMPLEMENTED, text)));
         }
         // HTTP/2 has the host in the URI.
-        let named = request.uri().authority().map(Authority::as_str).and_then(|host| HeaderValue::from_str(host).ok());
+        let named = request
+            .uri()
+            .authority()
+            .map(Authority::as_str)
+            .and_then(|host| HeaderValue::from_str(host).ok());
         if let Some(host) = named {
             request.headers_mut().entry(HOST).or_insert(host);
         }
         let mut uri = self.origin.clone().into_parts();
         uri.scheme = Some(Scheme::HTTP);
-        uri.path_and_query = request.uri().path_and_query().cloned().or(Some(PathAndQuery::from_static("/")));
+        uri.path_and_query =
+            request.uri().path_and_query().cloned().or(Some(PathAndQuery::from_static("/")));
         match Uri::from_parts(uri) {
             Ok(uri) => *request.uri_mut() = uri,
             Err(why) => {
@@ -125,7 +137,8 @@ impl Service<Request<Incoming>> for Forward {
 
 /// Whether the client wants trailers, which this proxy passes on.
 fn takes_trailers(headers: &HeaderMap) -> bool {
-    let lines = headers.get_all(TE).iter().flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
+    let lines =
+        headers.get_all(TE).iter().flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
     lines.map(<[u8]>::trim_ascii).any(|coding| coding.eq_ignore_ascii_case(b"trailers"))
 }
 
@@ -155,7 +168,9 @@ fn remove_hop_by_hop(headers: &mut HeaderMap) {
 fn said(status: StatusCode, text: String) -> Response<ForwardedBody> {
     let mut response = Response::new(Either::Right(Full::from(text + "\n")));
     *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
     response
 }
 

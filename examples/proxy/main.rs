@@ -25,7 +25,8 @@ use tokio::net::TcpListener;
 
 use crate::forward::Forward;
 
-const USAGE: &str = "usage: proxy --origin http://HOST:PORT --listen ADDRESS:PORT --preset site|shared";
+const USAGE: &str =
+    "usage: proxy --origin http://HOST:PORT --listen ADDRESS:PORT --preset site|shared";
 
 struct Options {
     origin: Uri,
@@ -49,7 +50,9 @@ async fn main() -> ExitCode {
 }
 
 async fn run(Options { origin, listen, cache }: Options) -> Result<(), String> {
-    let listener = TcpListener::bind(&listen).await.map_err(|why| format!("cannot listen at {listen}: {why}"))?;
+    let listener = TcpListener::bind(&listen)
+        .await
+        .map_err(|why| format!("cannot listen at {listen}: {why}"))?;
     let address = listener.local_addr().map_err(|why| format!("{listen} has no address: {why}"))?;
     println!("http://{address} stands before {origin}");
     server::serve(listener, Forward::to(origin), &cache).await;
@@ -77,8 +80,13 @@ fn options(mut arguments: impl Iterator<Item = String>) -> Result<Options, Strin
 
 fn origin_of(url: &str) -> Result<Uri, String> {
     let uri: Uri = url.parse().map_err(|why| format!("the origin {url:?} is no URL: {why}"))?;
-    let bare = uri.scheme_str() == Some("http") && matches!(uri.path(), "" | "/") && uri.query().is_none();
-    if bare { Ok(uri) } else { Err(format!("the origin {url:?} is not http://HOST:PORT and nothing more")) }
+    let bare =
+        uri.scheme_str() == Some("http") && matches!(uri.path(), "" | "/") && uri.query().is_none();
+    if bare {
+        Ok(uri)
+    } else {
+        Err(format!("the origin {url:?} is not http://HOST:PORT and nothing more"))
+    }
 }
 
 fn preset(name: &str) -> Result<HttpCache, String> {

@@ -27,7 +27,11 @@ pub(crate) async fn serve(listener: TcpListener, origin: Forward, cache: &HttpCa
         tokio::spawn(async move {
             let mut server = Builder::new(TokioExecutor::new());
             // What the origin sends goes on as it is.
-            server.http1().timer(TokioTimer::new()).preserve_header_case(true).auto_date_header(false);
+            server
+                .http1()
+                .timer(TokioTimer::new())
+                .preserve_header_case(true)
+                .auto_date_header(false);
             server.http2().timer(TokioTimer::new()).auto_date_header(false);
             // A client that breaks off has nobody to be told.
             let _ = server.serve_connection(TokioIo::new(stream), service).await;

@@ -86,7 +86,9 @@ impl Pair {
                     async move { Ok::<_, hyper::Error>(answer(request).await) }
                 });
                 let mut server = hyper::server::conn::http1::Builder::new();
-                tokio::spawn(server.auto_date_header(false).serve_connection(TokioIo::new(stream), service));
+                tokio::spawn(
+                    server.auto_date_header(false).serve_connection(TokioIo::new(stream), service),
+                );
             }
         });
         let client = Client::builder(TokioExecutor::new()).build_http();
@@ -99,12 +101,23 @@ impl Pair {
         Self { proxy: self.proxy, calls: Arc::clone(&self.calls), client }
     }
 
-    async fn send(&self, method: &Method, path: &str, headers: &[(&'static str, &str)], body: Body) -> Got {
-        let mut request = Request::builder().method(method).uri(format!("http://{}{path}", self.proxy));
+    async fn send(
+        &self,
+        method: &Method,
+        path: &str,
+        headers: &[(&'static str, &str)],
+        body: Body,
+    ) -> Got {
+        let mut request =
+            Request::builder().method(method).uri(format!("http://{}{path}", self.proxy));
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        let response = self.client.request(request.body(body).expect("it is a request")).await.expect("it answers");
+        let response = self
+            .client
+            .request(request.body(body).expect("it is a request"))
+            .await
+            .expect("it answers");
         let (head, body) = response.into_parts();
         let body = body.collect().await.expect("it ends well");
         let trailers = body.trailers().cloned();
@@ -162,21 +175,29 @@ async fn page(_: Request<Incoming>) -> Response<Body> {
 
 /// Some megabytes of bytes of all kinds.
 fn binary() -> Bytes {
-    (0..3_000_000_u32).map(|number| number.wrapping_mul(2_654_435_761).to_be_bytes()[0]).collect::<Vec<_>>().into()
+    (0..3_000_000_u32)
+        .map(|number| number.wrapping_mul(2_654_435_761).to_be_bytes()[0])
+        .collect::<Vec<_>>()
+        .into()
 }
 
 #[tokio::test]
 async fn every_method_arrives_as_it_is_also_one_that_nobody_knows() {
     for preset in ["site", "shared"] {
         let pair = Pair::new(preset, tell).await;
-        for method in ["GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "PURGE", "BREW", "get", "M-SEARCH"]
-        {
+        for method in [
+            "GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "PURGE", "BREW", "get",
+            "M-SEARCH",
+        ] {
             let method: Method = method.parse().expect("it is a token");
             let got = pair.send(&method, "/a/%2e/b?x=%20&y", &[], full("")).await;
             assert_eq!(got.body, format!("{method} /a/%2e/b?x=%20&y"), "{preset}");
         }
         let head = pair.send(&Method::HEAD, "/", &[], full("")).await;
-        assert_eq!((head.header("x-origin"), head.header("content-length"), head.body.len()), ("1", "6", 0));
+        assert_eq!(
+            (head.header("x-origin"), head.header("content-length"), head.body.len()),
+            ("1", "6", 0)
+        );
     }
 }
 
@@ -198,14 +219,17 @@ async fn every_status_arrives_as_it_is() {
 #[tokio::test]
 async fn repeated_headers_stay_apart_and_in_order_both_ways() {
     let pair = Pair::new("site", async |request: Request<Incoming>| {
-        let mut response = answer(&[("set-cookie", "a=1"), ("link", "<x>"), ("set-cookie", "b=2")], full(""));
+        let mut response =
+            answer(&[("set-cookie", "a=1"), ("link", "<x>"), ("set-cookie", "b=2")], full(""));
         for line in request.headers().get_all("x-many") {
             response.headers_mut().append("x-many", line.clone());
         }
         response
     })
     .await;
-    let got = pair.get("/", &[("x-many", "1"), ("x-other", "-"), ("x-many", "2, 3"), ("x-many", "1")]).await;
+    let got = pair
+        .get("/", &[("x-many", "1"), ("x-other", "-"), ("x-many", "2, 3"), ("x-many", "1")])
+        .await;
     let lines = |name| got.headers.get_all(name).iter().cloned().collect::<Vec<_>>();
     assert_eq!(lines("x-many"), ["1", "2, 3", "1"]);
     assert_eq!(lines("set-cookie"), ["a=1", "b=2"]);
@@ -215,22 +239,37 @@ async fn repeated_headers_stay_apart_and_in_order_both_ways() {
 async fn what_is_for_one_connection_alone_is_taken_out() {
     let pair = Pair::new("site", async |request: Request<Incoming>| {
         let names: Vec<_> = request.headers().keys().map(ToString::to_string).collect();
-        answer(&[("connection", "x-hop"), ("x-hop", "1"), ("keep-alive", "1")], full(names.join(" ")))
+        answer(
+            &[("connection", "x-hop"), ("x-hop", "1"), ("keep-alive", "1")],
+            full(names.join(" ")),
+        )
     })
     .await;
-    let got = pair.get("/", &[("connection", "x-mine"), ("x-mine", "1"), ("te", "gzip"), ("x-kept", "1")]).await;
+    let got = pair
+        .get("/", &[("connection", "x-mine"), ("x-mine", "1"), ("te", "gzip"), ("x-kept", "1")])
+        .await;
     let arrived = String::from_utf8_lossy(&got.body).into_owned();
     assert!(arrived.contains("x-kept") && arrived.contains("host"), "{arrived}");
-    assert!(!["x-mine", "connection", "te "].iter().any(|name| arrived.contains(name)), "{arrived}");
-    assert!(!got.headers.contains_key("x-hop") && !got.headers.contains_key("keep-alive"), "{:?}", got.headers);
+    assert!(
+        !["x-mine", "connection", "te "].iter().any(|name| arrived.contains(name)),
+        "{arrived}"
+    );
+    assert!(
+        !got.headers.contains_key("x-hop") && !got.headers.contains_key("keep-alive"),
+        "{:?}",
+        got.headers
+    );
 }
 
 #[tokio::test]
 async fn large_binary_bodies_stream_both_ways_and_empty_ones_stay_empty() {
     let pair = Pair::new("shared", echo).await;
     let binary = binary();
-    let chunks = (0..binary.len()).step_by(70_000).map(|start| binary.slice(start..binary.len().min(start + 70_000)));
-    let chunked = pair.send(&Method::POST, "/", &[], frames(chunks.map(Frame::data).collect())).await;
+    let chunks = (0..binary.len())
+        .step_by(70_000)
+        .map(|start| binary.slice(start..binary.len().min(start + 70_000)));
+    let chunked =
+        pair.send(&Method::POST, "/", &[], frames(chunks.map(Frame::data).collect())).await;
     assert!(chunked.body == binary, "{} bytes came back", chunked.body.len());
     let whole = pair.send(&Method::PUT, "/", &[], full(binary.clone())).await;
     assert!(whole.body == binary, "{} bytes came back", whole.body.len());
@@ -240,8 +279,11 @@ async fn large_binary_bodies_stream_both_ways_and_empty_ones_stay_empty() {
 #[tokio::test]
 async fn trailers_arrive_and_are_not_stored() {
     let pair = Pair::new("shared", async |_| {
-        let trailers = [("x-sum".parse().expect("a name"), HeaderValue::from_static("7"))].into_iter().collect();
-        let frames = frames(vec![Frame::data(Bytes::from_static(b"seven")), Frame::trailers(trailers)]);
+        let trailers = [("x-sum".parse().expect("a name"), HeaderValue::from_static("7"))]
+            .into_iter()
+            .collect();
+        let frames =
+            frames(vec![Frame::data(Bytes::from_static(b"seven")), Frame::trailers(trailers)]);
         answer(&[("cache-control", "max-age=60"), ("trailer", "x-sum")], frames)
     })
     .await;
@@ -258,9 +300,17 @@ async fn a_page_is_stored_and_the_store_answers_head_ranges_and_conditions() {
     let pair = Pair::new("shared", page).await;
     assert!(!pair.get("/", &[]).await.is_hit());
     let hit = pair.get("/", &[]).await;
-    assert!(hit.is_hit() && hit.body == "0123456789" && hit.header("age") == "0", "{:?}", hit.headers);
+    assert!(
+        hit.is_hit() && hit.body == "0123456789" && hit.header("age") == "0",
+        "{:?}",
+        hit.headers
+    );
     let head = pair.send(&Method::HEAD, "/", &[], full("")).await;
-    assert!(head.is_hit() && head.body.is_empty() && head.header("content-length") == "10", "{:?}", head.headers);
+    assert!(
+        head.is_hit() && head.body.is_empty() && head.header("content-length") == "10",
+        "{:?}",
+        head.headers
+    );
     let range = pair.get("/", &[("range", "bytes=2-4")]).await;
     assert_eq!((range.status.as_u16(), &*range.body), (206, &b"234"[..]));
     let known = pair.get("/", &[("if-none-match", "\"v1\"")]).await;
@@ -293,7 +343,11 @@ async fn a_page_is_the_same_over_http_2_for_whoever_asked_first() {
         assert!(got.is_hit() && got.body == "0123456789", "{:?}", got.headers);
     }
     let head = new.send(&Method::HEAD, "/", &[], full("")).await;
-    assert!(head.is_hit() && head.body.is_empty() && head.header("content-length") == "10", "{:?}", head.headers);
+    assert!(
+        head.is_hit() && head.body.is_empty() && head.header("content-length") == "10",
+        "{:?}",
+        head.headers
+    );
     let range = new.get("/", &[("range", "bytes=2-4")]).await;
     assert_eq!((range.status.as_u16(), &*range.body), (206, &b"234"[..]));
     assert_eq!(new.get("/", &[("if-none-match", "\"v1\"")]).await.status, StatusCode::NOT_MODIFIED);
@@ -317,9 +371,11 @@ async fn what_http_2_says_otherwise_is_said_to_the_origin_in_its_way() {
 async fn bodies_and_trailers_pass_over_http_2_both_ways() {
     let pair = Pair::new("shared", echo).await.over_http2();
     let binary = binary();
-    let trailers = [("x-sum".parse().expect("a name"), HeaderValue::from_static("7"))].into_iter().collect();
+    let trailers =
+        [("x-sum".parse().expect("a name"), HeaderValue::from_static("7"))].into_iter().collect();
     let body = frames(vec![Frame::data(binary.clone()), Frame::trailers(trailers)]);
-    let got = pair.send(&Method::POST, "/", &[("te", "trailers"), ("trailer", "x-sum")], body).await;
+    let got =
+        pair.send(&Method::POST, "/", &[("te", "trailers"), ("trailer", "x-sum")], body).await;
     assert!(got.body == binary, "{} bytes came back", got.body.len());
     assert!(pair.send(&Method::PUT, "/", &[], full("")).await.body.is_empty());
 }
@@ -363,9 +419,13 @@ async fn raw(proxy: SocketAddr, request: &str) -> String {
 
 #[tokio::test]
 async fn the_case_of_names_is_kept_both_ways() {
-    let (origin, asked) = raw_origin(b"HTTP/1.1 200 OK\r\nX-SomE: 1\r\nContent-Length: 2\r\n\r\nok").await;
-    let got =
-        raw(proxy("site", origin).await, "POST / HTTP/1.1\r\nHoSt: a\r\nX-MinE: 1\r\nConnection: close\r\n\r\n").await;
+    let (origin, asked) =
+        raw_origin(b"HTTP/1.1 200 OK\r\nX-SomE: 1\r\nContent-Length: 2\r\n\r\nok").await;
+    let got = raw(
+        proxy("site", origin).await,
+        "POST / HTTP/1.1\r\nHoSt: a\r\nX-MinE: 1\r\nConnection: close\r\n\r\n",
+    )
+    .await;
     assert!(got.contains("X-SomE: 1") && got.ends_with("\r\n\r\nok"), "{got}");
     let asked = asked.lock().expect("nobody panics")[0].clone();
     assert!(asked.contains("X-MinE: 1") && asked.contains("HoSt: a"), "{asked}");
@@ -375,7 +435,11 @@ async fn the_case_of_names_is_kept_both_ways() {
 async fn an_interim_response_does_not_stand_in_for_the_final_one() {
     let interim = b"HTTP/1.1 103 Early Hints\r\nLink: <a>\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
     let (origin, _) = raw_origin(interim).await;
-    let got = raw(proxy("shared", origin).await, "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await;
+    let got = raw(
+        proxy("shared", origin).await,
+        "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
+    )
+    .await;
     assert!(got.starts_with("HTTP/1.1 200 OK") && got.ends_with("\r\n\r\nok"), "{got}");
 }
 
@@ -403,9 +467,17 @@ async fn a_body_that_breaks_off_is_broken_for_the_client_too_and_is_not_stored()
 async fn an_origin_that_is_away_is_a_502_that_says_so() {
     let (listener, address) = listen().await;
     drop(listener);
-    let got = raw(proxy("shared", address).await, "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await;
+    let got = raw(
+        proxy("shared", address).await,
+        "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
+    )
+    .await;
     assert!(got.starts_with("HTTP/1.1 502 Bad Gateway"), "{got}");
-    assert!(got.contains(&format!("the origin http://{address}/ does not answer")) && got.contains("refused"), "{got}");
+    assert!(
+        got.contains(&format!("the origin http://{address}/ does not answer"))
+            && got.contains("refused"),
+        "{got}"
+    );
 }
 
 #[tokio::test]
@@ -416,7 +488,10 @@ async fn an_origin_that_is_silent_is_a_504_that_says_so_and_is_not_stored() {
     for _ in 0..2 {
         let got = raw(proxy, "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await;
         assert!(got.starts_with("HTTP/1.1 504 Gateway Timeout"), "{got}");
-        assert!(got.contains(&format!("the origin http://{address}/ has not answered within 50ms")), "{got}");
+        assert!(
+            got.contains(&format!("the origin http://{address}/ has not answered within 50ms")),
+            "{got}"
+        );
         assert!(got.contains("fwd-status=504") && !got.contains("stored"), "{got}");
     }
     drop(listener);
@@ -424,7 +499,8 @@ async fn an_origin_that_is_silent_is_a_504_that_says_so_and_is_not_stored() {
 
 #[test]
 fn a_mistake_in_the_arguments_is_told() {
-    let mistake = |line: &str| super::options(line.split(' ').map(str::to_owned)).err().unwrap_or_default();
+    let mistake =
+        |line: &str| super::options(line.split(' ').map(str::to_owned)).err().unwrap_or_default();
     assert_eq!(mistake("--listen a --preset site"), "--origin is missing");
     assert!(mistake("--origin https://a").contains("http://HOST:PORT"));
     assert!(mistake("--preset best").contains("site and shared"));

@@ -33,7 +33,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let path = arguments.next().unwrap_or_else(|| TEXT.into());
 
     let caches = Caches::from_file(&config).await?;
-    let text = fs::read_to_string(&path).map_err(|error| format!("{path}: cannot be read: {error}"))?;
+    let text =
+        fs::read_to_string(&path).map_err(|error| format!("{path}: cannot be read: {error}"))?;
     println!("text    {path}, {} sentences\nconfig  {config}", sentences(&text).len());
 
     for cache in caches.iter() {
@@ -93,7 +94,9 @@ async fn show_counter(cache: &CacheHandle) -> Result<()> {
     cache.set("visits", &40, Timeout::Default).await?;
     match cache.incr("visits", 2).await {
         Ok(visits) => println!("  counter 40 and 2 are {visits}"),
-        Err(error) if error.kind() == ErrorKind::NotFound => println!("  counter none: nothing is kept"),
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            println!("  counter none: nothing is kept")
+        }
         Err(error) => return Err(error),
     }
     Ok(())
@@ -103,10 +106,17 @@ async fn show_version(cache: &CacheHandle) -> Result<()> {
     cache.set("price", "old", Timeout::Default).await?;
     match cache.incr_version("price", 1).await {
         Ok(version) => {
-            let (here, there) = (cache.contains("price").await?, cache.version(version).contains("price").await?);
-            println!("  version bumped to {version}: there it is a {}, here a {}", hit(there), hit(here));
+            let (here, there) =
+                (cache.contains("price").await?, cache.version(version).contains("price").await?);
+            println!(
+                "  version bumped to {version}: there it is a {}, here a {}",
+                hit(there),
+                hit(here)
+            );
         }
-        Err(error) if error.kind() == ErrorKind::NotFound => println!("  version not bumped: nothing is kept"),
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            println!("  version not bumped: nothing is kept")
+        }
         Err(error) => return Err(error),
     }
     Ok(())
@@ -132,8 +142,10 @@ fn sentences(text: &str) -> Vec<String> {
 
 fn most_alike(text: &str) -> Option<Alike> {
     let sentences = sentences(text);
-    let pairs =
-        sentences.iter().enumerate().flat_map(|(n, one)| sentences[n + 1..].iter().map(move |other| (one, other)));
+    let pairs = sentences
+        .iter()
+        .enumerate()
+        .flat_map(|(n, one)| sentences[n + 1..].iter().map(move |other| (one, other)));
     let pairs = pairs.map(|(one, other)| (changes_between(one, other), one, other));
     let (changes, one, other) = pairs.min_by_key(|(changes, ..)| *changes)?;
     Some(Alike { one: one.clone(), other: other.clone(), changes })

@@ -28,7 +28,9 @@ impl Arguments {
             let (place, value) = match word.as_str() {
                 "--listen" => (&mut listen, words.next()),
                 "--data" => (&mut data, words.next()),
-                option if option.starts_with('-') => return Err(wrong(&format!("there is no option {option}"))),
+                option if option.starts_with('-') => {
+                    return Err(wrong(&format!("there is no option {option}")));
+                }
                 _ => (&mut config, Some(word.clone())),
             };
             let value = value.ok_or_else(|| wrong(&format!("{word} wants a value")))?;
@@ -36,8 +38,9 @@ impl Arguments {
                 return Err(wrong(&format!("{word} is one too many")));
             }
         }
-        let path =
-            |given: Option<String>, usual: &str| given.map_or_else(|| PathBuf::from(HOME).join(usual), Into::into);
+        let path = |given: Option<String>, usual: &str| {
+            given.map_or_else(|| PathBuf::from(HOME).join(usual), Into::into)
+        };
         Ok(Self {
             listen: listen.unwrap_or_else(|| "127.0.0.1:8080".into()),
             data: path(data, "target/site"),

@@ -82,7 +82,9 @@ impl Layers {
     pub(crate) fn new(pages: &CacheHandle, address: SocketAddr) -> Self {
         // A stranger who invents hosts must not fill the store with a front page for each.
         let hosts = ["localhost".to_owned(), address.to_string(), address.ip().to_string()];
-        let named = |layer: HttpCache, name: &str| layer.hosts(hosts.clone()).key_prefix(name).cache_status(name);
+        let named = |layer: HttpCache, name: &str| {
+            layer.hosts(hosts.clone()).key_prefix(name).cache_status(name)
+        };
         // What is purged here, no purge reaches in a browser: so browsers are to ask each time.
         let ask = Browser::For(Duration::ZERO);
         Self {
@@ -98,7 +100,9 @@ impl Layers {
 
     /// Purges every page of the layer of this name, and says whether there is such a layer.
     pub(crate) async fn purge(&self, name: &str) -> cachette::Result<bool> {
-        let Some((_, layer)) = self.all().into_iter().find(|(known, _)| *known == name) else { return Ok(false) };
+        let Some((_, layer)) = self.all().into_iter().find(|(known, _)| *known == name) else {
+            return Ok(false);
+        };
         layer.purge_all(Purge::Hard).await?;
         Ok(true)
     }
@@ -107,7 +111,8 @@ impl Layers {
     pub(crate) fn read(&self, requests: &Requests) -> Vec<Value> {
         let read = |(name, layer): (&str, &HttpCache)| {
             let counts = layer.counts();
-            let reasons: Vec<_> = counts.reasons.iter().map(|(why, count)| json!([why.name(), count])).collect();
+            let reasons: Vec<_> =
+                counts.reasons.iter().map(|(why, count)| json!([why.name(), count])).collect();
             json!({
                 "name": name, "hits": counts.hits, "stale": counts.stale, "misses": counts.misses,
                 "bypasses": counts.bypasses, "stored": counts.stored, "refused": counts.refused, "reasons": reasons,

@@ -10,13 +10,16 @@ use std::{
 use serde::Serialize;
 use sqlx::{
     FromRow, Result, Row as _, SqlitePool,
-    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow, SqliteSynchronous},
+    sqlite::{
+        SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow, SqliteSynchronous,
+    },
 };
 
 const SEED: &str = include_str!("seed.sql");
 
 /// The branches, as `seed.sql` has them.
-pub(crate) const BRANCHES: [&str; 6] = ["Harbour", "Hillside", "Old Town", "Riverbank", "Station", "University"];
+pub(crate) const BRANCHES: [&str; 6] =
+    ["Harbour", "Hillside", "Old Town", "Riverbank", "Station", "University"];
 
 #[derive(Clone, Debug)]
 pub(crate) struct Library {
@@ -68,9 +71,13 @@ impl Library {
         let unusable = |error| format!("{}: cannot be used: {error}", folder.display());
         fs::create_dir_all(folder).map_err(unusable)?;
         if !path.exists() {
-            println!("making two hundred thousand loans in {}, which takes a moment", path.display());
+            println!(
+                "making two hundred thousand loans in {}, which takes a moment",
+                path.display()
+            );
             // Under another name, lest an interrupted start leave half of the rows.
-            let draft = tempfile::Builder::new().prefix("draft-").tempdir_in(folder).map_err(unusable)?;
+            let draft =
+                tempfile::Builder::new().prefix("draft-").tempdir_in(folder).map_err(unusable)?;
             let file = draft.path().join("library.db");
             seed(&file).await?;
             fs::rename(&file, &path).map_err(unusable)?;
@@ -94,7 +101,9 @@ impl Library {
     }
 
     pub(crate) async fn size(&self) -> Result<(i64, i64)> {
-        sqlx::query_as("SELECT (SELECT COUNT(*) FROM books), (SELECT COUNT(*) FROM loans)").fetch_one(&self.pool).await
+        sqlx::query_as("SELECT (SELECT COUNT(*) FROM books), (SELECT COUNT(*) FROM loans)")
+            .fetch_one(&self.pool)
+            .await
     }
 
     /// The books that were borrowed most, ever.
@@ -136,7 +145,9 @@ impl Library {
     }
 
     pub(crate) async fn genres(&self) -> Result<Vec<String>> {
-        sqlx::query_scalar("SELECT DISTINCT genre FROM books ORDER BY genre").fetch_all(&self.pool).await
+        sqlx::query_scalar("SELECT DISTINCT genre FROM books ORDER BY genre")
+            .fetch_all(&self.pool)
+            .await
     }
 
     pub(crate) async fn catalogue(&self, genre: &str) -> Result<Vec<Book>> {
@@ -169,7 +180,8 @@ impl Library {
     }
 
     pub(crate) async fn review(&self, book: i64, name: &str, stars: i64, text: &str) -> Result<()> {
-        let statement = "INSERT INTO reviews (book, name, stars, text, written) VALUES (?, ?, ?, ?, ?)";
+        let statement =
+            "INSERT INTO reviews (book, name, stars, text, written) VALUES (?, ?, ?, ?, ?)";
         let query = sqlx::query(statement).bind(book).bind(name).bind(stars).bind(text);
         query.bind(now()).execute(&self.pool).await.map(drop)
     }
@@ -193,8 +205,10 @@ impl Library {
 }
 
 async fn seed(file: &Path) -> Result<()> {
-    let options =
-        SqliteConnectOptions::new().filename(file).create_if_missing(true).synchronous(SqliteSynchronous::Off);
+    let options = SqliteConnectOptions::new()
+        .filename(file)
+        .create_if_missing(true)
+        .synchronous(SqliteSynchronous::Off);
     let pool = SqlitePoolOptions::new().max_connections(1).connect_with(options).await?;
     let mut transaction = pool.begin().await?;
     sqlx::raw_sql(SEED).execute(&mut *transaction).await?;
@@ -205,7 +219,9 @@ async fn seed(file: &Path) -> Result<()> {
 
 /// Seconds since 1970.
 pub(crate) fn now() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| i64::try_from(time.as_secs()).unwrap_or(i64::MAX))
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |time| i64::try_from(time.as_secs()).unwrap_or(i64::MAX))
 }
 
 impl FromRow<'_, SqliteRow> for Book {

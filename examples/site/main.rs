@@ -3,7 +3,11 @@
 //! The views and their queries know nothing of caches; which page is kept where, and for how long, is in `site.rs`, and which
 //! store that is, in `caches.toml`.
 
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "an example tells where it listens by printing")]
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "an example tells where it listens by printing"
+)]
 
 mod arguments;
 mod caching;
@@ -39,8 +43,9 @@ async fn run() -> Result<(), Box<dyn Error>> {
     let Arguments { listen, config, data } = Arguments::parse(env::args().skip(1))?;
     // First of all: a port that is taken is told before two hundred thousand rows are written.
     let listener = TcpListener::bind(&listen).await;
-    let listener =
-        listener.map_err(|error| format!("{listen}: cannot be listened at: {error}; try --listen 127.0.0.1:0"))?;
+    let listener = listener.map_err(|error| {
+        format!("{listen}: cannot be listened at: {error}; try --listen 127.0.0.1:0")
+    })?;
 
     let library = Library::open(&data).await?;
     let caching = Caching::open(&config, &library).await?;

@@ -49,12 +49,17 @@ struct Layer {
 
 /// Notes each request, and tells its client how long it took and what the caches said, where a page's own script can read
 /// it: a header of that kind is the only part of a cached page that is fresh.
-pub(crate) async fn note(State(requests): State<Requests>, request: Request, next: Next) -> Response {
+pub(crate) async fn note(
+    State(requests): State<Requests>,
+    request: Request,
+    next: Next,
+) -> Response {
     let (method, path) = (request.method().to_string(), request.uri().to_string());
     let start = Instant::now();
     let mut response = next.run(request).await;
     let took = start.elapsed();
-    let lines = response.headers().get_all("cache-status").iter().filter_map(|line| line.to_str().ok());
+    let lines =
+        response.headers().get_all("cache-status").iter().filter_map(|line| line.to_str().ok());
     let cache_status = lines.collect::<Vec<_>>().join(", ");
     let timing = format!("cache;desc=\"{cache_status}\", total;dur={:.3}", milliseconds(took));
     if let Ok(timing) = HeaderValue::from_str(&timing) {
@@ -91,10 +96,10 @@ impl Requests {
     }
 
     pub(crate) fn timings(&self, layer: &str) -> Value {
-        self.seen()
-            .layers
-            .get(layer)
-            .map_or(Value::Null, |layer| json!({ "hit": layer.hit.read(), "made": layer.made.read() }))
+        self.seen().layers.get(layer).map_or(
+            Value::Null,
+            |layer| json!({ "hit": layer.hit.read(), "made": layer.made.read() }),
+        )
     }
 
     fn seen(&self) -> MutexGuard<'_, Seen> {
@@ -104,7 +109,9 @@ impl Requests {
 
 /// What a `Cache-Status` comes to, in a word; a miss is one that was stored.
 fn outcome(cache_status: &str) -> &'static str {
-    let has = |what: &str| members(cache_status).any(|member| member.split("; ").skip(1).any(|word| word == what));
+    let has = |what: &str| {
+        members(cache_status).any(|member| member.split("; ").skip(1).any(|word| word == what))
+    };
     match () {
         () if has("hit") || has("collapsed") => "hit",
         () if has("stored") => "miss",
@@ -115,8 +122,9 @@ fn outcome(cache_status: &str) -> &'static str {
 
 /// The cache that had the page or stored it. There are two members where a view has a layer of its own.
 fn decisive(cache_status: &str) -> Option<String> {
-    let decided =
-        |member: &&str| member.contains("; hit") || member.contains("; stored") || member.contains("; collapsed");
+    let decided = |member: &&str| {
+        member.contains("; hit") || member.contains("; stored") || member.contains("; collapsed")
+    };
     members(cache_status).find(decided)?.split(';').next().map(str::to_owned)
 }
 

@@ -23,5 +23,7 @@ fn is_ours(headers: &HeaderMap) -> bool {
         return matches!(site, "same-origin" | "none");
     }
     let Some(origin) = said("origin") else { return true };
-    said(HOST.as_str()).is_some_and(|host| origin == format!("http://{host}") || origin == format!("https://{host}"))
+    said(HOST.as_str()).is_some_and(|host| {
+        origin == format!("http://{host}") || origin == format!("https://{host}")
+    })
 }

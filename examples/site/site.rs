@@ -32,11 +32,23 @@ pub(crate) struct Site {
 }
 
 impl Site {
-    pub(crate) fn new(library: Library, caching: Caching, address: SocketAddr) -> Result<Self, Box<dyn Error>> {
+    pub(crate) fn new(
+        library: Library,
+        caching: Caching,
+        address: SocketAddr,
+    ) -> Result<Self, Box<dyn Error>> {
         let layers = Layers::new(&caching.get("pages")?, address);
         let (parts, sessions) = (caching.get("default")?, caching.get("sessions")?);
         let requests = Requests::default();
-        Ok(Self { library, templates: Templates::new()?, caching, layers, requests, parts, sessions })
+        Ok(Self {
+            library,
+            templates: Templates::new()?,
+            caching,
+            layers,
+            requests,
+            parts,
+            sessions,
+        })
     }
 
     pub(crate) fn router(self) -> Router {

@@ -35,7 +35,12 @@ impl Templates {
     }
 
     /// A whole page. It says when it was made and how long that took, counted from `start`: both are frozen with it.
-    pub(crate) fn page(&self, name: &str, start: Instant, content: Value) -> Result<Html<String>, Error> {
+    pub(crate) fn page(
+        &self,
+        name: &str,
+        start: Instant,
+        content: Value,
+    ) -> Result<Html<String>, Error> {
         self.part(name, start, content).map(Html)
     }
 
@@ -66,7 +71,9 @@ fn took(time: Duration) -> String {
 
 fn ago(seconds: i64) -> String {
     let (count, unit) = match seconds.max(0) {
-        seconds @ 0..60 => return if seconds < 10 { "just now".into() } else { format!("{seconds} seconds ago") },
+        seconds @ 0..60 => {
+            return if seconds < 10 { "just now".into() } else { format!("{seconds} seconds ago") };
+        }
         seconds @ 60..3600 => (seconds / 60, "minute"),
         seconds @ 3600..86400 => (seconds / 3600, "hour"),
         seconds => (seconds / 86400, "day"),
@@ -76,6 +83,7 @@ fn ago(seconds: i64) -> String {
 
 fn thousands(number: i64) -> String {
     let digits = number.to_string();
-    let groups = digits.as_bytes().rchunks(3).rev().map(|group| String::from_utf8_lossy(group).into_owned());
+    let groups =
+        digits.as_bytes().rchunks(3).rev().map(|group| String::from_utf8_lossy(group).into_owned());
     groups.collect::<Vec<_>>().join(",")
 }

@@ -29,9 +29,13 @@ impl Timings {
         let mut sorted: Vec<Duration> =
             self.last.lock().unwrap_or_else(PoisonError::into_inner).iter().copied().collect();
         sorted.sort_unstable();
-        let at = |percent: usize| sorted.get((sorted.len() * percent / 100).min(sorted.len().saturating_sub(1)));
+        let at = |percent: usize| {
+            sorted.get((sorted.len() * percent / 100).min(sorted.len().saturating_sub(1)))
+        };
         match (at(50), at(99)) {
-            (Some(p50), Some(p99)) => json!({ "p50": milliseconds(*p50), "p99": milliseconds(*p99) }),
+            (Some(p50), Some(p99)) => {
+                json!({ "p50": milliseconds(*p50), "p99": milliseconds(*p99) })
+            }
             _ => Value::Null,
         }
     }

@@ -115,7 +115,11 @@ impl Cache for Watch {
         self.wrote(start, &answer);
         Ok(answer)
     }
-    async fn set_many(&self, entries: &[(&str, Value)], ttl: Option<Duration>) -> Result<Vec<usize>> {
+    async fn set_many(
+        &self,
+        entries: &[(&str, Value)],
+        ttl: Option<Duration>,
+    ) -> Result<Vec<usize>> {
         let start = Instant::now();
         let answer = self.store.set_many(entries, ttl).await;
         self.wrote(start, &answer);

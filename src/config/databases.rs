@@ -39,7 +39,9 @@ fn url(name: &str, entry: &Json) -> Result<String> {
     let place = format!("databases.{name}.");
     match entry {
         Json::String(url) => Ok(url.clone()),
-        Json::Object(settings) if settings.keys().any(|name| name.eq_ignore_ascii_case("engine")) => {
+        Json::Object(settings)
+            if settings.keys().any(|name| name.eq_ignore_ascii_case("engine")) =>
+        {
             from_django(&place, settings)
         }
         Json::Object(settings) => from_settings::<ByUrl>(&place, settings).map(|by| by.url),
@@ -101,7 +103,8 @@ impl ByDjango {
     fn address(&self, scheme: &str, host: &str) -> String {
         let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
         let port = if self.port.is_empty() { String::new() } else { format!(":{}", self.port) };
-        let (user, password, name) = (escaped(&self.user), escaped(&self.password), escaped(&self.name));
+        let (user, password, name) =
+            (escaped(&self.user), escaped(&self.password), escaped(&self.name));
         format!("{scheme}://{user}:{password}@{host}{port}/{name}")
     }
 }
@@ -122,7 +125,9 @@ mod tests {
 
     #[test]
     fn a_database_is_its_url_or_a_table_with_its_url() {
-        for entry in [json!("sqlite:a.db"), json!({"url": "sqlite:a.db"}), json!({"URL": "sqlite:a.db"})] {
+        for entry in
+            [json!("sqlite:a.db"), json!({"url": "sqlite:a.db"}), json!({"URL": "sqlite:a.db"})]
+        {
             assert_eq!(read_one(&entry).expect("it is fine"), "sqlite:a.db");
         }
     }
@@ -138,11 +143,15 @@ mod tests {
             "postgres://ada:p%40w%2Fd@db.example.org:5433/shop"
         );
         assert_eq!(
-            django(json!({"ENGINE": "django.db.backends.postgresql", "NAME": "shop", "USER": "ada", "PORT": "5433"})),
+            django(
+                json!({"ENGINE": "django.db.backends.postgresql", "NAME": "shop", "USER": "ada", "PORT": "5433"})
+            ),
             "postgres:///shop?user=ada&password=&port=5433"
         );
         assert_eq!(
-            django(json!({"ENGINE": "django.db.backends.sqlite3", "NAME": "/srv/db.sqlite3", "PASSWORD": null})),
+            django(
+                json!({"ENGINE": "django.db.backends.sqlite3", "NAME": "/srv/db.sqlite3", "PASSWORD": null})
+            ),
             "sqlite:/srv/db.sqlite3"
         );
         assert_eq!(
@@ -156,8 +165,14 @@ mod tests {
     #[test]
     fn what_is_wrong_is_told_with_its_place_and_without_secrets() {
         let told = |entry: Json| read_one(&entry).expect_err("it is a mistake").to_string();
-        assert!(told(json!(7)).starts_with("databases.main: found neither a text nor a table, expected the URL"));
-        assert!(told(json!({"ENGINE": "django.db.backends.oracle"})).starts_with("databases.main.ENGINE: found"));
+        assert!(
+            told(json!(7))
+                .starts_with("databases.main: found neither a text nor a table, expected the URL")
+        );
+        assert!(
+            told(json!({"ENGINE": "django.db.backends.oracle"}))
+                .starts_with("databases.main.ENGINE: found")
+        );
         assert!(told(json!({"url": "sqlite:x", "tabel": 1})).starts_with("databases.main.tabel: "));
         let secret = told(json!({"ENGINE": "django.db.backends.mysql", "PASSWORD": ["hunter2"]}));
         assert!(!secret.contains("hunter2"), "{secret}");

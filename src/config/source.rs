@@ -43,7 +43,10 @@ impl Format {
             #[cfg(feature = "toml")]
             Some("toml") => Ok(Self::Toml),
             #[cfg(not(feature = "toml"))]
-            Some("toml") => Err(unknown_extension(path, "one ending in .json, or the feature \"toml\" of cachette")),
+            Some("toml") => Err(unknown_extension(
+                path,
+                "one ending in .json, or the feature \"toml\" of cachette",
+            )),
             Some("json") => Ok(Self::Json),
             _ => Err(unknown_extension(path, "one ending in .toml or .json")),
         }
@@ -110,15 +113,21 @@ pub(crate) fn read(format: Format, text: &str, origin: &Origin) -> Result<Sectio
         return Err(origin.wrong("found no table, expected one with an entry for each alias"));
     };
     let databases = take_section(&mut root, "databases", origin)?.unwrap_or_default();
-    let databases = databases::read(&databases).map_err(|error| error.within(&origin.to_string()))?;
+    let databases =
+        databases::read(&databases).map_err(|error| error.within(&origin.to_string()))?;
     let aliases = take_section(&mut root, "caches", origin)?.unwrap_or(root);
     let caches = aliases.iter().map(|(alias, entry)| (alias.clone(), read_alias(entry)));
     Ok(Sections { caches: caches.collect(), databases })
 }
 
 /// The table of this name, in upper or lower case.
-fn take_section(root: &mut Map<String, Json>, name: &str, origin: &Origin) -> Result<Option<Map<String, Json>>> {
-    let sections: Vec<String> = root.keys().filter(|key| key.eq_ignore_ascii_case(name)).cloned().collect();
+fn take_section(
+    root: &mut Map<String, Json>,
+    name: &str,
+    origin: &Origin,
+) -> Result<Option<Map<String, Json>>> {
+    let sections: Vec<String> =
+        root.keys().filter(|key| key.eq_ignore_ascii_case(name)).cloned().collect();
     let section = match &*sections {
         [] => return Ok(None),
         [section] => section,
@@ -134,7 +143,10 @@ fn read_alias(entry: &Json) -> Result<CacheConfig> {
     match entry {
         Json::String(url) => CacheConfig::read_url(url),
         Json::Object(settings) => CacheConfig::read(settings),
-        _ => Err(Error::new(ErrorKind::Config, "expected a table of settings or a URL such as \"locmem://name\"")),
+        _ => Err(Error::new(
+            ErrorKind::Config,
+            "expected a table of settings or a URL such as \"locmem://name\"",
+        )),
     }
 }
 
@@ -157,7 +169,9 @@ pub(crate) fn variables<'a, K: Iterator<Item = &'a String>>(
         let origin = Origin::Variable(name);
         let Ok(url) = url.into_string() else { return Err(origin.wrong("expected UTF-8")) };
         if let Some((other, _)) = variables.insert(alias.clone(), (origin.clone(), url)) {
-            return Err(origin.wrong(&format!("{other} configures the cache {alias:?} as well, expected one of them")));
+            return Err(origin.wrong(&format!(
+                "{other} configures the cache {alias:?} as well, expected one of them"
+            )));
         }
     }
     Ok(variables)
@@ -168,7 +182,8 @@ fn alias_of<'a>(variable: &str, mut known: impl Iterator<Item = &'a String>) -> 
         "" => return Some("default".into()),
         rest => rest.strip_prefix('_').filter(|name| !name.is_empty())?,
     };
-    let as_variable = |alias: &str| alias.replace(|c: char| !c.is_ascii_alphanumeric(), "_").to_ascii_uppercase();
+    let as_variable =
+        |alias: &str| alias.replace(|c: char| !c.is_ascii_alphanumeric(), "_").to_ascii_uppercase();
     let same = |alias: &&'a String| as_variable(alias) == name.to_ascii_uppercase();
     Some(known.find(same).cloned().unwrap_or_else(|| name.to_ascii_lowercase()))
 }

@@ -15,7 +15,11 @@ use super::ALIAS_SETTINGS;
 pub(super) fn settings(url: &str) -> Result<Map<String, Json>> {
     let address = address(url);
     let Some((backend, location)) = address.split_once("://") else {
-        return Err(mistake("URL", &format!("{:?}", redact_setting(url)), "backend://location?setting=value"));
+        return Err(mistake(
+            "URL",
+            &format!("{:?}", redact_setting(url)),
+            "backend://location?setting=value",
+        ));
     };
     let query = url[address.len()..].trim_start_matches('?');
     let mut settings = Map::new();
@@ -27,7 +31,8 @@ pub(super) fn settings(url: &str) -> Result<Map<String, Json>> {
         let Some((name, value)) = pair.split_once('=') else {
             return Err(mistake("URL", &format!("no \"=\" in {part}"), "setting=value"));
         };
-        let (name, value) = (decoded(name, &part)?.to_ascii_lowercase(), decoded(value, &part)?.into());
+        let (name, value) =
+            (decoded(name, &part)?.to_ascii_lowercase(), decoded(value, &part)?.into());
         let place = if ALIAS_SETTINGS.contains(&&*name) { &mut settings } else { &mut options };
         if place.insert(name.clone(), value).is_some() {
             return Err(mistake("URL", &format!("{name:?} twice"), "each setting once"));
@@ -45,5 +50,7 @@ pub(super) fn address(url: &str) -> &str {
 /// The text may be a secret: so an error names its part of the URL alone.
 fn decoded(text: &str, part: &str) -> Result<String> {
     let decoded = percent_decode_str(text).decode_utf8();
-    decoded.map(Into::into).map_err(|_| mistake("URL", &format!("no UTF-8 in {part}"), "UTF-8, percent-encoded"))
+    decoded
+        .map(Into::into)
+        .map_err(|_| mistake("URL", &format!("no UTF-8 in {part}"), "UTF-8, percent-encoded"))
 }

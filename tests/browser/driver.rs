@@ -62,13 +62,21 @@ impl Browser {
     }
 
     pub(crate) fn write(&self, selector: &str, what: &str) {
-        self.call("POST", &format!("/element/{}/value", self.find(selector)), &json!({ "text": what }));
+        self.call(
+            "POST",
+            &format!("/element/{}/value", self.find(selector)),
+            &json!({ "text": what }),
+        );
     }
 
     /// Presses a key, wherever the focus is.
     pub(crate) fn press(&self, key: &str) {
         let press = json!([{ "type": "keyDown", "value": key }, { "type": "keyUp", "value": key }]);
-        self.call("POST", "/actions", &json!({ "actions": [{ "type": "key", "id": "keyboard", "actions": press }] }));
+        self.call(
+            "POST",
+            "/actions",
+            &json!({ "actions": [{ "type": "key", "id": "keyboard", "actions": press }] }),
+        );
     }
 
     /// What a script returns.
@@ -91,7 +99,12 @@ impl Browser {
     }
 
     /// Waits until what `look` sees is what is wanted, and answers it.
-    pub(crate) fn wait_for<T: Debug>(&self, what: &str, look: impl Fn(&Self) -> T, wanted: impl Fn(&T) -> bool) -> T {
+    pub(crate) fn wait_for<T: Debug>(
+        &self,
+        what: &str,
+        look: impl Fn(&Self) -> T,
+        wanted: impl Fn(&T) -> bool,
+    ) -> T {
         let start = Instant::now();
         loop {
             let seen = look(self);
@@ -104,8 +117,10 @@ impl Browser {
     }
 
     fn find(&self, selector: &str) -> String {
-        let found = self.call("POST", "/element", &json!({ "using": "css selector", "value": selector }));
-        let reference = found.as_object().and_then(|found| found.values().next()).and_then(Value::as_str);
+        let found =
+            self.call("POST", "/element", &json!({ "using": "css selector", "value": selector }));
+        let reference =
+            found.as_object().and_then(|found| found.values().next()).and_then(Value::as_str);
         reference.expect("an element has a reference").to_owned()
     }
 
@@ -117,7 +132,13 @@ impl Browser {
 impl Drop for Browser {
     fn drop(&mut self) {
         // A test that failed must not fail twice.
-        let _ = http::try_to_ask(&self.driver, "DELETE", &format!("/session/{}", self.session), &[], "");
+        let _ = http::try_to_ask(
+            &self.driver,
+            "DELETE",
+            &format!("/session/{}", self.session),
+            &[],
+            "",
+        );
     }
 }
 

@@ -31,7 +31,8 @@ impl Visit {
 
     /// What `/caches/live` says of a layer.
     fn layer(&self, name: &str) -> Value {
-        let live: Value = serde_json::from_str(&self.site.get("/caches/live").body).expect("it is JSON");
+        let live: Value =
+            serde_json::from_str(&self.site.get("/caches/live").body).expect("it is JSON");
         let layers = live["layers"].as_array().expect("there are layers");
         layers.iter().find(|layer| layer["name"] == name).expect("it is there").clone()
     }
@@ -63,7 +64,8 @@ fn the_second_look_at_the_front_page_is_a_hit_and_many_times_quicker() {
 
     visit.go(&browser, "/caches");
     let faster = "[data-layer=site] [data-field=faster]";
-    let faster = browser.wait_for("a factor", |browser| number(&browser.text(faster)), Option::is_some);
+    let faster =
+        browser.wait_for("a factor", |browser| number(&browser.text(faster)), Option::is_some);
     assert!(faster.is_some_and(|faster| faster >= 10), "{faster:?}");
     assert_eq!(browser.text("[data-layer=site] [data-field=hits]"), "1");
 }
@@ -76,7 +78,11 @@ fn two_who_are_signed_in_never_see_each_other_s_page() {
         visit.go(browser, "/account");
         browser.write("[name=name]", name);
         browser.click("main button");
-        browser.wait_for("a greeting", |browser| browser.text("h1"), |said| said.starts_with("Hello"));
+        browser.wait_for(
+            "a greeting",
+            |browser| browser.text("h1"),
+            |said| said.starts_with("Hello"),
+        );
     }
     for visits in 2..4 {
         for (name, browser) in &visitors {
@@ -127,7 +133,11 @@ fn a_review_is_there_at_once_for_its_writer_and_for_everybody_else() {
         let newest = browser.text(".reviews li");
         assert!(newest.contains("Better than <b>tea</b> & cake."), "{newest}");
     }
-    assert!(outcome(&reader).ends_with(" hit"), "one visitor's page is made once: {}", outcome(&reader));
+    assert!(
+        outcome(&reader).ends_with(" hit"),
+        "one visitor's page is made once: {}",
+        outcome(&reader)
+    );
 }
 
 #[test]
@@ -146,7 +156,11 @@ fn the_counts_of_the_caches_go_up_while_one_looks() {
     assert!(newest.contains("GET /") && newest.contains("site; hit"), "{newest}");
     let looked_up = browser.text("[data-alias=pages] [data-field=hits]");
     assert!(number(&looked_up).is_some_and(|count| count >= 2), "{looked_up}");
-    assert_eq!(browser.run("return window.sameDocument"), Value::Bool(true), "without being loaded anew");
+    assert_eq!(
+        browser.run("return window.sameDocument"),
+        Value::Bool(true),
+        "without being loaded anew"
+    );
 }
 
 #[test]
@@ -157,7 +171,8 @@ fn pages_can_be_purged_by_the_keyboard_alone() {
         assert!(visit.site.get("/").cache_status().contains(outcome));
     }
     visit.go(&browser, "/caches");
-    let focus = |browser: &Browser| browser.run("return document.activeElement.textContent").to_string();
+    let focus =
+        |browser: &Browser| browser.run("return document.activeElement.textContent").to_string();
     let reached = (0..20).any(|_| {
         browser.press(TAB);
         focus(&browser).contains("Purge the pages of site")
@@ -166,7 +181,11 @@ fn pages_can_be_purged_by_the_keyboard_alone() {
     let outline = browser.run("return getComputedStyle(document.activeElement).outlineStyle");
     assert_eq!(outline, "solid", "one sees where the focus is");
     browser.press(ENTER);
-    browser.wait_for("word of it", |browser| browser.text("#said"), |said| said.contains("are purged"));
+    browser.wait_for(
+        "word of it",
+        |browser| browser.text("#said"),
+        |said| said.contains("are purged"),
+    );
     visit.go(&browser, "/");
     assert!(outcome(&browser).ends_with(" miss"), "{}", outcome(&browser));
 }
@@ -203,7 +222,11 @@ fn no_page_has_a_word_for_the_console() {
     }
     // What is thrown is heard here: else the above would say nothing.
     browser.run("setTimeout(() => { throw new Error('heard') })");
-    browser.wait_for("an error", |browser| browser.console().join(""), |said| said.contains("heard"));
+    browser.wait_for(
+        "an error",
+        |browser| browser.console().join(""),
+        |said| said.contains("heard"),
+    );
 }
 
 #[test]
@@ -213,7 +236,8 @@ fn no_page_is_wider_than_a_phone() {
     browser.resize(500, 900);
     for path in PAGES {
         visit.go(&browser, path);
-        let wide = "const page = document.documentElement; return page.scrollWidth - page.clientWidth";
+        let wide =
+            "const page = document.documentElement; return page.scrollWidth - page.clientWidth";
         assert_eq!(browser.run(wide), 0, "{path}");
     }
 }

@@ -17,7 +17,9 @@ impl Answer {
     /// All lines of a header, joined.
     pub(crate) fn header(&self, name: &str) -> String {
         let lines = self.head.lines().filter_map(|line| line.split_once(':'));
-        let values = lines.filter(|(found, _)| found.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim());
+        let values = lines
+            .filter(|(found, _)| found.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.trim());
         values.collect::<Vec<_>>().join(", ")
     }
 
@@ -26,7 +28,13 @@ impl Answer {
     }
 }
 
-pub(crate) fn ask(address: &str, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
+pub(crate) fn ask(
+    address: &str,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &str,
+) -> Answer {
     try_to_ask(address, method, path, headers, body)
         .unwrap_or_else(|error| panic!("{method} http://{address}{path}: {error}"))
 }
@@ -40,10 +48,13 @@ pub(crate) fn try_to_ask(
 ) -> io::Result<Answer> {
     let mut stream = TcpStream::connect(address)?;
     stream.set_read_timeout(Some(Duration::from_secs(60)))?;
-    let headers: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
-    let length = if body.is_empty() { String::new() } else { format!("content-length: {}\r\n", body.len()) };
-    let request =
-        format!("{method} {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n{length}{headers}\r\n{body}");
+    let headers: String =
+        headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+    let length =
+        if body.is_empty() { String::new() } else { format!("content-length: {}\r\n", body.len()) };
+    let request = format!(
+        "{method} {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n{length}{headers}\r\n{body}"
+    );
     stream.write_all(request.as_bytes())?;
     read(stream)
 }
@@ -57,7 +68,8 @@ fn read(stream: TcpStream) -> io::Result<Answer> {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
     }
-    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("there is a status");
+    let status =
+        head.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("there is a status");
     let mut answer = Answer { status, head, body: String::new() };
     let length = answer.header("content-length").parse().unwrap_or(0);
     stream.take(length).read_to_string(&mut answer.body)?;

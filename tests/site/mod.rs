@@ -43,7 +43,8 @@ impl Site {
             let start = said.len();
             let more = output.read_line(&mut said).expect("it writes text");
             assert!(more > 0, "the site ended with {:?}, and said:\n{said}", process.wait());
-            let url = said[start..].split_whitespace().find_map(|word| word.strip_prefix("http://"));
+            let url =
+                said[start..].split_whitespace().find_map(|word| word.strip_prefix("http://"));
             if let Some(address) = url {
                 break address.trim_end_matches('/').to_owned();
             }
@@ -67,7 +68,10 @@ impl Site {
     /// Ends it as Ctrl-C does, and answers how it ended and what it said of that.
     pub(crate) fn interrupt(mut self) -> (ExitStatus, String) {
         let pid = self.process.id().to_string();
-        let sent = Command::new("kill").args(["-s", "INT", &pid]).status().expect("there is a command kill");
+        let sent = Command::new("kill")
+            .args(["-s", "INT", &pid])
+            .status()
+            .expect("there is a command kill");
         assert!(sent.success());
         let mut said = String::new();
         while self.output.read_line(&mut said).expect("it writes text") > 0 {}
@@ -78,7 +82,13 @@ impl Site {
 /// On Unix, cargo becomes what it runs: its process is the site's.
 pub(crate) fn command() -> Command {
     let mut cargo = Command::new(env!("CARGO"));
-    cargo.current_dir(env!("CARGO_MANIFEST_DIR")).args(["run", "--quiet", "--example", "site", "--"]);
+    cargo.current_dir(env!("CARGO_MANIFEST_DIR")).args([
+        "run",
+        "--quiet",
+        "--example",
+        "site",
+        "--",
+    ]);
     cargo
 }
 

@@ -19,12 +19,25 @@ use crate::{
 const PACKAGE: &str = "cachette-benches";
 
 /// The servers that benchmarks start: they are installed before anything is measured.
-const SERVERS: [(&str, &[Kind]); 3] =
-    [("db", &[Kind::Postgres, Kind::Mariadb]), ("memcached", &[Kind::Memcached]), ("redis", &[Kind::Redis])];
+const SERVERS: [(&str, &[Kind]); 3] = [
+    ("db", &[Kind::Postgres, Kind::Mariadb]),
+    ("memcached", &[Kind::Memcached]),
+    ("redis", &[Kind::Redis]),
+];
 
 /// In which order they are told; others follow.
-const ORDER: [&str; 10] =
-    ["http", "http_allocations", "locmem", "hit_ratio", "memory", "dummy", "filebased", "db", "memcached", "redis"];
+const ORDER: [&str; 10] = [
+    "http",
+    "http_allocations",
+    "locmem",
+    "hit_ratio",
+    "memory",
+    "dummy",
+    "filebased",
+    "db",
+    "memcached",
+    "redis",
+];
 
 /// Where a full run leaves what it came to, and where it writes the page; a quick one has a folder of its own for both, as it
 /// says less.
@@ -62,18 +75,28 @@ pub(crate) fn run(arguments: &[String]) -> Outcome {
     let mut needed = SERVERS.iter().filter(|(name, _)| chosen.contains(name));
     needed.try_for_each(|(_, kinds)| servers::install(kinds))?;
     shell::run(
-        cargo(["bench", "--no-run", "--package", PACKAGE]).args(chosen.iter().flat_map(|name| ["--bench", name])),
+        cargo(["bench", "--no-run", "--package", PACKAGE])
+            .args(chosen.iter().flat_map(|name| ["--bench", name])),
     )?;
     let start = Instant::now();
     let failed = measure(&asked, &chosen, &results);
     let took = start.elapsed();
     let measured = |name: &str| results.join(format!("{name}.json")).exists();
-    let missing: Vec<&str> = all.iter().map(String::as_str).filter(|name| !measured(name)).collect();
+    let missing: Vec<&str> =
+        all.iter().map(String::as_str).filter(|name| !measured(name)).collect();
     if !missing.is_empty() {
-        println!("\n!!! not measured yet: {}; so the page in {PAGE} is left alone", missing.join(", "));
+        println!(
+            "\n!!! not measured yet: {}; so the page in {PAGE} is left alone",
+            missing.join(", ")
+        );
     }
     let page = write(&results, asked.page(missing.is_empty()), &all)?;
-    println!("\nbench: measured {} in {:.0} s: {}", chosen.join(", "), took.as_secs_f64(), page.display());
+    println!(
+        "\nbench: measured {} in {:.0} s: {}",
+        chosen.join(", "),
+        took.as_secs_f64(),
+        page.display()
+    );
     if failed.is_empty() { Ok(()) } else { Err(format!("bench: FAILED:\n{}", failed.join("\n"))) }
 }
 
@@ -81,8 +104,9 @@ fn parse(arguments: &[String]) -> Outcome<Asked> {
     let mut asked = Asked::default();
     let mut arguments = arguments.iter().peekable();
     while let Some(argument) = arguments.next() {
-        let folder =
-            |given: Option<&String>| given.map(PathBuf::from).ok_or(format!("{argument} wants a folder: {USAGE}"));
+        let folder = |given: Option<&String>| {
+            given.map(PathBuf::from).ok_or(format!("{argument} wants a folder: {USAGE}"))
+        };
         match argument.as_str() {
             "--quick" => asked.quick = true,
             "--peers" => asked.peers = true,
@@ -97,7 +121,8 @@ fn parse(arguments: &[String]) -> Outcome<Asked> {
             "--traces" => asked.traces = Some(folder(arguments.next())?),
             "--patience" => {
                 let seconds = arguments.next().and_then(|seconds| seconds.parse().ok());
-                asked.patience = Some(seconds.ok_or(format!("--patience wants whole seconds: {USAGE}"))?);
+                asked.patience =
+                    Some(seconds.ok_or(format!("--patience wants whole seconds: {USAGE}"))?);
             }
             "--out" => asked.out = Some(folder(arguments.next())?),
             other => return Err(format!("`{other}` means nothing here: {USAGE}")),
@@ -115,7 +140,11 @@ fn choose<'a>(all: &'a [String], only: &'a [String]) -> Outcome<Vec<&'a str>> {
     if let Some(unknown) = only.iter().find(|name| !all.contains(name)) {
         return Err(format!("there is no benchmark `{unknown}`, but these: {}", all.join(", ")));
     }
-    Ok(all.iter().filter(|name| only.is_empty() || only.contains(name)).map(String::as_str).collect())
+    Ok(all
+        .iter()
+        .filter(|name| only.is_empty() || only.contains(name))
+        .map(String::as_str)
+        .collect())
 }
 
 /// The folder of what the benchmarks came to, as seen from everywhere: they run in the folder of their crate.
@@ -132,10 +161,14 @@ fn measure(asked: &Asked, names: &[&str], results: &Path) -> Vec<String> {
         let arguments = asked.for_benchmark(&file)?;
         // What it came to before must not pass for what it comes to now.
         if file.exists() {
-            fs::remove_file(&file).map_err(|why| format!("{}: cannot be removed: {why}", file.display()))?;
+            fs::remove_file(&file)
+                .map_err(|why| format!("{}: cannot be removed: {why}", file.display()))?;
         }
         println!("\n=== {name}");
-        shell::run(cargo(["bench", "--quiet", "--package", PACKAGE, "--bench", name, "--"]).args(arguments))
+        shell::run(
+            cargo(["bench", "--quiet", "--package", PACKAGE, "--bench", name, "--"])
+                .args(arguments),
+        )
     };
     names.iter().filter_map(|name| measure(name).err()).collect()
 }
@@ -149,7 +182,9 @@ impl Asked {
             arguments.extend(["--patience".to_owned(), seconds.to_string()]);
         }
         if let Some(folder) = &self.traces {
-            let folder = folder.canonicalize().map_err(|why| format!("--traces {}: {why}", folder.display()))?;
+            let folder = folder
+                .canonicalize()
+                .map_err(|why| format!("--traces {}: {why}", folder.display()))?;
             arguments.extend(["--traces".to_owned(), folder.display().to_string()]);
         }
         Ok(arguments)
@@ -183,8 +218,8 @@ mod tests {
 
     #[test]
     fn names_follow_only_up_to_the_next_flag() {
-        let asked =
-            parse(&words("--only locmem redis --quick --traces /t --patience 5 --out o")).expect("it is understood");
+        let asked = parse(&words("--only locmem redis --quick --traces /t --patience 5 --out o"))
+            .expect("it is understood");
         let expected = Asked {
             quick: true,
             peers: false,
@@ -220,7 +255,9 @@ mod tests {
 
     #[test]
     fn a_quick_or_an_incomplete_run_leaves_the_committed_page_alone_unless_it_is_told_otherwise() {
-        let page = |line: &str, complete| parse(&words(line)).expect("it is understood").page(complete).to_owned();
+        let page = |line: &str, complete| {
+            parse(&words(line)).expect("it is understood").page(complete).to_owned()
+        };
         assert_eq!(page("", true), Path::new("docs/benchmarks"));
         assert_eq!(page("--only redis", false), Path::new("target/bench"));
         assert_eq!(page("--quick", true), Path::new("target/bench/quick"));
@@ -229,18 +266,24 @@ mod tests {
 
     #[test]
     fn every_benchmark_is_told_where_to_write_and_what_was_asked_for() {
-        let asked = parse(&words("--quick --peers --patience 5 --traces .")).expect("it is understood");
+        let asked =
+            parse(&words("--quick --peers --patience 5 --traces .")).expect("it is understood");
         let told = asked.for_benchmark(Path::new("/r/db.json")).expect("the folder is there");
         assert_eq!(told[..7], words("--json /r/db.json --quick --peers --patience 5 --traces"));
         let gone = parse(&words("--traces no-such-folder")).expect("it is understood");
         assert!(
-            gone.for_benchmark(Path::new("x")).expect_err("it is not there").starts_with("--traces no-such-folder")
+            gone.for_benchmark(Path::new("x"))
+                .expect_err("it is not there")
+                .starts_with("--traces no-such-folder")
         );
     }
 
     #[test]
     fn the_benchmarks_are_those_of_the_manifest() {
         let all = workspace::benches(PACKAGE).expect("the crate is in the workspace");
-        assert!(all.iter().any(|name| name == "locmem") && all.iter().any(|name| name == "redis"), "{all:?}");
+        assert!(
+            all.iter().any(|name| name == "locmem") && all.iter().any(|name| name == "redis"),
+            "{all:?}"
+        );
     }
 }

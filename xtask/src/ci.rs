@@ -25,20 +25,45 @@ struct Step {
 /// The quick ones first, as the first failure ends the run.
 const STEPS: [Step; 10] = [
     Step { name: "format", about: "the code is as rustfmt lays it out", run: || fully(format()) },
-    Step { name: "tree", about: "no crate pulls in what it must not", run: || fully(dependency_tree::run()) },
-    Step { name: "deny", about: "licences, sources, duplicates and advisories of dependencies", run: deny::run },
+    Step {
+        name: "tree",
+        about: "no crate pulls in what it must not",
+        run: || fully(dependency_tree::run()),
+    },
+    Step {
+        name: "deny",
+        about: "licences, sources, duplicates and advisories of dependencies",
+        run: deny::run,
+    },
     Step { name: "clippy", about: "no warnings, in any target", run: || fully(clippy()) },
-    Step { name: "docs", about: "the documentation builds without warnings", run: || fully(docs()) },
+    Step {
+        name: "docs",
+        about: "the documentation builds without warnings",
+        run: || fully(docs()),
+    },
     Step { name: "features", about: "each feature builds alone", run: || fully(features()) },
-    Step { name: "minimum-rust", about: "the oldest supported Rust builds it", run: || fully(minimum_rust::run()) },
-    Step { name: "newcomer", about: "the README's code runs in a new crate", run: || fully(newcomer::run()) },
-    Step { name: "browser", about: "the example site, in Chromium", run: || fully(browser::run(&[])) },
+    Step {
+        name: "minimum-rust",
+        about: "the oldest supported Rust builds it",
+        run: || fully(minimum_rust::run()),
+    },
+    Step {
+        name: "newcomer",
+        about: "the README's code runs in a new crate",
+        run: || fully(newcomer::run()),
+    },
+    Step {
+        name: "browser",
+        about: "the example site, in Chromium",
+        run: || fully(browser::run(&[])),
+    },
     Step { name: "test", about: "cargo xtask test", run: || fully(test::run(&[])) },
 ];
 
 /// The steps, a line each.
 pub(crate) fn list() -> String {
-    let lines: Vec<String> = STEPS.iter().map(|step| format!("  {:13} {}", step.name, step.about)).collect();
+    let lines: Vec<String> =
+        STEPS.iter().map(|step| format!("  {:13} {}", step.name, step.about)).collect();
     lines.join("\n")
 }
 
@@ -76,14 +101,17 @@ fn timed(step: &Step) -> Outcome<Passed> {
     let took = seconds(start.elapsed());
     match &outcome {
         Ok(Passed::Fully) => println!("=== {} passed in {took}", step.name),
-        Ok(Passed::Except(notice)) => println!("!!! {notice}\n=== {} passed in {took}, but for the above", step.name),
+        Ok(Passed::Except(notice)) => {
+            println!("!!! {notice}\n=== {} passed in {took}, but for the above", step.name)
+        }
         Err(_) => {}
     }
     outcome.map_err(|why| format!("{why}\nci: FAILED at step `{}`, after {took}", step.name))
 }
 
 fn conclusion(steps: usize, took: &str, notices: &[String]) -> String {
-    let count = if steps == 1 { "1 step passed".to_owned() } else { format!("all {steps} steps passed") };
+    let count =
+        if steps == 1 { "1 step passed".to_owned() } else { format!("all {steps} steps passed") };
     if notices.is_empty() {
         format!("{count} in {took}")
     } else {
@@ -104,17 +132,35 @@ fn format() -> Outcome {
 }
 
 fn clippy() -> Outcome {
-    shell::run(&mut cargo(["clippy", "--workspace", "--all-targets", "--all-features", "--", "-D", "warnings"]))
+    shell::run(&mut cargo([
+        "clippy",
+        "--workspace",
+        "--all-targets",
+        "--all-features",
+        "--",
+        "-D",
+        "warnings",
+    ]))
 }
 
 fn docs() -> Outcome {
-    shell::run(cargo(["doc", "--workspace", "--no-deps", "--all-features"]).env("RUSTDOCFLAGS", "-D warnings"))
+    shell::run(
+        cargo(["doc", "--workspace", "--no-deps", "--all-features"])
+            .env("RUSTDOCFLAGS", "-D warnings"),
+    )
 }
 
 /// Of the crates that are published; a test's dependencies must not lend them features.
 fn features() -> Outcome {
     install::ensure(&install::HACK)?;
-    shell::run(&mut cargo(["hack", "check", "--workspace", "--ignore-private", "--each-feature", "--no-dev-deps"]))
+    shell::run(&mut cargo([
+        "hack",
+        "check",
+        "--workspace",
+        "--ignore-private",
+        "--each-feature",
+        "--no-dev-deps",
+    ]))
 }
 
 #[cfg(test)]
@@ -139,7 +185,9 @@ mod tests {
 
     #[test]
     fn an_unknown_step_is_an_error_before_any_step_runs() {
-        let why = select(&["format".to_owned(), "clipy".to_owned()]).map(|_| ()).expect_err("a typing mistake");
+        let why = select(&["format".to_owned(), "clipy".to_owned()])
+            .map(|_| ())
+            .expect_err("a typing mistake");
         assert!(why.contains("`clipy`") && why.contains("clippy"), "{why}");
     }
 

@@ -32,7 +32,9 @@ fn is_set(variable: Option<&str>) -> bool {
 }
 
 fn without_database(why: &str, required: bool) -> Outcome<Passed> {
-    let notice = format!("the advisories were NOT checked, as the RustSec database could not be fetched:\n{why}");
+    let notice = format!(
+        "the advisories were NOT checked, as the RustSec database could not be fetched:\n{why}"
+    );
     if required { Err(notice) } else { Ok(Passed::Except(notice)) }
 }
 
@@ -42,7 +44,9 @@ mod tests {
 
     #[test]
     fn an_unreachable_database_is_told_with_its_reason() {
-        let Ok(Passed::Except(notice)) = without_database("no such host", false) else { panic!("it is tolerated") };
+        let Ok(Passed::Except(notice)) = without_database("no such host", false) else {
+            panic!("it is tolerated")
+        };
         assert!(notice.contains("NOT checked") && notice.contains("no such host"), "{notice}");
     }
 

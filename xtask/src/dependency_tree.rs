@@ -13,12 +13,26 @@ struct Rule {
 }
 
 const RULES: &[Rule] = &[
-    Rule { package: "cache-core", features: &["--no-default-features"], never: &["postcard", "sqlx", "tokio"] },
+    Rule {
+        package: "cache-core",
+        features: &["--no-default-features"],
+        never: &["postcard", "sqlx", "tokio"],
+    },
     Rule { package: "cachette", features: &["--features=db-postgres"], never: &["ring", "rustls"] },
     Rule {
         package: "cachette",
         features: &["--no-default-features", "--features=locmem"],
-        never: &["cache-http", "cache-memcached", "cache-redis", "http", "redis", "sqlx", "tempfile", "tokio", "toml"],
+        never: &[
+            "cache-http",
+            "cache-memcached",
+            "cache-redis",
+            "http",
+            "redis",
+            "sqlx",
+            "tempfile",
+            "tokio",
+            "toml",
+        ],
     },
     Rule { package: "cache-http", features: &[], never: &["axum", "hyper", "tower"] },
     Rule { package: "cache-memcached", features: &[], never: &["lz4_flex", "rustls", "sqlx"] },
@@ -45,7 +59,16 @@ const RULES: &[Rule] = &[
     Rule {
         package: "cachette",
         features: &[],
-        never: &["cache-http", "cache-memcached", "cache-redis", "http", "redis", "sqlx", "tempfile", "tokio"],
+        never: &[
+            "cache-http",
+            "cache-memcached",
+            "cache-redis",
+            "http",
+            "redis",
+            "sqlx",
+            "tempfile",
+            "tokio",
+        ],
     },
 ];
 
@@ -74,7 +97,8 @@ fn tree(rule: &Rule) -> Outcome<String> {
 }
 
 fn forbidden(tree: &str, never: &[&'static str]) -> Vec<&'static str> {
-    let crates: BTreeSet<&str> = tree.lines().filter_map(|line| line.split_whitespace().next()).collect();
+    let crates: BTreeSet<&str> =
+        tree.lines().filter_map(|line| line.split_whitespace().next()).collect();
     never.iter().copied().filter(|name| crates.contains(name)).collect()
 }
 

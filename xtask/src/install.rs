@@ -17,6 +17,9 @@ pub(crate) fn ensure(tool: &Tool) -> Outcome {
         return Ok(());
     }
     let package = format!("cargo-{}@{}", tool.subcommand, tool.version);
-    println!("`cargo {}` is missing: building and installing {package}, which takes minutes", tool.subcommand);
+    println!(
+        "`cargo {}` is missing: building and installing {package}, which takes minutes",
+        tool.subcommand
+    );
     shell::run(&mut cargo(["install", "--locked", &package]))
 }

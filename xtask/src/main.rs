@@ -1,5 +1,9 @@
 //! The commands of those who work on cachette: `cargo xtask test`, `browser`, `ci` and `bench`.
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command talks to its user by printing")]
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a command talks to its user by printing"
+)]
 
 mod bench;
 mod browser;
@@ -34,14 +38,17 @@ fn go_to_root() -> Outcome {
 }
 
 fn dispatch(args: &[String]) -> Outcome {
-    let (command, rest) = args.split_first().map_or(("help", args), |(command, rest)| (command.as_str(), rest));
+    let (command, rest) =
+        args.split_first().map_or(("help", args), |(command, rest)| (command.as_str(), rest));
     match command {
         "help" | "--help" | "-h" => println!("{}", help()),
         "test" => test::run(after_separator(rest))?,
         "browser" => browser::run(after_separator(rest))?,
         "ci" => ci::run(rest)?,
         "bench" => bench::run(rest)?,
-        other => return Err(format!("there is no command `{other}`: `cargo xtask help` lists them")),
+        other => {
+            return Err(format!("there is no command `{other}`: `cargo xtask help` lists them"));
+        }
     }
     Ok(())
 }
@@ -77,7 +84,10 @@ mod tests {
 
     #[test]
     fn only_the_first_separator_is_taken_away() {
-        assert_eq!(after_separator(&words("-- -p cache-core -- --nocapture")), words("-p cache-core -- --nocapture"));
+        assert_eq!(
+            after_separator(&words("-- -p cache-core -- --nocapture")),
+            words("-p cache-core -- --nocapture")
+        );
         assert_eq!(after_separator(&words("a_filter")), words("a_filter"));
     }
 

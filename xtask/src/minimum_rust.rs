@@ -23,17 +23,23 @@ enum Toolchain<'a> {
 pub(crate) fn run() -> Outcome {
     all_state_it(&workspace::packages()?)?;
     // A machine without rustup has no toolchains to list.
-    let toolchains = shell::output(Command::new("rustup").args(["toolchain", "list"])).unwrap_or_default();
+    let toolchains =
+        shell::output(Command::new("rustup").args(["toolchain", "list"])).unwrap_or_default();
     let rustc = shell::output(Command::new("rustc").arg("--version"))?;
     match choose(STATED, &toolchains, &rustc).ok_or_else(|| missing(STATED, &rustc))? {
-        Toolchain::Rustup(name) => shell::run(Command::new("rustup").args(["run", name, "cargo"]).args(CHECK)),
+        Toolchain::Rustup(name) => {
+            shell::run(Command::new("rustup").args(["run", name, "cargo"]).args(CHECK))
+        }
         Toolchain::Current => shell::run(&mut cargo(CHECK)),
     }
 }
 
 fn all_state_it(packages: &[Package]) -> Outcome {
-    let others: Vec<&str> =
-        packages.iter().filter(|package| package.rust_version.as_deref() != Some(STATED)).map(|p| &*p.name).collect();
+    let others: Vec<&str> = packages
+        .iter()
+        .filter(|package| package.rust_version.as_deref() != Some(STATED))
+        .map(|p| &*p.name)
+        .collect();
     if others.is_empty() {
         return Ok(());
     }
@@ -52,12 +58,14 @@ fn choose<'a>(stated: &str, toolchains: &'a str, rustc: &str) -> Option<Toolchai
 /// Whether `version` is the one stated, where `1.95` leaves the patch level open.
 fn is(stated: &str, version: &str) -> bool {
     version.strip_prefix(stated).is_some_and(|rest| {
-        rest.is_empty() || rest.strip_prefix('.').is_some_and(|patch| patch.bytes().all(|b| b.is_ascii_digit()))
+        rest.is_empty()
+            || rest.strip_prefix('.').is_some_and(|patch| patch.bytes().all(|b| b.is_ascii_digit()))
     })
 }
 
 fn missing(stated: &str, rustc: &str) -> String {
-    let full = if stated.matches('.').count() == 1 { format!("{stated}.0") } else { stated.to_owned() };
+    let full =
+        if stated.matches('.').count() == 1 { format!("{stated}.0") } else { stated.to_owned() };
     format!(
         "the crates promise to build with Rust {stated}, which is not here to try it ({}): \
          install it with `rustup toolchain install {full}`",
@@ -77,7 +85,8 @@ mod tests {
 
     #[test]
     fn a_toolchain_of_rustup_is_taken_by_its_full_name() {
-        let toolchains = "stable-x86_64-unknown-linux-gnu (active, default)\n1.95.0-x86_64-unknown-linux-gnu\n";
+        let toolchains =
+            "stable-x86_64-unknown-linux-gnu (active, default)\n1.95.0-x86_64-unknown-linux-gnu\n";
         let name = "1.95.0-x86_64-unknown-linux-gnu";
         assert_eq!(choose("1.95", toolchains, STABLE), Some(Toolchain::Rustup(name)));
     }
@@ -90,7 +99,10 @@ mod tests {
 
     #[test]
     fn the_current_rustc_serves_if_it_is_the_stated_one() {
-        assert_eq!(choose("1.95", "", "rustc 1.95.1 (59807616e 2026-04-14)"), Some(Toolchain::Current));
+        assert_eq!(
+            choose("1.95", "", "rustc 1.95.1 (59807616e 2026-04-14)"),
+            Some(Toolchain::Current)
+        );
     }
 
     #[test]
@@ -108,7 +120,8 @@ mod tests {
 
     #[test]
     fn a_package_that_states_another_version_or_none_is_named() {
-        let packages = [package("good", Some(STATED)), package("silent", None), package("other", Some("1.0"))];
+        let packages =
+            [package("good", Some(STATED)), package("silent", None), package("other", Some("1.0"))];
         let why = all_state_it(&packages).expect_err("two of three");
         assert!(why.ends_with(": silent, other"), "{why}");
         assert_eq!(all_state_it(&packages[..1]), Ok(()));

@@ -7,7 +7,8 @@ use crate::shell::{self, Outcome, cargo};
 const CRATE: &str = "target/newcomer";
 
 pub(crate) fn run() -> Outcome {
-    let readme = fs::read_to_string("README.md").map_err(|why| format!("README.md: cannot be read: {why}"))?;
+    let readme = fs::read_to_string("README.md")
+        .map_err(|why| format!("README.md: cannot be read: {why}"))?;
     let manifest = block(&readme, "toml").ok_or("README.md has no block of TOML")?;
     let code = block(&readme, "rust").ok_or("README.md has no block of Rust")?;
     let package = "[package]\nname = \"newcomer\"\nedition = \"2024\"\n\n[workspace]\n\n";
@@ -18,7 +19,8 @@ pub(crate) fn run() -> Outcome {
 
 fn write(name: &str, text: &str) -> Outcome {
     let path = Path::new(CRATE).join(name);
-    let written = path.parent().map_or(Ok(()), fs::create_dir_all).and_then(|()| fs::write(&path, text));
+    let written =
+        path.parent().map_or(Ok(()), fs::create_dir_all).and_then(|()| fs::write(&path, text));
     written.map_err(|why| format!("{}: cannot be written: {why}", path.display()))
 }
 

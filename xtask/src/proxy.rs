@@ -58,9 +58,17 @@ struct State {
 impl Proxy {
     /// A proxy before the server on this port of 127.0.0.1, in [`Mode::Pass`].
     pub fn before(server: u16) -> Outcome<Self> {
-        let listening = TcpListener::bind("127.0.0.1:0").and_then(|listener| Ok((listener.local_addr()?, listener)));
-        let (address, listener) = listening.map_err(|why| format!("there is no free port: {why}"))?;
-        let state = State { mode: Mode::Pass, switches: 0, accepted: Vec::new(), stranded: 0, ended: false };
+        let listening = TcpListener::bind("127.0.0.1:0")
+            .and_then(|listener| Ok((listener.local_addr()?, listener)));
+        let (address, listener) =
+            listening.map_err(|why| format!("there is no free port: {why}"))?;
+        let state = State {
+            mode: Mode::Pass,
+            switches: 0,
+            accepted: Vec::new(),
+            stranded: 0,
+            ended: false,
+        };
         let shared = Arc::new(Shared { state: Mutex::new(state), changed: Condvar::new() });
         let accepting = Arc::clone(&shared);
         thread::spawn(move || accepting.accept(&listener, server));
@@ -149,7 +157,9 @@ impl Shared {
     /// Carries one way until the connection ends, and ends the other end; that wakes the thread of the other way.
     fn carry(&self, number: usize, from: &TcpStream, to: &TcpStream, way: Way) {
         let ended = self.carry_all(number, from, to, way);
-        if matches!(ended, Ok(Some(Mode::Reset(_)))) && set_socket_linger(to, Some(Duration::ZERO)).is_ok() {
+        if matches!(ended, Ok(Some(Mode::Reset(_))))
+            && set_socket_linger(to, Some(Duration::ZERO)).is_ok()
+        {
             // A connection that lingers for no time is reset when the other thread has closed it, too.
             let _ = to.shutdown(Shutdown::Read);
         } else {
@@ -158,7 +168,13 @@ impl Shared {
     }
 
     /// Carries one way until the connection ends by itself, or by the mode that is answered.
-    fn carry_all(&self, number: usize, mut from: &TcpStream, mut to: &TcpStream, way: Way) -> io::Result<Option<Mode>> {
+    fn carry_all(
+        &self,
+        number: usize,
+        mut from: &TcpStream,
+        mut to: &TcpStream,
+        way: Way,
+    ) -> io::Result<Option<Mode>> {
         let mut piece = vec![0; 64 << 10];
         let (mut carried, mut since) = (0, 0);
         loop {
@@ -188,8 +204,11 @@ impl Shared {
 
     /// The mode, and how often it was switched, once it is one in which anything goes through.
     fn mode_once_open(&self, number: usize) -> (Mode, u64) {
-        let shut = |state: &mut State| !state.ended && (state.mode == Mode::Blackhole || number < state.stranded);
-        let state = self.changed.wait_while(self.lock(), shut).unwrap_or_else(PoisonError::into_inner);
+        let shut = |state: &mut State| {
+            !state.ended && (state.mode == Mode::Blackhole || number < state.stranded)
+        };
+        let state =
+            self.changed.wait_while(self.lock(), shut).unwrap_or_else(PoisonError::into_inner);
         (state.mode.clone(), state.switches)
     }
 }
@@ -201,7 +220,8 @@ mod tests {
     /// A connection, by a proxy, to a server that answers with what it is asked.
     fn echo() -> (Proxy, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").expect("there is a port");
-        let proxy = Proxy::before(listener.local_addr().expect("it is bound").port()).expect("there is a port");
+        let proxy = Proxy::before(listener.local_addr().expect("it is bound").port())
+            .expect("there is a port");
         let stream = TcpStream::connect(("127.0.0.1", proxy.port())).expect("it listens");
         stream.set_read_timeout(Some(Duration::from_secs(20))).expect("it is a time");
         thread::spawn(move || {
@@ -229,13 +249,19 @@ mod tests {
         let (proxy, mut stream) = echo();
         proxy.switch(Mode::Blackhole);
         stream.set_read_timeout(Some(Duration::from_millis(100))).expect("it is a time");
-        assert_eq!(ask(&mut stream, 5).expect_err("nothing comes").kind(), io::ErrorKind::WouldBlock);
+        assert_eq!(
+            ask(&mut stream, 5).expect_err("nothing comes").kind(),
+            io::ErrorKind::WouldBlock
+        );
         stream.set_read_timeout(Some(Duration::from_secs(20))).expect("it is a time");
         proxy.switch(Mode::Pass);
         assert_eq!(ask(&mut stream, 10).expect("it answers"), b"hellohello");
         proxy.strand();
         stream.set_read_timeout(Some(Duration::from_millis(100))).expect("it is a time");
-        assert_eq!(ask(&mut stream, 5).expect_err("nothing comes").kind(), io::ErrorKind::WouldBlock);
+        assert_eq!(
+            ask(&mut stream, 5).expect_err("nothing comes").kind(),
+            io::ErrorKind::WouldBlock
+        );
     }
 
     #[test]

@@ -32,7 +32,8 @@ pub fn run_heard(command: &mut Command, mut hear: impl FnMut(&str)) -> Outcome {
     }
     let line = line(command);
     println!("$ {line}");
-    let mut child = command.stderr(Stdio::piped()).spawn().map_err(|why| not_started(&line, &why))?;
+    let mut child =
+        command.stderr(Stdio::piped()).spawn().map_err(|why| not_started(&line, &why))?;
     let pipe = child.stderr.take().map(BufReader::new);
     for said in pipe.into_iter().flat_map(|pipe| pipe.split(b'\n')).map_while(Result::ok) {
         let said = String::from_utf8_lossy(&said);
@@ -53,7 +54,8 @@ pub fn output(command: &mut Command) -> Outcome<String> {
 
 fn line(command: &Command) -> String {
     let program = Path::new(command.get_program()).file_stem().unwrap_or_default();
-    let words: Vec<_> = [program].into_iter().chain(command.get_args()).map(OsStr::to_string_lossy).collect();
+    let words: Vec<_> =
+        [program].into_iter().chain(command.get_args()).map(OsStr::to_string_lossy).collect();
     words.join(" ")
 }
 
@@ -71,7 +73,10 @@ mod tests {
 
     #[test]
     fn a_command_is_shown_as_one_would_type_it() {
-        assert_eq!(line(Command::new("/opt/rust/bin/cargo").args(["fmt", "--check"])), "cargo fmt --check");
+        assert_eq!(
+            line(Command::new("/opt/rust/bin/cargo").args(["fmt", "--check"])),
+            "cargo fmt --check"
+        );
     }
 
     #[test]
@@ -84,7 +89,8 @@ mod tests {
     #[test]
     fn what_a_running_command_says_is_heard_line_by_line() {
         let mut heard = Vec::new();
-        let outcome = run_heard(&mut cargo(["no-such-subcommand"]), |said| heard.push(said.to_owned()));
+        let outcome =
+            run_heard(&mut cargo(["no-such-subcommand"]), |said| heard.push(said.to_owned()));
         assert!(outcome.is_err());
         assert!(heard[0].contains("no such command"), "{heard:?}");
     }

@@ -7,7 +7,8 @@ use xtask::servers::Servers;
 use crate::shell::{self, Outcome, cargo};
 
 /// The packages whose tests talk to servers.
-const WITH_SERVERS: [&str; 5] = ["cache-cli", "cache-db", "cache-memcached", "cache-redis", "cachette"];
+const WITH_SERVERS: [&str; 5] =
+    ["cache-cli", "cache-db", "cache-memcached", "cache-redis", "cachette"];
 
 const EVERYTHING: [&str; 3] = ["--workspace", "--all-features", "--no-fail-fast"];
 
@@ -17,15 +18,20 @@ const DOCUMENTATION: [&str; 1] = ["--doc"];
 
 /// Arguments of cargo test by which the user chooses packages, or targets.
 const PACKAGE: [&str; 2] = ["-p", "--package"];
-const TARGET: [&str; 7] = ["--lib", "--bin", "--test", "--example", "--bench", "--all-targets", "--doc"];
+const TARGET: [&str; 7] =
+    ["--lib", "--bin", "--test", "--example", "--bench", "--all-targets", "--doc"];
 
 /// Runs all tests, or what the `extra` arguments of cargo test leave of them, and says in the end how it went.
 pub(crate) fn run(extra: &[String]) -> Outcome {
     let servers = needs_servers(extra).then(Servers::start).transpose()?;
     let variables: Vec<_> = servers.iter().flat_map(Servers::variables).collect();
-    let failed: Vec<String> = plan(extra).iter().flat_map(|args| failures(args, &variables)).collect();
+    let failed: Vec<String> =
+        plan(extra).iter().flat_map(|args| failures(args, &variables)).collect();
     if failed.is_empty() {
-        println!("\ntest: {} passed", if extra.is_empty() { "everything" } else { "what was asked for" });
+        println!(
+            "\ntest: {} passed",
+            if extra.is_empty() { "everything" } else { "what was asked for" }
+        );
         return Ok(());
     }
     Err(format!("test: FAILED: {}", failed.join(", ")))
@@ -47,8 +53,9 @@ fn failures(args: &[&str], variables: &[(&str, String)]) -> Vec<String> {
 /// Whether tests may be run that talk to servers: not where only other packages are chosen.
 fn needs_servers(extra: &[String]) -> bool {
     let ours = || extra.iter().take_while(|given| *given != "--");
-    let named =
-        |name: &str| ours().any(|given| given.trim_start_matches("--package=").trim_start_matches("-p") == name);
+    let named = |name: &str| {
+        ours().any(|given| given.trim_start_matches("--package=").trim_start_matches("-p") == name)
+    };
     !chooses(extra, &PACKAGE) || WITH_SERVERS.iter().any(|name| named(name))
 }
 
@@ -68,8 +75,10 @@ fn plan(extra: &[String]) -> Vec<Vec<&str>> {
 
 /// `targets` of everything, save that `extra` comes first: a flag twice is an error, and packages exclude `--workspace`.
 fn with<'a>(targets: &[&'static str], extra: &'a [String]) -> Vec<&'a str> {
-    let clashes =
-        |flag: &&str| extra.iter().any(|given| given == *flag) || (*flag == "--workspace" && chooses(extra, &PACKAGE));
+    let clashes = |flag: &&str| {
+        extra.iter().any(|given| given == *flag)
+            || (*flag == "--workspace" && chooses(extra, &PACKAGE))
+    };
     let ours = EVERYTHING.iter().chain(targets).copied().filter(|flag| !clashes(flag));
     ours.chain(extra.iter().map(String::as_str)).collect()
 }
@@ -77,7 +86,10 @@ fn with<'a>(targets: &[&'static str], extra: &'a [String]) -> Vec<&'a str> {
 /// Whether one of `extra` is one of `flags`, be it in the plural, or with its value in the same word. What stands behind
 /// a `--` is for the tests.
 fn chooses(extra: &[String], flags: &[&str]) -> bool {
-    extra.iter().take_while(|given| *given != "--").any(|given| flags.iter().any(|flag| given.starts_with(flag)))
+    extra
+        .iter()
+        .take_while(|given| *given != "--")
+        .any(|given| flags.iter().any(|flag| given.starts_with(flag)))
 }
 
 #[cfg(test)]
@@ -98,10 +110,18 @@ mod tests {
 
     #[test]
     fn servers_are_started_unless_only_packages_are_chosen_that_need_none() {
-        let needs = |extra: &str| needs_servers(&extra.split_whitespace().map(str::to_owned).collect::<Vec<_>>());
-        for extra in
-            ["", "a_filter", "--lib", "-p cache-db", "-pcachette", "--package=cache-db -- -p", "-p a -p cachette"]
-        {
+        let needs = |extra: &str| {
+            needs_servers(&extra.split_whitespace().map(str::to_owned).collect::<Vec<_>>())
+        };
+        for extra in [
+            "",
+            "a_filter",
+            "--lib",
+            "-p cache-db",
+            "-pcachette",
+            "--package=cache-db -- -p",
+            "-p a -p cachette",
+        ] {
             assert!(needs(extra), "{extra}");
         }
         for extra in ["-p cache-core", "--package=cache-core", "-pcache-locmem -- cache-db"] {
@@ -117,7 +137,11 @@ mod tests {
 
     #[test]
     fn a_filter_goes_to_every_run() {
-        assert!(plan_of("a_miss_is_none -- --nocapture").iter().all(|r| r.ends_with(" a_miss_is_none -- --nocapture")));
+        assert!(
+            plan_of("a_miss_is_none -- --nocapture")
+                .iter()
+                .all(|r| r.ends_with(" a_miss_is_none -- --nocapture"))
+        );
         assert_eq!(plan_of("a_miss_is_none -- --test-threads=1").len(), 2);
     }
 
@@ -131,12 +155,18 @@ mod tests {
     #[test]
     fn a_chosen_target_is_searched_in_the_whole_workspace() {
         for extra in ["--lib", "--doc", "--test config", "--examples", "--bins"] {
-            assert_eq!(plan_of(extra), [format!("--workspace --all-features --no-fail-fast {extra}")]);
+            assert_eq!(
+                plan_of(extra),
+                [format!("--workspace --all-features --no-fail-fast {extra}")]
+            );
         }
     }
 
     #[test]
     fn a_flag_that_is_given_already_is_not_given_twice() {
-        assert_eq!(plan_of("--no-fail-fast --lib"), ["--workspace --all-features --no-fail-fast --lib"]);
+        assert_eq!(
+            plan_of("--no-fail-fast --lib"),
+            ["--workspace --all-features --no-fail-fast --lib"]
+        );
     }
 }

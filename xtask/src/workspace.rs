@@ -18,7 +18,10 @@ pub(crate) fn packages() -> Outcome<Vec<Package>> {
 
 /// The benchmarks of a package of the workspace.
 pub(crate) fn benches(package: &str) -> Outcome<Vec<String>> {
-    benches_of(&shell::output(&mut cargo(["metadata", "--no-deps", "--format-version=1"]))?, package)
+    benches_of(
+        &shell::output(&mut cargo(["metadata", "--no-deps", "--format-version=1"]))?,
+        package,
+    )
 }
 
 fn read(metadata: &str) -> Outcome<Vec<Package>> {
@@ -26,16 +29,21 @@ fn read(metadata: &str) -> Outcome<Vec<Package>> {
 }
 
 fn packages_in(metadata: &str) -> Outcome<Vec<Value>> {
-    let metadata: Value = serde_json::from_str(metadata).map_err(|why| format!("cargo metadata: {why}"))?;
-    metadata["packages"].as_array().cloned().ok_or_else(|| "cargo metadata lists no packages".to_owned())
+    let metadata: Value =
+        serde_json::from_str(metadata).map_err(|why| format!("cargo metadata: {why}"))?;
+    metadata["packages"]
+        .as_array()
+        .cloned()
+        .ok_or_else(|| "cargo metadata lists no packages".to_owned())
 }
 
 fn benches_of(metadata: &str, package: &str) -> Outcome<Vec<String>> {
     let packages = packages_in(metadata)?;
     let missing = || format!("cargo metadata lists no package {package}");
     let package = packages.iter().find(|listed| listed["name"] == package).ok_or_else(missing)?;
-    let is_bench =
-        |target: &&Value| target["kind"].as_array().is_some_and(|kinds| kinds.iter().any(|kind| kind == "bench"));
+    let is_bench = |target: &&Value| {
+        target["kind"].as_array().is_some_and(|kinds| kinds.iter().any(|kind| kind == "bench"))
+    };
     let benches = package["targets"].as_array().into_iter().flatten().filter(is_bench);
     Ok(benches.filter_map(|target| target["name"].as_str().map(str::to_owned)).collect())
 }
@@ -56,7 +64,10 @@ mod tests {
             {"name": "without", "rust_version": null}
         ]}"#;
         let package = |name: &str, rust_version| Package { name: name.to_owned(), rust_version };
-        assert_eq!(read(metadata), Ok(vec![package("with", Some("1.95".to_owned())), package("without", None)]));
+        assert_eq!(
+            read(metadata),
+            Ok(vec![package("with", Some("1.95".to_owned())), package("without", None)])
+        );
     }
 
     #[test]

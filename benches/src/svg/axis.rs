@@ -15,7 +15,11 @@ impl Scale {
         let most = values.iter().copied().fold(0.0, f64::max);
         let numbers = if log {
             let least = values.iter().copied().fold(f64::INFINITY, f64::min);
-            if values.is_empty() { [1.0, 10.0] } else { [rounded(least, Way::Down), rounded(most, Way::Up)] }
+            if values.is_empty() {
+                [1.0, 10.0]
+            } else {
+                [rounded(least, Way::Down), rounded(most, Way::Up)]
+            }
         } else {
             [0.0, if most > 0.0 { rounded(most * 1.02, Way::Up) } else { 1.0 }]
         };
@@ -52,7 +56,10 @@ impl Scale {
         if !self.log {
             let step = [1.0, 2.0, 5.0, 10.0].map(|step| step * decade(high / 10.0));
             let step = step.into_iter().find(|step| high / step <= 6.0).unwrap_or(high);
-            return (0..).map(|count: u32| f64::from(count) * step).take_while(|tick| *tick <= high * 1.0001).collect();
+            return (0..)
+                .map(|count: u32| f64::from(count) * step)
+                .take_while(|tick| *tick <= high * 1.0001)
+                .collect();
         }
         let decades = (high / low).log10();
         let steps: &[f64] = match decades {
@@ -61,7 +68,8 @@ impl Scale {
             decades if decades > 0.9 => &[1.0, 2.0, 5.0],
             _ => &[1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0],
         };
-        let starts = (0..).map(|count| decade(low) * 10_f64.powi(count)).take_while(|start| *start <= high);
+        let starts =
+            (0..).map(|count| decade(low) * 10_f64.powi(count)).take_while(|start| *start <= high);
         let ticks = starts.flat_map(|start| steps.iter().map(move |step| start * step));
         ticks.filter(|tick| (low * 0.999..=high * 1.001).contains(tick)).collect()
     }
@@ -101,7 +109,11 @@ pub(super) fn short(value: f64) -> String {
 }
 
 fn trimmed(number: &str) -> String {
-    if number.contains('.') { number.trim_end_matches('0').trim_end_matches('.').to_owned() } else { number.to_owned() }
+    if number.contains('.') {
+        number.trim_end_matches('0').trim_end_matches('.').to_owned()
+    } else {
+        number.to_owned()
+    }
 }
 
 #[cfg(test)]
@@ -110,8 +122,14 @@ mod tests {
 
     #[test]
     fn ticks_are_round_and_within_the_scale() {
-        assert_eq!(Scale::round(&[310.0], false, [0.0, 1.0]).ticks(), [0.0, 100.0, 200.0, 300.0, 400.0]);
-        assert_eq!(Scale::round(&[9.0, 140.0], true, [0.0, 1.0]).ticks(), [10.0, 20.0, 50.0, 100.0]);
+        assert_eq!(
+            Scale::round(&[310.0], false, [0.0, 1.0]).ticks(),
+            [0.0, 100.0, 200.0, 300.0, 400.0]
+        );
+        assert_eq!(
+            Scale::round(&[9.0, 140.0], true, [0.0, 1.0]).ticks(),
+            [10.0, 20.0, 50.0, 100.0]
+        );
         let wide = Scale::round(&[171.0, 182e3], true, [0.0, 1.0]);
         assert_eq!(wide.ticks(), [1e3, 1e4, 1e5]);
     }
@@ -125,7 +143,11 @@ mod tests {
 
     #[test]
     fn numbers_are_told_short() {
-        let told = [0.0, 0.05, 0.25, 2.0, 20.0, 500.0, 1000.0, 10_000.0, 150_000.0, 1e6, 2.5e6].map(short);
-        assert_eq!(told, ["0", "0.05", "0.25", "2", "20", "500", "1,000", "10k", "150k", "1M", "2.50M"]);
+        let told =
+            [0.0, 0.05, 0.25, 2.0, 20.0, 500.0, 1000.0, 10_000.0, 150_000.0, 1e6, 2.5e6].map(short);
+        assert_eq!(
+            told,
+            ["0", "0.05", "0.25", "2", "20", "500", "1,000", "10k", "150k", "1M", "2.50M"]
+        );
     }
 }

@@ -21,11 +21,18 @@ const BETWEEN_NUMBERS: f64 = 44.0;
 pub(super) fn draw(figure: &Figure) -> (f64, String) {
     let fits = |value: f64, log: bool| value.is_finite() && (value > 0.0 || !log && value >= 0.0);
     let drawable = |line: &Line| -> Vec<(f64, f64)> {
-        line.points.iter().copied().filter(|&(x, y)| fits(x, figure.x.log) && fits(y, figure.y.log)).collect()
+        line.points
+            .iter()
+            .copied()
+            .filter(|&(x, y)| fits(x, figure.x.log) && fits(y, figure.y.log))
+            .collect()
     };
-    let lines: Vec<(&str, Vec<(f64, f64)>)> = figure.lines.iter().map(|line| (&*line.name, drawable(line))).collect();
+    let lines: Vec<(&str, Vec<(f64, f64)>)> =
+        figure.lines.iter().map(|line| (&*line.name, drawable(line))).collect();
     let right = WIDTH - 34.0 - widest(lines.iter().map(|(name, _)| *name));
-    let all = |of: fn(&(f64, f64)) -> f64| lines.iter().flat_map(|(_, points)| points).map(of).collect::<Vec<_>>();
+    let all = |of: fn(&(f64, f64)) -> f64| {
+        lines.iter().flat_map(|(_, points)| points).map(of).collect::<Vec<_>>()
+    };
     let x = Scale::tight(&all(|point| point.0), figure.x.log, [LEFT + 16.0, right - 12.0]);
     let y = Scale::round(&all(|point| point.1), figure.y.log, [BOTTOM, TOP]);
 
@@ -35,7 +42,10 @@ pub(super) fn draw(figure: &Figure) -> (f64, String) {
     out += &numbers_below(all(|point| point.0), &x);
     out += &text((LEFT + right) / 2.0, HEIGHT - 14.0, "soft middle", &figure.x.label);
     let lines = lines.into_iter().map(|(name, points)| {
-        (name, points.into_iter().map(|(at, value)| [x.place(at), y.place(value)]).collect::<Vec<_>>())
+        (
+            name,
+            points.into_iter().map(|(at, value)| [x.place(at), y.place(value)]).collect::<Vec<_>>(),
+        )
     });
     let lines: Vec<(&str, Vec<[f64; 2]>)> = lines.collect();
     // Ours is drawn last, above the others.
@@ -49,9 +59,11 @@ pub(super) fn draw(figure: &Figure) -> (f64, String) {
 fn grid(y: &Scale, right: f64) -> String {
     let tick = |number: f64| {
         let place = y.place(number);
-        segment("grid", [LEFT, place], [right, place]) + &text(LEFT - 8.0, place + 4.0, "soft end", short(number))
+        segment("grid", [LEFT, place], [right, place])
+            + &text(LEFT - 8.0, place + 4.0, "soft end", short(number))
     };
-    y.ticks().into_iter().map(tick).collect::<String>() + &segment("axis", [LEFT, BOTTOM], [right, BOTTOM])
+    y.ticks().into_iter().map(tick).collect::<String>()
+        + &segment("axis", [LEFT, BOTTOM], [right, BOTTOM])
 }
 
 /// Each place where something was measured, as far as there is room.
@@ -80,7 +92,8 @@ fn path(look: usize, places: &[[f64; 2]]) -> String {
 fn mark(look: usize, [x, y]: [f64; 2]) -> String {
     let class = format!("class=\"mark m{look}\"");
     let corners = |corners: &[[f64; 2]]| {
-        let corners: Vec<String> = corners.iter().map(|[dx, dy]| format!("{:.1},{:.1}", x + dx, y + dy)).collect();
+        let corners: Vec<String> =
+            corners.iter().map(|[dx, dy]| format!("{:.1},{:.1}", x + dx, y + dy)).collect();
         format!("<polygon {class} points=\"{}\"/>\n", corners.join(" "))
     };
     match look % 4 {
@@ -93,14 +106,19 @@ fn mark(look: usize, [x, y]: [f64; 2]) -> String {
 
 /// The names beside the lines' ends, moved apart where those are close.
 fn names(lines: &[(&str, Vec<[f64; 2]>)], right: f64) -> String {
-    let ends = lines.iter().enumerate().filter_map(|(look, (name, places))| Some((look, *name, *places.last()?)));
+    let ends = lines
+        .iter()
+        .enumerate()
+        .filter_map(|(look, (name, places))| Some((look, *name, *places.last()?)));
     let mut ends: Vec<(usize, &str, [f64; 2])> = ends.collect();
     ends.sort_by(|one, other| one.2[1].total_cmp(&other.2[1]));
     let heights = apart(&ends.iter().map(|end| end.2[1]).collect::<Vec<_>>());
     let name = |(&(look, name, [x, y]), height): (&(usize, &str, [f64; 2]), f64)| {
         let class = if look == 0 { "ours" } else { "name" };
         let leader = segment("leader", [x + 8.0, y], [right + 6.0, height]);
-        leader + &mark(look % LOOKS, [right + 14.0, height]) + &text(right + 24.0, height + 4.5, class, name)
+        leader
+            + &mark(look % LOOKS, [right + 14.0, height])
+            + &text(right + 24.0, height + 4.5, class, name)
     };
     ends.iter().zip(heights).map(name).collect()
 }

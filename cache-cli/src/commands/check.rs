@@ -60,7 +60,8 @@ async fn servers(cache: &CacheHandle) -> Result<()> {
     let Some(store) = cache.store().downcast_ref::<MemcachedCache>() else { return Ok(()) };
     let mut dead = store.unreachable().await;
     let Some((_, error)) = dead.pop() else { return Ok(()) };
-    let others: String = dead.into_iter().map(|(server, _)| format!("; {server} can't be reached either")).collect();
+    let others: String =
+        dead.into_iter().map(|(server, _)| format!("; {server} can't be reached either")).collect();
     Err(Failure::from(error).and(&others))
 }
 
@@ -69,8 +70,10 @@ async fn table(cache: &CacheHandle) -> Result<()> {
     let Some(store) = cache.store().downcast_ref::<DbCache>() else { return Ok(()) };
     for found in store.create_table(true).await? {
         if found.found == Found::Older {
-            let problem = format!("the table {:?} in {} is of an older version", found.table, found.database);
-            return Err(Failure::new(problem).with_remedy("bring it up to date: `cachette createcachetable`"));
+            let problem =
+                format!("the table {:?} in {} is of an older version", found.table, found.database);
+            return Err(Failure::new(problem)
+                .with_remedy("bring it up to date: `cachette createcachetable`"));
         }
     }
     Ok(())
@@ -95,7 +98,9 @@ fn tell(finding: &Finding) -> Result<()> {
     };
     terminal::say(format!("{} {name}\n        {problem}", styled(BAD, "problem")))?;
     match problem.remedy() {
-        Some(remedy) => terminal::say(format!("        {} {remedy}", styled(HEADING, "what to do:"))),
+        Some(remedy) => {
+            terminal::say(format!("        {} {remedy}", styled(HEADING, "what to do:")))
+        }
         None => Ok(()),
     }
 }

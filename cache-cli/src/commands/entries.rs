@@ -8,7 +8,9 @@ use crate::{Failure, Outcome, Result, args, terminal};
 
 pub(super) async fn get(cache: &CacheHandle, key: &str, say: Say) -> Result<Outcome> {
     match cache.get::<Json>(key).await? {
-        Some(value) => say.answer(value.to_string(), &json!({"key": key, "hit": true, "value": value}))?,
+        Some(value) => {
+            say.answer(value.to_string(), &json!({"key": key, "hit": true, "value": value}))?
+        }
         None => return missed(key, say),
     }
     Ok(Outcome::Done)
@@ -16,12 +18,17 @@ pub(super) async fn get(cache: &CacheHandle, key: &str, say: Say) -> Result<Outc
 
 pub(super) async fn get_raw(cache: &CacheHandle, key: &str, say: Say) -> Result<Outcome> {
     if say.is_json() {
-        return Err(Failure::new("--raw writes bytes, and --output json does not").with_remedy("leave out one of them"));
+        return Err(Failure::new("--raw writes bytes, and --output json does not")
+            .with_remedy("leave out one of them"));
     }
     let value = cache.get::<Bytes>(key).await.map_err(|error| {
         let is_unreadable = error.kind() == ErrorKind::Decode;
         let failure = Failure::from(error);
-        if is_unreadable { failure.with_remedy("it is neither bytes nor a text: leave out --raw") } else { failure }
+        if is_unreadable {
+            failure.with_remedy("it is neither bytes nor a text: leave out --raw")
+        } else {
+            failure
+        }
     })?;
     match value {
         Some(bytes) => terminal::say_raw(&bytes)?,
@@ -58,7 +65,12 @@ pub(super) async fn add(cache: &CacheHandle, store: &args::Store, say: Say) -> R
     Ok(Outcome::done_if(stored))
 }
 
-pub(super) async fn touch(cache: &CacheHandle, key: &str, timeout: Timeout, say: Say) -> Result<Outcome> {
+pub(super) async fn touch(
+    cache: &CacheHandle,
+    key: &str,
+    timeout: Timeout,
+    say: Say,
+) -> Result<Outcome> {
     let touched = cache.touch(key, timeout).await?;
     say.answer("", &json!({"key": key, "touched": touched}))?;
     Ok(Outcome::done_if(touched))

@@ -11,15 +11,24 @@ use crate::{Failure, Outcome, Result};
 /// An object in the order of the keys as they were asked for. Where any is missing, that is a miss.
 pub(super) async fn get(cache: &CacheHandle, keys: &[String], say: Say) -> Result<Outcome> {
     let mut found: HashMap<&str, Json> = cache.get_many(keys.iter().map(String::as_str)).await?;
-    let missing: Vec<&String> = keys.iter().filter(|key| !found.contains_key(key.as_str())).collect();
+    let missing: Vec<&String> =
+        keys.iter().filter(|key| !found.contains_key(key.as_str())).collect();
     let values: Map<String, Json> =
         keys.iter().filter_map(|key| Some((key.clone(), found.remove(key.as_str())?))).collect();
     let outcome = Outcome::done_if(missing.is_empty());
-    say.answer(Json::Object(values.clone()).to_string(), &json!({"values": values, "missing": missing}))?;
+    say.answer(
+        Json::Object(values.clone()).to_string(),
+        &json!({"values": values, "missing": missing}),
+    )?;
     Ok(outcome)
 }
 
-pub(super) async fn set(cache: &CacheHandle, entries: &str, timeout: Timeout, say: Say) -> Result<Outcome> {
+pub(super) async fn set(
+    cache: &CacheHandle,
+    entries: &str,
+    timeout: Timeout,
+    say: Say,
+) -> Result<Outcome> {
     let entries = object(entries)?;
     let refused = cache.set_many(&entries, timeout).await?;
     say.answer("", &json!({"stored": entries.len() - refused.len(), "refused": refused}))?;
@@ -45,7 +54,8 @@ pub(super) async fn delete(cache: &CacheHandle, keys: &[String], say: Say) -> Re
         [key] => usize::from(cache.delete(key).await?),
         keys => cache.delete_many(keys).await?,
     };
-    let text = if keys.len() > 1 { format!("removed {removed} of {}", keys.len()) } else { String::new() };
+    let text =
+        if keys.len() > 1 { format!("removed {removed} of {}", keys.len()) } else { String::new() };
     say.answer(text, &json!({"deleted": removed}))?;
     Ok(Outcome::done_if(removed > 0))
 }

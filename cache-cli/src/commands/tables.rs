@@ -8,16 +8,20 @@ use crate::{Failure, Outcome, Result, args::Createcachetable, ours::Ours, termin
 
 pub(super) async fn create(ours: Ours, wanted: &Createcachetable, say: Say) -> Result<Outcome> {
     if ours.alias().is_some() {
-        let failure = Failure::new("createcachetable is told tables, and not a cache: --cache has no meaning here");
+        let failure = Failure::new(
+            "createcachetable is told tables, and not a cache: --cache has no meaning here",
+        );
         return Err(failure.with_remedy("name the table: `cachette createcachetable TABLE`"));
     }
     let Createcachetable { tables, database, dry_run } = wanted;
-    let wanted = CreateTables { tables: tables.clone(), database: database.clone(), dry_run: *dry_run };
+    let wanted =
+        CreateTables { tables: tables.clone(), database: database.clone(), dry_run: *dry_run };
     let (caches, mut failures) = ours.all();
     let outcomes = caches.create_tables(&wanted).await?;
     // One with a mistake may be kept in a database.
     let is_nothing_to_do = outcomes.is_empty() && failures.is_empty();
-    let done: Vec<Creation> = outcomes.into_iter().filter_map(|outcome| failures.note(outcome)).collect();
+    let done: Vec<Creation> =
+        outcomes.into_iter().filter_map(|outcome| failures.note(outcome)).collect();
     if say.is_json() {
         terminal::say_json(&done.iter().map(as_json).collect())?;
     } else if is_nothing_to_do {

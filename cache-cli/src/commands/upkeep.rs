@@ -29,8 +29,12 @@ fn what_clear_removes(cache: &CacheHandle) -> String {
                 "every entry of the {store} store that begins with the prefix of the cache {alias:?}, whatever its version"
             )
         }
-        Some(_) => format!("all that is in the {store} database behind the cache {alias:?}, whoever wrote it"),
-        None => format!("every entry of the {store} store behind the cache {alias:?}, whatever its prefix and version"),
+        Some(_) => format!(
+            "all that is in the {store} database behind the cache {alias:?}, whoever wrote it"
+        ),
+        None => format!(
+            "every entry of the {store} store behind the cache {alias:?}, whatever its prefix and version"
+        ),
     }
 }
 
@@ -60,14 +64,17 @@ fn as_json(cache: &CacheHandle, stats: &Stats) -> Json {
 }
 
 fn tell(all: &[(CacheHandle, Stats)]) -> Result<()> {
-    let known = |number: Option<u64>| number.map_or_else(|| "?".to_owned(), |number| number.to_string());
+    let known =
+        |number: Option<u64>| number.map_or_else(|| "?".to_owned(), |number| number.to_string());
     let row = |(cache, stats): &(CacheHandle, Stats)| {
         let [entries, expired, bytes] = [stats.entries, stats.expired, stats.bytes].map(known);
         [cache.alias().to_owned(), cache.store().name().to_owned(), entries, expired, bytes]
     };
     let heading = ["cache", "store", "entries", "expired", "bytes"].map(str::to_owned);
     let rows: Vec<_> = all.iter().map(row).collect();
-    let width = |column: usize| rows.iter().chain([&heading]).map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let width = |column: usize| {
+        rows.iter().chain([&heading]).map(|row| row[column].chars().count()).max().unwrap_or(0)
+    };
     let widths: [usize; 5] = std::array::from_fn(width);
     terminal::say(styled(HEADING, &line(&heading, widths)))?;
     for (row, (_, stats)) in rows.iter().zip(all) {
@@ -80,8 +87,12 @@ fn tell(all: &[(CacheHandle, Stats)]) -> Result<()> {
 }
 
 /// Names to the left, numbers to the right.
-fn line([cache, store, numbers @ ..]: &[String; 5], [first, second, widths @ ..]: [usize; 5]) -> String {
-    let numbers: Vec<String> = numbers.iter().zip(widths).map(|(number, width)| format!("{number:>width$}")).collect();
+fn line(
+    [cache, store, numbers @ ..]: &[String; 5],
+    [first, second, widths @ ..]: [usize; 5],
+) -> String {
+    let numbers: Vec<String> =
+        numbers.iter().zip(widths).map(|(number, width)| format!("{number:>width$}")).collect();
     format!("{cache:first$}  {store:second$}  {}", numbers.join("  "))
 }
 
@@ -94,7 +105,9 @@ pub(super) async fn purge_expired(ours: Ours, say: Say) -> Result<Outcome> {
         if !say.is_json() {
             let told = match removed {
                 Some(removed) => format!("removed {removed}"),
-                None => format!("a {} store removes what has expired by itself", cache.store().name()),
+                None => {
+                    format!("a {} store removes what has expired by itself", cache.store().name())
+                }
             };
             terminal::say(format!("{alias}: {told}"))?;
         }

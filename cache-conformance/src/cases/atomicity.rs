@@ -28,8 +28,9 @@ pub(super) async fn of_32_who_add_over_an_expired_entry_one_succeeds(h: Harness)
         let key = format!("k{round}");
         store.set(&key, bytes("old"), Some(h.moment())).await.unwrap();
         h.outlive(h.moment()).await;
-        let added =
-            at_once(32, &store, async move |store, number| store.add(&key, Value::Int(number), LONG).await.unwrap());
+        let added = at_once(32, &store, async move |store, number| {
+            store.add(&key, Value::Int(number), LONG).await.unwrap()
+        });
         assert_eq!(added.await.into_iter().filter(|&added| added).count(), 1, "round {round}");
     }
 }
@@ -39,7 +40,11 @@ pub(super) async fn of_32_who_delete_at_once_one_succeeds(h: Harness) {
     for round in 0..20 {
         store.set("k", bytes("v"), LONG).await.unwrap();
         let deleted = at_once(32, &store, async |store, _| store.delete("k").await.unwrap());
-        assert_eq!(deleted.await.into_iter().filter(|&deleted| deleted).count(), 1, "round {round}");
+        assert_eq!(
+            deleted.await.into_iter().filter(|&deleted| deleted).count(),
+            1,
+            "round {round}"
+        );
     }
 }
 
@@ -69,9 +74,14 @@ pub(super) async fn readers_during_overwrites_see_the_old_value_or_the_new_one(h
                 store.set("k", value(2 * turn + number), LONG).await.unwrap();
                 continue;
             }
-            let Some(Value::Bytes(seen)) = store.get("k").await.unwrap() else { panic!("it was there all the time") };
+            let Some(Value::Bytes(seen)) = store.get("k").await.unwrap() else {
+                panic!("it was there all the time")
+            };
             assert_eq!(seen.len(), 16 << 10);
-            assert!(seen.iter().all(|byte| *byte == seen[0]), "half of one value and half of another");
+            assert!(
+                seen.iter().all(|byte| *byte == seen[0]),
+                "half of one value and half of another"
+            );
             tokio::task::yield_now().await;
         }
     });
@@ -109,7 +119,12 @@ pub(super) async fn increments_against_touches_lose_nothing(h: Harness) {
         for turn in 0..50 {
             match number % 2 {
                 0 => assert!(store.incr("k", 1).await.unwrap().is_some()),
-                _ => assert!(store.touch("k", (turn % 2 == 0).then_some(Duration::from_secs(3600))).await.unwrap()),
+                _ => assert!(
+                    store
+                        .touch("k", (turn % 2 == 0).then_some(Duration::from_secs(3600)))
+                        .await
+                        .unwrap()
+                ),
             }
         }
     });

@@ -62,7 +62,10 @@ pub(super) async fn incr_of_bytes_is_an_error_and_changes_nothing(h: Harness) {
     let store = h.store().await;
     for value in [bytes("many"), bytes("")] {
         store.set("k", value.clone(), LONG).await.unwrap();
-        assert_eq!(store.incr("k", 1).await.expect_err("no number").kind(), ErrorKind::NotAnInteger);
+        assert_eq!(
+            store.incr("k", 1).await.expect_err("no number").kind(),
+            ErrorKind::NotAnInteger
+        );
         assert_eq!(store.get("k").await.unwrap(), Some(value));
     }
 }
@@ -75,13 +78,19 @@ pub(super) async fn incr_of_blanks_finds_no_integer_that_was_there_before(h: Har
         store.delete("k").await.unwrap();
         store.set("k", bytes(blanks), LONG).await.unwrap();
         let answer = store.incr("k", 1).await;
-        assert_eq!(answer.expect_err("blanks are no number").kind(), ErrorKind::NotAnInteger, "{blanks:?}");
+        assert_eq!(
+            answer.expect_err("blanks are no number").kind(),
+            ErrorKind::NotAnInteger,
+            "{blanks:?}"
+        );
         assert_eq!(store.get("k").await.unwrap(), Some(bytes(blanks)));
     }
 }
 
 /// Neither in what the sum is nor in what lay there before may a server find a reason to keep it.
-pub(super) async fn incr_beyond_the_largest_integer_changes_nothing_whatever_was_there_before(h: Harness) {
+pub(super) async fn incr_beyond_the_largest_integer_changes_nothing_whatever_was_there_before(
+    h: Harness,
+) {
     let store = h.store().await;
     for length in 20..60 {
         let former = "-".repeat(length);
@@ -90,8 +99,15 @@ pub(super) async fn incr_beyond_the_largest_integer_changes_nothing_whatever_was
         store.set("k", Value::Int(i64::MAX - 3), LONG).await.unwrap();
         let error = store.incr("k", 10).await.expect_err("the sum does not fit");
         assert_eq!(error.kind(), ErrorKind::Overflow, "after {former:?}");
-        assert_eq!(store.get("k").await.unwrap(), Some(Value::Int(i64::MAX - 3)), "after {former:?}");
-        assert!(store.ttl("k").await.unwrap().is_some_and(|left| left < Ttl::Never), "it keeps its time to live");
+        assert_eq!(
+            store.get("k").await.unwrap(),
+            Some(Value::Int(i64::MAX - 3)),
+            "after {former:?}"
+        );
+        assert!(
+            store.ttl("k").await.unwrap().is_some_and(|left| left < Ttl::Never),
+            "it keeps its time to live"
+        );
     }
 }
 

@@ -26,7 +26,8 @@ pub(super) async fn an_entry_is_there_until_its_time_is_up(h: Harness) {
 pub(super) async fn an_entry_without_a_time_to_live_stays(h: Harness) {
     let store = h.store().await;
     store.set("k", bytes("v"), None).await.unwrap();
-    let years = if h.has_manual_time() { Duration::from_secs(100 * 365 * 86400) } else { 2 * h.moment() };
+    let years =
+        if h.has_manual_time() { Duration::from_secs(100 * 365 * 86400) } else { 2 * h.moment() };
     h.pass(years).await;
     assert_eq!(store.get("k").await.unwrap(), Some(bytes("v")));
 }
@@ -87,7 +88,8 @@ pub(super) async fn an_added_entry_expires(h: Harness) {
 
 pub(super) async fn touch_makes_an_entry_live_longer(h: Harness) {
     let store = h.store().await;
-    let short = if h.has_manual_time() { h.moment() } else { h.moment().max(Duration::from_secs(2)) };
+    let short =
+        if h.has_manual_time() { h.moment() } else { h.moment().max(Duration::from_secs(2)) };
     store.set("k", bytes("v"), Some(short)).await.unwrap();
     assert!(store.touch("k", LONG).await.unwrap());
     h.outlive(short).await;
@@ -153,7 +155,10 @@ pub(super) async fn the_time_that_is_left_is_told(h: Harness) {
     assert!(left <= ttl, "{left:?} of {ttl:?} are left");
     assert!(left > ttl / 2, "{left:?} of {ttl:?} are left");
     if h.has_manual_time() {
-        assert!(left.abs_diff(ttl - h.moment()) <= h.profile().expiry_granularity, "{left:?} of {ttl:?} are left");
+        assert!(
+            left.abs_diff(ttl - h.moment()) <= h.profile().expiry_granularity,
+            "{left:?} of {ttl:?} are left"
+        );
     }
     assert_eq!(store.ttl("never").await.unwrap(), Some(Ttl::Never));
     assert_eq!(store.ttl("missing").await.unwrap(), None);

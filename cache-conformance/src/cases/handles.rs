@@ -40,7 +40,9 @@ pub(super) async fn timeout_zero_on_set_many_deletes(h: Harness) {
 }
 
 pub(super) async fn the_default_timeout_is_the_alias_s(h: Harness) {
-    for (configured, least, most) in [(Timeout::Default, 200, 300), (Timeout::secs(1000), 900, 1000)] {
+    for (configured, least, most) in
+        [(Timeout::Default, 200, 300), (Timeout::secs(1000), 900, 1000)]
+    {
         let cache = h.cache_with(Settings { timeout: configured, ..Settings::default() }).await;
         cache.set("k", "v", Timeout::Default).await.unwrap();
         assert!((least..=most).contains(&seconds_left(&cache).await), "{configured:?}");
@@ -102,7 +104,10 @@ pub(super) async fn get_many_answers_by_the_callers_keys(h: Harness) {
     let cache = h.cache_with(Settings { key_prefix: "shop".into(), ..Settings::default() }).await;
     cache.set("a", &1, Timeout::Default).await.unwrap();
     cache.set("b", &2, Timeout::Default).await.unwrap();
-    let found = cache.get_many::<i32, _>([String::from("a"), "b".into(), "a".into(), "c".into()]).await.unwrap();
+    let found = cache
+        .get_many::<i32, _>([String::from("a"), "b".into(), "a".into(), "c".into()])
+        .await
+        .unwrap();
     assert_eq!(found, [(String::from("a"), 1), ("b".into(), 2)].into());
 }
 

@@ -12,12 +12,20 @@ pub(super) async fn keys_that_differ_in_case_are_different(h: Harness) {
 }
 
 pub(super) async fn keys_that_differ_in_blanks_are_different(h: Harness) {
-    are_different(&h, &["key", "key ", " key", "key  ", "k ey", "key\t", "key\u{a0}", "key\u{3000}"]).await;
+    are_different(
+        &h,
+        &["key", "key ", " key", "key  ", "k ey", "key\t", "key\u{a0}", "key\u{3000}"],
+    )
+    .await;
 }
 
 /// The letter é is one character or two; a zero-width joiner cannot be seen; collations take some of these for equal.
 pub(super) async fn keys_that_look_alike_are_different(h: Harness) {
-    are_different(&h, &["\u{e9}", "e\u{301}", "e", "a\u{200d}b", "ab", "ß", "ss", "1", "①", "１", "01"]).await;
+    are_different(
+        &h,
+        &["\u{e9}", "e\u{301}", "e", "a\u{200d}b", "ab", "ß", "ss", "1", "①", "１", "01"],
+    )
+    .await;
 }
 
 pub(super) async fn keys_of_any_script_work(h: Harness) {
@@ -30,7 +38,8 @@ pub(super) async fn keys_of_any_script_work(h: Harness) {
 pub(super) async fn keys_of_250_characters_work(h: Harness) {
     let store = h.store().await;
     assert!(try_key(&store, &"x".repeat(250)).await, "it is refused");
-    are_different(&h, &[&"x".repeat(250), &"x".repeat(249), &format!("{}y", "x".repeat(249))]).await;
+    are_different(&h, &[&"x".repeat(250), &"x".repeat(249), &format!("{}y", "x".repeat(249))])
+        .await;
 }
 
 pub(super) async fn a_longer_key_works_whole_or_is_refused(h: Harness) {
@@ -123,9 +132,16 @@ async fn are_different(h: &Harness, keys: &[&str]) {
         }
     }
     for (number, key) in taken.iter().enumerate() {
-        assert!(store.add(key, bytes(&format!("value {number}")), LONG).await.unwrap(), "{key:?} is taken already");
+        assert!(
+            store.add(key, bytes(&format!("value {number}")), LONG).await.unwrap(),
+            "{key:?} is taken already"
+        );
     }
     for (number, key) in taken.iter().enumerate() {
-        assert_eq!(store.get(key).await.unwrap(), Some(bytes(&format!("value {number}"))), "{key:?}");
+        assert_eq!(
+            store.get(key).await.unwrap(),
+            Some(bytes(&format!("value {number}"))),
+            "{key:?}"
+        );
     }
 }

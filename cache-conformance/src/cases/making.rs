@@ -9,7 +9,8 @@ use crate::Harness;
 
 pub(super) async fn get_or_set_stores_what_was_missing(h: Harness) {
     let cache = h.cache().await;
-    let made: String = cache.get_or_set("k", Timeout::secs(1000), async || "made".into()).await.unwrap();
+    let made: String =
+        cache.get_or_set("k", Timeout::secs(1000), async || "made".into()).await.unwrap();
     assert_eq!(made, "made");
     assert_eq!(cache.get::<String>("k").await.unwrap().as_deref(), Some("made"));
     let Some(Ttl::Left(left)) = cache.ttl("k").await.unwrap() else { panic!("it expires") };
@@ -19,7 +20,8 @@ pub(super) async fn get_or_set_stores_what_was_missing(h: Harness) {
 pub(super) async fn get_or_set_of_a_hit_produces_nothing(h: Harness) {
     let cache = h.cache().await;
     cache.set("k", "stored", Timeout::Default).await.unwrap();
-    let found: String = cache.get_or_set("k", Timeout::Default, async || panic!("not asked for")).await.unwrap();
+    let found: String =
+        cache.get_or_set("k", Timeout::Default, async || panic!("not asked for")).await.unwrap();
     assert_eq!(found, "stored");
 }
 
@@ -27,7 +29,8 @@ pub(super) async fn get_or_set_takes_a_stored_none_for_a_hit(h: Harness) {
     let cache = h.cache().await;
     let made: Option<u32> = cache.get_or_set("k", Timeout::Default, async || None).await.unwrap();
     assert_eq!(made, None);
-    let found: Option<u32> = cache.get_or_set("k", Timeout::Default, async || panic!("not asked for")).await.unwrap();
+    let found: Option<u32> =
+        cache.get_or_set("k", Timeout::Default, async || panic!("not asked for")).await.unwrap();
     assert_eq!(found, None);
 }
 
@@ -46,11 +49,15 @@ pub(super) async fn what_somebody_else_stored_meanwhile_wins(h: Harness) {
 
 pub(super) async fn a_producer_that_fails_stores_nothing(h: Harness) {
     let cache = h.cache().await;
-    let failed = cache.try_get_or_set("k", Timeout::Default, async || Err::<String, _>(7)).await.unwrap();
+    let failed =
+        cache.try_get_or_set("k", Timeout::Default, async || Err::<String, _>(7)).await.unwrap();
     assert_eq!(failed, Err(7));
     assert!(!cache.contains("k").await.unwrap());
 
-    let made = cache.try_get_or_set("k", Timeout::Default, async || Ok::<_, u8>("made".to_owned())).await.unwrap();
+    let made = cache
+        .try_get_or_set("k", Timeout::Default, async || Ok::<_, u8>("made".to_owned()))
+        .await
+        .unwrap();
     assert_eq!(made, Ok("made".to_owned()));
     assert_eq!(cache.get::<String>("k").await.unwrap().as_deref(), Some("made"));
 }
@@ -90,8 +97,12 @@ pub(super) async fn all_who_miss_at_once_end_with_one_value(h: Harness) {
 
 pub(super) async fn an_object_is_made_once_and_shared(h: Harness) {
     let cache = h.cache().await;
-    let made = cache.get_or_set_shared("k", Timeout::Default, async || "made".to_owned()).await.unwrap();
-    let found = cache.get_or_set_shared("k", Timeout::Default, async || panic!("not asked for")).await.unwrap();
+    let made =
+        cache.get_or_set_shared("k", Timeout::Default, async || "made".to_owned()).await.unwrap();
+    let found = cache
+        .get_or_set_shared("k", Timeout::Default, async || panic!("not asked for"))
+        .await
+        .unwrap();
     assert_eq!(made, found);
     assert_eq!(Arc::ptr_eq(&made, &found), cache.store().keeps_objects());
 

@@ -57,9 +57,15 @@ pub(super) async fn set_many_answers_what_was_refused(h: Harness) {
     let Some(largest) = h.profile().largest_value else { return };
     let store = h.store().await;
     let giant = Value::Bytes(vec![7; 2 * largest].into());
-    let refused = store.set_many(&[("a", bytes("A")), ("giant", giant), ("b", bytes("B"))], LONG).await.unwrap();
+    let refused = store
+        .set_many(&[("a", bytes("A")), ("giant", giant), ("b", bytes("B"))], LONG)
+        .await
+        .unwrap();
     assert_eq!(refused, [1]);
-    assert_eq!(store.get_many(&["a", "giant", "b"]).await.unwrap(), [Some(bytes("A")), None, Some(bytes("B"))]);
+    assert_eq!(
+        store.get_many(&["a", "giant", "b"]).await.unwrap(),
+        [Some(bytes("A")), None, Some(bytes("B"))]
+    );
 }
 
 pub(super) async fn delete_many_removes_and_counts(h: Harness) {
@@ -72,8 +78,10 @@ pub(super) async fn delete_many_removes_and_counts(h: Harness) {
 /// As many as Django's default of 300 entries has room for.
 pub(super) async fn two_hundred_entries_at_once_are_fine(h: Harness) {
     let store = h.store().await;
-    let keys: Vec<String> = (0..200).map(|number| format!("key {number}").replace(' ', "-")).collect();
-    let entries: Vec<(&str, Value)> = keys.iter().zip(0..).map(|(key, number)| (&**key, Value::Int(number))).collect();
+    let keys: Vec<String> =
+        (0..200).map(|number| format!("key {number}").replace(' ', "-")).collect();
+    let entries: Vec<(&str, Value)> =
+        keys.iter().zip(0..).map(|(key, number)| (&**key, Value::Int(number))).collect();
     assert!(store.set_many(&entries, LONG).await.unwrap().is_empty());
 
     let keys: Vec<&str> = keys.iter().map(String::as_str).collect();

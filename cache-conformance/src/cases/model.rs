@@ -32,8 +32,16 @@ enum Step {
 type Key = usize;
 
 /// Few, so that operations meet, and alike, so that they are taken for each other by what takes keys for it.
-const NAMES: [&str; 8] =
-    ["key", "Key", "key:", "k\u{e9}y", "ke\u{301}y", "1", "'\"`\\%_*?[x]{y};--", "\u{10ffff}\u{1f511}"];
+const NAMES: [&str; 8] = [
+    "key",
+    "Key",
+    "key:",
+    "k\u{e9}y",
+    "ke\u{301}y",
+    "1",
+    "'\"`\\%_*?[x]{y};--",
+    "\u{10ffff}\u{1f511}",
+];
 
 #[derive(Clone, Debug)]
 enum Content {
@@ -90,8 +98,9 @@ pub(super) async fn any_sequence_of_operations_does_what_a_plain_map_does(h: Har
     let (cases, steps) = if time_can_pass { (200, 1..60) } else { (40, 1..100) };
     let work = tokio::task::spawn_blocking(move || {
         let config = Config { cases, failure_persistence: None, ..Config::default() };
-        TestRunner::new(config)
-            .run(&vec(step(unsigned, time_can_pass), steps), |steps| runtime.block_on(compare(&h, &steps)))
+        TestRunner::new(config).run(&vec(step(unsigned, time_can_pass), steps), |steps| {
+            runtime.block_on(compare(&h, &steps))
+        })
     });
     if let Err(error) = work.await.expect("the comparison does not panic") {
         panic!("{error}");
@@ -107,7 +116,8 @@ async fn compare(h: &Harness, steps: &[Step]) -> std::result::Result<(), TestCas
             h.pass(unit * *units).await;
         }
         let seen = perform(&*store, step, unit).await;
-        let seen = seen.map_err(|error| TestCaseError::fail(format!("step {number}, {step:?}: {error}")))?;
+        let seen =
+            seen.map_err(|error| TestCaseError::fail(format!("step {number}, {step:?}: {error}")))?;
         let expected = model.perform(step, unit);
         prop_assert!(
             agree(&seen, &expected, h),
@@ -128,9 +138,12 @@ fn unit(h: &Harness) -> Duration {
 
 fn agree(seen: &Seen, expected: &Seen, h: &Harness) -> bool {
     match (seen, expected) {
-        (Seen::TimeLeft(Some(Ttl::Never)), Seen::TimeLeft(Some(Ttl::Left(left)))) => *left > AGES / 2,
+        (Seen::TimeLeft(Some(Ttl::Never)), Seen::TimeLeft(Some(Ttl::Left(left)))) => {
+            *left > AGES / 2
+        }
         (Seen::TimeLeft(Some(Ttl::Left(seen))), Seen::TimeLeft(Some(Ttl::Left(expected)))) => {
-            let tolerance = if h.has_manual_time() { Duration::ZERO } else { Duration::from_secs(600) };
+            let tolerance =
+                if h.has_manual_time() { Duration::ZERO } else { Duration::from_secs(600) };
             seen.abs_diff(*expected) <= h.profile().expiry_granularity + tolerance
         }
         _ => seen == expected,
@@ -144,7 +157,9 @@ async fn perform(store: &dyn Cache, step: &Step, unit: Duration) -> Result<Seen>
             store.set(name(*key), content.value(), life.ttl(unit)).await?;
             Seen::Nothing
         }
-        Step::Add(key, content, life) => Seen::Yes(store.add(name(*key), content.value(), life.ttl(unit)).await?),
+        Step::Add(key, content, life) => {
+            Seen::Yes(store.add(name(*key), content.value(), life.ttl(unit)).await?)
+        }
         Step::Touch(key, life) => Seen::Yes(store.touch(name(*key), life.ttl(unit)).await?),
         Step::Incr(key, delta) => match store.incr(name(*key), *delta).await {
             Err(error) if matches!(error.kind(), ErrorKind::NotAnInteger | ErrorKind::Overflow) => {
@@ -213,10 +228,12 @@ impl Model {
             Step::Incr(key, delta) => Seen::Sum(self.incr(*key, *delta)),
             Step::Delete(key) => Seen::Yes(self.entries.remove(key).is_some()),
             Step::Contains(key) => Seen::Yes(self.entries.contains_key(key)),
-            Step::TimeLeft(key) => Seen::TimeLeft(self.entries.get(key).map(|(_, deadline)| match deadline {
-                Some(deadline) => Ttl::Left(*deadline - now),
-                None => Ttl::Never,
-            })),
+            Step::TimeLeft(key) => {
+                Seen::TimeLeft(self.entries.get(key).map(|(_, deadline)| match deadline {
+                    Some(deadline) => Ttl::Left(*deadline - now),
+                    None => Ttl::Never,
+                }))
+            }
             Step::GetMany(keys) => Seen::Values(keys.iter().map(|key| self.get(*key)).collect()),
             Step::SetMany(entries, life) => {
                 for (key, content) in entries {
@@ -272,7 +289,9 @@ fn step(unsigned: bool, time_can_pass: bool) -> impl Strategy<Value = Step> {
 }
 
 /// A few, or so many that a store may send them in another way.
-fn several<T: fmt::Debug + 'static>(one: impl Strategy<Value = T> + 'static) -> impl Strategy<Value = Vec<T>> {
+fn several<T: fmt::Debug + 'static>(
+    one: impl Strategy<Value = T> + 'static,
+) -> impl Strategy<Value = Vec<T>> {
     let one = one.boxed();
     prop_oneof![9 => vec(one.clone(), 1..5), 1 => vec(one, 16..40)]
 }

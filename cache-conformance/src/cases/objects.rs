@@ -21,11 +21,17 @@ pub(super) async fn an_object_comes_back_shared(h: Harness) {
     let cache = h.cache().await;
     let page = page();
     cache.set_shared("k", &page, Timeout::Default).await.unwrap();
-    let (one, other) = (cache.get_shared::<Page>("k").await.unwrap(), cache.get_shared::<Page>("k").await.unwrap());
+    let (one, other) = (
+        cache.get_shared::<Page>("k").await.unwrap(),
+        cache.get_shared::<Page>("k").await.unwrap(),
+    );
     assert_eq!(one.as_ref(), Some(&page));
     assert_eq!(other.as_ref(), Some(&page));
     if cache.store().keeps_objects() {
-        assert!(one.is_some_and(|one| Arc::ptr_eq(&one, &page)), "the store keeps objects, but answers a copy");
+        assert!(
+            one.is_some_and(|one| Arc::ptr_eq(&one, &page)),
+            "the store keeps objects, but answers a copy"
+        );
     }
 }
 

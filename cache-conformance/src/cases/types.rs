@@ -19,7 +19,10 @@ struct User {
 fn ada() -> User {
     let boss = User { name: "Charles".into(), age: 44, mails: Vec::new(), boss: None };
     User {
-        name: "Ada Žluťoučká".into(), age: 36, mails: vec!["ada@example.org".into()], boss: Some(Box::new(boss))
+        name: "Ada Žluťoučká".into(),
+        age: 36,
+        mails: vec!["ada@example.org".into()],
+        boss: Some(Box::new(boss)),
     }
 }
 
@@ -112,8 +115,14 @@ pub(super) async fn a_value_that_cannot_be_written_leaves_the_old_entry(h: Harne
     }
     let cache = h.cache().await;
     cache.set("k", "old", Timeout::Default).await.unwrap();
-    assert_eq!(cache.set("k", &Unwritable, Timeout::Default).await.unwrap_err().kind(), ErrorKind::Encode);
-    assert_eq!(cache.add("new", &Unwritable, Timeout::Default).await.unwrap_err().kind(), ErrorKind::Encode);
+    assert_eq!(
+        cache.set("k", &Unwritable, Timeout::Default).await.unwrap_err().kind(),
+        ErrorKind::Encode
+    );
+    assert_eq!(
+        cache.add("new", &Unwritable, Timeout::Default).await.unwrap_err().kind(),
+        ErrorKind::Encode
+    );
     assert_eq!(cache.get::<String>("k").await.unwrap().as_deref(), Some("old"));
     assert!(!cache.contains("new").await.unwrap());
 }
@@ -121,7 +130,8 @@ pub(super) async fn a_value_that_cannot_be_written_leaves_the_old_entry(h: Harne
 pub(super) async fn every_codec_writes_what_every_handle_reads(h: Harness) {
     let store = h.store().await;
     for codec in [Codec::MsgPack, Codec::Json] {
-        let writer = CacheHandle::new("writer", store.clone(), Settings { codec, ..Settings::default() });
+        let writer =
+            CacheHandle::new("writer", store.clone(), Settings { codec, ..Settings::default() });
         let reader = CacheHandle::new("reader", store.clone(), Settings::default());
         writer.set("k", &ada(), Timeout::Default).await.unwrap();
         assert_eq!(reader.get("k").await.unwrap(), Some(ada()), "{codec:?}");
@@ -146,9 +156,10 @@ pub(super) async fn a_newtype_of_an_integer_can_be_counted(h: Harness) {
     #[derive(Debug, PartialEq, Serialize, Deserialize)]
     struct Visits(u32);
     let cache = h.cache().await;
-    for stored in
-        [cache.set("n", &Visits(41), Timeout::Default).await, cache.set("o", &Some(41), Timeout::Default).await]
-    {
+    for stored in [
+        cache.set("n", &Visits(41), Timeout::Default).await,
+        cache.set("o", &Some(41), Timeout::Default).await,
+    ] {
         stored.unwrap();
     }
     assert_eq!(cache.incr("n", 1).await.unwrap(), 42);
@@ -196,7 +207,8 @@ pub(super) async fn a_wrong_type_is_a_miss_that_is_counted(h: Harness) {
 }
 
 pub(super) async fn a_wrong_type_is_an_error_where_that_is_asked_for(h: Harness) {
-    let cache = h.cache_with(Settings { undecodable: Undecodable::Error, ..Settings::default() }).await;
+    let cache =
+        h.cache_with(Settings { undecodable: Undecodable::Error, ..Settings::default() }).await;
     cache.set("text", "hello", Timeout::Default).await.unwrap();
     assert_eq!(cache.get::<u32>("text").await.unwrap_err().kind(), ErrorKind::Decode);
     assert_eq!(cache.get_many::<u32, _>(["text"]).await.unwrap_err().kind(), ErrorKind::Decode);

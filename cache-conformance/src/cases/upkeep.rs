@@ -35,7 +35,10 @@ pub(super) async fn a_purge_removes_what_has_expired_and_nothing_else(h: Harness
     let purged = store.purge_expired(u64::MAX).await.unwrap();
     assert!(purged.is_none_or(|purged| purged <= 2), "{purged:?}");
     assert!(store.purge_expired(u64::MAX).await.unwrap().is_none_or(|more| more == 0), "twice");
-    assert_eq!(store.get_many(&["a", "c", "d"]).await.unwrap(), [None, Some(bytes("v")), Some(bytes("v"))]);
+    assert_eq!(
+        store.get_many(&["a", "c", "d"]).await.unwrap(),
+        [None, Some(bytes("v")), Some(bytes("v"))]
+    );
     if purged.is_some() {
         assert!(store.stats().await.unwrap().expired.is_none_or(|expired| expired == 0));
     }

@@ -25,8 +25,14 @@ async fn come_back(h: Harness, numbers: &[i64]) {
 pub(super) async fn bytes_come_back_byte_for_byte(h: Harness) {
     let store = h.store().await;
     let all: Vec<u8> = (0..=255).collect();
-    for value in [&all[..], b"\0", b"\xff\xfe", b"'); DROP TABLE cache; --", b"\r\nEND\r\n", "Žluťoučký kůň".as_bytes()]
-    {
+    for value in [
+        &all[..],
+        b"\0",
+        b"\xff\xfe",
+        b"'); DROP TABLE cache; --",
+        b"\r\nEND\r\n",
+        "Žluťoučký kůň".as_bytes(),
+    ] {
         let value = Value::Bytes(Bytes::copy_from_slice(value));
         store.set("k", value.clone(), LONG).await.unwrap();
         assert_eq!(store.get("k").await.unwrap(), Some(value));
@@ -69,7 +75,11 @@ pub(super) async fn a_value_that_is_too_large_is_refused_and_leaves_nothing(h: H
     store.set("k", bytes("small"), LONG).await.unwrap();
     if let Ok(stored) = store.set_now("k", too_large, LONG) {
         assert_eq!(stored.expect_err("it is too large").kind(), ErrorKind::TooLarge);
-        assert_eq!(store.get("k").await.unwrap(), None, "the value that was to be replaced without waiting");
+        assert_eq!(
+            store.get("k").await.unwrap(),
+            None,
+            "the value that was to be replaced without waiting"
+        );
     }
     store.set("k", Value::Bytes(vec![7; largest].into()), LONG).await.unwrap();
 }

@@ -32,7 +32,9 @@ pub(super) async fn incr_version_keeps_the_time_to_live(h: Harness) {
     let cache = h.cache().await;
     cache.set("k", "v", Timeout::secs(1000)).await.unwrap();
     cache.incr_version("k", 1).await.unwrap();
-    let Some(Ttl::Left(left)) = cache.version(2).ttl("k").await.unwrap() else { panic!("it expires") };
+    let Some(Ttl::Left(left)) = cache.version(2).ttl("k").await.unwrap() else {
+        panic!("it expires")
+    };
     assert!((900..=1000).contains(&left.as_secs()), "{left:?}");
 
     cache.set("k", "v", Timeout::Never).await.unwrap();

@@ -326,7 +326,8 @@ impl<'de> Deserializer<'de> for RawReader<'de> {
     deserialize_wrappers! {}
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Self::Error> {
-        SeqDeserializer::new(self.0.iter().map(|byte| NumberReader(i64::from(*byte)))).deserialize_any(visitor)
+        SeqDeserializer::new(self.0.iter().map(|byte| NumberReader(i64::from(*byte))))
+            .deserialize_any(visitor)
     }
 
     fn deserialize_bytes<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Self::Error> {

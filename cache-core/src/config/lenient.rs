@@ -5,7 +5,8 @@ use std::{error, fmt};
 use serde::{
     Deserializer,
     de::{
-        self, DeserializeOwned, DeserializeSeed, Expected, IntoDeserializer, MapAccess, SeqAccess, Unexpected, Visitor,
+        self, DeserializeOwned, DeserializeSeed, Expected, IntoDeserializer, MapAccess, SeqAccess,
+        Unexpected, Visitor,
     },
     forward_to_deserialize_any,
 };
@@ -21,7 +22,8 @@ use crate::{Error, ErrorKind, Result};
 /// # Errors
 /// [`ErrorKind::Config`] that names the setting, what was found and what would be right.
 pub fn from_settings<T: DeserializeOwned>(place: &str, settings: &Map<String, Json>) -> Result<T> {
-    T::deserialize(Settings(settings)).map_err(|mistake| Error::new(ErrorKind::Config, format!("{place}{mistake}")))
+    T::deserialize(Settings(settings))
+        .map_err(|mistake| Error::new(ErrorKind::Config, format!("{place}{mistake}")))
 }
 
 /// What is wrong, and with which setting.
@@ -62,11 +64,19 @@ impl Mistake {
 impl fmt::Display for Mistake {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.problem {
-            Problem::Mismatch { found, expected } => write!(f, "{}: found {found}, expected {expected}", self.setting),
-            Problem::Unknown { known: [] } => write!(f, "{}: unknown, there are no settings here", self.setting),
-            Problem::Unknown { known } => write!(f, "{}: unknown, expected one of {}", self.setting, known.join(", ")),
+            Problem::Mismatch { found, expected } => {
+                write!(f, "{}: found {found}, expected {expected}", self.setting)
+            }
+            Problem::Unknown { known: [] } => {
+                write!(f, "{}: unknown, there are no settings here", self.setting)
+            }
+            Problem::Unknown { known } => {
+                write!(f, "{}: unknown, expected one of {}", self.setting, known.join(", "))
+            }
             Problem::Missing => write!(f, "{}: missing", self.setting),
-            Problem::Twice => write!(f, "{}: given twice, in upper and in lower case", self.setting),
+            Problem::Twice => {
+                write!(f, "{}: given twice, in upper and in lower case", self.setting)
+            }
             Problem::Other(message) => write!(f, "{}: {}", self.setting, redact(message)),
         }
     }
@@ -169,7 +179,10 @@ struct Entries<'a> {
 impl<'de> MapAccess<'de> for Entries<'_> {
     type Error = Mistake;
 
-    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, Mistake> {
+    fn next_key_seed<K: DeserializeSeed<'de>>(
+        &mut self,
+        seed: K,
+    ) -> Result<Option<K::Value>, Mistake> {
         let Some((name, value)) = self.rest.next() else { return Ok(None) };
         self.value = Some((name, value));
         let known_as = if self.fold_case { name.to_ascii_lowercase() } else { name.clone() };
@@ -188,7 +201,10 @@ struct List<'a>(std::slice::Iter<'a, Json>);
 impl<'de> SeqAccess<'de> for List<'_> {
     type Error = Mistake;
 
-    fn next_element_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>, Mistake> {
+    fn next_element_seed<S: DeserializeSeed<'de>>(
+        &mut self,
+        seed: S,
+    ) -> Result<Option<S::Value>, Mistake> {
         self.0.next().map(|value| seed.deserialize(Setting(value))).transpose()
     }
 }
@@ -208,7 +224,9 @@ impl Setting<'_> {
     fn as_whole(&self) -> Option<serde_json::Number> {
         let number = self.as_number()?;
         match number.as_f64() {
-            Some(float) if number.is_f64() && float.fract() == 0.0 => format!("{float:.0}").parse().ok(),
+            Some(float) if number.is_f64() && float.fract() == 0.0 => {
+                format!("{float:.0}").parse().ok()
+            }
             _ => Some(number),
         }
     }
@@ -222,7 +240,10 @@ impl Setting<'_> {
     }
 }
 
-fn visit_number<'de, V: Visitor<'de>>(number: &serde_json::Number, visitor: V) -> Result<V::Value, Mistake> {
+fn visit_number<'de, V: Visitor<'de>>(
+    number: &serde_json::Number,
+    visitor: V,
+) -> Result<V::Value, Mistake> {
     if let Some(number) = number.as_u64() {
         visitor.visit_u64(number)
     } else if let Some(number) = number.as_i64() {
@@ -277,7 +298,11 @@ impl<'de> Deserializer<'de> for Setting<'_> {
         }
     }
 
-    fn deserialize_newtype_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> Result<V::Value, Mistake> {
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, Mistake> {
         visitor.visit_newtype_struct(self)
     }
 
@@ -342,12 +367,18 @@ mod tests {
     #[test]
     fn numbers_and_truth_values_may_come_as_text() {
         let shelf = shelf(serde_json::json!({"width": " 80 ", "depth": "30.5", "oak": "true"}));
-        assert_eq!(shelf, Ok(Shelf { width: 80, depth: Some(30.5), oak: true, ..Shelf::default() }));
+        assert_eq!(
+            shelf,
+            Ok(Shelf { width: 80, depth: Some(30.5), oak: true, ..Shelf::default() })
+        );
     }
 
     #[test]
     fn a_whole_number_may_be_written_with_a_point() {
-        assert_eq!(shelf(serde_json::json!({"width": 80.0})), Ok(Shelf { width: 80, ..Shelf::default() }));
+        assert_eq!(
+            shelf(serde_json::json!({"width": 80.0})),
+            Ok(Shelf { width: 80, ..Shelf::default() })
+        );
         assert_eq!(
             mistake_in(serde_json::json!({"width": 80.5})),
             "OPTIONS.width: found 80.5, expected a whole number of at least 0"
@@ -368,7 +399,8 @@ mod tests {
             (serde_json::json!([1, 2]), "a list of 2"),
             (serde_json::json!({"a": 1}), "a table"),
         ] {
-            let expected = format!("OPTIONS.width: found {found}, expected a whole number of at least 0");
+            let expected =
+                format!("OPTIONS.width: found {found}, expected a whole number of at least 0");
             assert_eq!(mistake_in(serde_json::json!({ "width": value })), expected);
         }
     }
@@ -385,7 +417,8 @@ mod tests {
     fn a_choice_is_told_with_the_choices() {
         for wrong in [serde_json::json!("red"), serde_json::json!(3)] {
             let found = wrong.to_string();
-            let expected = format!("OPTIONS.colour: found {found}, expected \"brown\" or \"white\"");
+            let expected =
+                format!("OPTIONS.colour: found {found}, expected \"brown\" or \"white\"");
             assert_eq!(mistake_in(serde_json::json!({ "colour": wrong })), expected);
         }
     }
@@ -401,12 +434,18 @@ mod tests {
 
     #[test]
     fn names_may_be_in_upper_case_and_are_told_as_they_were_written() {
-        assert_eq!(shelf(serde_json::json!({"WIDTH": 80})), Ok(Shelf { width: 80, ..Shelf::default() }));
+        assert_eq!(
+            shelf(serde_json::json!({"WIDTH": 80})),
+            Ok(Shelf { width: 80, ..Shelf::default() })
+        );
         assert_eq!(
             mistake_in(serde_json::json!({"WIDTH": null})),
             "OPTIONS.WIDTH: found null, expected a whole number of at least 0"
         );
-        assert!(mistake_in(serde_json::json!({"WIDHT": 1})).starts_with("OPTIONS.WIDHT: unknown, expected one of"));
+        assert!(
+            mistake_in(serde_json::json!({"WIDHT": 1}))
+                .starts_with("OPTIONS.WIDHT: unknown, expected one of")
+        );
         let twice = mistake_in(serde_json::json!({"WIDTH": 1, "width": 1}));
         assert_eq!(twice, "OPTIONS.width: given twice, in upper and in lower case");
     }
@@ -416,6 +455,9 @@ mod tests {
         let message = mistake_in(serde_json::json!({"password": "hunter2"}));
         assert_eq!(message, "OPTIONS.password: found ***, expected a whole number of at least 0");
         let message = mistake_in(serde_json::json!({"width": "db://ada:hunter2@host"}));
-        assert_eq!(message, "OPTIONS.width: found \"db://***@host\", expected a whole number of at least 0");
+        assert_eq!(
+            message,
+            "OPTIONS.width: found \"db://***@host\", expected a whole number of at least 0"
+        );
     }
 }

@@ -25,9 +25,13 @@ use serde::{
 ///
 /// # Errors
 /// Where it is something else.
-pub fn at_least_one<'de, D: Deserializer<'de>, N: TryFrom<u64>>(deserializer: D) -> Result<N, D::Error> {
+pub fn at_least_one<'de, D: Deserializer<'de>, N: TryFrom<u64>>(
+    deserializer: D,
+) -> Result<N, D::Error> {
     let number = NonZero::<u64>::deserialize(deserializer)?.get();
-    N::try_from(number).map_err(|_| D::Error::invalid_value(Unexpected::Unsigned(number), &"a smaller whole number"))
+    N::try_from(number).map_err(|_| {
+        D::Error::invalid_value(Unexpected::Unsigned(number), &"a smaller whole number")
+    })
 }
 
 /// For `#[serde(deserialize_with = "…")]` at an option that is a time: seconds, and fractions of them.
@@ -49,6 +53,7 @@ pub fn at_least_one<'de, D: Deserializer<'de>, N: TryFrom<u64>>(deserializer: D)
 /// Where it is no number, a negative one, or more than a [`Duration`] holds.
 pub fn seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
     let number = f64::deserialize(deserializer)?;
-    Duration::try_from_secs_f64(number)
-        .map_err(|_| D::Error::invalid_value(Unexpected::Float(number), &"a number of seconds, 0 or more"))
+    Duration::try_from_secs_f64(number).map_err(|_| {
+        D::Error::invalid_value(Unexpected::Float(number), &"a number of seconds, 0 or more")
+    })
 }

@@ -72,7 +72,8 @@ pub fn redact_setting(value: &str) -> String {
 fn push_parameter(part: &str, shown: &mut String) {
     match part.split_once('=') {
         Some((name, value)) if is_secret(name) => {
-            let after = value.len() - value.trim_end_matches(|c| c == '&' || BETWEEN_WORDS.contains(&c)).len();
+            let after = value.len()
+                - value.trim_end_matches(|c| c == '&' || BETWEEN_WORDS.contains(&c)).len();
             shown.push_str(name);
             shown.push('=');
             shown.push_str(HIDDEN);
@@ -89,9 +90,14 @@ mod tests {
     #[test]
     fn a_text_without_secrets_stays_as_it_is() {
         let example = "expected \"redis://user:password@host:6379/0\"";
-        for text in
-            [example, "", "locmem://pages?timeout=3", "write to ada@example.org", "a = b & c", "caches.toml: line 3"]
-        {
+        for text in [
+            example,
+            "",
+            "locmem://pages?timeout=3",
+            "write to ada@example.org",
+            "a = b & c",
+            "caches.toml: line 3",
+        ] {
             assert_eq!(redact(text), text);
         }
     }
@@ -103,7 +109,10 @@ mod tests {
             assert_eq!(shown, "cannot reach \"redis://***@host:1/0\" now");
         }
         for password in ["p w", "p'w", "p\"w", "p`w", "p\nw"] {
-            assert_eq!(redact_setting(&format!("redis://u:{password}@host:1/0")), "redis://***@host:1/0");
+            assert_eq!(
+                redact_setting(&format!("redis://u:{password}@host:1/0")),
+                "redis://***@host:1/0"
+            );
         }
     }
 
@@ -115,6 +124,9 @@ mod tests {
 
     #[test]
     fn the_last_parameter_keeps_what_follows_it() {
-        assert_eq!(redact("see \"db://t?Access_Token=abc\" there"), "see \"db://t?Access_Token=***\" there");
+        assert_eq!(
+            redact("see \"db://t?Access_Token=abc\" there"),
+            "see \"db://t?Access_Token=***\" there"
+        );
     }
 }

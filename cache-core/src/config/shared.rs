@@ -40,7 +40,12 @@ impl<P: Eq + Hash + Debug, O: PartialEq + Debug, C> SharedStores<P, O, C> {
     ///
     /// # Errors
     /// [`ErrorKind::Config`](crate::ErrorKind::Config) where it was made with other options, and what `make` reports.
-    pub fn get_or_make(&self, place: P, options: O, make: impl FnOnce(&O) -> Result<C>) -> Result<Arc<C>> {
+    pub fn get_or_make(
+        &self,
+        place: P,
+        options: O,
+        make: impl FnOnce(&O) -> Result<C>,
+    ) -> Result<Arc<C>> {
         match self.made.lock().unwrap_or_else(PoisonError::into_inner).entry(place) {
             Entry::Vacant(free) => {
                 let store = Arc::new(make(&options)?);
@@ -49,7 +54,9 @@ impl<P: Eq + Hash + Debug, O: PartialEq + Debug, C> SharedStores<P, O, C> {
             Entry::Occupied(taken) if taken.get().0 == options => Ok(Arc::clone(&taken.get().1)),
             Entry::Occupied(taken) => {
                 let (place, theirs) = (taken.key(), &taken.get().0);
-                let expected = format!("{theirs:?} as of another cache at {place:?}, or a LOCATION of its own");
+                let expected = format!(
+                    "{theirs:?} as of another cache at {place:?}, or a LOCATION of its own"
+                );
                 Err(mistake("OPTIONS", &format!("{options:?}"), &expected))
             }
         }

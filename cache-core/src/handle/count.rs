@@ -34,7 +34,9 @@ impl CacheHandle {
     /// As [`incr`](Self::incr).
     pub async fn decr(&self, key: &str, delta: i64) -> Result<i64> {
         let Some(delta) = delta.checked_neg() else {
-            return Err(self.at(Error::new(ErrorKind::Overflow, format!("cannot subtract {delta}"))));
+            return Err(
+                self.at(Error::new(ErrorKind::Overflow, format!("cannot subtract {delta}")))
+            );
         };
         self.incr(key, delta).await
     }
@@ -79,7 +81,8 @@ impl CacheHandle {
     /// As [`incr_version`](Self::incr_version).
     pub async fn decr_version(&self, key: &str, delta: i64) -> Result<i64> {
         let Some(delta) = delta.checked_neg() else {
-            return Err(self.at(Error::new(ErrorKind::Overflow, format!("cannot go back {delta} versions"))));
+            return Err(self
+                .at(Error::new(ErrorKind::Overflow, format!("cannot go back {delta} versions"))));
         };
         self.incr_version(key, delta).await
     }
@@ -88,16 +91,23 @@ impl CacheHandle {
         let problem = match self.current_version() {
             Version::Number(number) => match number.checked_add(delta) {
                 Some(target) => return Ok(target),
-                None => Error::new(ErrorKind::Overflow, format!("there is no version {number} + {delta}")),
+                None => Error::new(
+                    ErrorKind::Overflow,
+                    format!("there is no version {number} + {delta}"),
+                ),
             },
-            Version::Name(name) => {
-                Error::new(ErrorKind::NotAnInteger, format!("the version {name:?} is a name, not a number to count on"))
-            }
+            Version::Name(name) => Error::new(
+                ErrorKind::NotAnInteger,
+                format!("the version {name:?} is a name, not a number to count on"),
+            ),
         };
         Err(self.at(problem))
     }
 
     fn not_found(&self, composed: &str) -> Error {
-        self.at(Error::new(ErrorKind::NotFound, format!("the key {} is not there", shown(composed))))
+        self.at(Error::new(
+            ErrorKind::NotFound,
+            format!("the key {} is not there", shown(composed)),
+        ))
     }
 }

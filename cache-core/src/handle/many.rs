@@ -37,7 +37,8 @@ impl CacheHandle {
         if composed.is_empty() {
             return Ok(HashMap::new());
         }
-        let values = self.inner().get_many(&borrowed(&composed)).await.map_err(|error| self.at(error))?;
+        let values =
+            self.inner().get_many(&borrowed(&composed)).await.map_err(|error| self.at(error))?;
         let mut found = HashMap::with_capacity(keys.len());
         for ((key, composed), value) in keys.into_iter().zip(&composed).zip(values) {
             let Some(value) = value else { continue };
@@ -70,7 +71,10 @@ impl CacheHandle {
         }
         let ttl = match self.lifetime(timeout.into()) {
             Lifetime::Expired => {
-                self.inner().delete_many(&borrowed(&composed)).await.map_err(|error| self.at(error))?;
+                self.inner()
+                    .delete_many(&borrowed(&composed))
+                    .await
+                    .map_err(|error| self.at(error))?;
                 return Ok(Vec::new());
             }
             Lifetime::For(ttl) => Some(ttl),
@@ -86,7 +90,10 @@ impl CacheHandle {
     ///
     /// # Errors
     /// As [`delete`](Self::delete), checked for all keys before anything is removed.
-    pub async fn delete_many<K: AsRef<str>>(&self, keys: impl IntoIterator<Item = K>) -> Result<usize> {
+    pub async fn delete_many<K: AsRef<str>>(
+        &self,
+        keys: impl IntoIterator<Item = K>,
+    ) -> Result<usize> {
         let keys: Vec<K> = keys.into_iter().collect();
         let composed = self.composed(&keys)?;
         if composed.is_empty() {
@@ -95,7 +102,10 @@ impl CacheHandle {
         self.inner().delete_many(&borrowed(&composed)).await.map_err(|error| self.at(error))
     }
 
-    fn encode_all<K, T: Serialize>(&self, entries: impl IntoIterator<Item = (K, T)>) -> Result<(Vec<K>, Vec<Value>)> {
+    fn encode_all<K, T: Serialize>(
+        &self,
+        entries: impl IntoIterator<Item = (K, T)>,
+    ) -> Result<(Vec<K>, Vec<Value>)> {
         entries.into_iter().map(|(key, value)| Ok((key, self.encode(&value)?))).collect()
     }
 

@@ -43,7 +43,12 @@ impl CacheHandle {
     ///
     /// # Errors
     /// As [`set`](Self::set).
-    pub async fn set_shared<T>(&self, key: &str, object: &Arc<T>, timeout: impl Into<Timeout>) -> Result<()>
+    pub async fn set_shared<T>(
+        &self,
+        key: &str,
+        object: &Arc<T>,
+        timeout: impl Into<Timeout>,
+    ) -> Result<()>
     where
         T: Serialize + Send + Sync + 'static,
     {
@@ -108,7 +113,10 @@ impl CacheHandle {
         })
     }
 
-    pub(super) fn share<T: Serialize + Send + Sync + 'static>(&self, object: &Arc<T>) -> Result<Value> {
+    pub(super) fn share<T: Serialize + Send + Sync + 'static>(
+        &self,
+        object: &Arc<T>,
+    ) -> Result<Value> {
         if !self.inner().keeps_objects() {
             return self.encode(&**object);
         }

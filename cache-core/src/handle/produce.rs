@@ -124,7 +124,14 @@ impl CacheHandle {
     }
 
     /// The key was taken: by something that reads, which wins, or by something that does not, which is replaced.
-    async fn settle<T>(&self, key: &str, theirs: Found<T>, fresh: T, value: Value, timeout: Timeout) -> Result<T> {
+    async fn settle<T>(
+        &self,
+        key: &str,
+        theirs: Found<T>,
+        fresh: T,
+        value: Value,
+        timeout: Timeout,
+    ) -> Result<T> {
         match theirs {
             Found::Hit(theirs) => return Ok(theirs),
             Found::Unreadable => self.put(key, value, timeout).await?,

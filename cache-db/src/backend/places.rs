@@ -32,11 +32,20 @@ pub(super) enum Place {
 
 impl Places {
     /// Those that the options name. `is_given` tells the names of pools.
-    pub(super) fn of(config: &StoreConfig, options: &DbOptions, is_given: impl Fn(&str) -> bool) -> Result<Self> {
+    pub(super) fn of(
+        config: &StoreConfig,
+        options: &DbOptions,
+        is_given: impl Fn(&str) -> bool,
+    ) -> Result<Self> {
         check_mixture(options)?;
-        let named = |setting: &str, name: &str| named(config, setting, name, &is_given).map(|at| (name.to_owned(), at));
+        let named = |setting: &str, name: &str| {
+            named(config, setting, name, &is_given).map(|at| (name.to_owned(), at))
+        };
         let unnamed = |name: &str, setting: &str, url: &str| {
-            (name.to_owned(), Place::Url { option: option(setting), url: url.into(), folder: folder(config) })
+            (
+                name.to_owned(),
+                Place::Url { option: option(setting), url: url.into(), folder: folder(config) },
+            )
         };
         let has_default = is_given(PRIMARY) || config.databases.contains_key(PRIMARY);
         let primary = match &options.database {
@@ -50,7 +59,8 @@ impl Places {
             (None, None) => None,
         };
         let (write, read) = (primary.0.clone(), replica.as_ref().unwrap_or(&primary).0.clone());
-        let databases = [Some(primary), replica.filter(|_| read != write)].into_iter().flatten().collect();
+        let databases =
+            [Some(primary), replica.filter(|_| read != write)].into_iter().flatten().collect();
         Ok(Self { databases, read, write })
     }
 
@@ -67,7 +77,11 @@ impl Places {
             ("read_database", options.read_database.as_ref()),
         ];
         if let Some((name, Some(found))) = set.iter().find(|(_, value)| value.is_some()) {
-            return Err(mistake(&option(name), &format!("{found:?}"), "none, as a router chooses the databases"));
+            return Err(mistake(
+                &option(name),
+                &format!("{found:?}"),
+                "none, as a router chooses the databases",
+            ));
         }
         let mut databases: Vec<_> = given.map(|name| (name.clone(), Place::Given)).collect();
         for (name, url) in config.databases.iter() {
@@ -85,21 +99,34 @@ fn check_mixture(options: &DbOptions) -> Result<()> {
     let expected = "either url, and read_url perhaps, or database, and read_database perhaps";
     match (&options.database, &options.read_database, &options.read_url) {
         (Some(_), ..) if has_url => Err(mistake(&option("database"), "url as well", expected)),
-        (_, Some(_), Some(_)) => Err(mistake(&option("read_database"), "read_url as well", expected)),
-        (_, Some(_), None) if has_url => Err(mistake(&option("read_database"), "url beside it", expected)),
-        (_, None, Some(_)) if !has_url => Err(mistake(&option("read_url"), "no url beside it", expected)),
+        (_, Some(_), Some(_)) => {
+            Err(mistake(&option("read_database"), "read_url as well", expected))
+        }
+        (_, Some(_), None) if has_url => {
+            Err(mistake(&option("read_database"), "url beside it", expected))
+        }
+        (_, None, Some(_)) if !has_url => {
+            Err(mistake(&option("read_url"), "no url beside it", expected))
+        }
         _ => Ok(()),
     }
 }
 
-fn named(config: &StoreConfig, setting: &str, name: &str, is_given: impl Fn(&str) -> bool) -> Result<Place> {
+fn named(
+    config: &StoreConfig,
+    setting: &str,
+    name: &str,
+    is_given: impl Fn(&str) -> bool,
+) -> Result<Place> {
     if is_given(name) {
         return Ok(Place::Given);
     }
     let Some(url) = config.databases.get(name) else {
         let there: Vec<String> = config.databases.keys().map(|name| format!("{name:?}")).collect();
         let there = if there.is_empty() { "there is none".to_owned() } else { there.join(", ") };
-        let expected = format!("a name from the section [databases] ({there}), or of a pool that was handed over");
+        let expected = format!(
+            "a name from the section [databases] ({there}), or of a pool that was handed over"
+        );
         return Err(mistake(&option(setting), &format!("{name:?}"), &expected));
     };
     Ok(in_section(config, name, url))

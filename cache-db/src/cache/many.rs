@@ -22,7 +22,8 @@ impl Inner {
         keys.iter().try_for_each(|key| check_key(key))?;
         let (node, now) = (self.reader()?, self.now());
         let chunks = keys.chunks(node.statements.dialect.chunk());
-        let plan: Vec<Statement<'_>> = chunks.map(|keys| node.statements.get_many(keys, now)).collect();
+        let plan: Vec<Statement<'_>> =
+            chunks.map(|keys| node.statements.get_many(keys, now)).collect();
         let outcomes = self.run(node, &plan, Effect::Read).await?;
         let rows = outcomes.into_iter().flat_map(|outcome| outcome.rows);
         let found: HashMap<Vec<u8>, Value> =
@@ -31,7 +32,11 @@ impl Inner {
     }
 
     /// Of several entries with one key, the last counts.
-    pub(super) async fn set_many(&self, entries: &[(&str, Value)], ttl: Option<Duration>) -> Result<Vec<usize>> {
+    pub(super) async fn set_many(
+        &self,
+        entries: &[(&str, Value)],
+        ttl: Option<Duration>,
+    ) -> Result<Vec<usize>> {
         let node = self.writer()?;
         let mut sorted = BTreeMap::new();
         for (key, value) in entries {
@@ -50,18 +55,28 @@ impl Inner {
         sorted.sort_unstable();
         sorted.dedup();
         let chunks = sorted.chunks(node.statements.dialect.chunk());
-        let plan: Vec<Statement<'_>> = chunks.map(|keys| node.statements.delete_many(keys, now)).collect();
+        let plan: Vec<Statement<'_>> =
+            chunks.map(|keys| node.statements.delete_many(keys, now)).collect();
         let outcomes = self.run(node, &plan, Effect::Once).await?;
-        Ok(outcomes.iter().map(|outcome| usize::try_from(outcome.affected).unwrap_or(usize::MAX)).sum())
+        Ok(outcomes
+            .iter()
+            .map(|outcome| usize::try_from(outcome.affected).unwrap_or(usize::MAX))
+            .sum())
     }
 }
 
-fn set_plan<'a>(statements: &Statements, entries: &[Entry<'a>], expires: i64) -> Vec<Statement<'a>> {
+fn set_plan<'a>(
+    statements: &Statements,
+    entries: &[Entry<'a>],
+    expires: i64,
+) -> Vec<Statement<'a>> {
     let mut plan = Vec::new();
     let (mut start, mut bytes) = (0, 0);
     for (position, entry) in entries.iter().enumerate() {
         let weight = entry.key.len() + entry.value.map_or(0, <[u8]>::len);
-        if position > start && (position - start == statements.dialect.chunk() || bytes + weight > BYTES) {
+        if position > start
+            && (position - start == statements.dialect.chunk() || bytes + weight > BYTES)
+        {
             plan.push(statements.set_many(&entries[start..position], expires));
             (start, bytes) = (position, 0);
         }
@@ -82,7 +97,10 @@ mod tests {
 
     fn plan_of(values: &[Vec<u8>]) -> Vec<usize> {
         let statements = Statements::new(Dialect::Sqlite, "t");
-        let entries: Vec<_> = values.iter().map(|value| Entry { key: "k", value: Some(value), number: None }).collect();
+        let entries: Vec<_> = values
+            .iter()
+            .map(|value| Entry { key: "k", value: Some(value), number: None })
+            .collect();
         rows(&set_plan(&statements, &entries, 7))
     }
 

@@ -60,13 +60,21 @@ impl Lease {
     }
 
     /// Runs the statements, several or `explicit` ones in a transaction.
-    pub(crate) async fn perform(&mut self, plan: &[Statement<'_>], explicit: bool) -> sqlx::Result<Vec<Outcome>> {
+    pub(crate) async fn perform(
+        &mut self,
+        plan: &[Statement<'_>],
+        explicit: bool,
+    ) -> sqlx::Result<Vec<Outcome>> {
         let Some(connection) = &mut self.connection else { return Err(sqlx::Error::PoolClosed) };
         match *connection {
             #[cfg(feature = "sqlite")]
-            Connection::Sqlite(ref mut loan) => sqlite::perform(loan.connection(), plan, false).await,
+            Connection::Sqlite(ref mut loan) => {
+                sqlite::perform(loan.connection(), plan, false).await
+            }
             #[cfg(feature = "postgres")]
-            Connection::Postgres(ref mut loan) => postgres::perform(loan.connection(), plan, explicit).await,
+            Connection::Postgres(ref mut loan) => {
+                postgres::perform(loan.connection(), plan, explicit).await
+            }
             #[cfg(feature = "mysql")]
             Connection::Mysql(ref mut loan) => mysql::perform(loan.connection(), plan, false).await,
         }

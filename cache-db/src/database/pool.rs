@@ -70,7 +70,8 @@ impl<D: sqlx::Database> Clone for Supply<D> {
 type Ready<'a> = Pin<Box<dyn Future<Output = sqlx::Result<()>> + Send + 'a>>;
 
 /// What is done with a connection before it is used.
-pub(crate) type Prepare<D> = Box<dyn Fn(&mut <D as sqlx::Database>::Connection) -> Ready<'_> + Send + Sync>;
+pub(crate) type Prepare<D> =
+    Box<dyn Fn(&mut <D as sqlx::Database>::Connection) -> Ready<'_> + Send + Sync>;
 
 /// How to connect.
 pub(crate) struct Plan<D: sqlx::Database> {
@@ -159,7 +160,8 @@ impl<D: sqlx::Database> Supply<D> {
 
 impl<D: sqlx::Database> Own<D> {
     async fn lend(self: &Arc<Self>) -> sqlx::Result<Loan<D>> {
-        let permit = Arc::clone(&self.permits).acquire_owned().await.map_err(|_| sqlx::Error::PoolClosed)?;
+        let permit =
+            Arc::clone(&self.permits).acquire_owned().await.map_err(|_| sqlx::Error::PoolClosed)?;
         let (connection, birth) = match self.take_alive().await {
             Some(found) => found,
             None => (self.connect().await?, Birth::here()),
@@ -173,7 +175,9 @@ impl<D: sqlx::Database> Own<D> {
         if self.plan.precious || since.elapsed() < STALE {
             return Some((connection, birth));
         }
-        if birth.at.elapsed() < OLD && matches!(timeout(self.plan.patience, connection.ping()).await, Ok(Ok(()))) {
+        if birth.at.elapsed() < OLD
+            && matches!(timeout(self.plan.patience, connection.ping()).await, Ok(Ok(())))
+        {
             return Some((connection, birth));
         }
         let suspects = std::mem::take(&mut *self.idle.lock());

@@ -65,7 +65,13 @@ impl Target {
             Dialect::Postgres => "the PostgreSQL pool given",
             Dialect::Mysql => "the MySQL pool given",
         };
-        Self { dialect, shown: shown.into(), is_in_memory: false, largest: Arc::default(), how: How::Given }
+        Self {
+            dialect,
+            shown: shown.into(),
+            is_in_memory: false,
+            largest: Arc::default(),
+            how: How::Given,
+        }
     }
 
     pub(crate) fn dialect(&self) -> Dialect {
@@ -101,17 +107,22 @@ impl Target {
                 Pool::Sqlite(Supply::own(plan))
             }
             #[cfg(feature = "postgres")]
-            How::Postgres(ref options) => Pool::Postgres(Supply::own(plan((**options).clone(), limits))),
+            How::Postgres(ref options) => {
+                Pool::Postgres(Supply::own(plan((**options).clone(), limits)))
+            }
             #[cfg(feature = "mysql")]
             How::Mysql(ref options) => {
-                let patience = i64::try_from(limits.statement_timeout.as_secs().max(1)).unwrap_or(i64::MAX);
+                let patience =
+                    i64::try_from(limits.statement_timeout.as_secs().max(1)).unwrap_or(i64::MAX);
                 let largest = Arc::clone(&self.largest);
                 let prepare: super::pool::Prepare<sqlx::MySql> = Box::new(move |connection| {
                     let largest = Arc::clone(&largest);
                     Box::pin(async move {
-                        let wait = sqlx::query("SET SESSION innodb_lock_wait_timeout = ?").bind(patience);
+                        let wait =
+                            sqlx::query("SET SESSION innodb_lock_wait_timeout = ?").bind(patience);
                         wait.execute(&mut *connection).await?;
-                        let most = sqlx::query_scalar("SELECT CAST(@@max_allowed_packet AS SIGNED)");
+                        let most =
+                            sqlx::query_scalar("SELECT CAST(@@max_allowed_packet AS SIGNED)");
                         let most: i64 = most.fetch_one(connection).await?;
                         largest.store(usize::try_from(most).unwrap_or(0), Ordering::Relaxed);
                         Ok(())
@@ -125,8 +136,17 @@ impl Target {
 }
 
 #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
-fn plan<D: sqlx::Database>(options: <D::Connection as sqlx::Connection>::Options, limits: Limits) -> Plan<D> {
-    Plan { options, prepare: None, size: limits.pool_size, patience: limits.connect_timeout / 4, precious: false }
+fn plan<D: sqlx::Database>(
+    options: <D::Connection as sqlx::Connection>::Options,
+    limits: Limits,
+) -> Plan<D> {
+    Plan {
+        options,
+        prepare: None,
+        size: limits.pool_size,
+        patience: limits.connect_timeout / 4,
+        precious: false,
+    }
 }
 
 fn no_url(name: &str, url: &str) -> cache_core::Error {
@@ -145,7 +165,8 @@ fn unfit(name: &str, url: &str, error: &sqlx::Error) -> cache_core::Error {
 
 #[cfg(not(all(feature = "sqlite", feature = "postgres", feature = "mysql")))]
 fn lacking(name: &str, url: &str, feature: &str) -> cache_core::Error {
-    let expected = format!("a database of this build; enable the feature \"db-{feature}\" of cachette for it");
+    let expected =
+        format!("a database of this build; enable the feature \"db-{feature}\" of cachette for it");
     mistake(name, &format!("{:?}", redact(url)), &expected)
 }
 
@@ -156,7 +177,11 @@ fn check_tls(name: &str, url: &str, demanded: bool, there: bool) -> Result<()> {
         return Ok(());
     }
     let found = format!("{:?}, which demands TLS,", redact(url));
-    Err(mistake(name, &found, "a build that has it; enable the feature \"db-tls\" of cachette for it"))
+    Err(mistake(
+        name,
+        &found,
+        "a build that has it; enable the feature \"db-tls\" of cachette for it",
+    ))
 }
 
 /// The driver looks for certificates when it connects, and then does not say which file is missing.
@@ -168,7 +193,8 @@ fn check_files(name: &str, url: &str, parameters: &[&str]) -> Result<()> {
         let file = percent_encoding::percent_decode_str(&file).decode_utf8_lossy();
         // The certificate itself may be there as well.
         if parameters.contains(&parameter) && !file.starts_with("-----BEGIN") {
-            let told = |error| mistake(name, &format!("{parameter}={file}: {error}"), "a file in PEM");
+            let told =
+                |error| mistake(name, &format!("{parameter}={file}: {error}"), "a file in PEM");
             std::fs::File::open(&*file).map_err(told)?;
         }
     }
@@ -201,7 +227,8 @@ fn sqlite(name: &str, url: &str, limits: Limits, folder: Option<&Path>) -> Resul
     if path.is_empty() {
         return Err(no_url(name, url));
     }
-    let options = SqliteConnectOptions::new().busy_timeout(limits.busy_timeout).disable_statement_logging();
+    let options =
+        SqliteConnectOptions::new().busy_timeout(limits.busy_timeout).disable_statement_logging();
     let (options, shown, is_in_memory) = if path == ":memory:" {
         (options.filename(path), "sqlite::memory:".into(), true)
     } else {
@@ -230,7 +257,10 @@ fn postgres(name: &str, url: &str, limits: Limits) -> Result<Target> {
         postgres::{PgConnectOptions, PgSslMode},
     };
     let options: PgConnectOptions = url.parse().map_err(|error| unfit(name, url, &error))?;
-    let demanded = matches!(options.get_ssl_mode(), PgSslMode::Require | PgSslMode::VerifyCa | PgSslMode::VerifyFull);
+    let demanded = matches!(
+        options.get_ssl_mode(),
+        PgSslMode::Require | PgSslMode::VerifyCa | PgSslMode::VerifyFull
+    );
     check_tls(name, url, demanded, cfg!(feature = "tls"))?;
     check_files(name, url, &["sslrootcert", "sslcert", "sslkey"])?;
     let options = options.disable_statement_logging();
@@ -242,7 +272,8 @@ fn postgres(name: &str, url: &str, limits: Limits) -> Result<Target> {
     let options = if limits.pgbouncer {
         options.statement_cache_capacity(0).extra_float_digits(None)
     } else {
-        options.options([("statement_timeout", format!("{}ms", limits.statement_timeout.as_millis()))])
+        options
+            .options([("statement_timeout", format!("{}ms", limits.statement_timeout.as_millis()))])
     };
     let shown = shown(url);
     Ok(Target {
@@ -261,17 +292,27 @@ fn mysql(name: &str, url: &str) -> Result<Target> {
         mysql::{MySqlConnectOptions, MySqlSslMode},
     };
     let (_, rest) = url.split_once(':').ok_or_else(|| no_url(name, url))?;
-    let options: MySqlConnectOptions = format!("mysql:{rest}").parse().map_err(|error| unfit(name, url, &error))?;
+    let options: MySqlConnectOptions =
+        format!("mysql:{rest}").parse().map_err(|error| unfit(name, url, &error))?;
     let demanded = matches!(
         options.get_ssl_mode(),
         MySqlSslMode::Required | MySqlSslMode::VerifyCa | MySqlSslMode::VerifyIdentity
     );
     check_tls(name, url, demanded, cfg!(feature = "tls"))?;
     check_files(name, url, &["ssl-ca", "ssl-cert", "ssl-key"])?;
-    let options =
-        options.disable_statement_logging().pipes_as_concat(false).no_engine_substitution(false).timezone(None);
+    let options = options
+        .disable_statement_logging()
+        .pipes_as_concat(false)
+        .no_engine_substitution(false)
+        .timezone(None);
     let how = How::Mysql(Box::new(options));
-    Ok(Target { dialect: Dialect::Mysql, shown: shown(url), is_in_memory: false, largest: Arc::default(), how })
+    Ok(Target {
+        dialect: Dialect::Mysql,
+        shown: shown(url),
+        is_in_memory: false,
+        largest: Arc::default(),
+        how,
+    })
 }
 
 /// The URL without its secrets and its parameters.
@@ -287,14 +328,25 @@ mod tests {
 
     #[test]
     fn a_certificate_that_is_not_there_is_named() {
-        let url = "postgres://ada:lovelace@host/db?sslmode=verify-full&sslrootcert=/no/such%20ca.pem";
-        let told = check_files("url", url, &["sslrootcert"]).expect_err("there is no such file").to_string();
+        let url =
+            "postgres://ada:lovelace@host/db?sslmode=verify-full&sslrootcert=/no/such%20ca.pem";
+        let told = check_files("url", url, &["sslrootcert"])
+            .expect_err("there is no such file")
+            .to_string();
         assert!(told.starts_with("url: found sslrootcert=/no/such ca.pem: No such file"), "{told}");
         assert!(told.ends_with(", expected a file in PEM") && !told.contains("lovelace"), "{told}");
         assert!(check_files("url", url, &["ssl-ca"]).is_ok(), "another database's parameter");
-        let there = concat!("postgres://host/db?sslrootcert=", env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
+        let there =
+            concat!("postgres://host/db?sslrootcert=", env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
         assert!(check_files("url", there, &["sslrootcert"]).is_ok());
-        assert!(check_files("url", "postgres://host/db?sslrootcert=-----BEGIN+CERTIFICATE", &["sslrootcert"]).is_ok());
+        assert!(
+            check_files(
+                "url",
+                "postgres://host/db?sslrootcert=-----BEGIN+CERTIFICATE",
+                &["sslrootcert"]
+            )
+            .is_ok()
+        );
     }
 
     #[test]

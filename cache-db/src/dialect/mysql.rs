@@ -5,8 +5,7 @@ use crate::error::Fault;
 /// Of four arguments each, so below the 65,535 that MySQL takes.
 pub(super) const CHUNK: usize = 1024;
 
-pub(super) const OVERWRITE: &str =
-    "ON DUPLICATE KEY UPDATE value = VALUES(value), number = VALUES(number), expires = VALUES(expires)";
+pub(super) const OVERWRITE: &str = "ON DUPLICATE KEY UPDATE value = VALUES(value), number = VALUES(number), expires = VALUES(expires)";
 
 /// There is no RETURNING: the sum comes back as the last id, which has no sign until it is cast.
 pub(super) const INCR: &str = "UPDATE {t} SET number = CAST(LAST_INSERT_ID(number + ?) AS SIGNED) \
@@ -25,7 +24,8 @@ pub(super) fn fault(code: &str) -> Fault {
         // A packet, or a result, larger than max_allowed_packet.
         "1153" | "1301" => Fault::TooLarge,
         // Too many connections, shutting down, connection killed, timed out.
-        "1040" | "1053" | "1152" | "1158" | "1159" | "1160" | "1161" | "1203" | "1927" | "3024" | "1969" => Fault::Away,
+        "1040" | "1053" | "1152" | "1158" | "1159" | "1160" | "1161" | "1203" | "1927" | "3024"
+        | "1969" => Fault::Away,
         _ => Fault::Other,
     }
 }

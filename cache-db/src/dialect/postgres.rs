@@ -17,7 +17,8 @@ pub(super) const SET_MANY: &str = "INSERT INTO {t} (cache_key, value, number, ex
     ON CONFLICT (cache_key) DO UPDATE \
     SET value = excluded.value, number = excluded.number, expires = excluded.expires";
 
-pub(super) const CLEAR: &str = "DELETE FROM {t} WHERE ctid = ANY (ARRAY (SELECT ctid FROM {t} LIMIT ?))";
+pub(super) const CLEAR: &str =
+    "DELETE FROM {t} WHERE ctid = ANY (ARRAY (SELECT ctid FROM {t} LIMIT ?))";
 
 /// The arguments of [`SET_MANY`].
 pub(super) fn columns<'a>(entries: &[Entry<'a>], expires: i64) -> Vec<Arg<'a>> {
@@ -60,7 +61,8 @@ pub(super) fn fault(code: &str, message: &str) -> Fault {
 }
 
 pub(super) fn refuses_name(name: &str) -> Option<&'static str> {
-    (name.len() > LONGEST_NAME).then_some("a name of at most 63 bytes, as PostgreSQL cuts longer ones")
+    (name.len() > LONGEST_NAME)
+        .then_some("a name of at most 63 bytes, as PostgreSQL cuts longer ones")
 }
 
 /// Where the table's name leaves no room, so much of it as fits, and a number made of all of it.
@@ -69,9 +71,9 @@ pub(super) fn index(table: &str) -> String {
     if table.len() + SUFFIX.len() <= LONGEST_NAME {
         return format!("{table}{SUFFIX}");
     }
-    let digest = table
-        .bytes()
-        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+    let digest = table.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    });
     let room = LONGEST_NAME - SUFFIX.len() - 17;
     let end = (0..=room).rev().find(|&end| table.is_char_boundary(end)).unwrap_or(0);
     format!("{}_{digest:016x}{SUFFIX}", &table[..end])
@@ -85,7 +87,11 @@ mod tests {
     fn the_index_of_a_long_name_fits_and_is_its_own() {
         let (one, other) = ("ž".repeat(31), format!("{}a", "ž".repeat(31)));
         for name in [&one, &other] {
-            assert!(name.len() <= LONGEST_NAME && index(name).len() <= LONGEST_NAME, "{}", index(name));
+            assert!(
+                name.len() <= LONGEST_NAME && index(name).len() <= LONGEST_NAME,
+                "{}",
+                index(name)
+            );
         }
         assert_ne!(index(&one), index(&other));
         assert_eq!(index("t"), "t_expires");

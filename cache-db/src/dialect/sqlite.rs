@@ -17,7 +17,10 @@ pub(super) fn fault(code: &str, message: &str) -> Fault {
         Ok(CANTOPEN) => Fault::Away,
         Ok(TOOBIG) => Fault::TooLarge,
         Ok(ERROR) if message.starts_with("no such table: ") => Fault::NoTable,
-        Ok(ERROR) if message.starts_with("no such column: ") || message.contains(" has no column named ") => {
+        Ok(ERROR)
+            if message.starts_with("no such column: ")
+                || message.contains(" has no column named ") =>
+        {
             Fault::NotOurs
         }
         _ => Fault::Other,
@@ -26,5 +29,7 @@ pub(super) fn fault(code: &str, message: &str) -> Fault {
 
 pub(super) fn refuses_name(name: &str) -> Option<&'static str> {
     let reserved = name.get(..7).is_some_and(|start| start.eq_ignore_ascii_case("sqlite_"));
-    reserved.then_some("a name that SQLite does not keep for itself, as all that begin with \"sqlite_\"")
+    reserved.then_some(
+        "a name that SQLite does not keep for itself, as all that begin with \"sqlite_\"",
+    )
 }

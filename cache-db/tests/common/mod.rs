@@ -17,7 +17,8 @@ use tempfile::TempDir;
 
 /// A store in a table of its own.
 pub(crate) async fn fresh(options: DbOptions, clock: Clock) -> DbCache {
-    let store = DbCache::open(&fresh_name("conformance"), options, None, clock).expect("the options are fine");
+    let store = DbCache::open(&fresh_name("conformance"), options, None, clock)
+        .expect("the options are fine");
     store.create_table(false).await.expect("the database is there");
     store
 }

@@ -26,8 +26,11 @@ pub(crate) fn store(folder: &Path) -> FileBasedCache {
 
 /// With patience for a disk that is busy with others.
 pub(crate) fn store_of(folder: &Path, max_entries: usize) -> FileBasedCache {
-    let options =
-        FileBasedOptions { max_entries, lock_timeout: Duration::from_secs(60), ..FileBasedOptions::default() };
+    let options = FileBasedOptions {
+        max_entries,
+        lock_timeout: Duration::from_secs(60),
+        ..FileBasedOptions::default()
+    };
     FileBasedCache::new(folder, options).expect("the options are fine")
 }
 
@@ -42,7 +45,8 @@ pub(crate) fn is_whole(value: &Value, length: usize) -> bool {
 
 /// All files in the subfolders, save the locks.
 pub(crate) fn files(folder: &Path) -> Vec<PathBuf> {
-    let shards = fs::read_dir(folder).into_iter().flatten().filter_map(|shard| Some(shard.ok()?.path()));
+    let shards =
+        fs::read_dir(folder).into_iter().flatten().filter_map(|shard| Some(shard.ok()?.path()));
     let files = shards.filter_map(|shard| fs::read_dir(shard).ok()).flatten();
     let mut files: Vec<PathBuf> = files.filter_map(|file| Some(file.ok()?.path())).collect();
     files.retain(|file| !file.ends_with("lock"));
@@ -51,11 +55,16 @@ pub(crate) fn files(folder: &Path) -> Vec<PathBuf> {
 }
 
 pub(crate) fn entries(folder: &Path) -> Vec<PathBuf> {
-    files(folder).into_iter().filter(|file| file.extension().is_some_and(|extension| extension == "entry")).collect()
+    files(folder)
+        .into_iter()
+        .filter(|file| file.extension().is_some_and(|extension| extension == "entry"))
+        .collect()
 }
 
 pub(crate) fn temporary_files(folder: &Path) -> Vec<PathBuf> {
-    let is_new = |file: &PathBuf| file.file_name().is_some_and(|name| name.to_string_lossy().starts_with(".new-"));
+    let is_new = |file: &PathBuf| {
+        file.file_name().is_some_and(|name| name.to_string_lossy().starts_with(".new-"))
+    };
     files(folder).into_iter().filter(is_new).collect()
 }
 
@@ -95,7 +104,13 @@ pub(crate) fn shell_child(line: &str, binary: &Path, task: &str, folder: &Path) 
 pub(crate) fn succeeds(mut child: Command) -> ExitStatus {
     let output = child.output().expect("it starts");
     let said = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    assert!(output.status.success(), "{}\n{}{}", output.status, said(&output.stdout), said(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{}\n{}{}",
+        output.status,
+        said(&output.stdout),
+        said(&output.stderr)
+    );
     assert!(said(&output.stdout).contains("1 passed"), "no such test: {}", said(&output.stdout));
     output.status
 }

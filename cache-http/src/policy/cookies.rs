@@ -4,7 +4,8 @@ use http::{HeaderMap, header::COOKIE};
 
 /// The cookies of a request: name and value, as bytes.
 pub(super) fn all(headers: &HeaderMap) -> impl Iterator<Item = (&[u8], &[u8])> {
-    let pairs = headers.get_all(COOKIE).iter().flat_map(|line| line.as_bytes().split(|byte| *byte == b';'));
+    let pairs =
+        headers.get_all(COOKIE).iter().flat_map(|line| line.as_bytes().split(|byte| *byte == b';'));
     pairs.map(<[u8]>::trim_ascii).filter(|pair| !pair.is_empty()).map(|pair| {
         match pair.iter().position(|byte| *byte == b'=') {
             Some(end) => (pair[..end].trim_ascii_end(), pair[end + 1..].trim_ascii_start()),
@@ -14,7 +15,8 @@ pub(super) fn all(headers: &HeaderMap) -> impl Iterator<Item = (&[u8], &[u8])> {
 }
 
 /// Names that sessions have, in lower case.
-const USUAL: [&str; 6] = ["sid", "id", "connect.sid", "remember_me", "identity", "laravel_identity"];
+const USUAL: [&str; 6] =
+    ["sid", "id", "connect.sid", "remember_me", "identity", "laravel_identity"];
 
 /// Whether a cookie of this name looks like one that tells visitors apart.
 pub(super) fn looks_like_a_session(name: &[u8]) -> bool {

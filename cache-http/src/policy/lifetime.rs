@@ -34,7 +34,10 @@ pub(super) fn explicit(
     date: UnixTime,
     targeted: bool,
 ) -> Option<Duration> {
-    let stated = directives.seconds("s-maxage").duration().or_else(|| directives.seconds("max-age").duration());
+    let stated = directives
+        .seconds("s-maxage")
+        .duration()
+        .or_else(|| directives.seconds("max-age").duration());
     if stated.is_some() || targeted {
         return stated;
     }
@@ -69,7 +72,8 @@ fn tenth_of_its_age(headers: &HeaderMap, date: UnixTime) -> Option<Duration> {
 /// How old the response was when it came, and when it was made (RFC 9111, section 4.2.3).
 pub(super) fn age_and_date(headers: &HeaderMap, now: UnixTime) -> (Duration, UnixTime) {
     let date = date::read(headers, &DATE);
-    let apparent = date.map_or(Duration::ZERO, |date| Duration::from_secs(now.as_secs()).saturating_sub(date));
+    let apparent =
+        date.map_or(Duration::ZERO, |date| Duration::from_secs(now.as_secs()).saturating_sub(date));
     // Of several, the first counts (RFC 9111, section 5.1).
     let first = headers.get(AGE).and_then(|line| line.to_str().ok()?.split(',').next());
     let stated = first.and_then(|age| age.trim().parse().ok());

@@ -3,8 +3,8 @@
 use http::{
     HeaderMap, HeaderName, Method,
     header::{
-        ACCEPT_ENCODING, AUTHORIZATION, CONTENT_LENGTH, COOKIE, IF_MATCH, IF_UNMODIFIED_SINCE, PROXY_AUTHORIZATION,
-        RANGE, TRANSFER_ENCODING, UPGRADE,
+        ACCEPT_ENCODING, AUTHORIZATION, CONTENT_LENGTH, COOKIE, IF_MATCH, IF_UNMODIFIED_SINCE,
+        PROXY_AUTHORIZATION, RANGE, TRANSFER_ENCODING, UPGRADE,
     },
 };
 
@@ -12,8 +12,14 @@ use super::{Policy, Why, cookies};
 use crate::{notice::Notice, vary::combined};
 
 /// Headers by which a client changes the method or the path behind the cache's back, without the `x-` before them.
-pub(crate) const OVERRIDES: [&str; 6] =
-    ["http-method-override", "http-method", "method-override", "original-url", "rewrite-url", "original-uri"];
+pub(crate) const OVERRIDES: [&str; 6] = [
+    "http-method-override",
+    "http-method",
+    "method-override",
+    "original-url",
+    "rewrite-url",
+    "original-uri",
+];
 
 impl Policy {
     /// Whether the cache has anything to do with a request. `empty` says that it has no body.
@@ -52,7 +58,8 @@ impl Policy {
         if headers.contains_key(TRANSFER_ENCODING) || announces_a_body(headers) {
             return Err(Why::RequestBody);
         }
-        let authorized = headers.contains_key(AUTHORIZATION) || headers.contains_key(PROXY_AUTHORIZATION);
+        let authorized =
+            headers.contains_key(AUTHORIZATION) || headers.contains_key(PROXY_AUTHORIZATION);
         if authorized && !self.authorization {
             return Err(Why::Authorization);
         }
@@ -131,7 +138,10 @@ fn bucket(headers: &HeaderMap) -> Vec<u8> {
         }
     }
     let by_default = |coding: &str| others.unwrap_or(coding == "identity");
-    let bits = CODINGS.iter().zip(accepted).map(|(coding, said)| u8::from(said.unwrap_or_else(|| by_default(coding))));
+    let bits = CODINGS
+        .iter()
+        .zip(accepted)
+        .map(|(coding, said)| u8::from(said.unwrap_or_else(|| by_default(coding))));
     bits.map(|bit| b'0' + bit).collect()
 }
 
@@ -147,8 +157,10 @@ fn is_wanted(parameters: &str) -> bool {
 fn named_cookies(names: &[String], headers: &HeaderMap) -> Vec<u8> {
     let mut all = Vec::new();
     for name in names {
-        let values: Vec<&[u8]> =
-            cookies::all(headers).filter(|(other, _)| *other == name.as_bytes()).map(|(_, value)| value).collect();
+        let values: Vec<&[u8]> = cookies::all(headers)
+            .filter(|(other, _)| *other == name.as_bytes())
+            .map(|(_, value)| value)
+            .collect();
         all.extend_from_slice(&(values.len() as u64).to_be_bytes());
         for value in values {
             all.extend_from_slice(&(value.len() as u64).to_be_bytes());
@@ -181,8 +193,14 @@ mod tests {
         for policy in [Policy::site(), Policy::shared()] {
             assert_eq!(admitted(&policy, &[]), Ok(()));
             assert_eq!(admitted(&policy, &[("authorization", "")]), Err(Why::Authorization));
-            assert_eq!(admitted(&policy, &[("cookie", "_ga=1;sessionid=x")]), Err(Why::SessionCookie));
-            assert_eq!(admitted(&policy, &[("cookie", "_ga=1"), ("cookie", "SESSIONID")]), Err(Why::SessionCookie));
+            assert_eq!(
+                admitted(&policy, &[("cookie", "_ga=1;sessionid=x")]),
+                Err(Why::SessionCookie)
+            );
+            assert_eq!(
+                admitted(&policy, &[("cookie", "_ga=1"), ("cookie", "SESSIONID")]),
+                Err(Why::SessionCookie)
+            );
         }
     }
 
@@ -195,8 +213,14 @@ mod tests {
 
     #[test]
     fn a_body_passes_by_however_it_is_announced() {
-        assert_eq!(Policy::site().admit(&Method::GET, &HeaderMap::new(), false), Err(Why::RequestBody));
-        assert_eq!(admitted(&Policy::site(), &[("transfer-encoding", "chunked")]), Err(Why::RequestBody));
+        assert_eq!(
+            Policy::site().admit(&Method::GET, &HeaderMap::new(), false),
+            Err(Why::RequestBody)
+        );
+        assert_eq!(
+            admitted(&Policy::site(), &[("transfer-encoding", "chunked")]),
+            Err(Why::RequestBody)
+        );
         assert_eq!(admitted(&Policy::site(), &[("content-length", "3")]), Err(Why::RequestBody));
         assert_eq!(admitted(&Policy::site(), &[("content-length", "0")]), Ok(()));
     }

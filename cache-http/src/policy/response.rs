@@ -5,9 +5,9 @@ use std::time::Duration;
 use http::{
     HeaderMap, HeaderName, StatusCode,
     header::{
-        ACCEPT_ENCODING, AUTHORIZATION, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE,
-        ETAG, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, LAST_MODIFIED, PRAGMA, RANGE,
-        SET_COOKIE, TRANSFER_ENCODING,
+        ACCEPT_ENCODING, AUTHORIZATION, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH,
+        CONTENT_RANGE, CONTENT_TYPE, ETAG, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE,
+        IF_UNMODIFIED_SINCE, LAST_MODIFIED, PRAGMA, RANGE, SET_COOKIE, TRANSFER_ENCODING,
     },
 };
 
@@ -102,7 +102,9 @@ impl Policy {
         directives: &CacheControl,
         headers: &HeaderMap,
     ) -> Terms {
-        let never_stale = ["must-revalidate", "proxy-revalidate", "s-maxage"].iter().any(|name| directives.has(name));
+        let never_stale = ["must-revalidate", "proxy-revalidate", "s-maxage"]
+            .iter()
+            .any(|name| directives.has(name));
         let window = |name: &str, default: Duration| match directives.seconds(name).duration() {
             _ if never_stale => Duration::ZERO,
             Some(stated) => stated,
@@ -156,7 +158,8 @@ impl Policy {
     }
 
     fn check_request(&self, request: &HeaderMap, directives: &CacheControl) -> Result<(), Why> {
-        let allowed = ["public", "s-maxage", "must-revalidate"].iter().any(|name| directives.has(name));
+        let allowed =
+            ["public", "s-maxage", "must-revalidate"].iter().any(|name| directives.has(name));
         if request.contains_key(AUTHORIZATION) && !allowed {
             return Err(Why::Authorization);
         }
@@ -177,18 +180,27 @@ impl Policy {
 /// Whether `Cache-Control` has this text anywhere, in any case: also where it is no well-formed directive, for who wrote it
 /// meant something by it.
 fn says(headers: &HeaderMap, text: &str) -> bool {
-    let contains = |line: &[u8]| line.windows(text.len()).any(|part| part.eq_ignore_ascii_case(text.as_bytes()));
+    let contains = |line: &[u8]| {
+        line.windows(text.len()).any(|part| part.eq_ignore_ascii_case(text.as_bytes()))
+    };
     headers.get_all(CACHE_CONTROL).iter().any(|line| contains(line.as_bytes()))
 }
 
-fn check_directives(directives: &CacheControl, headers: &HeaderMap, targeted: bool) -> Result<(), Why> {
-    for (name, why) in [("private", Why::Private), ("no-store", Why::NoStore), ("no-cache", Why::NoCache)] {
+fn check_directives(
+    directives: &CacheControl,
+    headers: &HeaderMap,
+    targeted: bool,
+) -> Result<(), Why> {
+    for (name, why) in
+        [("private", Why::Private), ("no-store", Why::NoStore), ("no-cache", Why::NoCache)]
+    {
         if directives.has(name) || (!targeted && says(headers, name)) {
             return Err(why);
         }
     }
-    let pragma =
-        |line: &http::HeaderValue| line.as_bytes().to_ascii_lowercase().windows(8).any(|part| part == b"no-cache");
+    let pragma = |line: &http::HeaderValue| {
+        line.as_bytes().to_ascii_lowercase().windows(8).any(|part| part == b"no-cache")
+    };
     if directives.is_empty() && headers.get_all(PRAGMA).iter().any(pragma) {
         return Err(Why::NoCache);
     }
@@ -200,7 +212,10 @@ fn check_whole(headers: &HeaderMap) -> Result<(), Why> {
     if headers.contains_key(CONTENT_RANGE) {
         return Err(Why::Partial);
     }
-    let kind = headers.get(CONTENT_TYPE).map(|kind| kind.as_bytes().to_ascii_lowercase()).unwrap_or_default();
+    let kind = headers
+        .get(CONTENT_TYPE)
+        .map(|kind| kind.as_bytes().to_ascii_lowercase())
+        .unwrap_or_default();
     match &*kind {
         kind if kind.starts_with(b"text/event-stream") => Err(Why::Streaming),
         kind if kind.starts_with(b"multipart/x-mixed-replace") => Err(Why::Streaming),
@@ -213,7 +228,11 @@ fn check_whole(headers: &HeaderMap) -> Result<(), Why> {
 pub(crate) fn stated_length(headers: &HeaderMap) -> Result<Option<u64>, Why> {
     let mut stated = None;
     for line in headers.get_all(CONTENT_LENGTH) {
-        let digits = line.to_str().ok().map(str::trim).filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
+        let digits = line
+            .to_str()
+            .ok()
+            .map(str::trim)
+            .filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
         let length = digits.and_then(|text| text.parse().ok()).ok_or(Why::Length)?;
         if stated.is_some_and(|other: u64| other != length) {
             return Err(Why::Length);
@@ -240,9 +259,15 @@ fn dimensions(headers: &HeaderMap) -> Result<Vec<HeaderName>, Why> {
 }
 
 fn check_coding(headers: &HeaderMap) -> Result<(), Why> {
-    let known = |coding: &[u8]| CODINGS.iter().any(|known| coding.trim_ascii().eq_ignore_ascii_case(known.as_bytes()));
+    let known = |coding: &[u8]| {
+        CODINGS.iter().any(|known| coding.trim_ascii().eq_ignore_ascii_case(known.as_bytes()))
+    };
     let mut lines = headers.get_all(CONTENT_ENCODING).iter();
-    if lines.all(|line| line.as_bytes().split(|byte| *byte == b',').all(known)) { Ok(()) } else { Err(Why::Encoding) }
+    if lines.all(|line| line.as_bytes().split(|byte| *byte == b',').all(known)) {
+        Ok(())
+    } else {
+        Err(Why::Encoding)
+    }
 }
 
 /// A dictionary of structured fields (RFC 9651), as far as directives need one: keys in lower case, and the seconds whole
@@ -250,11 +275,15 @@ fn check_coding(headers: &HeaderMap) -> Result<(), Why> {
 fn is_dictionary(headers: &HeaderMap, name: &HeaderName) -> bool {
     let is_key = |key: &str| {
         key.starts_with(|first: char| first.is_ascii_lowercase() || first == '*')
-            && key.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"_-.*".contains(&byte))
+            && key.bytes().all(|byte| {
+                byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"_-.*".contains(&byte)
+            })
     };
     let is_member = |member: &str| match member.trim().split_once('=') {
         Some(("max-age" | "s-maxage" | "stale-while-revalidate" | "stale-if-error", value)) => {
-            !value.is_empty() && value.len() <= 15 && value.bytes().all(|byte| byte.is_ascii_digit())
+            !value.is_empty()
+                && value.len() <= 15
+                && value.bytes().all(|byte| byte.is_ascii_digit())
         }
         Some((key, value)) => is_key(key) && !value.is_empty(),
         None => is_key(member.trim()),

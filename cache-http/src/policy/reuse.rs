@@ -31,7 +31,8 @@ impl Policy {
                 return Reuse::Fresh(left);
             }
             why = Why::Request;
-        } else if !self.is_too_old_for(request, age, Duration::MAX) && within(terms, age, terms.stale_while_revalidate)
+        } else if !self.is_too_old_for(request, age, Duration::MAX)
+            && within(terms, age, terms.stale_while_revalidate)
         {
             return Reuse::WhileRevalidating;
         }
@@ -53,7 +54,10 @@ impl Policy {
             Seconds::Absent => false,
             Seconds::Invalid => true,
         };
-        asked.has("no-cache") || at_least || over("max-age", age) || asked.seconds("max-age") == Seconds::Of(0)
+        asked.has("no-cache")
+            || at_least
+            || over("max-age", age)
+            || asked.seconds("max-age") == Seconds::Of(0)
     }
 
     /// Whether the request wants an answer from the store or none.

@@ -62,14 +62,16 @@ pub(crate) struct Site {
 impl Site {
     pub(crate) fn in_memory() -> Self {
         let time = ManualClock::new();
-        let store = LocMemCache::with_clock(LocMemOptions::default(), time.clock()).expect("the options are valid");
+        let store = LocMemCache::with_clock(LocMemOptions::default(), time.clock())
+            .expect("the options are valid");
         Self::on(store, time, None)
     }
 
     pub(crate) fn on_files() -> Self {
         let (time, folder) = (ManualClock::new(), folder());
-        let store = FileBasedCache::with_clock(folder.path(), FileBasedOptions::default(), time.clock())
-            .expect("the options are valid");
+        let store =
+            FileBasedCache::with_clock(folder.path(), FileBasedOptions::default(), time.clock())
+                .expect("the options are valid");
         Self::on(store, time, Some(folder))
     }
 
@@ -80,7 +82,8 @@ impl Site {
         options.pool_size = 4;
         options.connect_timeout = PATIENCE;
         options.statement_timeout = PATIENCE;
-        let store = DbCache::open("pages", options, Some(folder.path()), time.clock()).expect("the options are valid");
+        let store = DbCache::open("pages", options, Some(folder.path()), time.clock())
+            .expect("the options are valid");
         Self::on(store, time, Some(folder))
     }
 
@@ -91,7 +94,8 @@ impl Site {
         let mut options = MemcachedOptions::default();
         options.timeout = PATIENCE;
         options.connect_timeout = PATIENCE;
-        let store = MemcachedCache::new(&[format!("127.0.0.1:{port}")], &options).expect("the options are valid");
+        let store = MemcachedCache::new(&[format!("127.0.0.1:{port}")], &options)
+            .expect("the options are valid");
         Self::on(store, ManualClock::new(), None)
     }
 
@@ -110,7 +114,11 @@ impl Site {
     fn on(store: impl Cache, time: ManualClock, folder: Option<TempDir>) -> Self {
         static NUMBER: AtomicUsize = AtomicUsize::new(0);
         let key_prefix = format!("test{}", NUMBER.fetch_add(1, SeqCst));
-        let cache = CacheHandle::new("default", Arc::new(store), Settings { key_prefix, ..Settings::default() });
+        let cache = CacheHandle::new(
+            "default",
+            Arc::new(store),
+            Settings { key_prefix, ..Settings::default() },
+        );
         Self { cache, time, _folder: folder }
     }
 
@@ -152,7 +160,9 @@ pub(crate) struct View {
 
 impl View {
     /// A view that answers by what it is asked, and how often it was asked before.
-    pub(crate) fn new(answer: impl Fn(Request<Body>, usize) -> Response<Body> + Send + Sync + 'static) -> Self {
+    pub(crate) fn new(
+        answer: impl Fn(Request<Body>, usize) -> Response<Body> + Send + Sync + 'static,
+    ) -> Self {
         let answer = Arc::new(answer);
         Self::waiting(move |request, calls| {
             let answer = Arc::clone(&answer);
@@ -161,7 +171,9 @@ impl View {
     }
 
     /// A view that takes its time.
-    pub(crate) fn waiting<F>(answer: impl Fn(Request<Body>, usize) -> F + Send + Sync + 'static) -> Self
+    pub(crate) fn waiting<F>(
+        answer: impl Fn(Request<Body>, usize) -> F + Send + Sync + 'static,
+    ) -> Self
     where
         F: Future<Output = Response<Body>> + Send + 'static,
     {
@@ -271,7 +283,9 @@ impl Got {
 
     /// Why it did not, or why it kept nothing.
     pub(crate) fn why(&self) -> &str {
-        self.header("cache-status").and_then(|status| status.split("detail=").nth(1)).unwrap_or_default()
+        self.header("cache-status")
+            .and_then(|status| status.split("detail=").nth(1))
+            .unwrap_or_default()
     }
 }
 

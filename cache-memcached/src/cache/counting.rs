@@ -26,7 +26,8 @@ impl MemcachedCache {
         if delta > 0 && delta.unsigned_abs() > STRIDE {
             return self.count_after_a_look(key, delta).await;
         }
-        let command = Command::Count { key, by: delta.unsigned_abs(), down: delta < 0, if_unchanged: None };
+        let command =
+            Command::Count { key, by: delta.unsigned_abs(), down: delta < 0, if_unchanged: None };
         let Some(reply) = self.ask(&command).await? else { return Ok(None) };
         let Some(sum) = counted(key, &reply)? else { return Ok(None) };
         match i64::try_from(sum) {
@@ -42,7 +43,12 @@ impl MemcachedCache {
     async fn take_back(&self, key: &str, delta: i64, mut token: u64) -> Result<()> {
         for attempt in 0..ATTEMPTS {
             pause(attempt).await;
-            let command = Command::Count { key, by: delta.unsigned_abs(), down: delta > 0, if_unchanged: Some(token) };
+            let command = Command::Count {
+                key,
+                by: delta.unsigned_abs(),
+                down: delta > 0,
+                if_unchanged: Some(token),
+            };
             let Some(reply) = self.ask(&command).await? else { return Ok(()) };
             let misread = is_no_number(&reply.status);
             if !misread && reply.status != Status::Changed {
@@ -51,7 +57,9 @@ impl MemcachedCache {
             let Some(reply) = self.look(key).await? else { return Ok(()) };
             let sum = item::counter(&reply.data).filter(|sum| i64::try_from(*sum).is_err());
             let Some(sum) = sum else { return Ok(()) };
-            if misread && self.put_back(key, sum.wrapping_add_signed(delta.wrapping_neg()), &reply).await? {
+            if misread
+                && self.put_back(key, sum.wrapping_add_signed(delta.wrapping_neg()), &reply).await?
+            {
                 return Ok(());
             }
             token = reply.token;
@@ -63,7 +71,8 @@ impl MemcachedCache {
     /// for a minus sign, and finds those that an earlier, longer item has left behind this one.
     async fn put_back(&self, key: &str, number: u64, sum: &Reply) -> Result<bool> {
         let left = u64::try_from(sum.time_left).ok().map(Duration::from_secs);
-        let command = Command::SetIfUnchanged(key, Item::of_counter(number), Expiry::of(left), sum.token);
+        let command =
+            Command::SetIfUnchanged(key, Item::of_counter(number), Expiry::of(left), sum.token);
         match self.ask(&command).await?.map(|reply| reply.status) {
             None | Some(Status::Done) => Ok(true),
             Some(Status::Changed | Status::Missing | Status::NotStored) => Ok(false),
@@ -112,7 +121,9 @@ async fn pause(attempt: u32) {
 fn counted(key: &str, reply: &Reply) -> Result<Option<u64>> {
     match &reply.status {
         Status::Missing => Ok(None),
-        Status::Value => item::counter(&reply.data).map(Some).ok_or_else(|| Error::not_an_integer(key)),
+        Status::Value => {
+            item::counter(&reply.data).map(Some).ok_or_else(|| Error::not_an_integer(key))
+        }
         status if is_no_number(status) => Err(Error::not_an_integer(key)),
         other => Err(unexpected(other)),
     }
@@ -135,5 +146,6 @@ fn overflow(key: &str, number: i128, delta: i64) -> Error {
 }
 
 fn restless(key: &str) -> Error {
-    Error::new(ErrorKind::Backend, format!("the key {key:?} was changed by others all the time")).temporary(true)
+    Error::new(ErrorKind::Backend, format!("the key {key:?} was changed by others all the time"))
+        .temporary(true)
 }

@@ -33,14 +33,22 @@ impl MemcachedCache {
         Ok(values)
     }
 
-    pub(super) async fn set_each(&self, entries: &[(&str, Value)], ttl: Option<Duration>) -> Result<Vec<usize>> {
+    pub(super) async fn set_each(
+        &self,
+        entries: &[(&str, Value)],
+        ttl: Option<Duration>,
+    ) -> Result<Vec<usize>> {
         entries.iter().try_for_each(|(key, _)| check(key))?;
         let expiry = Expiry::of(ttl);
         let mut commands = Vec::with_capacity(entries.len());
         for (key, value) in entries {
             let item = self.item(value)?;
             let too_large = self.is_too_large(key, item.length());
-            commands.push(if too_large { Command::Delete(key) } else { Command::Set(key, item, expiry) });
+            commands.push(if too_large {
+                Command::Delete(key)
+            } else {
+                Command::Set(key, item, expiry)
+            });
         }
         let mut refused = Vec::new();
         for (position, reply) in self.ask_each(&commands).await?.into_iter().enumerate() {
@@ -78,7 +86,8 @@ impl MemcachedCache {
         let mut failed = Ok(());
         while !shares.is_empty() {
             let asking = shares.iter().map(|share| {
-                let mine: Vec<&Command<'_>> = share.positions.iter().map(|position| &commands[*position]).collect();
+                let mine: Vec<&Command<'_>> =
+                    share.positions.iter().map(|position| &commands[*position]).collect();
                 let server = &self.0.servers[share.server];
                 async move { server.ask_all(&mine).await }
             });
@@ -103,7 +112,11 @@ impl MemcachedCache {
         failed.map(|()| replies)
     }
 
-    async fn ask_each_of_one(&self, server: &Arc<Server>, commands: &[Command<'_>]) -> Result<Vec<Option<Reply>>> {
+    async fn ask_each_of_one(
+        &self,
+        server: &Arc<Server>,
+        commands: &[Command<'_>],
+    ) -> Result<Vec<Option<Reply>>> {
         let (replies, unanswered) = server.ask_all(&commands.iter().collect::<Vec<_>>()).await;
         let mut replies: Vec<Option<Reply>> = replies.into_iter().map(Some).collect();
         match unanswered {

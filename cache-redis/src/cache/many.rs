@@ -45,10 +45,15 @@ impl RedisCache {
         }
     }
 
-    pub(super) async fn write_many(&self, entries: &[(&str, Value)], ttl: Option<Duration>) -> Result<Vec<usize>> {
+    pub(super) async fn write_many(
+        &self,
+        entries: &[(&str, Value)],
+        ttl: Option<Duration>,
+    ) -> Result<Vec<usize>> {
         let keys: Vec<&str> = entries.iter().map(|(key, _)| *key).collect();
         let keys = self.keys(&keys);
-        let (mut refused, mut sent, mut size) = (Vec::new(), Vec::with_capacity(entries.len().min(KEYS)), 0);
+        let (mut refused, mut sent, mut size) =
+            (Vec::new(), Vec::with_capacity(entries.len().min(KEYS)), 0);
         for (position, (key, (_, value))) in keys.iter().zip(entries).enumerate() {
             let stored = match Stored::of(key, value) {
                 Ok(stored) => stored,
@@ -102,7 +107,13 @@ impl RedisCache {
             return Ok(0);
         }
         if self.servers.topology.is_undivided() {
-            return self.number(self.servers.topology.ask(&[], &unlink(keys), access).await.map_err(Failure::told)?);
+            return self.number(
+                self.servers
+                    .topology
+                    .ask(&[], &unlink(keys), access)
+                    .await
+                    .map_err(Failure::told)?,
+            );
         }
         let asked = keys.chunks(1).map(|key| (key[0], unlink(key))).collect();
         let answers = self.servers.topology.ask_all(asked, access).await.map_err(Failure::told)?;

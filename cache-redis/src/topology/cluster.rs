@@ -65,7 +65,12 @@ impl Cluster {
         Ok(self.map_after(known.as_ref(), deadline).await?.nodes.clone())
     }
 
-    pub(super) async fn ask(self: &Arc<Self>, key: &[u8], command: &Cmd, effect: Effect) -> Result<Value, Failure> {
+    pub(super) async fn ask(
+        self: &Arc<Self>,
+        key: &[u8],
+        command: &Cmd,
+        effect: Effect,
+    ) -> Result<Value, Failure> {
         self.ask_until(key, command, effect, Next::Slot, self.maker.limits.deadline()).await
     }
 
@@ -85,8 +90,12 @@ impl Cluster {
                     let node = map.leader(slot_of(key)).ok_or_else(|| self.not_whole())?;
                     (Arc::clone(node), node.ask_well(command, effect, deadline).await)
                 }
-                Next::Node(node) => (Arc::clone(&node), node.ask_well(command, effect, deadline).await),
-                Next::Once(node) => (Arc::clone(&node), ask_once(&node, command, effect, deadline).await),
+                Next::Node(node) => {
+                    (Arc::clone(&node), node.ask_well(command, effect, deadline).await)
+                }
+                Next::Once(node) => {
+                    (Arc::clone(&node), ask_once(&node, command, effect, deadline).await)
+                }
             };
             let failure = match answer {
                 Ok(answer) => return Ok(answer),
@@ -120,8 +129,12 @@ impl Cluster {
                 self.renew_later(map);
                 Ok(Next::Node(other))
             }
-            Fault::Unreached | Fault::NotLeading => self.next_leader(failure, node, map, key, deadline).await,
-            Fault::Lost if effect == Effect::Idempotent => self.next_leader(failure, node, map, key, deadline).await,
+            Fault::Unreached | Fault::NotLeading => {
+                self.next_leader(failure, node, map, key, deadline).await
+            }
+            Fault::Lost if effect == Effect::Idempotent => {
+                self.next_leader(failure, node, map, key, deadline).await
+            }
             Fault::Lost | Fault::Silent => {
                 self.renew_later(map);
                 Err(failure)
@@ -161,7 +174,9 @@ impl Cluster {
         }
         let shares = shares.into_iter().map(|(node, positions)| {
             let map = &map;
-            async move { self.ask_share(asked, positions, &map.nodes[node], map, effect, deadline).await }
+            async move {
+                self.ask_share(asked, positions, &map.nodes[node], map, effect, deadline).await
+            }
         });
         let mut answers = vec![Value::Nil; asked.len()];
         for share in join_all(shares).await {
@@ -216,14 +231,20 @@ impl Cluster {
     fn renew_later(self: &Arc<Self>, old: &Arc<Map>) {
         let (cluster, old) = (Arc::clone(self), Arc::clone(old));
         tokio::spawn(async move {
-            if let Err(failure) = cluster.map_after(Some(&old), cluster.maker.limits.deadline()).await {
+            if let Err(failure) =
+                cluster.map_after(Some(&old), cluster.maker.limits.deadline()).await
+            {
                 tracing::warn!(error = %failure.told(), "nobody tells who has which slots of the cluster");
             }
         });
     }
 
     /// A map that is newer than `old`. One is enough for all who ask for it at once.
-    async fn map_after(self: &Arc<Self>, old: Option<&Arc<Map>>, deadline: Instant) -> Result<Arc<Map>, Failure> {
+    async fn map_after(
+        self: &Arc<Self>,
+        old: Option<&Arc<Map>>,
+        deadline: Instant,
+    ) -> Result<Arc<Map>, Failure> {
         let newer = || {
             let known = self.map.read().clone();
             known.filter(|known| old.is_none_or(|old| !Arc::ptr_eq(known, old)))
@@ -255,8 +276,16 @@ impl Cluster {
             let limit = Instant::now() + deadline.saturating_duration_since(Instant::now()) / left;
             match node.ask_well(&command, Effect::Idempotent, limit).await {
                 Ok(answer) => match ranges(&answer) {
-                    Some(ranges) if !ranges.is_empty() => return Ok(self.read(&ranges, node, &nodes)),
-                    _ => failure = Failure::new(Fault::NotLeading, node.shown(), "it has no cluster's slots"),
+                    Some(ranges) if !ranges.is_empty() => {
+                        return Ok(self.read(&ranges, node, &nodes));
+                    }
+                    _ => {
+                        failure = Failure::new(
+                            Fault::NotLeading,
+                            node.shown(),
+                            "it has no cluster's slots",
+                        )
+                    }
                 },
                 Err(error) => failure = error,
             }
@@ -269,14 +298,20 @@ impl Cluster {
         let mut map = Map { nodes: Vec::new(), slots: vec![None; SLOTS] };
         for range in ranges {
             let Some(address) = address_of(&range.host, range.port, asked) else { continue };
-            let known_as = |nodes: &[Arc<Node>]| nodes.iter().position(|node| node.target().address == address);
+            let known_as = |nodes: &[Arc<Node>]| {
+                nodes.iter().position(|node| node.target().address == address)
+            };
             let place = known_as(&map.nodes).unwrap_or_else(|| {
                 let node = known_as(known).map(|place| Arc::clone(&known[place]));
                 map.nodes.push(node.unwrap_or_else(|| self.maker.node(address.clone())));
                 map.nodes.len() - 1
             });
             let place = u16::try_from(place).ok();
-            map.slots.get_mut(range.first..=range.last).into_iter().flatten().for_each(|slot| *slot = place);
+            map.slots
+                .get_mut(range.first..=range.last)
+                .into_iter()
+                .flatten()
+                .for_each(|slot| *slot = place);
         }
         map
     }
@@ -305,7 +340,12 @@ impl Map {
 }
 
 /// Asks a server for a key that is on its way to it.
-async fn ask_once(node: &Arc<Node>, command: &Cmd, effect: Effect, deadline: Instant) -> Result<Value, Failure> {
+async fn ask_once(
+    node: &Arc<Node>,
+    command: &Cmd,
+    effect: Effect,
+    deadline: Instant,
+) -> Result<Value, Failure> {
     let mut pipeline = Pipeline::with_capacity(2);
     pipeline.cmd("ASKING").add_command(command.clone());
     let mut answers = node.ask(&pipeline, effect, deadline).await?;
@@ -339,6 +379,8 @@ fn address_of(host: &str, port: u16, by: &Arc<Node>) -> Option<Address> {
             let host = if host.is_empty() { same } else { host };
             Some(Address::Tcp { host: host.into(), port, tls: *tls })
         }
-        Address::Unix(_) => (!host.is_empty()).then(|| Address::Tcp { host: host.into(), port, tls: false }),
+        Address::Unix(_) => {
+            (!host.is_empty()).then(|| Address::Tcp { host: host.into(), port, tls: false })
+        }
     }
 }

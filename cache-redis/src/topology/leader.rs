@@ -44,7 +44,8 @@ impl Replica {
 impl Leader {
     pub(super) fn new(mut nodes: Vec<Arc<Node>>) -> Self {
         let leader = nodes.remove(0);
-        let replicas = nodes.into_iter().map(|node| Replica { node, aside_until: Mutex::default() }).collect();
+        let replicas =
+            nodes.into_iter().map(|node| Replica { node, aside_until: Mutex::default() }).collect();
         Self { leader, replicas, turn: AtomicUsize::new(0) }
     }
 
@@ -53,7 +54,11 @@ impl Leader {
     }
 
     pub(super) fn servers(&self) -> Vec<Arc<Node>> {
-        [&self.leader].into_iter().chain(self.replicas.iter().map(|replica| &replica.node)).cloned().collect()
+        [&self.leader]
+            .into_iter()
+            .chain(self.replicas.iter().map(|replica| &replica.node))
+            .cloned()
+            .collect()
     }
 
     pub(super) async fn ask<A: Ask>(&self, ask: &A, access: Access) -> Result<A::Answer, Failure> {
@@ -72,8 +77,8 @@ impl Leader {
             return None;
         }
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
-        let mut in_turn =
-            (0..self.replicas.len()).map(|next| &self.replicas[turn.wrapping_add(next) % self.replicas.len()]);
+        let mut in_turn = (0..self.replicas.len())
+            .map(|next| &self.replicas[turn.wrapping_add(next) % self.replicas.len()]);
         in_turn.find(|replica| !replica.is_aside())
     }
 }
@@ -81,7 +86,11 @@ impl Leader {
 impl Replica {
     /// What the replica answers; none, where it is away or not ready, so that the leader has to be asked.
     async fn read<A: Ask>(&self, ask: &A) -> Result<Option<A::Answer>, Failure> {
-        let failure = match self.node.ask_well(ask, Effect::Idempotent, self.node.limits().deadline()).await {
+        let failure = match self
+            .node
+            .ask_well(ask, Effect::Idempotent, self.node.limits().deadline())
+            .await
+        {
             Ok(answer) => return Ok(Some(answer)),
             Err(failure) => failure,
         };

@@ -55,7 +55,9 @@ impl Sentinel {
             _ => return Err(failure),
         }
         match self.leader(Some(&leader), deadline).await {
-            Ok(other) if !Arc::ptr_eq(&other, &leader) => other.ask_well(ask, effect, deadline).await,
+            Ok(other) if !Arc::ptr_eq(&other, &leader) => {
+                other.ask_well(ask, effect, deadline).await
+            }
             _ => Err(failure),
         }
     }
@@ -69,7 +71,11 @@ impl Sentinel {
     }
 
     /// The leader; where `failed` is the one that is known, the sentinels are asked again.
-    async fn leader(&self, failed: Option<&Arc<Node>>, deadline: Instant) -> Result<Arc<Node>, Failure> {
+    async fn leader(
+        &self,
+        failed: Option<&Arc<Node>>,
+        deadline: Instant,
+    ) -> Result<Arc<Node>, Failure> {
         let known = || {
             let current = self.leader.read().clone();
             current.filter(|leader| failed.is_none_or(|failed| !Arc::ptr_eq(leader, failed)))
@@ -86,22 +92,27 @@ impl Sentinel {
         }
         let address = self.address(deadline).await?;
         let mut current = self.leader.write();
-        let leader = match current.as_ref().or(failed).filter(|leader| leader.target().address == address) {
-            Some(same) => Arc::clone(same),
-            None => self.maker.node(address),
-        };
+        let leader =
+            match current.as_ref().or(failed).filter(|leader| leader.target().address == address) {
+                Some(same) => Arc::clone(same),
+                None => self.maker.node(address),
+            };
         *current = Some(Arc::clone(&leader));
         Ok(leader)
     }
 
     /// Where the leader is, by the first sentinel that knows. One that fails must not take up all the time.
     async fn address(&self, deadline: Instant) -> Result<Address, Failure> {
-        let tls = self.sentinels.iter().any(|node| matches!(node.target().address, Address::Tcp { tls: true, .. }));
+        let tls = self
+            .sentinels
+            .iter()
+            .any(|node| matches!(node.target().address, Address::Tcp { tls: true, .. }));
         let mut command = redis::cmd("SENTINEL");
         command.arg("GET-MASTER-ADDR-BY-NAME").arg(&self.name);
         let mut failure = self.unknown(&format!("no sentinel knows a leader {:?}", self.name));
         // First those that answered before.
-        let (connected, others): (Vec<_>, Vec<_>) = self.sentinels.iter().partition(|node| node.is_connected());
+        let (connected, others): (Vec<_>, Vec<_>) =
+            self.sentinels.iter().partition(|node| node.is_connected());
         for (asked, sentinel) in connected.into_iter().chain(others).enumerate() {
             let left = u32::try_from(self.sentinels.len() - asked).unwrap_or(u32::MAX);
             let limit = Instant::now() + deadline.saturating_duration_since(Instant::now()) / left;
@@ -116,7 +127,11 @@ impl Sentinel {
                     }
                     _ => tracing::warn!(?sentinel, "a sentinel's answer does not read"),
                 },
-                Ok(_) => tracing::warn!(?sentinel, name = self.name, "a sentinel knows no leader of this name"),
+                Ok(_) => tracing::warn!(
+                    ?sentinel,
+                    name = self.name,
+                    "a sentinel knows no leader of this name"
+                ),
                 Err(error) => failure = error,
             }
         }

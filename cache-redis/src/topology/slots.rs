@@ -60,7 +60,9 @@ pub(super) fn ranges(answer: &Value) -> Option<Vec<Range>> {
 
 fn range(value: &Value) -> Option<Range> {
     let Value::Array(parts) = value else { return None };
-    let [Value::Int(first), Value::Int(last), Value::Array(leader), ..] = &**parts else { return None };
+    let [Value::Int(first), Value::Int(last), Value::Array(leader), ..] = &**parts else {
+        return None;
+    };
     let [host, Value::Int(port), ..] = &**leader else { return None };
     let host = match host {
         // A server that does not know its own name says so in one of these ways.
@@ -79,7 +81,9 @@ mod tests {
 
     #[test]
     fn a_key_is_in_the_slot_that_servers_say() {
-        for (key, slot) in [("foo", 12182), ("bar", 5061), ("", 0), ("123456789", 0x31C3), (":1:key", 15240)] {
+        for (key, slot) in
+            [("foo", 12182), ("bar", 5061), ("", 0), ("123456789", 0x31C3), (":1:key", 15240)]
+        {
             assert_eq!(slot_of(key.as_bytes()), slot, "{key}");
         }
     }
@@ -98,7 +102,8 @@ mod tests {
         let map = b"*3\r\n*3\r\n:0\r\n:5460\r\n*3\r\n$1\r\nh\r\n:7000\r\n$2\r\nid\r\n\
                     *3\r\n:5461\r\n:5461\r\n*2\r\n$-1\r\n:7001\r\n*3\r\n:5462\r\n:16383\r\n*2\r\n$1\r\n?\r\n:7002\r\n";
         let found = ranges(&redis::parse_redis_value(map).expect("it is RESP")).expect("it reads");
-        let found: Vec<_> = found.iter().map(|range| (range.first, range.last, &*range.host, range.port)).collect();
+        let found: Vec<_> =
+            found.iter().map(|range| (range.first, range.last, &*range.host, range.port)).collect();
         assert_eq!(found, [(0, 5460, "h", 7000), (5461, 5461, "", 7001), (5462, 16383, "", 7002)]);
         let beyond = b"*1\r\n*3\r\n:0\r\n:16384\r\n*2\r\n$1\r\nh\r\n:7000\r\n";
         assert_eq!(ranges(&redis::parse_redis_value(beyond).expect("it is RESP")), None);

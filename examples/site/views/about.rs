@@ -18,7 +18,11 @@ use crate::site::Site;
 
 static STARTED: LazyLock<SystemTime> = LazyLock::new(SystemTime::now);
 
-pub(crate) async fn show(State(site): State<Site>, method: Method, headers: HeaderMap) -> View<Response> {
+pub(crate) async fn show(
+    State(site): State<Site>,
+    method: Method,
+    headers: HeaderMap,
+) -> View<Response> {
     let page = site.templates.page("about.html", Instant::now(), context! {})?;
     let condition = Condition::new().last_modified(*STARTED);
     Ok(condition.apply(&method, &headers, page.into_response()))

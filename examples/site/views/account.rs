@@ -51,7 +51,10 @@ pub(crate) struct SignIn {
     name: String,
 }
 
-pub(crate) async fn sign_in(State(site): State<Site>, Form(SignIn { name }): Form<SignIn>) -> View<Response> {
+pub(crate) async fn sign_in(
+    State(site): State<Site>,
+    Form(SignIn { name }): Form<SignIn>,
+) -> View<Response> {
     let name = name.trim();
     if name.is_empty() || name.chars().count() > 40 {
         let what = "A name has between one and 40 letters.";
@@ -90,7 +93,9 @@ fn new_token() -> View<String> {
 /// What the cookie says, if it is of the kind that is given out here: it becomes part of a key.
 fn token_of(headers: &HeaderMap) -> Option<String> {
     let lines = headers.get_all(COOKIE).iter().filter_map(|line| line.to_str().ok());
-    let mut pairs = lines.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('='));
+    let mut pairs =
+        lines.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('='));
     let (_, token) = pairs.find(|(name, _)| *name == COOKIE_NAME)?;
-    (token.len() == 32 && token.bytes().all(|byte| byte.is_ascii_hexdigit())).then(|| token.to_owned())
+    (token.len() == 32 && token.bytes().all(|byte| byte.is_ascii_hexdigit()))
+        .then(|| token.to_owned())
 }

@@ -56,7 +56,8 @@ pub(crate) async fn review(
     let (name, text) = (written.name.trim(), written.text.trim());
     let fits = |text: &str, most: usize| !text.is_empty() && text.chars().count() <= most;
     if !(fits(name, 40) && fits(text, 500) && (1..=5).contains(&written.stars)) {
-        let what = "A review has a name of up to 40 letters, one to five stars, and a text of up to 500.";
+        let what =
+            "A review has a name of up to 40 letters, one to five stars, and a text of up to 500.";
         return problem(&site.templates, StatusCode::UNPROCESSABLE_ENTITY, what);
     }
     if site.library.book(id).await?.is_none() {

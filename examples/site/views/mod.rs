@@ -34,12 +34,17 @@ impl<E: std::error::Error> From<E> for Failure {
 impl IntoResponse for Failure {
     fn into_response(self) -> Response {
         eprintln!("{}", self.0);
-        (StatusCode::INTERNAL_SERVER_ERROR, "something failed; the site's terminal says what\n").into_response()
+        (StatusCode::INTERNAL_SERVER_ERROR, "something failed; the site's terminal says what\n")
+            .into_response()
     }
 }
 
 /// A page that says what was wrong with a request.
 pub(crate) fn problem(templates: &Templates, status: StatusCode, what: &str) -> View<Response> {
-    let page = templates.page("problem.html", Instant::now(), context! { status => status.as_u16(), what })?;
+    let page = templates.page(
+        "problem.html",
+        Instant::now(),
+        context! { status => status.as_u16(), what },
+    )?;
     Ok((status, page).into_response())
 }

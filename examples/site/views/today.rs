@@ -41,7 +41,12 @@ pub(crate) async fn show(State(site): State<Site>, Query(wanted): Query<Wanted>)
 }
 
 /// A store that fails costs time, and not the page.
-async fn fragment<F>(site: &Site, name: &str, vary_on: &[&str], render: impl Fn() -> F) -> View<String>
+async fn fragment<F>(
+    site: &Site,
+    name: &str,
+    vary_on: &[&str],
+    render: impl Fn() -> F,
+) -> View<String>
 where
     F: Future<Output = View<String>>,
 {

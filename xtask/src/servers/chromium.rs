@@ -31,7 +31,10 @@ impl ChromeDriver {
         let folder = Folder::named("chromedriver", None)?;
         let port = process::free_port()?;
         let mut command = folder.command(&driver()?);
-        command.arg(format!("--port={port}")).env("TMPDIR", folder.path()).env("HOME", folder.path());
+        command
+            .arg(format!("--port={port}"))
+            .env("TMPDIR", folder.path())
+            .env("HOME", folder.path());
         let mut process = Process::start(&mut command, &folder.log())?;
         process.wait_until(PATIENCE, || TcpStream::connect(("127.0.0.1", port)).is_ok())?;
         Ok(Self { _process: process, port, _folder: folder })

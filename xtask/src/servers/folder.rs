@@ -34,7 +34,8 @@ impl Folder {
         static NUMBER: AtomicUsize = AtomicUsize::new(0);
         loop {
             let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-            let path = env::temp_dir().join(format!("cachette-{program}-{}-{number}", process::id()));
+            let path =
+                env::temp_dir().join(format!("cachette-{program}-{}-{number}", process::id()));
             match make(&path, user) {
                 Ok(()) => return Ok(Self { path, user }),
                 // Of a process that was killed, whose number this one has now.

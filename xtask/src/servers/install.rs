@@ -38,7 +38,9 @@ fn ensure_package(found: bool, package: &str) -> Outcome {
         return Ok(());
     }
     if !folder::is_root()? {
-        return Err(format!("{package} is needed, which is not installed: `sudo apt-get install {package}`"));
+        return Err(format!(
+            "{package} is needed, which is not installed: `sudo apt-get install {package}`"
+        ));
     }
     println!("{package} is missing: installing it");
     shell::run(Command::new("apt-get").arg("update"))?;

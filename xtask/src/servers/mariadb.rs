@@ -20,7 +20,8 @@ pub(super) fn program(name: &str) -> Outcome<PathBuf> {
 pub(super) fn first_that_exists(mut candidates: Vec<PathBuf>, name: &str) -> Outcome<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
     candidates.extend(env::split_paths(&path).map(|home| home.join(name)));
-    let missing = || format!("`{name}` is not installed: `cargo xtask test` installs what the tests need");
+    let missing =
+        || format!("`{name}` is not installed: `cargo xtask test` installs what the tests need");
     candidates.into_iter().find(|candidate| candidate.is_file()).ok_or_else(missing)
 }
 
@@ -35,14 +36,18 @@ pub(super) fn command(folder: &Folder, port: u16, arguments: &[String]) -> Outco
     let mut command = folder.command(&program("mariadbd")?);
     command.args(["--no-defaults", "--bind-address=127.0.0.1", "--max-connections=400"]);
     command.args(["--innodb-flush-log-at-trx-commit=0", "--skip-name-resolve", "--skip-log-bin"]);
-    command.arg(format!("--port={port}")).arg(at("--datadir=", &folder.data())).arg(at("--socket=", &socket(folder)));
+    command
+        .arg(format!("--port={port}"))
+        .arg(at("--datadir=", &folder.data()))
+        .arg(at("--socket=", &socket(folder)));
     command.arg(at("--pid-file=", &folder.path().join("pid")));
     command.args(arguments);
     Ok(command)
 }
 
 pub(super) fn answers(folder: &Folder, _: u16) -> bool {
-    client(folder, "mariadb-admin").is_ok_and(|mut command| shell::output(command.arg("ping")).is_ok())
+    client(folder, "mariadb-admin")
+        .is_ok_and(|mut command| shell::output(command.arg("ping")).is_ok())
 }
 
 pub(super) fn make_database(folder: &Folder) -> Outcome {

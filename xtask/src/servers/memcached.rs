@@ -22,5 +22,6 @@ pub(super) fn command(folder: &Folder, port: u16, arguments: &[String]) -> Outco
 }
 
 pub(super) fn answers(folder: &Folder, port: u16) -> bool {
-    TcpStream::connect(("127.0.0.1", port)).is_ok() || UnixStream::connect(Server::socket(folder.path())).is_ok()
+    TcpStream::connect(("127.0.0.1", port)).is_ok()
+        || UnixStream::connect(Server::socket(folder.path())).is_ok()
 }

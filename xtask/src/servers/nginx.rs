@@ -6,7 +6,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{PATIENCE, folder::Folder, install, mariadb::first_that_exists, process, process::Process};
+use super::{
+    PATIENCE, folder::Folder, install, mariadb::first_that_exists, process, process::Process,
+};
 use crate::shell::Outcome;
 
 /// An nginx that runs until this value is dropped. It is one process, which serves by itself.

@@ -6,7 +6,10 @@ use std::{
     process::Command,
 };
 
-use super::{Kind, PATIENCE, Server, folder::Folder, mariadb::first_that_exists, postgres, process, process::Process};
+use super::{
+    Kind, PATIENCE, Server, folder::Folder, mariadb::first_that_exists, postgres, process,
+    process::Process,
+};
 use crate::shell::Outcome;
 
 /// A pgbouncer, and the server behind it, that run until this value is dropped.

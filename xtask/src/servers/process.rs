@@ -25,7 +25,8 @@ impl Process {
         let out = File::options().create(true).append(true).open(log).map_err(unwritable)?;
         let err = out.try_clone().map_err(unwritable)?;
         let child = command.stdin(Stdio::null()).stdout(out).stderr(err).spawn();
-        let child = child.map_err(|why| format!("{:?} could not be started: {why}", command.get_program()))?;
+        let child = child
+            .map_err(|why| format!("{:?} could not be started: {why}", command.get_program()))?;
         Ok(Self { child, log: log.into() })
     }
 
@@ -36,7 +37,10 @@ impl Process {
             let ended = self.child.try_wait().map_err(|why| format!("a server was lost: {why}"))?;
             if ended.is_some() || start.elapsed() > patience {
                 let said = fs::read_to_string(&self.log).unwrap_or_default();
-                return Err(format!("a server did not start ({ended:?} after {:?}):\n{said}", start.elapsed()));
+                return Err(format!(
+                    "a server did not start ({ended:?} after {:?}):\n{said}",
+                    start.elapsed()
+                ));
             }
             sleep(Duration::from_millis(10));
         }
@@ -60,7 +64,10 @@ impl Process {
         let start = Instant::now();
         while self.family().into_iter().any(runs) {
             if start.elapsed() > PATIENCE {
-                return Err(format!("a server was told to stop and runs on after {:?}", start.elapsed()));
+                return Err(format!(
+                    "a server was told to stop and runs on after {:?}",
+                    start.elapsed()
+                ));
             }
             sleep(Duration::from_millis(1));
         }

@@ -10,7 +10,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Kind, PATIENCE, Server, folder::Folder, mariadb::first_that_exists, process::free_port};
+use super::{
+    Kind, PATIENCE, Server, folder::Folder, mariadb::first_that_exists, process::free_port,
+};
 use crate::shell::{self, Outcome};
 
 /// How long a server of a cluster, or one that sentinels watch, may be silent before it is replaced, in milliseconds.
@@ -25,7 +27,8 @@ pub(super) fn program() -> Outcome<PathBuf> {
 /// Nothing is written to disk, unless `extra` says otherwise. Where it names a `sentinel.conf`, the server is a sentinel.
 pub(super) fn command(folder: &Folder, port: u16, extra: &[String]) -> Outcome<Command> {
     let mut command = folder.command(&program()?);
-    let (files, arguments): (Vec<_>, Vec<_>) = extra.iter().partition(|argument| argument.ends_with(".conf"));
+    let (files, arguments): (Vec<_>, Vec<_>) =
+        extra.iter().partition(|argument| argument.ends_with(".conf"));
     for file in files {
         let place = folder.path().join("sentinel.conf");
         if !place.exists() {
@@ -33,7 +36,16 @@ pub(super) fn command(folder: &Folder, port: u16, extra: &[String]) -> Outcome<C
         }
         command.arg(place).arg("--sentinel");
     }
-    command.args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]);
+    command.args([
+        "--port",
+        &port.to_string(),
+        "--bind",
+        "127.0.0.1",
+        "--save",
+        "",
+        "--appendonly",
+        "no",
+    ]);
     command.args(["--repl-diskless-sync-delay", "0"]);
     command.args(["--dir"]).arg(folder.path()).args(arguments);
     Ok(command)
@@ -47,15 +59,18 @@ pub(super) fn answers(_: &Folder, port: u16) -> bool {
         stream.write_all(b"PING\r\n")?;
         let mut said = [0; 64];
         let length = stream.read(&mut said)?;
-        std::io::Result::Ok(said[..length].starts_with(b"+PONG") || said[..length].starts_with(b"-NOAUTH"))
+        std::io::Result::Ok(
+            said[..length].starts_with(b"+PONG") || said[..length].starts_with(b"-NOAUTH"),
+        )
     };
     ask().unwrap_or(false)
 }
 
 /// What the server on this port answers to a command.
 fn ask(port: u16, command: &[&str]) -> Outcome<String> {
-    let said =
-        shell::output(Command::new("redis-cli").args(["-h", "127.0.0.1", "-p", &port.to_string()]).args(command))?;
+    let said = shell::output(
+        Command::new("redis-cli").args(["-h", "127.0.0.1", "-p", &port.to_string()]).args(command),
+    )?;
     Ok(said.trim().to_owned())
 }
 
@@ -89,9 +104,13 @@ impl RedisCluster {
             ask(*port, &["CLUSTER", "SET-CONFIG-EPOCH", &(number + 1).to_string()])?;
         }
         for (server, bus) in &servers[1..] {
-            ask(ports[0], &["CLUSTER", "MEET", "127.0.0.1", &server.port.to_string(), &bus.to_string()])?;
+            ask(
+                ports[0],
+                &["CLUSTER", "MEET", "127.0.0.1", &server.port.to_string(), &bus.to_string()],
+            )?;
         }
-        let know_each_other = |port: &u16| Ok(ask(*port, &["CLUSTER", "NODES"])?.lines().count() == count);
+        let know_each_other =
+            |port: &u16| Ok(ask(*port, &["CLUSTER", "NODES"])?.lines().count() == count);
         wait_until("that the servers know each other", || all(&ports, know_each_other))?;
         for (number, replica) in ports[leaders..].iter().enumerate() {
             let leader = ask(ports[number], &["CLUSTER", "MYID"])?;
@@ -109,7 +128,8 @@ impl RedisCluster {
     pub fn move_slot(&self, slot: u16, from: usize, to: usize) -> Outcome {
         let slot = slot.to_string();
         let (from, to) = (&self.servers[from], &self.servers[to]);
-        let (from_id, to_id) = (ask(from.port, &["CLUSTER", "MYID"])?, ask(to.port, &["CLUSTER", "MYID"])?);
+        let (from_id, to_id) =
+            (ask(from.port, &["CLUSTER", "MYID"])?, ask(to.port, &["CLUSTER", "MYID"])?);
         ask(to.port, &["CLUSTER", "SETSLOT", &slot, "IMPORTING", &from_id])?;
         ask(from.port, &["CLUSTER", "SETSLOT", &slot, "MIGRATING", &to_id])?;
         for key in ask(from.port, &["CLUSTER", "GETKEYSINSLOT", &slot, "100000"])?.lines() {
@@ -125,7 +145,8 @@ impl RedisCluster {
     pub fn begin_to_move_slot(&self, slot: u16, from: usize, to: usize) -> Outcome {
         let slot = slot.to_string();
         let (from, to) = (&self.servers[from], &self.servers[to]);
-        let (from_id, to_id) = (ask(from.port, &["CLUSTER", "MYID"])?, ask(to.port, &["CLUSTER", "MYID"])?);
+        let (from_id, to_id) =
+            (ask(from.port, &["CLUSTER", "MYID"])?, ask(to.port, &["CLUSTER", "MYID"])?);
         ask(to.port, &["CLUSTER", "SETSLOT", &slot, "IMPORTING", &from_id])?;
         ask(from.port, &["CLUSTER", "SETSLOT", &slot, "MIGRATING", &to_id]).map(drop)
     }
@@ -183,7 +204,8 @@ impl RedisSentinels {
              sentinel failover-timeout {name} 3000\n",
             leader.port
         );
-        fs::write(&file, text).map_err(|why| format!("{}: cannot be written: {why}", file.display()))?;
+        fs::write(&file, text)
+            .map_err(|why| format!("{}: cannot be written: {why}", file.display()))?;
         let start = |_| Server::start_with(Kind::Redis, &[&file.display().to_string()]);
         let sentinels = (0..3).map(start).collect::<Outcome<Vec<_>>>()?;
         let ports: Vec<u16> = sentinels.iter().map(Server::port).collect();

@@ -14,7 +14,8 @@ pub(super) fn of(kind: Kind) -> Outcome<String> {
         Kind::Redis => ("Redis", redis::program()?, "--version"),
     };
     let said = shell::output(Command::new(&program).arg(flag))?;
-    let number = number(&said).ok_or_else(|| format!("{} tells no version: {said}", program.display()))?;
+    let number =
+        number(&said).ok_or_else(|| format!("{} tells no version: {said}", program.display()))?;
     Ok(format!("{name} {number}"))
 }
 
