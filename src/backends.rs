@@ -91,7 +91,7 @@ impl Backends {
 
     /// The error for an alias that names no store.
     pub(crate) fn missing(&self) -> Error {
-        config::mistake("BACKEND", "none", &self.expected())
+        config::invalid_setting("BACKEND", "none", &self.expected())
     }
 
     fn not_found(&self, name: &str, known: Option<&Known>) -> Error {
@@ -101,7 +101,11 @@ impl Backends {
             }
             None => self.expected(),
         };
-        config::mistake("BACKEND", &format!("{:?}", config::redact_setting(name)), &expected)
+        config::invalid_setting(
+            "BACKEND",
+            &format!("{:?}", config::redact_setting(name)),
+            &expected,
+        )
     }
 
     fn expected(&self) -> String {

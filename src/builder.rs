@@ -214,7 +214,7 @@ impl CachesBuilder {
     /// # Errors
     /// [`ErrorKind::Config`] that names the file, the alias and the setting, what was found and what would be right.
     pub async fn build(self) -> Result<Caches> {
-        let (caches, mistakes) = self.build_partly().await?;
+        let (caches, mistakes) = self.build_partial().await?;
         mistakes.into_values().next().map_or(Ok(caches), Err)
     }
 
@@ -223,7 +223,7 @@ impl CachesBuilder {
     ///
     /// # Errors
     /// As [`build`](Self::build), where a source as a whole can't be read, or there is no `default`.
-    pub async fn build_partly(mut self) -> Result<(Caches, BTreeMap<String, Error>)> {
+    pub async fn build_partial(mut self) -> Result<(Caches, BTreeMap<String, Error>)> {
         let mut planned = BTreeMap::new();
         let mut databases = BTreeMap::new();
         let places: Vec<String> = self.sources.iter().filter_map(Source::place).collect();
@@ -275,7 +275,7 @@ impl CachesBuilder {
         for_store.file = origin.file().map(Into::into);
         for_store.databases = Arc::clone(databases);
         for_store.clock = self.clock.clone();
-        for_store.keys_begin_with = settings.key_function.head(&settings.key_prefix);
+        for_store.common_key_prefix = settings.key_function.common_prefix(&settings.key_prefix);
         let store = backend.open(&for_store).await?;
         Ok(CacheHandle::new(alias, store, settings))
     }
@@ -287,7 +287,7 @@ impl CachesBuilder {
             let expected = format!(
                 "one that there is: there {there}, and CachesBuilder::key_function adds others"
             );
-            config::mistake("KEY_FUNCTION", &format!("{name:?}"), &expected)
+            config::invalid_setting("KEY_FUNCTION", &format!("{name:?}"), &expected)
         })
     }
 }

@@ -91,7 +91,7 @@ use serde::{
 };
 use serde_json::{Map, Value as Json};
 
-pub use cache_core::config::{Backend, StoreConfig, mistake, redact, redact_setting};
+pub use cache_core::config::{Backend, StoreConfig, invalid_setting, redact, redact_setting};
 
 /// The configuration of one cache.
 ///

@@ -8,7 +8,7 @@ use cachette::{
     stores::{CreateTables, Creation, DbBackend, DbCache, Found, Router},
 };
 
-async fn mistake(options: &str) -> String {
+async fn invalid_setting(options: &str) -> String {
     let text =
         format!("[default]\nbackend = 'db'\nlocation = 'pages'\n[default.options]\n{options}");
     let error = Caches::from_toml(&text).await.expect_err("it is a mistake");
@@ -78,7 +78,7 @@ async fn what_is_wrong_is_told_with_its_option() {
             "OPTIONS.max_entries: found 0, expected a whole number of at least 1",
         ),
     ] {
-        let found = mistake(options).await;
+        let found = invalid_setting(options).await;
         assert!(found.contains(told), "{found}");
     }
     let error = Caches::from_url("db://?url=sqlite:x").await.expect_err("there is no table's name");
@@ -93,7 +93,7 @@ async fn a_password_is_never_shown() {
     for url in
         ["postgres://ada:hunter2@[", "mysql://ada:hunter2@host:port", "oracle://ada:hunter2@host"]
     {
-        let told = mistake(&format!("url = '{url}'")).await;
+        let told = invalid_setting(&format!("url = '{url}'")).await;
         assert!(!told.contains("hunter2"), "{told}");
     }
 }
@@ -330,7 +330,7 @@ async fn a_database_that_is_away_does_not_keep_the_others_from_their_tables() {
 async fn an_alias_with_a_mistake_hides_no_other_where_that_is_asked_for() {
     let text = "default = 'locmem://'\nbad = 'locmem://?max_entries=many'\nworse = 'no://where'";
     let (caches, mistakes) =
-        Caches::builder().toml(text).build_partly().await.expect("the source is fine");
+        Caches::builder().toml(text).build_partial().await.expect("the source is fine");
     assert_eq!(caches.aliases().collect::<Vec<_>>(), ["default"]);
     assert_eq!(mistakes.keys().collect::<Vec<_>>(), ["bad", "worse"]);
     assert!(

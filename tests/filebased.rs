@@ -107,7 +107,7 @@ async fn aliases_of_one_folder_share_a_store_and_need_the_same_options() {
     assert!(told.contains("or a LOCATION of its own"), "{told}");
 }
 
-async fn mistake(config: CacheConfig) -> String {
+async fn invalid_setting(config: CacheConfig) -> String {
     let error =
         Caches::builder().cache("default", config).build().await.expect_err("it is a mistake");
     assert_eq!(error.kind(), ErrorKind::Config);
@@ -116,18 +116,21 @@ async fn mistake(config: CacheConfig) -> String {
 
 #[tokio::test]
 async fn a_location_that_is_missing_or_no_folder_is_a_mistake() {
-    let none = mistake(CacheConfig::new("filebased")).await;
+    let none = invalid_setting(CacheConfig::new("filebased")).await;
     assert!(none.ends_with("LOCATION: found none, expected a folder"), "{none}");
-    let several = mistake(CacheConfig::new("filebased").location("/a").location("/b")).await;
+    let several =
+        invalid_setting(CacheConfig::new("filebased").location("/a").location("/b")).await;
     assert!(several.contains("LOCATION: found a list of 2, expected one text"), "{several}");
-    let file = mistake(CacheConfig::new("filebased").location(file!())).await;
+    let file = invalid_setting(CacheConfig::new("filebased").location(file!())).await;
     assert!(file.contains("which is no folder"), "{file}");
 }
 
 #[tokio::test]
 async fn an_unknown_option_is_told_with_the_known_ones() {
-    let told =
-        mistake(CacheConfig::new("filebased").location("/nowhere").option("max_entires", 7)).await;
+    let told = invalid_setting(
+        CacheConfig::new("filebased").location("/nowhere").option("max_entires", 7),
+    )
+    .await;
     assert!(
         told.contains("max_entires")
             && told.contains("max_entries")

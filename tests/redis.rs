@@ -10,7 +10,7 @@ fn server() -> Server {
     Server::start(Kind::Redis).unwrap_or_else(|why| panic!("{why}"))
 }
 
-async fn mistake(settings: &str) -> String {
+async fn invalid_setting(settings: &str) -> String {
     let error = Caches::from_toml(&format!("[default]\nbackend = 'redis'\n{settings}"))
         .await
         .expect_err(settings);
@@ -139,7 +139,7 @@ async fn what_is_wrong_is_told_with_its_setting() {
         ),
         (located("cluster = true\ndb = 1"), "OPTIONS.db: found 1, expected 0 or none"),
     ] {
-        let found = mistake(&settings).await;
+        let found = invalid_setting(&settings).await;
         assert!(found.contains(told), "{found}");
     }
 }
@@ -162,7 +162,7 @@ async fn a_password_is_never_shown() {
         "redis://ada:hunter2@h/x",
         "redis://ada:hunter2@h,ftp://ada:hunter2@h",
     ] {
-        let told = mistake(&format!("location = '{url}'")).await;
+        let told = invalid_setting(&format!("location = '{url}'")).await;
         assert!(!told.contains("hunter2"), "{told}");
     }
     let url =

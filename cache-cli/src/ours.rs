@@ -19,7 +19,7 @@ pub(crate) type Found = (String, Result<CacheHandle>);
 
 impl Ours {
     pub(crate) async fn open(cli: &Cli) -> Result<Self> {
-        let (caches, mistakes) = configuration(cli).build_partly().await?;
+        let (caches, mistakes) = configuration(cli).build_partial().await?;
         if caches.aliases().next().is_none() && mistakes.is_empty() {
             return Err(no_caches(cli));
         }

@@ -85,7 +85,7 @@ pub struct StoreConfig {
     pub clock: Clock,
     /// What every key of the alias begins with, where that is known: KEY_PREFIX and a colon. It is not, with a KEY_FUNCTION of
     /// one's own. For a store that has to tell the alias's entries from others.
-    pub keys_begin_with: Option<String>,
+    pub common_key_prefix: Option<String>,
     options: Map<String, Json>,
 }
 
@@ -100,7 +100,7 @@ impl StoreConfig {
             file: None,
             databases: Arc::default(),
             clock: Clock::default(),
-            keys_begin_with: None,
+            common_key_prefix: None,
             options,
         }
     }
@@ -133,7 +133,9 @@ impl StoreConfig {
         match &*self.location {
             [] => Ok(None),
             [one] => Ok(Some(one)),
-            many => Err(mistake("LOCATION", &format!("a list of {}", many.len()), "one text")),
+            many => {
+                Err(invalid_setting("LOCATION", &format!("a list of {}", many.len()), "one text"))
+            }
         }
     }
 }
@@ -150,7 +152,7 @@ impl fmt::Debug for StoreConfig {
             .field("file", &self.file)
             .field("databases", &self.databases.keys().collect::<Vec<_>>())
             .field("clock", &self.clock)
-            .field("keys_begin_with", &self.keys_begin_with)
+            .field("common_key_prefix", &self.common_key_prefix)
             .field("options", &self.options.keys().collect::<Vec<_>>())
             .finish()
     }
@@ -160,10 +162,10 @@ impl fmt::Debug for StoreConfig {
 /// before it.
 ///
 /// ```
-/// let error = cache_core::config::mistake("OPTIONS.shelves", "0", "a whole number of at least 1");
+/// let error = cache_core::config::invalid_setting("OPTIONS.shelves", "0", "a whole number of at least 1");
 /// assert_eq!(error.to_string(), "OPTIONS.shelves: found 0, expected a whole number of at least 1");
 /// ```
 #[must_use]
-pub fn mistake(setting: &str, found: &str, expected: &str) -> Error {
+pub fn invalid_setting(setting: &str, found: &str, expected: &str) -> Error {
     Error::new(ErrorKind::Config, redact(&format!("{setting}: found {found}, expected {expected}")))
 }

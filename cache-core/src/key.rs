@@ -140,11 +140,11 @@ impl KeyFunction {
     /// ```
     /// use cache_core::KeyFunction;
     ///
-    /// assert_eq!(KeyFunction::Default.head("shop").as_deref(), Some("shop:"));
-    /// assert_eq!(KeyFunction::custom(|key, _, _| key.into()).head("shop"), None);
+    /// assert_eq!(KeyFunction::Default.common_prefix("shop").as_deref(), Some("shop:"));
+    /// assert_eq!(KeyFunction::custom(|key, _, _| key.into()).common_prefix("shop"), None);
     /// ```
     #[must_use]
-    pub fn head(&self, prefix: &str) -> Option<String> {
+    pub fn common_prefix(&self, prefix: &str) -> Option<String> {
         match self {
             Self::Default | Self::Hashed => Some(format!("{prefix}:")),
             Self::Custom(_) => None,

@@ -86,7 +86,7 @@ impl DbBackend {
     pub fn open_store(&self, config: &StoreConfig) -> Result<Arc<DbCache>> {
         let options: DbOptions = config.options()?;
         let Some(table) = config.one_location()?.filter(|table| !table.is_empty()) else {
-            return Err(config::mistake("LOCATION", "none", "the name of a table"));
+            return Err(config::invalid_setting("LOCATION", "none", "the name of a table"));
         };
         let names = |name: &str| self.given.contains_key(name);
         let places = match &self.router {
@@ -94,7 +94,8 @@ impl DbBackend {
             None => Places::of(config, &options, names)?,
         };
         let key = Key { table: table.into(), places: places.clone() };
-        self.stores.get_or_make(key, options, |options| self.make(table, &places, options, config))
+        self.stores
+            .get_or_create(key, options, |options| self.make(table, &places, options, config))
     }
 
     fn make(

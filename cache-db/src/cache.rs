@@ -109,7 +109,7 @@ impl DbCache {
         for (name, mut database) in databases {
             let dialect = database.dialect();
             if let Some(expected) = dialect.refuses_name(table) {
-                return Err(config::mistake("LOCATION", &format!("{table:?}"), expected));
+                return Err(config::invalid_setting("LOCATION", &format!("{table:?}"), expected));
             }
             database.limit(&options);
             nodes.insert(
@@ -214,7 +214,7 @@ impl Inner {
         self.nodes.get(name).ok_or_else(|| {
             let there: Vec<&str> = self.nodes.keys().map(String::as_str).collect();
             let found = format!("the database {name:?} from the router");
-            config::mistake(
+            config::invalid_setting(
                 &option("url"),
                 &found,
                 &format!("one that there is: {}", there.join(", ")),

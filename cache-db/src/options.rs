@@ -62,7 +62,11 @@ impl DbOptions {
             [("max_entries", self.max_entries), ("pool_size", u64::from(self.pool_size))];
         for (name, number) in at_least_one {
             if number == 0 {
-                return Err(config::mistake(&option(name), "0", "a whole number of at least 1"));
+                return Err(config::invalid_setting(
+                    &option(name),
+                    "0",
+                    "a whole number of at least 1",
+                ));
             }
         }
         let positive = [
@@ -71,7 +75,11 @@ impl DbOptions {
         ];
         for (name, time) in positive {
             if time.is_zero() {
-                return Err(config::mistake(&option(name), "0", "a number of seconds above 0"));
+                return Err(config::invalid_setting(
+                    &option(name),
+                    "0",
+                    "a number of seconds above 0",
+                ));
             }
         }
         Ok(())

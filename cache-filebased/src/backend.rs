@@ -24,14 +24,14 @@ impl Backend for FileBasedBackend {
         let (options, folder) = (config.options()?, folder(config)?);
         let make =
             |options: &_| FileBasedCache::with_clock(&folder, *options, config.clock.clone());
-        Ok(self.stores.get_or_make(folder.clone(), options, make)?)
+        Ok(self.stores.get_or_create(folder.clone(), options, make)?)
     }
 }
 
 /// LOCATION as an absolute path. A relative one starts where its configuration lies, else where the process was started.
 fn folder(config: &StoreConfig) -> Result<PathBuf> {
     let Some(location) = config.one_location()? else {
-        return Err(config::mistake("LOCATION", "none", "a folder"));
+        return Err(config::invalid_setting("LOCATION", "none", "a folder"));
     };
     let location = Path::new(location);
     let absolute = match config.folder() {
@@ -39,9 +39,9 @@ fn folder(config: &StoreConfig) -> Result<PathBuf> {
         None => path::absolute(location),
     };
     let absolute =
-        absolute.map_err(|_| config::mistake("LOCATION", "what is no path", "a folder"))?;
+        absolute.map_err(|_| config::invalid_setting("LOCATION", "what is no path", "a folder"))?;
     if absolute.exists() && !absolute.is_dir() {
-        return Err(config::mistake(
+        return Err(config::invalid_setting(
             "LOCATION",
             &format!("{:?}, which is no folder", absolute.display()),
             "a folder",

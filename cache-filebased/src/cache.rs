@@ -53,7 +53,7 @@ impl FileBasedCache {
     ) -> Result<Self> {
         options.check()?;
         let root = path::absolute(folder)
-            .map_err(|_| config::mistake("LOCATION", "an empty path", "a folder"))?;
+            .map_err(|_| config::invalid_setting("LOCATION", "an empty path", "a folder"))?;
         let folder = Folder::new(root);
         let entries = Arc::new(Entries {
             folder,

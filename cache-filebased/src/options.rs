@@ -30,7 +30,7 @@ impl Default for FileBasedOptions {
 impl FileBasedOptions {
     pub(crate) fn check(&self) -> Result<()> {
         if self.max_entries == 0 {
-            return Err(config::mistake(
+            return Err(config::invalid_setting(
                 "OPTIONS.max_entries",
                 "0",
                 "a whole number of at least 1",

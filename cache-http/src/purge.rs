@@ -15,14 +15,14 @@ impl HttpCache {
     /// # Errors
     /// [`Config`](ErrorKind::Config) where the URI has no host and [`hosts`](Self::hosts) names none; and those of the store.
     pub async fn purge_uri(&self, uri: &str, purge: Purge) -> Result<()> {
-        let mistake = |message: String| Error::new(ErrorKind::Config, message);
+        let config_error = |message: String| Error::new(ErrorKind::Config, message);
         let parsed: Uri =
-            uri.parse().map_err(|error| mistake(format!("{uri:?} is no URI: {error}")))?;
+            uri.parse().map_err(|error| config_error(format!("{uri:?} is no URI: {error}")))?;
         let Some(keys) = self.config.keying.generations(&parsed) else {
             let message = format!(
                 "{uri:?} has no host: write http://HOST{uri}, or name the site's hosts in `hosts`"
             );
-            return Err(mistake(message));
+            return Err(config_error(message));
         };
         for key in keys {
             self.purge_key(&key, purge).await?;

@@ -21,6 +21,6 @@ impl Backend for LocMemBackend {
         let location = config.one_location()?.unwrap_or_default().to_owned();
         let make =
             |options: &LocMemOptions| LocMemCache::with_clock(*options, config.clock.clone());
-        Ok(self.stores.get_or_make(location, config.options()?, make)?)
+        Ok(self.stores.get_or_create(location, config.options()?, make)?)
     }
 }

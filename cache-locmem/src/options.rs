@@ -32,14 +32,14 @@ impl Default for LocMemOptions {
 impl LocMemOptions {
     pub(crate) fn check(&self) -> Result<()> {
         if self.max_entries == 0 {
-            return Err(config::mistake(
+            return Err(config::invalid_setting(
                 "OPTIONS.max_entries",
                 "0",
                 "a whole number of at least 1",
             ));
         }
         if self.max_bytes == Some(0) {
-            return Err(config::mistake(
+            return Err(config::invalid_setting(
                 "OPTIONS.max_bytes",
                 "0",
                 "a whole number of at least 1, or no such option",

@@ -4,7 +4,7 @@ use std::{fmt, path::PathBuf};
 
 use cache_core::{
     Result,
-    config::{mistake, redact_setting},
+    config::{invalid_setting, redact_setting},
 };
 
 const DEFAULT_PORT: u16 = 11211;
@@ -24,12 +24,16 @@ pub(crate) fn read_all<S: AsRef<str>>(location: &[S]) -> Result<Vec<Address>> {
     for part in parts {
         let address = Address::read(part.trim())?;
         if addresses.contains(&address) {
-            return Err(mistake("LOCATION", &format!("{address} twice"), "each server once"));
+            return Err(invalid_setting(
+                "LOCATION",
+                &format!("{address} twice"),
+                "each server once",
+            ));
         }
         addresses.push(address);
     }
     if addresses.is_empty() {
-        return Err(mistake("LOCATION", "none", EXPECTED));
+        return Err(invalid_setting("LOCATION", "none", EXPECTED));
     }
     Ok(addresses)
 }
@@ -39,7 +43,8 @@ const EXPECTED: &str = "servers as \"host:port\", \"[IPv6]:port\" or \"unix:/pat
 
 impl Address {
     fn read(text: &str) -> Result<Self> {
-        let wrong = || mistake("LOCATION", &format!("{:?}", redact_setting(text)), EXPECTED);
+        let wrong =
+            || invalid_setting("LOCATION", &format!("{:?}", redact_setting(text)), EXPECTED);
         let path = text.strip_prefix("unix:").unwrap_or(text);
         if path.starts_with('/') {
             return Ok(Self::Unix(path.into()));

@@ -96,7 +96,7 @@ impl MemcachedOptions {
         for (name, time) in [("timeout", self.timeout), ("connect_timeout", self.connect_timeout)] {
             if time < Duration::from_millis(1) {
                 let found = time.as_secs_f64().to_string();
-                return Err(config::mistake(
+                return Err(config::invalid_setting(
                     &option(name),
                     &found,
                     "a number of seconds, 0.001 or more",
@@ -105,7 +105,7 @@ impl MemcachedOptions {
         }
         if !self.weights.is_empty() && self.weights.len() != servers {
             let found = format!("{} of them", self.weights.len());
-            return Err(config::mistake(
+            return Err(config::invalid_setting(
                 &option("weights"),
                 &found,
                 &format!("one for each of {servers} servers"),
@@ -114,7 +114,11 @@ impl MemcachedOptions {
         if let Some(wrong) =
             self.weights.iter().find(|weight| !(weight.is_finite() && **weight > 0.0))
         {
-            return Err(config::mistake(&option("weights"), &wrong.to_string(), "numbers above 0"));
+            return Err(config::invalid_setting(
+                &option("weights"),
+                &wrong.to_string(),
+                "numbers above 0",
+            ));
         }
         match (&self.username, &self.password) {
             (Some(username), Some(password)) => {
@@ -126,12 +130,20 @@ impl MemcachedOptions {
                 if !fits(username) || !fits(password) {
                     let expected =
                         "neither empty nor with white space in them, as memcached's file has them";
-                    return Err(config::mistake(&option("username, password"), "others", expected));
+                    return Err(config::invalid_setting(
+                        &option("username, password"),
+                        "others",
+                        expected,
+                    ));
                 }
                 Ok(())
             }
             (None, None) => Ok(()),
-            _ => Err(config::mistake(&option("username, password"), "one of them", "both or none")),
+            _ => Err(config::invalid_setting(
+                &option("username, password"),
+                "one of them",
+                "both or none",
+            )),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::{fmt, path::Path, pin::pin, sync::Arc};
 
-use cache_core::{Result, config::mistake};
+use cache_core::{Result, config::invalid_setting};
 use tokio::{
     io::{copy, split},
     net::{TcpStream, UnixStream},
@@ -24,7 +24,7 @@ impl Tls {
     /// Trusts what is signed by a certificate in this file.
     pub(crate) fn trusting(file: &Path) -> Result<Self> {
         let wrong = |why: &dyn fmt::Display| {
-            mistake(
+            invalid_setting(
                 "OPTIONS.tls_ca",
                 &format!("{:?} ({why})", file.display()),
                 "a file of certificates, in PEM",

@@ -54,7 +54,7 @@ impl RedisBackend {
         };
         let db = locations[0].db.or(options.db).unwrap_or(0);
         let database = format!("{}/{db}", locations[0].address);
-        let head = config.keys_begin_with.as_deref();
+        let head = config.common_key_prefix.as_deref();
         let room = Room::new(
             &options.namespace,
             options.clear_database,
@@ -67,8 +67,9 @@ impl RedisBackend {
             options: options.clone(),
             folder: folder.map(Into::into),
         };
-        let servers =
-            self.servers.get_or_make(place, (), |()| Servers::new(&locations, options, folder))?;
+        let servers = self
+            .servers
+            .get_or_create(place, (), |()| Servers::new(&locations, options, folder))?;
         Ok(RedisCache::in_room(servers, room))
     }
 }

@@ -7,7 +7,7 @@ use std::{
 
 use cache_core::{
     Error, Result,
-    config::{mistake, redact_setting},
+    config::{invalid_setting, redact_setting},
 };
 use percent_encoding::percent_decode_str;
 
@@ -58,7 +58,7 @@ pub(crate) fn locations<T: AsRef<str>>(
         .map(|url| location(url, folder))
         .collect::<Result<_>>()?;
     if found.is_empty() {
-        return Err(mistake("LOCATION", "none", EXPECTED));
+        return Err(invalid_setting("LOCATION", "none", EXPECTED));
     }
     Ok(found)
 }
@@ -67,7 +67,7 @@ const EXPECTED: &str = "the URL of a server: \"redis://user:password@host:6379/0
                         connection, or \"unix:///path/of/socket?db=0\"";
 
 fn location(url: &str, folder: Option<&Path>) -> Result<Location> {
-    let wrong = || mistake("LOCATION", &format!("{:?}", redact_setting(url)), EXPECTED);
+    let wrong = || invalid_setting("LOCATION", &format!("{:?}", redact_setting(url)), EXPECTED);
     let (scheme, rest) = url.split_once("://").unwrap_or(("redis", url));
     let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
     // A password may hold anything, so it ends at the last one.
@@ -138,7 +138,7 @@ fn with_query(mut location: Location, query: &str) -> Result<Location> {
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
         let wrong = |found: &str, expected| {
-            Err(mistake(&format!("LOCATION, its ?{name}"), found, expected))
+            Err(invalid_setting(&format!("LOCATION, its ?{name}"), found, expected))
         };
         match name {
             "db" => match value.parse() {
@@ -159,7 +159,7 @@ fn decoded(text: &str) -> Result<Option<String>> {
         return Ok(None);
     }
     let no_text = |_| -> Error {
-        mistake("LOCATION", "no UTF-8 in the user or password", "UTF-8, percent-encoded")
+        invalid_setting("LOCATION", "no UTF-8 in the user or password", "UTF-8, percent-encoded")
     };
     percent_decode_str(text).decode_utf8().map(|text| Some(text.into_owned())).map_err(no_text)
 }

@@ -102,14 +102,22 @@ impl RedisOptions {
         ];
         for (name, time) in positive {
             if time.is_zero() {
-                return Err(config::mistake(&option(name), "0", "a number of seconds above 0"));
+                return Err(config::invalid_setting(
+                    &option(name),
+                    "0",
+                    "a number of seconds above 0",
+                ));
             }
         }
         if self.cluster && self.sentinel.is_some() {
-            return Err(config::mistake(&option("sentinel"), "it beside cluster", "one of them"));
+            return Err(config::invalid_setting(
+                &option("sentinel"),
+                "it beside cluster",
+                "one of them",
+            ));
         }
         if self.ssl_certfile.is_some() != self.ssl_keyfile.is_some() {
-            return Err(config::mistake(
+            return Err(config::invalid_setting(
                 &option("ssl_certfile"),
                 "one of two",
                 "it and ssl_keyfile, or neither",

@@ -9,7 +9,7 @@ pub(crate) use self::plain::Tls;
 mod plain {
     use std::{io, path::Path};
 
-    use cache_core::{Result, config::mistake};
+    use cache_core::{Result, config::invalid_setting};
     use tokio::net::TcpStream;
 
     use crate::RedisOptions;
@@ -27,7 +27,11 @@ mod plain {
             let _ = (options, folder);
             if needed {
                 let expected = "redis://, or the feature \"redis-tls\" of cachette, which this build does not have";
-                return Err(mistake("LOCATION", "an encrypted connection, rediss://", expected));
+                return Err(invalid_setting(
+                    "LOCATION",
+                    "an encrypted connection, rediss://",
+                    expected,
+                ));
             }
             Ok(Self)
         }
@@ -46,7 +50,7 @@ mod encrypted {
         sync::Arc,
     };
 
-    use cache_core::{Result, config::mistake};
+    use cache_core::{Result, config::invalid_setting};
     use tokio::net::TcpStream;
     use tokio_rustls::{
         TlsConnector,
@@ -85,7 +89,9 @@ mod encrypted {
             let provider = Arc::new(ring::default_provider());
             let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
                 .with_safe_default_protocol_versions()
-                .map_err(|error| mistake("OPTIONS", &error.to_string(), "what rustls can do"))?;
+                .map_err(|error| {
+                    invalid_setting("OPTIONS", &error.to_string(), "what rustls can do")
+                })?;
             let verifier: Arc<dyn ServerCertVerifier> = match options.ssl_cert_reqs {
                 CertReqs::None => Arc::new(Lenient { inner: None, provider }),
                 CertReqs::Required => {
@@ -174,7 +180,7 @@ mod encrypted {
             "ssl_keyfile" => "a private key in PEM",
             _ => "certificates in PEM",
         };
-        mistake(&option(name), found, expected)
+        invalid_setting(&option(name), found, expected)
     }
 
     /// Does not ask whom a certificate is for; without `inner`, asks nothing at all.

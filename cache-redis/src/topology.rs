@@ -7,7 +7,7 @@ mod slots;
 
 use std::sync::Arc;
 
-use cache_core::{Result, config::mistake};
+use cache_core::{Result, config::invalid_setting};
 use redis::{Cmd, Pipeline, RedisConnectionInfo, Value};
 
 use self::{cluster::Cluster, leader::Leader, sentinel::Sentinel};
@@ -94,7 +94,7 @@ impl Topology {
         };
         let db = locations.first().and_then(|first| first.db).or(options.db).unwrap_or(0);
         if options.cluster && db != 0 {
-            return Err(mistake(
+            return Err(invalid_setting(
                 &option("db"),
                 &db.to_string(),
                 "0 or none, as a cluster has one database",

@@ -499,10 +499,10 @@ async fn an_origin_that_is_silent_is_a_504_that_says_so_and_is_not_stored() {
 
 #[test]
 fn a_mistake_in_the_arguments_is_told() {
-    let mistake =
+    let error_of =
         |line: &str| super::options(line.split(' ').map(str::to_owned)).err().unwrap_or_default();
-    assert_eq!(mistake("--listen a --preset site"), "--origin is missing");
-    assert!(mistake("--origin https://a").contains("http://HOST:PORT"));
-    assert!(mistake("--preset best").contains("site and shared"));
-    assert_eq!(mistake("--origin http://a --listen 127.0.0.1:0 --preset site"), "");
+    assert_eq!(error_of("--listen a --preset site"), "--origin is missing");
+    assert!(error_of("--origin https://a").contains("http://HOST:PORT"));
+    assert!(error_of("--preset best").contains("site and shared"));
+    assert_eq!(error_of("--origin http://a --listen 127.0.0.1:0 --preset site"), "");
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use cache_core::{
     Result,
-    config::{from_settings, mistake},
+    config::{from_settings, invalid_setting},
 };
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
@@ -45,7 +45,11 @@ fn url(name: &str, entry: &Json) -> Result<String> {
             from_django(&place, settings)
         }
         Json::Object(settings) => from_settings::<ByUrl>(&place, settings).map(|by| by.url),
-        _ => Err(mistake(&format!("databases.{name}"), "neither a text nor a table", EXPECTED)),
+        _ => Err(invalid_setting(
+            &format!("databases.{name}"),
+            "neither a text nor a table",
+            EXPECTED,
+        )),
     }
 }
 
@@ -68,7 +72,11 @@ fn from_django(place: &str, settings: &Map<String, Json>) -> Result<String> {
         _ => {
             let expected = "\"django.db.backends.postgresql\", \"django.db.backends.mysql\" or \
                             \"django.db.backends.sqlite3\"";
-            Err(mistake(&format!("{place}ENGINE"), &format!("{:?}", django.engine), expected))
+            Err(invalid_setting(
+                &format!("{place}ENGINE"),
+                &format!("{:?}", django.engine),
+                expected,
+            ))
         }
     }
 }

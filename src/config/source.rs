@@ -13,7 +13,7 @@ use std::{
 
 use cache_core::{
     Error, ErrorKind, Result,
-    config::{mistake, redact},
+    config::{invalid_setting, redact},
 };
 use serde_json::{Map, Value as Json};
 
@@ -54,7 +54,11 @@ impl Format {
 }
 
 fn unknown_extension(path: &Path, expected: &str) -> Error {
-    mistake("the file of the configuration", &format!("{:?}", path.display().to_string()), expected)
+    invalid_setting(
+        "the file of the configuration",
+        &format!("{:?}", path.display().to_string()),
+        expected,
+    )
 }
 
 impl Origin {

@@ -2,7 +2,7 @@
 
 use cache_core::{
     Result,
-    config::{mistake, redact_setting},
+    config::{invalid_setting, redact_setting},
 };
 use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value as Json};
@@ -15,7 +15,7 @@ use super::ALIAS_SETTINGS;
 pub(super) fn settings(url: &str) -> Result<Map<String, Json>> {
     let address = address(url);
     let Some((backend, location)) = address.split_once("://") else {
-        return Err(mistake(
+        return Err(invalid_setting(
             "URL",
             &format!("{:?}", redact_setting(url)),
             "backend://location?setting=value",
@@ -29,13 +29,13 @@ pub(super) fn settings(url: &str) -> Result<Map<String, Json>> {
     for (number, pair) in (1..).zip(query.split('&').filter(|pair| !pair.is_empty())) {
         let part = format!("part {number} of its query");
         let Some((name, value)) = pair.split_once('=') else {
-            return Err(mistake("URL", &format!("no \"=\" in {part}"), "setting=value"));
+            return Err(invalid_setting("URL", &format!("no \"=\" in {part}"), "setting=value"));
         };
         let (name, value) =
             (decoded(name, &part)?.to_ascii_lowercase(), decoded(value, &part)?.into());
         let place = if ALIAS_SETTINGS.contains(&&*name) { &mut settings } else { &mut options };
         if place.insert(name.clone(), value).is_some() {
-            return Err(mistake("URL", &format!("{name:?} twice"), "each setting once"));
+            return Err(invalid_setting("URL", &format!("{name:?} twice"), "each setting once"));
         }
     }
     settings.insert("options".into(), options.into());
@@ -50,7 +50,7 @@ pub(super) fn address(url: &str) -> &str {
 /// The text may be a secret: so an error names its part of the URL alone.
 fn decoded(text: &str, part: &str) -> Result<String> {
     let decoded = percent_decode_str(text).decode_utf8();
-    decoded
-        .map(Into::into)
-        .map_err(|_| mistake("URL", &format!("no UTF-8 in {part}"), "UTF-8, percent-encoded"))
+    decoded.map(Into::into).map_err(|_| {
+        invalid_setting("URL", &format!("no UTF-8 in {part}"), "UTF-8, percent-encoded")
+    })
 }

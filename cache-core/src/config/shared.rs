@@ -7,7 +7,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use super::mistake;
+use super::invalid_setting;
 use crate::Result;
 
 /// The stores that a [`Backend`](super::Backend) has made, by the place where their entries are: aliases that name the
@@ -18,10 +18,10 @@ use crate::Result;
 ///
 /// let stores = SharedStores::default();
 /// let make = |max_entries: &usize| Ok(vec![0; *max_entries]);
-/// let one = stores.get_or_make("pages", 300, make)?;
-/// let same = stores.get_or_make("pages", 300, make)?;
+/// let one = stores.get_or_create("pages", 300, make)?;
+/// let same = stores.get_or_create("pages", 300, make)?;
 /// assert!(std::sync::Arc::ptr_eq(&one, &same));
-/// assert!(stores.get_or_make("pages", 500, make).is_err(), "one store has one set of options");
+/// assert!(stores.get_or_create("pages", 500, make).is_err(), "one store has one set of options");
 /// # Ok::<(), cache_core::Error>(())
 /// ```
 #[derive(Debug)]
@@ -40,7 +40,7 @@ impl<P: Eq + Hash + Debug, O: PartialEq + Debug, C> SharedStores<P, O, C> {
     ///
     /// # Errors
     /// [`ErrorKind::Config`](crate::ErrorKind::Config) where it was made with other options, and what `make` reports.
-    pub fn get_or_make(
+    pub fn get_or_create(
         &self,
         place: P,
         options: O,
@@ -57,7 +57,7 @@ impl<P: Eq + Hash + Debug, O: PartialEq + Debug, C> SharedStores<P, O, C> {
                 let expected = format!(
                     "{theirs:?} as of another cache at {place:?}, or a LOCATION of its own"
                 );
-                Err(mistake("OPTIONS", &format!("{options:?}"), &expected))
+                Err(invalid_setting("OPTIONS", &format!("{options:?}"), &expected))
             }
         }
     }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use cache_core::{
     Result,
-    config::{StoreConfig, mistake},
+    config::{StoreConfig, invalid_setting},
 };
 
 use crate::{
@@ -77,7 +77,7 @@ impl Places {
             ("read_database", options.read_database.as_ref()),
         ];
         if let Some((name, Some(found))) = set.iter().find(|(_, value)| value.is_some()) {
-            return Err(mistake(
+            return Err(invalid_setting(
                 &option(name),
                 &format!("{found:?}"),
                 "none, as a router chooses the databases",
@@ -98,15 +98,17 @@ fn check_mixture(options: &DbOptions) -> Result<()> {
     let has_url = !options.url.is_empty();
     let expected = "either url, and read_url perhaps, or database, and read_database perhaps";
     match (&options.database, &options.read_database, &options.read_url) {
-        (Some(_), ..) if has_url => Err(mistake(&option("database"), "url as well", expected)),
+        (Some(_), ..) if has_url => {
+            Err(invalid_setting(&option("database"), "url as well", expected))
+        }
         (_, Some(_), Some(_)) => {
-            Err(mistake(&option("read_database"), "read_url as well", expected))
+            Err(invalid_setting(&option("read_database"), "read_url as well", expected))
         }
         (_, Some(_), None) if has_url => {
-            Err(mistake(&option("read_database"), "url beside it", expected))
+            Err(invalid_setting(&option("read_database"), "url beside it", expected))
         }
         (_, None, Some(_)) if !has_url => {
-            Err(mistake(&option("read_url"), "no url beside it", expected))
+            Err(invalid_setting(&option("read_url"), "no url beside it", expected))
         }
         _ => Ok(()),
     }
@@ -127,7 +129,7 @@ fn named(
         let expected = format!(
             "a name from the section [databases] ({there}), or of a pool that was handed over"
         );
-        return Err(mistake(&option(setting), &format!("{name:?}"), &expected));
+        return Err(invalid_setting(&option(setting), &format!("{name:?}"), &expected));
     };
     Ok(in_section(config, name, url))
 }

@@ -10,7 +10,7 @@ use std::{
 
 use cache_core::{
     Result,
-    config::{mistake, redact},
+    config::{invalid_setting, redact},
 };
 
 #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
@@ -153,21 +153,21 @@ fn no_url(name: &str, url: &str) -> cache_core::Error {
     let found = if url.is_empty() { "none".into() } else { format!("{:?}", redact(url)) };
     let expected = "the URL of a database: \"sqlite:cache.db\", \"postgres://user:password@host/database\" or \
                     \"mysql://user:password@host/database\"";
-    mistake(name, &found, expected)
+    invalid_setting(name, &found, expected)
 }
 
 /// The driver says what it stumbled over: a port, a parameter, an escape.
 #[cfg(any(feature = "postgres", feature = "mysql"))]
 fn unfit(name: &str, url: &str, error: &sqlx::Error) -> cache_core::Error {
     let expected = format!("the URL of a database as the driver reads it, which says: {error}");
-    mistake(name, &format!("{:?}", redact(url)), &expected)
+    invalid_setting(name, &format!("{:?}", redact(url)), &expected)
 }
 
 #[cfg(not(all(feature = "sqlite", feature = "postgres", feature = "mysql")))]
 fn lacking(name: &str, url: &str, feature: &str) -> cache_core::Error {
     let expected =
         format!("a database of this build; enable the feature \"db-{feature}\" of cachette for it");
-    mistake(name, &format!("{:?}", redact(url)), &expected)
+    invalid_setting(name, &format!("{:?}", redact(url)), &expected)
 }
 
 /// Refuses a URL that demands TLS where this build has none.
@@ -177,7 +177,7 @@ fn check_tls(name: &str, url: &str, demanded: bool, there: bool) -> Result<()> {
         return Ok(());
     }
     let found = format!("{:?}, which demands TLS,", redact(url));
-    Err(mistake(
+    Err(invalid_setting(
         name,
         &found,
         "a build that has it; enable the feature \"db-tls\" of cachette for it",
@@ -193,8 +193,9 @@ fn check_files(name: &str, url: &str, parameters: &[&str]) -> Result<()> {
         let file = percent_encoding::percent_decode_str(&file).decode_utf8_lossy();
         // The certificate itself may be there as well.
         if parameters.contains(&parameter) && !file.starts_with("-----BEGIN") {
-            let told =
-                |error| mistake(name, &format!("{parameter}={file}: {error}"), "a file in PEM");
+            let told = |error| {
+                invalid_setting(name, &format!("{parameter}={file}: {error}"), "a file in PEM")
+            };
             std::fs::File::open(&*file).map_err(told)?;
         }
     }

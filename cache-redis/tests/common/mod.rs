@@ -75,7 +75,7 @@ pub(crate) fn alias(backend: &RedisBackend, url: &str, head: &str, options: Json
     all.extend(options);
     let mut config = StoreConfig::new("default", Map::clone(all));
     config.location = vec![url.into()];
-    config.keys_begin_with = (!head.is_empty()).then(|| head.into());
+    config.common_key_prefix = (!head.is_empty()).then(|| head.into());
     backend.open_store(&config).expect("it is fine")
 }
 
