@@ -11,6 +11,7 @@ mod cache;
 mod clock;
 mod codec;
 pub mod config;
+mod cull;
 mod error;
 mod handle;
 mod key;
@@ -26,6 +27,7 @@ pub use self::{
     cache::{Cache, set_one_by_one},
     clock::{Clock, ManualClock, Moment},
     codec::Codec,
+    cull::entries_after_cull,
     error::{Error, ErrorKind, Result},
     handle::CacheHandle,
     key::{KeyCheck, KeyFunction, MAX_KEY_CHARS, Version},
