@@ -1,4 +1,4 @@
-//! What can be set about the store.
+//! The options of the store.
 
 use std::time::Duration;
 
@@ -6,17 +6,31 @@ use cache_core::{Result, config};
 use serde::Deserialize;
 
 /// The OPTIONS of a filebased cache.
+///
+/// # Examples
+///
+/// ```
+/// use cache_filebased::FileBasedOptions;
+///
+/// let options = FileBasedOptions::default().max_entries(10_000);
+/// assert_eq!(options.cull_frequency, 3);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
 pub struct FileBasedOptions {
-    /// How many entries there may be. At least 1; Django's default is 300. See [the crate's page](crate) for how closely
-    /// it is kept to.
+    /// The maximum number of entries, at least 1. The default is Django's, 300.
+    ///
+    /// The store may exceed it for a moment: see [Culling](crate#culling).
     #[serde(deserialize_with = "config::at_least_one")]
     pub max_entries: usize,
-    /// What part of the entries goes when there are too many: `1 / cull_frequency`. 3 as in Django; 0 empties the store.
+    /// The fraction of the store that is culled when it is full: `1 / cull_frequency`. The default
+    /// is Django's, 3; 0 clears the store.
     pub cull_frequency: usize,
-    /// How long a change waits for another process that is changing something in the same shard, in seconds. 5 by
-    /// default: only a process that was stopped, or a disk that stalls, takes so long.
+    /// How long a write waits for another process that is writing to the same shard, in seconds.
+    /// The default is 5.
+    ///
+    /// Only a process that was stopped or a disk that stalls holds the lock for so long.
     #[serde(deserialize_with = "config::seconds")]
     pub lock_timeout: Duration,
 }
@@ -28,12 +42,33 @@ impl Default for FileBasedOptions {
 }
 
 impl FileBasedOptions {
+    /// Sets the maximum number of entries.
+    #[must_use]
+    pub fn max_entries(mut self, max_entries: usize) -> Self {
+        self.max_entries = max_entries;
+        self
+    }
+
+    /// Sets the fraction of the store that is culled when it is full: `1 / cull_frequency`.
+    #[must_use]
+    pub fn cull_frequency(mut self, cull_frequency: usize) -> Self {
+        self.cull_frequency = cull_frequency;
+        self
+    }
+
+    /// Sets how long a write waits for another process that is writing to the same shard.
+    #[must_use]
+    pub fn lock_timeout(mut self, lock_timeout: Duration) -> Self {
+        self.lock_timeout = lock_timeout;
+        self
+    }
+
     pub(crate) fn check(&self) -> Result<()> {
         if self.max_entries == 0 {
             return Err(config::invalid_setting(
                 "OPTIONS.max_entries",
                 "0",
-                "a whole number of at least 1",
+                "an integer of at least 1",
             ));
         }
         Ok(())
@@ -55,15 +90,17 @@ mod tests {
     use super::*;
 
     fn victims(max_entries: usize, cull_frequency: usize, entries: usize) -> usize {
-        FileBasedOptions { max_entries, cull_frequency, ..FileBasedOptions::default() }
+        FileBasedOptions::default()
+            .max_entries(max_entries)
+            .cull_frequency(cull_frequency)
             .victims(entries)
     }
 
     #[test]
-    fn zero_entries_are_a_mistake_that_is_named() {
-        let none = FileBasedOptions { max_entries: 0, ..FileBasedOptions::default() };
-        let message = none.check().expect_err("zero is not allowed").to_string();
-        assert_eq!(message, "OPTIONS.max_entries: found 0, expected a whole number of at least 1");
+    fn max_entries_of_zero_is_rejected_by_name() {
+        let options = FileBasedOptions::default().max_entries(0);
+        let message = options.check().expect_err("zero is not allowed").to_string();
+        assert!(message.contains("OPTIONS.max_entries: found 0"), "{message}");
     }
 
     #[test]

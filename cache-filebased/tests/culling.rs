@@ -45,7 +45,7 @@ fn age_by_number(folder: &Path, newest: i64) {
 fn cull_of(max_entries: usize, cull_frequency: usize, folder: &Path) -> FileBasedCache {
     FileBasedCache::new(
         folder,
-        FileBasedOptions { max_entries, cull_frequency, ..FileBasedOptions::default() },
+        FileBasedOptions::default().max_entries(max_entries).cull_frequency(cull_frequency),
     )
     .expect("the options are fine")
 }
@@ -64,8 +64,8 @@ async fn the_third_that_was_written_longest_ago_is_culled() {
 #[tokio::test]
 async fn what_expired_goes_first_and_spares_the_others() {
     let (folder, time) = (folder(), ManualClock::new());
-    let options = FileBasedOptions { max_entries: 100, ..FileBasedOptions::default() };
-    let roomy = FileBasedOptions { max_entries: 10_000, ..FileBasedOptions::default() };
+    let options = FileBasedOptions::default().max_entries(100);
+    let roomy = FileBasedOptions::default().max_entries(10_000);
     let filling =
         FileBasedCache::with_clock(folder.path(), roomy, time.clock()).expect("it is fine");
     fill(&filling, 0..50, None).await;

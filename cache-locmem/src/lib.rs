@@ -6,7 +6,7 @@
 //! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<()> {
 //! use cache_locmem::{LocMemCache, LocMemOptions};
 //!
-//! let store = LocMemCache::new(LocMemOptions { max_entries: 10_000, ..LocMemOptions::default() })?;
+//! let store = LocMemCache::new(LocMemOptions::default().max_entries(10_000))?;
 //! let cache = CacheHandle::new("default", Arc::new(store), Settings::default());
 //! cache.set("greeting", "hello", Timeout::Default).await?;
 //! # Ok(()) }

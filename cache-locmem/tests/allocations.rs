@@ -22,7 +22,7 @@ fn ready<T>(future: impl Future<Output = T>) -> T {
 }
 
 fn store() -> LocMemCache {
-    let options = LocMemOptions { max_entries: 100_000, ..LocMemOptions::default() };
+    let options = LocMemOptions::default().max_entries(100_000);
     LocMemCache::new(options).expect("valid options")
 }
 
@@ -167,8 +167,7 @@ fn an_overwrite_by_a_shared_object_through_the_handle_allocates_nothing() {
 
 #[test]
 fn under_s3_fifo_a_hit_allocates_nothing_in_either_queue() {
-    let options =
-        LocMemOptions { max_entries: 20, policy: Policy::S3Fifo, ..LocMemOptions::default() };
+    let options = LocMemOptions::default().max_entries(20).policy(Policy::S3Fifo);
     let store = LocMemCache::new(options).expect("valid options");
     for number in 0..20 {
         ready(store.set(&number.to_string(), fresh_bytes(), TTL)).expect("no failure");
@@ -184,7 +183,7 @@ fn under_s3_fifo_a_hit_allocates_nothing_in_either_queue() {
 
 #[test]
 fn under_s3_fifo_an_overwrite_allocates_nothing() {
-    let options = LocMemOptions { policy: Policy::S3Fifo, ..LocMemOptions::default() };
+    let options = LocMemOptions::default().policy(Policy::S3Fifo);
     let store = LocMemCache::new(options).expect("valid options");
     let shared = Value::Bytes(Bytes::from_static(b"some bytes"));
     assert_eq!(allocations(|| set(&store, "key", shared.clone(), TTL)), 0);
@@ -194,12 +193,7 @@ fn under_s3_fifo_an_overwrite_allocates_nothing() {
 #[test]
 fn a_new_entry_in_a_full_store_allocates_no_more_than_the_one_that_goes_needs() {
     for policy in [Policy::Lru, Policy::S3Fifo] {
-        let options = LocMemOptions {
-            max_entries: 100,
-            cull_frequency: 1000,
-            policy,
-            ..LocMemOptions::default()
-        };
+        let options = LocMemOptions::default().max_entries(100).cull_frequency(1000).policy(policy);
         let store = LocMemCache::new(options).expect("valid options");
         let keys: Vec<String> = (0..1001).map(|number| number.to_string()).collect();
         let (last, others) = keys.split_last().expect("there are some");

@@ -20,7 +20,7 @@ macro_rules! suites_under {
         use super::*;
 
         fn options() -> LocMemOptions {
-            LocMemOptions { policy: $policy, ..LocMemOptions::default() }
+            LocMemOptions::default().policy($policy)
         }
 
         mod strict {
@@ -32,7 +32,7 @@ macro_rules! suites_under {
         mod sharded {
             use super::*;
 
-            cache_conformance::suite!(harness(LocMemOptions { max_entries: 100_000, ..options() }));
+            cache_conformance::suite!(harness(options().max_entries(100_000)));
         }
 
         mod bounded_in_bytes {
@@ -42,7 +42,7 @@ macro_rules! suites_under {
             const LARGEST: usize = (2 << 20) - 256;
 
             fn bounded() -> Harness {
-                harness(LocMemOptions { max_bytes: Some(2 << 20), ..options() })
+                harness(options().max_bytes(2 << 20))
                     .with_profile(Profile { largest_value: Some(LARGEST), ..Profile::default() })
             }
 

@@ -54,17 +54,19 @@ under_each_policy! {
 }
 
 fn store(policy: Policy, max_entries: usize, cull_frequency: usize) -> LocMemCache {
-    let options = LocMemOptions { max_entries, cull_frequency, policy, ..LocMemOptions::default() };
+    let options = LocMemOptions::default()
+        .max_entries(max_entries)
+        .cull_frequency(cull_frequency)
+        .policy(policy);
     LocMemCache::new(options).expect("it is fine")
 }
 
 fn bounded_in_bytes(policy: Policy, max_bytes: usize, max_entries: usize) -> LocMemCache {
-    let options = LocMemOptions {
-        max_entries,
-        max_bytes: Some(max_bytes),
-        cull_frequency: 1_000_000,
-        policy,
-    };
+    let options = LocMemOptions::default()
+        .max_entries(max_entries)
+        .max_bytes(max_bytes)
+        .cull_frequency(1_000_000)
+        .policy(policy);
     LocMemCache::new(options).expect("it is fine")
 }
 
@@ -202,7 +204,7 @@ async fn reading_and_writing_count_as_a_use_but_looking_and_touching_do_not(poli
 
 async fn expired_entries_go_before_any_other(policy: Policy) {
     let time = ManualClock::new();
-    let options = LocMemOptions { max_entries: 6, policy, ..LocMemOptions::default() };
+    let options = LocMemOptions::default().max_entries(6).policy(policy);
     let store = LocMemCache::with_clock(options, time.clock()).expect("it is fine");
     fill(&store, 0..4).await;
     for key in ["short", "shorter"] {
@@ -216,7 +218,7 @@ async fn expired_entries_go_before_any_other(policy: Policy) {
 
 async fn expired_entries_that_nobody_asks_for_do_not_pile_up(policy: Policy) {
     let time = ManualClock::new();
-    let options = LocMemOptions { max_entries: 1_000_000, policy, ..LocMemOptions::default() };
+    let options = LocMemOptions::default().max_entries(1_000_000).policy(policy);
     let store = LocMemCache::with_clock(options, time.clock()).expect("it is fine");
     for number in 0..50_000 {
         let key = format!("session:{number}");
@@ -231,9 +233,8 @@ async fn expired_entries_that_nobody_asks_for_do_not_pile_up(policy: Policy) {
 
 async fn an_entry_that_is_overwritten_again_and_again_leaves_nothing_behind(policy: Policy) {
     let time = ManualClock::new();
-    let store =
-        LocMemCache::with_clock(LocMemOptions { policy, ..LocMemOptions::default() }, time.clock())
-            .expect("it is fine");
+    let store = LocMemCache::with_clock(LocMemOptions::default().policy(policy), time.clock())
+        .expect("it is fine");
     for number in 0..10_000_u64 {
         let ttl = Some(Duration::from_secs(1 + (number * 7919) % 100));
         store.set("k", Value::Int(1), ttl).await.expect("it is stored");
@@ -335,7 +336,7 @@ impl Serialize for Nosy {
 
 async fn no_lock_is_held_while_a_value_is_dropped(policy: Policy) {
     let time = ManualClock::new();
-    let options = LocMemOptions { max_entries: 2, policy, ..LocMemOptions::default() };
+    let options = LocMemOptions::default().max_entries(2).policy(policy);
     let store = Arc::new(LocMemCache::with_clock(options, time.clock()).expect("it is fine"));
     let seen = Arc::new(AtomicUsize::new(0));
     let nosy = || {
