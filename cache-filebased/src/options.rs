@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cache_core::{Result, config};
+use cache_core::{Result, config, entries_after_cull};
 use serde::Deserialize;
 
 /// The OPTIONS of a filebased cache.
@@ -26,6 +26,8 @@ pub struct FileBasedOptions {
     pub max_entries: usize,
     /// The fraction of the store that is culled when it is full: `1 / cull_frequency`. The default
     /// is Django's, 3; 0 clears the store.
+    ///
+    /// A cull leaves [`entries_after_cull`](cache_core::entries_after_cull) entries or fewer.
     pub cull_frequency: usize,
     /// How long a write waits for another process that is writing to the same shard, in seconds.
     /// The default is 5.
@@ -74,14 +76,13 @@ impl FileBasedOptions {
         Ok(())
     }
 
-    /// How many of `entries` a cull removes: none where they are not too many, else a part of them, and no fewer than
-    /// are too many.
-    pub(crate) fn victims(&self, entries: usize) -> usize {
+    /// Returns how many of `entries` a cull has to remove, or 0 if no cull is due.
+    pub(crate) fn excess(&self, entries: usize) -> usize {
         if entries <= self.max_entries {
             return 0;
         }
-        let part = entries.checked_div(self.cull_frequency).unwrap_or(entries);
-        part.max(entries - self.max_entries)
+        let left = entries_after_cull(self.max_entries as u64, self.cull_frequency as u64);
+        entries - left as usize
     }
 }
 
@@ -89,11 +90,11 @@ impl FileBasedOptions {
 mod tests {
     use super::*;
 
-    fn victims(max_entries: usize, cull_frequency: usize, entries: usize) -> usize {
+    fn excess(max_entries: usize, cull_frequency: usize, entries: usize) -> usize {
         FileBasedOptions::default()
             .max_entries(max_entries)
             .cull_frequency(cull_frequency)
-            .victims(entries)
+            .excess(entries)
     }
 
     #[test]
@@ -104,21 +105,22 @@ mod tests {
     }
 
     #[test]
-    fn a_store_that_is_just_full_loses_nothing() {
-        assert_eq!(victims(300, 3, 300), 0);
-        assert_eq!(victims(300, 0, 300), 0);
+    fn no_cull_is_due_at_max_entries() {
+        assert_eq!(excess(300, 3, 300), 0);
+        assert_eq!(excess(300, 0, 300), 0);
     }
 
     #[test]
-    fn a_store_that_is_too_full_loses_its_part() {
-        assert_eq!(victims(299, 3, 300), 100);
-        assert_eq!(victims(299, 0, 300), 300);
-        assert_eq!(victims(299, 1, 300), 300);
+    fn cull_leaves_the_fraction_of_max_entries() {
+        assert_eq!(excess(300, 3, 301), 101);
+        assert_eq!(excess(300, 3, 1000), 800);
+        assert_eq!(excess(300, 0, 301), 301);
+        assert_eq!(excess(300, 1, 301), 301);
     }
 
     #[test]
-    fn whatever_the_part_as_many_go_as_are_too_many() {
-        assert_eq!(victims(300, 3, 3000), 2700);
-        assert_eq!(victims(300, 1_000_000, 301), 1);
+    fn cull_leaves_max_entries_if_the_fraction_is_less_than_an_entry() {
+        assert_eq!(excess(300, 1_000_000, 301), 1);
+        assert_eq!(excess(300, 1_000_000, 3000), 2700);
     }
 }

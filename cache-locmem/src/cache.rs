@@ -45,12 +45,13 @@ impl LocMemCache {
 
     fn build(options: LocMemOptions, clock: Clock) -> Self {
         let shards = options.shards(thread::available_parallelism().map_or(1, Into::into));
+        let bounds = Bounds {
+            entries: options.max_entries / shards,
+            bytes: options.max_bytes.map_or(usize::MAX, |bytes| bytes / shards),
+        };
         let limits = Limits {
-            bounds: Bounds {
-                entries: options.max_entries / shards,
-                bytes: options.max_bytes.map_or(usize::MAX, |bytes| bytes / shards),
-            },
-            cull_frequency: options.cull_frequency,
+            bounds,
+            after_cull: bounds.after_cull(options.cull_frequency),
             policy: options.policy,
             strict: shards == 1,
         };

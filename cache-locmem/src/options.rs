@@ -28,7 +28,9 @@ pub struct LocMemOptions {
     /// The fraction of the store that is culled when it is full: `1 / cull_frequency`. The default
     /// is Django's, 3; 0 clears the store.
     ///
-    /// A call removes at most 512 entries; later calls that add an entry remove the rest.
+    /// A cull leaves [`entries_after_cull`](cache_core::entries_after_cull) entries or fewer, and
+    /// the same fraction of `max_bytes`. A call removes at most 512 entries; later calls that add
+    /// an entry remove the rest.
     pub cull_frequency: usize,
     /// The maximum size of all entries in bytes. There is no limit by default.
     ///

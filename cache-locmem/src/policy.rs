@@ -1,5 +1,6 @@
 //! Entries under a policy: which of them goes when there is no room.
 
+use cache_core::entries_after_cull;
 use serde::Deserialize;
 
 use crate::{lru::Lru, s3_fifo::S3Fifo, slab::Slab};
@@ -22,6 +23,14 @@ pub enum Policy {
 pub(crate) struct Bounds {
     pub(crate) entries: usize,
     pub(crate) bytes: usize,
+}
+
+impl Bounds {
+    /// Returns the bounds that a cull has to reach.
+    pub(crate) fn after_cull(self, cull_frequency: usize) -> Self {
+        let left = |bound: usize| entries_after_cull(bound as u64, cull_frequency as u64) as usize;
+        Self { entries: left(self.entries), bytes: left(self.bytes) }
+    }
 }
 
 /// What takes up bytes.

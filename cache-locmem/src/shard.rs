@@ -21,7 +21,8 @@ use crate::{
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
     pub(crate) bounds: Bounds,
-    pub(crate) cull_frequency: usize,
+    /// A cull ends when the shard is within these bounds.
+    pub(crate) after_cull: Bounds,
     pub(crate) policy: Policy,
     /// Whether every use moves an entry to the front of the list.
     pub(crate) strict: bool,
@@ -69,8 +70,8 @@ pub(crate) struct Shard {
     entries: Entries<Entry>,
     deadlines: Deadlines,
     bytes: usize,
-    /// How many entries of a cull have still to go.
-    to_cull: usize,
+    /// Whether a cull has begun and not reached its bounds yet.
+    culling: bool,
     limits: Limits,
     clock: Clock,
     hasher: RandomState,
@@ -88,7 +89,7 @@ impl Shard {
             entries: Entries::new(limits.policy, limits.bounds, limits.strict),
             deadlines: Deadlines::default(),
             bytes: 0,
-            to_cull: 0,
+            culling: false,
             limits,
             clock,
             hasher,
@@ -290,17 +291,17 @@ impl Shard {
         slot
     }
 
-    /// Removes what has to go before an entry of this weight fits in: expired entries first, then a part that the
-    /// policy chooses. Of a large part, the rest goes with the next entries that come.
+    /// Removes entries until one of this weight fits: expired entries first. If that is not enough,
+    /// culls. A call that adds an entry continues a cull that was not finished.
     fn make_room(&mut self, weight: usize, removed: &mut Removed) {
         if !self.has_room(weight) {
             let now = self.clock.now();
             while !self.has_room(weight) && self.remove_an_expired(now, removed) {}
         }
-        let mut culled = false;
-        while self.len() > 0 && (!self.has_room(weight) || (self.to_cull > 0 && !culled)) {
-            self.cull(removed);
-            culled = true;
+        let mut has_culled = false;
+        while self.len() > 0 && (!self.has_room(weight) || (self.culling && !has_culled)) {
+            self.cull(weight, removed);
+            has_culled = true;
         }
     }
 
@@ -308,23 +309,23 @@ impl Shard {
         self.len() < self.limits.bounds.entries && self.bytes + weight <= self.limits.bounds.bytes
     }
 
-    fn cull(&mut self, removed: &mut Removed) {
-        if self.to_cull == 0 {
-            let part = self.len().checked_div(self.limits.cull_frequency).unwrap_or(self.len());
-            self.to_cull = part.max(1);
-        }
+    /// Starts or continues a cull, in a step of limited length.
+    fn cull(&mut self, weight: usize, removed: &mut Removed) {
         let mut looks = LOOKS_AT_ONCE;
-        for _ in 0..self.to_cull.min(CULL_AT_ONCE) {
-            let Some(victim) = self.entries.victim(&mut looks) else {
-                self.to_cull = 0;
-                return;
-            };
-            self.remove(victim, Leaving::Evicted, removed);
-            self.to_cull -= 1;
-            if looks == 0 {
+        for _ in 0..CULL_AT_ONCE {
+            self.culling = !(self.is_culled() && self.has_room(weight));
+            if !self.culling || looks == 0 {
                 return;
             }
+            let Some(victim) = self.entries.victim(&mut looks) else { break };
+            self.remove(victim, Leaving::Evicted, removed);
         }
+        self.culling = !self.is_culled();
+    }
+
+    fn is_culled(&self) -> bool {
+        let Bounds { entries, bytes } = self.limits.after_cull;
+        self.len() <= entries && self.bytes <= bytes
     }
 
     fn remove_an_expired(&mut self, now: Moment, removed: &mut Removed) -> bool {

@@ -38,6 +38,9 @@ under_each_policy! {
     a_cull_frequency_of_zero_empties_a_full_store
     a_cull_frequency_beyond_the_entries_still_makes_room
     a_large_part_goes_step_by_step
+    one_thousand_sets_never_leave_more_than_max_entries
+    a_full_byte_limit_is_culled_to_the_same_fraction
+    deletes_end_a_cull_early
     a_store_with_shards_keeps_what_it_has_room_for
     overwriting_in_a_full_store_drops_nothing
     reading_and_writing_count_as_a_use_but_looking_and_touching_do_not
@@ -170,10 +173,46 @@ async fn a_large_part_goes_step_by_step(policy: Policy) {
     fill(&store, 0..9001).await;
     assert_eq!(store.entries(), 9000 - 512 + 1);
     fill(&store, 9001..9006).await;
-    assert_eq!(store.entries(), 6000 + 6, "a third is gone");
+    assert_eq!(store.entries(), 6000 + 1, "the cull ends at two thirds");
+    fill(&store, 9006..9008).await;
+    assert_eq!(store.entries(), 6000 + 3, "no further entry is culled");
     if policy == Policy::Lru {
-        assert_eq!(left(&store, 2999..3001).await, [3000], "and no more");
+        assert_eq!(left(&store, 3004..3006).await, [3005], "the oldest entries are culled");
     }
+}
+
+async fn one_thousand_sets_never_leave_more_than_max_entries(policy: Policy) {
+    let store = store(policy, 300, 3);
+    for number in 0..1000 {
+        let before = store.entries();
+        fill(&store, [number]).await;
+        let expected = if before == 300 { 200 + 1 } else { before + 1 };
+        assert_eq!(store.entries(), expected, "after {number}");
+    }
+}
+
+async fn a_full_byte_limit_is_culled_to_the_same_fraction(policy: Policy) {
+    let value = || Value::Bytes(vec![0; 1000].into());
+    let options = LocMemOptions::default().max_entries(10_000).max_bytes(100_000).policy(policy);
+    let store = LocMemCache::new(options).expect("valid options");
+    store.set("0", value(), None).await.expect("it is stored");
+    let size = store.bytes();
+    for number in 1..1000 {
+        let before = store.bytes();
+        store.set(&number.to_string(), value(), None).await.expect("it is stored");
+        let expected = if before + size > 100_000 { 66_667 / size + 1 } else { before / size + 1 };
+        assert_eq!(store.entries(), expected, "after {number}");
+    }
+}
+
+async fn deletes_end_a_cull_early(policy: Policy) {
+    let store = store(policy, 9000, 3);
+    fill(&store, 0..9001).await;
+    for number in 0..9000 {
+        store.delete(&number.to_string()).await.expect("it is deleted");
+    }
+    fill(&store, 0..100).await;
+    assert_eq!(store.entries(), 1 + 100);
 }
 
 async fn a_store_with_shards_keeps_what_it_has_room_for(policy: Policy) {
