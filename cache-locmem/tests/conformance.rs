@@ -1,4 +1,4 @@
-//! The conformance suite, on stores of one shard and of several, under each policy.
+//! The conformance suite on stores of one and of several shards, under each policy.
 
 use cache_conformance::Harness;
 use cache_core::ManualClock;
@@ -7,12 +7,11 @@ use cache_locmem::{LocMemCache, LocMemOptions};
 fn harness(options: LocMemOptions) -> Harness {
     let time = ManualClock::new();
     let clock = time.clock();
-    let make =
-        move || LocMemCache::with_clock(options, clock.clone()).expect("the options are fine");
-    Harness::new(move || std::future::ready(make())).driven_by(time)
+    let create = move || LocMemCache::with_clock(options, clock.clone()).expect("valid options");
+    Harness::new(move || std::future::ready(create())).driven_by(time)
 }
 
-/// The suites that a store runs under any policy.
+/// The suites that run under each policy.
 macro_rules! suites_under {
     ($policy:expr) => {
         use cache_conformance::Profile;
@@ -38,7 +37,7 @@ macro_rules! suites_under {
         mod bounded_in_bytes {
             use super::*;
 
-            /// What housekeeping takes is not for the value.
+            /// The overhead of an entry reduces the space for its value.
             const LARGEST: usize = (2 << 20) - 256;
 
             fn bounded() -> Harness {
@@ -59,7 +58,7 @@ mod s3_fifo {
     suites_under!(cache_locmem::Policy::S3Fifo);
 }
 
-mod by_the_system_s_clock {
+mod system_clock {
     use super::*;
 
     cache_conformance::suite!(Harness::new(|| async { LocMemCache::default() }));
