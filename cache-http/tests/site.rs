@@ -318,11 +318,7 @@ async fn a_cache_that_stores_nothing_serves_every_page() {
 
 #[tokio::test]
 async fn pages_count_with_their_bodies_where_a_store_is_bounded_by_bytes() {
-    let options = LocMemOptions {
-        max_bytes: Some(1 << 20),
-        cull_frequency: 1_000_000,
-        ..LocMemOptions::default()
-    };
+    let options = LocMemOptions::default().max_bytes(1 << 20).cull_frequency(1_000_000);
     let store = Arc::new(LocMemCache::new(options).expect("the options are valid"));
     let cache = CacheHandle::new("default", Arc::<LocMemCache>::clone(&store), Settings::default());
     let view = View::new(|_, _| page(&[], &"x".repeat(100_000)));
