@@ -50,7 +50,7 @@ impl MemcachedCache {
     }
 
     pub(crate) fn at(addresses: Vec<Address>, options: &MemcachedOptions) -> Result<Self> {
-        options.check(addresses.len())?;
+        options.validate(addresses.len())?;
         let limits = Limits {
             connect: options.connect_timeout,
             request: options.timeout,
@@ -74,8 +74,8 @@ impl MemcachedCache {
             servers: servers.collect(),
             ring,
             when_dead: options.when_dead,
-            compress_above: options.compress_above(),
-            largest_inflated: options.largest_inflated(),
+            compress_above: options.compression_threshold(),
+            largest_inflated: options.decompression_limit(),
         })))
     }
 
