@@ -6,6 +6,7 @@ mod many;
 use std::{fmt, sync::Arc, time::Duration};
 
 use cache_core::{Cache, Error, ErrorKind, MAX_KEY_CHARS, Result, Stats, Ttl, Value, async_trait};
+use futures_util::future::join_all;
 
 use crate::{
     MemcachedOptions, WhenDead,
@@ -13,7 +14,6 @@ use crate::{
     dial::{Credentials, Dialer},
     expiry::Expiry,
     item::{self, Item},
-    join::all,
     ring::Ring,
     server::{Limits, Server, Unanswered},
     wire::{Command, Reply, Status},
@@ -83,7 +83,7 @@ impl MemcachedCache {
     /// server of many may look well for long.
     pub async fn unreachable(&self) -> Vec<(String, Error)> {
         let servers = &self.0.servers;
-        let answers = all(servers.iter().map(|server| server.stats())).await;
+        let answers = join_all(servers.iter().map(|server| server.stats())).await;
         let dead = |(server, answer): (&Arc<Server>, Result<_>)| {
             Some((server.name().to_owned(), named(answer.err()?)))
         };
@@ -305,13 +305,13 @@ impl MemcachedCache {
             servers = servers.len(),
             "memcached is emptied by flush_all, whoever wrote to it"
         );
-        let answers = all(servers.iter().map(|server| server.flush())).await;
+        let answers = join_all(servers.iter().map(|server| server.flush())).await;
         answers.into_iter().collect()
     }
 
     async fn tell(&self) -> Stats {
         let servers = &self.0.servers;
-        let answers = all(servers.iter().map(|server| server.stats())).await;
+        let answers = join_all(servers.iter().map(|server| server.stats())).await;
         let mut stats = Stats::default();
         for (server, answer) in servers.iter().zip(answers) {
             match answer {

@@ -7,7 +7,7 @@
 use std::{
     collections::VecDeque,
     io,
-    pin::pin,
+    pin::{Pin, pin},
     sync::{
         Arc,
         atomic::{AtomicU32, AtomicUsize, Ordering},
@@ -15,6 +15,7 @@ use std::{
     time::Duration,
 };
 
+use futures_util::future::select_all;
 use parking_lot::Mutex;
 use tokio::{
     io::AsyncReadExt as _,
@@ -26,7 +27,6 @@ use tokio::{
 use crate::{
     batch::{Batch, Form},
     incoming::Incoming,
-    join::first,
     stream::{Reader, Writer},
     wire::{Command, Garbage, Reply},
 };
@@ -309,7 +309,9 @@ impl Driver {
         let reading = pin!(shared.read(reader, &silent));
         let writing = pin!(shared.write());
         let watching = pin!(shared.watch(limit, &silent));
-        let why: Arc<str> = first([reading, writing, watching]).await;
+        let parts: [Pin<&mut (dyn Future<Output = Arc<str>> + Send)>; 3] =
+            [reading, writing, watching];
+        let (why, ..) = select_all(parts).await;
         shared.end(&why);
     }
 }

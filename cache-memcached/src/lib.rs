@@ -66,7 +66,6 @@ mod dial;
 mod expiry;
 mod incoming;
 mod item;
-mod join;
 mod options;
 mod ring;
 mod server;

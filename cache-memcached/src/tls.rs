@@ -3,6 +3,7 @@
 use std::{fmt, path::Path, pin::pin, sync::Arc};
 
 use cache_core::{Result, config::invalid_setting};
+use futures_util::future::select;
 use tokio::{
     io::{copy, split},
     net::{TcpStream, UnixStream},
@@ -15,7 +16,7 @@ use tokio_rustls::{
     },
 };
 
-use crate::{dial::Refusal, join::first};
+use crate::dial::Refusal;
 
 #[derive(Clone)]
 pub(crate) struct Tls(TlsConnector);
@@ -61,11 +62,10 @@ impl Tls {
         tokio::spawn(async move {
             let (mut from_far, mut to_far) = split(far);
             let (mut from_near, mut to_near) = relay.into_split();
-            first([
-                pin!(copy(&mut from_near, &mut to_far)),
-                pin!(copy(&mut from_far, &mut to_near)),
-            ])
-            .await
+            select(pin!(copy(&mut from_near, &mut to_far)), pin!(copy(&mut from_far, &mut to_near)))
+                .await
+                .factor_first()
+                .0
         });
         Ok(near)
     }
