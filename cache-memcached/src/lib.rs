@@ -71,7 +71,6 @@ mod options;
 mod ring;
 mod server;
 mod stream;
-#[cfg(feature = "tls")]
 mod tls;
 mod wire;
 
