@@ -16,6 +16,7 @@ use crate::{
     item::{self, Item},
     ring::Ring,
     server::{Limits, Server, Unanswered},
+    tls,
     wire::{Command, Reply, Status},
 };
 
@@ -60,14 +61,9 @@ impl MemcachedCache {
         let credentials = options.username.clone().zip(options.password.clone());
         let credentials =
             credentials.map(|(username, password)| Credentials { username, password });
-        #[cfg(feature = "tls")]
-        let tls = options.tls_ca.as_deref().map(crate::tls::Tls::trusting).transpose()?;
-        let dialer = |address| Dialer {
-            address,
-            credentials: credentials.clone(),
-            #[cfg(feature = "tls")]
-            tls: tls.clone(),
-        };
+        let tls = tls::client(options)?;
+        let dialer =
+            |address| Dialer { address, credentials: credentials.clone(), tls: tls.clone() };
         let servers =
             addresses.into_iter().map(|address| Arc::new(Server::new(dialer(address), limits)));
         Ok(Self(Arc::new(Inner {

@@ -119,6 +119,12 @@ impl Request {
     }
 }
 
+impl cache_net::Connection for Connection {
+    fn is_open(&self) -> bool {
+        self.shared.line.lock().writer.is_some()
+    }
+}
+
 impl Connection {
     /// Takes over a connection on which nothing is under way. The driver runs on the current runtime.
     pub(crate) fn new(reader: Reader, writer: Writer, limit: Duration) -> Self {
@@ -138,10 +144,6 @@ impl Connection {
         });
         let driver = tokio::spawn(Driver(Arc::clone(&shared)).run(reader, limit));
         Self { shared, driver: driver.abort_handle() }
-    }
-
-    pub(crate) fn is_over(&self) -> bool {
-        self.shared.line.lock().writer.is_none()
     }
 
     pub(crate) async fn ask(&self, command: &Command<'_>) -> Result<Reply, Failure> {

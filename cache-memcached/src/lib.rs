@@ -70,7 +70,6 @@ mod options;
 mod ring;
 mod server;
 mod stream;
-#[cfg(feature = "tls")]
 mod tls;
 mod wire;
 
