@@ -1,11 +1,12 @@
 //! Where a server listens, as LOCATION says it.
 
-use std::{fmt, path::PathBuf};
+use std::{fmt, net::Ipv6Addr, path::PathBuf};
 
 use cache_core::{
     Result,
     config::{invalid_setting, redact_setting},
 };
+use cache_net::split_host_port;
 
 const DEFAULT_PORT: u16 = 11211;
 
@@ -49,22 +50,11 @@ impl Address {
         if path.starts_with('/') {
             return Ok(Self::Unix(path.into()));
         }
-        let (host, port) = match text.rsplit_once(':') {
-            Some((host, port)) if !text.ends_with(']') => {
-                (host, port.parse().map_err(|_| wrong())?)
-            }
-            _ => (text, DEFAULT_PORT),
-        };
-        let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
-        let is_name =
-            |host: &str| !host.is_empty() && !host.contains([':', '[', ']', '/', '@', ' ']);
-        match bare {
-            Some(bare) if bare.parse::<std::net::Ipv6Addr>().is_ok() => {
-                Ok(Self::Tcp { host: bare.into(), port })
-            }
-            None if is_name(host) && port > 0 => Ok(Self::Tcp { host: host.into(), port }),
-            _ => Err(wrong()),
+        let (host, port) = split_host_port(text).ok_or_else(wrong)?;
+        if host.is_empty() || text.starts_with('[') && host.parse::<Ipv6Addr>().is_err() {
+            return Err(wrong());
         }
+        Ok(Self::Tcp { host: host.into(), port: port.unwrap_or(DEFAULT_PORT) })
     }
 }
 
@@ -102,6 +92,7 @@ mod tests {
             (&["::1:11211"], "found \"::1:11211\""),
             (&["[a]:1"], "found \"[a]:1\""),
             (&["a:0"], "found \"a:0\""),
+            (&["[::1]:0"], "found \"[::1]:0\""),
             (&["http://a:1"], "found \"http://a:1\""),
             (&["ada:hunter2@host:1"], "found \"***@host:1\""),
             (&["a:1", "a:1"], "found a:1 twice"),

@@ -41,7 +41,7 @@ impl MemcachedBackend {
             not(feature = "tls"),
             expect(unused_mut, reason = "only the file of TLS depends on the folder")
         )]
-        let mut options = MemcachedOptions::of(config)?;
+        let mut options = MemcachedOptions::from_config(config)?;
         #[cfg(feature = "tls")]
         if let (Some(file), Some(folder)) = (&options.tls_ca, config.folder()) {
             options.tls_ca = Some(folder.join(file));

@@ -6,6 +6,7 @@ mod many;
 use std::{fmt, sync::Arc, time::Duration};
 
 use cache_core::{Cache, Error, ErrorKind, MAX_KEY_CHARS, Result, Stats, Ttl, Value, async_trait};
+use futures_util::future::join_all;
 
 use crate::{
     MemcachedOptions, WhenDead,
@@ -13,9 +14,9 @@ use crate::{
     dial::{Credentials, Dialer},
     expiry::Expiry,
     item::{self, Item},
-    join::all,
     ring::Ring,
     server::{Limits, Server, Unanswered},
+    tls,
     wire::{Command, Reply, Status},
 };
 
@@ -50,7 +51,7 @@ impl MemcachedCache {
     }
 
     pub(crate) fn at(addresses: Vec<Address>, options: &MemcachedOptions) -> Result<Self> {
-        options.check(addresses.len())?;
+        options.validate(addresses.len())?;
         let limits = Limits {
             connect: options.connect_timeout,
             request: options.timeout,
@@ -60,22 +61,17 @@ impl MemcachedCache {
         let credentials = options.username.clone().zip(options.password.clone());
         let credentials =
             credentials.map(|(username, password)| Credentials { username, password });
-        #[cfg(feature = "tls")]
-        let tls = options.tls_ca.as_deref().map(crate::tls::Tls::trusting).transpose()?;
-        let dialer = |address| Dialer {
-            address,
-            credentials: credentials.clone(),
-            #[cfg(feature = "tls")]
-            tls: tls.clone(),
-        };
+        let tls = tls::client(options)?;
+        let dialer =
+            |address| Dialer { address, credentials: credentials.clone(), tls: tls.clone() };
         let servers =
             addresses.into_iter().map(|address| Arc::new(Server::new(dialer(address), limits)));
         Ok(Self(Arc::new(Inner {
             servers: servers.collect(),
             ring,
             when_dead: options.when_dead,
-            compress_above: options.compress_above(),
-            largest_inflated: options.largest_inflated(),
+            compress_above: options.compression_threshold(),
+            largest_inflated: options.decompression_limit(),
         })))
     }
 
@@ -83,7 +79,7 @@ impl MemcachedCache {
     /// server of many may look well for long.
     pub async fn unreachable(&self) -> Vec<(String, Error)> {
         let servers = &self.0.servers;
-        let answers = all(servers.iter().map(|server| server.stats())).await;
+        let answers = join_all(servers.iter().map(|server| server.stats())).await;
         let dead = |(server, answer): (&Arc<Server>, Result<_>)| {
             Some((server.name().to_owned(), named(answer.err()?)))
         };
@@ -305,13 +301,13 @@ impl MemcachedCache {
             servers = servers.len(),
             "memcached is emptied by flush_all, whoever wrote to it"
         );
-        let answers = all(servers.iter().map(|server| server.flush())).await;
+        let answers = join_all(servers.iter().map(|server| server.flush())).await;
         answers.into_iter().collect()
     }
 
     async fn tell(&self) -> Stats {
         let servers = &self.0.servers;
-        let answers = all(servers.iter().map(|server| server.stats())).await;
+        let answers = join_all(servers.iter().map(|server| server.stats())).await;
         let mut stats = Stats::default();
         for (server, answer) in servers.iter().zip(answers) {
             match answer {

@@ -7,7 +7,7 @@
 use std::{
     collections::VecDeque,
     io,
-    pin::pin,
+    pin::{Pin, pin},
     sync::{
         Arc,
         atomic::{AtomicU32, AtomicUsize, Ordering},
@@ -15,6 +15,7 @@ use std::{
     time::Duration,
 };
 
+use futures_util::future::select_all;
 use parking_lot::Mutex;
 use tokio::{
     io::AsyncReadExt as _,
@@ -26,7 +27,6 @@ use tokio::{
 use crate::{
     batch::{Batch, Form},
     incoming::Incoming,
-    join::first,
     stream::{Reader, Writer},
     wire::{Command, Garbage, Reply},
 };
@@ -119,6 +119,12 @@ impl Request {
     }
 }
 
+impl cache_net::Connection for Connection {
+    fn is_open(&self) -> bool {
+        self.shared.line.lock().writer.is_some()
+    }
+}
+
 impl Connection {
     /// Takes over a connection on which nothing is under way. The driver runs on the current runtime.
     pub(crate) fn new(reader: Reader, writer: Writer, limit: Duration) -> Self {
@@ -138,10 +144,6 @@ impl Connection {
         });
         let driver = tokio::spawn(Driver(Arc::clone(&shared)).run(reader, limit));
         Self { shared, driver: driver.abort_handle() }
-    }
-
-    pub(crate) fn is_over(&self) -> bool {
-        self.shared.line.lock().writer.is_none()
     }
 
     pub(crate) async fn ask(&self, command: &Command<'_>) -> Result<Reply, Failure> {
@@ -309,7 +311,9 @@ impl Driver {
         let reading = pin!(shared.read(reader, &silent));
         let writing = pin!(shared.write());
         let watching = pin!(shared.watch(limit, &silent));
-        let why: Arc<str> = first([reading, writing, watching]).await;
+        let parts: [Pin<&mut (dyn Future<Output = Arc<str>> + Send)>; 3] =
+            [reading, writing, watching];
+        let (why, ..) = select_all(parts).await;
         shared.end(&why);
     }
 }

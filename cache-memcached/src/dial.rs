@@ -3,20 +3,20 @@
 use std::{error, fmt, io, time::Duration};
 
 use bytes::BytesMut;
+use cache_net::{Tls, connect_tcp};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::{TcpStream, UnixStream},
+    net::UnixStream,
 };
 
-use crate::{address::Address, stream::Stream};
+use crate::{address::Address, stream::Stream, tls};
 
 /// What it takes to connect to a server.
 #[derive(Debug)]
 pub(crate) struct Dialer {
     pub(crate) address: Address,
     pub(crate) credentials: Option<Credentials>,
-    #[cfg(feature = "tls")]
-    pub(crate) tls: Option<crate::tls::Tls>,
+    pub(crate) tls: Option<Tls>,
 }
 
 /// For ASCII authentication. Shows no password.
@@ -112,13 +112,13 @@ impl Dialer {
         match &self.address {
             Address::Unix(path) => Ok(Stream::Unix(UnixStream::connect(path).await?)),
             Address::Tcp { host, port } => {
-                let stream = TcpStream::connect((host.as_str(), *port)).await?;
-                stream.set_nodelay(true)?;
-                #[cfg(feature = "tls")]
-                if let Some(tls) = &self.tls {
-                    return Ok(Stream::Unix(tls.wrap(host, stream).await?));
-                }
-                Ok(Stream::Tcp(stream))
+                let stream = connect_tcp(host, *port, None).await?;
+                let Some(tls) = &self.tls else { return Ok(Stream::Tcp(stream)) };
+                let encrypted = tls.connect(host, stream).await.map_err(|error| Refusal {
+                    why: format!("no TLS with it: {error}"),
+                    temporary: error.kind() != io::ErrorKind::InvalidInput,
+                })?;
+                Ok(Stream::Unix(tls::relay(encrypted)?))
             }
         }
     }

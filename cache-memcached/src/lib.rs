@@ -66,12 +66,10 @@ mod dial;
 mod expiry;
 mod incoming;
 mod item;
-mod join;
 mod options;
 mod ring;
 mod server;
 mod stream;
-#[cfg(feature = "tls")]
 mod tls;
 mod wire;
 

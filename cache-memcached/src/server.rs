@@ -13,6 +13,7 @@ use std::{
 };
 
 use cache_core::{Error, ErrorKind};
+use cache_net::SharedConnection;
 use parking_lot::Mutex;
 use tokio::time::{Instant, timeout};
 
@@ -41,16 +42,14 @@ pub(crate) struct Server {
     name: String,
     dialer: Dialer,
     limits: Limits,
+    connection: SharedConnection<Connection, Refusal>,
     state: Mutex<State>,
     /// The largest item that it keeps, in bytes; 0 where that is not known yet.
     largest: AtomicUsize,
-    /// Held by whoever makes a connection.
-    dialling: Arc<tokio::sync::Mutex<()>>,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    connection: Option<Arc<Connection>>,
     failures: u32,
     aside: Option<Aside>,
 }
@@ -76,9 +75,9 @@ impl Server {
             name,
             dialer,
             limits,
+            connection: SharedConnection::default(),
             state: Mutex::default(),
             largest: AtomicUsize::new(0),
-            dialling: Arc::default(),
         }
     }
 
@@ -151,61 +150,51 @@ impl Server {
     }
 
     async fn connection(self: &Arc<Self>) -> Result<Arc<Connection>, Unanswered> {
-        if let Some(answer) = self.at_once() {
-            return answer;
+        if let Some(connection) = self.connection.current() {
+            return Ok(connection);
         }
-        let limit = self.limits.connect;
-        let Ok(turn) = timeout(limit, Arc::clone(&self.dialling).lock_owned()).await else {
-            return Err(self.away(&Refusal::too_late(limit)));
-        };
-        if let Some(answer) = self.at_once() {
-            return answer;
+        if let Some(refusal) = self.aside() {
+            return Err(self.away(&refusal));
         }
-        // A task of its own, lest impatient callers interrupt it each time before it succeeds.
         let server = Arc::clone(self);
-        let dialling = tokio::spawn(async move {
-            let _turn = turn;
-            server.dial().await
-        });
-        dialling.await.unwrap_or_else(|_| Err(self.unanswered(&Failure::Unsent)))
-    }
-
-    /// The connection, or why there is none for now; `None` where one is to be made.
-    fn at_once(&self) -> Option<Result<Arc<Connection>, Unanswered>> {
-        let mut state = self.state.lock();
-        match &state.connection {
-            Some(connection) if !connection.is_over() => return Some(Ok(Arc::clone(connection))),
-            Some(_) => state.connection = None,
-            None => {}
+        match self.connection.get_or_connect(async move { server.dial().await }).await {
+            Some(outcome) => outcome.map_err(|refusal| self.away(&refusal)),
+            None => Err(self.unanswered(&Failure::Unsent)),
         }
-        let aside = state.aside.clone().filter(|aside| Instant::now() < aside.until)?;
-        drop(state);
-        Some(Err(self.away(&aside.why)))
     }
 
-    async fn dial(&self) -> Result<Arc<Connection>, Unanswered> {
+    /// Why no connection is to be made for now.
+    fn aside(&self) -> Option<Refusal> {
+        let aside = self.state.lock().aside.clone()?;
+        (Instant::now() < aside.until).then_some(aside.why)
+    }
+
+    async fn dial(&self) -> Result<Connection, Refusal> {
+        // The previous attempt may have failed since the caller asked.
+        if let Some(refusal) = self.aside() {
+            return Err(refusal);
+        }
         let limit = self.limits.connect;
         match timeout(limit, self.dialer.dial()).await.unwrap_or(Err(Refusal::too_late(limit))) {
             Ok(dialled) => {
                 let (reader, writer) = dialled.stream.into_halves();
-                let connection = Arc::new(Connection::new(reader, writer, self.limits.request));
-                self.note_life(&connection, dialled.largest);
-                Ok(connection)
+                self.note_life(dialled.largest);
+                Ok(Connection::new(reader, writer, self.limits.request))
             }
             Err(refusal) => {
                 self.set_aside(&refusal);
-                Err(self.away(&refusal))
+                Err(refusal)
             }
         }
     }
 
-    fn note_life(&self, connection: &Arc<Connection>, largest: Option<usize>) {
+    fn note_life(&self, largest: Option<usize>) {
         let mut state = self.state.lock();
         if state.failures > 0 {
             tracing::info!(server = self.name, "memcached is back");
         }
         self.largest.store(largest.unwrap_or(0), Ordering::Relaxed);
-        *state = State { connection: Some(Arc::clone(connection)), failures: 0, aside: None };
+        *state = State::default();
     }
 
     fn set_aside(&self, refusal: &Refusal) {
@@ -288,7 +277,7 @@ impl Server {
 
     /// Lets go of the connection. Those who wait for a reply still get it.
     pub(crate) fn close(&self) {
-        self.state.lock().connection = None;
+        drop(self.connection.take());
     }
 }
 

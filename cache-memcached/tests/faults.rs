@@ -291,8 +291,7 @@ async fn the_keys_of_other_servers_do_not_notice() {
 #[tokio::test]
 async fn the_keys_of_a_dead_server_can_be_missed_instead() {
     let mut servers = [server(), server()];
-    let mut options = impatient();
-    options.when_dead = WhenDead::Miss;
+    let options = impatient().when_dead(WhenDead::Miss);
     let store = store_at(&[servers[0].port(), servers[1].port()], &options);
     let keys = keys_by_server(&servers, &store).await;
     servers[1].kill().expect("it is killed");
@@ -315,8 +314,7 @@ async fn the_keys_of_a_dead_server_can_be_missed_instead() {
 async fn the_keys_of_a_dead_server_can_go_to_the_next() {
     let mut servers = [server(), server(), server()];
     let ports = servers.each_ref().map(xtask::servers::Server::port);
-    let mut options = impatient();
-    options.when_dead = WhenDead::Next;
+    let options = impatient().when_dead(WhenDead::Next);
     let store = store_at(&ports, &options);
     let keys = keys_by_server(&servers, &store).await;
     servers[1].kill().expect("it is killed");

@@ -38,9 +38,7 @@ fn with_a_password() -> Server {
 }
 
 fn as_ada(password: &str) -> MemcachedOptions {
-    let mut options = patient();
-    (options.username, options.password) = (Some("ada".into()), Some(password.into()));
-    options
+    patient().username("ada".to_owned()).password(password.to_owned())
 }
 
 #[tokio::test]
@@ -139,16 +137,14 @@ mod tls {
     }
 
     fn trusting(file: &Path) -> MemcachedOptions {
-        let mut options = patient();
-        options.tls_ca = Some(file.into());
-        options
+        patient().tls_ca(file.to_owned())
     }
 
     #[tokio::test]
     async fn a_connection_can_be_encrypted() {
         let mut server = encrypted();
-        let mut options = trusting(&server.folder().join("cert.pem"));
-        options.dead_timeout = Duration::from_millis(50);
+        let options =
+            trusting(&server.folder().join("cert.pem")).dead_timeout(Duration::from_millis(50));
         let store = store_at(&[server.port()], &options);
         works(&store).await;
         let long = bytes(&"long ".repeat(100_000));
@@ -194,8 +190,7 @@ mod tls {
 #[tokio::test]
 async fn long_values_can_be_compressed_and_are_read_without_that_option() {
     let server = common::server();
-    let mut options = patient();
-    options.compress_above = Some(1000);
+    let options = patient().compress_above(1000);
     let (squeezing, plain) =
         (store_at(&[server.port()], &options), store_at(&[server.port()], &patient()));
     let long = bytes(&"all work and no play ".repeat(100_000));
@@ -203,7 +198,6 @@ async fn long_values_can_be_compressed_and_are_read_without_that_option() {
     let taken = plain.stats().await.expect("it tells").bytes.expect("it is told");
     assert!(taken < 100_000, "{taken}");
     assert!(plain.get("k").await.expect("it answers") == Some(long));
-    options.largest_inflated = 1_000_000;
-    let strict = store_at(&[server.port()], &options);
+    let strict = store_at(&[server.port()], &options.max_decompressed(1_000_000));
     assert_eq!(strict.get("k").await.expect("a miss"), None, "it would be too much");
 }

@@ -15,8 +15,7 @@ use crate::{
     room::{Extent, Room, Rooms},
     scan::Scan,
     script::{Script, Scripts},
-    stats,
-    tls::Tls,
+    stats, tls,
     topology::{Access, Topology},
     value::{self, Stored},
 };
@@ -58,8 +57,9 @@ impl Servers {
         options.check()?;
         let encrypted =
             |location: &Location| matches!(location.address, Address::Tcp { tls: true, .. });
-        let tls = Tls::new(&options, locations.iter().any(encrypted), folder)?;
-        let topology = Topology::new(locations, &options, &tls)?;
+        let is_encrypted = locations.iter().any(encrypted);
+        let tls = is_encrypted.then(|| tls::client(&options, folder)).transpose()?;
+        let topology = Topology::new(locations, &options, tls.as_ref())?;
         Ok(Self { topology, options, scripts: Scripts::new() })
     }
 }

@@ -9,20 +9,20 @@ use std::{
     time::Duration,
 };
 
+use cache_net::{Tls, connect_tcp};
 use redis::{
     AsyncConnectionConfig, Cmd, Pipeline, RedisConnectionInfo, RedisError, RedisResult,
     ServerError, Value, aio::MultiplexedConnection,
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    net::{TcpStream, UnixStream},
+    net::UnixStream,
     task::AbortHandle,
 };
 
 use crate::{
     gather::{Calls, Gather},
     location::Address,
-    tls::Tls,
 };
 
 /// How long a connection is idle before the kernel asks after it.
@@ -35,7 +35,7 @@ const QUEUE: usize = 1024;
 pub(crate) struct Target {
     pub(crate) address: Address,
     pub(crate) login: RedisConnectionInfo,
-    pub(crate) tls: Tls,
+    pub(crate) tls: Option<Tls>,
     pub(crate) keepalive: bool,
     pub(crate) client_name: Option<String>,
     /// Whether only a leader will do.
@@ -111,22 +111,25 @@ impl From<io::Error> for NoLink {
     }
 }
 
+impl cache_net::Connection for Link {
+    fn is_open(&self) -> bool {
+        self.alive.load(Ordering::Acquire)
+    }
+}
+
 impl Link {
     /// Connects, encrypts, and has itself let in. Takes as long as the server takes.
     pub(crate) async fn open(target: &Target) -> Result<Self, NoLink> {
         match &target.address {
             Address::Unix(path) => Self::on(UnixStream::connect(path).await?, target).await,
             Address::Tcp { host, port, tls } => {
-                let stream = TcpStream::connect((host.as_str(), *port)).await?;
-                stream.set_nodelay(true)?;
-                if target.keepalive {
-                    let keepalive = socket2::TcpKeepalive::new().with_time(KEEPALIVE);
-                    socket2::SockRef::from(&stream).set_tcp_keepalive(&keepalive)?;
-                }
-                if *tls {
-                    Self::on(target.tls.connect(host, stream).await?, target).await
-                } else {
-                    Self::on(stream, target).await
+                let keepalive = target.keepalive.then_some(KEEPALIVE);
+                let stream = connect_tcp(host, *port, keepalive).await?;
+                match &target.tls {
+                    Some(tls_client) if *tls => {
+                        Self::on(tls_client.connect(host, stream).await?, target).await
+                    }
+                    _ => Self::on(stream, target).await,
                 }
             }
         }
@@ -169,11 +172,6 @@ impl Link {
             }
         }
         Ok(())
-    }
-
-    /// Whether the connection is still open, as far as this side knows.
-    pub(crate) fn is_alive(&self) -> bool {
-        self.alive.load(Ordering::Acquire)
     }
 
     /// Closes the connection at once: all that wait for an answer are told that it is lost.

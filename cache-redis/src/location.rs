@@ -9,6 +9,7 @@ use cache_core::{
     Error, Result,
     config::{invalid_setting, redact_setting},
 };
+use cache_net::split_host_port;
 use percent_encoding::percent_decode_str;
 
 const PORT: u16 = 6379;
@@ -117,20 +118,9 @@ fn socket(path: &str, folder: Option<&Path>) -> Option<Address> {
 }
 
 fn tcp(place: &str, tls: bool) -> Option<Address> {
-    let (host, port) = match place.strip_prefix('[') {
-        Some(rest) => rest.split_once(']').and_then(|(host, port)| match port {
-            "" => Some((host, None)),
-            _ => Some((host, Some(port.strip_prefix(':')?))),
-        })?,
-        None => match place.split_once(':') {
-            Some((host, port)) => (host, Some(port)),
-            None => (place, None),
-        },
-    };
+    let (host, port) = split_host_port(place)?;
     let host = if host.is_empty() { "localhost" } else { host };
-    let is_fine = !host.contains(['/', ' ', ']', '[']);
-    let port = port.map_or(Some(PORT), |port| port.parse().ok().filter(|port| *port > 0))?;
-    is_fine.then(|| Address::Tcp { host: host.into(), port, tls })
+    Some(Address::Tcp { host: host.into(), port: port.unwrap_or(PORT), tls })
 }
 
 /// What stands behind the `?` goes before what stands before it, as in redis-py.

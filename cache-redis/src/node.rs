@@ -2,11 +2,8 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use parking_lot::{Mutex, RwLock};
-use tokio::{
-    sync::watch,
-    time::{Instant, timeout_at},
-};
+use cache_net::SharedConnection;
+use tokio::time::{Instant, timeout_at};
 
 use crate::{
     failure::{Failure, Fault},
@@ -42,18 +39,13 @@ pub(crate) struct Node {
     /// Its address, for errors.
     shown: Arc<str>,
     limits: Limits,
-    link: RwLock<Option<Arc<Link>>>,
-    /// The attempt to connect that is on its way, shared by all who wait for it. It goes on when they go away: else a
-    /// connection that takes longer than anybody waits would never be made.
-    attempt: Mutex<Option<watch::Receiver<Attempt>>>,
+    link: SharedConnection<Link, Failure>,
 }
-
-type Attempt = Option<Result<Arc<Link>, Failure>>;
 
 impl Node {
     pub(crate) fn new(target: Target, limits: Limits) -> Self {
         let shown = target.address.to_string().into();
-        Self { target, shown, limits, link: RwLock::default(), attempt: Mutex::default() }
+        Self { target, shown, limits, link: SharedConnection::default() }
     }
 
     /// Its address, for errors.
@@ -72,17 +64,17 @@ impl Node {
 
     /// Whether there is a connection that works, as far as is known.
     pub(crate) fn is_connected(&self) -> bool {
-        self.link.read().as_ref().is_some_and(|link| link.is_alive())
+        self.link.current().is_some()
     }
 
     /// Lets go of the connection. Calls that wait for an answer still get it.
     pub(crate) fn close(&self) {
-        self.link.write().take();
+        drop(self.link.take());
     }
 
     /// Closes the connection at once, as what comes on it can't be believed.
     pub(crate) fn cut(&self) {
-        if let Some(link) = self.link.write().take() {
+        if let Some(link) = self.link.take() {
             link.cut();
         }
     }
@@ -96,7 +88,7 @@ impl Node {
     ) -> Result<A::Answer, Failure> {
         let mut may_ask_again = effect == Effect::Idempotent;
         loop {
-            let link = match self.current() {
+            let link = match self.link.current() {
                 Some(link) => link,
                 None => self.connected(deadline).await?,
             };
@@ -104,7 +96,7 @@ impl Node {
             match timeout_at(limit, link.ask(ask)).await {
                 Ok(Ok(answer)) => return Ok(answer),
                 Ok(Err(error)) => {
-                    self.give_up(&link);
+                    self.link.discard(&link);
                     if !may_ask_again {
                         return Err(Failure::of(Fault::Lost, &self.shown, error));
                     }
@@ -112,7 +104,7 @@ impl Node {
                 }
                 Err(_) => {
                     // Whoever asks next shall not wait on a connection that may be dead.
-                    self.give_up(&link);
+                    self.link.discard(&link);
                     let message = format!("no answer came within {:?}", self.limits.answer);
                     return Err(Failure::new(Fault::Silent, &self.shown, &message));
                 }
@@ -134,67 +126,28 @@ impl Node {
         }
     }
 
-    fn current(&self) -> Option<Arc<Link>> {
-        self.link.read().as_ref().filter(|link| link.is_alive()).cloned()
-    }
-
-    fn give_up(&self, link: &Arc<Link>) {
-        let mut current = self.link.write();
-        if current.as_ref().is_some_and(|current| Arc::ptr_eq(current, link)) {
-            current.take();
-        }
-    }
-
     /// A connection, made if need be.
     async fn connected(self: &Arc<Self>, deadline: Instant) -> Result<Arc<Link>, Failure> {
-        let mut attempt = self.attempt();
-        let silent = || {
-            let message = format!("no connection was to be had within {:?}", self.limits.connect);
-            Failure::new(Fault::Unreached, &self.shown, &message)
-        };
-        match timeout_at(deadline, attempt.wait_for(Option::is_some)).await {
-            Ok(Ok(outcome)) => outcome.clone().unwrap_or_else(|| Err(silent())),
-            // The runtime that the attempt was made in has ended.
-            Ok(Err(_)) => {
-                Err(Failure::new(Fault::Unreached, &self.shown, "connecting was given up"))
-            }
-            Err(_) => Err(silent()),
-        }
-    }
-
-    /// The attempt that is on its way, or a new one.
-    fn attempt(self: &Arc<Self>) -> watch::Receiver<Attempt> {
-        let mut attempt = self.attempt.lock();
-        if let Some(on_its_way) = attempt.as_ref().filter(|attempt| attempt.has_changed().is_ok()) {
-            return on_its_way.clone();
-        }
-        let (sender, receiver) = watch::channel(None);
-        if let Some(link) = self.current() {
-            sender.send_replace(Some(Ok(link)));
-            return receiver;
-        }
-        *attempt = Some(receiver.clone());
-        drop(attempt);
         let node = Arc::clone(self);
-        tokio::spawn(async move {
-            let outcome = node.connect().await;
-            // Whoever comes from now on sees the connection, or makes another attempt.
-            let mut attempt = node.attempt.lock();
-            if let Ok(link) = &outcome {
-                *node.link.write() = Some(Arc::clone(link));
-            }
-            *attempt = None;
-            drop(attempt);
-            sender.send_replace(Some(outcome));
-        });
-        receiver
+        let attempt = self.link.get_or_connect(async move { node.connect().await });
+        match timeout_at(deadline, attempt).await {
+            Ok(Some(outcome)) => outcome,
+            // The runtime that the attempt was made in has ended.
+            Ok(None) => Err(Failure::new(Fault::Unreached, &self.shown, "connecting was given up")),
+            Err(_) => Err(self.silent()),
+        }
     }
 
-    async fn connect(&self) -> Result<Arc<Link>, Failure> {
+    fn silent(&self) -> Failure {
+        let message = format!("no connection was to be had within {:?}", self.limits.connect);
+        Failure::new(Fault::Unreached, &self.shown, &message)
+    }
+
+    async fn connect(&self) -> Result<Link, Failure> {
         let opened =
             timeout_at(Instant::now() + self.limits.connect, Link::open(&self.target)).await;
         match opened {
-            Ok(Ok(link)) => Ok(Arc::new(link)),
+            Ok(Ok(link)) => Ok(link),
             Ok(Err(NoLink::Follows)) => Err(Failure::new(
                 Fault::NotLeading,
                 &self.shown,
@@ -206,11 +159,7 @@ impl Node {
                 | redis::ErrorKind::AuthenticationFailed => refused(&self.shown, error),
                 _ => Failure::of(Fault::Unreached, &self.shown, error),
             }),
-            Err(_) => {
-                let message =
-                    format!("no connection was to be had within {:?}", self.limits.connect);
-                Err(Failure::new(Fault::Unreached, &self.shown, &message))
-            }
+            Err(_) => Err(self.silent()),
         }
     }
 }

@@ -8,6 +8,7 @@ mod slots;
 use std::sync::Arc;
 
 use cache_core::{Result, config::invalid_setting};
+use cache_net::Tls;
 use redis::{Cmd, Pipeline, RedisConnectionInfo, Value};
 
 use self::{cluster::Cluster, leader::Leader, sentinel::Sentinel};
@@ -18,7 +19,6 @@ use crate::{
     location::{Address, Location},
     node::{Effect, Limits, Node},
     options::option,
-    tls::Tls,
 };
 
 /// What a command does, and so who may be asked.
@@ -51,7 +51,7 @@ pub(crate) enum Topology {
 #[derive(Clone)]
 struct Maker {
     login: RedisConnectionInfo,
-    tls: Tls,
+    tls: Option<Tls>,
     limits: Limits,
     keepalive: bool,
     client_name: Option<String>,
@@ -81,12 +81,16 @@ impl std::fmt::Debug for Maker {
 
 impl Topology {
     /// The servers at these locations, as the options say what they are. Does not connect yet.
-    pub(crate) fn new(locations: &[Location], options: &RedisOptions, tls: &Tls) -> Result<Self> {
+    pub(crate) fn new(
+        locations: &[Location],
+        options: &RedisOptions,
+        tls: Option<&Tls>,
+    ) -> Result<Self> {
         let limits =
             Limits { connect: options.socket_connect_timeout, answer: options.socket_timeout };
         let maker = |login| Maker {
             login,
-            tls: tls.clone(),
+            tls: tls.cloned(),
             limits,
             keepalive: options.socket_keepalive,
             client_name: options.client_name.clone(),

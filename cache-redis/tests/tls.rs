@@ -141,14 +141,13 @@ fn files_that_are_none_are_told_by_name() {
     let error =
         RedisCache::new(&["rediss://localhost"], options.clone()).expect_err("it is not there");
     assert!(
-        error.to_string().starts_with("OPTIONS.ssl_ca_certs: found /no/such/file: "),
+        error.to_string().starts_with("OPTIONS.ssl_ca_certs: found \"/no/such/file\" ("),
         "{error}"
     );
     options.ssl_ca_certs = Some("Cargo.toml".into());
     let error =
         RedisCache::new(&["rediss://localhost"], options).expect_err("it is something else");
-    assert_eq!(
-        error.to_string(),
-        "OPTIONS.ssl_ca_certs: found Cargo.toml, which is something else, expected certificates in PEM"
-    );
+    let error = error.to_string();
+    assert!(error.starts_with("OPTIONS.ssl_ca_certs: found \"Cargo.toml\" ("), "{error}");
+    assert!(error.ends_with("expected certificates in PEM"), "{error}");
 }

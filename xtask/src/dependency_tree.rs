@@ -25,6 +25,7 @@ const RULES: &[Rule] = &[
         never: &[
             "cache-http",
             "cache-memcached",
+            "cache-net",
             "cache-redis",
             "http",
             "redis",
@@ -62,6 +63,7 @@ const RULES: &[Rule] = &[
         never: &[
             "cache-http",
             "cache-memcached",
+            "cache-net",
             "cache-redis",
             "http",
             "redis",

@@ -3,12 +3,12 @@
 use std::{sync::Arc, time::Duration};
 
 use cache_core::{Result, Value};
+use futures_util::future::join_all;
 
 use super::{MemcachedCache, check, is_about_size, is_there, unexpected};
 use crate::{
     WhenDead,
     expiry::Expiry,
-    join::all,
     server::Server,
     wire::{Command, Reply, Status},
 };
@@ -92,7 +92,7 @@ impl MemcachedCache {
                 async move { server.ask_all(&mine).await }
             });
             let mut left = Vec::new();
-            for (share, (answers, unanswered)) in shares.iter().zip(all(asking).await) {
+            for (share, (answers, unanswered)) in shares.iter().zip(join_all(asking).await) {
                 let rest = &share.positions[answers.len()..];
                 for (position, answer) in share.positions.iter().zip(answers) {
                     replies[*position] = Some(answer);

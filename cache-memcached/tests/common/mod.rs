@@ -30,21 +30,19 @@ pub(crate) fn address(port: u16) -> String {
     format!("127.0.0.1:{port}")
 }
 
-/// Time limits for a machine that is busy with others.
+/// Timeouts that do not expire on a busy machine.
 pub(crate) fn patient() -> MemcachedOptions {
-    let mut options = MemcachedOptions::default();
-    options.timeout = Duration::from_secs(20);
-    options.connect_timeout = Duration::from_secs(20);
-    options
+    let timeout = Duration::from_secs(20);
+    MemcachedOptions::default().timeout(timeout).connect_timeout(timeout)
 }
 
-/// Time limits for faults: a call takes 1.5 seconds at most, where a connection breaks and another one is tried.
+/// Timeouts for tests of faults. A call takes at most 1.5 s if its connection breaks and it tries
+/// another one.
 pub(crate) fn impatient() -> MemcachedOptions {
-    let mut options = MemcachedOptions::default();
-    options.timeout = Duration::from_millis(400);
-    options.connect_timeout = Duration::from_millis(300);
-    options.dead_timeout = Duration::from_millis(500);
-    options
+    MemcachedOptions::default()
+        .timeout(Duration::from_millis(400))
+        .connect_timeout(Duration::from_millis(300))
+        .dead_timeout(Duration::from_millis(500))
 }
 
 pub(crate) fn store_at(ports: &[u16], options: &MemcachedOptions) -> MemcachedCache {
