@@ -45,7 +45,7 @@ impl RedisBackend {
     pub fn open_store(&self, config: &StoreConfig) -> Result<RedisCache> {
         let options: RedisOptions = config.options()?;
         options.check()?;
-        options.warn(&config.alias);
+        options.warn_without_effect(&config.alias);
         let folder = config.folder();
         // A password is to be taken apart before it is decoded, and the scheme says whether to encrypt.
         let locations = match &config.url {

@@ -346,6 +346,10 @@ impl Cache for RedisCache {
         false
     }
 
+    fn inner(&self) -> Option<&dyn Cache> {
+        None
+    }
+
     async fn contains(&self, key: &str) -> Result<bool> {
         let key = self.room.key(key);
         let mut command = redis::cmd("EXISTS");
