@@ -55,6 +55,21 @@ fn quickstart_shows_misses_hits_counters_versions_and_expiry_of_each_alias() {
     assert!(off.contains("again   a miss"), "{off}");
 }
 
+/// Nothing beside the configuration has to exist, in particular no `target/`: `CARGO_TARGET_DIR`
+/// may be set.
+#[test]
+fn quickstart_configuration_needs_no_existing_folder() {
+    let folder = tempfile::tempdir().expect("create a temporary folder");
+    let config = folder.path().join("caches.toml");
+    let original = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/quickstart/caches.toml");
+    fs::copy(original, &config).expect("copy the configuration");
+    let output = example("quickstart", &[&config.to_string_lossy()]);
+    let (out, err) = said(&output);
+    assert!(output.status.success(), "{err}");
+    assert!(out.contains("cache \"database\"") && out.contains("cache \"files\""), "{out}");
+    assert!(folder.path().join("quickstart.db").is_file());
+}
+
 #[test]
 fn quickstart_takes_a_configuration_and_a_text_of_one_s_own() {
     let folder = tempfile::tempdir().expect("there is room");

@@ -5,9 +5,11 @@ mod entries;
 mod many;
 mod tables;
 mod upkeep;
+mod volatile;
 
 use std::io::{self, Read as _};
 
+use cachette::CacheHandle;
 use clap::CommandFactory as _;
 use serde_json::Value as Json;
 
@@ -35,26 +37,40 @@ async fn on(ours: Ours, cli: &Cli) -> Result<Outcome> {
     match &cli.command {
         Command::Createcachetable(wanted) => tables::create(ours, wanted, say).await,
         Command::Check => check::run(ours, say).await,
-        Command::Get { key, raw: false } => entries::get(&ours.one()?, key, say).await,
-        Command::Get { key, raw: true } => entries::get_raw(&ours.one()?, key, say).await,
-        Command::Set(store) => entries::set(&ours.one()?, store, say).await,
-        Command::Add(store) => entries::add(&ours.one()?, store, say).await,
-        Command::Touch { key, timeout } => {
-            entries::touch(&ours.one()?, key, (*timeout).into(), say).await
-        }
-        Command::Has { key } => entries::has(&ours.one()?, key, say).await,
-        Command::Incr { key, delta } => entries::count(ours.one()?.incr(key, *delta).await, say),
-        Command::Decr { key, delta } => entries::count(ours.one()?.decr(key, *delta).await, say),
-        Command::Ttl { key } => entries::ttl(&ours.one()?, key, say).await,
-        Command::Delete { keys } => many::delete(&ours.one()?, keys, say).await,
-        Command::GetMany { keys } => many::get(&ours.one()?, keys, say).await,
-        Command::SetMany { entries, timeout } => {
-            many::set(&ours.one()?, entries, (*timeout).into(), say).await
-        }
-        Command::Clear { yes } => upkeep::clear(&ours.one()?, *yes, say).await,
         Command::Stats => upkeep::stats(ours, say).await,
         Command::PurgeExpired => upkeep::purge_expired(ours, say).await,
         Command::Completions { .. } => unreachable!("they need no caches"),
+        command => {
+            let cache = ours.one()?;
+            let outcome = on_one(&cache, command, say).await?;
+            volatile::warn(&cache);
+            Ok(outcome)
+        }
+    }
+}
+
+async fn on_one(cache: &CacheHandle, command: &Command, say: Say) -> Result<Outcome> {
+    match command {
+        Command::Get { key, raw: false } => entries::get(cache, key, say).await,
+        Command::Get { key, raw: true } => entries::get_raw(cache, key, say).await,
+        Command::Set(store) => entries::set(cache, store, say).await,
+        Command::Add(store) => entries::add(cache, store, say).await,
+        Command::Touch { key, timeout } => entries::touch(cache, key, (*timeout).into(), say).await,
+        Command::Has { key } => entries::has(cache, key, say).await,
+        Command::Incr { key, delta } => entries::count(cache.incr(key, *delta).await, say),
+        Command::Decr { key, delta } => entries::count(cache.decr(key, *delta).await, say),
+        Command::Ttl { key } => entries::ttl(cache, key, say).await,
+        Command::Delete { keys } => many::delete(cache, keys, say).await,
+        Command::GetMany { keys } => many::get(cache, keys, say).await,
+        Command::SetMany { entries, timeout } => {
+            many::set(cache, entries, (*timeout).into(), say).await
+        }
+        Command::Clear { yes } => upkeep::clear(cache, *yes, say).await,
+        Command::Createcachetable(_)
+        | Command::Check
+        | Command::Stats
+        | Command::PurgeExpired
+        | Command::Completions { .. } => unreachable!("these do not take one cache"),
     }
 }
 

@@ -47,6 +47,12 @@ pub(crate) fn tell_failure(failure: &Failure) {
     }
 }
 
+/// Writes a note to standard error.
+pub(crate) fn note(text: &str) {
+    // A closed standard error does not make the command fail.
+    let _ = writeln!(anstream::stderr().lock(), "{} {text}", styled(HEADING, "note:"));
+}
+
 /// Writes what the stores warn of to standard error.
 pub(crate) fn show_warnings() {
     tracing_subscriber::fmt()

@@ -213,6 +213,31 @@ fn what_has_expired_is_purged() {
 }
 
 #[test]
+fn a_store_that_keeps_nothing_for_the_next_command_is_noted() {
+    let caches = Caches::new("default = 'locmem://'\noff = 'dummy://'\nfiles = 'filebased://f'");
+    let runs: [(&[&str], i32); 8] = [
+        (&["set", "k", "1"], 0),
+        (&["add", "k", "1"], 0),
+        (&["set-many", r#"{"k": 1}"#], 0),
+        (&["get", "k"], 1),
+        (&["get-many", "k"], 1),
+        (&["has", "k"], 1),
+        (&["incr", "k"], 1),
+        (&["ttl", "k"], 1),
+    ];
+    for (arguments, code) in runs {
+        for (alias, fact) in [("default", "one process"), ("off", "stores nothing")] {
+            let run = caches.run(&[&["--cache", alias], arguments].concat()).exits_with(code);
+            let note = run.err.lines().next().unwrap_or_default();
+            assert!(note.starts_with("note: ") && note.contains(fact), "{arguments:?}: {note}");
+            assert!(note.contains(&format!("{alias:?}")), "{arguments:?}: {note}");
+        }
+        let run = caches.run(&[&["--cache", "files"], arguments].concat());
+        assert!(run.err.is_empty(), "{arguments:?}: {}", run.err);
+    }
+}
+
+#[test]
 fn completions_are_made_for_each_shell_without_a_configuration() {
     let caches = Caches::new(FILES);
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
