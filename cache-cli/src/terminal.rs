@@ -40,10 +40,13 @@ pub(crate) fn styled(style: Style, text: &str) -> String {
 /// Writes a failure to standard error.
 pub(crate) fn tell_failure(failure: &Failure) {
     let mut err = anstream::stderr().lock();
-    // There is nobody else to be told.
+    // If standard error is closed, nobody can be notified.
     let _ = writeln!(err, "{} {failure}", styled(BAD, "error:"));
+    for cause in failure.causes() {
+        let _ = writeln!(err, "{} {cause}", styled(HEADING, "caused by:"));
+    }
     if let Some(remedy) = failure.remedy() {
-        let _ = writeln!(err, "{} {remedy}", styled(HEADING, "what to do:"));
+        let _ = writeln!(err, "{} {remedy}", styled(HEADING, "help:"));
     }
 }
 
@@ -104,7 +107,7 @@ impl Progress {
     fn bar(&self) -> ProgressBar {
         let bar = ProgressBar::with_draw_target(self.total, ProgressDrawTarget::stderr());
         let template = match self.total {
-            Some(_) => "{msg} {wide_bar} {human_pos} of {human_len}, {eta} to go",
+            Some(_) => "{msg} {wide_bar} {human_pos} of {human_len}, {eta} left",
             None => "{msg} {spinner} {human_pos}",
         };
         let style = ProgressStyle::with_template(template);

@@ -31,7 +31,7 @@ pub(super) async fn set(
 ) -> Result<Outcome> {
     let entries = object(entries)?;
     let refused = cache.set_many(&entries, timeout).await?;
-    say.answer("", &json!({"stored": entries.len() - refused.len(), "refused": refused}))?;
+    say.answer("", &json!({"stored": entries.len() - refused.len(), "rejected": refused}))?;
     if refused.is_empty() {
         return Ok(Outcome::Done);
     }
@@ -55,7 +55,7 @@ pub(super) async fn delete(cache: &CacheHandle, keys: &[String], say: Say) -> Re
         keys => cache.delete_many(keys).await?,
     };
     let text =
-        if keys.len() > 1 { format!("removed {removed} of {}", keys.len()) } else { String::new() };
+        if keys.len() > 1 { format!("deleted {removed} of {}", keys.len()) } else { String::new() };
     say.answer(text, &json!({"deleted": removed}))?;
     Ok(Outcome::done_if(removed > 0))
 }
