@@ -3,11 +3,11 @@
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use cache_core::{
-    Error, Result,
-    config::{self, Backend},
+    Cache, Error, Result, async_trait,
+    config::{self, Backend, NestedStore, OpenNested, StoreConfig},
 };
 
-use crate::caches::listed;
+use crate::{caches::listed, config::NestedConfig};
 
 /// What makes stores, by name.
 #[derive(Clone)]
@@ -110,6 +110,20 @@ impl Backends {
 
     fn expected(&self) -> String {
         format!("one that there is: there {}", listed(self.0.keys().map(String::as_str)))
+    }
+}
+
+#[async_trait]
+impl OpenNested for Backends {
+    async fn open_nested(
+        &self,
+        parent: &StoreConfig,
+        nested: &NestedStore,
+    ) -> Result<Arc<dyn Cache>> {
+        let nested = NestedConfig::read(nested.as_json())?;
+        let Some(name) = &nested.backend else { return Err(self.missing()) };
+        let backend = self.find(name)?;
+        backend.open(&nested.within(parent)).await
     }
 }
 

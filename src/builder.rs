@@ -22,6 +22,7 @@ use crate::{
         CacheConfig,
         source::{self, Format, Origin, Sections},
     },
+    wrappers::{Wrappers, Wrapping},
 };
 
 /// Puts [`Caches`] together out of files, URLs, the environment, and code.
@@ -51,6 +52,7 @@ pub struct CachesBuilder {
     sources: Vec<Source>,
     backends: Backends,
     key_functions: BTreeMap<String, KeyFunction>,
+    wrappers: Wrappers,
     clock: Clock,
     needs_default: bool,
 }
@@ -106,6 +108,7 @@ impl CachesBuilder {
                 ("django.core.cache.backends.base.default_key_func".into(), KeyFunction::Default),
                 ("hashed".into(), KeyFunction::Hashed),
             ]),
+            wrappers: Wrappers::default(),
             clock: Clock::default(),
             needs_default: true,
         }
@@ -197,6 +200,59 @@ impl CachesBuilder {
         self
     }
 
+    /// Wraps every store when the caches are built: `wrap` is called once for each store, and
+    /// aliases that share a store share its wrapper. Called again, it adds a wrapper outside the
+    /// earlier ones.
+    ///
+    /// Also wraps stores given by [`store`](Self::store). Does not wrap stores that a BACKEND opens
+    /// inside its own ([`StoreConfig::open_nested`]).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # async fn run() -> cachette::Result<()> {
+    /// use std::sync::Arc;
+    /// use cachette::{Cache, Caches, forward_cache};
+    ///
+    /// #[derive(Debug)]
+    /// struct Named(Arc<dyn Cache>);
+    ///
+    /// impl Cache for Named {
+    ///     forward_cache!(self.0, except name);
+    ///
+    ///     fn name(&self) -> &str {
+    ///         "named"
+    ///     }
+    /// }
+    ///
+    /// let caches = Caches::builder().url("default", "locmem://").wrap(Named).build().await?;
+    /// assert_eq!(caches["default"].store().name(), "named");
+    /// # Ok(()) }
+    /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(run()).unwrap();
+    /// ```
+    ///
+    /// `examples/counting_wrapper.rs` is a whole program.
+    pub fn wrap<W: Cache>(
+        mut self,
+        wrap: impl Fn(Arc<dyn Cache>) -> W + Send + Sync + 'static,
+    ) -> Self {
+        self.wrappers.add(wrap);
+        self
+    }
+
+    /// Wraps the store of one alias, outside of the wrappers for every store. Other aliases that
+    /// share the store do not see this wrapper.
+    ///
+    /// Building returns [`ErrorKind::Config`] if there is no such alias.
+    pub fn wrap_cache<W: Cache>(
+        mut self,
+        alias: &str,
+        wrap: impl Fn(Arc<dyn Cache>) -> W + Send + Sync + 'static,
+    ) -> Self {
+        self.wrappers.add_for(alias, wrap);
+        self
+    }
+
     /// What entries expire by, in the stores of this process.
     pub fn clock(mut self, clock: Clock) -> Self {
         self.clock = clock;
@@ -236,15 +292,21 @@ impl CachesBuilder {
         if self.needs_default && !planned.contains_key("default") {
             return Err(no_default(&planned, &places.join(", ")));
         }
+        self.wrappers.check(planned.keys().map(String::as_str))?;
+        let mut wrapping = Wrapping::new(&self.wrappers);
         let (mut handles, mut mistakes) = (BTreeMap::new(), BTreeMap::new());
         for (alias, Planned { origin, plan }) in planned {
-            let handle = match plan {
-                Plan::Made(store, settings) => Ok(CacheHandle::new(&alias, store, *settings)),
+            let opened = match plan {
+                Plan::Made(store, settings) => Ok((store, *settings)),
                 Plan::Configured(config) => self.open(&alias, &origin, *config, &databases).await,
                 Plan::Mistaken(error) => Err(error),
             };
-            match handle {
-                Ok(handle) => drop(handles.insert(alias, handle)),
+            match opened {
+                Ok((store, settings)) => {
+                    let store = wrapping.apply(&alias, store);
+                    let handle = CacheHandle::new(&alias, store, settings);
+                    handles.insert(alias, handle);
+                }
                 Err(error) => drop(mistakes.insert(alias.clone(), origin.locate(&alias, error))),
             }
         }
@@ -257,7 +319,7 @@ impl CachesBuilder {
         origin: &Origin,
         config: CacheConfig,
         databases: &Arc<BTreeMap<String, String>>,
-    ) -> Result<CacheHandle> {
+    ) -> Result<(Arc<dyn Cache>, Settings)> {
         let Some(name) = &config.backend else { return Err(self.backends.missing()) };
         let backend = self.backends.find(name)?;
         let settings = Settings {
@@ -276,8 +338,9 @@ impl CachesBuilder {
         for_store.databases = Arc::clone(databases);
         for_store.clock = self.clock.clone();
         for_store.common_key_prefix = settings.key_function.common_prefix(&settings.key_prefix);
+        for_store.nested = Some(Arc::new(self.backends.clone()));
         let store = backend.open(&for_store).await?;
-        Ok(CacheHandle::new(alias, store, settings))
+        Ok((store, settings))
     }
 
     fn key_function_of(&self, name: Option<&str>) -> Result<KeyFunction> {

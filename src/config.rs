@@ -79,6 +79,7 @@
 //! In a URL, `backend://location?setting=value&…`, a setting that is not in this table is one of the store's OPTIONS.
 
 mod databases;
+mod nested;
 pub(crate) mod source;
 mod url;
 
@@ -91,7 +92,10 @@ use serde::{
 };
 use serde_json::{Map, Value as Json};
 
-pub use cache_core::config::{Backend, StoreConfig, invalid_setting, redact, redact_setting};
+pub(crate) use self::nested::NestedConfig;
+pub use cache_core::config::{
+    Backend, NestedStore, StoreConfig, invalid_setting, redact, redact_setting,
+};
 
 /// The configuration of one cache.
 ///

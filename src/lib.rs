@@ -31,11 +31,12 @@ mod caches;
 pub mod config;
 #[cfg(any(feature = "db-sqlite", feature = "db-postgres", feature = "db-mysql"))]
 mod tables;
+mod wrappers;
 
 pub use cache_core::{
     Bytes, Cache, CacheHandle, Clock, Codec, Error, ErrorKind, KeyCheck, KeyFunction, ManualClock,
     Moment, Object, Result, Settings, Stats, Timeout, Ttl, Undecodable, Value, Version,
-    async_trait,
+    async_trait, forward_cache,
 };
 
 pub use self::{builder::CachesBuilder, caches::Caches};

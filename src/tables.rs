@@ -1,5 +1,7 @@
 //! Django's createcachetable.
 
+use std::ptr;
+
 use cache_core::{Error, ErrorKind, Result};
 use cache_db::{Creation, DbCache};
 
@@ -40,8 +42,7 @@ impl Caches {
     /// [`ErrorKind::Config`] where no cache has a table or a database of a name that was asked for; of a table, as
     /// [`DbCache::create_table`].
     pub async fn create_tables(&self, wanted: &CreateTables) -> Result<Vec<Result<Creation>>> {
-        let stores: Vec<&DbCache> =
-            self.stores().filter_map(|cache| cache.store().downcast_ref()).collect();
+        let stores = self.db_stores();
         check("table", &wanted.tables, || stores.iter().map(|store| store.table()))?;
         check("database", wanted.database.as_slice(), || {
             stores.iter().flat_map(|store| store.databases())
@@ -59,6 +60,17 @@ impl Caches {
             }
         }
         Ok(done)
+    }
+
+    /// Returns each store in a database once, also if several aliases wrap it differently.
+    fn db_stores(&self) -> Vec<&DbCache> {
+        let mut stores: Vec<&DbCache> = Vec::new();
+        for store in self.iter().filter_map(|cache| cache.store().downcast_ref()) {
+            if !stores.iter().any(|other| ptr::eq(*other, store)) {
+                stores.push(store);
+            }
+        }
+        stores
     }
 }
 

@@ -1,6 +1,6 @@
 //! The contract between a store and the rest of the house.
 
-use std::{any::Any, fmt, sync::Arc, time::Duration};
+use std::{any::Any, fmt, time::Duration};
 
 use async_trait::async_trait;
 
@@ -33,12 +33,18 @@ use crate::{ErrorKind, Result, Stats, Ttl, Value};
 ///
 /// # Provided methods
 ///
-/// Overriding one makes it faster and changes nothing else. **A wrapper overrides all of them**, lest it lose what the
-/// store inside does better: put `#[deny(clippy::missing_trait_methods)]` on its `impl`.
+/// Overriding one makes it faster and changes nothing else.
 ///
-/// # Example
+/// # Wrappers
 ///
-/// `examples/custom_backend.rs` is a whole store in under 80 lines.
+/// A wrapper is a store that contains another one. It must forward every method that it does not
+/// change, or it loses what the wrapped store does better, and it must return the wrapped store from
+/// [`inner`](Self::inner). [`forward_cache!`](crate::forward_cache) writes both.
+///
+/// # Examples
+///
+/// `examples/custom_backend.rs` is a whole store in under 80 lines, `examples/counting_wrapper.rs` a
+/// wrapper.
 #[async_trait]
 pub trait Cache: Any + fmt::Debug + Send + Sync {
     /// The kind of store, for error texts and metrics: `"locmem"`.
@@ -151,10 +157,24 @@ pub trait Cache: Any + fmt::Debug + Send + Sync {
     async fn close(&self) -> Result<()> {
         Ok(())
     }
+
+    /// Returns the store that this one wraps, or `None` if it wraps none.
+    ///
+    /// [`downcast_ref`](trait.Cache.html#method.downcast_ref) follows it, so that operators reach a
+    /// store through its wrappers. Use the result to inspect or administer a store only: whatever
+    /// changes entries must go through the outermost wrapper.
+    fn inner(&self) -> Option<&dyn Cache> {
+        None
+    }
 }
 
 impl dyn Cache {
-    /// The store as the type it is, for what only that one can do.
+    /// Returns this store, or a store that it wraps, as a `C`.
+    ///
+    /// Checks the store itself first, then what [`inner`](Cache::inner) returns, from the outermost
+    /// wrapper inwards. For what only one kind of store can do, such as creating a table.
+    ///
+    /// # Examples
     ///
     /// ```
     /// # use std::sync::Arc;
@@ -167,7 +187,18 @@ impl dyn Cache {
     /// ```
     #[must_use]
     pub fn downcast_ref<C: Cache>(&self) -> Option<&C> {
-        (self as &dyn Any).downcast_ref()
+        self.layers().find_map(|store| (store as &dyn Any).downcast_ref())
+    }
+
+    /// Returns the store inside all wrappers, or the store itself if it wraps none.
+    #[must_use]
+    pub fn innermost(&self) -> &dyn Cache {
+        self.layers().last().unwrap_or(self)
+    }
+
+    /// Returns the store and the stores that it wraps, from the outermost inwards.
+    fn layers(&self) -> impl Iterator<Item = &dyn Cache> {
+        std::iter::successors(Some(self), |store| store.inner())
     }
 }
 
@@ -189,71 +220,4 @@ pub async fn set_one_by_one<C: Cache + ?Sized>(
         }
     }
     Ok(refused)
-}
-
-/// An `Arc` of a store is a store.
-#[async_trait]
-#[deny(clippy::missing_trait_methods)]
-impl<C: Cache + ?Sized> Cache for Arc<C> {
-    fn name(&self) -> &str {
-        (**self).name()
-    }
-    async fn get(&self, key: &str) -> Result<Option<Value>> {
-        (**self).get(key).await
-    }
-    async fn set(&self, key: &str, value: Value, ttl: Option<Duration>) -> Result<()> {
-        (**self).set(key, value, ttl).await
-    }
-    async fn add(&self, key: &str, value: Value, ttl: Option<Duration>) -> Result<bool> {
-        (**self).add(key, value, ttl).await
-    }
-    async fn touch(&self, key: &str, ttl: Option<Duration>) -> Result<bool> {
-        (**self).touch(key, ttl).await
-    }
-    async fn incr(&self, key: &str, delta: i64) -> Result<Option<i64>> {
-        (**self).incr(key, delta).await
-    }
-    async fn delete(&self, key: &str) -> Result<bool> {
-        (**self).delete(key).await
-    }
-    async fn ttl(&self, key: &str) -> Result<Option<Ttl>> {
-        (**self).ttl(key).await
-    }
-    async fn clear(&self) -> Result<()> {
-        (**self).clear().await
-    }
-    fn get_now(&self, key: &str) -> Option<Result<Option<Value>>> {
-        (**self).get_now(key)
-    }
-    fn set_now(&self, key: &str, value: Value, ttl: Option<Duration>) -> Result<Result<()>, Value> {
-        (**self).set_now(key, value, ttl)
-    }
-    fn keeps_objects(&self) -> bool {
-        (**self).keeps_objects()
-    }
-    async fn contains(&self, key: &str) -> Result<bool> {
-        (**self).contains(key).await
-    }
-    async fn get_many(&self, keys: &[&str]) -> Result<Vec<Option<Value>>> {
-        (**self).get_many(keys).await
-    }
-    async fn set_many(
-        &self,
-        entries: &[(&str, Value)],
-        ttl: Option<Duration>,
-    ) -> Result<Vec<usize>> {
-        (**self).set_many(entries, ttl).await
-    }
-    async fn delete_many(&self, keys: &[&str]) -> Result<usize> {
-        (**self).delete_many(keys).await
-    }
-    async fn stats(&self) -> Result<Stats> {
-        (**self).stats().await
-    }
-    async fn purge_expired(&self, most: u64) -> Result<Option<u64>> {
-        (**self).purge_expired(most).await
-    }
-    async fn close(&self) -> Result<()> {
-        (**self).close().await
-    }
 }

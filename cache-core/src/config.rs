@@ -19,6 +19,7 @@
 //! ```
 
 mod lenient;
+mod nested;
 mod numbers;
 mod redact;
 mod shared;
@@ -36,6 +37,7 @@ use serde_json::{Map, Value as Json};
 
 pub use self::{
     lenient::from_settings,
+    nested::{NestedStore, OpenNested},
     numbers::{at_least_one, seconds},
     redact::{is_secret, redact, redact_setting},
     shared::SharedStores,
@@ -86,6 +88,8 @@ pub struct StoreConfig {
     /// What every key of the alias begins with, where that is known: KEY_PREFIX and a colon. It is not, with a KEY_FUNCTION of
     /// one's own. For a store that has to tell the alias's entries from others.
     pub common_key_prefix: Option<String>,
+    /// Opens the stores that OPTIONS configure within this one. See [`open_nested`](Self::open_nested).
+    pub nested: Option<Arc<dyn OpenNested>>,
     options: Map<String, Json>,
 }
 
@@ -101,6 +105,7 @@ impl StoreConfig {
             databases: Arc::default(),
             clock: Clock::default(),
             common_key_prefix: None,
+            nested: None,
             options,
         }
     }
@@ -123,6 +128,43 @@ impl StoreConfig {
             "OPTIONS.",
             &given.map(|(name, value)| (name.clone(), value.clone())).collect(),
         )
+    }
+
+    /// Opens a store that one of the OPTIONS configures, for a store that is made of others.
+    ///
+    /// `option` is the option's name, for errors. The nested store gets the alias, the clock, the
+    /// databases and the file of this configuration, and has a BACKEND, a LOCATION and OPTIONS of
+    /// its own. Aliases' wrappers do not apply to it.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`ErrorKind::Config`] if the nested configuration is wrong, or if this configuration
+    /// was not made by a registry of BACKENDs. Returns what opening the store returns.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::sync::Arc;
+    /// use cache_core::{Cache, Result, config::{NestedStore, StoreConfig}};
+    ///
+    /// #[derive(serde::Deserialize)]
+    /// #[serde(deny_unknown_fields)]
+    /// struct MirrorOptions { store: NestedStore }
+    ///
+    /// // `options = { store = { backend = "locmem" } }`
+    /// async fn open_mirror(config: StoreConfig) -> Result<Arc<dyn Cache>> {
+    ///     let options: MirrorOptions = config.options()?;
+    ///     config.open_nested("store", &options.store).await
+    /// }
+    /// # fn is_backend(_: impl cache_core::config::Backend) {}
+    /// # is_backend(open_mirror);
+    /// ```
+    pub async fn open_nested(&self, option: &str, nested: &NestedStore) -> Result<Arc<dyn Cache>> {
+        let opened = match &self.nested {
+            Some(registry) => registry.open_nested(self, nested).await,
+            None => Err(Error::new(ErrorKind::Config, "no BACKEND can be opened here")),
+        };
+        opened.map_err(|error| error.within(&format!("OPTIONS.{option}")))
     }
 
     /// LOCATION, for a store that takes one at most.

@@ -13,6 +13,7 @@ mod codec;
 pub mod config;
 mod cull;
 mod error;
+mod forward;
 mod handle;
 mod key;
 mod settings;

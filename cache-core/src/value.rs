@@ -101,7 +101,15 @@ impl Object {
         Ok(any.downcast().expect("it was asked before"))
     }
 
-    pub(crate) fn encode(&self, codec: Codec) -> crate::Result<Value> {
+    /// Encodes the object with `codec`, as [`CacheHandle::set`](crate::CacheHandle::set) would.
+    ///
+    /// For wrappers that take objects for a store that does not: the result is a [`Value::Int`] or
+    /// a [`Value::Bytes`].
+    ///
+    /// # Errors
+    ///
+    /// Returns [`ErrorKind::Encode`](crate::ErrorKind::Encode) if the object cannot be serialized.
+    pub fn encode(&self, codec: Codec) -> crate::Result<Value> {
         self.shared.encode(codec)
     }
 

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use cachette::{Cache, Result, Stats, Ttl, Value, async_trait};
+use cachette::{Cache, Result, Value, async_trait, forward_cache};
 use serde_json::json;
 
 use crate::timings::Timings;
@@ -74,21 +74,25 @@ impl Watch {
 #[async_trait]
 #[deny(clippy::missing_trait_methods)]
 impl Cache for Watch {
-    fn name(&self) -> &str {
-        self.store.name()
-    }
+    forward_cache!(
+        self.store,
+        except get, get_now, get_many, contains, set, set_now, set_many, add, incr
+    );
+
     async fn get(&self, key: &str) -> Result<Option<Value>> {
         let start = Instant::now();
         let answer = self.store.get(key).await;
         self.looked_up(start, &answer, Option::is_some);
         answer
     }
+
     fn get_now(&self, key: &str) -> Option<Result<Option<Value>>> {
         let start = Instant::now();
         let answer = self.store.get_now(key)?;
         self.looked_up(start, &answer, Option::is_some);
         Some(answer)
     }
+
     async fn get_many(&self, keys: &[&str]) -> Result<Vec<Option<Value>>> {
         let start = Instant::now();
         let answer = self.store.get_many(keys).await;
@@ -97,24 +101,28 @@ impl Cache for Watch {
         }
         answer
     }
+
     async fn contains(&self, key: &str) -> Result<bool> {
         let start = Instant::now();
         let answer = self.store.contains(key).await;
         self.looked_up(start, &answer, |there| *there);
         answer
     }
+
     async fn set(&self, key: &str, value: Value, ttl: Option<Duration>) -> Result<()> {
         let start = Instant::now();
         let answer = self.store.set(key, value, ttl).await;
         self.wrote(start, &answer);
         answer
     }
+
     fn set_now(&self, key: &str, value: Value, ttl: Option<Duration>) -> Result<Result<()>, Value> {
         let start = Instant::now();
         let answer = self.store.set_now(key, value, ttl)?;
         self.wrote(start, &answer);
         Ok(answer)
     }
+
     async fn set_many(
         &self,
         entries: &[(&str, Value)],
@@ -125,43 +133,18 @@ impl Cache for Watch {
         self.wrote(start, &answer);
         answer
     }
+
     async fn add(&self, key: &str, value: Value, ttl: Option<Duration>) -> Result<bool> {
         let start = Instant::now();
         let answer = self.store.add(key, value, ttl).await;
         self.wrote(start, &answer);
         answer
     }
+
     async fn incr(&self, key: &str, delta: i64) -> Result<Option<i64>> {
         let start = Instant::now();
         let answer = self.store.incr(key, delta).await;
         self.wrote(start, &answer);
         answer
-    }
-    async fn touch(&self, key: &str, ttl: Option<Duration>) -> Result<bool> {
-        self.store.touch(key, ttl).await
-    }
-    async fn delete(&self, key: &str) -> Result<bool> {
-        self.store.delete(key).await
-    }
-    async fn delete_many(&self, keys: &[&str]) -> Result<usize> {
-        self.store.delete_many(keys).await
-    }
-    async fn ttl(&self, key: &str) -> Result<Option<Ttl>> {
-        self.store.ttl(key).await
-    }
-    async fn clear(&self) -> Result<()> {
-        self.store.clear().await
-    }
-    fn keeps_objects(&self) -> bool {
-        self.store.keeps_objects()
-    }
-    async fn stats(&self) -> Result<Stats> {
-        self.store.stats().await
-    }
-    async fn purge_expired(&self, most: u64) -> Result<Option<u64>> {
-        self.store.purge_expired(most).await
-    }
-    async fn close(&self) -> Result<()> {
-        self.store.close().await
     }
 }

@@ -1,0 +1,216 @@
+//! Forwarding of [`Cache`] methods, for wrappers.
+
+use std::sync::Arc;
+
+use crate::Cache;
+
+/// Implements the methods of [`Cache`] by calling those of a wrapped store.
+///
+/// Use it inside an `impl Cache` block. `self.field` names the field that holds the wrapped store,
+/// by value or in an `Arc`. Methods listed after `except` are left out: write these yourself. A
+/// wrapper therefore states only what it changes and loses nothing that the wrapped store does
+/// better. [`inner`](Cache::inner) is never forwarded; it returns the wrapped store.
+///
+/// A wrapper that changes what `get` does must usually change [`get_now`](Cache::get_now),
+/// [`contains`](Cache::contains) and [`get_many`](Cache::get_many) as well, as callers use them
+/// instead of `get` where they can; the same holds for `set`, [`set_now`](Cache::set_now) and
+/// [`set_many`](Cache::set_many).
+///
+/// Put `#[deny(clippy::missing_trait_methods)]` on the `impl`: clippy then reports a method that is
+/// listed after `except` but not written.
+///
+/// # Performance
+///
+/// A forwarded method returns the future of the wrapped store as it is and allocates nothing.
+///
+/// # Examples
+///
+/// ```
+/// use std::sync::atomic::{AtomicU64, Ordering};
+/// use cache_core::{Cache, Result, async_trait, forward_cache};
+///
+/// /// Counts deletions.
+/// #[derive(Debug)]
+/// struct CountDeletes<C> {
+///     store: C,
+///     deletes: AtomicU64,
+/// }
+///
+/// #[async_trait]
+/// #[deny(clippy::missing_trait_methods)]
+/// impl<C: Cache> Cache for CountDeletes<C> {
+///     forward_cache!(self.store, except delete, delete_many);
+///
+///     async fn delete(&self, key: &str) -> Result<bool> {
+///         self.deletes.fetch_add(1, Ordering::Relaxed);
+///         self.store.delete(key).await
+///     }
+///
+///     async fn delete_many(&self, keys: &[&str]) -> Result<usize> {
+///         self.deletes.fetch_add(keys.len() as u64, Ordering::Relaxed);
+///         self.store.delete_many(keys).await
+///     }
+/// }
+/// ```
+#[macro_export]
+macro_rules! forward_cache {
+    (self.$field:tt $(, except $($except:ident),+ $(,)?)?) => {
+        $crate::__forward_methods! { {$field} [$($($except)+)?] }
+    };
+}
+
+/// Every method of [`Cache`], with its signature as `async_trait` writes it.
+///
+/// Its first argument is the field of the wrapped store, or nothing if `self` is a smart pointer to
+/// it; its second lists the methods to leave out.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __forward_methods {
+    ($to:tt $except:tt) => {
+        $crate::__forward_plain! { name $except $to () -> &str }
+        $crate::__forward_plain! {
+            get_now $except $to (key: &str) -> Option<$crate::Result<Option<$crate::Value>>>
+        }
+        $crate::__forward_plain! {
+            set_now $except $to
+            (key: &str, value: $crate::Value, ttl: Option<::std::time::Duration>)
+            -> ::std::result::Result<$crate::Result<()>, $crate::Value>
+        }
+        $crate::__forward_plain! { keeps_objects $except $to () -> bool }
+        $crate::__forward_async! {
+            get $except $to <'key> (key: &'key str) -> Option<$crate::Value>
+        }
+        $crate::__forward_async! {
+            set $except $to <'key>
+            (key: &'key str, value: $crate::Value, ttl: Option<::std::time::Duration>) -> ()
+        }
+        $crate::__forward_async! {
+            add $except $to <'key>
+            (key: &'key str, value: $crate::Value, ttl: Option<::std::time::Duration>) -> bool
+        }
+        $crate::__forward_async! {
+            touch $except $to <'key> (key: &'key str, ttl: Option<::std::time::Duration>) -> bool
+        }
+        $crate::__forward_async! {
+            incr $except $to <'key> (key: &'key str, delta: i64) -> Option<i64>
+        }
+        $crate::__forward_async! { delete $except $to <'key> (key: &'key str) -> bool }
+        $crate::__forward_async! { ttl $except $to <'key> (key: &'key str) -> Option<$crate::Ttl> }
+        $crate::__forward_async! { clear $except $to <> () -> () }
+        $crate::__forward_async! { contains $except $to <'key> (key: &'key str) -> bool }
+        $crate::__forward_async! {
+            get_many $except $to <'keys, 'key>
+            (keys: &'keys [&'key str]) -> Vec<Option<$crate::Value>>
+        }
+        $crate::__forward_async! {
+            set_many $except $to <'entries, 'key>
+            (entries: &'entries [(&'key str, $crate::Value)], ttl: Option<::std::time::Duration>)
+            -> Vec<usize>
+        }
+        $crate::__forward_async! {
+            delete_many $except $to <'keys, 'key> (keys: &'keys [&'key str]) -> usize
+        }
+        $crate::__forward_async! { stats $except $to <> () -> $crate::Stats }
+        $crate::__forward_async! { purge_expired $except $to <> (max: u64) -> Option<u64> }
+        $crate::__forward_async! { close $except $to <> () -> () }
+        $crate::__unless! { inner $except {
+            fn inner(&self) -> Option<&dyn $crate::Cache> {
+                Some($crate::__wrapped!(self $to))
+            }
+        } }
+    };
+}
+
+/// A method that returns its result at once.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __forward_plain {
+    ($method:ident $except:tt $to:tt ($($arg:ident: $type:ty),*) -> $output:ty) => {
+        $crate::__unless! { $method $except {
+            fn $method(&self $(, $arg: $type)*) -> $output {
+                $crate::Cache::$method($crate::__wrapped!(self $to) $(, $arg)*)
+            }
+        } }
+    };
+}
+
+/// A method that returns a future.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __forward_async {
+    (
+        $method:ident $except:tt $to:tt <$($life:lifetime),*>
+        ($($arg:ident: $type:ty),*) -> $output:ty
+    ) => {
+        $crate::__unless! { $method $except {
+            fn $method<'this, $($life,)* 'future>(&'this self $(, $arg: $type)*)
+                -> ::std::pin::Pin<::std::boxed::Box<
+                    dyn ::std::future::Future<Output = $crate::Result<$output>>
+                        + ::std::marker::Send + 'future,
+                >>
+            where
+                'this: 'future,
+                $($life: 'future,)*
+                Self: 'future,
+            {
+                $crate::Cache::$method($crate::__wrapped!(self $to) $(, $arg)*)
+            }
+        } }
+    };
+}
+
+/// The wrapped store: a field, or what `self` points to.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __wrapped {
+    ($this:ident {$field:tt}) => {
+        &$this.$field
+    };
+    ($this:ident {}) => {
+        &**$this
+    };
+}
+
+/// An item, unless its name is in the list.
+///
+/// A macro cannot compare two names that it is given, so each method has a rule with its own name.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __unless {
+    ($method:ident [] { $($item:tt)* }) => { $($item)* };
+    (name [name $($rest:ident)*] $item:tt) => {};
+    (get [get $($rest:ident)*] $item:tt) => {};
+    (set [set $($rest:ident)*] $item:tt) => {};
+    (add [add $($rest:ident)*] $item:tt) => {};
+    (touch [touch $($rest:ident)*] $item:tt) => {};
+    (incr [incr $($rest:ident)*] $item:tt) => {};
+    (delete [delete $($rest:ident)*] $item:tt) => {};
+    (ttl [ttl $($rest:ident)*] $item:tt) => {};
+    (clear [clear $($rest:ident)*] $item:tt) => {};
+    (get_now [get_now $($rest:ident)*] $item:tt) => {};
+    (set_now [set_now $($rest:ident)*] $item:tt) => {};
+    (keeps_objects [keeps_objects $($rest:ident)*] $item:tt) => {};
+    (contains [contains $($rest:ident)*] $item:tt) => {};
+    (get_many [get_many $($rest:ident)*] $item:tt) => {};
+    (set_many [set_many $($rest:ident)*] $item:tt) => {};
+    (delete_many [delete_many $($rest:ident)*] $item:tt) => {};
+    (stats [stats $($rest:ident)*] $item:tt) => {};
+    (purge_expired [purge_expired $($rest:ident)*] $item:tt) => {};
+    (close [close $($rest:ident)*] $item:tt) => {};
+    (inner [inner $($rest:ident)*] $item:tt) => {};
+    ($method:ident [$other:ident $($rest:ident)*] $item:tt) => {
+        $crate::__unless! { $method [$($rest)*] $item }
+    };
+}
+
+/// An `Arc` of a store forwards to the store.
+#[deny(clippy::missing_trait_methods)]
+impl<C: Cache> Cache for Arc<C> {
+    __forward_methods! { {} [] }
+}
+
+/// An `Arc` of a store of any kind forwards to the store.
+#[deny(clippy::missing_trait_methods)]
+impl Cache for Arc<dyn Cache> {
+    __forward_methods! { {} [] }
+}

@@ -1,0 +1,66 @@
+//! The configuration of a store inside the OPTIONS of another one.
+
+use std::sync::Arc;
+
+use cache_core::{
+    Result,
+    config::{StoreConfig, from_settings, invalid_setting},
+};
+use serde::Deserialize;
+use serde_json::{Map, Value as Json};
+
+use super::{Location, url};
+
+/// What a nested store has of a cache's settings. The others belong to the alias.
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct NestedSettings {
+    backend: Option<String>,
+    location: Option<Location>,
+    options: Option<Map<String, Json>>,
+}
+
+/// The configuration of a nested store.
+pub(crate) struct NestedConfig {
+    pub(crate) backend: Option<String>,
+    location: Vec<String>,
+    url: Option<String>,
+    options: Map<String, Json>,
+}
+
+impl NestedConfig {
+    /// Reads a table of settings or a URL.
+    pub(crate) fn read(config: &Json) -> Result<Self> {
+        match config {
+            Json::Object(settings) => Self::from_table(settings, None),
+            Json::String(text) => Self::from_table(&url::settings(text)?, Some(url::address(text))),
+            _ => {
+                let expected = "a table of settings or a URL such as \"locmem://name\"";
+                Err(invalid_setting("BACKEND", "neither", expected))
+            }
+        }
+    }
+
+    fn from_table(settings: &Map<String, Json>, url: Option<&str>) -> Result<Self> {
+        let settings: NestedSettings = from_settings("", settings)?;
+        Ok(Self {
+            backend: settings.backend,
+            location: settings.location.unwrap_or_default().0,
+            url: url.map(Into::into),
+            options: settings.options.unwrap_or_default(),
+        })
+    }
+
+    /// Returns the configuration for the nested store's BACKEND.
+    pub(crate) fn within(self, parent: &StoreConfig) -> StoreConfig {
+        let mut config = StoreConfig::new(&parent.alias, self.options);
+        config.location = self.location;
+        config.url = self.url;
+        config.file.clone_from(&parent.file);
+        config.databases = Arc::clone(&parent.databases);
+        config.clock = parent.clock.clone();
+        config.common_key_prefix.clone_from(&parent.common_key_prefix);
+        config.nested.clone_from(&parent.nested);
+        config
+    }
+}
