@@ -72,15 +72,15 @@ fn quickstart_configuration_needs_no_existing_folder() {
 
 #[test]
 fn quickstart_takes_a_configuration_and_a_text_of_one_s_own() {
-    let folder = tempfile::tempdir().expect("there is room");
+    let folder = tempfile::tempdir().expect("create a temporary folder");
     let (config, text) = (folder.path().join("mine.json"), folder.path().join("mine.txt"));
     fs::write(
         &config,
         r#"{"default": {"BACKEND": "locmem", "KEY_PREFIX": "mine", "KEY_CHECK": "error"}}"#,
     )
-    .expect("there is room");
+    .expect("write to disk");
     fs::write(&text, "The first sentence is really a rather long one. The worst sentence is really a rather long one.")
-        .expect("room");
+        .expect("write to disk");
     let (config, text) = (config.to_string_lossy(), text.to_string_lossy());
     let output = example("quickstart", &[&config, &text]);
     let (out, err) = said(&output);

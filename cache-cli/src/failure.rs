@@ -4,39 +4,41 @@ use std::{error, fmt, io};
 
 use cachette::{Error, ErrorKind, config::redact};
 
-/// An error as the command prints it: the problem, its causes, and how to solve it.
+use crate::terminal::{HEADING, styled};
+
+/// An error as the command prints it: a message, its causes, and how to solve the problem.
 #[derive(Debug)]
 pub(crate) struct Failure {
-    problem: String,
+    message: String,
     causes: Vec<String>,
-    remedy: Option<String>,
+    help: Option<String>,
     is_closed_pipe: bool,
 }
 
 impl Failure {
-    pub(crate) fn new(problem: impl Into<String>) -> Self {
-        Self { problem: problem.into(), causes: Vec::new(), remedy: None, is_closed_pipe: false }
+    pub(crate) fn new(message: impl Into<String>) -> Self {
+        Self { message: message.into(), causes: Vec::new(), help: None, is_closed_pipe: false }
     }
 
     /// Sets the text of the `help:` line.
-    pub(crate) fn with_remedy(self, remedy: impl Into<String>) -> Self {
-        Self { remedy: Some(remedy.into()), ..self }
+    pub(crate) fn with_help(self, help: impl Into<String>) -> Self {
+        Self { help: Some(help.into()), ..self }
     }
 
     /// Appends `cause` and its sources as `caused by:` lines.
     pub(crate) fn with_cause(mut self, cause: &(dyn error::Error + 'static)) -> Self {
-        self.causes.extend(messages(&self.problem, Some(cause)));
+        self.causes.extend(messages(&self.message, Some(cause)));
         self
     }
 
-    /// Appends `more` to the problem.
-    pub(crate) fn and(mut self, more: &str) -> Self {
-        self.problem.push_str(more);
+    /// Appends `more` to the message.
+    pub(crate) fn with_more(mut self, more: &str) -> Self {
+        self.message.push_str(more);
         self
     }
 
-    pub(crate) fn problem(&self) -> &str {
-        &self.problem
+    pub(crate) fn message(&self) -> &str {
+        &self.message
     }
 
     /// Returns the messages of the error's sources, outermost first.
@@ -44,8 +46,15 @@ impl Failure {
         &self.causes
     }
 
-    pub(crate) fn remedy(&self) -> Option<&str> {
-        self.remedy.as_deref()
+    pub(crate) fn help(&self) -> Option<&str> {
+        self.help.as_deref()
+    }
+
+    /// Returns the lines that follow the message: `caused by:` for each cause, then `help:`.
+    pub(crate) fn details(&self) -> impl Iterator<Item = String> {
+        let causes = self.causes.iter().map(|cause| ("caused by:", cause));
+        let help = self.help.iter().map(|help| ("help:", help));
+        causes.chain(help).map(|(title, text)| format!("{} {text}", styled(HEADING, title)))
     }
 
     /// Returns `true` if the reader of standard output has closed it, as `head` does.
@@ -56,16 +65,16 @@ impl Failure {
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.problem)
+        f.write_str(&self.message)
     }
 }
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
-        let problem = error.to_string();
-        let causes = messages(&problem, error::Error::source(&error));
-        let remedy = remedy(&error).map(Into::into);
-        Self { problem, causes, remedy, is_closed_pipe: false }
+        let message = error.to_string();
+        let causes = messages(&message, error::Error::source(&error));
+        let help = help(&error).map(Into::into);
+        Self { message, causes, help, is_closed_pipe: false }
     }
 }
 
@@ -80,11 +89,11 @@ impl From<io::Error> for Failure {
 /// Returns the messages of `cause` and its sources.
 ///
 /// Some libraries repeat a source in their own message; such a source is left out.
-fn messages(problem: &str, cause: Option<&(dyn error::Error + 'static)>) -> Vec<String> {
+fn messages(outer: &str, cause: Option<&(dyn error::Error + 'static)>) -> Vec<String> {
     let mut messages: Vec<String> = Vec::new();
     for cause in sources(cause) {
         let message = redact(&cause.to_string());
-        if !messages.last().map_or(problem, String::as_str).contains(&message) {
+        if !messages.last().map_or(outer, String::as_str).contains(&message) {
             messages.push(message);
         }
     }
@@ -99,7 +108,7 @@ fn sources<'a>(
 }
 
 /// Returns how to solve an error whose own message does not say so.
-fn remedy(error: &Error) -> Option<&'static str> {
+fn help(error: &Error) -> Option<&'static str> {
     match error.kind() {
         ErrorKind::Unavailable => {
             Some("check that the server is running, and that LOCATION and OPTIONS are right")
@@ -135,11 +144,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn permission_denied_has_a_remedy() {
+    fn permission_denied_has_a_help_text() {
         let denied = Error::new(ErrorKind::Backend, "cannot create /var/cache/shop");
         let denied = denied.with_source(io::Error::from(io::ErrorKind::PermissionDenied));
-        assert!(remedy(&denied).is_some_and(|remedy| remedy.contains("permission")));
-        assert_eq!(remedy(&Error::new(ErrorKind::Backend, "broken")), None);
+        assert!(help(&denied).is_some_and(|help| help.contains("permission")));
+        assert_eq!(help(&Error::new(ErrorKind::Backend, "broken")), None);
     }
 
     #[test]
@@ -159,7 +168,7 @@ mod tests {
         let error = Error::new(ErrorKind::Backend, "cannot get the entry")
             .with_source(Wrapper(io::Error::other("disk on fire")));
         let failure = Failure::from(error);
-        assert_eq!(failure.problem(), "cannot get the entry");
+        assert_eq!(failure.message(), "cannot get the entry");
         assert_eq!(failure.causes().len(), 1, "{:?}", failure.causes());
         assert!(failure.causes()[0].contains("disk on fire"), "{:?}", failure.causes());
         assert!(!failure.causes()[0].contains("lovelace"), "{:?}", failure.causes());

@@ -7,18 +7,18 @@ use cachette::{
 
 use crate::terminal;
 
-/// Prints a note if the store keeps nothing for the next command to find.
+/// Prints a note if the next command cannot find what this one stores.
 ///
-/// Otherwise `set` followed by a `get` that misses looks like an error of the store.
+/// Without the note, a `get` that misses after a `set` looks like an error of the store.
 pub(super) fn warn(cache: &CacheHandle) {
     let store = cache.store();
-    let why = if store.downcast_ref::<LocMemCache>().is_some() {
-        "keeps its entries in the memory of one process: this command sees no entry of another \
-         process, and an entry that it stores is gone when it exits"
+    let fact = if store.downcast_ref::<LocMemCache>().is_some() {
+        "keeps its entries in the memory of one process: this command sees no entries of other \
+         processes, and its own entries are gone when it exits"
     } else if store.downcast_ref::<DummyCache>().is_some() {
         "stores nothing"
     } else {
         return;
     };
-    terminal::note(&format!("cache {:?} ({}) {why}", cache.alias(), store.name()));
+    terminal::print_note(&format!("cache {:?} ({}) {fact}", cache.alias(), store.name()));
 }
