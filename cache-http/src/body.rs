@@ -11,7 +11,7 @@ use bytes::{Buf, Bytes};
 use http_body::{Frame, SizeHint};
 use pin_project_lite::pin_project;
 
-use crate::{fill::Fill, policy::Why};
+use crate::{pending_page::BodyCollector, policy::Reason};
 
 pin_project! {
     /// The body of what a cached service answers.
@@ -108,24 +108,24 @@ fn to_bytes<D: Buf>(frame: Frame<D>) -> Frame<Bytes> {
 /// Hands the frames of a body on, and collects a copy. The last frame is handed on when the page is stored: whoever has it all
 /// finds it in the store.
 pub(crate) struct Tee<B: http_body::Body> {
-    fill: Option<Fill>,
+    collector: Option<BodyCollector>,
     storing: Option<Storing>,
     /// What became of the page, once that is known.
-    pub(crate) outcome: Option<Result<(), Why>>,
+    pub(crate) outcome: Option<Result<(), Reason>>,
     queue: VecDeque<Frame<Bytes>>,
     ended: bool,
-    /// How the body failed, for the client to hear after all that came before.
+    /// Source the body failed, for the client to hear after all that came before.
     failure: Option<B::Error>,
     body: Pin<Box<B>>,
 }
 
-type Storing = Pin<Box<dyn Future<Output = Result<(), Why>> + Send>>;
+type Storing = Pin<Box<dyn Future<Output = Result<(), Reason>> + Send>>;
 
 impl<B: http_body::Body> Tee<B> {
-    pub(crate) fn new(body: B, fill: Fill) -> Self {
+    pub(crate) fn new(body: B, collector: BodyCollector) -> Self {
         let ended = body.is_end_stream();
         let mut tee = Self {
-            fill: Some(fill),
+            collector: Some(collector),
             storing: None,
             outcome: None,
             queue: VecDeque::new(),
@@ -145,7 +145,7 @@ impl<B: http_body::Body> Tee<B> {
             if self.storing.is_some() {
                 ready!(self.poll_storing(context));
             }
-            if self.ended || self.fill.is_none() {
+            if self.ended || self.collector.is_none() {
                 return Poll::Ready(());
             }
             if self.poll_body(context).is_pending() {
@@ -154,7 +154,7 @@ impl<B: http_body::Body> Tee<B> {
         }
     }
 
-    /// Whether all was read, and the page is stored or refused.
+    /// Whether all was read, and the page is stored or rejected.
     pub(crate) fn is_over(&self) -> bool {
         self.ended && self.storing.is_none() && self.failure.is_none()
     }
@@ -169,7 +169,8 @@ impl<B: http_body::Body> Tee<B> {
             }
             // All that was announced is here: look for the end before the last frame goes out, for the client may ask for no
             // more.
-            let maybe_last = !self.ended && self.fill.as_ref().is_some_and(Fill::has_all);
+            let maybe_last =
+                !self.ended && self.collector.as_ref().is_some_and(BodyCollector::has_all);
             if !maybe_last && let Some(frame) = self.queue.pop_front() {
                 return Poll::Ready(Some(Ok(frame)));
             }
@@ -195,19 +196,19 @@ impl<B: http_body::Body> Tee<B> {
             Some(Err(error)) => {
                 self.ended = true;
                 self.failure = Some(error);
-                self.refuse(Why::Incomplete);
+                self.reject(Reason::Incomplete);
                 return Poll::Ready(());
             }
             Some(Ok(frame)) => to_bytes(frame),
         };
-        let collected = match (frame.data_ref(), &mut self.fill) {
-            (Some(data), Some(fill)) => fill.push(data),
-            (None, Some(_)) => Err(Why::Trailers),
+        let collected = match (frame.data_ref(), &mut self.collector) {
+            (Some(data), Some(collector)) => collector.push(data),
+            (None, Some(_)) => Err(Reason::Trailers),
             (_, None) => Ok(()),
         };
         self.queue.push_back(frame);
-        if let Err(why) = collected {
-            self.refuse(why);
+        if let Err(reason) = collected {
+            self.reject(reason);
         }
         if self.body.is_end_stream() {
             self.finish();
@@ -217,8 +218,8 @@ impl<B: http_body::Body> Tee<B> {
 
     fn finish(&mut self) {
         self.ended = true;
-        if let Some(fill) = self.fill.take() {
-            self.storing = Some(Box::pin(fill.store()));
+        if let Some(collector) = self.collector.take() {
+            self.storing = Some(Box::pin(collector.store()));
         }
     }
 
@@ -230,10 +231,10 @@ impl<B: http_body::Body> Tee<B> {
         Poll::Ready(())
     }
 
-    fn refuse(&mut self, why: Why) {
-        if let Some(fill) = self.fill.take() {
-            fill.refuse(why);
-            self.outcome = Some(Err(why));
+    fn reject(&mut self, reason: Reason) {
+        if let Some(collector) = self.collector.take() {
+            collector.reject(reason);
+            self.outcome = Some(Err(reason));
         }
     }
 

@@ -1,15 +1,15 @@
-//! How often the cache answered, and why it did not.
+//! Source often the cache answered, and reason it did not.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use metrics::{Key, Label, Level, Metadata};
 
-use crate::policy::Why;
+use crate::policy::Reason;
 
 /// What became of the requests of a cache and its clones, in this process.
 ///
 /// The same is in the metrics `cachette_http_requests_total`, by `cache` (the alias), `result` (`hit`, `stale`, `miss`, `bypass`)
-/// and `why`, and `cachette_http_responses_total`, by `cache`, `result` (`stored`, `refused`) and `why`.
+/// and `reason`, and `cachette_http_responses_total`, by `cache`, `result` (`stored`, `rejected`) and `reason`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Counts {
@@ -24,9 +24,9 @@ pub struct Counts {
     /// Pages stored.
     pub stored: u64,
     /// Responses that were not stored.
-    pub refused: u64,
-    /// Why requests were missed or passed by and responses refused, with how often; those that never were are left out.
-    pub reasons: Vec<(Why, u64)>,
+    pub rejected: u64,
+    /// Reason requests were missed or passed by and responses rejected, with how often; those that never were are left out.
+    pub reasons: Vec<(Reason, u64)>,
 }
 
 #[derive(Debug)]
@@ -42,10 +42,10 @@ pub(crate) struct Counters {
 pub(crate) enum Event {
     Hit,
     Stale,
-    Miss(Why),
-    Bypass(Why),
+    Miss(Reason),
+    Bypass(Reason),
     Stored,
-    Refused(Why),
+    Rejected(Reason),
 }
 
 impl Event {
@@ -56,33 +56,33 @@ impl Event {
             Self::Miss(_) => 2,
             Self::Bypass(_) => 3,
             Self::Stored => 4,
-            Self::Refused(_) => 5,
+            Self::Rejected(_) => 5,
         }
     }
 
-    const fn why(self) -> Option<Why> {
+    const fn reason(self) -> Option<Reason> {
         match self {
-            Self::Miss(why) | Self::Bypass(why) | Self::Refused(why) => Some(why),
+            Self::Miss(reason) | Self::Bypass(reason) | Self::Rejected(reason) => Some(reason),
             Self::Hit | Self::Stale | Self::Stored => None,
         }
     }
 }
 
-const RESULTS: [&str; 6] = ["hit", "stale", "miss", "bypass", "stored", "refused"];
+const RESULTS: [&str; 6] = ["hit", "stale", "miss", "bypass", "stored", "rejected"];
 
 impl Counters {
     pub(crate) fn new(alias: &str) -> Self {
         Self {
             hit: metric(alias, Event::Hit),
             totals: Default::default(),
-            reasons: Why::ALL.iter().map(|_| AtomicU64::new(0)).collect(),
+            reasons: Reason::ALL.iter().map(|_| AtomicU64::new(0)).collect(),
         }
     }
 
     pub(crate) fn count(&self, alias: &str, event: Event) {
         self.totals[event.place()].fetch_add(1, Relaxed);
-        if let Some(why) = event.why() {
-            self.reasons[why as usize].fetch_add(1, Relaxed);
+        if let Some(reason) = event.reason() {
+            self.reasons[reason as usize].fetch_add(1, Relaxed);
         }
         match event {
             Event::Hit => publish(&self.hit),
@@ -91,12 +91,14 @@ impl Counters {
     }
 
     pub(crate) fn read(&self) -> Counts {
-        let [hits, stale, misses, bypasses, stored, refused] =
+        let [hits, stale, misses, bypasses, stored, rejected] =
             self.totals.each_ref().map(|count| count.load(Relaxed));
-        let reasons =
-            Why::ALL.iter().zip(&self.reasons).map(|(why, count)| (*why, count.load(Relaxed)));
+        let reasons = Reason::ALL
+            .iter()
+            .zip(&self.reasons)
+            .map(|(reason, count)| (*reason, count.load(Relaxed)));
         let reasons = reasons.filter(|(_, count)| *count > 0).collect();
-        Counts { hits, stale, misses, bypasses, stored, refused, reasons }
+        Counts { hits, stale, misses, bypasses, stored, rejected, reasons }
     }
 }
 
@@ -109,7 +111,7 @@ fn metric(alias: &str, event: Event) -> Key {
     let labels = vec![
         Label::new("cache", alias.to_owned()),
         Label::new("result", RESULTS[event.place()]),
-        Label::new("why", event.why().map_or("", Why::name)),
+        Label::new("reason", event.reason().map_or("", Reason::name)),
     ];
     Key::from_parts(name, labels)
 }

@@ -25,7 +25,7 @@ pub(crate) struct Stamp {
     pub(crate) soft: u64,
 }
 
-/// How pages are purged.
+/// Source pages are purged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Purge {
     /// They are never served again.
@@ -76,26 +76,26 @@ impl Generation {
 
 static PURGES: AtomicU64 = AtomicU64::new(0);
 
-/// How many purges this process made so far, of whatever and in whichever store.
+/// Source many purges this process made so far, of whatever and in whichever store.
 pub(crate) fn purges() -> u64 {
     PURGES.load(Acquire)
 }
 
-/// Called when the number is replaced: who counted before may have seen the old one, and looks again.
+/// Called when the number is replaced: who counted before may have lookup the old one, and looks again.
 pub(crate) fn count_purge() {
     PURGES.fetch_add(1, Release);
 }
 
 /// When a page was last found to have the numbers of today.
 #[derive(Debug)]
-pub(crate) struct Checked {
-    /// How many purges there had been before.
+pub(crate) struct GenerationCheck {
+    /// Source many purges there had been before.
     purges: AtomicU64,
-    /// How old it was, in seconds.
+    /// Source old it was, in seconds.
     age: AtomicU64,
 }
 
-impl Checked {
+impl GenerationCheck {
     pub(crate) fn note(&self, purges: u64, age: Duration) {
         self.age.store(age.as_secs(), Relaxed);
         self.purges.store(purges, Release);
@@ -108,14 +108,14 @@ impl Checked {
     }
 }
 
-impl Default for Checked {
+impl Default for GenerationCheck {
     /// Never.
     fn default() -> Self {
         Self { purges: AtomicU64::new(u64::MAX), age: AtomicU64::new(u64::MAX) }
     }
 }
 
-impl Clone for Checked {
+impl Clone for GenerationCheck {
     /// What is made of a page is another one.
     fn clone(&self) -> Self {
         Self::default()
@@ -172,7 +172,7 @@ mod tests {
 
     #[test]
     fn a_page_is_checked_anew_after_a_purge_and_in_another_second() {
-        let (checked, second) = (Checked::default(), Duration::from_millis(3999));
+        let (checked, second) = (GenerationCheck::default(), Duration::from_millis(3999));
         assert!(!checked.holds(second));
         checked.note(purges(), second);
         assert!(!checked.holds(second + Duration::from_millis(1)));

@@ -23,8 +23,8 @@ use sha2::{Digest as _, Sha256};
 
 use crate::{
     cache_control::split_unquoted,
-    notice::Notice,
-    policy::{Dimensions, Why},
+    policy::{Reason, SecondaryKey},
+    request_flags::RequestFlags,
     vary::combined,
 };
 
@@ -54,9 +54,9 @@ pub(crate) const FORWARDED_BY_PROXIES: [&str; 15] = [
     "http-host-override",
 ];
 
-/// How requests become keys.
+/// Source requests become keys.
 #[derive(Clone, Default)]
-pub(crate) struct Keying {
+pub(crate) struct KeyBuilder {
     pub(crate) prefix: Arc<str>,
     /// Empty: any valid host.
     pub(crate) hosts: Arc<[String]>,
@@ -84,40 +84,40 @@ pub(crate) struct Keys {
     /// Where its only page lies, or what its pages vary on.
     pub(crate) root: Name,
     /// What `root` was made of.
-    pub(crate) material: Vec<u8>,
+    pub(crate) preimage: Vec<u8>,
     pub(crate) digest: Digest,
 }
 
-impl Keying {
+impl KeyBuilder {
     /// # Errors
     /// Where the host is none, or not allowed.
-    pub(crate) fn keys(&self, parts: &Parts, notice: Notice) -> Result<Keys, Why> {
+    pub(crate) fn keys(&self, parts: &Parts, flags: RequestFlags) -> Result<Keys, Reason> {
         let uri = &*self.uri(parts);
         let host = host(uri, &parts.headers)?;
         if !self.allows(host) {
-            return Err(Why::HostNotAllowed);
+            return Err(Reason::HostNotAllowed);
         }
-        let mut material = Vec::with_capacity(160);
-        let port = self.put_uri(&mut material, host, uri);
-        let generation = self.digest.name(b'g', &material);
-        put(&mut material, port.as_bytes());
+        let mut preimage = Vec::with_capacity(160);
+        let port = self.put_uri(&mut preimage, host, uri);
+        let generation = self.digest.name(b'g', &preimage);
+        put(&mut preimage, port.as_bytes());
         let scheme = uri.scheme_str().or(self.scheme.as_deref()).unwrap_or("http");
-        put(&mut material, scheme.as_bytes());
-        put_forwarded(&mut material, notice.forwarded.then_some(&parts.headers));
+        put(&mut preimage, scheme.as_bytes());
+        put_forwarded(&mut preimage, flags.forwarded.then_some(&parts.headers));
         put_option(
-            &mut material,
+            &mut preimage,
             self.function.as_ref().map(|function| function(parts)).as_deref().map(str::as_bytes),
         );
-        let root = self.digest.name(b'p', &material);
-        Ok(Keys { generation, root, material, digest: self.digest })
+        let root = self.digest.name(b'p', &preimage);
+        Ok(Keys { generation, root, preimage, digest: self.digest })
     }
 
     /// Where the generations of a URI lie: one for each host it may be asked at.
     pub(crate) fn generations(&self, uri: &Uri) -> Option<Vec<Name>> {
         let of = |host: Option<&str>| {
-            let mut material = Vec::new();
-            self.put_uri(&mut material, host, uri);
-            self.digest.name(b'g', &material)
+            let mut preimage = Vec::new();
+            self.put_uri(&mut preimage, host, uri);
+            self.digest.name(b'g', &preimage)
         };
         if let Some(authority) = uri.authority() {
             return Some(vec![of(Some(authority.as_str()))]);
@@ -148,9 +148,9 @@ impl Keying {
         {
             return None;
         }
-        let mut material = Vec::new();
-        self.put_uri(&mut material, host, reference);
-        Some(self.digest.name(b'g', &material))
+        let mut preimage = Vec::new();
+        self.put_uri(&mut preimage, host, reference);
+        Some(self.digest.name(b'g', &preimage))
     }
 
     pub(crate) fn generation_of_all(&self) -> Name {
@@ -162,21 +162,21 @@ impl Keying {
     }
 
     fn prefixed(&self, part: &[u8]) -> Vec<u8> {
-        let mut material = Vec::new();
-        put(&mut material, self.prefix.as_bytes());
-        put(&mut material, part);
-        material
+        let mut preimage = Vec::new();
+        put(&mut preimage, self.prefix.as_bytes());
+        put(&mut preimage, part);
+        preimage
     }
 
     /// What the pages of a URI have in common, at whichever port they were asked for, which is answered: `:80`, or nothing.
-    fn put_uri<'a>(&self, material: &mut Vec<u8>, host: Option<&'a str>, uri: &Uri) -> &'a str {
-        put(material, self.prefix.as_bytes());
+    fn put_uri<'a>(&self, preimage: &mut Vec<u8>, host: Option<&'a str>, uri: &Uri) -> &'a str {
+        put(preimage, self.prefix.as_bytes());
         let bare = host.map(without_port);
-        put_option(material, bare.map(str::as_bytes));
-        let (end, length) = (material.len(), bare.map_or(0, str::len));
-        material[end - length..].make_ascii_lowercase();
-        put(material, uri.path().as_bytes());
-        put_option(material, uri.query().map(str::as_bytes));
+        put_option(preimage, bare.map(str::as_bytes));
+        let (end, length) = (preimage.len(), bare.map_or(0, str::len));
+        preimage[end - length..].make_ascii_lowercase();
+        put(preimage, uri.path().as_bytes());
+        put_option(preimage, uri.query().map(str::as_bytes));
         host.map_or("", |host| &host[length..])
     }
 
@@ -202,10 +202,10 @@ impl Keying {
 
 impl Keys {
     /// Where the page for these values lies.
-    pub(crate) fn variant(&self, dimensions: &Dimensions) -> Name {
-        let mut material = self.material.clone();
-        put_dimensions(&mut material, dimensions);
-        self.digest.name(b'v', &material)
+    pub(crate) fn variant(&self, secondary_key: &SecondaryKey) -> Name {
+        let mut preimage = self.preimage.clone();
+        put_secondary_key(&mut preimage, secondary_key);
+        self.digest.name(b'v', &preimage)
     }
 }
 
@@ -216,20 +216,20 @@ fn without_port(host: &str) -> &str {
 
 /// The host, in whichever case; `None` where the request has none. Where the URI and the header both have one, it must be the
 /// same.
-fn host<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> Result<Option<&'a str>, Why> {
+fn host<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> Result<Option<&'a str>, Reason> {
     let mut lines = headers.get_all(HOST).iter();
     let header = match (lines.next(), lines.next()) {
         (None, _) => None,
-        (Some(line), None) => Some(line.to_str().map_err(|_| Why::Host)?),
-        (Some(_), Some(_)) => return Err(Why::Host),
+        (Some(line), None) => Some(line.to_str().map_err(|_| Reason::Host)?),
+        (Some(_), Some(_)) => return Err(Reason::Host),
     };
     let authority = uri.authority().map(http::uri::Authority::as_str);
     let host = match (authority, header) {
-        (Some(one), Some(other)) if !one.eq_ignore_ascii_case(other) => return Err(Why::Host),
+        (Some(one), Some(other)) if !one.eq_ignore_ascii_case(other) => return Err(Reason::Host),
         (Some(host), _) | (None, Some(host)) => host,
         (None, None) => return Ok(None),
     };
-    if is_host(host) { Ok(Some(host)) } else { Err(Why::Host) }
+    if is_host(host) { Ok(Some(host)) } else { Err(Reason::Host) }
 }
 
 fn is_host(host: &str) -> bool {
@@ -237,29 +237,29 @@ fn is_host(host: &str) -> bool {
     !host.is_empty() && host.len() <= 261 && host.bytes().all(fits)
 }
 
-fn put(material: &mut Vec<u8>, part: &[u8]) {
-    put_count(material, part.len());
-    material.put_slice(part);
+fn put(preimage: &mut Vec<u8>, part: &[u8]) {
+    put_count(preimage, part.len());
+    preimage.put_slice(part);
 }
 
 /// One byte in most cases: the shorter what is digested, the better.
-fn put_count(material: &mut Vec<u8>, count: usize) {
+fn put_count(preimage: &mut Vec<u8>, count: usize) {
     match u8::try_from(count) {
-        Ok(count) if count < u8::MAX => material.put_u8(count),
+        Ok(count) if count < u8::MAX => preimage.put_u8(count),
         _ => {
-            material.put_u8(u8::MAX);
-            material.put_u64(count as u64);
+            preimage.put_u8(u8::MAX);
+            preimage.put_u64(count as u64);
         }
     }
 }
 
 /// Absent is not empty.
-fn put_option(material: &mut Vec<u8>, part: Option<&[u8]>) {
+fn put_option(preimage: &mut Vec<u8>, part: Option<&[u8]>) {
     match part {
-        None => material.put_u8(0),
+        None => preimage.put_u8(0),
         Some(part) => {
-            material.put_u8(1);
-            put(material, part);
+            preimage.put_u8(1);
+            put(preimage, part);
         }
     }
 }
@@ -274,15 +274,15 @@ fn whole_uri(parts: &Parts) -> &Uri {
     &parts.uri
 }
 
-fn put_forwarded(material: &mut Vec<u8>, headers: Option<&HeaderMap>) {
-    let Some(headers) = headers else { return material.put_u8(0) };
-    material.put_u8(1);
+fn put_forwarded(preimage: &mut Vec<u8>, headers: Option<&HeaderMap>) {
+    let Some(headers) = headers else { return preimage.put_u8(0) };
+    preimage.put_u8(1);
     for name in FORWARDED_BY_PROXIES {
         let name = HeaderName::try_from(format!("x-{name}")).ok();
-        put_option(material, name.and_then(|name| combined(headers, &name)).as_deref());
+        put_option(preimage, name.and_then(|name| combined(headers, &name)).as_deref());
     }
     let forwarded = headers.contains_key(FORWARDED).then(|| forwarded_names(headers));
-    put_option(material, forwarded.as_deref().map(str::as_bytes));
+    put_option(preimage, forwarded.as_deref().map(str::as_bytes));
 }
 
 /// What `Forwarded` says of the host and the protocol at each proxy, and not of the client.
@@ -301,16 +301,16 @@ fn forwarded_names(headers: &HeaderMap) -> String {
     names
 }
 
-/// Whether it is so for everybody, also for who takes no notice of quotes.
+/// Whether it is so for everybody, also for who takes no flags of quotes.
 fn is_of_the_client(pair: &str) -> bool {
     (pair.starts_with("for=") || pair.starts_with("by=")) && !pair.contains([',', ';'])
 }
 
-fn put_dimensions(material: &mut Vec<u8>, dimensions: &Dimensions) {
-    put_count(material, dimensions.0.len());
-    for (name, value) in &dimensions.0 {
-        put(material, name.as_str().as_bytes());
-        put_option(material, value.as_deref());
+fn put_secondary_key(preimage: &mut Vec<u8>, secondary_key: &SecondaryKey) {
+    put_count(preimage, secondary_key.0.len());
+    for (name, value) in &secondary_key.0 {
+        put(preimage, name.as_str().as_bytes());
+        put_option(preimage, value.as_deref());
     }
 }
 
@@ -321,17 +321,17 @@ pub(crate) struct Name {
     length: usize,
 }
 
-/// How much of a name stands before the digest.
+/// Source much of a name stands before the digest.
 const PREFIX: usize = 7;
 
 impl Digest {
-    fn name(self, kind: u8, material: &[u8]) -> Name {
+    fn name(self, kind: u8, preimage: &[u8]) -> Name {
         match self {
-            Self::Portable => Name::new(kind, &Sha256::digest(material)[..16]),
+            Self::Portable => Name::new(kind, &Sha256::digest(preimage)[..16]),
             Self::Local => {
                 static KEYED: LazyLock<RandomState> = LazyLock::new(RandomState::default);
                 let mut hasher = KEYED.build_hasher();
-                hasher.write(material);
+                hasher.write(preimage);
                 Name::new(kind, &hasher.finish().to_be_bytes())
             }
         }
@@ -379,12 +379,12 @@ mod tests {
         request.body(()).expect("it is a request").into_parts().0
     }
 
-    fn keys(keying: &Keying, parts: &Parts) -> Result<Keys, Why> {
-        keying.keys(parts, Notice::of(&parts.headers))
+    fn keys(key_builder: &KeyBuilder, parts: &Parts) -> Result<Keys, Reason> {
+        key_builder.keys(parts, RequestFlags::from_headers(&parts.headers))
     }
 
-    fn root(uri: &str, headers: &[(&str, &str)]) -> Result<Name, Why> {
-        keys(&Keying::default(), &parts(uri, headers)).map(|keys| keys.root)
+    fn root(uri: &str, headers: &[(&str, &str)]) -> Result<Name, Reason> {
+        keys(&KeyBuilder::default(), &parts(uri, headers)).map(|keys| keys.root)
     }
 
     #[test]
@@ -407,12 +407,13 @@ mod tests {
 
     #[test]
     fn pages_of_two_ports_are_two_pages_of_which_one_purge_gets_rid() {
-        let of =
-            |host| keys(&Keying::default(), &parts("/", &[("host", host)])).expect("it has keys");
+        let of = |host| {
+            keys(&KeyBuilder::default(), &parts("/", &[("host", host)])).expect("it has keys")
+        };
         for (one, other) in [("a", "a:80"), ("a:80", "A:81"), ("[::1]:80", "[::1]:81")] {
             let (one, other) = (of(one), of(other));
             assert!(one.generation == other.generation && one.root != other.root);
-            assert_ne!(one.material, other.material);
+            assert_ne!(one.preimage, other.preimage);
         }
         assert!(
             of("a").generation != of("b").generation
@@ -427,25 +428,25 @@ mod tests {
 
     #[test]
     fn a_host_that_is_none_or_that_there_are_two_of_is_refused() {
-        assert_eq!(root("/", &[("host", "a/b")]), Err(Why::Host));
-        assert_eq!(root("/", &[("host", "a"), ("host", "a")]), Err(Why::Host));
-        assert_eq!(root("http://a/", &[("host", "b")]), Err(Why::Host));
-        assert_eq!(root("http://u@a/", &[]), Err(Why::Host));
+        assert_eq!(root("/", &[("host", "a/b")]), Err(Reason::Host));
+        assert_eq!(root("/", &[("host", "a"), ("host", "a")]), Err(Reason::Host));
+        assert_eq!(root("http://a/", &[("host", "b")]), Err(Reason::Host));
+        assert_eq!(root("http://u@a/", &[]), Err(Reason::Host));
         assert_ne!(root("/", &[]), root("/", &[("host", "a")]));
     }
 
     #[test]
     fn hosts_are_allowed_by_name_or_by_domain() {
-        let keying = Keying {
+        let key_builder = KeyBuilder {
             hosts: vec!["a.org".to_owned(), ".b.org".to_owned()].into(),
-            ..Keying::default()
+            ..KeyBuilder::default()
         };
-        let allowed = |host| keys(&keying, &parts("/", &[("host", host)])).is_ok();
+        let allowed = |host| keys(&key_builder, &parts("/", &[("host", host)])).is_ok();
         assert!(
             allowed("a.org") && allowed("A.org:8000") && allowed("b.org") && allowed("x.b.org")
         );
         assert!(!allowed("x.a.org") && !allowed("xb.org") && !allowed("a.org.evil"));
-        assert_eq!(keys(&keying, &parts("/", &[])).err(), Some(Why::HostNotAllowed));
+        assert_eq!(keys(&key_builder, &parts("/", &[])).err(), Some(Reason::HostNotAllowed));
     }
 
     #[test]
@@ -469,9 +470,10 @@ mod tests {
         let language = |parts: &Parts| {
             String::from_utf8_lossy(parts.headers["accept-language"].as_bytes())[..2].to_owned()
         };
-        let keying = Keying { function: Some(Arc::new(language)), ..Keying::default() };
+        let key_builder =
+            KeyBuilder { function: Some(Arc::new(language)), ..KeyBuilder::default() };
         let key = |value| {
-            keys(&keying, &parts("/", &[("accept-language", value)])).expect("it has one").root
+            keys(&key_builder, &parts("/", &[("accept-language", value)])).expect("it has one").root
         };
         assert_eq!(key("de-DE"), key("de"));
         assert_ne!(key("de"), key("en"));
@@ -483,11 +485,11 @@ mod tests {
             one in proptest::collection::vec(proptest::option::of("(a|b|,|cookie\u{1}){0,3}"), 2),
             other in proptest::collection::vec(proptest::option::of("(a|b|,|cookie\u{1}){0,3}"), 2),
         ) {
-            let keys = keys(&Keying::default(), &parts("/", &[])).expect("it has one");
+            let keys = keys(&KeyBuilder::default(), &parts("/", &[])).expect("it has one");
             let variant = |values: &[Option<String>]| {
                 let names = [http::header::ACCEPT, http::header::COOKIE];
                 let values = values.iter().map(|value| value.clone().map(String::into_bytes));
-                keys.variant(&Dimensions(names.into_iter().zip(values).collect()))
+                keys.variant(&SecondaryKey(names.into_iter().zip(values).collect()))
             };
             prop_assert_eq!(variant(&one) == variant(&other), one == other);
         }

@@ -11,11 +11,10 @@ use http::{
 };
 
 use crate::{
-    CacheControl,
-    config::{Browser, Config},
-    date,
+    CacheControl, date,
     patch::patch_cache_control,
-    policy::{Terms, Why},
+    policy::{CacheMeta, Reason},
+    settings::{BrowserTtl, Settings},
 };
 
 /// Headers of one connection, and those that are made anew for each answer.
@@ -45,19 +44,19 @@ pub(crate) fn to_store(headers: &HeaderMap) -> HeaderMap {
     stored
 }
 
-impl Config {
+impl Settings {
     /// Tells browsers how long a page lives that is about to be stored.
-    pub(crate) fn announce(&self, headers: &mut HeaderMap, terms: &Terms, now: Duration) {
+    pub(crate) fn announce(&self, headers: &mut HeaderMap, meta: &CacheMeta, now: Duration) {
         headers.entry(DATE).or_insert_with(|| date::write(now));
-        if self.browser != Browser::Same {
+        if self.browser_ttl != BrowserTtl::SameAsCache {
             return;
         }
         if !headers.contains_key(EXPIRES) {
-            headers.insert(EXPIRES, date::write(terms.date.saturating_add(terms.lifetime)));
+            headers.insert(EXPIRES, date::write(meta.date.saturating_add(meta.lifetime)));
         }
-        let directives = CacheControl::of(headers);
+        let directives = CacheControl::from_headers(headers);
         if !(directives.has("s-maxage") && directives.has("max-age")) {
-            patch_cache_control(headers, &CacheControl::new().max_age(terms.lifetime));
+            patch_cache_control(headers, &CacheControl::new().max_age(meta.lifetime));
         }
     }
 
@@ -68,7 +67,7 @@ impl Config {
         age: Duration,
         now: impl Fn() -> Duration,
     ) {
-        let Browser::For(lifetime) = self.browser else { return };
+        let BrowserTtl::Fixed(lifetime) = self.browser_ttl else { return };
         let until = Duration::from_secs(age.as_secs()).saturating_add(lifetime);
         if !headers.contains_key(EXPIRES) {
             headers.insert(EXPIRES, date::write(now().saturating_add(lifetime)));
@@ -101,10 +100,10 @@ pub(crate) enum Status {
         collapsed: bool,
     },
     Forwarded {
-        why: Why,
+        reason: Reason,
         status: Option<StatusCode>,
         stored: bool,
-        detail: Option<Why>,
+        detail: Option<Reason>,
     },
 }
 
@@ -115,15 +114,15 @@ impl Status {
         let _ = match self {
             Self::Hit { ttl, collapsed: false } => write!(text, "; hit; ttl={ttl}"),
             Self::Hit { ttl, collapsed: true } => write!(text, "; fwd=miss; collapsed; ttl={ttl}"),
-            Self::Forwarded { why, status, stored, detail } => {
-                let _ = write!(text, "; fwd={}", forwarded(*why));
+            Self::Forwarded { reason, status, stored, detail } => {
+                let _ = write!(text, "; fwd={}", forwarded(*reason));
                 if let Some(status) = status {
                     let _ = write!(text, "; fwd-status={}", status.as_u16());
                 }
                 if *stored {
                     text.push_str("; stored");
                 }
-                let detail = detail.unwrap_or(*why);
+                let detail = detail.unwrap_or(*reason);
                 write!(text, "; detail={detail}")
             }
         };
@@ -132,21 +131,21 @@ impl Status {
 }
 
 /// The reason, in the words that RFC 9211 has.
-fn forwarded(why: Why) -> &'static str {
-    match why {
-        Why::Method => "method",
-        Why::UriMiss => "uri-miss",
-        Why::VaryMiss => "vary-miss",
-        Why::Stale => "stale",
-        Why::Request => "request",
-        Why::Purged | Why::StoreFailed => "miss",
+fn forwarded(reason: Reason) -> &'static str {
+    match reason {
+        Reason::Method => "method",
+        Reason::UriMiss => "uri-miss",
+        Reason::VaryMiss => "vary-miss",
+        Reason::Stale => "stale",
+        Reason::Request => "request",
+        Reason::Purged | Reason::StoreFailed => "miss",
         _ => "bypass",
     }
 }
 
 /// `Age`, in whole seconds.
 pub(crate) fn set_age(headers: &mut HeaderMap, age: Duration) {
-    let age = seconds(age.as_secs().min(crate::MOST_SECONDS));
+    let age = seconds(age.as_secs().min(crate::MAX_SECONDS));
     // Where it is there, `insert` might still make room for one more.
     match headers.get_mut(AGE) {
         Some(old) => *old = age,
@@ -204,7 +203,7 @@ mod tests {
 
     #[test]
     fn seconds_are_written_the_same_whether_they_are_there_ready_made_or_not() {
-        for number in (0..1100).chain([crate::MOST_SECONDS]) {
+        for number in (0..1100).chain([crate::MAX_SECONDS]) {
             assert_eq!(seconds(number), number.to_string());
         }
     }
@@ -214,7 +213,7 @@ mod tests {
         let hit = Status::Hit { ttl: -3, collapsed: false };
         assert_eq!(hit.text("shop"), "shop; hit; ttl=-3");
         let miss = Status::Forwarded {
-            why: Why::UriMiss,
+            reason: Reason::UriMiss,
             status: Some(StatusCode::OK),
             stored: true,
             detail: None,

@@ -25,7 +25,7 @@ use crate::{
 /// assert_eq!(headers["cache-control"], "max-age=30, public");
 /// ```
 pub fn patch_cache_control(headers: &mut HeaderMap, new: &CacheControl) {
-    let mut all = CacheControl::of(headers);
+    let mut all = CacheControl::from_headers(headers);
     all.patch(new);
     if let Some(value) = all.to_value() {
         headers.insert(CACHE_CONTROL, value);
@@ -67,9 +67,9 @@ pub fn patch_vary_headers<'a>(headers: &mut HeaderMap, names: impl IntoIterator<
 /// Whether `Vary` has this name, or a `*`.
 #[must_use]
 pub fn has_vary_header(headers: &HeaderMap, name: &HeaderName) -> bool {
-    match crate::Vary::of(headers) {
-        crate::Vary::Anything => true,
-        crate::Vary::On(names) => names.contains(name),
+    match crate::Vary::from_headers(headers) {
+        crate::Vary::Any => true,
+        crate::Vary::Headers(names) => names.contains(name),
     }
 }
 

@@ -1,24 +1,46 @@
-//! Pages made unreachable: those of a URI, of a tag, or all. Each costs one or two operations of the store, however many
-//! pages there are.
+//! Invalidation of stored pages.
+
+use std::sync::Arc;
 
 use cache_core::{Error, ErrorKind, Result};
 use http::Uri;
 
-use crate::{HttpCache, Purge};
+use crate::{HttpCacheLayer, Purge, settings::Settings};
 
-impl HttpCache {
+/// A handle that invalidates the pages of an [`HttpCacheLayer`].
+///
+/// Created by [`HttpCacheLayer::purge_handle`]. Cloning costs a reference count. The handle uses
+/// the settings that the layer has when the handle is created, such as the key prefix and the
+/// hosts, so create it after the layer is configured.
+///
+/// A purge replaces a number that pages are stamped with: its cost does not depend on how many
+/// pages there are.
+#[derive(Clone)]
+pub struct PurgeHandle {
+    settings: Arc<Settings>,
+}
+
+impl HttpCacheLayer {
+    /// Returns a handle that invalidates the pages of this layer.
+    #[must_use]
+    pub fn purge_handle(&self) -> PurgeHandle {
+        PurgeHandle { settings: Arc::clone(&self.settings) }
+    }
+}
+
+impl PurgeHandle {
     /// Purges every page of a URI, whatever it varies on and by whichever scheme and at whichever port it was asked for. The
     /// query counts as it is written.
     ///
     /// A page that is being made at the moment is not stored.
     ///
     /// # Errors
-    /// [`Config`](ErrorKind::Config) where the URI has no host and [`hosts`](Self::hosts) names none; and those of the store.
+    /// [`Settings`](ErrorKind::Config) where the URI has no host and [`hosts`](HttpCacheLayer::hosts) names none; and those of the store.
     pub async fn purge_uri(&self, uri: &str, purge: Purge) -> Result<()> {
         let config_error = |message: String| Error::new(ErrorKind::Config, message);
         let parsed: Uri =
             uri.parse().map_err(|error| config_error(format!("{uri:?} is no URI: {error}")))?;
-        let Some(keys) = self.config.keying.generations(&parsed) else {
+        let Some(keys) = self.settings.key_builder.generations(&parsed) else {
             let message = format!(
                 "{uri:?} has no host: write http://HOST{uri}, or name the site's hosts in `hosts`"
             );
@@ -38,7 +60,7 @@ impl HttpCache {
     /// # Errors
     /// Those of the store.
     pub async fn purge_tag(&self, tag: &str, purge: Purge) -> Result<()> {
-        self.purge_key(&self.config.keying.generation_of_tag(tag), purge).await
+        self.purge_key(&self.settings.key_builder.generation_of_tag(tag), purge).await
     }
 
     /// Purges every page of this cache and key prefix.
@@ -46,10 +68,16 @@ impl HttpCache {
     /// # Errors
     /// Those of the store.
     pub async fn purge_all(&self, purge: Purge) -> Result<()> {
-        self.purge_key(self.config.shelf.generation_of_all(), purge).await
+        self.purge_key(self.settings.page_store.generation_of_all(), purge).await
     }
 
     async fn purge_key(&self, key: &str, purge: Purge) -> Result<()> {
-        self.config.shelf.purge(key, purge, self.config.clock.unix_time()).await
+        self.settings.page_store.purge(key, purge, self.settings.clock.unix_time()).await
+    }
+}
+
+impl std::fmt::Debug for PurgeHandle {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PurgeHandle").finish_non_exhaustive()
     }
 }

@@ -15,44 +15,44 @@ use http_body::Body;
 use tower_service::Service;
 
 use crate::{
-    answer::{How, respond},
     body::{CachedBody, Tee},
     conditional::{Precondition, of_not_modified, precondition},
-    config::{ByView, CacheTags, Config, NoStore, TellOuter},
     counts::Event,
-    fill::{Fill, Unfinished},
-    flight::{Landing, Leader, Role},
     generation::Purge,
     key::{Keys, Name},
-    notice::Notice,
     outgoing::{Status, to_store},
-    policy::{BodyLength, Reuse, STRIPPED, Terms, Why, stated_length},
+    page_store::{Found, Lookup},
+    pending_page::{BodyCollector, PendingPage},
+    policy::{BodyLength, CacheMeta, Reason, Reuse, STRIPPED_REQUEST_HEADERS, content_length},
+    record::{Page, Record},
+    request_flags::RequestFlags,
+    respond::{Source, respond},
     service::{Mark, fresh, passed},
-    shelf::{Answer, Seen},
-    stored::{Page, Record},
+    settings::{CacheTags, HasOuterCache, InnerCache, NoStore, Settings},
+    single_flight::{Leader, Outcome, Role},
 };
 
 /// A request, and where its answers lie.
-pub(crate) struct Visit {
-    pub(crate) config: Arc<Config>,
+pub(crate) struct RequestContext {
+    pub(crate) settings: Arc<Settings>,
     pub(crate) parts: Parts,
-    pub(crate) notice: Notice,
+    pub(crate) flags: RequestFlags,
     pub(crate) keys: Keys,
     /// When it was looked up last.
-    pub(crate) began: Duration,
-    pub(crate) unanswered: Option<Unanswered>,
+    pub(crate) started_at: Duration,
+    pub(crate) miss_counter: Option<CountOnDrop>,
 }
 
 /// Counts a request that was not answered from the store when it is over, however it ends: as a miss, unless it turns out
 /// to be the business of a layer further inside, whose hits are no misses of this one.
-pub(crate) struct Unanswered {
-    config: Arc<Config>,
+pub(crate) struct CountOnDrop {
+    settings: Arc<Settings>,
     event: Event,
 }
 
-impl Drop for Unanswered {
+impl Drop for CountOnDrop {
     fn drop(&mut self) {
-        self.config.count(self.event);
+        self.settings.count(self.event);
     }
 }
 
@@ -60,10 +60,10 @@ type Answered<B> = Response<CachedBody<B>>;
 
 /// Answers a request, from the store or by the service inside.
 pub(crate) async fn serve<S, Q, B>(
-    mut visit: Visit,
+    mut context: RequestContext,
     inner: S,
     body: Q,
-    seen: Option<Seen>,
+    lookup: Option<Lookup>,
 ) -> Result<Answered<B>, S::Error>
 where
     S: Service<Request<Q>, Response = Response<B>> + Send + 'static,
@@ -74,147 +74,147 @@ where
     B::Data: Send,
     B::Error: Send,
 {
-    let mut seen = match seen {
-        Some(seen) => seen,
-        None => visit.look().await,
+    let mut lookup = match lookup {
+        Some(lookup) => lookup,
+        None => context.look().await,
     };
-    let config = Arc::clone(&visit.config);
-    if let Some(answer) = visit.fresh(&seen) {
+    let settings = Arc::clone(&context.settings);
+    if let Some(answer) = context.fresh(&lookup) {
         return Ok(answer);
     }
-    let why = match visit.reuse(&seen) {
-        Reuse::WhileRevalidating => return Ok(visit.answer_meanwhile(inner, body, &seen)),
-        Reuse::Fresh(_) => Why::Stale,
-        Reuse::IfError(why) | Reuse::No(why) => why,
+    let reason = match context.reuse(&lookup) {
+        Reuse::StaleWhileRevalidate => return Ok(context.answer_meanwhile(inner, body, &lookup)),
+        Reuse::Fresh(_) => Reason::Stale,
+        Reuse::StaleIfError(reason) | Reuse::No(reason) => reason,
     };
-    if config.policy.only_if_cached(&visit.parts.headers) {
-        config.count(Event::Miss(why));
+    if settings.policy.only_if_cached(&context.parts.headers) {
+        settings.count(Event::Miss(reason));
         return Ok(respond(StatusCode::GATEWAY_TIMEOUT, HeaderMap::new(), bytes::Bytes::new()));
     }
     // From a store that failed just now, nothing is waited for once more.
-    if why == Why::StoreFailed
-        || visit.parts.method == Method::HEAD
-        || visit.parts.headers.contains_key(RANGE)
+    if reason == Reason::StoreFailed
+        || context.parts.method == Method::HEAD
+        || context.parts.headers.contains_key(RANGE)
     {
-        visit.miss(why);
-        return visit.forward(inner, body, why).await;
+        context.miss(reason);
+        return context.forward(inner, body, reason).await;
     }
-    let boarded = match config.policy.is_particular(&visit.parts.headers) {
-        true => Boarded::Make(None),
-        false => visit.board(&mut seen).await,
+    let joined = match settings.policy.forbids_storing(&context.parts.headers) {
+        true => Joined::Make(None),
+        false => context.join(&mut lookup).await,
     };
-    match boarded {
-        Boarded::Answer(answer) => Ok(answer),
-        Boarded::Make(leader) => {
-            visit.miss(why);
-            visit.make(inner, body, seen, leader, why).await
+    match joined {
+        Joined::Found(answer) => Ok(answer),
+        Joined::Make(leader) => {
+            context.miss(reason);
+            context.make(inner, body, lookup, leader, reason).await
         }
     }
 }
 
 /// What comes of wanting a page that others may be making.
-enum Boarded<B: Body> {
-    Answer(Answered<B>),
+enum Joined<B: Body> {
+    Found(Answered<B>),
     Make(Option<Leader>),
 }
 
 /// So often a request that waits in vain waits again.
-const MOST_WAITS: usize = 4;
+const MAX_WAITS: usize = 4;
 
-impl Visit {
-    async fn look(&mut self) -> Seen {
-        self.began = self.config.clock.unix_time();
-        let (shelf, policy) = (&self.config.shelf, &self.config.policy);
+impl RequestContext {
+    async fn look(&mut self) -> Lookup {
+        self.started_at = self.settings.clock.unix_time();
+        let (page_store, policy) = (&self.settings.page_store, &self.settings.policy);
         let look = async {
-            shelf
+            page_store
                 .look(&self.keys, policy, &self.parts.headers)
                 .await
-                .map_err(|error| shelf.failed(&error))
+                .map_err(|error| page_store.failed(&error))
         };
-        self.config.in_time(look).await.unwrap_or_else(Seen::nothing)
+        self.settings.in_time(look).await.unwrap_or_else(Lookup::nothing)
     }
 
-    fn fresh<B: Body>(&self, seen: &Seen) -> Option<Answered<B>> {
-        fresh(&self.config, seen, &self.parts, self.notice)
+    fn fresh<B: Body>(&self, lookup: &Lookup) -> Option<Answered<B>> {
+        fresh(&self.settings, lookup, &self.parts, self.flags)
     }
 
-    fn reuse(&self, seen: &Seen) -> Reuse {
-        match (&seen.answer, seen.answer.page()) {
-            (_, Some((page, soft))) => self.config.policy.reuse(
-                &page.terms,
-                self.config.age(page),
+    fn reuse(&self, lookup: &Lookup) -> Reuse {
+        match (&lookup.answer, lookup.answer.page()) {
+            (_, Some((page, soft))) => self.settings.policy.reuse(
+                &page.meta,
+                self.settings.age(page),
                 soft,
                 &self.parts.headers,
             ),
-            (Answer::Miss(why), None) => Reuse::No(*why),
-            (Answer::Page { .. }, None) => Reuse::No(Why::UriMiss),
+            (Found::Miss(reason), None) => Reuse::No(*reason),
+            (Found::Page { .. }, None) => Reuse::No(Reason::UriMiss),
         }
     }
 
-    /// Whether what was seen may be served where making a fresh page fails.
-    fn may_be_stale(&self, seen: &Seen) -> bool {
-        matches!(self.reuse(seen), Reuse::IfError(_) | Reuse::WhileRevalidating)
+    /// Whether what was lookup may be served where making a fresh page fails.
+    fn may_be_stale(&self, lookup: &Lookup) -> bool {
+        matches!(self.reuse(lookup), Reuse::StaleIfError(_) | Reuse::StaleWhileRevalidate)
     }
 
     /// Waits for those who make the page already, or becomes the one who does.
-    async fn board<B: Body>(&mut self, seen: &mut Seen) -> Boarded<B> {
-        let patience = self.config.flights.patience();
-        for _ in 0..MOST_WAITS {
-            match self.config.flights.board(&self.flight(seen)) {
-                Role::Alone => return Boarded::Make(None),
+    async fn join<B: Body>(&mut self, lookup: &mut Lookup) -> Joined<B> {
+        let wait_deadline = self.settings.flights.wait_deadline();
+        for _ in 0..MAX_WAITS {
+            match self.settings.flights.join(&self.flight(lookup)) {
+                Role::Alone => return Joined::Make(None),
                 Role::Lead(leader) => {
                     // The page may have been stored between the look and the boarding.
-                    *seen = self.look().await;
-                    return match self.fresh(seen) {
-                        Some(answer) => Boarded::Answer(answer),
-                        None => Boarded::Make(Some(leader)),
+                    *lookup = self.look().await;
+                    return match self.fresh(lookup) {
+                        Some(answer) => Joined::Found(answer),
+                        None => Joined::Make(Some(leader)),
                     };
                 }
-                Role::Follow(follower) => match follower.wait(patience).await {
-                    Some(Landing::Page(record)) => {
+                Role::Follow(waiter) => match waiter.wait(wait_deadline).await {
+                    Some(Outcome::Page(record)) => {
                         if let Some(answer) = self.collapsed(&record) {
-                            return Boarded::Answer(answer);
+                            return Joined::Found(answer);
                         }
                     }
                     // The origin need not hear from each of them that it fails.
-                    Some(Landing::Failed) if self.may_be_stale(seen) => {
-                        return Boarded::Answer(self.stale(seen));
+                    Some(Outcome::Failed) if self.may_be_stale(lookup) => {
+                        return Joined::Found(self.stale(lookup));
                     }
-                    Some(Landing::Uncacheable) | None => return Boarded::Make(None),
-                    Some(Landing::Failed | Landing::Aloft) => {}
+                    Some(Outcome::Uncacheable) | None => return Joined::Make(None),
+                    Some(Outcome::Failed | Outcome::Pending) => {}
                 },
             }
-            *seen = self.look().await;
-            if let Some(answer) = self.fresh(seen) {
-                return Boarded::Answer(answer);
+            *lookup = self.look().await;
+            if let Some(answer) = self.fresh(lookup) {
+                return Joined::Found(answer);
             }
         }
-        Boarded::Make(None)
+        Joined::Make(None)
     }
 
     /// What those share who may be given the same page.
-    fn flight(&self, seen: &Seen) -> String {
-        let dimensions = self.config.policy.dimensions(&seen.vary, &self.parts.headers);
-        format!("{:?}{:?}", self.keys.variant(&dimensions), seen.purged())
+    fn flight(&self, lookup: &Lookup) -> String {
+        let secondary_key = self.settings.policy.secondary_key(&lookup.vary, &self.parts.headers);
+        format!("{:?}{:?}", self.keys.variant(&secondary_key), lookup.purged())
     }
 
     /// What another request got, where this one may be given it too.
     fn collapsed<B: Body>(&self, record: &Record) -> Option<Answered<B>> {
-        let page = record.page().filter(|page| page.material == self.keys.material)?;
-        let policy = &self.config.policy;
-        if !policy.matches(&page.dimensions, &self.parts.headers) {
+        let page = record.page().filter(|page| page.preimage == self.keys.preimage)?;
+        let policy = &self.settings.policy;
+        if !policy.matches(&page.secondary_key, &self.parts.headers) {
             return None;
         }
-        let age = self.config.age(page);
-        match policy.reuse(&page.terms, age, false, &self.parts.headers) {
+        let age = self.settings.age(page);
+        match policy.reuse(&page.meta, age, false, &self.parts.headers) {
             Reuse::Fresh(_) => {
-                self.config.count(Event::Hit);
-                Some(self.marked(self.config.answer(
+                self.settings.count(Event::Hit);
+                Some(self.marked(self.settings.answer(
                     page,
                     age,
                     &self.parts,
-                    self.notice,
-                    How::Collapsed,
+                    self.flags,
+                    Source::Collapsed,
                 )))
             }
             _ => None,
@@ -222,7 +222,7 @@ impl Visit {
     }
 
     /// A stale page now, and a fresh one made meanwhile, unless somebody makes it already.
-    fn answer_meanwhile<S, Q, B>(mut self, inner: S, body: Q, seen: &Seen) -> Answered<B>
+    fn answer_meanwhile<S, Q, B>(mut self, inner: S, body: Q, lookup: &Lookup) -> Answered<B>
     where
         S: Service<Request<Q>, Response = Response<B>> + Send + 'static,
         S::Future: Send,
@@ -232,20 +232,22 @@ impl Visit {
         B::Data: Send,
         B::Error: Send,
     {
-        let answer = self.stale(seen);
+        let answer = self.stale(lookup);
         let headers = &self.parts.headers;
         // One whose answer may not be kept is none to make it for: then nobody else would for a while.
         let makes = self.parts.method == Method::GET
             && !headers.contains_key(RANGE)
-            && !self.config.policy.is_particular(headers);
-        if makes && let Role::Lead(leader) = self.config.flights.board(&self.flight(seen)) {
+            && !self.settings.policy.forbids_storing(headers);
+        if makes && let Role::Lead(leader) = self.settings.flights.join(&self.flight(lookup)) {
             tokio::spawn(async move {
-                // As in `board`: another one may have stored it just before this one began.
-                let seen = self.look().await;
-                if matches!(self.reuse(&seen), Reuse::Fresh(_)) {
+                // As in `join`: another one may have stored it just before this one started_at.
+                let lookup = self.look().await;
+                if matches!(self.reuse(&lookup), Reuse::Fresh(_)) {
                     return;
                 }
-                if let Ok(response) = self.make(inner, body, seen, Some(leader), Why::Stale).await {
+                if let Ok(response) =
+                    self.make(inner, body, lookup, Some(leader), Reason::Stale).await
+                {
                     drain(response.into_body()).await;
                 }
             });
@@ -253,32 +255,40 @@ impl Visit {
         answer
     }
 
-    fn stale<B: Body>(&self, seen: &Seen) -> Answered<B> {
-        self.config.count(Event::Stale);
-        match seen.answer.page() {
-            Some((page, _)) => self.answer(page, How::Stored),
+    fn stale<B: Body>(&self, lookup: &Lookup) -> Answered<B> {
+        self.settings.count(Event::Stale);
+        match lookup.answer.page() {
+            Some((page, _)) => self.answer(page, Source::Stored),
             None => Response::default(),
         }
     }
 
-    fn answer<B: Body>(&self, page: &Page, how: How) -> Answered<B> {
-        self.marked(self.config.answer(page, self.config.age(page), &self.parts, self.notice, how))
+    fn answer<B: Body>(&self, page: &Page, source: Source) -> Answered<B> {
+        self.marked(self.settings.answer(
+            page,
+            self.settings.age(page),
+            &self.parts,
+            self.flags,
+            source,
+        ))
     }
 
     fn marked<B: Body>(&self, answer: Answered<B>) -> Answered<B> {
-        Mark::of(&self.parts).put(answer)
+        Mark::from_request(&self.parts).put(answer)
     }
 
-    fn miss(&mut self, why: Why) {
-        self.unanswered =
-            Some(Unanswered { config: Arc::clone(&self.config), event: Event::Miss(why) });
+    fn miss(&mut self, reason: Reason) {
+        self.miss_counter =
+            Some(CountOnDrop { settings: Arc::clone(&self.settings), event: Event::Miss(reason) });
     }
 
-    /// Counts why a response is not stored.
-    fn refuse(&mut self, why: Why) {
-        match &mut self.unanswered {
-            Some(unanswered) if why == Why::ByView => unanswered.event = Event::Bypass(why),
-            _ => self.config.count(Event::Refused(why)),
+    /// Counts reason a response is not stored.
+    fn reject(&mut self, reason: Reason) {
+        match &mut self.miss_counter {
+            Some(miss_counter) if reason == Reason::InnerCache => {
+                miss_counter.event = Event::Bypass(reason)
+            }
+            _ => self.settings.count(Event::Rejected(reason)),
         }
     }
 
@@ -287,21 +297,22 @@ impl Visit {
         self,
         mut inner: S,
         body: Q,
-        why: Why,
+        reason: Reason,
     ) -> Result<Answered<B>, S::Error>
     where
         S: Service<Request<Q>, Response = Response<B>>,
         B: Body,
     {
-        let Self { config, mut parts, mut unanswered, .. } = self;
-        let mark = Mark::of(&parts);
-        parts.extensions.insert(TellOuter);
+        let Self { settings, mut parts, mut miss_counter, .. } = self;
+        let mark = Mark::from_request(&parts);
+        parts.extensions.insert(HasOuterCache);
         let response = inner.call(Request::from_parts(parts, body)).await?;
-        if let Some(unanswered) = unanswered.as_mut().filter(|_| is_by_view(response.extensions()))
+        if let Some(miss_counter) =
+            miss_counter.as_mut().filter(|_| is_from_inner_cache(response.extensions()))
         {
-            unanswered.event = Event::Bypass(Why::ByView);
+            miss_counter.event = Event::Bypass(Reason::InnerCache);
         }
-        Ok(passed(&config, response, why, mark))
+        Ok(passed(&settings, response, reason, mark))
     }
 
     /// Asks the service inside, and stores what may be stored. The client's conditions are for its copy and not for the
@@ -310,43 +321,45 @@ impl Visit {
         self,
         mut inner: S,
         body: Q,
-        seen: Seen,
+        lookup: Lookup,
         leader: Option<Leader>,
-        why: Why,
+        reason: Reason,
     ) -> Result<Answered<B>, S::Error>
     where
         S: Service<Request<Q>, Response = Response<B>>,
         B: Body + Send + 'static,
     {
         let mut parts = self.parts.clone();
-        STRIPPED.iter().for_each(|name| drop(parts.headers.remove(name)));
-        let validating = self.validate(&seen, &mut parts.headers);
-        parts.extensions.insert(TellOuter);
-        let instead = self.may_be_stale(&seen);
+        STRIPPED_REQUEST_HEADERS.iter().for_each(|name| drop(parts.headers.remove(name)));
+        let validating = self.validate(&lookup, &mut parts.headers);
+        parts.extensions.insert(HasOuterCache);
+        let instead = self.may_be_stale(&lookup);
         let outcome = inner.call(Request::from_parts(parts, body)).await;
-        if instead && outcome.as_ref().map_or(true, |response| Config::is_error(response.status()))
+        if instead
+            && outcome.as_ref().map_or(true, |response| Settings::is_error(response.status()))
         {
             if let Some(leader) = leader {
-                leader.land(Landing::Failed);
+                leader.complete(Outcome::Failed);
             }
-            return Ok(self.stale(&seen));
+            return Ok(self.stale(&lookup));
         }
         let response = outcome?;
         if validating && response.status() == StatusCode::NOT_MODIFIED {
             let new = response.headers();
-            let mut answer = self.freshen(seen, leader, new.clone(), why).await;
+            let mut answer = self.freshen(lookup, leader, new.clone(), reason).await;
             // They are for whoever caused them, and for nobody else.
             for cookie in new.get_all(SET_COOKIE) {
                 answer.headers_mut().append(SET_COOKIE, cookie.clone());
             }
             return Ok(answer);
         }
-        Ok(self.keep(seen, leader, response, why).await)
+        Ok(self.keep(lookup, leader, response, reason).await)
     }
 
     /// Asks whether a page of the store is still right, in a shared cache.
-    fn validate(&self, seen: &Seen, headers: &mut HeaderMap) -> bool {
-        let Some((page, _)) = seen.answer.page().filter(|_| self.config.policy.is_shared()) else {
+    fn validate(&self, lookup: &Lookup, headers: &mut HeaderMap) -> bool {
+        let Some((page, _)) = lookup.answer.page().filter(|_| self.settings.policy.is_shared())
+        else {
             return false;
         };
         let mut asked = false;
@@ -359,24 +372,24 @@ impl Visit {
         asked
     }
 
-    fn decide(&self, head: &response::Parts, length: BodyLength) -> Result<Terms, Why> {
-        if is_by_view(&head.extensions) {
-            return Err(Why::ByView);
+    fn decide(&self, head: &response::Parts, length: BodyLength) -> Result<CacheMeta, Reason> {
+        if is_from_inner_cache(&head.extensions) {
+            return Err(Reason::InnerCache);
         }
         if head.extensions.get::<NoStore>().is_some() {
-            return Err(Why::OptOut);
+            return Err(Reason::OptOut);
         }
-        let now = self.config.clock.unix_time();
-        self.config.policy.store(&self.parts.headers, head.status, &head.headers, length, now)
+        let now = self.settings.clock.unix_time();
+        self.settings.policy.store(&self.parts.headers, head.status, &head.headers, length, now)
     }
 
     /// Passes a response on, with a copy for the store if that may have it.
     async fn keep<B>(
         mut self,
-        seen: Seen,
+        lookup: Lookup,
         leader: Option<Leader>,
         response: Response<B>,
-        why: Why,
+        reason: Reason,
     ) -> Answered<B>
     where
         B: Body + Send + 'static,
@@ -385,28 +398,28 @@ impl Visit {
         let length = body.size_hint().exact().map_or(BodyLength::Unknown, BodyLength::Known);
         // Of what is not stored, nothing is lost with the body of a response that the client has already.
         let (outcome, all_there, body) = match self.decide(&head, length) {
-            Err(refusal) => {
-                self.refuse(refusal);
+            Err(rejection) => {
+                self.reject(rejection);
                 if let Some(leader) = leader {
-                    leader.land(Landing::Uncacheable);
+                    leader.complete(Outcome::Uncacheable);
                 }
-                (Some(Err(refusal)), true, CachedBody::through(body))
+                (Some(Err(rejection)), true, CachedBody::through(body))
             }
-            Ok(terms) => {
-                let page = self.unfinished(seen, leader, &mut head, terms, length);
-                let mut tee = Box::new(Tee::new(body, Fill::new(page)));
+            Ok(meta) => {
+                let page = self.pending_page(lookup, leader, &mut head, meta, length);
+                let mut tee = Box::new(Tee::new(body, BodyCollector::new(page)));
                 poll_fn(|context| tee.poll_gather(context)).await;
                 (tee.outcome, tee.is_over(), CachedBody::tee(tee))
             }
         };
-        self.config.strip_targets(&mut head.headers);
+        self.settings.strip_targets(&mut head.headers);
         if !matches!(outcome, Some(Err(_))) {
-            let now = || self.config.clock.unix_time();
-            self.config.announce_for_browser(&mut head.headers, Duration::ZERO, now);
+            let now = || self.settings.clock.unix_time();
+            self.settings.announce_for_browser(&mut head.headers, Duration::ZERO, now);
         }
         let detail = outcome.and_then(Result::err);
         let status = Status::Forwarded {
-            why,
+            reason,
             status: Some(head.status),
             stored: outcome == Some(Ok(())),
             detail,
@@ -414,37 +427,37 @@ impl Visit {
         if all_there && let Some(short) = self.not_modified(&head, &status) {
             return short;
         }
-        self.config.report(&mut head.headers, &status);
+        self.settings.report(&mut head.headers, &status);
         self.marked(Response::from_parts(head, body))
     }
 
-    fn unfinished(
+    fn pending_page(
         &self,
-        seen: Seen,
+        lookup: Lookup,
         leader: Option<Leader>,
         head: &mut response::Parts,
-        terms: Terms,
+        meta: CacheMeta,
         length: BodyLength,
-    ) -> Unfinished {
-        let config = Arc::clone(&self.config);
-        let came = (config.clock.now(), config.clock.unix_time());
-        config.announce(&mut head.headers, &terms, came.1);
+    ) -> PendingPage {
+        let settings = Arc::clone(&self.settings);
+        let came = (settings.clock.now(), settings.clock.unix_time());
+        settings.announce(&mut head.headers, &meta, came.1);
         let mut headers = to_store(&head.headers);
-        config.strip_targets(&mut headers);
+        settings.strip_targets(&mut headers);
         let length = match length {
             BodyLength::Known(length) => Some(length),
-            BodyLength::Unknown => stated_length(&head.headers).ok().flatten(),
+            BodyLength::Unknown => content_length(&head.headers).ok().flatten(),
         };
-        Unfinished {
+        PendingPage {
             tags: self.tags(head.extensions.get()),
             keys: self.keys.clone(),
-            began: self.began,
+            started_at: self.started_at,
             came,
             asked: self.parts.headers.clone(),
             status: head.status,
-            config,
-            seen,
-            terms,
+            settings,
+            lookup,
+            meta,
             headers,
             length,
             leader,
@@ -453,10 +466,12 @@ impl Visit {
 
     fn tags(&self, added: Option<&CacheTags>) -> Vec<String> {
         let added = added.map(|tags| &*tags.0).unwrap_or_default();
-        let mut tags: Vec<String> = self.config.tags.iter().chain(added).cloned().collect();
+        let mut tags: Vec<String> = self.settings.tags.iter().chain(added).cloned().collect();
         tags.sort_unstable();
         tags.dedup();
-        tags.iter().map(|tag| self.config.keying.generation_of_tag(tag).to_string()).collect()
+        tags.iter()
+            .map(|tag| self.settings.key_builder.generation_of_tag(tag).to_string())
+            .collect()
     }
 
     /// 304 for a client that has what the service just made.
@@ -478,20 +493,20 @@ impl Visit {
         for told in head.headers.get_all("cache-status") {
             short.append("cache-status", told.clone());
         }
-        self.config.report(&mut short, status);
+        self.settings.report(&mut short, status);
         Some(self.marked(respond(StatusCode::NOT_MODIFIED, short, bytes::Bytes::new())))
     }
 
     /// The origin says that the stored page is still right: it lives anew, with what the origin says of it now.
     async fn freshen<B: Body>(
         self,
-        seen: Seen,
+        lookup: Lookup,
         leader: Option<Leader>,
         new: HeaderMap,
-        why: Why,
+        reason: Reason,
     ) -> Answered<B> {
-        let Some((page, _)) = seen.answer.page() else { return Response::default() };
-        let now = self.config.clock.unix_time();
+        let Some((page, _)) = lookup.answer.page() else { return Response::default() };
+        let now = self.settings.clock.unix_time();
         let headers = freshened(page, &new, now);
         let (mut head, ()) = Response::new(()).into_parts();
         (head.status, head.headers) = (page.status, headers);
@@ -499,22 +514,22 @@ impl Visit {
         let length = BodyLength::Known(body.len() as u64);
         let mut fallback =
             Page { headers: to_store(&head.headers), stored: now, born: None, ..page.clone() };
-        fallback.terms.age = Duration::ZERO;
-        self.config.strip_targets(&mut fallback.headers);
-        let kept = How::Validated { why, stored: true };
-        let once = How::Validated { why, stored: false };
-        let terms = match self.decide(&head, length) {
-            Ok(terms) => terms,
-            Err(refusal) => {
-                self.config.count(Event::Refused(refusal));
+        fallback.meta.age = Duration::ZERO;
+        self.settings.strip_targets(&mut fallback.headers);
+        let kept = Source::Validated { reason, stored: true };
+        let once = Source::Validated { reason, stored: false };
+        let meta = match self.decide(&head, length) {
+            Ok(meta) => meta,
+            Err(rejection) => {
+                self.settings.count(Event::Rejected(rejection));
                 if let Some(leader) = leader {
-                    leader.land(Landing::Uncacheable);
+                    leader.complete(Outcome::Uncacheable);
                 }
                 return self.answer(&fallback, once);
             }
         };
-        let unfinished = self.unfinished(seen, leader, &mut head, terms, length);
-        let stored = unfinished.store(body).await.ok();
+        let pending_page = self.pending_page(lookup, leader, &mut head, meta, length);
+        let stored = pending_page.store(body).await.ok();
         match stored.as_deref().and_then(Record::page) {
             Some(page) => self.answer(page, kept),
             None => self.answer(&fallback, once),
@@ -522,8 +537,8 @@ impl Visit {
     }
 }
 
-fn is_by_view(response: &Extensions) -> bool {
-    response.get::<ByView>().is_some()
+fn is_from_inner_cache(response: &Extensions) -> bool {
+    response.get::<InnerCache>().is_some()
 }
 
 /// A stored page's headers, with those of a 304 in their place (RFC 9111, section 3.2).
@@ -549,7 +564,7 @@ async fn drain<B: Body>(body: CachedBody<B>) {
 /// Passes on a request that changes something, and forgets what it may have changed, if it succeeds (RFC 9111, section
 /// 4.4).
 pub(crate) async fn change<S, Q, B>(
-    config: Arc<Config>,
+    settings: Arc<Settings>,
     mut inner: S,
     parts: Parts,
     body: Q,
@@ -558,29 +573,29 @@ where
     S: Service<Request<Q>, Response = Response<B>>,
     B: Body,
 {
-    let (asked, mark) = (parts.clone(), Mark::of(&parts));
+    let (asked, mark) = (parts.clone(), Mark::from_request(&parts));
     let response = inner.call(Request::from_parts(parts, body)).await?;
     if response.status().is_success() || response.status().is_redirection() {
-        for key in changed(&config, &asked, response.headers()) {
-            let purge = config.shelf.purge(&key, Purge::Hard, config.clock.unix_time());
+        for key in changed(&settings, &asked, response.headers()) {
+            let purge = settings.page_store.purge(&key, Purge::Hard, settings.clock.unix_time());
             // Logged; the change is made all the same.
-            let _ = config
-                .in_time(async { purge.await.map_err(|error| config.shelf.failed(&error)) })
+            let _ = settings
+                .in_time(async { purge.await.map_err(|error| settings.page_store.failed(&error)) })
                 .await;
         }
     }
-    Ok(passed(&config, response, Why::Method, mark))
+    Ok(passed(&settings, response, Reason::Method, mark))
 }
 
-fn changed(config: &Config, asked: &Parts, headers: &HeaderMap) -> Vec<Name> {
+fn changed(settings: &Settings, asked: &Parts, headers: &HeaderMap) -> Vec<Name> {
     let references = [LOCATION, CONTENT_LOCATION]
         .into_iter()
         .filter_map(|name| headers.get(name)?.to_str().ok());
     let uris = references.filter_map(|reference| reference.parse::<Uri>().ok());
     let absolute = uris.filter(|uri| uri.path().starts_with('/'));
-    let target = config.keying.target(asked);
+    let target = settings.key_builder.target(asked);
     target
         .into_iter()
-        .chain(absolute.filter_map(|uri| config.keying.neighbour(asked, &uri)))
+        .chain(absolute.filter_map(|uri| settings.key_builder.neighbour(asked, &uri)))
         .collect()
 }

@@ -14,32 +14,47 @@ use pin_project_lite::pin_project;
 use tower_service::Service;
 
 use crate::{
-    answer::How,
     body::CachedBody,
-    config::{ByView, Config, TellOuter},
     counts::Event,
     key::Keys,
-    notice::Notice,
     outgoing::Status,
-    policy::{Reuse, Why},
-    serve::{self, Visit},
-    shelf::Seen,
-    stored::Page,
+    page_store::Lookup,
+    policy::{Reason, Reuse},
+    record::Page,
+    request_flags::RequestFlags,
+    respond::Source,
+    serve::{self, RequestContext},
+    settings::{HasOuterCache, InnerCache, Settings},
 };
 
 /// A service whose answers come from a cache where they may.
 #[derive(Clone)]
-pub struct CachedService<S> {
+pub struct HttpCache<S> {
     inner: S,
-    config: Arc<Config>,
+    settings: Arc<Settings>,
 }
 
-impl<S> CachedService<S> {
-    pub(crate) fn new(inner: S, config: Arc<Config>) -> Self {
-        Self { inner, config }
+impl<S> HttpCache<S> {
+    pub(crate) fn new(inner: S, settings: Arc<Settings>) -> Self {
+        Self { inner, settings }
     }
 
-    /// The service inside that is ready; a copy takes its place.
+    /// Returns a reference to the inner service.
+    pub fn get_ref(&self) -> &S {
+        &self.inner
+    }
+
+    /// Returns a mutable reference to the inner service.
+    pub fn get_mut(&mut self) -> &mut S {
+        &mut self.inner
+    }
+
+    /// Returns the inner service and drops the cache.
+    pub fn into_inner(self) -> S {
+        self.inner
+    }
+
+    /// Takes the inner service, which is ready, and leaves a clone in its place.
     fn take_ready(&mut self) -> S
     where
         S: Clone,
@@ -49,13 +64,13 @@ impl<S> CachedService<S> {
     }
 }
 
-impl<S: fmt::Debug> fmt::Debug for CachedService<S> {
+impl<S: fmt::Debug> fmt::Debug for HttpCache<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("CachedService").field("inner", &self.inner).finish_non_exhaustive()
+        f.debug_struct("HttpCache").field("inner", &self.inner).finish_non_exhaustive()
     }
 }
 
-impl<S, Q, B> Service<Request<Q>> for CachedService<S>
+impl<S, Q, B> Service<Request<Q>> for HttpCache<S>
 where
     S: Service<Request<Q>, Response = Response<B>> + Clone + Send + 'static,
     S::Future: Send,
@@ -67,7 +82,7 @@ where
 {
     type Response = Response<CachedBody<B>>;
     type Error = S::Error;
-    type Future = CachedFuture<S::Future, B, S::Error>;
+    type Future = ResponseFuture<S::Future, B, S::Error>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
         self.inner.poll_ready(context)
@@ -75,42 +90,42 @@ where
 
     fn call(&mut self, request: Request<Q>) -> Self::Future {
         let (parts, body) = request.into_parts();
-        let (notice, keys) = match self.config.admit(&parts, body.is_end_stream()) {
+        let (flags, keys) = match self.settings.admit(&parts, body.is_end_stream()) {
             Ok(admitted) => admitted,
-            Err(why) => return self.bypass(parts, body, why),
+            Err(reason) => return self.bypass(parts, body, reason),
         };
-        let local = self.config.shelf.local;
-        if local && let Some(response) = checked(&self.config, &keys, &parts, notice) {
-            return CachedFuture { state: State::Ready { response: Some(response) } };
+        let local = self.settings.page_store.local;
+        if local && let Some(response) = checked(&self.settings, &keys, &parts, flags) {
+            return ResponseFuture { state: State::Ready { response: Some(response) } };
         }
-        let seen = if local { self.look_now(&keys, &parts) } else { None };
-        if let Some(seen) = &seen
-            && let Some(response) = fresh(&self.config, seen, &parts, notice)
+        let lookup = if local { self.look_now(&keys, &parts) } else { None };
+        if let Some(lookup) = &lookup
+            && let Some(response) = fresh(&self.settings, lookup, &parts, flags)
         {
-            return CachedFuture { state: State::Ready { response: Some(response) } };
+            return ResponseFuture { state: State::Ready { response: Some(response) } };
         }
-        // Before anything is made anew; a page that was seen before has stamps that tell.
-        let began = self.config.clock.unix_time();
-        let visit = Visit {
-            config: Arc::clone(&self.config),
+        // Before anything is made anew; a page that was lookup before has stamps that tell.
+        let started_at = self.settings.clock.unix_time();
+        let context = RequestContext {
+            settings: Arc::clone(&self.settings),
             parts,
-            notice,
+            flags,
             keys,
-            began,
-            unanswered: None,
+            started_at,
+            miss_counter: None,
         };
         let inner = self.take_ready();
-        CachedFuture {
-            state: State::Boxed { future: Box::pin(serve::serve(visit, inner, body, seen)) },
+        ResponseFuture {
+            state: State::Boxed { future: Box::pin(serve::serve(context, inner, body, lookup)) },
         }
     }
 }
 
-impl<S> CachedService<S> {
-    fn look_now(&self, keys: &Keys, parts: &Parts) -> Option<Seen> {
-        match now(self.config.shelf.look(keys, &self.config.policy, &parts.headers))? {
-            Ok(seen) => Some(seen),
-            Err(error) => Some(Seen::nothing(self.config.shelf.failed(&error))),
+impl<S> HttpCache<S> {
+    fn look_now(&self, keys: &Keys, parts: &Parts) -> Option<Lookup> {
+        match now(self.settings.page_store.look(keys, &self.settings.policy, &parts.headers))? {
+            Ok(lookup) => Some(lookup),
+            Err(error) => Some(Lookup::nothing(self.settings.page_store.failed(&error))),
         }
     }
 
@@ -118,8 +133,8 @@ impl<S> CachedService<S> {
         &mut self,
         parts: Parts,
         body: Q,
-        why: Why,
-    ) -> CachedFuture<S::Future, B, S::Error>
+        reason: Reason,
+    ) -> ResponseFuture<S::Future, B, S::Error>
     where
         S: Service<Request<Q>, Response = Response<B>> + Clone + Send + 'static,
         S::Future: Send,
@@ -127,69 +142,81 @@ impl<S> CachedService<S> {
         Q: Send + 'static,
         B: Body + Send + 'static,
     {
-        self.config.count(Event::Bypass(why));
-        let config = Arc::clone(&self.config);
+        self.settings.count(Event::Bypass(reason));
+        let settings = Arc::clone(&self.settings);
         let unsafe_method =
             ![Method::GET, Method::HEAD, Method::OPTIONS, Method::TRACE].contains(&parts.method);
-        if config.policy.is_shared() && unsafe_method {
+        if settings.policy.is_shared() && unsafe_method {
             let inner = self.take_ready();
-            return CachedFuture {
-                state: State::Boxed { future: Box::pin(serve::change(config, inner, parts, body)) },
+            return ResponseFuture {
+                state: State::Boxed {
+                    future: Box::pin(serve::change(settings, inner, parts, body)),
+                },
             };
         }
-        let mark = Mark::of(&parts);
+        let mark = Mark::from_request(&parts);
         let inner = self.inner.call(Request::from_parts(parts, body));
-        CachedFuture { state: State::Pass { inner, config, why, mark } }
+        ResponseFuture { state: State::Pass { inner, settings, reason, mark } }
     }
 }
 
 /// A store of this process answers when it is first asked.
 fn now<T>(look: impl Future<Output = T>) -> Option<T> {
     match pin!(look).poll(&mut Context::from_waker(Waker::noop())) {
-        Poll::Ready(seen) => Some(seen),
+        Poll::Ready(lookup) => Some(lookup),
         Poll::Pending => None,
     }
 }
 
 /// The answer, where a fresh page is there that was not purged since it was last looked at.
 fn checked<B: Body>(
-    config: &Config,
+    settings: &Settings,
     keys: &Keys,
     parts: &Parts,
-    notice: Notice,
+    flags: RequestFlags,
 ) -> Option<Response<CachedBody<B>>> {
-    let record = now(config.shelf.glance(keys, &config.policy, &parts.headers))?.ok()??;
+    let record = now(settings.page_store.find(keys, &settings.policy, &parts.headers))?.ok()??;
     let page = record.page()?;
-    let age = config.age(page);
-    if page.checked.holds(age) { fresh_page(config, page, age, false, parts, notice) } else { None }
+    let age = settings.age(page);
+    if page.checked.holds(age) {
+        fresh_page(settings, page, age, false, parts, flags)
+    } else {
+        None
+    }
 }
 
 /// The answer, where a fresh page is there.
 pub(crate) fn fresh<B: Body>(
-    config: &Config,
-    seen: &Seen,
+    settings: &Settings,
+    lookup: &Lookup,
     parts: &Parts,
-    notice: Notice,
+    flags: RequestFlags,
 ) -> Option<Response<CachedBody<B>>> {
-    let (page, soft) = seen.answer.page()?;
-    let age = config.age(page);
-    let answer = fresh_page(config, page, age, soft, parts, notice)?;
-    page.checked.note(seen.purges, age);
+    let (page, soft) = lookup.answer.page()?;
+    let age = settings.age(page);
+    let answer = fresh_page(settings, page, age, soft, parts, flags)?;
+    page.checked.note(lookup.purges, age);
     Some(answer)
 }
 
 fn fresh_page<B: Body>(
-    config: &Config,
+    settings: &Settings,
     page: &Page,
     age: Duration,
     soft: bool,
     parts: &Parts,
-    notice: Notice,
+    flags: RequestFlags,
 ) -> Option<Response<CachedBody<B>>> {
-    match config.policy.reuse(&page.terms, age, soft, &parts.headers) {
+    match settings.policy.reuse(&page.meta, age, soft, &parts.headers) {
         Reuse::Fresh(_) => {
-            config.count(Event::Hit);
-            Some(Mark::of(parts).put(config.answer(page, age, parts, notice, How::Stored)))
+            settings.count(Event::Hit);
+            Some(Mark::from_request(parts).put(settings.answer(
+                page,
+                age,
+                parts,
+                flags,
+                Source::Stored,
+            )))
         }
         _ => None,
     }
@@ -201,13 +228,13 @@ fn fresh_page<B: Body>(
 pub(crate) struct Mark(bool);
 
 impl Mark {
-    pub(crate) fn of(parts: &Parts) -> Self {
-        Self(parts.extensions.get::<TellOuter>().is_some())
+    pub(crate) fn from_request(parts: &Parts) -> Self {
+        Self(parts.extensions.get::<HasOuterCache>().is_some())
     }
 
     pub(crate) fn put<B>(self, mut response: Response<B>) -> Response<B> {
         if self.0 {
-            response.extensions_mut().insert(ByView);
+            response.extensions_mut().insert(InnerCache);
         }
         response
     }
@@ -215,22 +242,23 @@ impl Mark {
 
 /// What is done to an answer that has nothing to do with the cache.
 pub(crate) fn passed<B: Body>(
-    config: &Config,
+    settings: &Settings,
     response: Response<B>,
-    why: Why,
+    reason: Reason,
     mark: Mark,
 ) -> Response<CachedBody<B>> {
     let (mut head, body) = response.into_parts();
-    config.strip_targets(&mut head.headers);
-    let status = Status::Forwarded { why, status: Some(head.status), stored: false, detail: None };
-    config.report(&mut head.headers, &status);
+    settings.strip_targets(&mut head.headers);
+    let status =
+        Status::Forwarded { reason, status: Some(head.status), stored: false, detail: None };
+    settings.report(&mut head.headers, &status);
     mark.put(Response::from_parts(head, CachedBody::through(body)))
 }
 
 pin_project! {
-    /// The answer of a [`CachedService`]. Where a store of this process has the page, it is there at once, and nothing is
+    /// The answer of a [`HttpCache`]. Where a store of this process has the page, it is there at once, and nothing is
     /// allocated for the future.
-    pub struct CachedFuture<F, B: Body, E> {
+    pub struct ResponseFuture<F, B: Body, E> {
         #[pin]
         state: State<F, B, E>,
     }
@@ -240,14 +268,14 @@ pin_project! {
     #[project = StateProjection]
     enum State<F, B: Body, E> {
         Ready { response: Option<Response<CachedBody<B>>> },
-        Pass { #[pin] inner: F, config: Arc<Config>, why: Why, mark: Mark },
+        Pass { #[pin] inner: F, settings: Arc<Settings>, reason: Reason, mark: Mark },
         Boxed { future: Boxed<B, E> },
     }
 }
 
 type Boxed<B, E> = Pin<Box<dyn Future<Output = Result<Response<CachedBody<B>>, E>> + Send>>;
 
-impl<F, B, E> Future for CachedFuture<F, B, E>
+impl<F, B, E> Future for ResponseFuture<F, B, E>
 where
     F: Future<Output = Result<Response<B>, E>>,
     B: Body,
@@ -260,17 +288,17 @@ where
                 Some(response) => Poll::Ready(Ok(response)),
                 None => Poll::Pending,
             },
-            StateProjection::Pass { inner, config, why, mark } => {
+            StateProjection::Pass { inner, settings, reason, mark } => {
                 let response = ready!(inner.poll(context))?;
-                Poll::Ready(Ok(passed(config, response, *why, *mark)))
+                Poll::Ready(Ok(passed(settings, response, *reason, *mark)))
             }
             StateProjection::Boxed { future } => future.as_mut().poll(context),
         }
     }
 }
 
-impl<F, B: Body, E> fmt::Debug for CachedFuture<F, B, E> {
+impl<F, B: Body, E> fmt::Debug for ResponseFuture<F, B, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("CachedFuture").finish_non_exhaustive()
+        f.debug_struct("ResponseFuture").finish_non_exhaustive()
     }
 }

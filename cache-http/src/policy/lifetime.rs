@@ -1,4 +1,4 @@
-//! How long a response lives (RFC 9111, section 4.2).
+//! Source long a response lives (RFC 9111, section 4.2).
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use http::{
     header::{AGE, DATE, LAST_MODIFIED},
 };
 
-use super::{Policy, Why};
+use super::{Policy, Reason};
 use crate::{
     CacheControl,
     date::{self, UnixTime},
@@ -52,14 +52,14 @@ impl Policy {
         headers: &HeaderMap,
         date: UnixTime,
         targeted: bool,
-    ) -> Result<Lifetime, Why> {
+    ) -> Result<Lifetime, Reason> {
         let stated = explicit(directives, headers, date, targeted);
         let length = stated.or(self.ttl).or_else(|| {
             let heuristic = self.shared && (is_heuristic(status) || directives.has("public"));
             heuristic.then(|| tenth_of_its_age(headers, date)).flatten()
         });
-        let length = length.ok_or(Why::NoLifetime)?;
-        let length = self.most_ttl.map_or(length, |most| length.min(most));
+        let length = length.ok_or(Reason::NoLifetime)?;
+        let length = self.max_ttl.map_or(length, |most| length.min(most));
         Ok(Lifetime { length, explicit: stated.is_some() })
     }
 }
@@ -69,7 +69,7 @@ fn tenth_of_its_age(headers: &HeaderMap, date: UnixTime) -> Option<Duration> {
     Some((date.checked_sub(modified)? / 10).min(DAY))
 }
 
-/// How old the response was when it came, and when it was made (RFC 9111, section 4.2.3).
+/// Source old the response was when it came, and when it was made (RFC 9111, section 4.2.3).
 pub(super) fn age_and_date(headers: &HeaderMap, now: UnixTime) -> (Duration, UnixTime) {
     let date = date::read(headers, &DATE);
     let apparent =
@@ -77,7 +77,7 @@ pub(super) fn age_and_date(headers: &HeaderMap, now: UnixTime) -> (Duration, Uni
     // Of several, the first counts (RFC 9111, section 5.1).
     let first = headers.get(AGE).and_then(|line| line.to_str().ok()?.split(',').next());
     let stated = first.and_then(|age| age.trim().parse().ok());
-    let stated = Duration::from_secs(stated.unwrap_or(0).min(crate::MOST_SECONDS));
+    let stated = Duration::from_secs(stated.unwrap_or(0).min(crate::MAX_SECONDS));
     (apparent.max(stated), date.unwrap_or(now))
 }
 

@@ -1,26 +1,26 @@
-//! The decisions: may this be stored and for how long, may this be reused, and if not, why.
+//! The decisions: may this be stored and for how long, may this be reused, and if not, reason.
 //!
 //! Nothing here does I/O or reads a clock.
 
 mod cookies;
 mod lifetime;
+mod reason;
 mod request;
 mod response;
 mod reuse;
-mod why;
 
 use std::{sync::Arc, time::Duration};
 
 use http::{HeaderName, StatusCode};
 
-pub(crate) use self::{
-    request::{Dimensions, OVERRIDES},
-    response::{STRIPPED, stated_length},
-};
 pub use self::{
-    response::{BodyLength, Terms},
+    reason::Reason,
+    response::{BodyLength, CacheMeta},
     reuse::Reuse,
-    why::Why,
+};
+pub(crate) use self::{
+    request::{OVERRIDES, SecondaryKey},
+    response::{STRIPPED_REQUEST_HEADERS, content_length},
 };
 
 /// What may be stored, for how long, and when it may be reused.
@@ -44,14 +44,14 @@ pub use self::{
 pub struct Policy {
     shared: bool,
     ttl: Option<Duration>,
-    most_ttl: Option<Duration>,
+    max_ttl: Option<Duration>,
     statuses: Vec<StatusCode>,
     strip_cookies: bool,
     authorization: bool,
     session_cookies: Option<Arc<[String]>>,
     cookies: Option<Arc<[String]>>,
     streaming: bool,
-    most_body: u64,
+    max_body: u64,
     stale_while_revalidate: Duration,
     stale_if_error: Duration,
     request_directives: bool,
@@ -67,14 +67,14 @@ impl Policy {
         Self {
             shared: false,
             ttl: Some(Duration::from_secs(600)),
-            most_ttl: None,
+            max_ttl: None,
             statuses: Vec::new(),
             strip_cookies: false,
             authorization: false,
             session_cookies: None,
             cookies: None,
             streaming: false,
-            most_body: 2 * MIB,
+            max_body: 2 * MIB,
             stale_while_revalidate: Duration::ZERO,
             stale_if_error: Duration::ZERO,
             request_directives: false,
@@ -88,17 +88,17 @@ impl Policy {
         Self { shared: true, ttl: None, streaming: true, ..Self::site() }
     }
 
-    /// How long a response lives that does not say so itself.
+    /// Source long a response lives that does not say so itself.
     #[must_use]
     pub fn ttl(mut self, ttl: Duration) -> Self {
         self.ttl = Some(ttl);
         self
     }
 
-    /// How long a response lives at most, whatever it says.
+    /// Source long a response lives at most, whatever it says.
     #[must_use]
-    pub fn most_ttl(mut self, ttl: Duration) -> Self {
-        self.most_ttl = Some(ttl);
+    pub fn max_ttl(mut self, ttl: Duration) -> Self {
+        self.max_ttl = Some(ttl);
         self
     }
 
@@ -151,12 +151,12 @@ impl Policy {
 
     /// The largest body that is stored, in bytes; 2 MiB unless set. Larger ones pass through.
     #[must_use]
-    pub fn most_body(mut self, bytes: u64) -> Self {
-        self.most_body = bytes;
+    pub fn max_body(mut self, bytes: u64) -> Self {
+        self.max_body = bytes;
         self
     }
 
-    /// How long after its lifetime a response is still served while a fresh one is made, where it does not say so itself
+    /// Source long after its lifetime a response is still served while a fresh one is made, where it does not say so itself
     /// (RFC 5861).
     #[must_use]
     pub fn stale_while_revalidate(mut self, window: Duration) -> Self {
@@ -164,7 +164,7 @@ impl Policy {
         self
     }
 
-    /// How long after its lifetime a response is still served when making a fresh one fails, where it does not say so
+    /// Source long after its lifetime a response is still served when making a fresh one fails, where it does not say so
     /// itself (RFC 5861).
     #[must_use]
     pub fn stale_if_error(mut self, window: Duration) -> Self {
@@ -195,7 +195,7 @@ impl Policy {
     }
 
     pub(crate) fn body_limit(&self) -> u64 {
-        self.most_body
+        self.max_body
     }
 
     pub(crate) fn targets(&self) -> &[HeaderName] {

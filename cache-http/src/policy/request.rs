@@ -8,8 +8,8 @@ use http::{
     },
 };
 
-use super::{Policy, Why, cookies};
-use crate::{notice::Notice, vary::combined};
+use super::{Policy, Reason, cookies};
+use crate::{request_flags::RequestFlags, vary::combined};
 
 /// Headers by which a client changes the method or the path behind the cache's back, without the `x-` before them.
 pub(crate) const OVERRIDES: [&str; 6] = [
@@ -25,55 +25,55 @@ impl Policy {
     /// Whether the cache has anything to do with a request. `empty` says that it has no body.
     ///
     /// # Errors
-    /// Why it passes by.
-    pub fn admit(&self, method: &Method, headers: &HeaderMap, empty: bool) -> Result<(), Why> {
-        self.admit_noticed(method, headers, Notice::of(headers), empty)
+    /// Reason it passes by.
+    pub fn admit(&self, method: &Method, headers: &HeaderMap, empty: bool) -> Result<(), Reason> {
+        self.check_request_with_flags(method, headers, RequestFlags::from_headers(headers), empty)
     }
 
-    pub(crate) fn admit_noticed(
+    pub(crate) fn check_request_with_flags(
         &self,
         method: &Method,
         headers: &HeaderMap,
-        notice: Notice,
+        flags: RequestFlags,
         empty: bool,
-    ) -> Result<(), Why> {
+    ) -> Result<(), Reason> {
         if method != Method::GET && method != Method::HEAD {
-            return Err(Why::Method);
+            return Err(Reason::Method);
         }
         if !empty {
-            return Err(Why::RequestBody);
+            return Err(Reason::RequestBody);
         }
-        if notice.telling {
+        if flags.telling {
             self.admit_telling(headers)?;
         }
-        if notice.cookie && self.is_session(headers) {
-            return Err(Why::SessionCookie);
+        if flags.cookie && self.is_session(headers) {
+            return Err(Reason::SessionCookie);
         }
         Ok(())
     }
 
     /// Looks closer at headers of which some may tell that the request is to pass by.
     #[cold]
-    fn admit_telling(&self, headers: &HeaderMap) -> Result<(), Why> {
+    fn admit_telling(&self, headers: &HeaderMap) -> Result<(), Reason> {
         if headers.contains_key(TRANSFER_ENCODING) || announces_a_body(headers) {
-            return Err(Why::RequestBody);
+            return Err(Reason::RequestBody);
         }
         let authorized =
             headers.contains_key(AUTHORIZATION) || headers.contains_key(PROXY_AUTHORIZATION);
         if authorized && !self.authorization {
-            return Err(Why::Authorization);
+            return Err(Reason::Authorization);
         }
         if OVERRIDES.iter().any(|name| headers.contains_key(format!("x-{name}"))) {
-            return Err(Why::Override);
+            return Err(Reason::Override);
         }
         if headers.contains_key(IF_MATCH) || headers.contains_key(IF_UNMODIFIED_SINCE) {
-            return Err(Why::Precondition);
+            return Err(Reason::Precondition);
         }
         if headers.contains_key(UPGRADE) {
-            return Err(Why::Upgrade);
+            return Err(Reason::Upgrade);
         }
         if headers.contains_key(RANGE) && !self.shared {
-            return Err(Why::Range);
+            return Err(Reason::Range);
         }
         Ok(())
     }
@@ -86,11 +86,13 @@ impl Policy {
     }
 
     /// What the request says about each of `names`.
-    pub(crate) fn dimensions(&self, names: &[HeaderName], headers: &HeaderMap) -> Dimensions {
-        Dimensions(names.iter().map(|name| (name.clone(), self.dimension(name, headers))).collect())
+    pub(crate) fn secondary_key(&self, names: &[HeaderName], headers: &HeaderMap) -> SecondaryKey {
+        SecondaryKey(
+            names.iter().map(|name| (name.clone(), self.selecting_value(name, headers))).collect(),
+        )
     }
 
-    fn dimension(&self, name: &HeaderName, headers: &HeaderMap) -> Option<Vec<u8>> {
+    fn selecting_value(&self, name: &HeaderName, headers: &HeaderMap) -> Option<Vec<u8>> {
         if name == ACCEPT_ENCODING {
             return Some(bucket(headers));
         }
@@ -101,8 +103,8 @@ impl Policy {
     }
 
     /// Whether the request says the same as the one that `stored` was made of.
-    pub(crate) fn matches(&self, stored: &Dimensions, headers: &HeaderMap) -> bool {
-        stored.0.iter().all(|(name, value)| self.dimension(name, headers) == *value)
+    pub(crate) fn matches(&self, stored: &SecondaryKey, headers: &HeaderMap) -> bool {
+        stored.0.iter().all(|(name, value)| self.selecting_value(name, headers) == *value)
     }
 }
 
@@ -112,7 +114,7 @@ fn announces_a_body(headers: &HeaderMap) -> bool {
 
 /// Names of headers, each with what a request has under it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Dimensions(pub(crate) Vec<(HeaderName, Option<Vec<u8>>)>);
+pub(crate) struct SecondaryKey(pub(crate) Vec<(HeaderName, Option<Vec<u8>>)>);
 
 /// Codings that are told apart. A response in any other is not stored.
 pub(super) const CODINGS: [&str; 5] = ["br", "deflate", "gzip", "identity", "zstd"];
@@ -133,7 +135,7 @@ fn bucket(headers: &HeaderMap) -> Vec<u8> {
         if coding == "*" {
             others = Some(wanted);
         } else if let Some(place) = CODINGS.iter().position(|known| *known == coding) {
-            // Of two that contradict each other, the refusal counts.
+            // Of two that contradict each other, the rejection counts.
             accepted[place] = Some(accepted[place].unwrap_or(true) && wanted);
         }
     }
@@ -145,7 +147,7 @@ fn bucket(headers: &HeaderMap) -> Vec<u8> {
     bits.map(|bit| b'0' + bit).collect()
 }
 
-/// A weight of zero is a refusal, and so is one that cannot be read.
+/// A weight of zero is a rejection, and so is one that cannot be read.
 fn is_wanted(parameters: &str) -> bool {
     parameters.split(';').map(str::trim).all(|parameter| match parameter.strip_prefix("q=") {
         Some(weight) => weight.trim().parse::<f32>().is_ok_and(|weight| weight > 0.0),
@@ -184,7 +186,7 @@ mod tests {
         headers
     }
 
-    fn admitted(policy: &Policy, lines: &[(&'static str, &'static str)]) -> Result<(), Why> {
+    fn admitted(policy: &Policy, lines: &[(&'static str, &'static str)]) -> Result<(), Reason> {
         policy.admit(&Method::GET, &headers(lines), true)
     }
 
@@ -192,14 +194,14 @@ mod tests {
     fn what_a_visitor_alone_may_see_passes_by() {
         for policy in [Policy::site(), Policy::shared()] {
             assert_eq!(admitted(&policy, &[]), Ok(()));
-            assert_eq!(admitted(&policy, &[("authorization", "")]), Err(Why::Authorization));
+            assert_eq!(admitted(&policy, &[("authorization", "")]), Err(Reason::Authorization));
             assert_eq!(
                 admitted(&policy, &[("cookie", "_ga=1;sessionid=x")]),
-                Err(Why::SessionCookie)
+                Err(Reason::SessionCookie)
             );
             assert_eq!(
                 admitted(&policy, &[("cookie", "_ga=1"), ("cookie", "SESSIONID")]),
-                Err(Why::SessionCookie)
+                Err(Reason::SessionCookie)
             );
         }
     }
@@ -207,7 +209,7 @@ mod tests {
     #[test]
     fn the_names_of_session_cookies_can_be_set() {
         let policy = Policy::site().session_cookies(["who"]);
-        assert_eq!(admitted(&policy, &[("cookie", "who=me")]), Err(Why::SessionCookie));
+        assert_eq!(admitted(&policy, &[("cookie", "who=me")]), Err(Reason::SessionCookie));
         assert_eq!(admitted(&policy, &[("cookie", "sessionid=x")]), Ok(()));
     }
 
@@ -215,13 +217,13 @@ mod tests {
     fn a_body_passes_by_however_it_is_announced() {
         assert_eq!(
             Policy::site().admit(&Method::GET, &HeaderMap::new(), false),
-            Err(Why::RequestBody)
+            Err(Reason::RequestBody)
         );
         assert_eq!(
             admitted(&Policy::site(), &[("transfer-encoding", "chunked")]),
-            Err(Why::RequestBody)
+            Err(Reason::RequestBody)
         );
-        assert_eq!(admitted(&Policy::site(), &[("content-length", "3")]), Err(Why::RequestBody));
+        assert_eq!(admitted(&Policy::site(), &[("content-length", "3")]), Err(Reason::RequestBody));
         assert_eq!(admitted(&Policy::site(), &[("content-length", "0")]), Ok(()));
     }
 
@@ -240,7 +242,7 @@ mod tests {
     #[test]
     fn named_cookies_alone_make_variants_and_nothing_in_them_is_ambiguous() {
         let policy = Policy::site().vary_on_cookies(["a", "b"]);
-        let of = |line| policy.dimension(&COOKIE, &headers(&[("cookie", line)]));
+        let of = |line| policy.selecting_value(&COOKIE, &headers(&[("cookie", line)]));
         assert_eq!(of("a=1; _ga=7"), of("_ga=8; a=1"));
         assert_ne!(of("a=1; b=23"), of("a=12; b=3"));
         assert_ne!(of("a="), of("b="));

@@ -11,7 +11,7 @@ use http::{
     },
 };
 
-use super::{Policy, Why, lifetime, request::CODINGS};
+use super::{Policy, Reason, lifetime, request::CODINGS};
 use crate::{CacheControl, Vary, date::UnixTime};
 
 /// What is known about the length of a body before it is read.
@@ -23,47 +23,47 @@ pub enum BodyLength {
     Unknown,
 }
 
-/// On which terms a response is stored.
+/// On which meta a response is stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Terms {
-    /// How long it is fresh, from when it was made.
+pub struct CacheMeta {
+    /// Source long it is fresh, from when it was made.
     pub lifetime: Duration,
-    /// How old it was when it came.
+    /// Source old it was when it came.
     pub age: Duration,
     /// When it was made, since 1970.
     pub date: Duration,
     /// The request's headers that it varies on.
     pub vary: Vec<HeaderName>,
-    /// How long after its lifetime it may be served while a fresh one is made.
+    /// Source long after its lifetime it may be served while a fresh one is made.
     pub stale_while_revalidate: Duration,
-    /// How long after its lifetime it may be served when making a fresh one fails.
+    /// Source long after its lifetime it may be served when making a fresh one fails.
     pub stale_if_error: Duration,
-    /// How long after its lifetime it is kept to be validated.
+    /// Source long after its lifetime it is kept to be validated.
     pub keep: Duration,
 }
 
-impl Terms {
-    /// How long the store keeps it.
+impl CacheMeta {
+    /// Source long the store keeps it.
     #[must_use]
-    pub fn kept(&self) -> Duration {
+    pub fn store_ttl(&self) -> Duration {
         let beyond = self.stale_while_revalidate.max(self.stale_if_error).max(self.keep);
         self.lifetime.saturating_add(beyond).saturating_sub(self.age)
     }
 }
 
 /// A page may vary on so many headers.
-const MOST_DIMENSIONS: usize = 16;
-/// How long a page with a validator is kept beyond its lifetime.
+const MAX_VARY_HEADERS: usize = 16;
+/// Source long a page with a validator is kept beyond its lifetime.
 const KEEP: Duration = Duration::from_secs(86_400);
 /// Headers that the cache takes out of the requests whose answers it stores, and which no page may vary on.
-pub(crate) const STRIPPED: [HeaderName; 6] =
+pub(crate) const STRIPPED_REQUEST_HEADERS: [HeaderName; 6] =
     [IF_NONE_MATCH, IF_MODIFIED_SINCE, IF_RANGE, RANGE, IF_MATCH, IF_UNMODIFIED_SINCE];
 
 impl Policy {
     /// Whether the response to an [admitted](Self::admit) GET may be stored. `now` is the time since 1970.
     ///
     /// # Errors
-    /// Why not.
+    /// Reason not.
     pub fn store(
         &self,
         request: &HeaderMap,
@@ -71,7 +71,7 @@ impl Policy {
         headers: &HeaderMap,
         body: BodyLength,
         now: Duration,
-    ) -> Result<Terms, Why> {
+    ) -> Result<CacheMeta, Reason> {
         self.check_status(status)?;
         self.check_cookies(headers)?;
         let (directives, targeted) = self.directives(headers);
@@ -79,21 +79,21 @@ impl Policy {
         check_whole(headers)?;
         self.check_length(headers, body)?;
         self.check_request(request, &directives)?;
-        let vary = dimensions(headers)?;
+        let vary = secondary_key(headers)?;
         let (age, date) = lifetime::age_and_date(headers, now);
         let lifetime = self.lifetime(status, &directives, headers, date, targeted)?;
         if status.as_u16() >= 500 && !lifetime.explicit {
-            return Err(Why::Status);
+            return Err(Reason::Status);
         }
         if self.shared && !lifetime::is_heuristic(status) && !lifetime.explicit {
-            return Err(Why::Status);
+            return Err(Reason::Status);
         }
-        let terms = self.terms(lifetime.length, age, date, vary, &directives, headers);
-        let worthless = terms.lifetime <= age && terms.keep.is_zero();
-        if worthless { Err(Why::Expired) } else { Ok(terms) }
+        let meta = self.meta(lifetime.length, age, date, vary, &directives, headers);
+        let worthless = meta.lifetime <= age && meta.keep.is_zero();
+        if worthless { Err(Reason::Expired) } else { Ok(meta) }
     }
 
-    fn terms(
+    fn meta(
         &self,
         lifetime: Duration,
         age: Duration,
@@ -101,7 +101,7 @@ impl Policy {
         vary: Vec<HeaderName>,
         directives: &CacheControl,
         headers: &HeaderMap,
-    ) -> Terms {
+    ) -> CacheMeta {
         let never_stale = ["must-revalidate", "proxy-revalidate", "s-maxage"]
             .iter()
             .any(|name| directives.has(name));
@@ -111,7 +111,7 @@ impl Policy {
             None => default,
         };
         let validator = headers.contains_key(ETAG) || headers.contains_key(LAST_MODIFIED);
-        Terms {
+        CacheMeta {
             lifetime,
             age,
             date,
@@ -122,48 +122,50 @@ impl Policy {
         }
     }
 
-    fn check_status(&self, status: StatusCode) -> Result<(), Why> {
+    fn check_status(&self, status: StatusCode) -> Result<(), Reason> {
         match status.as_u16() {
-            206 | 304 => Err(Why::Partial),
+            206 | 304 => Err(Reason::Partial),
             200 => Ok(()),
             201.. if self.shared || self.statuses.contains(&status) => Ok(()),
-            _ => Err(Why::Status),
+            _ => Err(Reason::Status),
         }
     }
 
-    fn check_cookies(&self, headers: &HeaderMap) -> Result<(), Why> {
+    fn check_cookies(&self, headers: &HeaderMap) -> Result<(), Reason> {
         let sets = headers.contains_key(SET_COOKIE) || headers.contains_key("set-cookie2");
-        if sets && !self.strip_cookies { Err(Why::SetCookie) } else { Ok(()) }
+        if sets && !self.strip_cookies { Err(Reason::SetCookie) } else { Ok(()) }
     }
 
     /// The directives that count, and whether they are this cache's own.
     fn directives(&self, headers: &HeaderMap) -> (CacheControl, bool) {
         for name in self.targeted.iter() {
-            let own = CacheControl::read(headers, name);
+            let own = CacheControl::from_field(headers, name);
             if !own.is_empty() && is_dictionary(headers, name) {
                 return (own, true);
             }
         }
-        (CacheControl::of(headers), false)
+        (CacheControl::from_headers(headers), false)
     }
 
-    fn check_length(&self, headers: &HeaderMap, body: BodyLength) -> Result<(), Why> {
-        let length = match (stated_length(headers)?, body) {
-            (Some(stated), BodyLength::Known(known)) if stated != known => return Err(Why::Length),
+    fn check_length(&self, headers: &HeaderMap, body: BodyLength) -> Result<(), Reason> {
+        let length = match (content_length(headers)?, body) {
+            (Some(stated), BodyLength::Known(known)) if stated != known => {
+                return Err(Reason::Length);
+            }
             (Some(length), _) | (None, BodyLength::Known(length)) => length,
             (None, BodyLength::Unknown) if self.streaming => return Ok(()),
-            (None, BodyLength::Unknown) => return Err(Why::Streaming),
+            (None, BodyLength::Unknown) => return Err(Reason::Streaming),
         };
-        if length > self.most_body { Err(Why::TooLarge) } else { Ok(()) }
+        if length > self.max_body { Err(Reason::TooLarge) } else { Ok(()) }
     }
 
-    fn check_request(&self, request: &HeaderMap, directives: &CacheControl) -> Result<(), Why> {
+    fn check_request(&self, request: &HeaderMap, directives: &CacheControl) -> Result<(), Reason> {
         let allowed =
             ["public", "s-maxage", "must-revalidate"].iter().any(|name| directives.has(name));
         if request.contains_key(AUTHORIZATION) && !allowed {
-            return Err(Why::Authorization);
+            return Err(Reason::Authorization);
         }
-        if self.is_told_not_to_store(request) { Err(Why::RequestNoStore) } else { Ok(()) }
+        if self.is_told_not_to_store(request) { Err(Reason::RequestNoStore) } else { Ok(()) }
     }
 
     fn is_told_not_to_store(&self, request: &HeaderMap) -> bool {
@@ -172,7 +174,7 @@ impl Policy {
 
     /// Whether it may be the request's fault that its answer is not stored. Then that says nothing about other requests, and
     /// nobody should wait for it.
-    pub(crate) fn is_particular(&self, request: &HeaderMap) -> bool {
+    pub(crate) fn forbids_storing(&self, request: &HeaderMap) -> bool {
         request.contains_key(AUTHORIZATION) || self.is_told_not_to_store(request)
     }
 }
@@ -190,42 +192,42 @@ fn check_directives(
     directives: &CacheControl,
     headers: &HeaderMap,
     targeted: bool,
-) -> Result<(), Why> {
-    for (name, why) in
-        [("private", Why::Private), ("no-store", Why::NoStore), ("no-cache", Why::NoCache)]
+) -> Result<(), Reason> {
+    for (name, reason) in
+        [("private", Reason::Private), ("no-store", Reason::NoStore), ("no-cache", Reason::NoCache)]
     {
         if directives.has(name) || (!targeted && says(headers, name)) {
-            return Err(why);
+            return Err(reason);
         }
     }
     let pragma = |line: &http::HeaderValue| {
         line.as_bytes().to_ascii_lowercase().windows(8).any(|part| part == b"no-cache")
     };
     if directives.is_empty() && headers.get_all(PRAGMA).iter().any(pragma) {
-        return Err(Why::NoCache);
+        return Err(Reason::NoCache);
     }
     Ok(())
 }
 
 /// Types of bodies that have no end, or are a part.
-fn check_whole(headers: &HeaderMap) -> Result<(), Why> {
+fn check_whole(headers: &HeaderMap) -> Result<(), Reason> {
     if headers.contains_key(CONTENT_RANGE) {
-        return Err(Why::Partial);
+        return Err(Reason::Partial);
     }
     let kind = headers
         .get(CONTENT_TYPE)
         .map(|kind| kind.as_bytes().to_ascii_lowercase())
         .unwrap_or_default();
     match &*kind {
-        kind if kind.starts_with(b"text/event-stream") => Err(Why::Streaming),
-        kind if kind.starts_with(b"multipart/x-mixed-replace") => Err(Why::Streaming),
-        kind if kind.starts_with(b"multipart/byteranges") => Err(Why::Partial),
+        kind if kind.starts_with(b"text/event-stream") => Err(Reason::Streaming),
+        kind if kind.starts_with(b"multipart/x-mixed-replace") => Err(Reason::Streaming),
+        kind if kind.starts_with(b"multipart/byteranges") => Err(Reason::Partial),
         _ => Ok(()),
     }
 }
 
 /// `Content-Length`: of several, all must be the same.
-pub(crate) fn stated_length(headers: &HeaderMap) -> Result<Option<u64>, Why> {
+pub(crate) fn content_length(headers: &HeaderMap) -> Result<Option<u64>, Reason> {
     let mut stated = None;
     for line in headers.get_all(CONTENT_LENGTH) {
         let digits = line
@@ -233,32 +235,32 @@ pub(crate) fn stated_length(headers: &HeaderMap) -> Result<Option<u64>, Why> {
             .ok()
             .map(str::trim)
             .filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
-        let length = digits.and_then(|text| text.parse().ok()).ok_or(Why::Length)?;
+        let length = digits.and_then(|text| text.parse().ok()).ok_or(Reason::Length)?;
         if stated.is_some_and(|other: u64| other != length) {
-            return Err(Why::Length);
+            return Err(Reason::Length);
         }
         stated = Some(length);
     }
     if stated.is_some() && headers.contains_key(TRANSFER_ENCODING) {
-        return Err(Why::Length);
+        return Err(Reason::Length);
     }
     Ok(stated)
 }
 
 /// What the response varies on. One that is encoded varies on `Accept-Encoding`, whether it says so or not.
-fn dimensions(headers: &HeaderMap) -> Result<Vec<HeaderName>, Why> {
-    let Vary::On(mut names) = Vary::of(headers) else { return Err(Why::Vary) };
+fn secondary_key(headers: &HeaderMap) -> Result<Vec<HeaderName>, Reason> {
+    let Vary::Headers(mut names) = Vary::from_headers(headers) else { return Err(Reason::Vary) };
     if headers.contains_key(CONTENT_ENCODING) {
         check_coding(headers)?;
         if !names.contains(&ACCEPT_ENCODING) {
             names.push(ACCEPT_ENCODING);
         }
     }
-    let lost = names.iter().any(|name| STRIPPED.contains(name));
-    if lost || names.len() > MOST_DIMENSIONS { Err(Why::Vary) } else { Ok(names) }
+    let lost = names.iter().any(|name| STRIPPED_REQUEST_HEADERS.contains(name));
+    if lost || names.len() > MAX_VARY_HEADERS { Err(Reason::Vary) } else { Ok(names) }
 }
 
-fn check_coding(headers: &HeaderMap) -> Result<(), Why> {
+fn check_coding(headers: &HeaderMap) -> Result<(), Reason> {
     let known = |coding: &[u8]| {
         CODINGS.iter().any(|known| coding.trim_ascii().eq_ignore_ascii_case(known.as_bytes()))
     };
@@ -266,7 +268,7 @@ fn check_coding(headers: &HeaderMap) -> Result<(), Why> {
     if lines.all(|line| line.as_bytes().split(|byte| *byte == b',').all(known)) {
         Ok(())
     } else {
-        Err(Why::Encoding)
+        Err(Reason::Encoding)
     }
 }
 

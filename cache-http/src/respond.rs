@@ -12,36 +12,36 @@ use http::{
 use crate::{
     body::CachedBody,
     conditional::{Precondition, of_not_modified, precondition_of_stored},
-    config::Config,
-    notice::Notice,
     outgoing::{Status, set_age},
-    policy::Why,
+    policy::Reason,
     range::{Range, range},
-    stored::Page,
+    record::Page,
+    request_flags::RequestFlags,
+    settings::Settings,
 };
 
-/// How a page came to be the answer.
+/// Source a page came to be the answer.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum How {
+pub(crate) enum Source {
     Stored,
     /// Another request has just made it.
     Collapsed,
     /// The origin said that it is still right.
     Validated {
-        why: Why,
+        reason: Reason,
         stored: bool,
     },
 }
 
-impl Config {
-    /// How old a page is: how old it came, and how long it lay here. A clock that was set back makes nothing younger than it
+impl Settings {
+    /// Source old a page is: how old it came, and how long it lay here. A clock that was set back makes nothing younger than it
     /// came.
     pub(crate) fn age(&self, page: &Page) -> Duration {
         let here = match page.born {
             Some(born) => self.clock.now().since(born),
             None => self.clock.unix_time().saturating_sub(page.stored),
         };
-        page.terms.age.saturating_add(here)
+        page.meta.age.saturating_add(here)
     }
 
     /// The page of this age as the answer to a request: whole, or what its preconditions and its range make of it.
@@ -50,21 +50,21 @@ impl Config {
         page: &Page,
         age: Duration,
         parts: &Parts,
-        notice: Notice,
-        how: How,
+        flags: RequestFlags,
+        source: Source,
     ) -> Response<CachedBody<B>> {
         let mut headers = page.headers.clone();
         set_age(&mut headers, age);
         self.announce_for_browser(&mut headers, age, || self.clock.unix_time());
-        let (status, body) = self.shape(page, parts, notice, &mut headers);
-        let ttl = seconds(page.terms.lifetime) - seconds(age);
+        let (status, body) = self.shape(page, parts, flags, &mut headers);
+        let ttl = seconds(page.meta.lifetime) - seconds(age);
         self.report(
             &mut headers,
-            &match how {
-                How::Stored => Status::Hit { ttl, collapsed: false },
-                How::Collapsed => Status::Hit { ttl, collapsed: true },
-                How::Validated { why, stored } => Status::Forwarded {
-                    why,
+            &match source {
+                Source::Stored => Status::Hit { ttl, collapsed: false },
+                Source::Collapsed => Status::Hit { ttl, collapsed: true },
+                Source::Validated { reason, stored } => Status::Forwarded {
+                    reason,
                     status: Some(StatusCode::NOT_MODIFIED),
                     stored,
                     detail: None,
@@ -78,11 +78,11 @@ impl Config {
         &self,
         page: &Page,
         parts: &Parts,
-        notice: Notice,
+        flags: RequestFlags,
         headers: &mut HeaderMap,
     ) -> (StatusCode, Bytes) {
         // Those with other conditions passed by.
-        if notice.conditional
+        if flags.conditional
             && page.status.is_success()
             && precondition_of_stored(&parts.method, &parts.headers, &page.headers)
                 == Precondition::NotModified
@@ -97,7 +97,7 @@ impl Config {
         if parts.method == Method::HEAD {
             return (page.status, Bytes::new());
         }
-        if !notice.telling || !self.policy.is_shared() || page.status != StatusCode::OK {
+        if !flags.telling || !self.policy.is_shared() || page.status != StatusCode::OK {
             return (page.status, page.body.clone());
         }
         match range(&parts.headers, &page.headers, page.body.len()) {

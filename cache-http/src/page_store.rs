@@ -10,13 +10,13 @@ use crate::{
     date::UnixTime,
     generation::{Generation, Purge, Stamp, count_purge, purges},
     key::Keys,
-    policy::{Policy, Why},
-    stored::{Page, Record, Stamps},
+    policy::{Policy, Reason},
+    record::{Page, Record, Stamps},
 };
 
 /// Where pages lie.
 #[derive(Clone, Debug)]
-pub(crate) struct Shelf {
+pub(crate) struct PageStore {
     cache: CacheHandle,
     /// The store keeps objects, and so answers without waiting.
     pub(crate) local: bool,
@@ -25,27 +25,27 @@ pub(crate) struct Shelf {
 
 /// What a look-up saw.
 #[derive(Clone, Debug)]
-pub(crate) struct Seen {
-    pub(crate) answer: Answer,
+pub(crate) struct Lookup {
+    pub(crate) answer: Found,
     all: Option<Generation>,
     uri: Option<Generation>,
     /// What the pages of the URI vary on, as far as is known.
     pub(crate) vary: Vec<HeaderName>,
-    /// How many purges there had been before.
+    /// Source many purges there had been before.
     pub(crate) purges: u64,
 }
 
 #[derive(Clone, Debug)]
-pub(crate) enum Answer {
+pub(crate) enum Found {
     /// A page for this request. It may be old, or purged softly.
     Page {
         record: Arc<Record>,
         soft: bool,
     },
-    Miss(Why),
+    Miss(Reason),
 }
 
-impl Answer {
+impl Found {
     pub(crate) fn page(&self) -> Option<(&Page, bool)> {
         match self {
             Self::Page { record, soft } => record.page().map(|page| (page, *soft)),
@@ -63,10 +63,10 @@ impl Record {
     }
 }
 
-impl Seen {
+impl Lookup {
     /// What a look-up sees in a store that fails.
-    pub(crate) fn nothing(why: Why) -> Self {
-        Self { answer: Answer::Miss(why), all: None, uri: None, vary: Vec::new(), purges: 0 }
+    pub(crate) fn nothing(reason: Reason) -> Self {
+        Self { answer: Found::Miss(reason), all: None, uri: None, vary: Vec::new(), purges: 0 }
     }
 
     /// Tells apart what was asked before a purge and after it. A generation that is not there yet was never purged, no more than
@@ -78,21 +78,21 @@ impl Seen {
 }
 
 /// Where a page is to lie, and what is known of it.
-pub(crate) struct Place<'a> {
+pub(crate) struct NewPage<'a> {
     pub(crate) keys: &'a Keys,
-    pub(crate) seen: &'a Seen,
+    pub(crate) lookup: &'a Lookup,
     /// When the request for it was looked up.
-    pub(crate) began: UnixTime,
+    pub(crate) started_at: UnixTime,
     /// The keys of its tags' generations.
     pub(crate) tags: &'a [String],
     pub(crate) vary: &'a [HeaderName],
     pub(crate) kept: Duration,
 }
 
-/// How long a generation is kept at least, so that it outlives the pages it is stamped on.
+/// Source long a generation is kept at least, so that it outlives the pages it is stamped on.
 const DAY: Duration = Duration::from_secs(86_400);
 
-impl Shelf {
+impl PageStore {
     pub(crate) fn new(cache: CacheHandle, all: &str) -> Self {
         let local = cache.store().keeps_objects();
         Self { cache, local, all: all.into() }
@@ -108,7 +108,7 @@ impl Shelf {
         keys: &Keys,
         policy: &Policy,
         headers: &HeaderMap,
-    ) -> StoreResult<Seen> {
+    ) -> StoreResult<Lookup> {
         let purges = purges();
         let (generation, root) = (&*keys.generation, &*keys.root);
         // Where nothing takes time, there is nothing to do meanwhile.
@@ -123,23 +123,23 @@ impl Shelf {
         };
         let (all, uri) = (all?, uri?);
         let (found, vary) = self.follow(root?, keys, policy, headers).await?;
-        let seen = |answer| Seen { answer, all, uri, vary, purges };
+        let lookup = |answer| Lookup { answer, all, uri, vary, purges };
         let record = match found {
             Ok(record) => record,
-            Err(why) => return Ok(seen(Answer::Miss(why))),
+            Err(reason) => return Ok(lookup(Found::Miss(reason))),
         };
         let purge = match record.page() {
             Some(page) => self.purged(page, all, uri).await?,
             None => Some(Purge::Hard),
         };
-        Ok(seen(match purge {
-            Some(Purge::Hard) => Answer::Miss(Why::Purged),
-            soft => Answer::Page { record, soft: soft.is_some() },
+        Ok(lookup(match purge {
+            Some(Purge::Hard) => Found::Miss(Reason::Purged),
+            soft => Found::Page { record, soft: soft.is_some() },
         }))
     }
 
     /// The page that is there for a request with these headers, whether it was purged or not.
-    pub(crate) async fn glance(
+    pub(crate) async fn find(
         &self,
         keys: &Keys,
         policy: &Policy,
@@ -157,25 +157,25 @@ impl Shelf {
         keys: &Keys,
         policy: &Policy,
         headers: &HeaderMap,
-    ) -> StoreResult<(Result<Arc<Record>, Why>, Vec<HeaderName>)> {
-        let Some(root) = root.filter(|root| *root.material() == keys.material) else {
-            return Ok((Err(Why::UriMiss), Vec::new()));
+    ) -> StoreResult<(Result<Arc<Record>, Reason>, Vec<HeaderName>)> {
+        let Some(root) = root.filter(|root| *root.preimage() == keys.preimage) else {
+            return Ok((Err(Reason::UriMiss), Vec::new()));
         };
         let (record, vary) = match &*root {
             Record::Page(_) => (Some(root), Vec::new()),
             Record::Vary(_, names) => {
-                let variant = keys.variant(&policy.dimensions(names, headers));
+                let variant = keys.variant(&policy.secondary_key(names, headers));
                 (self.record(&variant).await?, names.clone())
             }
         };
         let fits = |page: &Page| {
-            page.material == keys.material && policy.matches(&page.dimensions, headers)
+            page.preimage == keys.preimage && policy.matches(&page.secondary_key, headers)
         };
         let record = record.filter(|record| record.page().is_some_and(fits));
-        Ok((record.ok_or(Why::VaryMiss), vary))
+        Ok((record.ok_or(Reason::VaryMiss), vary))
     }
 
-    /// How the page was purged, if it was.
+    /// Source the page was purged, if it was.
     async fn purged(
         &self,
         page: &Page,
@@ -201,22 +201,24 @@ impl Shelf {
     /// Where it was purged meanwhile, or the store failed.
     pub(crate) async fn keep(
         &self,
-        place: &Place<'_>,
+        place: &NewPage<'_>,
         make: impl FnOnce(Stamps, Vec<HeaderName>) -> Page,
-    ) -> Result<Arc<Record>, Why> {
-        let Place { keys, seen, began, .. } = *place;
+    ) -> Result<Arc<Record>, Reason> {
+        let NewPage { keys, lookup, started_at, .. } = *place;
         let beyond = place.kept.saturating_mul(2).max(DAY);
-        let all = self.settle(&self.all, seen.all, began, Timeout::Never).await?;
-        let uri = self.settle(&keys.generation, seen.uri, began, beyond.into()).await?;
+        let all = self.current_stamp(&self.all, lookup.all, started_at, Timeout::Never).await?;
+        let uri =
+            self.current_stamp(&keys.generation, lookup.uri, started_at, beyond.into()).await?;
         let mut tags = Vec::with_capacity(place.tags.len());
         for tag in place.tags {
             tags.push((
                 tag.clone(),
-                self.settle(tag, None, began, beyond.saturating_mul(30).into()).await?,
+                self.current_stamp(tag, None, started_at, beyond.saturating_mul(30).into()).await?,
             ));
         }
         let root = self.record(&keys.root).await.map_err(|error| self.failed(&error))?;
-        let names = union([&seen.vary, root.as_deref().map_or(&[][..], Record::names), place.vary]);
+        let names =
+            union([&lookup.vary, root.as_deref().map_or(&[][..], Record::names), place.vary]);
         let page = make(Stamps { all, uri, tags }, names);
         self.put(keys, page, place.kept, beyond).await.map_err(|error| self.failed(&error))
     }
@@ -229,16 +231,16 @@ impl Shelf {
         beyond: Duration,
     ) -> StoreResult<Arc<Record>> {
         let names: Vec<HeaderName> =
-            page.dimensions.0.iter().map(|(name, _)| name.clone()).collect();
+            page.secondary_key.0.iter().map(|(name, _)| name.clone()).collect();
         if names.is_empty() {
             let record = Arc::new(Record::Page(page));
             self.set(&keys.root, &record, kept).await?;
             return Ok(record);
         }
-        let variant = keys.variant(&page.dimensions);
+        let variant = keys.variant(&page.secondary_key);
         let record = Arc::new(Record::Page(page));
         self.set(&variant, &record, kept).await?;
-        let root = Arc::new(Record::Vary(keys.material.clone().into(), names));
+        let root = Arc::new(Record::Vary(keys.preimage.clone().into(), names));
         self.set(&keys.root, &root, beyond).await?;
         Ok(record)
     }
@@ -247,22 +249,22 @@ impl Shelf {
         self.cache.set_shared_owning(key, record, record.size(), kept).await
     }
 
-    /// The generation to stamp a page with. What changed since the request began was purged: then the page may be made of
+    /// The generation to stamp a page with. What changed since the request started_at was purged: then the page may be made of
     /// what the purge was for.
-    async fn settle(
+    async fn current_stamp(
         &self,
         key: &str,
-        seen: Option<Generation>,
-        began: UnixTime,
+        lookup: Option<Generation>,
+        started_at: UnixTime,
         timeout: Timeout,
-    ) -> Result<Stamp, Why> {
+    ) -> Result<Stamp, Reason> {
         let today = self.cache.get_or_set_shared(key, timeout, async || Generation::new()).await;
         let today = today.map_err(|error| self.failed(&error))?;
-        let purged = match seen {
-            Some(seen) => today.stamp != seen.stamp,
-            None => today.purged > began,
+        let purged = match lookup {
+            Some(lookup) => today.stamp != lookup.stamp,
+            None => today.purged > started_at,
         };
-        if purged { Err(Why::Purged) } else { Ok(today.stamp) }
+        if purged { Err(Reason::Purged) } else { Ok(today.stamp) }
     }
 
     /// Replaces a generation.
@@ -292,17 +294,17 @@ impl Shelf {
 
     /// Logs and counts a failure of the store; the page is served all the same.
     #[cold]
-    pub(crate) fn failed(&self, error: &cache_core::Error) -> Why {
+    pub(crate) fn failed(&self, error: &cache_core::Error) -> Reason {
         tracing::warn!(cache = self.alias(), %error, "a page is served without its cache");
-        Why::StoreFailed
+        Reason::StoreFailed
     }
 }
 
 impl Record {
-    fn material(&self) -> &Bytes {
+    fn preimage(&self) -> &Bytes {
         match self {
-            Self::Page(page) => &page.material,
-            Self::Vary(material, _) => material,
+            Self::Page(page) => &page.preimage,
+            Self::Vary(preimage, _) => preimage,
         }
     }
 
@@ -331,76 +333,87 @@ mod tests {
     use http::{HeaderValue, StatusCode, header::COOKIE};
 
     use super::*;
-    use crate::{generation::Checked, key::Keying, notice::Notice, policy::BodyLength};
+    use crate::{
+        generation::GenerationCheck, key::KeyBuilder, policy::BodyLength,
+        request_flags::RequestFlags,
+    };
 
-    fn shelf() -> Shelf {
+    fn page_store() -> PageStore {
         let cache =
             CacheHandle::new("default", Arc::new(LocMemCache::default()), Settings::default());
-        Shelf::new(cache, &Keying::default().generation_of_all())
+        PageStore::new(cache, &KeyBuilder::default().generation_of_all())
     }
 
     fn keys(uri: &str) -> Keys {
         let (parts, ()) = http::Request::get(uri).body(()).expect("it is a request").into_parts();
-        Keying::default().keys(&parts, Notice::of(&parts.headers)).expect("it has keys")
+        KeyBuilder::default()
+            .keys(&parts, RequestFlags::from_headers(&parts.headers))
+            .expect("it has keys")
     }
 
     fn headers(cookie: &'static str) -> HeaderMap {
         [(COOKIE, HeaderValue::from_static(cookie))].into_iter().collect()
     }
 
-    async fn store(shelf: &Shelf, keys: &Keys, asked: &HeaderMap, vary: &[HeaderName]) {
+    async fn store(page_store: &PageStore, keys: &Keys, asked: &HeaderMap, vary: &[HeaderName]) {
         let policy = Policy::site();
-        let terms = policy.store(
+        let meta = policy.store(
             asked,
             StatusCode::OK,
             &HeaderMap::new(),
             BodyLength::Known(0),
             Duration::ZERO,
         );
-        let terms = terms.expect("it may be stored");
-        let seen = Seen::nothing(Why::UriMiss);
-        let place =
-            Place { keys, seen: &seen, began: Duration::ZERO, tags: &[], vary, kept: terms.kept() };
+        let meta = meta.expect("it may be stored");
+        let lookup = Lookup::nothing(Reason::UriMiss);
+        let place = NewPage {
+            keys,
+            lookup: &lookup,
+            started_at: Duration::ZERO,
+            tags: &[],
+            vary,
+            kept: meta.store_ttl(),
+        };
         let make = |stamps, names: Vec<HeaderName>| Page {
-            material: keys.material.clone().into(),
+            preimage: keys.preimage.clone().into(),
             stamps,
-            dimensions: policy.dimensions(&names, asked),
-            terms: terms.clone(),
+            secondary_key: policy.secondary_key(&names, asked),
+            meta: meta.clone(),
             stored: Duration::ZERO,
             born: None,
-            checked: Checked::default(),
+            checked: GenerationCheck::default(),
             status: StatusCode::OK,
             headers: HeaderMap::new(),
             body: Bytes::new(),
         };
-        shelf.keep(&place, make).await.expect("the store works");
+        page_store.keep(&place, make).await.expect("the store works");
     }
 
-    async fn found(shelf: &Shelf, keys: &Keys, asked: &HeaderMap) -> bool {
-        let seen = shelf.look(keys, &Policy::site(), asked).await.expect("the store works");
-        seen.answer.page().is_some()
+    async fn found(page_store: &PageStore, keys: &Keys, asked: &HeaderMap) -> bool {
+        let lookup = page_store.look(keys, &Policy::site(), asked).await.expect("the store works");
+        lookup.answer.page().is_some()
     }
 
     #[tokio::test]
     async fn a_page_of_another_uri_whose_digest_is_the_same_is_a_miss() {
-        let (shelf, asked) = (shelf(), headers("a"));
+        let (page_store, asked) = (page_store(), headers("a"));
         let (one, other) = (keys("http://a/1"), keys("http://a/2"));
-        store(&shelf, &one, &asked, &[]).await;
-        assert!(found(&shelf, &one, &asked).await);
-        let collision = Keys { material: other.material, ..one };
-        assert!(!found(&shelf, &collision, &asked).await);
+        store(&page_store, &one, &asked, &[]).await;
+        assert!(found(&page_store, &one, &asked).await);
+        let collision = Keys { preimage: other.preimage, ..one };
+        assert!(!found(&page_store, &collision, &asked).await);
     }
 
     #[tokio::test]
     async fn only_a_purge_tells_requests_apart_and_not_the_first_page() {
-        let (shelf, keys, asked) = (shelf(), keys("http://a/"), HeaderMap::new());
+        let (page_store, keys, asked) = (page_store(), keys("http://a/"), HeaderMap::new());
         let look = async || {
-            shelf.look(&keys, &Policy::site(), &asked).await.expect("the store works").purged()
+            page_store.look(&keys, &Policy::site(), &asked).await.expect("the store works").purged()
         };
         let before = look().await;
-        store(&shelf, &keys, &asked, &[]).await;
+        store(&page_store, &keys, &asked, &[]).await;
         assert_eq!(look().await, before);
-        shelf
+        page_store
             .purge(&keys.generation, Purge::Hard, Duration::from_secs(1))
             .await
             .expect("the store works");
@@ -409,18 +422,18 @@ mod tests {
 
     #[tokio::test]
     async fn a_page_for_other_values_whose_digest_is_the_same_is_a_miss() {
-        let (shelf, keys) = (shelf(), keys("http://a/"));
-        store(&shelf, &keys, &headers("a"), &[COOKIE]).await;
+        let (page_store, keys) = (page_store(), keys("http://a/"));
+        store(&page_store, &keys, &headers("a"), &[COOKIE]).await;
         let variant =
-            |cookie| keys.variant(&Policy::site().dimensions(&[COOKIE], &headers(cookie)));
+            |cookie| keys.variant(&Policy::site().secondary_key(&[COOKIE], &headers(cookie)));
         let record =
-            shelf.record(&variant("a")).await.expect("the store works").expect("it is there");
-        shelf
+            page_store.record(&variant("a")).await.expect("the store works").expect("it is there");
+        page_store
             .cache
             .set_shared(&variant("b"), &record, Timeout::Never)
             .await
             .expect("the store works");
-        assert!(found(&shelf, &keys, &headers("a")).await);
-        assert!(!found(&shelf, &keys, &headers("b")).await);
+        assert!(found(&page_store, &keys, &headers("a")).await);
+        assert!(!found(&page_store, &keys, &headers("b")).await);
     }
 }

@@ -1,4 +1,4 @@
-//! What the headers of a request are about, seen in one pass over their names. Most requests have none of those that
+//! What the headers of a request are about, lookup in one pass over their names. Most requests have none of those that
 //! matter, and to look each of these up would cost more than all the rest of a hit.
 
 use http::{HeaderMap, HeaderName};
@@ -7,7 +7,7 @@ use crate::{key::FORWARDED_BY_PROXIES, policy::OVERRIDES};
 
 /// Which kinds of headers a request has.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Notice {
+pub(crate) struct RequestFlags {
     pub(crate) cookie: bool,
     /// One for which requests may pass by.
     pub(crate) telling: bool,
@@ -17,8 +17,8 @@ pub(crate) struct Notice {
     pub(crate) forwarded: bool,
 }
 
-impl Notice {
-    pub(crate) fn of(headers: &HeaderMap) -> Self {
+impl RequestFlags {
+    pub(crate) fn from_headers(headers: &HeaderMap) -> Self {
         let mut all = Self::default();
         // By their texts, which are told apart by their lengths first: constants of names would be made anew each time.
         for name in headers.keys().map(HeaderName::as_str) {
@@ -58,9 +58,9 @@ mod tests {
 
     use super::*;
 
-    fn notice(name: &str) -> Notice {
+    fn flags(name: &str) -> RequestFlags {
         let name: HeaderName = name.parse().expect("it is a name");
-        Notice::of(&[(name, HeaderValue::from_static(""))].into_iter().collect())
+        RequestFlags::from_headers(&[(name, HeaderValue::from_static(""))].into_iter().collect())
     }
 
     #[test]
@@ -75,20 +75,20 @@ mod tests {
             TRANSFER_ENCODING,
             UPGRADE,
         ] {
-            assert!(notice(name.as_str()).telling, "{name}");
+            assert!(flags(name.as_str()).telling, "{name}");
         }
         for name in OVERRIDES {
-            assert!(notice(&format!("x-{name}")).telling, "{name}");
+            assert!(flags(&format!("x-{name}")).telling, "{name}");
         }
         for name in FORWARDED_BY_PROXIES {
-            assert!(notice(&format!("X-{name}")).forwarded, "{name}");
+            assert!(flags(&format!("X-{name}")).forwarded, "{name}");
         }
-        assert!(notice("Forwarded").forwarded && notice("Cookie").cookie);
-        assert!(notice("If-None-Match").conditional && notice("if-modified-since").conditional);
+        assert!(flags("Forwarded").forwarded && flags("Cookie").cookie);
+        assert!(flags("If-None-Match").conditional && flags("if-modified-since").conditional);
         for name in
             ["host", "accept", "x-forwarded-for", "x-", "upgrade-insecure-requests", "if-range"]
         {
-            assert_eq!(notice(name), Notice::default(), "{name}");
+            assert_eq!(flags(name), RequestFlags::default(), "{name}");
         }
     }
 }

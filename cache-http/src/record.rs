@@ -12,24 +12,24 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::{
     date::UnixTime,
-    generation::{Checked, Stamp},
-    policy::{Dimensions, Terms},
+    generation::{GenerationCheck, Stamp},
+    policy::{CacheMeta, SecondaryKey},
 };
 
 /// A response, with all that is needed to know whether it may be served.
 #[derive(Clone, Debug)]
 pub(crate) struct Page {
     /// What its key was made of.
-    pub(crate) material: Bytes,
+    pub(crate) preimage: Bytes,
     pub(crate) stamps: Stamps,
     /// What the request said that it was made for.
-    pub(crate) dimensions: Dimensions,
-    pub(crate) terms: Terms,
+    pub(crate) secondary_key: SecondaryKey,
+    pub(crate) meta: CacheMeta,
     /// When it was stored, by the time of day.
     pub(crate) stored: UnixTime,
     /// The same by the clock of this process, where this process made it.
     pub(crate) born: Option<Moment>,
-    pub(crate) checked: Checked,
+    pub(crate) checked: GenerationCheck,
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
@@ -65,9 +65,9 @@ impl Record {
                 out.put_u8(PAGE);
                 page.encode(&mut out);
             }
-            Self::Vary(material, names) => {
+            Self::Vary(preimage, names) => {
                 out.put_u8(VARY);
-                put(&mut out, material);
+                put(&mut out, preimage);
                 put_names(&mut out, names);
             }
         }
@@ -81,11 +81,11 @@ impl Record {
                 let header = |(name, value): (&HeaderName, &HeaderValue)| {
                     64 + name.as_str().len() + value.len()
                 };
-                512 + page.material.len()
+                512 + page.preimage.len()
                     + page.headers.iter().map(header).sum::<usize>()
                     + page.body.len()
             }
-            Self::Vary(material, names) => 32 + material.len() + names.len() * 32,
+            Self::Vary(preimage, names) => 32 + preimage.len() + names.len() * 32,
         }
     }
 
@@ -97,8 +97,8 @@ impl Record {
         match bytes.try_get_u8().ok()? {
             PAGE => Page::decode(bytes).map(Self::Page),
             VARY => {
-                let (material, names) = (take(&mut bytes)?, take_names(&mut bytes)?);
-                bytes.is_empty().then_some(Self::Vary(material, names))
+                let (preimage, names) = (take(&mut bytes)?, take_names(&mut bytes)?);
+                bytes.is_empty().then_some(Self::Vary(preimage, names))
             }
             _ => None,
         }
@@ -107,7 +107,7 @@ impl Record {
 
 impl Page {
     fn encode(&self, out: &mut BytesMut) {
-        put(out, &self.material);
+        put(out, &self.preimage);
         put_stamp(out, self.stamps.all);
         put_stamp(out, self.stamps.uri);
         put_count(out, self.stamps.tags.len());
@@ -115,23 +115,23 @@ impl Page {
             put(out, tag.as_bytes());
             put_stamp(out, *stamp);
         }
-        put_count(out, self.dimensions.0.len());
-        for (name, value) in &self.dimensions.0 {
+        put_count(out, self.secondary_key.0.len());
+        for (name, value) in &self.secondary_key.0 {
             put(out, name.as_str().as_bytes());
             out.put_u8(u8::from(value.is_some()));
             put(out, value.as_deref().unwrap_or_default());
         }
-        let terms = &self.terms;
+        let meta = &self.meta;
         let times = [
-            terms.lifetime,
-            terms.age,
-            terms.date,
-            terms.stale_while_revalidate,
-            terms.stale_if_error,
-            terms.keep,
+            meta.lifetime,
+            meta.age,
+            meta.date,
+            meta.stale_while_revalidate,
+            meta.stale_if_error,
+            meta.keep,
         ];
         times.into_iter().chain([self.stored]).for_each(|time| put_time(out, time));
-        put_names(out, &terms.vary);
+        put_names(out, &meta.vary);
         out.put_u16(self.status.as_u16());
         put_count(out, self.headers.len());
         for (name, value) in &self.headers {
@@ -143,10 +143,10 @@ impl Page {
 
     fn decode(mut bytes: Bytes) -> Option<Self> {
         let bytes = &mut bytes;
-        let material = take(bytes)?;
+        let preimage = take(bytes)?;
         let (all, uri) = (take_stamp(bytes)?, take_stamp(bytes)?);
         let tags = take_list(bytes, |bytes| Some((take_text(bytes)?, take_stamp(bytes)?)))?;
-        let dimensions = take_list(bytes, |bytes| {
+        let secondary_key = take_list(bytes, |bytes| {
             let (name, there, value) = (take_name(bytes)?, bytes.try_get_u8().ok()?, take(bytes)?);
             Some((name, (there == 1).then(|| value.to_vec())))
         })?;
@@ -164,16 +164,16 @@ impl Page {
             headers.append(name, value);
         }
         let body = take(bytes)?;
-        let terms =
-            Terms { lifetime, age, date, vary, stale_while_revalidate, stale_if_error, keep };
+        let meta =
+            CacheMeta { lifetime, age, date, vary, stale_while_revalidate, stale_if_error, keep };
         let page = Self {
-            material,
+            preimage,
             stamps: Stamps { all, uri, tags },
-            dimensions: Dimensions(dimensions),
-            terms,
+            secondary_key: SecondaryKey(secondary_key),
+            meta,
             stored,
             born: None,
-            checked: Checked::default(),
+            checked: GenerationCheck::default(),
             status,
             headers,
             body,
@@ -287,17 +287,17 @@ mod tests {
         headers.append("x-bytes", HeaderValue::from_bytes(b"\xff").expect("opaque"));
         let time = Duration::new(7, 9);
         Page {
-            material: Bytes::from_static(b"material"),
+            preimage: Bytes::from_static(b"preimage"),
             stamps: Stamps {
                 all: Stamp { hard: 1, soft: 2 },
                 uri: Stamp { hard: 3, soft: u64::MAX },
                 tags: vec![("täg".to_owned(), Stamp { hard: 5, soft: 6 })],
             },
-            dimensions: Dimensions(vec![
+            secondary_key: SecondaryKey(vec![
                 (http::header::ACCEPT, None),
                 (http::header::COOKIE, Some(Vec::new())),
             ]),
-            terms: Terms {
+            meta: CacheMeta {
                 lifetime: time,
                 age: time * 2,
                 date: time * 3,
@@ -308,7 +308,7 @@ mod tests {
             },
             stored: time * 7,
             born: None,
-            checked: Checked::default(),
+            checked: GenerationCheck::default(),
             status: StatusCode::NOT_FOUND,
             headers,
             body: Bytes::from_static(b"body\0"),

@@ -1,19 +1,19 @@
-//! Why a response was not stored, or not reused.
+//! Reason a response was not stored, or not reused.
 
 use std::fmt;
 
 macro_rules! reasons {
     ($($(#[doc = $doc:literal])+ $reason:ident = $name:literal,)+) => {
-        /// The reason why a request passed by the cache, was not answered from it, or was not kept in it.
+        /// The reason reason a request passed by the cache, was not answered from it, or was not kept in it.
         ///
         /// Its name is a label of metrics and the `detail` of `Cache-Status`.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         #[non_exhaustive]
-        pub enum Why {
+        pub enum Reason {
             $($(#[doc = $doc])+ $reason,)+
         }
 
-        impl Why {
+        impl Reason {
             /// Every reason there is.
             pub const ALL: &[Self] = &[$(Self::$reason,)+];
 
@@ -54,7 +54,7 @@ reasons! {
     /// The application said [`NoStore`](crate::NoStore).
     OptOut = "opt-out",
     /// A layer further inside looks after this response: per view wins over per site.
-    ByView = "by-view",
+    InnerCache = "inner-cache",
     /// Answers with this status are not kept.
     Status = "status",
     /// The response sets a cookie.
@@ -101,7 +101,7 @@ reasons! {
     Failed = "failed",
 }
 
-impl fmt::Display for Why {
+impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
     }

@@ -7,13 +7,13 @@ use http::{StatusCode, Uri, request::Parts};
 use tower_layer::Layer;
 
 use crate::{
-    Counts, Policy, Why,
+    Counts, Policy, Reason,
     counts::{Counters, Event},
-    flight::Flights,
-    key::{Digest, Keying, Keys},
-    notice::Notice,
-    service::CachedService,
-    shelf::Shelf,
+    key::{Digest, KeyBuilder, Keys},
+    page_store::PageStore,
+    request_flags::RequestFlags,
+    service::HttpCache,
+    single_flight::SingleFlight,
 };
 
 /// A layer that answers from a cache what it may, and keeps there what it may.
@@ -28,35 +28,35 @@ use crate::{
 /// # use cache_core::{CacheHandle, Settings};
 /// # use cache_locmem::LocMemCache;
 /// use axum::{Router, routing::get};
-/// use cache_http::{HttpCache, cache_page};
+/// use cache_http::{HttpCacheLayer, cache_page};
 ///
 /// # let cache = CacheHandle::new("default", Arc::new(LocMemCache::default()), Settings::default());
-/// let site = HttpCache::new(&cache).hosts(["shop.example.org"]).ttl(Duration::from_secs(60));
+/// let site = HttpCacheLayer::new(&cache).hosts(["shop.example.org"]).ttl(Duration::from_secs(60));
 /// let app: Router = Router::new()
 ///     .route("/", get(async || "the front page"))
-///     .route("/terms", get(async || "seldom new").layer(cache_page(&cache, Duration::from_secs(86_400))))
+///     .route("/meta", get(async || "seldom new").layer(cache_page(&cache, Duration::from_secs(86_400))))
 ///     .layer(site);
 /// ```
 ///
 /// It wants a tokio runtime with a timer.
 #[derive(Clone)]
-pub struct HttpCache {
-    pub(crate) config: Arc<Config>,
+pub struct HttpCacheLayer {
+    pub(crate) settings: Arc<Settings>,
 }
 
 /// All settings. Changed by a copy.
 #[derive(Clone)]
-pub(crate) struct Config {
+pub(crate) struct Settings {
     pub(crate) policy: Policy,
-    pub(crate) keying: Keying,
-    pub(crate) shelf: Shelf,
+    pub(crate) key_builder: KeyBuilder,
+    pub(crate) page_store: PageStore,
     pub(crate) clock: Clock,
-    pub(crate) browser: Browser,
+    pub(crate) browser_ttl: BrowserTtl,
     pub(crate) tags: Vec<String>,
     pub(crate) cache_status: Option<Arc<str>>,
-    pub(crate) flights: Arc<Flights>,
-    /// How long a page waits for its store, each time.
-    pub(crate) store_limit: Duration,
+    pub(crate) flights: Arc<SingleFlight>,
+    /// Source long a page waits for its store, each time.
+    pub(crate) store_timeout: Duration,
     pub(crate) counters: Arc<Counters>,
     alias: Arc<str>,
     cache: CacheHandle,
@@ -64,19 +64,19 @@ pub(crate) struct Config {
 
 /// What browsers, and caches further out, are told about the lifetime of a stored page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Browser {
+pub enum BrowserTtl {
     /// The same lifetime as in this cache, by `max-age` and `Expires`, as Django does. The default of a site.
-    Same,
+    SameAsCache,
     /// A lifetime of their own, from when they get the page: `max-age` grows with the page's age, so that `Age` and `Date` stay
     /// true. A smaller one that the view gave stays.
-    For(Duration),
+    Fixed(Duration),
     /// What the view says, and nothing more. The default of a shared cache.
-    AsIs,
+    FromResponse,
 }
 
-/// How long those who want a page wait for the one who makes it.
+/// Source long those who want a page wait for the one who makes it.
 const FLIGHT: Duration = Duration::from_secs(5);
-/// How long a page waits for its store.
+/// Source long a page waits for its store.
 const STORE: Duration = Duration::from_secs(5);
 
 /// The same layer for one view: its pages live for `timeout`, or less if they say so.
@@ -93,79 +93,80 @@ const STORE: Duration = Duration::from_secs(5);
 /// let app: Router = Router::new().route("/news", get(async || "news").layer(quarter));
 /// ```
 #[must_use]
-pub fn cache_page(cache: &CacheHandle, timeout: Duration) -> HttpCache {
-    HttpCache::new(cache).policy(Policy::site().ttl(timeout).most_ttl(timeout))
+pub fn cache_page(cache: &CacheHandle, timeout: Duration) -> HttpCacheLayer {
+    HttpCacheLayer::new(cache).policy(Policy::site().ttl(timeout).max_ttl(timeout))
 }
 
-impl HttpCache {
+impl HttpCacheLayer {
     /// The output cache of a site: [`Policy::site`].
     #[must_use]
     pub fn new(cache: &CacheHandle) -> Self {
         let digest = if cache.store().keeps_objects() { Digest::Local } else { Digest::Portable };
-        let keying = Keying { digest, ..Keying::default() };
-        let config = Config {
+        let key_builder = KeyBuilder { digest, ..KeyBuilder::default() };
+        let settings = Settings {
             policy: Policy::site(),
-            shelf: Shelf::new(cache.clone(), &keying.generation_of_all()),
-            keying,
+            page_store: PageStore::new(cache.clone(), &key_builder.generation_of_all()),
+            key_builder,
             clock: Clock::system(),
-            browser: Browser::Same,
+            browser_ttl: BrowserTtl::SameAsCache,
             tags: Vec::new(),
             cache_status: None,
-            flights: Arc::new(Flights::new(FLIGHT)),
-            store_limit: STORE,
+            flights: Arc::new(SingleFlight::new(FLIGHT)),
+            store_timeout: STORE,
             counters: Arc::new(Counters::new(cache.alias())),
             alias: cache.alias().into(),
             cache: cache.clone(),
         };
-        Self { config: Arc::new(config) }
+        Self { settings: Arc::new(settings) }
     }
 
     /// A shared cache by RFC 9111: [`Policy::shared`].
     #[must_use]
     pub fn shared(cache: &CacheHandle) -> Self {
-        Self::new(cache).policy(Policy::shared()).browser(Browser::AsIs)
+        Self::new(cache).policy(Policy::shared()).browser_ttl(BrowserTtl::FromResponse)
     }
 
     /// What may be stored, and for how long.
     #[must_use]
     pub fn policy(self, policy: Policy) -> Self {
-        self.edit(|config| config.policy = policy)
+        self.edit(|settings| settings.policy = policy)
     }
 
-    /// How long pages live that do not say so themselves: [`Policy::ttl`].
+    /// Source long pages live that do not say so themselves: [`Policy::ttl`].
     #[must_use]
     pub fn ttl(self, ttl: Duration) -> Self {
-        self.edit(|config| config.policy = config.policy.clone().ttl(ttl))
+        self.edit(|settings| settings.policy = settings.policy.clone().ttl(ttl))
     }
 
     /// KEY_PREFIX of the pages: pages of different prefixes are never mixed up, nor purged together.
     #[must_use]
     pub fn key_prefix(self, prefix: &str) -> Self {
-        self.edit(|config| {
-            config.keying.prefix = prefix.into();
-            config.shelf = Shelf::new(config.cache.clone(), &config.keying.generation_of_all());
+        self.edit(|settings| {
+            settings.key_builder.prefix = prefix.into();
+            settings.page_store =
+                PageStore::new(settings.cache.clone(), &settings.key_builder.generation_of_all());
         })
     }
 
     /// The hosts whose requests are cached; those of others pass by. `.example.org` stands for that domain and all below. Without
-    /// this, any host that is well-formed has pages of its own: then whoever can name a host can fill the store.
+    /// this, any host that is well-formed has pages of its own: then whoever can name a host can collector the store.
     #[must_use]
     pub fn hosts<N: Into<String>>(self, hosts: impl IntoIterator<Item = N>) -> Self {
         let hosts = hosts.into_iter().map(|host| host.into().to_ascii_lowercase()).collect();
-        self.edit(|config| config.keying.hosts = hosts)
+        self.edit(|settings| settings.key_builder.hosts = hosts)
     }
 
     /// The scheme of requests whose URI has none, which are most; `http` unless set.
     #[must_use]
     pub fn scheme(self, scheme: &str) -> Self {
-        self.edit(|config| config.keying.scheme = Some(scheme.to_ascii_lowercase().into()))
+        self.edit(|settings| settings.key_builder.scheme = Some(scheme.to_ascii_lowercase().into()))
     }
 
-    /// A further dimension of the key, such as the language or the tenant. Requests for which it answers differently never
+    /// A further selecting_value of the key, such as the language or the tenant. Requests for which it answers differently never
     /// get each other's pages.
     #[must_use]
     pub fn key_function(self, function: impl Fn(&Parts) -> String + Send + Sync + 'static) -> Self {
-        self.edit(|config| config.keying.function = Some(Arc::new(function)))
+        self.edit(|settings| settings.key_builder.function = Some(Arc::new(function)))
     }
 
     /// What a request's URI is. Say it where a router cuts URIs before this layer sees them: otherwise `/news/list` and
@@ -177,10 +178,10 @@ impl HttpCache {
     /// # use cache_core::{CacheHandle, Settings};
     /// # use cache_locmem::LocMemCache;
     /// use axum::{Router, extract::OriginalUri, routing::get};
-    /// use cache_http::HttpCache;
+    /// use cache_http::HttpCacheLayer;
     ///
     /// # let cache = CacheHandle::new("default", Arc::new(LocMemCache::default()), Settings::default());
-    /// let view = HttpCache::new(&cache).uri(|request| match request.extensions.get::<OriginalUri>() {
+    /// let view = HttpCacheLayer::new(&cache).uri(|request| match request.extensions.get::<OriginalUri>() {
     ///     Some(OriginalUri(uri)) => uri.clone(),
     ///     None => request.uri.clone(),
     /// });
@@ -190,19 +191,19 @@ impl HttpCache {
     /// ```
     #[must_use]
     pub fn uri(self, function: impl Fn(&Parts) -> Uri + Send + Sync + 'static) -> Self {
-        self.edit(|config| config.keying.uri = Some(Arc::new(function)))
+        self.edit(|settings| settings.key_builder.uri = Some(Arc::new(function)))
     }
 
     /// A tag on every page that this layer stores, to purge them by. Responses add others as [`CacheTags`].
     #[must_use]
     pub fn tag(self, tag: &str) -> Self {
-        self.edit(|config| config.tags.push(tag.to_owned()))
+        self.edit(|settings| settings.tags.push(tag.to_owned()))
     }
 
     /// What browsers are told about the lifetime.
     #[must_use]
-    pub fn browser(self, browser: Browser) -> Self {
-        self.edit(|config| config.browser = browser)
+    pub fn browser_ttl(self, ttl: BrowserTtl) -> Self {
+        self.edit(|settings| settings.browser_ttl = ttl)
     }
 
     /// Adds `Cache-Status` (RFC 9211) to each response, under this name, which is a token: letters, digits, `-`, `_`, `.`. It
@@ -217,80 +218,80 @@ impl HttpCache {
         } else {
             format!("c{name}")
         };
-        self.edit(|config| config.cache_status = Some(name.into()))
+        self.edit(|settings| settings.cache_status = Some(name.into()))
     }
 
-    /// How long those who want a page wait for the one who makes it; 5 seconds unless set. Then each makes its own.
+    /// Source long those who want a page wait for the one who makes it; 5 seconds unless set. Then each makes its own.
     #[must_use]
-    pub fn wait_limit(self, limit: Duration) -> Self {
-        self.edit(|config| config.flights = Arc::new(Flights::new(limit)))
+    pub fn wait_timeout(self, limit: Duration) -> Self {
+        self.edit(|settings| settings.flights = Arc::new(SingleFlight::new(limit)))
     }
 
-    /// How long a look-up in the store may take, and how long storing a page; 5 seconds unless set. A store that takes longer
+    /// Source long a look-up in the store may take, and how long storing a page; 5 seconds unless set. A store that takes longer
     /// counts as one that failed. Those of this workspace have limits of their own and give up before.
     #[must_use]
-    pub fn store_limit(self, limit: Duration) -> Self {
-        self.edit(|config| config.store_limit = limit)
+    pub fn store_timeout(self, limit: Duration) -> Self {
+        self.edit(|settings| settings.store_timeout = limit)
     }
 
     /// The clock that pages age by. Give it the clock of the store.
     #[must_use]
     pub fn clock(self, clock: Clock) -> Self {
-        self.edit(|config| config.clock = clock)
+        self.edit(|settings| settings.clock = clock)
     }
 
     /// What became of the requests so far.
     #[must_use]
     pub fn counts(&self) -> Counts {
-        self.config.counters.read()
+        self.settings.counters.read()
     }
 
-    fn edit(mut self, change: impl FnOnce(&mut Config)) -> Self {
-        change(Arc::make_mut(&mut self.config));
+    fn edit(mut self, change: impl FnOnce(&mut Settings)) -> Self {
+        change(Arc::make_mut(&mut self.settings));
         self
     }
 }
 
-impl fmt::Debug for HttpCache {
+impl fmt::Debug for HttpCacheLayer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("HttpCache")
-            .field("alias", &self.config.alias)
-            .field("key_prefix", &self.config.keying.prefix)
-            .field("policy", &self.config.policy)
+        f.debug_struct("HttpCacheLayer")
+            .field("alias", &self.settings.alias)
+            .field("key_prefix", &self.settings.key_builder.prefix)
+            .field("policy", &self.settings.policy)
             .finish_non_exhaustive()
     }
 }
 
-impl<S> Layer<S> for HttpCache {
-    type Service = CachedService<S>;
+impl<S> Layer<S> for HttpCacheLayer {
+    type Service = HttpCache<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        CachedService::new(inner, Arc::clone(&self.config))
+        HttpCache::new(inner, Arc::clone(&self.settings))
     }
 }
 
-impl Config {
+impl Settings {
     /// Whether the cache looks at a request, what of it, and under which keys.
-    pub(crate) fn admit(&self, parts: &Parts, empty: bool) -> Result<(Notice, Keys), Why> {
+    pub(crate) fn admit(&self, parts: &Parts, empty: bool) -> Result<(RequestFlags, Keys), Reason> {
         if parts.extensions.get::<NoStore>().is_some() {
-            return Err(Why::OptOut);
+            return Err(Reason::OptOut);
         }
-        let notice = Notice::of(&parts.headers);
-        self.policy.admit_noticed(&parts.method, &parts.headers, notice, empty)?;
-        Ok((notice, self.keying.keys(parts, notice)?))
+        let flags = RequestFlags::from_headers(&parts.headers);
+        self.policy.check_request_with_flags(&parts.method, &parts.headers, flags, empty)?;
+        Ok((flags, self.key_builder.keys(parts, flags)?))
     }
 
-    /// What the store answers, if it does within the limit; or [`Why::StoreFailed`], logged.
+    /// What the store answers, if it does within the limit; or [`Reason::StoreFailed`], logged.
     pub(crate) async fn in_time<T>(
         &self,
-        answer: impl Future<Output = Result<T, Why>>,
-    ) -> Result<T, Why> {
-        tokio::time::timeout(self.store_limit, answer).await.unwrap_or_else(|_elapsed| {
+        answer: impl Future<Output = Result<T, Reason>>,
+    ) -> Result<T, Reason> {
+        tokio::time::timeout(self.store_timeout, answer).await.unwrap_or_else(|_elapsed| {
             let error = Error::new(
                 ErrorKind::Unavailable,
-                format!("no answer within {:?}", self.store_limit),
+                format!("no answer within {:?}", self.store_timeout),
             );
-            Err(self.shelf.failed(&error))
+            Err(self.page_store.failed(&error))
         })
     }
 
@@ -328,10 +329,10 @@ impl CacheTags {
     }
 }
 
-/// In a request's extensions: a layer further out is to be told by [`ByView`] if another one looks after the response.
+/// In a request's extensions: a layer further out is to be told by [`InnerCache`] if another one looks after the response.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct TellOuter;
+pub(crate) struct HasOuterCache;
 
 /// In a response's extensions, where a layer further out wants to know: one for its view looked after it.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct ByView;
+pub(crate) struct InnerCache;

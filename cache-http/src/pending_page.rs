@@ -1,4 +1,4 @@
-//! A page that is being collected, until it is stored or refused.
+//! A page that is being collected, until it is stored or rejected.
 
 use std::{sync::Arc, time::Duration};
 
@@ -10,36 +10,36 @@ use http::{
 };
 
 use crate::{
-    config::Config,
     counts::Event,
     date::UnixTime,
-    flight::{Landing, Leader},
-    generation::Checked,
+    generation::GenerationCheck,
     key::Keys,
-    policy::{Terms, Why},
-    shelf::{Place, Seen},
-    stored::{Page, Record},
+    page_store::{Lookup, NewPage},
+    policy::{CacheMeta, Reason},
+    record::{Page, Record},
+    settings::Settings,
+    single_flight::{Leader, Outcome},
 };
 
 /// All that a page is made of but its body. Dropped, it is a page whose reader went away.
-pub(crate) struct Fill {
-    page: Option<Unfinished>,
+pub(crate) struct BodyCollector {
+    page: Option<PendingPage>,
     collected: BytesMut,
     /// The first part alone: most bodies have no more, and then it is stored as it is.
     first: Bytes,
 }
 
-pub(crate) struct Unfinished {
-    pub(crate) config: Arc<Config>,
+pub(crate) struct PendingPage {
+    pub(crate) settings: Arc<Settings>,
     pub(crate) keys: Keys,
-    pub(crate) seen: Seen,
+    pub(crate) lookup: Lookup,
     /// When the request was looked up.
-    pub(crate) began: Duration,
+    pub(crate) started_at: Duration,
     /// When the head of the response came, by both clocks: its age counts from then, however long the body takes.
     pub(crate) came: (Moment, UnixTime),
     /// What the request said.
     pub(crate) asked: HeaderMap,
-    pub(crate) terms: Terms,
+    pub(crate) meta: CacheMeta,
     pub(crate) tags: Vec<String>,
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
@@ -48,21 +48,21 @@ pub(crate) struct Unfinished {
     pub(crate) leader: Option<Leader>,
 }
 
-impl Fill {
-    pub(crate) fn new(page: Unfinished) -> Self {
+impl BodyCollector {
+    pub(crate) fn new(page: PendingPage) -> Self {
         Self { page: Some(page), collected: BytesMut::new(), first: Bytes::new() }
     }
 
     /// # Errors
     /// Where it is too much.
-    pub(crate) fn push(&mut self, data: &Bytes) -> Result<(), Why> {
+    pub(crate) fn push(&mut self, data: &Bytes) -> Result<(), Reason> {
         let Some(page) = &self.page else { return Ok(()) };
         let length = self.length().saturating_add(data.len() as u64);
         if page.length.is_some_and(|stated| length > stated) {
-            return Err(Why::Length);
+            return Err(Reason::Length);
         }
-        if length > page.config.policy.body_limit() {
-            return Err(Why::TooLarge);
+        if length > page.settings.policy.body_limit() {
+            return Err(Reason::TooLarge);
         }
         if self.length() == 0 {
             self.first = data.clone();
@@ -84,19 +84,19 @@ impl Fill {
         self.collected.len().max(self.first.len()) as u64
     }
 
-    pub(crate) fn refuse(mut self, why: Why) {
+    pub(crate) fn reject(mut self, reason: Reason) {
         if let Some(page) = self.page.take() {
-            page.refuse(why);
+            page.reject(reason);
         }
     }
 
     /// Stores the page, where its body is complete.
-    pub(crate) async fn store(mut self) -> Result<(), Why> {
+    pub(crate) async fn store(mut self) -> Result<(), Reason> {
         let length = self.length();
-        let Some(page) = self.page.take() else { return Err(Why::Incomplete) };
+        let Some(page) = self.page.take() else { return Err(Reason::Incomplete) };
         if page.length.is_some_and(|stated| stated != length) {
-            page.refuse(Why::Length);
-            return Err(Why::Length);
+            page.reject(Reason::Length);
+            return Err(Reason::Length);
         }
         let body = if self.collected.is_empty() {
             std::mem::take(&mut self.first)
@@ -107,38 +107,38 @@ impl Fill {
     }
 }
 
-impl Drop for Fill {
+impl Drop for BodyCollector {
     fn drop(&mut self) {
         if let Some(page) = self.page.take() {
-            page.refuse(Why::Incomplete);
+            page.reject(Reason::Incomplete);
         }
     }
 }
 
-impl Unfinished {
+impl PendingPage {
     /// A page that nobody else waits for in vain.
-    pub(crate) fn refuse(self, why: Why) {
-        refuse(&self.config, self.leader, why);
+    pub(crate) fn reject(self, reason: Reason) {
+        reject(&self.settings, self.leader, reason);
     }
 
-    pub(crate) async fn store(self, body: Bytes) -> Result<Arc<Record>, Why> {
+    pub(crate) async fn store(self, body: Bytes) -> Result<Arc<Record>, Reason> {
         let Self {
-            config,
+            settings,
             keys,
-            seen,
-            began,
+            lookup,
+            started_at,
             came: (born, stored),
             asked,
-            terms,
+            meta,
             tags,
             status,
             mut headers,
             leader,
             ..
         } = self;
-        let kept = terms.kept().saturating_sub(config.clock.now().since(born));
+        let kept = meta.store_ttl().saturating_sub(settings.clock.now().since(born));
         if kept.is_zero() {
-            return Err(refuse(&config, leader, Why::Expired));
+            return Err(reject(&settings, leader, Reason::Expired));
         }
         // RFC 9110, section 8.6: a 204 has none.
         if status != StatusCode::NO_CONTENT {
@@ -146,41 +146,42 @@ impl Unfinished {
         }
         // Makes room for what each hit puts there.
         headers.insert(AGE, HeaderValue::from_static("0"));
-        let vary = terms.vary.clone();
+        let vary = meta.vary.clone();
         let make = |stamps, union: Vec<_>| Page {
-            material: keys.material.clone().into(),
+            preimage: keys.preimage.clone().into(),
             stamps,
-            dimensions: config.policy.dimensions(&union, &asked),
-            terms,
+            secondary_key: settings.policy.secondary_key(&union, &asked),
+            meta,
             stored,
-            born: config.shelf.local.then_some(born),
-            checked: Checked::default(),
+            born: settings.page_store.local.then_some(born),
+            checked: GenerationCheck::default(),
             status,
             headers,
             body,
         };
-        let place = Place { keys: &keys, seen: &seen, began, tags: &tags, vary: &vary, kept };
-        match config.in_time(config.shelf.keep(&place, make)).await {
+        let place =
+            NewPage { keys: &keys, lookup: &lookup, started_at, tags: &tags, vary: &vary, kept };
+        match settings.in_time(settings.page_store.keep(&place, make)).await {
             Ok(record) => {
-                config.count(Event::Stored);
+                settings.count(Event::Stored);
                 if let Some(leader) = leader {
-                    leader.land(Landing::Page(Arc::clone(&record)));
+                    leader.complete(Outcome::Page(Arc::clone(&record)));
                 }
                 Ok(record)
             }
-            Err(why) => Err(refuse(&config, leader, why)),
+            Err(reason) => Err(reject(&settings, leader, reason)),
         }
     }
 }
 
-/// Counts why a page is not stored. Those who wait for it make their own, unless it only broke off, or was purged meanwhile:
+/// Counts reason a page is not stored. Those who wait for it make their own, unless it only broke off, or was purged meanwhile:
 /// then one of them takes over.
-fn refuse(config: &Config, leader: Option<Leader>, why: Why) -> Why {
-    config.count(Event::Refused(why));
+fn reject(settings: &Settings, leader: Option<Leader>, reason: Reason) -> Reason {
+    settings.count(Event::Rejected(reason));
     if let Some(leader) = leader
-        && !matches!(why, Why::Incomplete | Why::Purged)
+        && !matches!(reason, Reason::Incomplete | Reason::Purged)
     {
-        leader.land(Landing::Uncacheable);
+        leader.complete(Outcome::Uncacheable);
     }
-    why
+    reason
 }
