@@ -16,7 +16,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 /// the same write. Concurrent calls then share system calls, and no call waits for a timer.
 ///
 /// If only one call is in flight, it is written at once. Yielding costs a third of a call's CPU
-/// time even if nobody else is ready, because the runtime wakes another thread for the task.
+/// time even if no other task is ready, because the runtime wakes another thread for the task.
 pub(crate) struct CoalescingWriter<S> {
     stream: S,
     in_flight: InFlight,

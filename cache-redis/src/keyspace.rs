@@ -20,7 +20,7 @@ pub(crate) enum Scope {
     Database,
     /// The keys that begin with this prefix.
     Prefix(String),
-    /// They cannot be told apart from the keys of others.
+    /// They cannot be distinguished from the keys of others.
     Unknown,
 }
 
@@ -29,8 +29,8 @@ pub(crate) enum Scope {
 pub(crate) type Prefixes = Arc<Mutex<Vec<(String, String)>>>;
 
 impl Keyspace {
-    /// `key_prefix` is the common prefix of the composed keys, if there is one; `database` tells
-    /// the databases in `prefixes` apart.
+    /// `key_prefix` is the common prefix of the composed keys, if there is one. `database`
+    /// identifies the database in `prefixes`.
     pub(crate) fn new(
         namespace: &str,
         owns_database: bool,

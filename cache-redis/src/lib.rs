@@ -24,11 +24,14 @@
 //!
 //! The [options](RedisOptions) say how the servers are related:
 //!
-//! | option | LOCATION | which server is used |
-//! |---|---|---|
-//! | none | a primary, then its replicas | The primary receives the writes. `get`, `get_many` and `contains` are sent to the replicas in turn. A replica may lag behind, so a `get` can miss what was just set. A replica that fails is marked down for one second, and the primary executes the read. |
-//! | `cluster = true` | some servers of a cluster | Each key is on the primary of its slot. If a primary fails, its replica takes over. Replicas are not read. |
-//! | `sentinel = "name"` | sentinels | The sentinels know the primary by this name. |
+//! - By default, LOCATION lists a primary and then its replicas. The primary receives the writes,
+//!   and `get`, `get_many` and `contains` are sent to the replicas in turn. A replica may lag
+//!   behind, so a `get` can miss what was just set. A replica that fails is marked down for one
+//!   second, and the primary executes the read.
+//! - With `cluster = true`, LOCATION lists some servers of a cluster. Each key is on the primary of
+//!   its slot. If a primary fails, its replica takes over. Replicas are not read.
+//! - With `sentinel = "name"`, LOCATION lists the sentinels. All commands are sent to the primary
+//!   that they know by this name.
 //!
 //! All calls share one connection to each server, and none waits for the reply of another. A large
 //! value still delays the calls behind it while it is transmitted.
@@ -108,7 +111,8 @@
 //! - for `clear`: SCAN, and FLUSHDB with `clear_database`
 //! - for `stats`: INFO, DBSIZE and SCAN
 //! - for a cluster: CLUSTER SLOTS and ASKING
-//! - with sentinels: ROLE
+//! - for a database other than 0: SELECT
+//! - with sentinels: ROLE, and SENTINEL on the sentinels
 //! - with `client_name`: CLIENT SETNAME
 
 mod backend;

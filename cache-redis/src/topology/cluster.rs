@@ -114,7 +114,7 @@ impl Cluster {
         }
     }
 
-    /// Decides where to send a command that failed. Fails if it must not be sent again.
+    /// Decides where to send a command that failed. Errors if it must not be sent again.
     async fn redirect(
         self: &Arc<Self>,
         failure: Failure,
@@ -148,7 +148,7 @@ impl Cluster {
         }
     }
 
-    /// Fetches the map. Fails unless the slot has moved to another primary.
+    /// Fetches the map. Errors unless the slot has moved to another primary.
     async fn new_primary(
         self: &Arc<Self>,
         failure: Failure,
@@ -194,7 +194,8 @@ impl Cluster {
         Ok(replies)
     }
 
-    /// Executes the commands at these positions on one server, and pairs the replies with the positions.
+    /// Executes the commands at these positions on one server, and pairs each reply with its
+    /// position.
     async fn execute_batch(
         self: &Arc<Self>,
         commands: &[(&[u8], Cmd)],
