@@ -55,17 +55,32 @@ fn quickstart_shows_misses_hits_counters_versions_and_expiry_of_each_alias() {
     assert!(off.contains("again   a miss"), "{off}");
 }
 
+/// Nothing beside the configuration has to exist, in particular no `target/`: `CARGO_TARGET_DIR`
+/// may be set.
+#[test]
+fn quickstart_configuration_needs_no_existing_folder() {
+    let folder = tempfile::tempdir().expect("create a temporary folder");
+    let config = folder.path().join("caches.toml");
+    let original = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/quickstart/caches.toml");
+    fs::copy(original, &config).expect("copy the configuration");
+    let output = example("quickstart", &[&config.to_string_lossy()]);
+    let (out, err) = said(&output);
+    assert!(output.status.success(), "{err}");
+    assert!(out.contains("cache \"database\"") && out.contains("cache \"files\""), "{out}");
+    assert!(folder.path().join("quickstart.db").is_file());
+}
+
 #[test]
 fn quickstart_takes_a_configuration_and_a_text_of_one_s_own() {
-    let folder = tempfile::tempdir().expect("there is room");
+    let folder = tempfile::tempdir().expect("create a temporary folder");
     let (config, text) = (folder.path().join("mine.json"), folder.path().join("mine.txt"));
     fs::write(
         &config,
         r#"{"default": {"BACKEND": "locmem", "KEY_PREFIX": "mine", "KEY_CHECK": "error"}}"#,
     )
-    .expect("there is room");
+    .expect("write to disk");
     fs::write(&text, "The first sentence is really a rather long one. The worst sentence is really a rather long one.")
-        .expect("room");
+        .expect("write to disk");
     let (config, text) = (config.to_string_lossy(), text.to_string_lossy());
     let output = example("quickstart", &[&config, &text]);
     let (out, err) = said(&output);

@@ -19,7 +19,7 @@ use axum::{
 use axum_response_cache::CacheLayer as AxumResponseCache;
 use bytes::Bytes;
 use cache_core::{CacheHandle, Settings};
-use cache_http::HttpCache;
+use cache_http::HttpCacheLayer;
 use cache_locmem::LocMemCache;
 use http_body_util::Full;
 use tower::{Layer, Service, util::AndThenLayer};
@@ -61,8 +61,8 @@ pub(crate) const FIRST_TAG: &str = "\"00000001\"";
 /// The site of this name.
 pub(crate) fn site(name: &str) -> Router {
     match name {
-        OURS => behind(HttpCache::new(&cache())),
-        OURS_SHARED => behind(HttpCache::shared(&cache())),
+        OURS => behind(HttpCacheLayer::new(&cache())),
+        OURS_SHARED => behind(HttpCacheLayer::shared(&cache())),
         STATIC => unchanging(),
         TOWER_HTTP_CACHE => {
             let never = HandleErrorLayer::new(async |_| StatusCode::INTERNAL_SERVER_ERROR);

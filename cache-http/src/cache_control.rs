@@ -5,7 +5,7 @@ use std::{fmt, time::Duration};
 use http::{HeaderMap, HeaderValue, header::HeaderName};
 
 /// The largest number of seconds that is told apart: RFC 9111, section 1.2.2, has larger ones become 2^31.
-pub const MOST_SECONDS: u64 = 1 << 31;
+pub const MAX_SECONDS: u64 = 1 << 31;
 
 /// The directives of a `Cache-Control`, in their order. Names are in lower case.
 ///
@@ -35,8 +35,8 @@ pub enum Seconds {
     Absent,
     /// It is there, and is no number: to be taken for zero.
     Invalid,
-    /// Of several, the smallest; at most [`MOST_SECONDS`].
-    Of(u64),
+    /// Of several, the smallest; at most [`MAX_SECONDS`].
+    Value(u64),
 }
 
 impl Seconds {
@@ -46,7 +46,7 @@ impl Seconds {
         match self {
             Self::Absent => None,
             Self::Invalid => Some(Duration::ZERO),
-            Self::Of(seconds) => Some(Duration::from_secs(seconds)),
+            Self::Value(seconds) => Some(Duration::from_secs(seconds)),
         }
     }
 }
@@ -60,13 +60,13 @@ impl CacheControl {
 
     /// All lines of `Cache-Control` together.
     #[must_use]
-    pub fn of(headers: &HeaderMap) -> Self {
-        Self::read(headers, &http::header::CACHE_CONTROL)
+    pub fn from_headers(headers: &HeaderMap) -> Self {
+        Self::from_field(headers, &http::header::CACHE_CONTROL)
     }
 
     /// All lines of a header that is written like `Cache-Control`.
     #[must_use]
-    pub fn read(headers: &HeaderMap, name: &HeaderName) -> Self {
+    pub fn from_field(headers: &HeaderMap, name: &HeaderName) -> Self {
         let mut all = Self::new();
         for line in headers.get_all(name) {
             all.directives.extend(parse(line));
@@ -99,8 +99,8 @@ impl CacheControl {
         for directive in self.directives.iter().filter(|directive| directive.name == name) {
             least = match (least, directive.seconds()) {
                 (Seconds::Invalid, _) | (_, None) => Seconds::Invalid,
-                (Seconds::Absent, Some(seconds)) => Seconds::Of(seconds),
-                (Seconds::Of(least), Some(seconds)) => Seconds::Of(least.min(seconds)),
+                (Seconds::Absent, Some(seconds)) => Seconds::Value(seconds),
+                (Seconds::Value(least), Some(seconds)) => Seconds::Value(least.min(seconds)),
             };
         }
         least
@@ -195,10 +195,10 @@ impl CacheControl {
             Some(place) => {
                 self.directives[place].value = new.value;
                 let name = self.directives[place].name.clone();
-                let mut seen = 0;
+                let mut lookup = 0;
                 self.directives.retain(|directive| {
-                    seen += usize::from(directive.name == name);
-                    directive.name != name || seen == 1
+                    lookup += usize::from(directive.name == name);
+                    directive.name != name || lookup == 1
                 });
             }
             None => self.directives.push(new),
@@ -209,7 +209,7 @@ impl CacheControl {
         match self.seconds("max-age") {
             Seconds::Absent => new,
             Seconds::Invalid => Some("0".to_owned()),
-            Seconds::Of(old) => match new.as_deref().and_then(seconds) {
+            Seconds::Value(old) => match new.as_deref().and_then(seconds) {
                 Some(new) => Some(old.min(new).to_string()),
                 None => Some("0".to_owned()),
             },
@@ -235,7 +235,7 @@ impl CacheControl {
     }
 
     fn with_seconds(self, name: &str, duration: Duration) -> Self {
-        let seconds = duration.as_secs().min(MOST_SECONDS).to_string();
+        let seconds = duration.as_secs().min(MAX_SECONDS).to_string();
         self.with(name, Some(&seconds))
     }
 
@@ -265,7 +265,7 @@ fn seconds(text: &str) -> Option<u64> {
     if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;
     }
-    Some(text.parse().unwrap_or(MOST_SECONDS).min(MOST_SECONDS))
+    Some(text.parse().unwrap_or(MAX_SECONDS).min(MAX_SECONDS))
 }
 
 impl fmt::Display for CacheControl {
@@ -368,33 +368,36 @@ mod tests {
         for line in lines {
             headers.append("cache-control", HeaderValue::from_static(line));
         }
-        CacheControl::of(&headers)
+        CacheControl::from_headers(&headers)
     }
 
     #[test]
     fn names_are_read_in_any_case_and_spacing() {
         let header = read(&["  NO-Store ,Max-Age = 60,,\tPUBLIC"]);
         assert!(header.has("no-store") && header.has("public"));
-        assert_eq!(header.seconds("max-age"), Seconds::Of(60));
+        assert_eq!(header.seconds("max-age"), Seconds::Value(60));
     }
 
     #[test]
     fn a_comma_in_quotes_separates_nothing() {
         let header = read(&[r#"no-cache="a, no-store", x="\", private", max-age="7""#]);
         assert!(!header.has("no-store") && !header.has("private"));
-        assert_eq!(header.seconds("max-age"), Seconds::Of(7));
+        assert_eq!(header.seconds("max-age"), Seconds::Value(7));
     }
 
     #[test]
     fn all_lines_count() {
         let header = read(&["public", "max-age=5"]);
         assert!(header.has("public"));
-        assert_eq!(header.seconds("max-age"), Seconds::Of(5));
+        assert_eq!(header.seconds("max-age"), Seconds::Value(5));
     }
 
     #[test]
     fn of_several_the_least_counts_and_one_that_is_no_number_spoils_all() {
-        assert_eq!(read(&["max-age=9, max-age=5", "max-age=7"]).seconds("max-age"), Seconds::Of(5));
+        assert_eq!(
+            read(&["max-age=9, max-age=5", "max-age=7"]).seconds("max-age"),
+            Seconds::Value(5)
+        );
         for invalid in [
             "max-age='60'",
             "max-age=-1",
@@ -412,9 +415,9 @@ mod tests {
     fn what_overflows_is_the_largest() {
         assert_eq!(
             read(&["max-age=99999999999999999999999"]).seconds("max-age"),
-            Seconds::Of(MOST_SECONDS)
+            Seconds::Value(MAX_SECONDS)
         );
-        assert_eq!(read(&["max-age=2147483649"]).seconds("max-age"), Seconds::Of(MOST_SECONDS));
+        assert_eq!(read(&["max-age=2147483649"]).seconds("max-age"), Seconds::Value(MAX_SECONDS));
     }
 
     #[test]

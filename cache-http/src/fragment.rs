@@ -24,7 +24,8 @@ pub fn fragment_key(name: &str, vary_on: &[&str]) -> String {
         digest.update((part.len() as u64).to_be_bytes());
         digest.update(part);
     }
-    let shown: String = name.chars().filter(char::is_ascii_alphanumeric).take(MOST_SHOWN).collect();
+    let shown: String =
+        name.chars().filter(char::is_ascii_alphanumeric).take(MAX_NAME_CHARS).collect();
     let mut key = format!("fragment.{shown}.");
     for byte in &digest.finalize()[..16] {
         // Writing into a String never fails.
@@ -34,7 +35,7 @@ pub fn fragment_key(name: &str, vary_on: &[&str]) -> String {
 }
 
 /// So much of a fragment's name stands in its key, to be known by on a server.
-const MOST_SHOWN: usize = 40;
+const MAX_NAME_CHARS: usize = 40;
 
 /// Fragments in a cache.
 pub trait Fragments {
@@ -79,7 +80,7 @@ pub trait Fragments {
     ///
     /// # Errors
     /// Those of the store.
-    fn forget_fragment(
+    fn delete_fragment(
         &self,
         name: &str,
         vary_on: &[&str],
@@ -100,7 +101,7 @@ impl Fragments for CacheHandle {
         self.try_get_or_set(&fragment_key(name, vary_on), timeout, render).await
     }
 
-    async fn forget_fragment(&self, name: &str, vary_on: &[&str]) -> Result<bool> {
+    async fn delete_fragment(&self, name: &str, vary_on: &[&str]) -> Result<bool> {
         self.delete(&fragment_key(name, vary_on)).await
     }
 }
@@ -126,7 +127,7 @@ mod tests {
                 .await;
             assert_eq!(got.expect("the store works").as_deref(), Ok(expected));
         }
-        assert_eq!(cache.forget_fragment("box", &["a"]).await.ok(), Some(true));
+        assert_eq!(cache.delete_fragment("box", &["a"]).await.ok(), Some(true));
         let got = cache.fragment("box", &["a"], minute, async || Err::<String, _>("broken")).await;
         assert_eq!(got.expect("the store works"), Err("broken"));
     }

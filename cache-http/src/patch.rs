@@ -9,8 +9,9 @@ use http::{
 };
 
 use crate::{
-    CacheControl,
+    cache_control::CacheControl,
     date::{self, UnixTime},
+    vary::Vary,
 };
 
 /// Puts directives into `Cache-Control`: see [`CacheControl::patch`] for which one wins.
@@ -25,7 +26,7 @@ use crate::{
 /// assert_eq!(headers["cache-control"], "max-age=30, public");
 /// ```
 pub fn patch_cache_control(headers: &mut HeaderMap, new: &CacheControl) {
-    let mut all = CacheControl::of(headers);
+    let mut all = CacheControl::from_headers(headers);
     all.patch(new);
     if let Some(value) = all.to_value() {
         headers.insert(CACHE_CONTROL, value);
@@ -67,9 +68,9 @@ pub fn patch_vary_headers<'a>(headers: &mut HeaderMap, names: impl IntoIterator<
 /// Whether `Vary` has this name, or a `*`.
 #[must_use]
 pub fn has_vary_header(headers: &HeaderMap, name: &HeaderName) -> bool {
-    match crate::Vary::of(headers) {
-        crate::Vary::Anything => true,
-        crate::Vary::On(names) => names.contains(name),
+    match Vary::from_headers(headers) {
+        Vary::Any => true,
+        Vary::Headers(names) => names.contains(name),
     }
 }
 

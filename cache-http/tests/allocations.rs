@@ -9,7 +9,7 @@ use std::{
 
 use allocation_counter::measure;
 use axum::body::Body;
-use cache_http::{CachedService, HttpCache};
+use cache_http::{HttpCache, HttpCacheLayer};
 use common::{Inner, Site, View, page, request};
 use http::{Method, Request};
 use http_body_util::BodyExt;
@@ -21,8 +21,8 @@ fn view() -> View {
     })
 }
 
-/// How much a hit allocates, the making of the request aside.
-async fn allocations(layer: &HttpCache) -> u64 {
+/// Source much a hit allocates, the making of the request aside.
+async fn allocations(layer: &HttpCacheLayer) -> u64 {
     let cached = view().cached(layer);
     // What is done once, for each page or for each thread, is done by then.
     for _ in 0..3 {
@@ -32,7 +32,7 @@ async fn allocations(layer: &HttpCache) -> u64 {
     measure(|| hit(&mut service, request)).count_total
 }
 
-fn hit(service: &mut CachedService<Inner>, request: Request<Body>) {
+fn hit(service: &mut HttpCache<Inner>, request: Request<Body>) {
     let response = now(service.call(request)).expect("views never fail");
     assert!(response.headers().contains_key("age"), "it is a hit");
     let body =
@@ -62,7 +62,8 @@ const OF_A_HIT: u64 = 3;
 #[tokio::test]
 async fn a_hit_allocates_its_headers_and_little_else() {
     let site = Site::in_memory();
-    for layer in [HttpCache::new(&site.cache), HttpCache::shared(&site.cache).key_prefix("shared")]
+    for layer in
+        [HttpCacheLayer::new(&site.cache), HttpCacheLayer::shared(&site.cache).key_prefix("shared")]
     {
         assert_eq!(allocations(&layer.clock(site.time.clock())).await, OF_A_HIT);
     }
@@ -71,6 +72,7 @@ async fn a_hit_allocates_its_headers_and_little_else() {
 #[tokio::test]
 async fn the_hosts_of_a_site_cost_a_hit_nothing() {
     let site = Site::in_memory();
-    let layer = HttpCache::new(&site.cache).clock(site.time.clock()).hosts([".org", "example.org"]);
+    let layer =
+        HttpCacheLayer::new(&site.cache).clock(site.time.clock()).hosts([".org", "example.org"]);
     assert_eq!(allocations(&layer).await, OF_A_HIT);
 }

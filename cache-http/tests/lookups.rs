@@ -1,4 +1,4 @@
-//! How often a hit asks a store of this process. Purges are counted for the whole process, so this is one test.
+//! Source often a hit asks a store of this process. Purges are counted for the whole process, so this is one test.
 
 mod common;
 
@@ -11,7 +11,7 @@ use std::{
 };
 
 use cache_core::{Cache, Result, Ttl, Value, async_trait};
-use cache_http::{HttpCache, Purge};
+use cache_http::{HttpCacheLayer, Purge};
 use common::{Cached, Site, View};
 
 /// A store that counts how often it is asked for a key.
@@ -66,7 +66,7 @@ async fn a_hit_looks_for_purges_only_after_one_or_once_a_second() {
         let site = Site::in_memory();
         let asked = Arc::new(AtomicUsize::new(0));
         let store = Counting { store: Arc::clone(site.cache.store()), asked: Arc::clone(&asked) };
-        let layer = HttpCache::new(&site.cache.with_store(Arc::new(store)))
+        let layer = HttpCacheLayer::new(&site.cache.with_store(Arc::new(store)))
             .clock(site.time.clock())
             .cache_status("c");
         let layer = layer.tag("t");
@@ -84,7 +84,7 @@ async fn a_hit_looks_for_purges_only_after_one_or_once_a_second() {
             [checked, page],
             "nobody had looked before"
         );
-        layer.purge_tag("another", Purge::Hard).await.expect("the store works");
+        layer.purge_handle().purge_tag("another", Purge::Hard).await.expect("the store works");
         assert_eq!(
             [lookups(&cached).await, lookups(&cached).await],
             [checked, page],
@@ -96,7 +96,7 @@ async fn a_hit_looks_for_purges_only_after_one_or_once_a_second() {
             [checked, page],
             "in another second"
         );
-        layer.purge_tag("t", Purge::Hard).await.expect("the store works");
+        layer.purge_handle().purge_tag("t", Purge::Hard).await.expect("the store works");
         assert!(!cached.get("/").await.is_hit());
     }
 }

@@ -21,7 +21,7 @@ use tokio::sync::Semaphore;
 use tower::{Layer, ServiceExt};
 
 /// Asks twice in the same way, and tells what the second visitor got.
-async fn twice(view: &View, layer: &cache_http::HttpCache, headers: &[(&str, &str)]) -> Got {
+async fn twice(view: &View, layer: &cache_http::HttpCacheLayer, headers: &[(&str, &str)]) -> Got {
     let cached = view.cached(layer);
     cached.get_with("/", headers).await;
     cached.get_with("/", headers).await
@@ -55,7 +55,7 @@ on_each_store! {
         let view = View::new(|_, calls| page(&[("set-cookie", &format!("sessionid=user{calls}")), ("cache-control", "public, max-age=60")], ""));
         for layer in [site.layer(), site.shared()] {
             let second = twice(&view, &layer, &[]).await;
-            assert!(!second.is_hit() && second.why() == "set-cookie", "{second:?}");
+            assert!(!second.is_hit() && second.reason() == "set-cookie", "{second:?}");
         }
         let last = view.calls() - 1;
         assert_eq!(last, 3, "each visitor got a cookie of their own");
@@ -74,9 +74,9 @@ on_each_store! {
         for layer in [site.layer(), site.shared()] {
             let view = View::with(&[("cache-control", "max-age=60")]).cached(&layer);
             let private = view.get_with("/", &[("authorization", "Basic x")]).await;
-            assert_eq!(private.why(), "authorization");
+            assert_eq!(private.reason(), "authorization");
             assert!(!view.get("/").await.is_hit());
-            layer.purge_all(Purge::Hard).await.expect("the store works");
+            layer.purge_handle().purge_all(Purge::Hard).await.expect("the store works");
         }
     }
 
@@ -93,10 +93,10 @@ on_each_store! {
         for layer in [site.layer(), site.shared()] {
             let view = View::with(&[("cache-control", "max-age=60")]).cached(&layer);
             let private = view.get_with("/", &[("cookie", "_ga=1; sessionid=7")]).await;
-            assert_eq!(private.why(), "session-cookie");
+            assert_eq!(private.reason(), "session-cookie");
             assert!(!view.get("/").await.is_hit());
             assert!(!view.get_with("/", &[("cookie", "sessionid=8")]).await.is_hit());
-            layer.purge_all(Purge::Hard).await.expect("the store works");
+            layer.purge_handle().purge_all(Purge::Hard).await.expect("the store works");
         }
     }
 
@@ -170,7 +170,7 @@ on_each_store! {
     async fn a_header_that_changes_the_method_or_the_path_makes_the_request_pass_by(site: Site) {
         for name in ["x-http-method-override", "x-original-url", "x-rewrite-url"] {
             let view = View::with(&[]).cached(&site.layer());
-            assert_eq!(view.get_with("/", &[(name, "/admin")]).await.why(), "override-header");
+            assert_eq!(view.get_with("/", &[(name, "/admin")]).await.reason(), "override-header");
         }
         assert!(!View::with(&[]).cached(&site.layer()).get("/").await.is_hit());
     }
@@ -180,16 +180,16 @@ on_each_store! {
         view.get_with("/", &[("host", "example.org")]).await;
         assert!(!view.get_with("/", &[("host", "a.shop.org")]).await.is_hit());
         for _ in 0..2 {
-            assert_eq!(view.get_with("/", &[("host", "evil.example")]).await.why(), "host-not-allowed");
+            assert_eq!(view.get_with("/", &[("host", "evil.example")]).await.reason(), "host-not-allowed");
         }
-        assert_eq!(view.get_with("/", &[("host", "a b")]).await.why(), "host");
+        assert_eq!(view.get_with("/", &[("host", "a b")]).await.reason(), "host");
     }
 
     async fn a_get_with_a_body_passes_by(site: Site) {
         let cached = View::with(&[]).cached(&site.layer());
         let mut fat = request(Method::GET, "/", &[]);
         *fat.body_mut() = Body::from("x");
-        assert_eq!(cached.send(fat).await.why(), "request-body");
+        assert_eq!(cached.send(fat).await.reason(), "request-body");
         assert!(!cached.get("/").await.is_hit());
     }
 
@@ -214,7 +214,7 @@ on_each_store! {
         for layer in [site.layer(), site.shared()] {
             let view = View::with(&[("content-length", "99"), ("cache-control", "max-age=60")]);
             let second = twice(&view, &layer, &[]).await;
-            assert_eq!(second.why(), "length");
+            assert_eq!(second.reason(), "length");
         }
     }
 
@@ -264,7 +264,7 @@ on_each_store! {
             }
         }
         let view = View::with(&[("content-range", "bytes 0-1/9")]);
-        assert_eq!(twice(&view, &site.layer(), &[]).await.why(), "partial");
+        assert_eq!(twice(&view, &site.layer(), &[]).await.reason(), "partial");
     }
 
     async fn a_client_s_condition_does_not_leave_a_304_to_others(site: Site) {
@@ -306,8 +306,8 @@ on_each_store! {
             tokio::task::yield_now().await;
         }
         gate.add_permits(20);
-        for visit in visits {
-            assert_eq!(visit.await.expect("no panic").body, "page 0");
+        for context in visits {
+            assert_eq!(context.await.expect("no panic").body, "page 0");
         }
         assert_eq!(view.calls(), 1);
     }
@@ -332,8 +332,8 @@ on_each_store! {
         }
         gate.add_permits(8);
         let mut bodies = Vec::new();
-        for visit in visits {
-            bodies.push(visit.await.expect("no panic"));
+        for context in visits {
+            bodies.push(context.await.expect("no panic"));
         }
         bodies.sort_unstable();
         bodies.dedup();
@@ -362,8 +362,8 @@ on_each_store! {
             tokio::task::yield_now().await;
         }
         gate.add_permits(9);
-        for (value, visit) in visits {
-            assert_eq!(visit.await.expect("no panic"), value);
+        for (value, context) in visits {
+            assert_eq!(context.await.expect("no panic"), value);
         }
     }
 
@@ -382,13 +382,13 @@ on_each_store! {
         while view.calls() == 0 {
             tokio::task::yield_now().await;
         }
-        let follower = tokio::spawn({
+        let waiter = tokio::spawn({
             let cached = cached.clone();
             async move { cached.get("/").await.body }
         });
         tokio::task::yield_now().await;
         leader.abort();
-        let body = tokio::time::timeout(Duration::from_secs(4), follower).await.expect("nobody waits for the limit");
+        let body = tokio::time::timeout(Duration::from_secs(4), waiter).await.expect("nobody waits for the limit");
         assert_eq!(body.expect("no panic"), "made by another");
     }
 
@@ -402,23 +402,23 @@ on_each_store! {
                 }
                 response
             });
-            let policy = Policy::site().most_body(9).streaming(true);
+            let policy = Policy::site().max_body(9).streaming(true);
             let second = twice(&view, &site.layer().policy(policy), &[]).await;
-            assert_eq!((second.status, &*second.body, second.why()), (StatusCode::OK, "0123456789", "too-large"));
+            assert_eq!((second.status, &*second.body, second.reason()), (StatusCode::OK, "0123456789", "too-large"));
         }
     }
 
     async fn a_body_without_a_known_length_is_not_stored_by_a_site(site: Site) {
         let view = View::new(|_, _| Response::new(frames(vec![data("a"), data("b")])));
         let second = twice(&view, &site.layer(), &[]).await;
-        assert_eq!((second.why(), &*second.body), ("streaming", "ab"));
+        assert_eq!((second.reason(), &*second.body), ("streaming", "ab"));
         let second = twice(&view, &site.layer().policy(Policy::site().streaming(true)), &[]).await;
         assert!(second.is_hit() && second.body == "ab", "{second:?}");
     }
 
     async fn events_are_never_stored(site: Site) {
         let view = View::with(&[("content-type", "Text/Event-Stream"), ("cache-control", "max-age=60")]);
-        assert_eq!(twice(&view, &site.shared(), &[]).await.why(), "streaming");
+        assert_eq!(twice(&view, &site.shared(), &[]).await.reason(), "streaming");
     }
 
     async fn a_body_that_breaks_off_is_not_stored_and_fails_for_its_reader(site: Site) {
@@ -449,7 +449,7 @@ on_each_store! {
     async fn a_body_with_trailers_is_not_stored(site: Site) {
         let view = View::new(|_, _| Response::new(frames(vec![data("a"), Ok(Frame::trailers(HeaderMap::new()))])));
         let second = twice(&view, &site.layer().policy(Policy::site().streaming(true)), &[]).await;
-        assert_eq!(second.why(), "trailers");
+        assert_eq!(second.reason(), "trailers");
     }
 
     async fn a_body_that_nobody_reads_to_its_end_is_not_stored(site: Site) {
@@ -460,7 +460,7 @@ on_each_store! {
         let layer = site.layer().policy(Policy::site().streaming(true));
         let cached = view.cached(&layer);
         drop(cached.0.clone().oneshot(request(Method::GET, "/", &[])).await);
-        assert!(layer.counts().reasons.contains(&(cache_http::Why::Incomplete, 1)), "{:?}", layer.counts());
+        assert!(layer.counts().reasons.contains(&(cache_http::Reason::Incomplete, 1)), "{:?}", layer.counts());
         let whole = cached.get("/").await;
         assert!(!whole.is_hit() && whole.body == "some", "{whole:?}");
     }
@@ -480,14 +480,14 @@ on_each_store! {
 
     async fn a_coding_that_is_not_told_apart_is_not_stored(site: Site) {
         let view = View::with(&[("content-encoding", "compress")]);
-        assert_eq!(twice(&view, &site.layer(), &[]).await.why(), "encoding");
+        assert_eq!(twice(&view, &site.layer(), &[]).await.reason(), "encoding");
     }
 
     // Pitfall 12.
     async fn headers_that_are_added_outside_are_new_each_time(site: Site) {
         let view = View::with(&[("x-inside", "frozen")]);
         let numbered = std::sync::atomic::AtomicUsize::new(0);
-        let outside = cache_http::ChangeHeaders::new(move |headers| {
+        let outside = cache_http::ChangeHeadersLayer::new(move |headers| {
             let number = numbered.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
             headers.insert("x-request-id", number.into());
         });
@@ -547,7 +547,7 @@ on_each_store! {
         for layer in [site.layer(), site.shared()] {
             for expires in ["Thu, 01 Jan 1970 00:00:00 GMT", "0", "nonsense"] {
                 let view = View::new(move |_, _| page(&[("expires", expires)], ""));
-                assert_eq!(twice(&view, &layer, &[]).await.why(), "expired", "{expires}");
+                assert_eq!(twice(&view, &layer, &[]).await.reason(), "expired", "{expires}");
             }
         }
     }
@@ -557,7 +557,7 @@ on_each_store! {
             for value in ["max-age='60'", "max-age=-1", "max-age"] {
                 let view = View::new(move |_, _| page(&[("cache-control", value)], ""));
                 let second = twice(&view, &layer, &[]).await;
-                assert_eq!((second.status, second.why()), (StatusCode::OK, "expired"), "{value}");
+                assert_eq!((second.status, second.reason()), (StatusCode::OK, "expired"), "{value}");
             }
         }
     }
@@ -576,7 +576,7 @@ on_each_store! {
         for vary in ["*", " * ", "Accept,\t* ", "*, Accept"] {
             for layer in [site.layer(), site.shared()] {
                 let view = View::new(move |_, _| page(&[("vary", vary), ("cache-control", "max-age=60")], ""));
-                assert_eq!(twice(&view, &layer, &[]).await.why(), "vary", "{vary:?}");
+                assert_eq!(twice(&view, &layer, &[]).await.reason(), "vary", "{vary:?}");
             }
         }
     }
@@ -590,10 +590,10 @@ on_each_store! {
     // CVE-2026-8404.
     async fn a_directive_counts_in_any_case_and_spacing(site: Site) {
         let directives = [("PRIVATE", "private"), ("max-age=60 ,No-Store", "no-store"), ("No-Cache=\"x\"", "no-cache"), ("private;max-age=9", "private")];
-        for (value, why) in directives {
+        for (value, reason) in directives {
             for layer in [site.layer(), site.shared()] {
                 let view = View::new(move |_, _| page(&[("cache-control", value)], ""));
-                assert_eq!(twice(&view, &layer, &[]).await.why(), why, "{value}");
+                assert_eq!(twice(&view, &layer, &[]).await.reason(), reason, "{value}");
             }
         }
     }
@@ -611,7 +611,7 @@ on_each_store! {
         site.wait(11);
         get().await;
         assert_eq!(view.calls(), 2, "the site did not keep it longer");
-        inner.purge_all(Purge::Hard).await.expect("the store works");
+        inner.purge_handle().purge_all(Purge::Hard).await.expect("the store works");
         get().await;
         assert_eq!(view.calls(), 3, "the site kept none of its own");
     }

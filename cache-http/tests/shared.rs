@@ -5,7 +5,7 @@ mod common;
 use std::time::Duration;
 
 use axum::body::Body;
-use cache_http::{HttpCache, Policy, Purge};
+use cache_http::{HttpCacheLayer, Policy, Purge};
 use common::{Site, View, page, until};
 use http::{HeaderName, Method, Request, Response, StatusCode};
 use tokio::time::Instant;
@@ -37,11 +37,11 @@ fn error(status: u16) -> Response<Body> {
 }
 
 /// A stale page, many who want it, and a view that takes a second: how many seconds they wait, and how often it is asked.
-async fn many(view: &View, layer: &HttpCache, site: &Site) -> (u64, usize) {
+async fn many(view: &View, layer: &HttpCacheLayer, site: &Site) -> (u64, usize) {
     let cached = view.cached(layer);
     cached.get("/").await;
     site.wait(11);
-    let (began, before) = (Instant::now(), view.calls());
+    let (started_at, before) = (Instant::now(), view.calls());
     let visits: Vec<_> = (0..10)
         .map(|_| {
             tokio::spawn({
@@ -50,10 +50,10 @@ async fn many(view: &View, layer: &HttpCache, site: &Site) -> (u64, usize) {
             })
         })
         .collect();
-    for visit in visits {
-        assert_eq!(visit.await.expect("no panic"), "page 0");
+    for context in visits {
+        assert_eq!(context.await.expect("no panic"), "page 0");
     }
-    (began.elapsed().as_secs(), view.calls() - before)
+    (started_at.elapsed().as_secs(), view.calls() - before)
 }
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -86,7 +86,7 @@ async fn of_many_who_want_a_stale_page_one_hears_from_the_origin_that_it_fails()
 on_each_store! {
     async fn nothing_is_stored_whose_lifetime_nobody_knows(site: Site) {
         let cached = View::with(&[]).cached(&site.shared());
-        assert_eq!(cached.get("/").await.why(), "no-lifetime");
+        assert_eq!(cached.get("/").await.reason(), "no-lifetime");
     }
 
     async fn a_page_that_tells_its_age_lives_a_tenth_of_it(site: Site) {
@@ -292,7 +292,7 @@ on_each_store! {
         let own = HeaderName::from_static("shop-cache-control");
         let layer = site.shared().policy(Policy::shared().targeted([own]));
         let lifetime = async |headers: &'static [(&'static str, &'static str)]| {
-            layer.purge_all(Purge::Hard).await.expect("the store works");
+            layer.purge_handle().purge_all(Purge::Hard).await.expect("the store works");
             let cached = View::with(headers).cached(&layer);
             let first = cached.get("/").await;
             assert_eq!(first.header("shop-cache-control"), None);

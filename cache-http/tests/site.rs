@@ -7,7 +7,9 @@ use std::{sync::Arc, time::Duration};
 use axum::{Router, body::Body, extract::OriginalUri, routing::get};
 use cache_core::{Cache, CacheHandle, Error, ErrorKind, Result, Settings, Ttl, Value, async_trait};
 use cache_dummy::DummyCache;
-use cache_http::{Browser, CacheTags, Counts, HttpCache, NoStore, Policy, Purge, Why, cache_page};
+use cache_http::{
+    BrowserTtl, CacheTags, Counts, HttpCacheLayer, NoStore, Policy, Purge, Reason, cache_page,
+};
 use cache_locmem::{LocMemCache, LocMemOptions};
 use common::{Cached, Got, Site, View, page, request, until};
 use http::{Method, StatusCode};
@@ -73,13 +75,13 @@ on_each_store! {
     }
 
     async fn browsers_may_have_a_lifetime_of_their_own(site: Site) {
-        let layer = site.layer().browser(Browser::For(Duration::from_secs(5)));
+        let layer = site.layer().browser_ttl(BrowserTtl::Fixed(Duration::from_secs(5)));
         let cached = View::with(&[]).cached(&layer);
         assert_eq!(cached.get("/").await.header("cache-control"), Some("max-age=5"));
         site.wait(100);
         let later = cached.get("/").await;
         assert_eq!((later.header("age"), later.header("cache-control")), (Some("100"), Some("max-age=105")));
-        let as_is = View::with(&[]).cached(&site.layer().key_prefix("b").browser(Browser::AsIs));
+        let as_is = View::with(&[]).cached(&site.layer().key_prefix("b").browser_ttl(BrowserTtl::FromResponse));
         assert_eq!(as_is.get("/").await.header("cache-control"), None);
     }
 
@@ -101,7 +103,7 @@ on_each_store! {
         let cached = View::with(&[]).cached(&layer);
         cached.get_with("/", &[("accept-language", "de")]).await;
         assert!(!cached.get_with("/", &[("accept-language", "en")]).await.is_hit());
-        layer.purge_uri("http://example.org/", Purge::Hard).await.expect("the store works");
+        layer.purge_handle().purge_uri("http://example.org/", Purge::Hard).await.expect("the store works");
         for language in ["de", "en"] {
             assert!(!cached.get_with("/", &[("accept-language", language)]).await.is_hit());
         }
@@ -113,7 +115,7 @@ on_each_store! {
         for (uri, value) in [("/a?x", "1"), ("/a?x", "2"), ("/a", "1")] {
             cached.get_with(uri, &[("x-a", value)]).await;
         }
-        layer.purge_uri("https://example.org/a?x", Purge::Hard).await.expect("the store works");
+        layer.purge_handle().purge_uri("https://example.org/a?x", Purge::Hard).await.expect("the store works");
         for value in ["1", "2"] {
             assert!(!cached.get_with("/a?x", &[("x-a", value)]).await.is_hit());
             assert!(cached.get_with("/a?x", &[("x-a", value)]).await.is_hit(), "it can be stored again");
@@ -127,12 +129,13 @@ on_each_store! {
         for host in ["example.org", "shop.org"] {
             cached.get_with("/a", &[("host", host)]).await;
         }
-        layer.purge_uri("/a", Purge::Hard).await.expect("the store works");
+        layer.purge_handle().purge_uri("/a", Purge::Hard).await.expect("the store works");
         for host in ["example.org", "shop.org"] {
             assert!(!cached.get_with("/a", &[("host", host)]).await.is_hit());
         }
-        let message = site.layer().purge_uri("/a", Purge::Hard).await.expect_err("no host").to_string();
-        assert_eq!(message, "\"/a\" has no host: write http://HOST/a, or name the site's hosts in `hosts`");
+        let error = site.layer().purge_handle().purge_uri("/a", Purge::Hard).await.expect_err("no host");
+        assert_eq!(error.kind(), ErrorKind::Config);
+        assert!(error.to_string().contains("/a") && error.to_string().contains("hosts"), "{error}");
     }
 
     async fn a_path_is_purged_at_whichever_port_it_was_asked_for(site: Site) {
@@ -142,7 +145,7 @@ on_each_store! {
             cached.get_with("/a", &[("host", host)]).await;
             assert!(cached.get_with("/a", &[("host", host)]).await.is_hit());
         }
-        layer.purge_uri("/a", Purge::Hard).await.expect("the store works");
+        layer.purge_handle().purge_uri("/a", Purge::Hard).await.expect("the store works");
         for host in ["localhost", "localhost:3000"] {
             assert!(!cached.get_with("/a", &[("host", host)]).await.is_hit());
         }
@@ -160,7 +163,7 @@ on_each_store! {
             for uri in ["/a", "/b"] {
                 cached.get(uri).await;
             }
-            layer.purge_tag(tag, Purge::Hard).await.expect("the store works");
+            layer.purge_handle().purge_tag(tag, Purge::Hard).await.expect("the store works");
             for uri in ["/a", "/b"] {
                 assert_eq!(cached.get(uri).await.is_hit(), !gone.contains(&uri), "{tag} {uri}");
             }
@@ -173,7 +176,7 @@ on_each_store! {
         for layer in [&layer, &other] {
             view.cached(layer).get("/").await;
         }
-        layer.purge_all(Purge::Hard).await.expect("the store works");
+        layer.purge_handle().purge_all(Purge::Hard).await.expect("the store works");
         assert!(!view.cached(&layer).get("/").await.is_hit());
         assert!(view.cached(&other).get("/").await.is_hit());
     }
@@ -183,12 +186,12 @@ on_each_store! {
         let view = View::with(&[]);
         let cached = view.cached(&layer);
         cached.get("/").await;
-        layer.purge_uri("http://example.org/", Purge::Soft).await.expect("the store works");
+        layer.purge_handle().purge_uri("http://example.org/", Purge::Soft).await.expect("the store works");
         assert_eq!(cached.get("/").await.body, "page 0");
         until(async || cached.get("/").await.body == "page 1").await;
         // Who makes it may not be through yet, and is told from who makes it after the next purge by the time of the last.
         site.time.advance(Duration::from_millis(1));
-        layer.purge_uri("http://example.org/", Purge::Hard).await.expect("the store works");
+        layer.purge_handle().purge_uri("http://example.org/", Purge::Hard).await.expect("the store works");
         assert_eq!(cached.get("/").await.body, "page 2");
     }
 
@@ -202,8 +205,8 @@ on_each_store! {
                     time.advance(Duration::from_millis(1));
                     if calls == 0 {
                         let purged = match tag {
-                            true => purging.purge_tag("t", Purge::Hard).await,
-                            false => purging.purge_uri("http://example.org/", Purge::Hard).await,
+                            true => purging.purge_handle().purge_tag("t", Purge::Hard).await,
+                            false => purging.purge_handle().purge_uri("http://example.org/", Purge::Hard).await,
                         };
                         purged.expect("the store works");
                     }
@@ -213,10 +216,10 @@ on_each_store! {
                 }
             });
             let cached = view.cached(&layer);
-            assert_eq!(cached.get("/").await.why(), "purged");
+            assert_eq!(cached.get("/").await.reason(), "purged");
             assert_eq!(cached.get("/").await.body, "page 1");
             assert!(cached.get("/").await.is_hit());
-            layer.purge_all(Purge::Hard).await.expect("the store works");
+            layer.purge_handle().purge_all(Purge::Hard).await.expect("the store works");
         }
     }
 
@@ -228,7 +231,7 @@ on_each_store! {
         });
         let cached = view.cached(&site.layer());
         cached.get("/").await;
-        assert_eq!(cached.get("/").await.why(), "opt-out");
+        assert_eq!(cached.get("/").await.reason(), "opt-out");
     }
 
     async fn every_request_is_counted_with_its_reason(site: Site) {
@@ -237,9 +240,9 @@ on_each_store! {
         cached.get("/").await;
         cached.get("/").await;
         cached.ask(Method::POST, "/", &[]).await;
-        let Counts { hits, misses, bypasses, stored, refused, reasons, .. } = layer.counts();
-        assert_eq!((hits, misses, bypasses, stored, refused), (1, 1, 1, 1, 0));
-        assert_eq!(reasons, [(Why::Method, 1), (Why::UriMiss, 1)]);
+        let Counts { hits, misses, bypasses, stored, rejected, reasons, .. } = layer.counts();
+        assert_eq!((hits, misses, bypasses, stored, rejected), (1, 1, 1, 1, 0));
+        assert_eq!(reasons, [(Reason::Method, 1), (Reason::UriMiss, 1)]);
     }
 
     async fn the_requests_of_a_view_with_a_cache_of_its_own_are_no_misses_of_the_site(site: Site) {
@@ -250,9 +253,9 @@ on_each_store! {
         cached.get("/").await;
         cached.ask(Method::HEAD, "/", &[]).await;
         assert_eq!((own.counts().hits, own.counts().misses), (2, 1));
-        let Counts { hits, misses, bypasses, stored, refused, reasons, .. } = outer.counts();
-        assert_eq!((hits, misses, bypasses, stored, refused), (0, 0, 3, 0, 0));
-        assert_eq!(reasons, [(Why::ByView, 3)]);
+        let Counts { hits, misses, bypasses, stored, rejected, reasons, .. } = outer.counts();
+        assert_eq!((hits, misses, bypasses, stored, rejected), (0, 0, 3, 0, 0));
+        assert_eq!(reasons, [(Reason::InnerCache, 3)]);
     }
 
     async fn a_report_is_added_to_those_of_caches_further_in(site: Site) {
@@ -260,7 +263,7 @@ on_each_store! {
         let got = view.get("/").await;
         let lines: Vec<_> = got.headers.get_all("cache-status").iter().collect();
         assert_eq!(lines, ["origin; hit", "c; fwd=uri-miss; fwd-status=200; stored; detail=uri-miss"]);
-        let silent = View::with(&[]).cached(&HttpCache::new(&site.cache).key_prefix("x")).get("/").await;
+        let silent = View::with(&[]).cached(&HttpCacheLayer::new(&site.cache).key_prefix("x")).get("/").await;
         assert_eq!(silent.header("cache-status"), None);
     }
 
@@ -276,11 +279,12 @@ on_each_store! {
 
 #[tokio::test]
 async fn views_that_a_router_shows_one_uri_are_two_pages_where_the_layer_is_told_the_whole() {
-    let layer =
-        Site::in_memory().layer().uri(|request| match request.extensions.get::<OriginalUri>() {
+    let layer = Site::in_memory().layer().uri_function(|request| {
+        match request.extensions.get::<OriginalUri>() {
             Some(OriginalUri(uri)) => uri.clone(),
             None => request.uri.clone(),
-        });
+        }
+    });
     tells_nested_views_apart(&layer).await;
 }
 
@@ -290,7 +294,7 @@ async fn with_the_feature_axum_its_nested_views_are_two_pages() {
     tells_nested_views_apart(&Site::in_memory().layer()).await;
 }
 
-async fn tells_nested_views_apart(layer: &HttpCache) {
+async fn tells_nested_views_apart(layer: &HttpCacheLayer) {
     let nested = |body| Router::new().route("/list", get(async move || body).layer(layer.clone()));
     let app = Router::new().nest("/news", nested("news")).nest("/shop", nested("shop"));
     let ask = async |uri| {
@@ -301,7 +305,11 @@ async fn tells_nested_views_apart(layer: &HttpCache) {
         assert_eq!(ask(uri).await.body, body);
         assert!(ask(uri).await.is_hit());
     }
-    layer.purge_uri("http://example.org/news/list", Purge::Hard).await.expect("the store works");
+    layer
+        .purge_handle()
+        .purge_uri("http://example.org/news/list", Purge::Hard)
+        .await
+        .expect("the store works");
     assert!(!ask("/news/list").await.is_hit());
     assert!(ask("/shop/list").await.is_hit());
 }
@@ -310,7 +318,7 @@ async fn tells_nested_views_apart(layer: &HttpCache) {
 async fn a_cache_that_stores_nothing_serves_every_page() {
     let cache = CacheHandle::new("off", Arc::new(DummyCache), Settings::default());
     let view = View::with(&[]);
-    let cached = view.cached(&HttpCache::new(&cache));
+    let cached = view.cached(&HttpCacheLayer::new(&cache));
     for body in ["page 0", "page 1"] {
         assert_eq!(cached.get("/").await.body, body);
     }
@@ -318,15 +326,11 @@ async fn a_cache_that_stores_nothing_serves_every_page() {
 
 #[tokio::test]
 async fn pages_count_with_their_bodies_where_a_store_is_bounded_by_bytes() {
-    let options = LocMemOptions {
-        max_bytes: Some(1 << 20),
-        cull_frequency: 1_000_000,
-        ..LocMemOptions::default()
-    };
+    let options = LocMemOptions::default().max_bytes(1 << 20).cull_frequency(1_000_000);
     let store = Arc::new(LocMemCache::new(options).expect("the options are valid"));
     let cache = CacheHandle::new("default", Arc::<LocMemCache>::clone(&store), Settings::default());
     let view = View::new(|_, _| page(&[], &"x".repeat(100_000)));
-    let cached = view.cached(&HttpCache::new(&cache));
+    let cached = view.cached(&HttpCacheLayer::new(&cache));
     for number in 0..20 {
         cached.get(&format!("/{number}")).await;
     }
@@ -419,17 +423,17 @@ impl Cache for Silent {
 async fn a_store_that_never_answers_is_not_waited_for() {
     let limit = Duration::from_secs(2);
     let cache = CacheHandle::new("silent", Arc::new(Silent), Settings::default());
-    let cached = View::with(&[]).cached(&HttpCache::shared(&cache).store_limit(limit));
+    let cached = View::with(&[]).cached(&HttpCacheLayer::shared(&cache).store_timeout(limit));
     for (method, body) in [(Method::GET, "page 0"), (Method::POST, "page 1")] {
-        let began = tokio::time::Instant::now();
+        let started_at = tokio::time::Instant::now();
         assert_eq!(cached.ask(method, "/", &[]).await.body, body);
-        assert_eq!(began.elapsed().as_secs(), limit.as_secs());
+        assert_eq!(started_at.elapsed().as_secs(), limit.as_secs());
     }
 }
 
 #[tokio::test]
 async fn a_store_that_fails_is_counted_and_the_page_is_served_all_the_same() {
-    let layer = HttpCache::new(&CacheHandle::new("away", Arc::new(Away), Settings::default()));
+    let layer = HttpCacheLayer::new(&CacheHandle::new("away", Arc::new(Away), Settings::default()));
     let cached = View::with(&[]).cached(&layer);
     for body in ["page 0", "page 1"] {
         let got = cached.get("/").await;
@@ -439,12 +443,12 @@ async fn a_store_that_fails_is_counted_and_the_page_is_served_all_the_same() {
         .counts()
         .reasons
         .iter()
-        .filter(|(why, _)| *why == Why::StoreFailed)
+        .filter(|(reason, _)| *reason == Reason::StoreFailed)
         .map(|(_, count)| *count)
         .sum::<u64>();
     assert_eq!(failures, 2, "two look-ups: {:?}", layer.counts());
     assert_eq!(
-        layer.purge_all(Purge::Hard).await.expect_err("it is away").kind(),
+        layer.purge_handle().purge_all(Purge::Hard).await.expect_err("it is away").kind(),
         ErrorKind::Unavailable
     );
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use cache_core::{CacheHandle, Settings};
-use cache_http::{HttpCache, Why};
+use cache_http::{HttpCacheLayer, Reason};
 use cache_locmem::LocMemCache;
 use tokio::net::TcpListener;
 use tonic::{
@@ -24,7 +24,7 @@ fn request(service: &str) -> HealthCheckRequest {
 }
 
 async fn connect(
-    layer: HttpCache,
+    layer: HttpCacheLayer,
 ) -> (HealthClient<Channel>, tonic_health::server::HealthReporter) {
     let (reporter, health) = health_reporter();
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("there is a port");
@@ -39,7 +39,7 @@ async fn connect(
 #[tokio::test]
 async fn calls_pass_by_and_their_answers_and_errors_arrive() {
     let cache = CacheHandle::new("default", Arc::new(LocMemCache::default()), Settings::default());
-    let layer = HttpCache::new(&cache);
+    let layer = HttpCacheLayer::new(&cache);
     let (mut client, reporter) = connect(layer.clone()).await;
     for (status, told) in
         [(ServingStatus::Serving, Told::Serving), (ServingStatus::NotServing, Told::NotServing)]
@@ -53,6 +53,6 @@ async fn calls_pass_by_and_their_answers_and_errors_arrive() {
     let counts = layer.counts();
     assert_eq!(
         (counts.bypasses, counts.hits, counts.stored, &*counts.reasons),
-        (3, 0, 0, &[(Why::Method, 3)][..])
+        (3, 0, 0, &[(Reason::Method, 3)][..])
     );
 }

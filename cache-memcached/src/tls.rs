@@ -1,17 +1,18 @@
-//! Encryption between a server and a connection that speaks plain text.
+//! The TLS client, and the relay between an encrypted stream and a plain socket.
 
 use std::{io, pin::pin};
 
 use cache_core::Result;
 use cache_net::Tls;
+use futures_util::future::select;
 use tokio::{
     io::{AsyncRead, AsyncWrite, copy, split},
     net::UnixStream,
 };
 
-use crate::{MemcachedOptions, join::first};
+use crate::MemcachedOptions;
 
-/// Returns the TLS client that the options ask for.
+/// Builds the TLS client that the options ask for.
 pub(crate) fn client(options: &MemcachedOptions) -> Result<Option<Tls>> {
     #[cfg(feature = "tls")]
     if let Some(file) = &options.tls_ca {
@@ -24,8 +25,10 @@ pub(crate) fn client(options: &MemcachedOptions) -> Result<Option<Tls>> {
 }
 
 /// Returns the near end of a socket pair. A task copies between the far end and the encrypted
-/// stream until either is closed. The connection can therefore use the non-blocking writes of
-/// sockets, which a TLS stream does not have.
+/// stream until either is closed.
+///
+/// The connection can therefore use the non-blocking writes of sockets, which a TLS stream does not
+/// have.
 pub(crate) fn relay<S>(encrypted: S) -> io::Result<UnixStream>
 where
     S: AsyncRead + AsyncWrite + Send + 'static,
@@ -34,11 +37,9 @@ where
     tokio::spawn(async move {
         let (mut from_server, mut to_server) = split(encrypted);
         let (mut from_near, mut to_near) = far.into_split();
-        first([
-            pin!(copy(&mut from_near, &mut to_server)),
-            pin!(copy(&mut from_server, &mut to_near)),
-        ])
-        .await
+        let upstream = pin!(copy(&mut from_near, &mut to_server));
+        let downstream = pin!(copy(&mut from_server, &mut to_near));
+        select(upstream, downstream).await;
     });
     Ok(near)
 }

@@ -19,7 +19,7 @@ mod tests;
 
 use std::{env, process::ExitCode, sync::Arc};
 
-use cachette::{CacheHandle, Settings, http::HttpCache, stores::LocMemCache};
+use cachette::{CacheHandle, Settings, http::HttpCacheLayer, stores::LocMemCache};
 use http::Uri;
 use tokio::net::TcpListener;
 
@@ -31,7 +31,7 @@ const USAGE: &str =
 struct Options {
     origin: Uri,
     listen: String,
-    cache: HttpCache,
+    cache: HttpCacheLayer,
 }
 
 #[tokio::main]
@@ -89,11 +89,11 @@ fn origin_of(url: &str) -> Result<Uri, String> {
     }
 }
 
-fn preset(name: &str) -> Result<HttpCache, String> {
+fn preset(name: &str) -> Result<HttpCacheLayer, String> {
     let cache = CacheHandle::new("default", Arc::new(LocMemCache::default()), Settings::default());
     let layer = match name {
-        "site" => HttpCache::new(&cache),
-        "shared" => HttpCache::shared(&cache),
+        "site" => HttpCacheLayer::new(&cache),
+        "shared" => HttpCacheLayer::shared(&cache),
         _ => return Err(format!("there is no preset {name:?}, but site and shared")),
     };
     Ok(layer.cache_status("cachette"))

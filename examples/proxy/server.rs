@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cachette::http::HttpCache;
+use cachette::http::HttpCacheLayer;
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::conn::auto::Builder,
@@ -14,7 +14,7 @@ use tower_layer::Layer;
 use crate::forward::Forward;
 
 /// Serves whoever connects, for ever.
-pub(crate) async fn serve(listener: TcpListener, origin: Forward, cache: &HttpCache) {
+pub(crate) async fn serve(listener: TcpListener, origin: Forward, cache: &HttpCacheLayer) {
     let service = cache.layer(origin);
     loop {
         let Ok((stream, _)) = listener.accept().await else {

@@ -4,7 +4,7 @@ use std::{error::Error, net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use cachette::{
     CacheHandle, Caches,
-    http::{Browser, HttpCache, Purge, cache_page},
+    http::{BrowserTtl, HttpCacheLayer, Purge, cache_page},
     stores::DbBackend,
 };
 use serde_json::{Value, json};
@@ -71,30 +71,30 @@ impl Caching {
 #[derive(Clone, Debug)]
 pub(crate) struct Layers {
     /// Around every view. A minute.
-    pub(crate) site: HttpCache,
+    pub(crate) site: HttpCacheLayer,
     /// Around a book's page: a quarter of an hour, or until somebody reviews the book.
-    pub(crate) books: HttpCache,
+    pub(crate) books: HttpCacheLayer,
     /// Around the page that never changes: an hour, in browsers too.
-    pub(crate) about: HttpCache,
+    pub(crate) about: HttpCacheLayer,
 }
 
 impl Layers {
     pub(crate) fn new(pages: &CacheHandle, address: SocketAddr) -> Self {
         // A stranger who invents hosts must not fill the store with a front page for each.
         let hosts = ["localhost".to_owned(), address.to_string(), address.ip().to_string()];
-        let named = |layer: HttpCache, name: &str| {
+        let named = |layer: HttpCacheLayer, name: &str| {
             layer.hosts(hosts.clone()).key_prefix(name).cache_status(name)
         };
         // What is purged here, no purge reaches in a browser: so browsers are to ask each time.
-        let ask = Browser::For(Duration::ZERO);
+        let ask = BrowserTtl::Fixed(Duration::ZERO);
         Self {
-            site: named(HttpCache::new(pages).ttl(MINUTE), "site").browser(ask),
-            books: named(cache_page(pages, 15 * MINUTE), "books").browser(ask),
+            site: named(HttpCacheLayer::new(pages).ttl(MINUTE), "site").browser_ttl(ask),
+            books: named(cache_page(pages, 15 * MINUTE), "books").browser_ttl(ask),
             about: named(cache_page(pages, 60 * MINUTE), "about"),
         }
     }
 
-    pub(crate) fn all(&self) -> [(&'static str, &HttpCache); 3] {
+    pub(crate) fn all(&self) -> [(&'static str, &HttpCacheLayer); 3] {
         [("site", &self.site), ("books", &self.books), ("about", &self.about)]
     }
 
@@ -103,19 +103,19 @@ impl Layers {
         let Some((_, layer)) = self.all().into_iter().find(|(known, _)| *known == name) else {
             return Ok(false);
         };
-        layer.purge_all(Purge::Hard).await?;
+        layer.purge_handle().purge_all(Purge::Hard).await?;
         Ok(true)
     }
 
     /// What became of each layer's requests, and how long they took.
     pub(crate) fn read(&self, requests: &Requests) -> Vec<Value> {
-        let read = |(name, layer): (&str, &HttpCache)| {
+        let read = |(name, layer): (&str, &HttpCacheLayer)| {
             let counts = layer.counts();
             let reasons: Vec<_> =
                 counts.reasons.iter().map(|(why, count)| json!([why.name(), count])).collect();
             json!({
                 "name": name, "hits": counts.hits, "stale": counts.stale, "misses": counts.misses,
-                "bypasses": counts.bypasses, "stored": counts.stored, "refused": counts.refused, "reasons": reasons,
+                "bypasses": counts.bypasses, "stored": counts.stored, "refused": counts.rejected, "reasons": reasons,
                 "timings": requests.timings(name),
             })
         };

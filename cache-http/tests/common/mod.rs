@@ -15,7 +15,7 @@ use axum::body::Body;
 use cache_core::{Cache, CacheHandle, ManualClock, Settings};
 use cache_db::{DbCache, DbOptions};
 use cache_filebased::{FileBasedCache, FileBasedOptions};
-use cache_http::{CachedService, HttpCache};
+use cache_http::{HttpCache, HttpCacheLayer};
 use cache_locmem::{LocMemCache, LocMemOptions};
 use cache_memcached::{MemcachedCache, MemcachedOptions};
 use cache_redis::{RedisCache, RedisOptions};
@@ -128,13 +128,13 @@ impl Site {
     }
 
     /// The preset for sites.
-    pub(crate) fn layer(&self) -> HttpCache {
-        HttpCache::new(&self.cache).clock(self.time.clock()).cache_status("c")
+    pub(crate) fn layer(&self) -> HttpCacheLayer {
+        HttpCacheLayer::new(&self.cache).clock(self.time.clock()).cache_status("c")
     }
 
     /// The preset by RFC 9111.
-    pub(crate) fn shared(&self) -> HttpCache {
-        HttpCache::shared(&self.cache).clock(self.time.clock()).cache_status("c")
+    pub(crate) fn shared(&self) -> HttpCacheLayer {
+        HttpCacheLayer::shared(&self.cache).clock(self.time.clock()).cache_status("c")
     }
 
     pub(crate) fn wait(&self, seconds: u64) {
@@ -178,10 +178,10 @@ impl View {
         F: Future<Output = Response<Body>> + Send + 'static,
     {
         let calls = Arc::new(AtomicUsize::new(0));
-        let (seen, answer) = (Arc::clone(&calls), Arc::new(answer));
+        let (lookup, answer) = (Arc::clone(&calls), Arc::new(answer));
         // Counted when it is called, not when its future is polled.
         let service = tower::service_fn(move |request| {
-            let answer = answer(request, seen.fetch_add(1, SeqCst));
+            let answer = answer(request, lookup.fetch_add(1, SeqCst));
             async move { Ok(answer.await) }
         });
         Self { calls, service: BoxCloneSyncService::new(service) }
@@ -196,7 +196,7 @@ impl View {
         self.calls.load(SeqCst)
     }
 
-    pub(crate) fn cached(&self, layer: &HttpCache) -> Cached {
+    pub(crate) fn cached(&self, layer: &HttpCacheLayer) -> Cached {
         Cached(layer.layer(self.service.clone()))
     }
 
@@ -214,7 +214,7 @@ pub(crate) fn page(headers: &[(&str, &str)], body: &str) -> Response<Body> {
 }
 
 #[derive(Clone)]
-pub(crate) struct Cached(pub CachedService<Inner>);
+pub(crate) struct Cached(pub HttpCache<Inner>);
 
 impl Cached {
     pub(crate) async fn send(&self, request: Request<Body>) -> Got {
@@ -281,8 +281,8 @@ impl Got {
         self.header("cache-status").is_some_and(|status| status.contains("; hit"))
     }
 
-    /// Why it did not, or why it kept nothing.
-    pub(crate) fn why(&self) -> &str {
+    /// Reason it did not, or reason it kept nothing.
+    pub(crate) fn reason(&self) -> &str {
         self.header("cache-status")
             .and_then(|status| status.split("detail=").nth(1))
             .unwrap_or_default()

@@ -65,7 +65,7 @@ pub(crate) async fn review(
     }
     site.library.review(id, name, written.stars, text).await?;
     // First written, then purged: a page that is being made meanwhile is not stored.
-    if let Err(error) = site.layers.books.purge_tag(&tag(id), Purge::Hard).await {
+    if let Err(error) = site.layers.books.purge_handle().purge_tag(&tag(id), Purge::Hard).await {
         // The review is written all the same; its readers have to wait for the old page to expire.
         eprintln!("{error}");
     }
