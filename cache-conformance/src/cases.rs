@@ -5,7 +5,7 @@ use std::{pin::Pin, time::Duration};
 use bytes::Bytes;
 use cache_core::Value;
 
-use crate::{Harness, Profile};
+use crate::Harness;
 
 mod atomicity;
 mod counters;
@@ -33,7 +33,7 @@ pub struct Case {
     /// What holds, as a sentence with underscores.
     pub name: &'static str,
     pub(crate) run: fn(Harness) -> Running,
-    unless: fn(&Profile) -> Option<&'static str>,
+    unless: fn(&Harness) -> Option<&'static str>,
 }
 
 impl Case {
@@ -43,43 +43,45 @@ impl Case {
         self.name.replace('_', " ")
     }
 
+    /// Returns why the case does not apply to the harness's stores, or `None` if it does.
     pub(crate) fn excuse(&self, harness: &Harness) -> Option<&'static str> {
-        let profile = harness.profile();
-        match profile.keeps_nothing {
+        match harness.profile().keeps_nothing {
             true if self.group != "nothing" => Some("the store keeps nothing"),
             false if self.group == "nothing" => Some("it is about stores that keep nothing"),
-            _ => (self.unless)(profile),
+            _ => (self.unless)(harness),
         }
     }
 }
 
-/// What excuses a case.
+/// The reasons why a case does not apply.
 mod excuses {
-    use crate::Profile;
+    use crate::Harness;
 
     type Excuse = Option<&'static str>;
 
-    pub(super) fn never(_: &Profile) -> Excuse {
+    pub(super) fn never(_: &Harness) -> Excuse {
         None
     }
 
-    pub(super) fn unsigned_counters(profile: &Profile) -> Excuse {
-        profile.unsigned_counters.then_some("counters can't go below zero")
+    pub(super) fn unsigned_counters(harness: &Harness) -> Excuse {
+        harness.profile().unsigned_counters.then_some("counters cannot go below zero")
     }
 
-    pub(super) fn signed_counters(profile: &Profile) -> Excuse {
-        (!profile.unsigned_counters).then_some("counters go below zero")
+    pub(super) fn signed_counters(harness: &Harness) -> Excuse {
+        (!harness.profile().unsigned_counters).then_some("counters go below zero")
     }
 
-    pub(super) fn small_values(profile: &Profile) -> Excuse {
-        profile
-            .largest_value
-            .filter(|largest| *largest < 1 << 20)
-            .map(|_| "large values are refused")
+    pub(super) fn small_values(harness: &Harness) -> Excuse {
+        let largest = harness.profile().largest_value;
+        largest.filter(|largest| *largest < 1 << 20).map(|_| "large values are rejected")
     }
 
-    pub(super) fn takes_any_size(profile: &Profile) -> Excuse {
-        profile.largest_value.is_none().then_some("it takes values of any size")
+    pub(super) fn any_value_size(harness: &Harness) -> Excuse {
+        harness.profile().largest_value.is_none().then_some("values of any size are accepted")
+    }
+
+    pub(super) fn no_limits(harness: &Harness) -> Excuse {
+        (!harness.has_limits()).then_some("the harness has no `with_limits`")
     }
 }
 
@@ -113,8 +115,8 @@ macro_rules! __for_each_case {
                 bytes_that_spell_a_number_stay_bytes,
                 an_empty_value_is_a_value,
                 a_value_of_one_mebibyte_comes_back unless small_values,
-                a_value_that_is_too_large_is_refused_and_leaves_nothing unless takes_any_size,
-                adding_a_value_that_is_too_large_leaves_what_is_there unless takes_any_size,
+                a_value_that_is_too_large_is_refused_and_leaves_nothing unless any_value_size,
+                adding_a_value_that_is_too_large_leaves_what_is_there unless any_value_size,
                 a_value_may_change_its_kind,
             }
             keys {
@@ -171,7 +173,7 @@ macro_rules! __for_each_case {
                 set_many_stores_every_entry,
                 set_many_overwrites,
                 set_many_gives_every_entry_the_time_to_live,
-                set_many_answers_what_was_refused unless takes_any_size,
+                set_many_answers_what_was_refused unless any_value_size,
                 delete_many_removes_and_counts,
                 two_hundred_entries_at_once_are_fine,
                 forty_thousand_keys_at_once_are_fine,
@@ -256,6 +258,8 @@ macro_rules! __for_each_case {
                 what_has_expired_is_told_from_what_has_not,
                 a_purge_removes_what_has_expired_and_nothing_else,
                 a_purge_ends_where_it_is_told_to,
+                cull_leaves_two_thirds_at_frequency_3 unless no_limits,
+                cull_clears_the_store_at_frequency_0 unless no_limits,
             }
             model {
                 any_sequence_of_operations_does_what_a_plain_map_does,

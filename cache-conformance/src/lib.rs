@@ -21,11 +21,13 @@
 #![allow(clippy::unwrap_used, reason = "a case is a test: it fails by panicking")]
 
 mod cases;
+mod forwarding;
 mod harness;
 mod report;
 
 pub use self::{
     cases::{CASES, Case},
+    forwarding::Forwarding,
     harness::{Harness, Profile},
     report::{Failure, Report, run},
 };

@@ -2,14 +2,14 @@
 
 use std::{
     sync::{
-        Mutex,
+        Arc, Mutex,
         atomic::{AtomicBool, Ordering::SeqCst},
     },
     time::Duration,
 };
 
 use async_trait::async_trait;
-use cache_conformance::{Harness, Profile, run};
+use cache_conformance::{Forwarding, Harness, Profile, run};
 use cache_core::{Cache, ManualClock, Result, Stats, Ttl, Value};
 use cache_locmem::{LocMemCache, LocMemOptions};
 
@@ -19,6 +19,7 @@ enum Fault {
     AddInTwoSteps,
     AddNeverReplaces,
     AddKeepsTheOldTimeToLive,
+    CullsTooLittle,
     ClearForgetsOne,
     ContainsIgnoresEmptyValues,
     DeleteAlwaysSaysYes,
@@ -52,7 +53,7 @@ enum Fault {
 /// A good store that one fault is put into.
 #[derive(Debug)]
 struct Broken {
-    store: LocMemCache,
+    store: Arc<dyn Cache>,
     fault: Option<Fault>,
     /// What `touch` revives, and what `get_now` shows.
     first: Mutex<Option<(String, Value)>>,
@@ -307,13 +308,25 @@ impl Cache for Broken {
 
 fn harness(fault: Option<Fault>) -> Harness {
     let time = ManualClock::new();
-    let clock = time.clock();
-    let make = move || {
-        let store = LocMemCache::with_clock(LocMemOptions::default(), clock.clone())
-            .expect("the options are fine");
-        Broken { store, fault, first: Mutex::default(), locked: AtomicBool::new(false) }
+    let (clock, bounded_clock) = (time.clock(), time.clock());
+    let locmem = |options, clock| LocMemCache::with_clock(options, clock).expect("they are valid");
+    let bounded = move |max_entries: u64, cull_frequency: u64| {
+        let too_little = matches!(fault, Some(Fault::CullsTooLittle));
+        let cull_frequency = if too_little { max_entries } else { cull_frequency };
+        let mut options = LocMemOptions::default();
+        options.max_entries = max_entries.try_into().expect("it is small");
+        options.cull_frequency = cull_frequency.try_into().expect("it is small");
+        std::future::ready(locmem(options, bounded_clock.clone()))
     };
-    Harness::new(move || std::future::ready(make())).driven_by(time)
+    Harness::new(move || std::future::ready(locmem(LocMemOptions::default(), clock.clone())))
+        .with_limits(bounded)
+        .wrapped_by(move |store| Broken {
+            store,
+            fault,
+            first: Mutex::default(),
+            locked: AtomicBool::new(false),
+        })
+        .driven_by(time)
 }
 
 fn names_of_failures(harness: &Harness) -> Vec<&'static str> {
@@ -378,6 +391,32 @@ fn a_get_that_holds_a_lock_when_it_is_dropped_is_caught() {
         .find(|failure| failure.case == "a_dropped_operation_does_not_disturb_the_next");
     let message = &failure.expect("it fails").message;
     assert_eq!(message, "it did not end within 5s: an operation never answers");
+}
+
+#[test]
+fn a_cull_that_removes_too_little_is_caught() {
+    let harness = harness(Some(Fault::CullsTooLittle)).with_limit(Duration::from_secs(5));
+    let failures = names_of_failures(&harness);
+    for case in ["cull_leaves_two_thirds_at_frequency_3", "cull_clears_the_store_at_frequency_0"] {
+        assert!(failures.contains(&case), "{failures:?}");
+    }
+}
+
+#[test]
+fn a_store_without_limits_is_excused_from_culling() {
+    let harness = Harness::new(|| async { LocMemCache::default() });
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let report = runtime.expect("a runtime starts").block_on(run(&harness));
+    for case in ["cull_leaves_two_thirds_at_frequency_3", "cull_clears_the_store_at_frequency_0"] {
+        let excuse = report.excused.iter().find(|(name, _)| *name == case);
+        assert!(excuse.is_some_and(|(_, excuse)| excuse.contains("with_limits")), "{report}");
+    }
+}
+
+#[test]
+fn a_forwarding_wrapper_passes() {
+    assert_eq!(names_of_failures(&harness(None).wrapped_by(Forwarding::new)), [""; 0]);
 }
 
 #[test]

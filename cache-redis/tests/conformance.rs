@@ -28,3 +28,11 @@ mod cluster_of_three {
         options
     }));
 }
+
+mod wrapped {
+    use super::*;
+
+    cache_conformance::suite!(
+        on(common::shared_server, common::patient).wrapped_by(cache_conformance::Forwarding::new)
+    );
+}

@@ -1,5 +1,9 @@
 //! What an operator sees and does.
 
+use std::time::Duration;
+
+use cache_core::{Cache, Value, entries_after_cull};
+
 use super::{LONG, bytes};
 use crate::Harness;
 
@@ -52,4 +56,54 @@ pub(super) async fn a_purge_ends_where_it_is_told_to(h: Harness) {
     h.outlive(h.moment()).await;
     let purged = store.purge_expired(5).await.unwrap();
     assert!(purged.is_none_or(|purged| purged <= 5), "{purged:?}");
+}
+
+pub(super) async fn cull_leaves_two_thirds_at_frequency_3(h: Harness) {
+    assert_cull_leaves_what_it_should(&h, 3).await;
+}
+
+pub(super) async fn cull_clears_the_store_at_frequency_0(h: Harness) {
+    assert_cull_leaves_what_it_should(&h, 0).await;
+}
+
+/// Writes entries until the store has culled.
+///
+/// A store may cull in the background. So each write beyond MAX_ENTRIES gives it time to finish
+/// before the next one, which could otherwise add entries that the cull has not seen.
+async fn assert_cull_leaves_what_it_should(h: &Harness, cull_frequency: u64) {
+    const MAX_ENTRIES: u64 = 300;
+    let store = h.bounded_store(MAX_ENTRIES, cull_frequency).await;
+    // The entry that is written when the cull happens stays.
+    let expected = entries_after_cull(MAX_ENTRIES, cull_frequency) + 1;
+    let mut entries = 0;
+    let culled = async {
+        for number in 0_i64.. {
+            let before = entries;
+            store.set(&format!("k{number}"), Value::Int(number), LONG).await.unwrap();
+            entries = entries_of(&*store).await;
+            let is_full = number.unsigned_abs() >= MAX_ENTRIES || entries < before;
+            for _ in 0..20 {
+                if !is_full {
+                    break;
+                }
+                if entries <= expected {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_millis(5)).await;
+                entries = entries_of(&*store).await;
+            }
+        }
+    };
+    // Ends a little before the limit of the case, to report the number of entries.
+    if tokio::time::timeout(h.limit() / 10 * 9, culled).await.is_err() {
+        panic!(
+            "{entries} entries at MAX_ENTRIES {MAX_ENTRIES} and CULL_FREQUENCY {cull_frequency}: \
+             expected at most {expected} after a cull"
+        );
+    }
+}
+
+async fn entries_of(store: &dyn Cache) -> u64 {
+    let stats = store.stats().await.unwrap();
+    stats.entries.expect("a store with limits reports its entries")
 }
