@@ -63,8 +63,8 @@ pub struct Profile {
 impl Harness {
     /// Creates a harness for the stores that `make` returns.
     ///
-    /// `make` is called at least once for each case. Each store must be empty and share nothing with
-    /// other stores in use.
+    /// `make` is called at least once for each case. Each store must be empty and share nothing
+    /// with other stores in use.
     ///
     /// The suite sleeps when time has to pass, unless the stores are [`driven_by`](Self::driven_by)
     /// a manual clock.

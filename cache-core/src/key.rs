@@ -292,7 +292,7 @@ impl Composer {
                 }
             }
             KeyFunction::Custom(function) => {
-                out.push_str(&function(key, &self.prefix, &self.version))
+                out.push_str(&function(key, &self.prefix, &self.version));
             }
         }
     }

@@ -1,4 +1,4 @@
-//! What an operator sees and does.
+//! Statistics, purging and culling.
 
 use std::time::Duration;
 
@@ -7,17 +7,20 @@ use cache_core::{Cache, Value, entries_after_cull};
 use super::{LONG, bytes};
 use crate::Harness;
 
-pub(super) async fn what_a_store_tells_of_its_entries_is_so(h: Harness) {
+pub(super) async fn stats_count_the_entries(h: Harness) {
     let store = h.store().await;
     store.set("a", bytes("value"), LONG).await.unwrap();
     store.set("b", bytes("value"), None).await.unwrap();
     let stats = store.stats().await.unwrap();
     assert!(stats.entries.is_none_or(|entries| entries == 2), "{stats:?}");
     assert!(stats.expired.is_none_or(|expired| expired == 0), "{stats:?}");
-    assert!(stats.bytes.is_none_or(|bytes| bytes >= 12), "two keys and two values: {stats:?}");
+    assert!(
+        stats.bytes.is_none_or(|bytes| bytes >= 12),
+        "less than the keys and values: {stats:?}"
+    );
 }
 
-pub(super) async fn what_has_expired_is_told_from_what_has_not(h: Harness) {
+pub(super) async fn stats_distinguish_expired_entries(h: Harness) {
     let store = h.store().await;
     store.set("a", bytes("v"), Some(h.moment())).await.unwrap();
     store.set("b", bytes("v"), LONG).await.unwrap();
@@ -28,7 +31,7 @@ pub(super) async fn what_has_expired_is_told_from_what_has_not(h: Harness) {
     }
 }
 
-pub(super) async fn a_purge_removes_what_has_expired_and_nothing_else(h: Harness) {
+pub(super) async fn purge_expired_removes_only_expired_entries(h: Harness) {
     let store = h.store().await;
     for key in ["a", "b"] {
         store.set(key, bytes("v"), Some(h.moment())).await.unwrap();
@@ -38,7 +41,10 @@ pub(super) async fn a_purge_removes_what_has_expired_and_nothing_else(h: Harness
     h.outlive(h.moment()).await;
     let purged = store.purge_expired(u64::MAX).await.unwrap();
     assert!(purged.is_none_or(|purged| purged <= 2), "{purged:?}");
-    assert!(store.purge_expired(u64::MAX).await.unwrap().is_none_or(|more| more == 0), "twice");
+    assert!(
+        store.purge_expired(u64::MAX).await.unwrap().is_none_or(|more| more == 0),
+        "the second purge finds nothing"
+    );
     assert_eq!(
         store.get_many(&["a", "c", "d"]).await.unwrap(),
         [None, Some(bytes("v")), Some(bytes("v"))]
@@ -48,7 +54,7 @@ pub(super) async fn a_purge_removes_what_has_expired_and_nothing_else(h: Harness
     }
 }
 
-pub(super) async fn a_purge_ends_where_it_is_told_to(h: Harness) {
+pub(super) async fn purge_expired_stops_at_the_maximum(h: Harness) {
     let store = h.store().await;
     let keys: Vec<String> = (0..20).map(|number| format!("k{number}")).collect();
     let entries: Vec<_> = keys.iter().map(|key| (key.as_str(), bytes("v"))).collect();
@@ -59,18 +65,18 @@ pub(super) async fn a_purge_ends_where_it_is_told_to(h: Harness) {
 }
 
 pub(super) async fn cull_leaves_two_thirds_at_frequency_3(h: Harness) {
-    assert_cull_leaves_what_it_should(&h, 3).await;
+    assert_cull_leaves(&h, 3).await;
 }
 
 pub(super) async fn cull_clears_the_store_at_frequency_0(h: Harness) {
-    assert_cull_leaves_what_it_should(&h, 0).await;
+    assert_cull_leaves(&h, 0).await;
 }
 
 /// Writes entries until the store has culled.
 ///
 /// A store may cull in the background. So each write beyond MAX_ENTRIES gives it time to finish
 /// before the next one, which could otherwise add entries that the cull has not seen.
-async fn assert_cull_leaves_what_it_should(h: &Harness, cull_frequency: u64) {
+async fn assert_cull_leaves(h: &Harness, cull_frequency: u64) {
     const MAX_ENTRIES: u64 = 300;
     let store = h.bounded_store(MAX_ENTRIES, cull_frequency).await;
     // The entry that is written when the cull happens stays.
