@@ -62,3 +62,22 @@ mod by_the_system_s_clock {
         cache_core::Clock::system()
     )));
 }
+
+mod wrapped {
+    use cache_conformance::Forwarding;
+
+    use super::*;
+
+    fn wrapped() -> Harness {
+        on(common::sqlite_file)
+            .with_limits(|max_entries, cull_frequency| {
+                let mut options = common::sqlite_file();
+                options.max_entries = max_entries;
+                options.cull_frequency = cull_frequency;
+                common::fresh(options, cache_core::Clock::system())
+            })
+            .wrapped_by(Forwarding::new)
+    }
+
+    cache_conformance::suite!(wrapped());
+}

@@ -9,3 +9,9 @@ fn harness() -> Harness {
 }
 
 cache_conformance::suite!(harness());
+
+mod wrapped {
+    use super::*;
+
+    cache_conformance::suite!(harness().wrapped_by(cache_conformance::Forwarding::new));
+}

@@ -55,3 +55,31 @@ mod in_memory {
 
     cache_conformance::suite!(driven());
 }
+
+mod wrapped {
+    use cache_conformance::Forwarding;
+
+    use super::*;
+
+    fn bounded(path: std::path::PathBuf, max_entries: u64, cull_frequency: u64) -> FileBasedCache {
+        let set = |mut options: FileBasedOptions| {
+            options.max_entries = max_entries.try_into().expect("it is small");
+            options.cull_frequency = cull_frequency.try_into().expect("it is small");
+            options
+        };
+        FileBasedCache::new(path, set(FileBasedOptions::default())).expect("the options are valid")
+    }
+
+    fn wrapped() -> Harness {
+        let (time, folder, number) = (ManualClock::new(), on_disk(), AtomicUsize::new(0));
+        harness(on_disk(), time.clock())
+            .driven_by(time)
+            .with_limits(move |max_entries, cull_frequency| {
+                let path = folder.path().join(number.fetch_add(1, Ordering::Relaxed).to_string());
+                std::future::ready(bounded(path, max_entries, cull_frequency))
+            })
+            .wrapped_by(Forwarding::new)
+    }
+
+    cache_conformance::suite!(wrapped());
+}
