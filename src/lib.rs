@@ -88,7 +88,7 @@ pub mod stores {
     #[cfg(feature = "dummy")]
     pub use cache_dummy::DummyCache;
     #[cfg(feature = "filebased")]
-    pub use cache_filebased::{FileBasedCache, FileBasedOptions, Swept};
+    pub use cache_filebased::{FileBasedCache, FileBasedOptions, SweepReport};
     #[cfg(feature = "locmem")]
     pub use cache_locmem::{LocMemCache, LocMemOptions, Policy};
     #[cfg(feature = "memcached")]
