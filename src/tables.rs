@@ -1,7 +1,7 @@
 //! Django's createcachetable.
 
 use cache_core::{Error, ErrorKind, Result};
-use cache_db::{Creation, DbCache};
+use cache_db::{DbCache, TableCreation};
 
 use crate::{Caches, caches::listed};
 
@@ -29,7 +29,7 @@ impl Caches {
     ///
     /// let caches = Caches::from_url("db://pages?url=sqlite::memory:").await?;
     /// for made in caches.create_tables(&CreateTables::default()).await? {
-    ///     assert_eq!(made?.to_string(), "made the table \"pages\" in sqlite::memory:");
+    ///     assert_eq!(made?.to_string(), "created table \"pages\" in sqlite::memory:");
     /// }
     /// # Ok(()) }
     /// # #[cfg(feature = "db-sqlite")]
@@ -39,7 +39,7 @@ impl Caches {
     /// # Errors
     /// [`ErrorKind::Config`] where no cache has a table or a database of a name that was asked for; of a table, as
     /// [`DbCache::create_table`].
-    pub async fn create_tables(&self, wanted: &CreateTables) -> Result<Vec<Result<Creation>>> {
+    pub async fn create_tables(&self, wanted: &CreateTables) -> Result<Vec<Result<TableCreation>>> {
         let stores: Vec<&DbCache> =
             self.stores().filter_map(|cache| cache.store().downcast_ref()).collect();
         check("table", &wanted.tables, || stores.iter().map(|store| store.table()))?;

@@ -221,7 +221,8 @@ async fn what_postgres_refuses_is_told_in_its_words_alone() {
     let store =
         DbCache::new("cache", DbOptions::new(&format!("{address}/nowhere"))).expect("it is fine");
     let error = store.get("k").await.expect_err("there is no such database");
-    assert!(error.to_string().ends_with("database \"nowhere\" does not exist"), "{error}");
+    let reason = "database \"nowhere\" does not exist (SQLSTATE 3D000)";
+    assert!(error.to_string().ends_with(reason), "{error}");
 }
 
 #[tokio::test]

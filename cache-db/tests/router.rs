@@ -88,7 +88,7 @@ impl Router for ByTable {
 
 fn routed(table: &str) -> DbCache {
     let options = DbOptions::default();
-    let memory = || Database::at("sqlite::memory:", &options, None).expect("it is a URL");
+    let memory = || Database::from_url("sqlite::memory:", &options, None).expect("it is a URL");
     let databases = [("default", memory()), ("archive", memory())];
     DbCache::with_router(table, databases, ByTable, options.clone(), Clock::system())
         .expect("it is fine")

@@ -6,7 +6,7 @@ mod common;
 use std::time::Duration;
 
 use cache_core::{Cache, Clock, ErrorKind, Value};
-use cache_db::{Creation, DbCache, DbOptions, Found};
+use cache_db::{DbCache, DbOptions, TableCreation, TableState};
 use tokio::task::JoinSet;
 
 /// What is run on each database.
@@ -18,7 +18,7 @@ fn store(table: &str, options: &DbOptions) -> DbCache {
     DbCache::new(table, options.clone()).expect("it is fine")
 }
 
-async fn create(store: &DbCache) -> Creation {
+async fn create(store: &DbCache) -> TableCreation {
     store.create_table(false).await.expect("it is made").remove(0)
 }
 
@@ -65,11 +65,11 @@ async fn it_is_made_once_and_then_found() {
     for options in ALL.map(|options| options()) {
         let store = store(&common::fresh_name("once"), &options);
         let first = create(&store).await;
-        assert_eq!(first.found, Found::Nothing);
-        assert!(first.to_string().starts_with("made the table \"once "), "{first}");
+        assert_eq!(first.state, TableState::Missing);
+        assert!(first.to_string().starts_with("created table \"once "), "{first}");
         let second = create(&store).await;
-        assert_eq!((second.found, second.sql.len()), (Found::Current, 0));
-        assert!(second.to_string().contains("is there already"), "{second}");
+        assert_eq!((second.state, second.sql.len()), (TableState::Current, 0));
+        assert!(second.to_string().contains("is up to date"), "{second}");
     }
 }
 
@@ -79,12 +79,12 @@ async fn a_dry_run_shows_the_sql_and_makes_nothing() {
         let store = store(&common::fresh_name("dry"), &options);
         let shown = store.create_table(true).await.expect("it answers").remove(0);
         assert!(shown.sql[0].starts_with("CREATE TABLE IF NOT EXISTS"), "{shown:?}");
-        assert!(shown.to_string().starts_with("would make"), "{shown}");
+        assert!(shown.to_string().starts_with("would create"), "{shown}");
         assert!(store.get("k").await.is_err(), "there is no table");
         for sql in shown.sql {
             execute(&options, sql).await;
         }
-        assert_eq!(create(&store).await.found, Found::Current, "it is what was shown");
+        assert_eq!(create(&store).await.state, TableState::Current, "it is what was shown");
     }
 }
 
@@ -120,7 +120,7 @@ async fn any_name_is_one_table_and_harms_no_other() {
             store.set_many(&entries, HOUR).await.expect(name);
             assert_eq!(store.delete_many(&["a", "b"]).await.expect(name), 2);
             assert_eq!(store.entries().await.expect(name), 1);
-            assert_eq!(create(&store).await.found, Found::Current, "{name}");
+            assert_eq!(create(&store).await.state, TableState::Current, "{name}");
             store.close().await.expect("it closes");
         }
         assert_eq!(victim.get("k").await.expect("it is there"), Some(Value::Int(7)));
@@ -157,7 +157,7 @@ async fn many_may_make_it_at_once() {
             while let Some(made) = makers.join_next().await {
                 made.expect("nobody panics").expect("it is made, by whomever");
             }
-            assert_eq!(create(&store(&name, &options)).await.found, Found::Current);
+            assert_eq!(create(&store(&name, &options)).await.state, TableState::Current);
         }
     }
 }
@@ -175,9 +175,9 @@ async fn a_table_without_index_and_version_is_brought_up_to_date_and_keeps_its_e
         execute(&options, format!("CREATE TABLE {} ({columns})", quoted(&options, &name))).await;
         store.set("k", Value::Int(7), None).await.expect("it is stored");
         let done = create(&store).await;
-        assert_eq!(done.found, Found::Older);
-        assert!(done.to_string().starts_with("brought the table"), "{done}");
-        assert_eq!(create(&store).await.found, Found::Current);
+        assert_eq!(done.state, TableState::Outdated);
+        assert!(done.to_string().starts_with("upgraded table"), "{done}");
+        assert_eq!(create(&store).await.state, TableState::Current);
         assert_eq!(store.get("k").await.expect("it answers"), Some(Value::Int(7)));
     }
 }
@@ -192,7 +192,7 @@ async fn a_table_of_a_newer_version_is_left_alone() {
         .await;
     let error = store.create_table(false).await.expect_err("it is newer");
     assert!(
-        error.to_string().contains("is of version 99, and this program knows up to 1"),
+        error.to_string().contains("has version 99, and this program supports versions up to 1"),
         "{error}"
     );
 }
@@ -203,9 +203,9 @@ async fn a_table_of_something_else_is_left_alone() {
         for (columns, told) in [
             (
                 "cache_key varchar(255) PRIMARY KEY, value text, expires timestamp",
-                "is a cache table of Django's",
+                "is a cache table of Django",
             ),
-            ("id int PRIMARY KEY, name text", "is not a cache's"),
+            ("id int PRIMARY KEY, name text", "is not a cache table"),
         ] {
             let name = common::fresh_name("else");
             execute(&options, format!("CREATE TABLE {} ({columns})", quoted(&options, &name)))
@@ -266,7 +266,7 @@ async fn many_may_bring_a_table_up_to_date_at_once() {
         while let Some(made) = makers.join_next().await {
             made.expect("it does not panic").expect("nobody is in another's way");
         }
-        assert_eq!(create(&store(&name, &options)).await.found, Found::Current);
+        assert_eq!(create(&store(&name, &options)).await.state, TableState::Current);
     }
 }
 
@@ -313,7 +313,7 @@ async fn a_table_that_is_dropped_is_told_with_the_command_or_made_again_where_th
         let error = strict.set("k", Value::Int(7), None).await.expect_err("the table is gone");
         assert_eq!(error.kind(), ErrorKind::Backend);
         assert!(
-            error.to_string().contains(&format!("has no table {name:?}: make it by")),
+            error.to_string().contains(&format!("has no table {name:?}: create it with")),
             "{error}"
         );
 
@@ -340,7 +340,7 @@ async fn a_long_name_has_an_index_of_its_own() {
         for name in [&one, &other] {
             let store = store(name, &options);
             create(&store).await;
-            assert_eq!(create(&store).await.found, Found::Current);
+            assert_eq!(create(&store).await.state, TableState::Current);
         }
     }
 }

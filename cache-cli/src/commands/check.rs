@@ -7,7 +7,7 @@ use std::{
 
 use cachette::{
     CacheHandle,
-    stores::{DbCache, Found, MemcachedCache},
+    stores::{DbCache, MemcachedCache, TableState},
 };
 use serde_json::{Value as Json, json};
 
@@ -69,7 +69,7 @@ async fn servers(cache: &CacheHandle) -> Result<()> {
 async fn table(cache: &CacheHandle) -> Result<()> {
     let Some(store) = cache.store().downcast_ref::<DbCache>() else { return Ok(()) };
     for found in store.create_table(true).await? {
-        if found.found == Found::Older {
+        if found.state == TableState::Outdated {
             let problem =
                 format!("the table {:?} in {} is of an older version", found.table, found.database);
             return Err(Failure::new(problem)

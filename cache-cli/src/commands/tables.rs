@@ -1,6 +1,6 @@
 //! createcachetable.
 
-use cachette::stores::{CreateTables, Creation, Found};
+use cachette::stores::{CreateTables, TableCreation, TableState};
 use serde_json::{Value as Json, json};
 
 use super::Say;
@@ -20,7 +20,7 @@ pub(super) async fn create(ours: Ours, wanted: &Createcachetable, say: Say) -> R
     let outcomes = caches.create_tables(&wanted).await?;
     // One with a mistake may be kept in a database.
     let is_nothing_to_do = outcomes.is_empty() && failures.is_empty();
-    let done: Vec<Creation> =
+    let done: Vec<TableCreation> =
         outcomes.into_iter().filter_map(|outcome| failures.note(outcome)).collect();
     if say.is_json() {
         terminal::say_json(&done.iter().map(as_json).collect())?;
@@ -33,7 +33,7 @@ pub(super) async fn create(ours: Ours, wanted: &Createcachetable, say: Say) -> R
 }
 
 /// What a dry run prints can be run as it is.
-fn tell(creation: &Creation) -> Result<()> {
+fn tell(creation: &TableCreation) -> Result<()> {
     if !creation.dry_run {
         return terminal::say(creation.to_string());
     }
@@ -41,12 +41,12 @@ fn tell(creation: &Creation) -> Result<()> {
     creation.sql.iter().try_for_each(|sql| terminal::say(format!("{sql};")))
 }
 
-fn as_json(creation: &Creation) -> Json {
-    let Creation { table, database, found, sql, dry_run, .. } = creation;
-    let found = match found {
-        Found::Nothing => "nothing",
-        Found::Current => "current",
-        Found::Older => "older",
+fn as_json(creation: &TableCreation) -> Json {
+    let TableCreation { table, database, state, sql, dry_run, .. } = creation;
+    let found = match state {
+        TableState::Missing => "nothing",
+        TableState::Current => "current",
+        TableState::Outdated => "older",
         _ => "something else",
     };
     json!({"table": table, "database": database, "found": found, "sql": sql, "dry_run": dry_run})
