@@ -5,7 +5,7 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
-use cache_core::Result;
+use cache_core::{Result, entries_after_cull};
 use parking_lot::Mutex;
 use tokio::{runtime::Handle, task::JoinHandle};
 
@@ -111,10 +111,10 @@ async fn cull(shared: &Shared) -> Result<()> {
     Ok(())
 }
 
-/// Returns how many of `count` rows must be removed, if any.
+/// Returns how many of `count` rows a cull removes, if there are too many.
 fn surplus(count: u64, max_entries: u64, cull_frequency: u64) -> Option<u64> {
-    let part = max_entries.checked_div(cull_frequency).unwrap_or(max_entries);
-    (count > max_entries).then(|| (count - max_entries + part).max(1))
+    let remaining = entries_after_cull(max_entries, cull_frequency);
+    (count > max_entries).then(|| count - remaining)
 }
 
 /// Removes up to `limit` rows that expire after `from` and not after `to`, in the order of expiry.
@@ -147,7 +147,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_too_much_goes_and_a_part_of_the_rest() {
+    fn cull_removes_the_surplus_and_a_part_of_max_entries() {
         assert_eq!(surplus(300, 300, 3), None);
         assert_eq!(surplus(301, 300, 3), Some(101));
         assert_eq!(surplus(1000, 300, 3), Some(800));
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cull_frequency_of_zero_or_one_leaves_nothing() {
+    fn cull_frequency_of_zero_or_one_removes_everything() {
         assert_eq!(surplus(301, 300, 0), Some(301));
         assert_eq!(surplus(301, 300, 1), Some(301));
     }
