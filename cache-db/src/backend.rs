@@ -78,8 +78,8 @@ impl DbBackend {
         self
     }
 
-    /// Sets the router that chooses among the databases of the configuration and the pools that were
-    /// passed in. Options that name a database are then errors.
+    /// Sets the router that chooses among the databases of the configuration and the pools that
+    /// were passed in. Options that name a database are then errors.
     #[must_use]
     pub fn router(mut self, router: impl Router) -> Self {
         self.router = Some(Arc::new(router));
@@ -90,7 +90,8 @@ impl DbBackend {
     ///
     /// # Errors
     ///
-    /// Returns [`ErrorKind::Config`](cache_core::ErrorKind::Config) if the configuration is invalid.
+    /// Returns [`ErrorKind::Config`](cache_core::ErrorKind::Config) if the configuration is
+    /// invalid.
     pub fn open_store(&self, config: &StoreConfig) -> Result<Arc<DbCache>> {
         let options: DbOptions = config.options()?;
         let Some(table) = config.one_location()?.filter(|table| !table.is_empty()) else {
@@ -134,7 +135,7 @@ impl DbBackend {
     }
 }
 
-/// Returns the shell command that creates the table.
+/// The shell command that creates the table.
 fn create_command(config: &StoreConfig, table: &str) -> String {
     let file = config.file.as_ref().map(|file| shell_word(&file.display().to_string()));
     let config = file.map(|file| format!(" --config {file}")).unwrap_or_default();

@@ -15,7 +15,8 @@ use crate::{
     statements::Statements,
 };
 
-/// The maximum size of the keys and values in one statement. MySQL accepts at least 4 MiB by default.
+/// The maximum size of the keys and values in one statement. MySQL accepts at least 4 MiB by
+/// default.
 const MAX_CHUNK_BYTES: usize = 1 << 20;
 
 impl Shared {
@@ -64,7 +65,7 @@ impl Shared {
     }
 }
 
-/// Returns statements that store the entries, each with a limited number of rows and bytes.
+/// Builds statements that store the entries, each with a limited number of rows and bytes.
 fn in_chunks<'a>(
     statements: &Statements,
     entries: &[Entry<'a>],
@@ -90,7 +91,7 @@ mod tests {
     use super::*;
     use crate::dialect::sqlite::SQLITE;
 
-    /// Returns the numbers of rows in the chunks of entries with these values.
+    /// The numbers of rows in the chunks of entries with these values.
     fn chunks_of(values: &[Vec<u8>]) -> Vec<usize> {
         let statements = Statements::new(&SQLITE, "t");
         let entries: Vec<_> = values

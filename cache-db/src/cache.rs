@@ -111,16 +111,16 @@ impl DbCache {
         &self.shared.table_name
     }
 
-    /// Creates the table and its index in each database in which the router allows it, or upgrades a
-    /// table of an older version.
+    /// Creates the table and its index in each database in which the router allows it, or upgrades
+    /// a table of an older version.
     ///
-    /// Does nothing if the table is up to date. With `dry_run`, only returns what it would do. Several
-    /// processes may call this concurrently.
+    /// Does nothing if the table is up to date. With `dry_run`, only returns what it would do.
+    /// Several processes may call this concurrently.
     ///
     /// # Errors
     ///
-    /// Returns [`ErrorKind::Config`] if a table of this name is not a cache table or was created by a
-    /// newer version, and otherwise the error that the database reports.
+    /// Returns [`ErrorKind::Config`] if a table of this name is not a cache table or was created by
+    /// a newer version, and otherwise the error that the database reports.
     ///
     /// # Examples
     ///
@@ -147,8 +147,9 @@ impl DbCache {
 
     /// Like [`create_table`](Self::create_table), in one database.
     ///
-    /// Returns `None` if the store has no database of this name or the router does not allow it. The
-    /// database of the option `url` is named `default`, the one of `read_url` is named `replica`.
+    /// Returns `None` if the store has no database of this name or the router does not allow it.
+    /// The database of the option `url` is named `default`, the one of `read_url` is named
+    /// `replica`.
     ///
     /// # Errors
     ///

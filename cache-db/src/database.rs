@@ -80,8 +80,8 @@ impl Database {
     ///
     /// # Errors
     ///
-    /// Returns [`ErrorKind::Config`](cache_core::ErrorKind::Config) if the URL is invalid or names a
-    /// database that this build does not support.
+    /// Returns [`ErrorKind::Config`](cache_core::ErrorKind::Config) if the URL is invalid or names
+    /// a database that this build does not support.
     pub fn from_url(url: &str, options: &DbOptions, folder: Option<&Path>) -> Result<Self> {
         Self::from_setting(&option("url"), url, options, folder)
     }
@@ -112,12 +112,12 @@ impl Database {
         self.target.dialect
     }
 
-    /// Returns whether the data is lost when the connection is closed.
+    /// Whether the data is lost when the connection is closed.
     pub(crate) fn is_in_memory(&self) -> bool {
         self.target.is_in_memory
     }
 
-    /// Returns the location, without secrets.
+    /// The location, without secrets.
     pub(crate) fn location(&self) -> &str {
         &self.target.location
     }
@@ -131,8 +131,8 @@ impl Database {
 
     /// Runs the statements in order, several in one transaction, and returns their outcomes.
     ///
-    /// Retries if nothing was changed for certain, and after a lost connection if repetition does no
-    /// harm. All attempts together take at most `connect_timeout` plus `statement_timeout`.
+    /// Retries if nothing was changed for certain, and after a lost connection if repetition does
+    /// no harm. All attempts together take at most `connect_timeout` plus `statement_timeout`.
     pub(crate) async fn run(
         &self,
         statements: &[Statement<'_>],
@@ -214,8 +214,8 @@ impl Database {
         }
     }
 
-    /// Rejects statements that the database would reject. They are not sent, because MySQL may close
-    /// the connection before the client has read the error.
+    /// Rejects statements that the database would reject. They are not sent, because MySQL may
+    /// close the connection before the client has read the error.
     fn check_size(&self, statements: &[Statement<'_>]) -> Result<(), Failure> {
         let Some(max) = self.target.max_statement_bytes() else { return Ok(()) };
         match statements.iter().map(Statement::size).find(|size| *size > max) {
@@ -262,7 +262,8 @@ impl Database {
     }
 }
 
-/// Returns 2, 4, 8 … ms, plus up to as much again, so that clients that collided do not collide again.
+/// The pause before a retry: 2, 4, 8 … ms, plus up to as much again, so that clients that collided
+/// do not collide again.
 fn backoff(attempt: u32) -> Duration {
     let base = Duration::from_millis(1 << attempt);
     base + base.mul_f64(fastrand::f64())

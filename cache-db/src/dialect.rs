@@ -3,11 +3,11 @@
 //! Each database is one constant of the type [`Dialect`]. The code elsewhere asks the value and
 //! never which database it belongs to. It holds no type of a driver.
 //!
-//! The table has the columns `cache_key`, `value`, `number` and `expires`. An entry is an integer if
-//! `number` is set, and bytes if `value` is. `expires` counts microseconds since 1970 UTC and is not
-//! a timestamp type: a count means the same in every database, has no time zone, and has values left
-//! for entries that never expire. Those have [`NEVER`](crate::statements::NEVER) plus the time they
-//! were written at, so that the index on `expires` orders them by age.
+//! The table has the columns `cache_key`, `value`, `number` and `expires`. An entry is an integer
+//! if `number` is set, and bytes if `value` is. `expires` counts microseconds since 1970 UTC and is
+//! not a timestamp type: a count means the same in every database, has no time zone, and has values
+//! left for entries that never expire. Those have [`NEVER`](crate::statements::NEVER) plus the time
+//! they were written at, so that the index on `expires` orders them by age.
 
 pub(crate) mod mysql;
 pub(crate) mod postgres;
@@ -30,16 +30,17 @@ pub(crate) struct Dialect {
     pub(crate) code_name: &'static str,
     /// Classifies an error by its code and its message.
     pub(crate) classify: fn(code: &str, message: &str) -> Fault,
-    /// The codes of errors after which a new connection may succeed: the server is closing this one.
+    /// The codes of errors after which a new connection may succeed: the server is closing this
+    /// one.
     pub(crate) disconnect_codes: &'static [&'static str],
 
     /// The quotation mark of identifiers.
     pub(crate) quote: char,
     /// Whether placeholders are numbered (`$1`) instead of `?`.
     pub(crate) numbered_placeholders: bool,
-    /// Returns what the database requires of table names, if this name violates it.
+    /// What the database requires of table names, if this name violates it.
     pub(crate) violated_name_rule: fn(name: &str) -> Option<&'static str>,
-    /// Returns the name of the index on `expires` for this table.
+    /// The name of the index on `expires` for this table.
     pub(crate) index_name: fn(table: &str) -> String,
 
     /// Whether only one connection may write at a time.
@@ -70,7 +71,7 @@ pub(crate) struct Sql {
     pub(crate) sum: Sum,
     /// Statements on several keys.
     pub(crate) bulk: Bulk,
-    /// Returns the size of all keys and values in bytes.
+    /// Computes the size of all keys and values in bytes.
     pub(crate) bytes: &'static str,
     /// Removes rows, at most the number given by its argument if the number is limited.
     pub(crate) clear: &'static str,
@@ -98,8 +99,8 @@ pub(crate) enum Bulk {
 /// The statements that inspect, create and upgrade the table.
 #[derive(Debug)]
 pub(crate) struct Schema {
-    /// Returns the text that contains the version note, the names of the columns separated by
-    /// commas, and the number of indexes on `expires`. Returns no row if the table does not exist.
+    /// Selects the text that contains the version note, the names of the columns separated by
+    /// commas, and the number of indexes on `expires`. Selects no row if the table does not exist.
     pub(crate) inspect: &'static str,
     /// The arguments of `inspect`.
     pub(crate) inspect_args: &'static [NameArg],
@@ -140,7 +141,7 @@ impl Dialect {
         quoted
     }
 
-    /// Returns the SQL of a template for this table.
+    /// Builds the SQL of a template for this table.
     pub(crate) fn sql(&self, template: &str, table: &str) -> Arc<str> {
         let index = self.quoted(&(self.index_name)(table));
         let table = self.quoted(table);
@@ -150,7 +151,7 @@ impl Dialect {
         fill(template, &table, &index).into()
     }
 
-    /// Returns the requirement that a table name violates, if any.
+    /// The requirement that a table name violates, if any.
     pub(crate) fn violated_name_rule(&self, name: &str) -> Option<&'static str> {
         if name.is_empty() || name.contains('\0') {
             return Some("the name of a table, without NUL");

@@ -17,7 +17,7 @@ pub(crate) struct Entry<'a> {
 }
 
 impl<'a> Entry<'a> {
-    /// Returns the row for a value.
+    /// The row for a value.
     pub(crate) fn new(key: &'a str, value: &'a Value) -> Result<Self> {
         check_key(key)?;
         match value {
@@ -28,12 +28,12 @@ impl<'a> Entry<'a> {
         }
     }
 
-    /// Returns about how many bytes are sent for the entry.
+    /// The approximate number of bytes sent for the entry.
     pub(crate) fn size(&self) -> usize {
         self.key.len() + self.value.map_or(0, <[u8]>::len)
     }
 
-    /// Returns the arguments of `cache_key`, `value`, `number` and `expires`.
+    /// The arguments for `cache_key`, `value`, `number` and `expires`.
     pub(crate) fn args(self, expires: i64) -> [Arg<'a>; 4] {
         [
             Arg::bytes(self.key.as_bytes()),
@@ -52,7 +52,7 @@ pub(crate) fn check_key(key: &str) -> Result<()> {
     Err(Error::new(ErrorKind::InvalidKey, message).in_store("db"))
 }
 
-/// Returns the value in a row. A row with neither a number nor bytes was not written by this crate
+/// The value in a row. A row with neither a number nor bytes was not written by this crate
 /// and counts as a miss.
 pub(crate) fn value(row: Row) -> Option<Value> {
     let value =

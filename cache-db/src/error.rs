@@ -82,7 +82,7 @@ impl Failure {
             ),
             Fault::Pooler => (
                 ErrorKind::Config,
-                ": if the connection goes through pgbouncer, set the option pgbouncer = true".into(),
+                ": if connected to pgbouncer, set the option pgbouncer = true".into(),
             ),
             Fault::Untrusted => (
                 ErrorKind::Config,
@@ -101,7 +101,7 @@ impl Failure {
     }
 }
 
-/// Returns SQLite's result code, PostgreSQL's SQLSTATE or MySQL's error number, whose SQLSTATE is too
+/// SQLite's result code, PostgreSQL's SQLSTATE or MySQL's error number, whose SQLSTATE is too
 /// coarse.
 fn code(error: &dyn sqlx::error::DatabaseError) -> String {
     #[cfg(feature = "mysql")]

@@ -32,8 +32,8 @@ pub trait Router: fmt::Debug + Send + Sync + 'static {
     fn db_for_write(&self, table: &str) -> &str;
 
     /// Returns whether [`create_table`](crate::DbCache::create_table) may change this database.
-    /// Defaults to `true` only for the one that is written to, because a replica gets its tables from
-    /// there.
+    /// Defaults to `true` only for the one that is written to, because a replica gets its tables
+    /// from there.
     fn allow_migrate(&self, database: &str, table: &str) -> bool {
         database == self.db_for_write(table)
     }

@@ -13,8 +13,8 @@ use crate::{
     table::Table,
 };
 
-/// The version of the table that this crate creates and uses. It is noted in the comment of the table,
-/// for SQLite in the definition of the index.
+/// The version of the table that this crate creates and uses. It is noted in the comment of the
+/// table, for SQLite in the definition of the index.
 pub const SCHEMA_VERSION: u32 = 1;
 
 /// The text before the version in the version note.
@@ -105,7 +105,7 @@ async fn has_index(table: &Table) -> Result<bool> {
     Ok(row.and_then(|row| row.number).is_some_and(|indexes| indexes > 0))
 }
 
-/// Returns what the catalog knows about the table, see
+/// Reads what the catalog knows about the table, see
 /// [`Schema::inspect`](crate::dialect::Schema::inspect).
 async fn inspect(table: &Table) -> Result<Option<Row>, Failure> {
     let statements = &table.statements;
@@ -142,7 +142,7 @@ async fn run(table: &Table, mut statements: Vec<Statement<'_>>) -> Result<(), Fa
     table.database.run(&statements, Effect::Idempotent).await.map(drop)
 }
 
-/// Returns the state of the table and the templates of the statements that bring it up to date.
+/// Determines the state of the table and the templates of the statements that bring it up to date.
 fn plan(
     table: &Table,
     row: Option<Row>,
@@ -188,7 +188,7 @@ fn check_columns(table: &Table, columns: &str) -> Result<()> {
     }
 }
 
-/// Returns the number in the last `cachette N`.
+/// The number in the last `cachette N`.
 fn version_in(note: &str) -> Option<u32> {
     let (_, rest) = note.rsplit_once(NOTE)?;
     let digits = rest.find(|character: char| !character.is_ascii_digit()).unwrap_or(rest.len());

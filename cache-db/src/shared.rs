@@ -29,24 +29,24 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    /// Returns the current time in microseconds since 1970 UTC.
+    /// The current time in microseconds since 1970 UTC.
     pub(crate) fn now(&self) -> i64 {
         i64::try_from(self.clock.unix_time().as_micros()).unwrap_or(NEVER - 1).min(NEVER - 1)
     }
 
-    /// Returns the `expires` of an entry that is written now.
+    /// The `expires` of an entry that is written now.
     pub(crate) fn deadline(&self, ttl: Option<Duration>) -> i64 {
         let now = self.clock.unix_time();
         let deadline = ttl.and_then(|ttl| i64::try_from(now.checked_add(ttl)?.as_micros()).ok());
         deadline.filter(|&deadline| deadline < NEVER).unwrap_or_else(|| NEVER + self.now())
     }
 
-    /// Returns the table that is written to.
+    /// The table that is written to.
     pub(crate) fn writer(&self) -> Result<&Table> {
         self.table_in(self.router.db_for_write(&self.table_name))
     }
 
-    /// Returns the table that is read from.
+    /// The table that is read from.
     pub(crate) fn reader(&self) -> Result<&Table> {
         self.table_in(self.router.db_for_read(&self.table_name))
     }
@@ -93,12 +93,12 @@ impl Shared {
         Ok(outcomes.into_iter().next().unwrap_or_default())
     }
 
-    /// Returns the rows that a statement selects.
+    /// Runs a query.
     pub(crate) async fn select(&self, table: &Table, statement: Statement<'_>) -> Result<Vec<Row>> {
         Ok(self.run_one(table, statement, Effect::Read).await?.rows)
     }
 
-    /// Returns the number that a statement selects, or `None` if it selects no row.
+    /// Runs a query for one number, which is `None` if no row matches.
     pub(crate) async fn select_number(
         &self,
         table: &Table,
@@ -117,7 +117,7 @@ impl Shared {
         Ok(self.run_one(table, statement, Effect::NotIdempotent).await?.affected)
     }
 
-    /// Returns the number of rows that expire after `now`.
+    /// Counts the rows that expire after `now`.
     pub(crate) async fn count(&self, now: i64) -> Result<u64> {
         let table = self.writer()?;
         let count = self.select_number(table, table.statements.count(now)).await?;

@@ -14,7 +14,7 @@ pub(crate) struct Statement<'a> {
 }
 
 impl Statement<'_> {
-    /// Returns about how many bytes are sent for the statement.
+    /// The approximate number of bytes sent for the statement.
     pub(crate) fn size(&self) -> usize {
         const OVERHEAD: usize = 64;
         OVERHEAD + self.sql.len() + self.args.iter().map(Arg::size).sum::<usize>()
@@ -93,7 +93,7 @@ pub(crate) struct Outcome {
 }
 
 impl Outcome {
-    /// Returns the number in the first row.
+    /// The number in the first row.
     pub(crate) fn number(&self) -> Option<i64> {
         self.rows.first().and_then(|row| row.number)
     }

@@ -58,7 +58,7 @@ impl Statements {
         statement(&self.get, vec![Arg::bytes(key.as_bytes()), Arg::int(now)], Columns::Entry)
     }
 
-    /// Returns the `expires` of an entry.
+    /// Selects the `expires` of an entry.
     pub(crate) fn expiry<'a>(&self, key: &'a str, now: i64) -> Statement<'a> {
         statement(&self.expiry, vec![Arg::bytes(key.as_bytes()), Arg::int(now)], Columns::Number)
     }
@@ -88,7 +88,7 @@ impl Statements {
         statement(&self.touch, args, Columns::None)
     }
 
-    /// Adds `delta` to a number, unless the sum overflows. [`sum`](Self::sum) returns the sum.
+    /// Adds `delta` to a number, unless the sum overflows. [`sum`](Self::sum) extracts the sum.
     pub(crate) fn incr<'a>(&self, key: &'a str, delta: i64, now: i64) -> Statement<'a> {
         let (min, max) = summands(delta);
         let args = vec![
@@ -105,7 +105,7 @@ impl Statements {
         statement(&self.incr, args, columns)
     }
 
-    /// Returns the sum that [`incr`](Self::incr) stored, if it changed a row.
+    /// The sum that [`incr`](Self::incr) stored, if it changed a row.
     pub(crate) fn sum(&self, outcome: &Outcome) -> Option<i64> {
         match self.dialect.sql.sum {
             Sum::Returned => outcome.number(),
@@ -132,18 +132,18 @@ impl Statements {
         statement(&self.sql(template), Vec::new(), Columns::Number)
     }
 
-    /// Returns the size of the keys and values of all rows in bytes.
+    /// Computes the size of the keys and values of all rows in bytes.
     pub(crate) fn bytes(&self) -> Statement<'static> {
         statement(&self.sql(self.dialect.sql.bytes), Vec::new(), Columns::Number)
     }
 
-    /// Returns the keys of the first `limit` rows that expire after `from` and not after `to`.
+    /// Selects the keys of the first `limit` rows that expire after `from` and not after `to`.
     pub(crate) fn first_to_expire(&self, from: i64, to: i64, limit: i64) -> Statement<'static> {
         let args = vec![Arg::int(from), Arg::int(to), Arg::int(limit)];
         statement(&self.first_to_expire, args, Columns::Key)
     }
 
-    /// Returns the `expires` of the row at this position in the order of expiry, among those that
+    /// Selects the `expires` of the row at this position in the order of expiry, among those that
     /// expire after `now`.
     pub(crate) fn expiry_at(&self, position: i64, now: i64) -> Statement<'static> {
         statement(&self.expiry_at, vec![Arg::int(now), Arg::int(position)], Columns::Number)
@@ -157,7 +157,7 @@ impl Statements {
         statement(&self.sql(self.dialect.sql.clear), args, Columns::None)
     }
 
-    /// Returns the entries of at most [`max_rows`](Dialect::max_rows) keys.
+    /// Selects the entries of at most [`max_rows`](Dialect::max_rows) keys.
     pub(crate) fn get_many<'a>(&self, keys: &[&'a str], now: i64) -> Statement<'a> {
         let (condition, args) = self.is_any_of(keys.iter().map(|key| key.as_bytes()));
         let template = format!(
@@ -218,7 +218,7 @@ impl Statements {
         statement(&self.sql(template), args, columns)
     }
 
-    /// Returns the condition that a column equals one of these keys.
+    /// The condition that a column equals one of these keys.
     ///
     /// A list of placeholders is padded to a power of two, which limits the number of distinct
     /// statements to prepare.
@@ -241,7 +241,7 @@ fn statement<'a>(sql: &Arc<str>, args: Vec<Arg<'a>>, columns: Columns) -> Statem
     Statement { sql: Arc::clone(sql), args, columns }
 }
 
-/// Returns the arguments of [`Bulk::Arrays`].
+/// The arguments of [`Bulk::Arrays`].
 fn arrays<'a>(entries: &[Entry<'a>], expires: i64) -> Vec<Arg<'a>> {
     vec![
         Arg::int(expires),
@@ -251,7 +251,7 @@ fn arrays<'a>(entries: &[Entry<'a>], expires: i64) -> Vec<Arg<'a>> {
     ]
 }
 
-/// Returns the smallest and the largest number to which `delta` can be added.
+/// The smallest and the largest number to which `delta` can be added.
 fn summands(delta: i64) -> (i64, i64) {
     if delta >= 0 { (i64::MIN, i64::MAX - delta) } else { (i64::MIN - delta, i64::MAX) }
 }

@@ -29,7 +29,7 @@ pub(crate) struct Sweeper {
 }
 
 impl Sweeper {
-    /// Returns a sweeper that sweeps after its first write, because a process may end after a few.
+    /// Creates a sweeper that sweeps after its first write, because a process may end after a few.
     pub(crate) fn new(max_entries: u64) -> Self {
         let count_interval = (max_entries / 10).max(1);
         let sweep_interval = count_interval.min(BATCH as u64);
@@ -92,8 +92,8 @@ pub(crate) async fn remove_expired(shared: &Shared, limit: u64) -> Result<u64> {
 
 /// Removes the rows that expire first if there are more than `max_entries`.
 ///
-/// Processes that cull at the same time determine the same last row to remove, so they do not remove
-/// twice as many.
+/// Processes that cull at the same time determine the same last row to remove, so they do not
+/// remove twice as many.
 async fn cull(shared: &Shared) -> Result<()> {
     let now = shared.now();
     let count = shared.count(now).await?;
@@ -111,7 +111,7 @@ async fn cull(shared: &Shared) -> Result<()> {
     Ok(())
 }
 
-/// Returns how many of `count` rows a cull removes, if there are too many.
+/// How many of `count` rows a cull removes, if there are too many.
 fn surplus(count: u64, max_entries: u64, cull_frequency: u64) -> Option<u64> {
     let remaining = entries_after_cull(max_entries, cull_frequency);
     (count > max_entries).then(|| count - remaining)

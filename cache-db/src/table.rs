@@ -12,7 +12,7 @@ pub(crate) struct Table {
 }
 
 impl Table {
-    /// Returns the table of this name, if the database accepts the name.
+    /// Checks the name of the table against the rules of the database.
     pub(crate) fn new(name: &str, mut database: Database, options: &DbOptions) -> Result<Self> {
         let dialect = database.dialect();
         if let Some(expected) = dialect.violated_name_rule(name) {

@@ -31,7 +31,7 @@ pub(super) enum Source {
 }
 
 impl Selection {
-    /// Selects the databases that the options name. `is_pool` returns whether a pool has this name.
+    /// Selects the databases that the options name. `is_pool` tests for the name of a pool.
     pub(super) fn from_options(
         config: &StoreConfig,
         options: &DbOptions,

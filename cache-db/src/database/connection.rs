@@ -14,8 +14,8 @@ use crate::statement::{Outcome, Statement};
 /// A connection taken from the pool.
 ///
 /// It is closed when it is dropped, unless it is [released](Self::release). The pool must not get a
-/// connection back whose statement did not end, because the call was cancelled or timed out: it would
-/// have to wait for the reply, and lack the connection while the database does not respond.
+/// connection back whose statement did not end, because the call was cancelled or timed out: it
+/// would have to wait for the reply, and lack the connection while the database does not respond.
 #[derive(Debug)]
 pub(crate) struct Connection {
     connection: Option<AnyConnection>,
@@ -57,8 +57,8 @@ impl Connection {
         Ok(Self { connection: Some(connection), is_reusable: is_permanent, write: None })
     }
 
-    /// Marks the start of a write. If the connection is dropped before [`settle`](Self::settle), the
-    /// write is orphaned and its end is awaited for at most `limit`.
+    /// Marks the start of a write. If the connection is dropped before [`settle`](Self::settle),
+    /// the write is orphaned and its end is awaited for at most `limit`.
     pub(crate) fn begin_write(&mut self, orphaned: OrphanedWrites, limit: Duration) {
         self.write = Some((orphaned, limit));
     }
@@ -68,7 +68,7 @@ impl Connection {
         self.write = None;
     }
 
-    /// Returns the connection to the pool.
+    /// Gives the connection back to the pool.
     pub(crate) fn release(mut self) {
         self.is_reusable = true;
     }

@@ -1,9 +1,9 @@
 //! Writes whose future was dropped after they were sent.
 //!
-//! The database executes a statement that was sent, even if its caller is gone. If the next write of
-//! that caller overtook it on another connection, a value that was just removed could come back.
-//! Writes therefore wait until there is no orphaned write, for a limited time: a write that was lost
-//! on a dead connection never ends.
+//! The database executes a statement that was sent, even if its caller is gone. If the next write
+//! of that caller overtook it on another connection, a value that was just removed could come back.
+//! Writes therefore wait until there is no orphaned write, for a limited time: a write that was
+//! lost on a dead connection never ends.
 
 use tokio::sync::watch;
 

@@ -23,12 +23,13 @@ use tokio::{
 use super::driver::{Driver, dispatch};
 use crate::statement::{Outcome, Statement};
 
-/// A connection that was idle for longer is pinged before it is used, so that calls do not fail on a
-/// server that was restarted. A busy pool never pings.
+/// A connection that was idle for longer is pinged before it is used, so that calls do not fail on
+/// a server that was restarted. A busy pool never pings.
 const PING_AFTER: Duration = Duration::from_secs(1);
 /// A connection that was idle for longer is closed.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(600);
-/// A connection that is older is closed, so that the load spreads to new servers behind one address.
+/// A connection that is older is closed, so that the load spreads to new servers behind one
+/// address.
 const MAX_LIFETIME: Duration = Duration::from_secs(1800);
 
 /// The pool of a database.
@@ -43,7 +44,7 @@ pub(crate) enum AnyPool {
 }
 
 impl AnyPool {
-    /// Returns an empty pool with the same settings.
+    /// An empty pool with the same settings.
     pub(crate) fn renewed(&self) -> Self {
         dispatch!(*self, AnyPool(ref pool) => pool.renewed().into())
     }
@@ -70,7 +71,8 @@ from_pool!("sqlite", Sqlite, sqlx::Sqlite);
 from_pool!("postgres", Postgres, sqlx::Postgres);
 from_pool!("mysql", Mysql, sqlx::MySql);
 
-/// A pool of connections to one kind of database: our own, or sqlx's if the application passed it in.
+/// A pool of connections to one kind of database: our own, or sqlx's if the application passed it
+/// in.
 #[derive(Debug)]
 pub(crate) enum Pool<D: Driver> {
     Own(Arc<OwnPool<D>>),
@@ -123,8 +125,8 @@ struct Idle<D: sqlx::Database> {
 
 /// When a connection was opened, and in which runtime.
 ///
-/// A connection does not work after its runtime has ended, which happens if tests with a runtime each
-/// share a cache.
+/// A connection does not work after its runtime has ended, which happens if tests with a runtime
+/// each share a cache.
 #[derive(Debug)]
 pub(crate) struct Origin {
     opened_at: Instant,
@@ -172,7 +174,7 @@ impl<D: Driver> Pool<D> {
         }
     }
 
-    /// Returns an idle connection, or a new one. The caller limits the time.
+    /// Takes an idle connection, or opens a new one. The caller limits the time.
     pub(crate) async fn acquire(&self) -> sqlx::Result<PooledConnection<D>> {
         match self {
             Self::Own(pool) => pool.acquire().await,
@@ -275,7 +277,7 @@ impl<D: Driver> PooledConnection<D> {
         D::run(self.connection(), statements, explicit).await
     }
 
-    /// Returns the connection to the pool.
+    /// Gives the connection back to the pool.
     pub(crate) fn release(self) {
         if let Self::Own { connection, origin, pool, permit } = self {
             pool.put_back(connection, origin);

@@ -37,7 +37,7 @@ pub(crate) struct Target {
 type MaxBytes = Arc<AtomicUsize>;
 
 impl Target {
-    /// Parses a URL, which is the value of `setting`. Returns the database and its pool, which
+    /// Parses a URL, which is the value of `setting`, into a database and its pool, which
     /// connects when it is used.
     pub(crate) fn parse(
         setting: &str,
@@ -70,7 +70,7 @@ impl Target {
         }
     }
 
-    /// Returns the maximum size of a statement in bytes, if a connection has reported it.
+    /// The maximum size of a statement in bytes, if a connection has reported it.
     pub(crate) fn max_statement_bytes(&self) -> Option<usize> {
         Some(self.max_statement_bytes.load(Ordering::Relaxed)).filter(|max| *max > 0)
     }
@@ -279,7 +279,7 @@ fn mysql_setup(limits: Limits, max_bytes: &MaxBytes) -> super::pool::Setup<sqlx:
     })
 }
 
-/// Returns the URL without its secrets and parameters.
+/// Removes the secrets and parameters of a URL.
 #[cfg(any(feature = "postgres", feature = "mysql"))]
 fn without_parameters(url: &str) -> String {
     let redacted = redact(url);

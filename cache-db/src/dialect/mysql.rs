@@ -34,7 +34,8 @@ pub(crate) static MYSQL: Dialect = Dialect {
             on_conflict: "ON DUPLICATE KEY UPDATE \
                 value = VALUES(value), number = VALUES(number), expires = VALUES(expires)",
         },
-        bytes: "SELECT CAST(SUM(LENGTH(cache_key) + COALESCE(LENGTH(value), 8)) AS SIGNED) FROM {t}",
+        bytes: "SELECT CAST(SUM(LENGTH(cache_key) + COALESCE(LENGTH(value), 8)) AS SIGNED) \
+            FROM {t}",
         clear: "DELETE FROM {t} ORDER BY cache_key LIMIT ?",
     },
     schema: Schema {

@@ -94,8 +94,8 @@ fn violated_name_rule(name: &str) -> Option<&'static str> {
         .then_some("a name of at most 63 bytes, because PostgreSQL truncates longer ones")
 }
 
-/// The table's name with a suffix. If that is too long, the name is truncated and a hash of the whole
-/// name is appended.
+/// The table's name with a suffix. If that is too long, the name is truncated and a hash of the
+/// whole name is appended.
 fn index_name(table: &str) -> String {
     const SUFFIX: &str = "_expires";
     if table.len() + SUFFIX.len() <= MAX_NAME_BYTES {

@@ -54,7 +54,8 @@ const CREATE: &[&str] = &[
     "CREATE INDEX IF NOT EXISTS {i} ON {t} (expires /* {note} */)",
 ];
 
-/// Classifies a [result code](https://www.sqlite.org/rescode.html) by its low byte, the primary code.
+/// Classifies a [result code](https://www.sqlite.org/rescode.html) by its low byte, the primary
+/// code.
 fn classify(code: &str, message: &str) -> Fault {
     const ERROR: i32 = 1;
     const BUSY: i32 = 5;
