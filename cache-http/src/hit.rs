@@ -55,9 +55,9 @@ pub(crate) fn fresh_response<B: Body>(
     parts: &Parts,
     flags: RequestFlags,
 ) -> Option<CachedResponse<B>> {
-    let (page, soft) = lookup.found.page()?;
+    let (page, soft_purged) = lookup.found.page()?;
     let age = page.age(&settings.clock);
-    let response = fresh_page_response(settings, page, age, soft, parts, flags)?;
+    let response = fresh_page_response(settings, page, age, soft_purged, parts, flags)?;
     page.check.record(lookup.purges, age);
     Some(response)
 }

@@ -112,7 +112,7 @@
 //! # Cancel safety
 //!
 //! A request can be cancelled at any time. If it was producing a page for others, one of them takes
-//! over. A page whose body is not read to its end is not stored.
+//! over. A response whose body is dropped before it is complete is not stored.
 //!
 //! # Features
 //!

@@ -92,7 +92,8 @@ impl RequestContext {
             match self.settings.flights.join(&self.flight_key(lookup)) {
                 Joined::Unshared => return Flight::Fetch(None),
                 Joined::Leader(leader) => {
-                    // The page may have been stored after the lookup and before the join.
+                    // The page may have been stored after the lookup and before the join, above all
+                    // if the store is accessed over a network.
                     *lookup = self.lookup().await;
                     return match self.fresh_response(lookup) {
                         Some(response) => Flight::Response(response),

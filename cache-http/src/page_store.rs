@@ -233,6 +233,8 @@ impl PageStore {
             let timeout = ttl.saturating_mul(30).into();
             tags.push((tag.clone(), self.current_stamp(tag, None, looked_up_at, timeout).await?));
         }
+        // The headers that a URI varies on are never removed: pages of different clients stay
+        // separate even if a later response omits `Vary`.
         let root = self.record(&keys.root).await.map_err(|error| self.failed(&error))?;
         let known = root.as_deref().map_or(&[][..], Record::vary);
         let names = sorted_union([&lookup.vary, known, new.vary]);
@@ -282,6 +284,7 @@ impl PageStore {
         let current = current.map_err(|error| self.failed(&error))?;
         let purged = match looked_up {
             Some(looked_up) => current.stamp != looked_up.stamp,
+            // The tags of a page are known only after its response, and were not looked up.
             None => current.purged_at > looked_up_at,
         };
         if purged { Err(Reason::Purged) } else { Ok(current.stamp) }

@@ -2,7 +2,7 @@
 
 mod common;
 
-use std::{sync::Arc, time::Duration};
+use std::{error::Error as _, sync::Arc, time::Duration};
 
 use axum::{Router, body::Body, extract::OriginalUri, routing::get};
 use cache_core::{Cache, CacheHandle, Error, ErrorKind, Result, Settings, Ttl, Value, async_trait};
@@ -165,6 +165,24 @@ async fn purge_of_a_path_covers_all_hosts(site: Site) {
         site.layer().purge_handle().purge_uri("/a", Purge::Hard).await.expect_err("no host");
     assert_eq!(error.kind(), ErrorKind::Config);
     assert!(error.to_string().contains("/a") && error.to_string().contains("hosts"), "{error}");
+}
+
+async fn purge_of_an_invalid_uri_is_a_configuration_error(site: Site) {
+    let purged = site.layer().purge_handle().purge_uri("http://a b/", Purge::Hard).await;
+    let error = purged.expect_err("invalid URI");
+    assert_eq!(error.kind(), ErrorKind::Config);
+    assert!(error.to_string().contains("http://a b/") && error.source().is_some(), "{error}");
+}
+
+async fn purge_handle_outlives_the_layer(site: Site) {
+    let layer = site.layer();
+    let handle = layer.purge_handle().clone();
+    let cached = View::with(&[]).cached(&layer);
+    drop(layer);
+    cached.get("/").await;
+    assert!(cached.get("/").await.is_hit());
+    handle.purge_all(Purge::Hard).await.expect("store works");
+    assert!(!cached.get("/").await.is_hit());
 }
 
 async fn purge_of_a_path_covers_all_ports(site: Site) {
@@ -520,6 +538,8 @@ on_each_store! {
     key_function_separates_pages,
     purge_uri_removes_all_variants_of_that_uri_only,
     purge_of_a_path_covers_all_hosts,
+    purge_of_an_invalid_uri_is_a_configuration_error,
+    purge_handle_outlives_the_layer,
     purge_of_a_path_covers_all_ports,
     purge_tag_removes_all_pages_with_that_tag_only,
     purge_all_removes_the_pages_of_one_prefix,

@@ -192,6 +192,10 @@ fn mentions(headers: &HeaderMap, text: &str) -> bool {
     headers.get_all(CACHE_CONTROL).iter().any(|line| contains(line.as_bytes()))
 }
 
+/// Rejects responses with `private`, `no-store` or `no-cache`.
+///
+/// RFC 9111, section 5.2.2.4, allows storing a response with `no-cache` if it is validated for each
+/// request. Both presets are stricter.
 fn check_directives(
     directives: &CacheControl,
     headers: &HeaderMap,
