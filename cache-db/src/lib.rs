@@ -60,6 +60,8 @@
 //! Without the feature, a URL that demands TLS is an error, and all others connect unencrypted: use a unix socket, a private
 //! network, or a pool of your own ([`Database`]).
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 #![cfg_attr(
     not(all(feature = "sqlite", feature = "postgres", feature = "mysql")),
     allow(

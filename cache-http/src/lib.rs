@@ -74,6 +74,8 @@
 //! - **Time**: pages age by the monotonic clock where this process made them and keeps them, by the time of day elsewhere.
 //! - **Memory**: pages count with their headers and bodies where a store is bounded by `max_bytes`.
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 mod body;
 mod cache_control;
 mod change_headers;

@@ -57,6 +57,8 @@
 //!   were started with an authentication file (`-Y`); SASL (`-S`) needs the binary protocol, which is not spoken here.
 //! - **Cost.** A call is one round trip, and some two microseconds of processor time when many are at work.
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 mod address;
 mod backend;
 mod batch;

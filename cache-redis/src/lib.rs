@@ -50,6 +50,8 @@
 //! A user needs the commands GET, SET, MGET, UNLINK, EXISTS, PEXPIRE, PTTL, EVAL and EVALSHA, and in the scripts PERSIST and INCRBY;
 //! for `clear` SCAN, for `stats` INFO and DBSIZE, for a cluster CLUSTER SLOTS and ASKING, with sentinels ROLE.
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 mod backend;
 mod cache;
 mod failure;
