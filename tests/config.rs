@@ -50,7 +50,7 @@ mod sources {
         let store: &LocMemCache = pages.store().downcast_ref().expect("a locmem store");
         assert_eq!(
             store.options(),
-            LocMemOptions { max_entries: 1000, policy: Policy::S3Fifo, ..Default::default() }
+            LocMemOptions::default().max_entries(1000).policy(Policy::S3Fifo)
         );
     }
 

@@ -139,7 +139,7 @@ impl Bench<'_> {
         let peers =
             [(DJANGO, "django-files"), (DISKCACHE, "diskcache")].into_iter().filter_map(start);
         let peers: Vec<_> = peers.collect::<Result<_, _>>()?;
-        let options = FileBasedOptions { max_entries: 1_000_000, ..FileBasedOptions::default() };
+        let options = FileBasedOptions::default().max_entries(1_000_000);
         let store = FileBasedCache::new(place("store"), options).expect("the options are fine");
         let files = Files::new(&place("by hand"));
         let keys = keys("there", count);

@@ -64,7 +64,10 @@ impl Policy {
 }
 
 fn locmem(policy: LocMemPolicy, cull_frequency: usize, max_entries: usize) -> Box<dyn Peer> {
-    let options = LocMemOptions { max_entries, cull_frequency, policy, ..LocMemOptions::default() };
+    let options = LocMemOptions::default()
+        .max_entries(max_entries)
+        .cull_frequency(cull_frequency)
+        .policy(policy);
     Box::new(LocMemCache::new(options).expect("valid options"))
 }
 

@@ -165,7 +165,7 @@ fn size(capacity: usize) -> u64 {
 
 /// A locmem store of so many entries.
 pub(crate) fn locmem(max_entries: usize) -> Arc<dyn Cache> {
-    let options = LocMemOptions { max_entries, ..LocMemOptions::default() };
+    let options = LocMemOptions::default().max_entries(max_entries);
     Arc::new(LocMemCache::new(options).expect("valid options"))
 }
 

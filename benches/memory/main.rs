@@ -64,12 +64,7 @@ struct Lru(LocMemCache);
 struct S3Fifo(LocMemCache);
 
 fn locmem(policy: Policy) -> LocMemCache {
-    let options = LocMemOptions {
-        max_entries: KEYS,
-        cull_frequency: KEYS,
-        policy,
-        ..LocMemOptions::default()
-    };
+    let options = LocMemOptions::default().max_entries(KEYS).cull_frequency(KEYS).policy(policy);
     LocMemCache::new(options).expect("valid options")
 }
 

@@ -12,7 +12,7 @@
 
 mod plain;
 
-use std::any::Any;
+use std::any::{Any, type_name};
 
 use bytes::Bytes;
 use serde::{
@@ -169,12 +169,12 @@ fn decode_postcard<T: DeserializeOwned>(body: &[u8]) -> Result<T, postcard::Erro
 }
 
 fn unwritable<T: ?Sized>(error: impl std::error::Error + Send + Sync + 'static) -> Error {
-    let message = format!("cannot encode a {}: {error}", std::any::type_name::<T>());
+    let message = format!("cannot encode a value of type {}", type_name::<T>());
     Error::new(ErrorKind::Encode, message).with_source(error)
 }
 
 fn unreadable<T>(error: impl std::error::Error + Send + Sync + 'static, stored: &str) -> Error {
-    let message = format!("{stored} does not read as {}: {error}", std::any::type_name::<T>());
+    let message = format!("cannot decode {stored} as {}", type_name::<T>());
     Error::new(ErrorKind::Decode, message).with_source(error)
 }
 

@@ -4,20 +4,33 @@ use std::sync::Arc;
 
 use crate::Cache;
 
+/// The types in the expansion, which may have other names where the macro is used.
+#[doc(hidden)]
+pub mod __std {
+    pub use std::{
+        boxed::Box, future::Future, marker::Send, option::Option, pin::Pin, result::Result,
+        time::Duration, vec::Vec,
+    };
+}
+
 /// Implements the methods of [`Cache`] by calling those of a wrapped store.
 ///
-/// Use it inside an `impl Cache` block. `self.field` names the field that holds the wrapped store,
-/// by value or in an `Arc`. Methods listed after `except` are left out: write these yourself. A
-/// wrapper therefore states only what it changes and loses nothing that the wrapped store does
-/// better. [`inner`](Cache::inner) is never forwarded; it returns the wrapped store.
+/// Use it inside an `impl Cache` block, with or without `#[async_trait]`. `self.field` names the
+/// field that holds the wrapped store, by value or as an `Arc<dyn Cache>`. Methods listed after
+/// `except` are left out: write these yourself. A wrapper therefore states only what it changes and
+/// loses nothing that the wrapped store does better. A name after `except` that is not a method of
+/// `Cache` is a compile error.
+///
+/// [`inner`](Cache::inner) is the one method that is not forwarded: it returns the wrapped store.
 ///
 /// A wrapper that changes what `get` does must usually change [`get_now`](Cache::get_now),
-/// [`contains`](Cache::contains) and [`get_many`](Cache::get_many) as well, as callers use them
-/// instead of `get` where they can; the same holds for `set`, [`set_now`](Cache::set_now) and
-/// [`set_many`](Cache::set_many).
+/// [`contains`](Cache::contains) and [`get_many`](Cache::get_many) as well, because callers use them
+/// instead of `get` when they can. The same holds for `set`, [`set_now`](Cache::set_now) and
+/// [`set_many`](Cache::set_many), and for `delete` and [`delete_many`](Cache::delete_many).
 ///
-/// Put `#[deny(clippy::missing_trait_methods)]` on the `impl`: clippy then reports a method that is
-/// listed after `except` but not written.
+/// Put `#[deny(clippy::missing_trait_methods)]` on the `impl`: clippy then reports a provided method
+/// that is listed after `except` but not written, which would otherwise silently use the default
+/// implementation.
 ///
 /// # Performance
 ///
@@ -27,6 +40,7 @@ use crate::Cache;
 ///
 /// ```
 /// use std::sync::atomic::{AtomicU64, Ordering};
+///
 /// use cache_core::{Cache, Result, async_trait, forward_cache};
 ///
 /// /// Counts deletions.
@@ -52,80 +66,117 @@ use crate::Cache;
 ///     }
 /// }
 /// ```
+///
+/// A misspelt method does not compile:
+///
+/// ```compile_fail
+/// # use cache_core::{Cache, forward_cache};
+/// # #[derive(Debug)]
+/// # struct Wrapper<C>(C);
+/// impl<C: Cache> Cache for Wrapper<C> {
+///     forward_cache!(self.0, except delete_man);
+/// }
+/// ```
 #[macro_export]
 macro_rules! forward_cache {
-    (self.$field:tt $(, except $($except:ident),+ $(,)?)?) => {
+    (self.$field:tt $(, except $($except:ident),+)? $(,)?) => {
+        $($($crate::__assert_method! { $except })+)?
         $crate::__forward_methods! { {$field} [$($($except)+)?] }
     };
 }
 
-/// Every method of [`Cache`], with its signature as `async_trait` writes it.
+/// Expands to every method of [`Cache`], with its signature as `async_trait` writes it.
 ///
-/// Its first argument is the field of the wrapped store, or nothing if `self` is a smart pointer to
-/// it; its second lists the methods to leave out.
+/// The first argument is the field of the wrapped store, or nothing if `self` is a smart pointer to
+/// it. The second lists the methods to leave out.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __forward_methods {
     ($to:tt $except:tt) => {
         $crate::__forward_plain! { name $except $to () -> &str }
         $crate::__forward_plain! {
-            get_now $except $to (key: &str) -> Option<$crate::Result<Option<$crate::Value>>>
+            get_now $except $to (key: &str)
+            -> $crate::__std::Option<$crate::Result<$crate::__std::Option<$crate::Value>>>
         }
         $crate::__forward_plain! {
             set_now $except $to
-            (key: &str, value: $crate::Value, ttl: Option<::std::time::Duration>)
-            -> ::std::result::Result<$crate::Result<()>, $crate::Value>
+            (
+                key: &str,
+                value: $crate::Value,
+                ttl: $crate::__std::Option<$crate::__std::Duration>
+            )
+            -> $crate::__std::Result<$crate::Result<()>, $crate::Value>
         }
         $crate::__forward_plain! { keeps_objects $except $to () -> bool }
         $crate::__forward_async! {
-            get $except $to <'key> (key: &'key str) -> Option<$crate::Value>
+            get $except $to <'key> (key: &'key str) -> $crate::__std::Option<$crate::Value>
         }
         $crate::__forward_async! {
             set $except $to <'key>
-            (key: &'key str, value: $crate::Value, ttl: Option<::std::time::Duration>) -> ()
+            (
+                key: &'key str,
+                value: $crate::Value,
+                ttl: $crate::__std::Option<$crate::__std::Duration>
+            )
+            -> ()
         }
         $crate::__forward_async! {
             add $except $to <'key>
-            (key: &'key str, value: $crate::Value, ttl: Option<::std::time::Duration>) -> bool
+            (
+                key: &'key str,
+                value: $crate::Value,
+                ttl: $crate::__std::Option<$crate::__std::Duration>
+            )
+            -> bool
         }
         $crate::__forward_async! {
-            touch $except $to <'key> (key: &'key str, ttl: Option<::std::time::Duration>) -> bool
+            touch $except $to <'key>
+            (key: &'key str, ttl: $crate::__std::Option<$crate::__std::Duration>) -> bool
         }
         $crate::__forward_async! {
-            incr $except $to <'key> (key: &'key str, delta: i64) -> Option<i64>
+            incr $except $to <'key> (key: &'key str, delta: i64) -> $crate::__std::Option<i64>
         }
         $crate::__forward_async! { delete $except $to <'key> (key: &'key str) -> bool }
-        $crate::__forward_async! { ttl $except $to <'key> (key: &'key str) -> Option<$crate::Ttl> }
+        $crate::__forward_async! {
+            ttl $except $to <'key> (key: &'key str) -> $crate::__std::Option<$crate::Ttl>
+        }
         $crate::__forward_async! { clear $except $to <> () -> () }
         $crate::__forward_async! { contains $except $to <'key> (key: &'key str) -> bool }
         $crate::__forward_async! {
             get_many $except $to <'keys, 'key>
-            (keys: &'keys [&'key str]) -> Vec<Option<$crate::Value>>
+            (keys: &'keys [&'key str]) -> $crate::__std::Vec<$crate::__std::Option<$crate::Value>>
         }
         $crate::__forward_async! {
             set_many $except $to <'entries, 'key>
-            (entries: &'entries [(&'key str, $crate::Value)], ttl: Option<::std::time::Duration>)
-            -> Vec<usize>
+            (
+                entries: &'entries [(&'key str, $crate::Value)],
+                ttl: $crate::__std::Option<$crate::__std::Duration>
+            )
+            -> $crate::__std::Vec<usize>
         }
         $crate::__forward_async! {
             delete_many $except $to <'keys, 'key> (keys: &'keys [&'key str]) -> usize
         }
         $crate::__forward_async! { stats $except $to <> () -> $crate::Stats }
-        $crate::__forward_async! { purge_expired $except $to <> (max: u64) -> Option<u64> }
+        $crate::__forward_async! {
+            purge_expired $except $to <> (max: u64) -> $crate::__std::Option<u64>
+        }
         $crate::__forward_async! { close $except $to <> () -> () }
+        $crate::__assert_method! { inner }
         $crate::__unless! { inner $except {
-            fn inner(&self) -> Option<&dyn $crate::Cache> {
-                Some($crate::__wrapped!(self $to))
+            fn inner(&self) -> $crate::__std::Option<&dyn $crate::Cache> {
+                $crate::__std::Option::Some($crate::__wrapped!(self $to))
             }
         } }
     };
 }
 
-/// A method that returns its result at once.
+/// Expands to a method that is not async, unless it is in the list.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __forward_plain {
     ($method:ident $except:tt $to:tt ($($arg:ident: $type:ty),*) -> $output:ty) => {
+        $crate::__assert_method! { $method }
         $crate::__unless! { $method $except {
             fn $method(&self $(, $arg: $type)*) -> $output {
                 $crate::Cache::$method($crate::__wrapped!(self $to) $(, $arg)*)
@@ -134,7 +185,7 @@ macro_rules! __forward_plain {
     };
 }
 
-/// A method that returns a future.
+/// Expands to an async method, unless it is in the list.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __forward_async {
@@ -142,11 +193,12 @@ macro_rules! __forward_async {
         $method:ident $except:tt $to:tt <$($life:lifetime),*>
         ($($arg:ident: $type:ty),*) -> $output:ty
     ) => {
+        $crate::__assert_method! { $method }
         $crate::__unless! { $method $except {
             fn $method<'this, $($life,)* 'future>(&'this self $(, $arg: $type)*)
-                -> ::std::pin::Pin<::std::boxed::Box<
-                    dyn ::std::future::Future<Output = $crate::Result<$output>>
-                        + ::std::marker::Send + 'future,
+                -> $crate::__std::Pin<$crate::__std::Box<
+                    dyn $crate::__std::Future<Output = $crate::Result<$output>>
+                        + $crate::__std::Send + 'future,
                 >>
             where
                 'this: 'future,
@@ -159,7 +211,7 @@ macro_rules! __forward_async {
     };
 }
 
-/// The wrapped store: a field, or what `self` points to.
+/// Expands to the wrapped store: a field, or what `self` points to.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __wrapped {
@@ -171,9 +223,10 @@ macro_rules! __wrapped {
     };
 }
 
-/// An item, unless its name is in the list.
+/// Expands to an item, unless its name is in the list.
 ///
 /// A macro cannot compare two names that it is given, so each method has a rule with its own name.
+/// `__assert_method` finds a method that has none.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __unless {
@@ -203,13 +256,28 @@ macro_rules! __unless {
     };
 }
 
-/// An `Arc` of a store forwards to the store.
+/// Expands to an error unless `__unless` has a rule for the name, that is, unless it is a method.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __assert_method {
+    ($method:ident) => {
+        $crate::__unless! { $method [$method] {
+            ::std::compile_error!(::std::concat!(
+                "`", ::std::stringify!($method), "` is not a method of `Cache`"
+            ));
+        } }
+    };
+}
+
+// `C: ?Sized` would cover both, but `inner` cannot turn an unsized `C` into a `dyn Cache`.
+
+/// Forwards to the store.
 #[deny(clippy::missing_trait_methods)]
 impl<C: Cache> Cache for Arc<C> {
     __forward_methods! { {} [] }
 }
 
-/// An `Arc` of a store of any kind forwards to the store.
+/// Forwards to the store.
 #[deny(clippy::missing_trait_methods)]
 impl Cache for Arc<dyn Cache> {
     __forward_methods! { {} [] }

@@ -385,11 +385,16 @@ impl CacheHandle {
             .increment(1);
         match self.view.undecodable {
             Undecodable::Miss => {
-                tracing::warn!(cache = self.alias(), key = %shown(composed), %error, "an entry does not read: a miss");
+                tracing::warn!(
+                    cache = self.alias(),
+                    key = %shown(composed),
+                    error = format_args!("{error:#}"),
+                    "undecodable entry treated as a miss"
+                );
                 Ok(Found::Unreadable)
             }
             Undecodable::Error => {
-                let message = format!("the entry {}: {error}", shown(composed));
+                let message = format!("cannot decode the entry {}", shown(composed));
                 Err(self.at(Error::new(ErrorKind::Decode, message).with_source(error)))
             }
         }

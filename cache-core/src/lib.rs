@@ -32,6 +32,7 @@ pub use self::{
     codec::Codec,
     cull::entries_after_cull,
     error::{Error, ErrorKind, Result},
+    forward::__std,
     handle::CacheHandle,
     key::{KeyCheck, KeyFunction, MAX_KEY_CHARS, Version},
     settings::{Settings, Undecodable},

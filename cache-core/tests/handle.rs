@@ -1,6 +1,7 @@
 //! What a handle does before and after it calls its store.
 
 use std::{
+    error::Error as _,
     sync::{
         Arc, Mutex,
         atomic::{AtomicU64, Ordering},
@@ -11,7 +12,7 @@ use std::{
 use async_trait::async_trait;
 use cache_core::{
     Bytes, Cache, CacheHandle, Error, ErrorKind, KeyCheck, KeyFunction, Result, Settings, Timeout,
-    Ttl, Value,
+    Ttl, Undecodable, Value,
 };
 use cache_locmem::LocMemCache;
 use serde::{Serialize, Serializer, ser};
@@ -130,7 +131,9 @@ async fn a_value_that_cannot_be_written_is_an_error_and_nothing_is_stored() {
     for answer in answers {
         let error = answer.expect_err("it cannot be written");
         assert_eq!(error.kind(), ErrorKind::Encode);
-        assert!(error.to_string().contains("Unwritable: not today"), "{error}");
+        assert!(error.to_string().contains("Unwritable"), "{error}");
+        assert!(!error.to_string().contains("not today"), "the source's text is repeated: {error}");
+        assert_eq!(error.source().map(ToString::to_string).as_deref(), Some("not today"));
     }
     assert_eq!(spy.calls(), [""; 0]);
 }
@@ -168,6 +171,23 @@ async fn an_error_of_the_store_names_the_alias_and_the_store() {
         assert_eq!(error.to_string(), "cache \"default\" (spy): no answer within 1 s");
         assert!(error.is_temporary());
     }
+}
+
+#[tokio::test]
+async fn decode_error_does_not_repeat_its_source() {
+    let cache = on_memory().with_undecodable(Undecodable::Error);
+    cache.set("k", &("Ada", 36), Timeout::Default).await.expect("it is stored");
+    let error = cache.get::<Vec<bool>>("k").await.expect_err("it is something else");
+    assert_eq!(error.kind(), ErrorKind::Decode);
+    assert!(error.to_string().contains(":1:k"), "{error}");
+    let mut outer: &dyn std::error::Error = &error;
+    let mut sources = 0;
+    while let Some(source) = outer.source() {
+        assert!(!outer.to_string().contains(&source.to_string()), "{outer} repeats {source}");
+        (outer, sources) = (source, sources + 1);
+    }
+    assert_eq!(sources, 2, "which codec, and why");
+    assert!(format!("{error:#}").contains("Vec<bool>"), "{error:#}");
 }
 
 #[tokio::test]

@@ -1,9 +1,10 @@
 //! Wrappers of stores.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use cache_core::{
-    Cache, CacheHandle, Codec, Object, Result, Settings, Timeout, Value, async_trait, forward_cache,
+    Cache, CacheHandle, Codec, Object, Result, Settings, Stats, Timeout, Ttl, Value, async_trait,
+    forward_cache,
 };
 use cache_locmem::LocMemCache;
 
@@ -40,7 +41,7 @@ fn nested() -> Arc<dyn Cache> {
 }
 
 #[test]
-fn downcast_walks_through_nested_wrappers() {
+fn downcast_ref_walks_through_nested_wrappers() {
     let store = nested();
     assert!(store.downcast_ref::<LocMemCache>().is_some());
     assert!(store.downcast_ref::<KeepsAll>().is_some());
@@ -49,7 +50,7 @@ fn downcast_walks_through_nested_wrappers() {
 }
 
 #[test]
-fn inner_is_the_store_directly_within() {
+fn inner_is_the_store_directly_inside() {
     let store = nested();
     let inner = (*store).inner().expect("the outermost is a wrapper");
     assert!((inner as &dyn std::any::Any).is::<KeepsAll>());
@@ -64,13 +65,13 @@ fn innermost_is_the_store_without_wrappers() {
 }
 
 #[test]
-fn downcast_walks_through_arcs() {
+fn downcast_ref_walks_through_arcs() {
     let store: Arc<dyn Cache> = Arc::new(Arc::new(nested()));
     assert!(store.downcast_ref::<LocMemCache>().is_some());
 }
 
 #[tokio::test]
-async fn excepted_methods_are_the_wrappers_own_and_others_reach_the_store() {
+async fn excepted_methods_are_the_wrappers_own_and_others_are_forwarded() {
     let store = nested();
     let cache = CacheHandle::new("default", Arc::clone(&store), Settings::default());
     cache.set("key", "value", Timeout::Default).await.expect("it is stored");
@@ -89,4 +90,118 @@ fn wrapper_can_encode_an_object() {
     assert!(encoded.ends_with(b"Ada"));
     let number = Object::new(Arc::new(7_u8)).encode(Codec::default());
     assert_eq!(number.expect("it is encoded"), Value::Int(7));
+}
+
+/// The macro must compile wherever it is used, whatever names are in scope there.
+mod shadowed_names {
+    #![allow(dead_code, reason = "the names only have to be in scope")]
+
+    struct Option;
+    struct Vec;
+    struct Result;
+    struct Some;
+    struct Box;
+    struct Duration;
+    trait Future {}
+
+    #[derive(Debug)]
+    struct Wrapper<C>(C);
+
+    impl<C: cache_core::Cache> cache_core::Cache for Wrapper<C> {
+        cache_core::forward_cache!(self.0,);
+    }
+}
+
+/// Excepts and writes every method, so each must have its rule in the macro.
+#[derive(Debug)]
+struct AllByHand(LocMemCache);
+
+#[async_trait]
+#[deny(clippy::missing_trait_methods)]
+impl Cache for AllByHand {
+    forward_cache!(
+        self.0,
+        except name, get, set, add, touch, incr, delete, ttl, clear, get_now, set_now,
+        keeps_objects, contains, get_many, set_many, delete_many, stats, purge_expired, close,
+        inner,
+    );
+
+    fn name(&self) -> &str {
+        "by hand"
+    }
+    async fn get(&self, key: &str) -> Result<Option<Value>> {
+        self.0.get(key).await
+    }
+    async fn set(&self, key: &str, value: Value, ttl: Option<Duration>) -> Result<()> {
+        self.0.set(key, value, ttl).await
+    }
+    async fn add(&self, key: &str, value: Value, ttl: Option<Duration>) -> Result<bool> {
+        self.0.add(key, value, ttl).await
+    }
+    async fn touch(&self, key: &str, ttl: Option<Duration>) -> Result<bool> {
+        self.0.touch(key, ttl).await
+    }
+    async fn incr(&self, key: &str, delta: i64) -> Result<Option<i64>> {
+        self.0.incr(key, delta).await
+    }
+    async fn delete(&self, key: &str) -> Result<bool> {
+        self.0.delete(key).await
+    }
+    async fn ttl(&self, key: &str) -> Result<Option<Ttl>> {
+        self.0.ttl(key).await
+    }
+    async fn clear(&self) -> Result<()> {
+        self.0.clear().await
+    }
+    fn get_now(&self, _: &str) -> Option<Result<Option<Value>>> {
+        None
+    }
+    fn set_now(&self, _: &str, value: Value, _: Option<Duration>) -> Result<Result<()>, Value> {
+        Err(value)
+    }
+    fn keeps_objects(&self) -> bool {
+        false
+    }
+    async fn contains(&self, key: &str) -> Result<bool> {
+        self.0.contains(key).await
+    }
+    async fn get_many(&self, keys: &[&str]) -> Result<Vec<Option<Value>>> {
+        self.0.get_many(keys).await
+    }
+    async fn set_many(
+        &self,
+        entries: &[(&str, Value)],
+        ttl: Option<Duration>,
+    ) -> Result<Vec<usize>> {
+        self.0.set_many(entries, ttl).await
+    }
+    async fn delete_many(&self, keys: &[&str]) -> Result<usize> {
+        self.0.delete_many(keys).await
+    }
+    async fn stats(&self) -> Result<Stats> {
+        self.0.stats().await
+    }
+    async fn purge_expired(&self, max: u64) -> Result<Option<u64>> {
+        self.0.purge_expired(max).await
+    }
+    async fn close(&self) -> Result<()> {
+        self.0.close().await
+    }
+    fn inner(&self) -> Option<&dyn Cache> {
+        None
+    }
+}
+
+#[test]
+fn every_method_can_be_excepted() {
+    let store: Arc<dyn Cache> = Arc::new(AllByHand(LocMemCache::default()));
+    assert_eq!(Cache::name(&store), "by hand");
+    assert!(store.downcast_ref::<LocMemCache>().is_none(), "inner is the wrapper's own");
+}
+
+#[test]
+fn arc_returns_its_store_from_inner() {
+    let store: Arc<dyn Cache> = Arc::new(Arc::new(LocMemCache::default()));
+    let inner = (*store).inner().expect("an Arc is a wrapper");
+    assert!((inner as &dyn std::any::Any).is::<LocMemCache>());
 }

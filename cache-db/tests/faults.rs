@@ -3,19 +3,20 @@
 
 mod common;
 
-use std::{
-    future::poll_fn,
-    task::Poll,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use cache_core::{Cache, Clock, Error, ErrorKind, Value};
 use cache_db::{DbCache, DbOptions};
-use tokio::{task::JoinSet, time::sleep};
+use tokio::{
+    task::JoinSet,
+    time::{sleep, timeout},
+};
 use xtask::{
     proxy::Proxy,
     servers::{Kind, Server},
 };
+
+use self::common::gate::Gate;
 
 const HOUR: Option<Duration> = Some(Duration::from_secs(3600));
 
@@ -120,7 +121,7 @@ async fn dead_connections_make_room_for_new_ones(kind: Kind) {
     fill_the_pool(&store, 10).await;
     proxy.strand();
     for _ in 0..10 {
-        let _ = tokio::time::timeout(Duration::from_millis(5), store.get("k")).await;
+        let _ = timeout(Duration::from_millis(5), store.get("k")).await;
     }
     let start = Instant::now();
     assert_eq!(store.get("k").await.expect("it answers"), Some(Value::Int(1)));
@@ -286,44 +287,56 @@ async fn those_who_write_the_same_keys_at_once_do_not_hear_of_deadlocks() {
     }
 }
 
-/// What a caller that goes away has sent is done before what it does next, though that goes over another connection.
+/// A write whose caller stopped waiting is applied before the next write of the same store, although
+/// that one uses another connection.
+///
+/// The gate holds the statement back, so that it is certain to be in flight when its future is
+/// dropped, and certain to be applied last if the next write does not wait for it.
 async fn a_write_that_is_dropped_midway_is_not_done_after_the_next(kind: Kind) {
     let server = server(kind);
-    let mut options = DbOptions::new(&server.url());
-    options.connect_timeout = Duration::from_secs(20);
-    options.statement_timeout = Duration::from_secs(20);
-    let store = DbCache::new("cache", options).expect("it is fine");
-    store.create_table(false).await.expect("it is made");
-    let mut dropped = 0;
-    for round in 0..250 {
-        // Three connections that are ready.
+    let gate = Gate::before(server.port()).await;
+    let url = server.url().replace(&server.port().to_string(), &gate.port().to_string());
+    let mut options = DbOptions::new(&url);
+    // A quarter of it is how long the next write waits: much longer than any step of this test.
+    options.connect_timeout = Duration::from_secs(60);
+    options.statement_timeout = Duration::from_secs(60);
+    let store = DbCache::new("cache", options).expect("the options are valid");
+    store.create_table(false).await.expect("the table is created");
+    for round in 0..60 {
+        // Three idle connections. None has prepared the statement of `set`, because each connection
+        // that did is closed at the end of its round.
         let ready = tokio::join!(store.get("a"), store.get("b"), store.get("c"));
         assert_eq!((ready.0.is_ok(), ready.1.is_ok(), ready.2.is_ok()), (true, true, true));
-        let mut set = store.set("k", Value::Bytes(vec![7; 50_000 * (round % 4)].into()), HOUR);
-        let mut poll_once =
-            async || poll_fn(|context| Poll::Ready(set.as_mut().poll(context).is_pending())).await;
-        let mut is_pending = poll_once().await;
-        // Of forty, nine are polled but once: their answer can't be there.
-        for _ in 0..(round % 40_usize).saturating_sub(8) {
-            tokio::task::yield_now().await;
-            is_pending = is_pending && poll_once().await;
+
+        // Held before it is prepared, before it is executed, or with a part of its value sent.
+        let size = 50_000 * (round / 3 % 4);
+        let pieces_before = if size == 0 { round % 2 } else { round % 3 };
+        gate.hold_after(pieces_before);
+        let mut set = store.set("k", Value::Bytes(vec![7; size].into()), HOUR);
+        tokio::select! {
+            set = &mut set => panic!("round {round}: the statement was not held: {set:?}"),
+            () = gate.is_holding() => {}
         }
         drop(set);
-        dropped += usize::from(is_pending);
-        match round % 3 {
-            0 => drop(store.delete("k").await.expect("it answers")),
-            1 => drop(store.delete_many(&["k"]).await.expect("it answers")),
-            _ => store.clear().await.expect("it answers"),
-        }
+
+        let mut next = tokio::spawn({
+            let store = store.clone();
+            async move {
+                match round % 5 {
+                    0 | 1 => store.delete("k").await.map(drop),
+                    2 | 3 => store.delete_many(&["k"]).await.map(drop),
+                    _ => store.clear().await,
+                }
+            }
+        });
+        let overtook = timeout(Duration::from_millis(20), &mut next).await;
+        assert!(overtook.is_err(), "round {round}: the next write did not wait");
+        gate.release().await;
+        next.await.expect("the task does not panic").expect("the next write succeeds");
         for _ in 0..4 {
-            assert_eq!(
-                store.get("k").await.expect("it answers"),
-                None,
-                "after {dropped} that were dropped"
-            );
+            assert_eq!(store.get("k").await.expect("the server responds"), None, "round {round}");
         }
     }
-    assert!(dropped > 30, "only {dropped} were dropped midway");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -8,7 +8,7 @@
 //! # let folder = folder.path().join("cache");
 //! use cache_filebased::{FileBasedCache, FileBasedOptions};
 //!
-//! let store = FileBasedCache::new(&folder, FileBasedOptions { max_entries: 10_000, ..FileBasedOptions::default() })?;
+//! let store = FileBasedCache::new(&folder, FileBasedOptions::default().max_entries(10_000))?;
 //! let cache = CacheHandle::new("default", Arc::new(store), Settings::default());
 //! cache.set("greeting", "hello", Timeout::Default).await?;
 //! # Ok(()) }

@@ -67,7 +67,7 @@ const PART: u16 = 32;
 const STRETCH: usize = 64;
 
 /// How many ages of entries are enough to tell which are old.
-const SAMPLE: usize = 4096;
+const SAMPLE: usize = 8192;
 
 impl Sweeper {
     /// The first entry that a process adds has it count: how many there are is not known before.
@@ -138,18 +138,33 @@ pub(crate) fn sweep(entries: &Entries, _: &Held, extent: Extent) -> Result<Swept
     count(entries, &mut swept)?;
     let most = entries.options.max_entries;
     let sample = remove_expired(entries, &mut swept, extent)?;
-    let victims = entries.options.victims(swept.entries);
-    if victims > 0 {
-        let since = sample.threshold(victims, swept.entries);
-        // A sample errs a little: some more may go, lest old entries in the last shards outlive younger ones.
-        cull(entries, &mut swept, victims + victims / 16, since)?;
-        let still_too_many = swept.entries.saturating_sub(most);
-        cull(entries, &mut swept, still_too_many, None)?;
-    }
+    cull_excess(entries, &mut swept, sample)?;
     let room = most.saturating_sub(swept.entries) + 1;
     let next = room.min((most / 8).max(64)) as u64;
     entries.sweeper.due.store(added_before + next, Ordering::Relaxed);
     Ok(swept)
+}
+
+/// Culls if there are too many entries, the oldest first, until few enough are left.
+fn cull_excess(entries: &Entries, swept: &mut Swept, mut sample: Sample) -> Result<()> {
+    let total = swept.entries;
+    let excess = entries.options.excess(total);
+    if excess == 0 {
+        return Ok(());
+    }
+    sample.times.sort_unstable();
+    // An entry is old if it was written before a time that the sample gives, and a sample is off by
+    // a few percent. A few more entries may go, or old entries in the last shards would outlive
+    // younger ones in the first.
+    let margin = if sample.stride == 1 { 0 } else { excess / 16 };
+    cull(entries, swept, excess + margin, sample.threshold(excess, total))?;
+    // If fewer went, the number that is missing tells by how much the time was too early.
+    let missing = swept.entries.saturating_sub(total - excess);
+    let later = sample.threshold(excess + missing + missing / 2 + 4 * sample.stride, total);
+    cull(entries, swept, missing, later)?;
+    let missing = swept.entries.saturating_sub(total - excess);
+    cull(entries, swept, missing, None)?;
+    Ok(())
 }
 
 /// Reads names only.
@@ -169,12 +184,12 @@ fn count(entries: &Entries, swept: &mut Swept) -> Result<()> {
 
 /// Answers a sample of the times at which the entries that stay were written.
 fn remove_expired(entries: &Entries, swept: &mut Swept, extent: Extent) -> Result<Sample> {
-    let victims = entries.options.victims(swept.entries);
-    let enough = swept.entries - victims;
-    let shards = if extent == Extent::All || victims > 0 { u16::from(u8::MAX) + 1 } else { PART };
+    let excess = entries.options.excess(swept.entries);
+    let enough = swept.entries - excess;
+    let shards = if extent == Extent::All || excess > 0 { u16::from(u8::MAX) + 1 } else { PART };
     let mut sample = Sample::of(swept.entries);
     for _ in 0..shards {
-        if extent == Extent::Part && victims > 0 && swept.entries <= enough {
+        if extent == Extent::Part && excess > 0 && swept.entries <= enough {
             break;
         }
         let shard = entries.sweeper.hand.fetch_add(1, Ordering::Relaxed);
@@ -251,11 +266,10 @@ impl Sample {
     }
 
     /// The time up to which so many of the entries were written; none where all have to go.
-    fn threshold(mut self, victims: usize, entries: usize) -> Option<SystemTime> {
+    fn threshold(&self, victims: usize, entries: usize) -> Option<SystemTime> {
         if victims >= entries {
             return None;
         }
-        self.times.sort_unstable();
         let position = (victims * self.times.len()).div_ceil(entries);
         self.times.get(position.saturating_sub(1)).copied()
     }

@@ -340,7 +340,7 @@ mod giving_up {
     async fn a_lock_that_is_never_released_is_an_error_for_all_who_wait_when_their_patience_ends() {
         const PATIENCE: Duration = Duration::from_millis(200);
         let folder = folder();
-        let options = FileBasedOptions { lock_timeout: PATIENCE, ..FileBasedOptions::default() };
+        let options = FileBasedOptions::default().lock_timeout(PATIENCE);
         let store = std::sync::Arc::new(
             FileBasedCache::new(folder.path(), options).expect("the options are fine"),
         );

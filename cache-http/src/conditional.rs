@@ -100,13 +100,13 @@ fn is_tag(tag: &str) -> bool {
 }
 
 /// The headers that a 304 has, where the 200 would have them.
-const OF_NOT_MODIFIED: [HeaderName; 8] =
+const NOT_MODIFIED_HEADERS: [HeaderName; 8] =
     [CACHE_CONTROL, CONTENT_LOCATION, DATE, ETAG, EXPIRES, LAST_MODIFIED, VARY, SET_COOKIE];
 
 /// What a 304 says of all the headers of the 200.
-pub(crate) fn of_not_modified(headers: &HeaderMap) -> HeaderMap {
-    let mut kept = HeaderMap::with_capacity(OF_NOT_MODIFIED.len());
-    for name in OF_NOT_MODIFIED {
+pub(crate) fn not_modified_headers(headers: &HeaderMap) -> HeaderMap {
+    let mut kept = HeaderMap::with_capacity(NOT_MODIFIED_HEADERS.len());
+    for name in NOT_MODIFIED_HEADERS {
         for value in headers.get_all(&name) {
             kept.append(name.clone(), value.clone());
         }
@@ -190,7 +190,7 @@ impl Condition {
         };
         let mut short = Response::new(B::default());
         *short.status_mut() = status;
-        *short.headers_mut() = of_not_modified(response.headers());
+        *short.headers_mut() = not_modified_headers(response.headers());
         short
     }
 

@@ -1,4 +1,4 @@
-//! Source often the cache answered, and reason it did not.
+//! Counters of requests and responses, and the metrics of the same numbers.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -6,38 +6,43 @@ use metrics::{Key, Label, Level, Metadata};
 
 use crate::policy::Reason;
 
-/// What became of the requests of a cache and its clones, in this process.
+/// The numbers of requests and responses that a layer and its clones have handled in this process.
 ///
-/// The same is in the metrics `cachette_http_requests_total`, by `cache` (the alias), `result` (`hit`, `stale`, `miss`, `bypass`)
-/// and `reason`, and `cachette_http_responses_total`, by `cache`, `result` (`stored`, `rejected`) and `reason`.
+/// The same numbers are published as metrics:
+///
+/// | metric | labels |
+/// |---|---|
+/// | `cachette_http_requests_total` | `cache` (the alias), `result` (`hit`, `stale`, `miss`, `bypass`), `reason` |
+/// | `cachette_http_responses_total` | `cache` (the alias), `result` (`stored`, `rejected`), `reason` |
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Counts {
-    /// Answered with a fresh page of the store, or with one that another request just made.
+    /// Requests answered with a fresh page, from the store or just produced for another request.
     pub hits: u64,
-    /// Answered with a stale page.
+    /// Requests answered with a stale page.
     pub stale: u64,
-    /// Not answered from the store.
+    /// Requests that were not answered from the store.
     pub misses: u64,
-    /// Passed by, or left to a layer further inside, which counts them too.
+    /// Requests that bypassed the cache, or that a layer further inside handles and counts.
     pub bypasses: u64,
-    /// Pages stored.
+    /// Responses that were stored.
     pub stored: u64,
     /// Responses that were not stored.
     pub rejected: u64,
-    /// Reason requests were missed or passed by and responses rejected, with how often; those that never were are left out.
+    /// The reasons of misses, bypasses and rejected responses, with their numbers. Reasons that
+    /// have not occurred are left out.
     pub reasons: Vec<(Reason, u64)>,
 }
 
 #[derive(Debug)]
 pub(crate) struct Counters {
-    /// The metric of a hit, ready to be handed to whichever recorder there is at the time.
+    /// The metric of a hit. It is built in advance because hits are frequent.
     hit: Key,
     totals: [AtomicU64; 6],
     reasons: Box<[AtomicU64]>,
 }
 
-/// What is counted.
+/// Something that is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Event {
     Hit,
@@ -49,7 +54,7 @@ pub(crate) enum Event {
 }
 
 impl Event {
-    const fn place(self) -> usize {
+    const fn index(self) -> usize {
         match self {
             Self::Hit => 0,
             Self::Stale => 1,
@@ -80,7 +85,7 @@ impl Counters {
     }
 
     pub(crate) fn count(&self, alias: &str, event: Event) {
-        self.totals[event.place()].fetch_add(1, Relaxed);
+        self.totals[event.index()].fetch_add(1, Relaxed);
         if let Some(reason) = event.reason() {
             self.reasons[reason as usize].fetch_add(1, Relaxed);
         }
@@ -103,14 +108,14 @@ impl Counters {
 }
 
 fn metric(alias: &str, event: Event) -> Key {
-    let name = if event.place() < 4 {
+    let name = if event.index() < 4 {
         "cachette_http_requests_total"
     } else {
         "cachette_http_responses_total"
     };
     let labels = vec![
         Label::new("cache", alias.to_owned()),
-        Label::new("result", RESULTS[event.place()]),
+        Label::new("result", RESULTS[event.index()]),
         Label::new("reason", event.reason().map_or("", Reason::name)),
     ];
     Key::from_parts(name, labels)

@@ -77,16 +77,24 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod body;
+mod bounds;
 mod cache_control;
+mod cache_status;
 mod change_headers;
 mod conditional;
+mod context;
 mod counts;
 mod date;
+mod extensions;
+mod fetch;
 mod fragment;
 pub mod future;
 mod generation;
+mod hit;
+mod invalidate;
 mod key;
-mod outgoing;
+mod layer;
+mod miss;
 mod page_store;
 mod patch;
 mod pending_page;
@@ -96,10 +104,13 @@ mod range;
 mod record;
 mod request_flags;
 mod respond;
-mod serve;
+mod response_headers;
+mod revalidate;
 mod service;
 mod settings;
 mod single_flight;
+mod storable;
+mod tee;
 mod vary;
 
 pub use self::{
@@ -111,8 +122,10 @@ pub use self::{
     },
     conditional::{Condition, Precondition, precondition},
     counts::Counts,
+    extensions::{CacheTags, NoStore},
     fragment::{Fragments, fragment_key},
     generation::Purge,
+    layer::{HttpCacheLayer, cache_page},
     patch::{
         add_never_cache_headers, has_vary_header, patch_cache_control, patch_response_headers,
         patch_vary_headers,
@@ -120,6 +133,6 @@ pub use self::{
     policy::{Policy, Reason},
     purge::PurgeHandle,
     service::HttpCache,
-    settings::{BrowserTtl, CacheTags, HttpCacheLayer, NoStore, cache_page},
+    settings::BrowserTtl,
     vary::Vary,
 };

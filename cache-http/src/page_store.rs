@@ -1,4 +1,7 @@
-//! Pages in a store: looked up in two steps at most, stamped, and purged.
+//! Pages in a store: lookup, insertion and purging.
+//!
+//! The root entry of a URI is either its only page, or the list of headers that its pages vary on.
+//! A lookup therefore reads at most two entries, and the generations that the page is stamped with.
 
 use std::{sync::Arc, time::Duration};
 
@@ -9,136 +12,145 @@ use http::{HeaderMap, HeaderName};
 use crate::{
     date::UnixTime,
     generation::{Generation, Purge, Stamp, count_purge, purges},
-    key::Keys,
+    key::{Keys, StoreKey},
     policy::{Policy, Reason},
     record::{Page, Record, Stamps},
 };
 
-/// Where pages lie.
+/// The pages in a cache.
 #[derive(Clone, Debug)]
 pub(crate) struct PageStore {
     cache: CacheHandle,
-    /// The store keeps objects, and so answers without waiting.
+    /// Whether the store keeps objects. Such a store is in this process and never waits.
     pub(crate) local: bool,
-    all: Arc<str>,
+    generation_of_all: Arc<str>,
 }
 
-/// What a look-up saw.
+/// The result of a lookup.
 #[derive(Clone, Debug)]
 pub(crate) struct Lookup {
-    pub(crate) answer: Found,
+    pub(crate) found: Found,
+    /// The generation of the whole cache.
     all: Option<Generation>,
+    /// The generation of the URI.
     uri: Option<Generation>,
-    /// What the pages of the URI vary on, as far as is known.
+    /// The headers that the pages of the URI vary on, as far as they are known.
     pub(crate) vary: Vec<HeaderName>,
-    /// Source many purges there had been before.
+    /// The number of purges in this process before the lookup.
     pub(crate) purges: u64,
 }
 
 #[derive(Clone, Debug)]
 pub(crate) enum Found {
-    /// A page for this request. It may be old, or purged softly.
+    /// A page for this request. It may be stale, or soft-purged.
     Page {
         record: Arc<Record>,
-        soft: bool,
+        soft_purged: bool,
     },
     Miss(Reason),
 }
 
 impl Found {
+    /// Returns the page, and whether it is soft-purged.
     pub(crate) fn page(&self) -> Option<(&Page, bool)> {
         match self {
-            Self::Page { record, soft } => record.page().map(|page| (page, *soft)),
+            Self::Page { record, soft_purged } => record.page().map(|page| (page, *soft_purged)),
             Self::Miss(_) => None,
         }
     }
 }
 
-impl Record {
-    pub(crate) fn page(&self) -> Option<&Page> {
-        match self {
-            Self::Page(page) => Some(page),
-            Self::Vary(..) => None,
-        }
-    }
+/// The key of requests that can share one page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct FlightKey {
+    variant: StoreKey,
+    /// The times of the last purge of the whole cache and of the URI: a request does not share a
+    /// page with requests from before a purge.
+    purged_at: [UnixTime; 2],
 }
 
 impl Lookup {
-    /// What a look-up sees in a store that fails.
-    pub(crate) fn nothing(reason: Reason) -> Self {
-        Self { answer: Found::Miss(reason), all: None, uri: None, vary: Vec::new(), purges: 0 }
+    /// Returns the result of a lookup that found nothing, in a store that may have failed.
+    pub(crate) fn miss(reason: Reason) -> Self {
+        Self { found: Found::Miss(reason), all: None, uri: None, vary: Vec::new(), purges: 0 }
     }
 
-    /// Tells apart what was asked before a purge and after it. A generation that is not there yet was never purged, no more than
-    /// the one that the first page of a URI makes.
-    pub(crate) fn purged(&self) -> [Duration; 2] {
+    pub(crate) fn flight_key(
+        &self,
+        keys: &Keys,
+        policy: &Policy,
+        headers: &HeaderMap,
+    ) -> FlightKey {
+        let variant = keys.variant(&policy.secondary_key(&self.vary, headers));
+        FlightKey { variant, purged_at: self.purged_at() }
+    }
+
+    /// A generation that does not exist yet was never purged, like the one that the first page of a
+    /// URI creates.
+    fn purged_at(&self) -> [UnixTime; 2] {
         [self.all, self.uri]
-            .map(|generation| generation.map_or(Duration::ZERO, |known| known.purged))
+            .map(|generation| generation.map_or(UnixTime::ZERO, |known| known.purged_at))
     }
 }
 
-/// Where a page is to lie, and what is known of it.
+/// A page that is inserted.
 pub(crate) struct NewPage<'a> {
     pub(crate) keys: &'a Keys,
     pub(crate) lookup: &'a Lookup,
     /// When the request for it was looked up.
-    pub(crate) started_at: UnixTime,
-    /// The keys of its tags' generations.
+    pub(crate) looked_up_at: UnixTime,
+    /// The keys of the generations of its tags.
     pub(crate) tags: &'a [String],
     pub(crate) vary: &'a [HeaderName],
-    pub(crate) kept: Duration,
+    pub(crate) ttl: Duration,
 }
 
-/// Source long a generation is kept at least, so that it outlives the pages it is stamped on.
+/// The minimum time to live of a generation. It must outlive the pages that are stamped with it.
 const DAY: Duration = Duration::from_secs(86_400);
 
 impl PageStore {
-    pub(crate) fn new(cache: CacheHandle, all: &str) -> Self {
+    pub(crate) fn new(cache: CacheHandle, generation_of_all: &str) -> Self {
         let local = cache.store().keeps_objects();
-        Self { cache, local, all: all.into() }
+        Self { cache, local, generation_of_all: generation_of_all.into() }
     }
 
-    pub(crate) fn alias(&self) -> &str {
-        self.cache.alias()
+    pub(crate) fn cache(&self) -> &CacheHandle {
+        &self.cache
     }
 
-    /// Looks for a page that a request with these headers may be given.
-    pub(crate) async fn look(
+    /// Looks up the page for a request, and whether it has been purged.
+    pub(crate) async fn lookup(
         &self,
         keys: &Keys,
         policy: &Policy,
         headers: &HeaderMap,
     ) -> StoreResult<Lookup> {
         let purges = purges();
-        let (generation, root) = (&*keys.generation, &*keys.root);
-        // Where nothing takes time, there is nothing to do meanwhile.
+        let (all, generation, root) = (&*self.generation_of_all, &*keys.generation, &*keys.root);
+        // A local store never waits, so there is nothing to do concurrently.
         let (all, uri, root) = if self.local {
-            (
-                self.generation(&self.all).await,
-                self.generation(generation).await,
-                self.record(root).await,
-            )
+            (self.generation(all).await, self.generation(generation).await, self.record(root).await)
         } else {
-            tokio::join!(self.generation(&self.all), self.generation(generation), self.record(root))
+            tokio::join!(self.generation(all), self.generation(generation), self.record(root))
         };
         let (all, uri) = (all?, uri?);
-        let (found, vary) = self.follow(root?, keys, policy, headers).await?;
-        let lookup = |answer| Lookup { answer, all, uri, vary, purges };
+        let (found, vary) = self.resolve(root?, keys, policy, headers).await?;
+        let lookup = |found| Lookup { found, all, uri, vary, purges };
         let record = match found {
             Ok(record) => record,
             Err(reason) => return Ok(lookup(Found::Miss(reason))),
         };
         let purge = match record.page() {
-            Some(page) => self.purged(page, all, uri).await?,
+            Some(page) => self.purge_of(page, all, uri).await?,
             None => Some(Purge::Hard),
         };
         Ok(lookup(match purge {
             Some(Purge::Hard) => Found::Miss(Reason::Purged),
-            soft => Found::Page { record, soft: soft.is_some() },
+            soft => Found::Page { record, soft_purged: soft.is_some() },
         }))
     }
 
-    /// The page that is there for a request with these headers, whether it was purged or not.
+    /// Finds the page for a request without checking whether it has been purged.
     pub(crate) async fn find(
         &self,
         keys: &Keys,
@@ -146,12 +158,13 @@ impl PageStore {
         headers: &HeaderMap,
     ) -> StoreResult<Option<Arc<Record>>> {
         let root = self.record(&keys.root).await?;
-        let (found, _vary) = self.follow(root, keys, policy, headers).await?;
+        let (found, _vary) = self.resolve(root, keys, policy, headers).await?;
         Ok(found.ok())
     }
 
-    /// From what lies at the root of a URI to the page for a request, and what the pages there vary on.
-    async fn follow(
+    /// Goes from the root entry of a URI to the page for a request. Also returns the headers that
+    /// the pages of the URI vary on.
+    async fn resolve(
         &self,
         root: Option<Arc<Record>>,
         keys: &Keys,
@@ -168,117 +181,124 @@ impl PageStore {
                 (self.record(&variant).await?, names.clone())
             }
         };
-        let fits = |page: &Page| {
+        let matches = |page: &Page| {
             page.preimage == keys.preimage && policy.matches(&page.secondary_key, headers)
         };
-        let record = record.filter(|record| record.page().is_some_and(fits));
+        let record = record.filter(|record| record.page().is_some_and(matches));
         Ok((record.ok_or(Reason::VaryMiss), vary))
     }
 
-    /// Source the page was purged, if it was.
-    async fn purged(
+    /// Returns how the page has been purged, if it has.
+    async fn purge_of(
         &self,
         page: &Page,
         all: Option<Generation>,
         uri: Option<Generation>,
     ) -> StoreResult<Option<Purge>> {
         let mut soft = false;
-        let mut check = |today: Option<Generation>, stamped: Stamp| {
-            let today = today.map(|today| today.stamp);
-            soft |= today.is_some_and(|today| today.soft != stamped.soft);
-            today.is_none_or(|today| today.hard != stamped.hard)
+        let mut is_hard_purged = |current: Option<Generation>, stamp: Stamp| {
+            let current = current.map(|current| current.stamp);
+            soft |= current.is_some_and(|current| current.soft != stamp.soft);
+            current.is_none_or(|current| current.hard != stamp.hard)
         };
-        let mut hard = check(all, page.stamps.all) | check(uri, page.stamps.uri);
-        for (tag, stamped) in &page.stamps.tags {
-            hard |= check(self.generation(tag).await?, *stamped);
+        let mut hard = is_hard_purged(all, page.stamps.all) | is_hard_purged(uri, page.stamps.uri);
+        for (tag, stamp) in &page.stamps.tags {
+            hard |= is_hard_purged(self.generation(tag).await?, *stamp);
         }
         Ok(if hard { Some(Purge::Hard) } else { soft.then_some(Purge::Soft) })
     }
 
-    /// Stores the page that `make` makes of its stamps and of the names that the URI's pages vary on.
+    /// Inserts a page. `make` receives its stamps and the headers that the pages of its URI vary
+    /// on.
     ///
     /// # Errors
-    /// Where it was purged meanwhile, or the store failed.
-    pub(crate) async fn keep(
+    ///
+    /// Returns [`Reason::Purged`] if the page was purged since its request was looked up, and
+    /// [`Reason::StoreFailed`] if the store failed.
+    pub(crate) async fn insert(
         &self,
-        place: &NewPage<'_>,
+        new: &NewPage<'_>,
         make: impl FnOnce(Stamps, Vec<HeaderName>) -> Page,
     ) -> Result<Arc<Record>, Reason> {
-        let NewPage { keys, lookup, started_at, .. } = *place;
-        let beyond = place.kept.saturating_mul(2).max(DAY);
-        let all = self.current_stamp(&self.all, lookup.all, started_at, Timeout::Never).await?;
+        let NewPage { keys, lookup, looked_up_at, .. } = *new;
+        let ttl = new.ttl.saturating_mul(2).max(DAY);
+        let all = self
+            .current_stamp(&self.generation_of_all, lookup.all, looked_up_at, Timeout::Never)
+            .await?;
         let uri =
-            self.current_stamp(&keys.generation, lookup.uri, started_at, beyond.into()).await?;
-        let mut tags = Vec::with_capacity(place.tags.len());
-        for tag in place.tags {
-            tags.push((
-                tag.clone(),
-                self.current_stamp(tag, None, started_at, beyond.saturating_mul(30).into()).await?,
-            ));
+            self.current_stamp(&keys.generation, lookup.uri, looked_up_at, ttl.into()).await?;
+        let mut tags = Vec::with_capacity(new.tags.len());
+        for tag in new.tags {
+            let timeout = ttl.saturating_mul(30).into();
+            tags.push((tag.clone(), self.current_stamp(tag, None, looked_up_at, timeout).await?));
         }
         let root = self.record(&keys.root).await.map_err(|error| self.failed(&error))?;
-        let names =
-            union([&lookup.vary, root.as_deref().map_or(&[][..], Record::names), place.vary]);
+        let known = root.as_deref().map_or(&[][..], Record::vary);
+        let names = sorted_union([&lookup.vary, known, new.vary]);
         let page = make(Stamps { all, uri, tags }, names);
-        self.put(keys, page, place.kept, beyond).await.map_err(|error| self.failed(&error))
+        self.write(keys, page, new.ttl, ttl).await.map_err(|error| self.failed(&error))
     }
 
-    async fn put(
+    /// Writes the page, and if it varies, the root entry as well.
+    async fn write(
         &self,
         keys: &Keys,
         page: Page,
-        kept: Duration,
-        beyond: Duration,
+        ttl: Duration,
+        root_ttl: Duration,
     ) -> StoreResult<Arc<Record>> {
         let names: Vec<HeaderName> =
             page.secondary_key.0.iter().map(|(name, _)| name.clone()).collect();
         if names.is_empty() {
             let record = Arc::new(Record::Page(page));
-            self.set(&keys.root, &record, kept).await?;
+            self.set(&keys.root, &record, ttl).await?;
             return Ok(record);
         }
         let variant = keys.variant(&page.secondary_key);
         let record = Arc::new(Record::Page(page));
-        self.set(&variant, &record, kept).await?;
+        self.set(&variant, &record, ttl).await?;
         let root = Arc::new(Record::Vary(keys.preimage.clone().into(), names));
-        self.set(&keys.root, &root, beyond).await?;
+        self.set(&keys.root, &root, root_ttl).await?;
         Ok(record)
     }
 
-    async fn set(&self, key: &str, record: &Arc<Record>, kept: Duration) -> StoreResult<()> {
-        self.cache.set_shared_owning(key, record, record.size(), kept).await
+    async fn set(&self, key: &str, record: &Arc<Record>, ttl: Duration) -> StoreResult<()> {
+        self.cache.set_shared_owning(key, record, record.size(), ttl).await
     }
 
-    /// The generation to stamp a page with. What changed since the request started_at was purged: then the page may be made of
-    /// what the purge was for.
+    /// Returns the stamp of a generation for a new page.
+    ///
+    /// Returns [`Reason::Purged`] if the generation has changed since the request was looked up:
+    /// the page may contain what the purge was meant to remove.
     async fn current_stamp(
         &self,
         key: &str,
-        lookup: Option<Generation>,
-        started_at: UnixTime,
+        looked_up: Option<Generation>,
+        looked_up_at: UnixTime,
         timeout: Timeout,
     ) -> Result<Stamp, Reason> {
-        let today = self.cache.get_or_set_shared(key, timeout, async || Generation::new()).await;
-        let today = today.map_err(|error| self.failed(&error))?;
-        let purged = match lookup {
-            Some(lookup) => today.stamp != lookup.stamp,
-            None => today.purged > started_at,
+        let current = self.cache.get_or_set_shared(key, timeout, async || Generation::new()).await;
+        let current = current.map_err(|error| self.failed(&error))?;
+        let purged = match looked_up {
+            Some(looked_up) => current.stamp != looked_up.stamp,
+            None => current.purged_at > looked_up_at,
         };
-        if purged { Err(Reason::Purged) } else { Ok(today.stamp) }
+        if purged { Err(Reason::Purged) } else { Ok(current.stamp) }
     }
 
     /// Replaces a generation.
     pub(crate) async fn purge(&self, key: &str, purge: Purge, now: UnixTime) -> StoreResult<()> {
         let old = self.generation(key).await?;
-        let new = Arc::new(Generation::purged(old, purge, now));
-        let timeout = if *key == *self.all { Timeout::Never } else { Timeout::After(DAY * 60) };
+        let new = Arc::new(Generation::after_purge(old, purge, now));
+        let is_all = *key == *self.generation_of_all;
+        let timeout = if is_all { Timeout::Never } else { Timeout::After(DAY * 60) };
         self.cache.set_shared(key, &new, timeout).await?;
         count_purge();
         Ok(())
     }
 
     pub(crate) fn generation_of_all(&self) -> &str {
-        &self.all
+        &self.generation_of_all
     }
 
     async fn generation(&self, key: &str) -> StoreResult<Option<Generation>> {
@@ -292,32 +312,16 @@ impl PageStore {
         Ok(self.cache.get::<Bytes>(key).await?.and_then(Record::decode).map(Arc::new))
     }
 
-    /// Logs and counts a failure of the store; the page is served all the same.
+    /// Logs a failure of the store, and returns the reason to count.
     #[cold]
     pub(crate) fn failed(&self, error: &cache_core::Error) -> Reason {
-        tracing::warn!(cache = self.alias(), %error, "a page is served without its cache");
+        tracing::warn!(cache = self.cache.alias(), %error, "store failed, serving without cache");
         Reason::StoreFailed
     }
 }
 
-impl Record {
-    fn preimage(&self) -> &Bytes {
-        match self {
-            Self::Page(page) => &page.preimage,
-            Self::Vary(preimage, _) => preimage,
-        }
-    }
-
-    fn names(&self) -> &[HeaderName] {
-        match self {
-            Self::Page(_) => &[],
-            Self::Vary(_, names) => names,
-        }
-    }
-}
-
-/// All names, in order, each once.
-fn union(lists: [&[HeaderName]; 3]) -> Vec<HeaderName> {
+/// Returns all names, sorted and without duplicates.
+fn sorted_union(lists: [&[HeaderName]; 3]) -> Vec<HeaderName> {
     let mut all: Vec<HeaderName> = lists.concat();
     all.sort_unstable_by(|one, other| one.as_str().cmp(other.as_str()));
     all.dedup();
@@ -345,95 +349,88 @@ mod tests {
     }
 
     fn keys(uri: &str) -> Keys {
-        let (parts, ()) = http::Request::get(uri).body(()).expect("it is a request").into_parts();
-        KeyBuilder::default()
-            .keys(&parts, RequestFlags::from_headers(&parts.headers))
-            .expect("it has keys")
+        let (parts, ()) = http::Request::get(uri).body(()).expect("valid request").into_parts();
+        let flags = RequestFlags::from_headers(&parts.headers);
+        KeyBuilder::default().keys(&parts, flags).expect("valid host")
     }
 
     fn headers(cookie: &'static str) -> HeaderMap {
         [(COOKIE, HeaderValue::from_static(cookie))].into_iter().collect()
     }
 
-    async fn store(page_store: &PageStore, keys: &Keys, asked: &HeaderMap, vary: &[HeaderName]) {
+    async fn insert(store: &PageStore, keys: &Keys, request: &HeaderMap, vary: &[HeaderName]) {
         let policy = Policy::site();
-        let meta = policy.store(
-            asked,
+        let meta = policy.check_response(
+            request,
             StatusCode::OK,
             &HeaderMap::new(),
             BodyLength::Known(0),
             Duration::ZERO,
         );
-        let meta = meta.expect("it may be stored");
-        let lookup = Lookup::nothing(Reason::UriMiss);
-        let place = NewPage {
+        let meta = meta.expect("storable response");
+        let lookup = Lookup::miss(Reason::UriMiss);
+        let new = NewPage {
             keys,
             lookup: &lookup,
-            started_at: Duration::ZERO,
+            looked_up_at: Duration::ZERO,
             tags: &[],
             vary,
-            kept: meta.store_ttl(),
+            ttl: meta.store_ttl(),
         };
         let make = |stamps, names: Vec<HeaderName>| Page {
             preimage: keys.preimage.clone().into(),
             stamps,
-            secondary_key: policy.secondary_key(&names, asked),
+            secondary_key: policy.secondary_key(&names, request),
             meta: meta.clone(),
-            stored: Duration::ZERO,
-            born: None,
-            checked: GenerationCheck::default(),
+            stored_at: Duration::ZERO,
+            received_at: None,
+            check: GenerationCheck::default(),
             status: StatusCode::OK,
             headers: HeaderMap::new(),
             body: Bytes::new(),
         };
-        page_store.keep(&place, make).await.expect("the store works");
+        store.insert(&new, make).await.expect("insert");
     }
 
-    async fn found(page_store: &PageStore, keys: &Keys, asked: &HeaderMap) -> bool {
-        let lookup = page_store.look(keys, &Policy::site(), asked).await.expect("the store works");
-        lookup.answer.page().is_some()
+    async fn is_found(store: &PageStore, keys: &Keys, request: &HeaderMap) -> bool {
+        let lookup = store.lookup(keys, &Policy::site(), request).await.expect("lookup");
+        lookup.found.page().is_some()
     }
 
     #[tokio::test]
-    async fn a_page_of_another_uri_whose_digest_is_the_same_is_a_miss() {
-        let (page_store, asked) = (page_store(), headers("a"));
+    async fn page_of_another_uri_with_the_same_digest_is_a_miss() {
+        let (store, request) = (page_store(), headers("a"));
         let (one, other) = (keys("http://a/1"), keys("http://a/2"));
-        store(&page_store, &one, &asked, &[]).await;
-        assert!(found(&page_store, &one, &asked).await);
+        insert(&store, &one, &request, &[]).await;
+        assert!(is_found(&store, &one, &request).await);
         let collision = Keys { preimage: other.preimage, ..one };
-        assert!(!found(&page_store, &collision, &asked).await);
+        assert!(!is_found(&store, &collision, &request).await);
     }
 
     #[tokio::test]
-    async fn only_a_purge_tells_requests_apart_and_not_the_first_page() {
-        let (page_store, keys, asked) = (page_store(), keys("http://a/"), HeaderMap::new());
-        let look = async || {
-            page_store.look(&keys, &Policy::site(), &asked).await.expect("the store works").purged()
+    async fn purge_changes_the_flight_key_and_the_first_page_does_not() {
+        let (store, keys, request) = (page_store(), keys("http://a/"), HeaderMap::new());
+        let policy = Policy::site();
+        let flight_key = async || {
+            let lookup = store.lookup(&keys, &policy, &request).await.expect("lookup");
+            lookup.flight_key(&keys, &policy, &request)
         };
-        let before = look().await;
-        store(&page_store, &keys, &asked, &[]).await;
-        assert_eq!(look().await, before);
-        page_store
-            .purge(&keys.generation, Purge::Hard, Duration::from_secs(1))
-            .await
-            .expect("the store works");
-        assert_ne!(look().await, before);
+        let before = flight_key().await;
+        insert(&store, &keys, &request, &[]).await;
+        assert_eq!(flight_key().await, before);
+        store.purge(&keys.generation, Purge::Hard, Duration::from_secs(1)).await.expect("purge");
+        assert_ne!(flight_key().await, before);
     }
 
     #[tokio::test]
-    async fn a_page_for_other_values_whose_digest_is_the_same_is_a_miss() {
-        let (page_store, keys) = (page_store(), keys("http://a/"));
-        store(&page_store, &keys, &headers("a"), &[COOKIE]).await;
+    async fn page_of_another_variant_with_the_same_digest_is_a_miss() {
+        let (store, keys) = (page_store(), keys("http://a/"));
+        insert(&store, &keys, &headers("a"), &[COOKIE]).await;
         let variant =
             |cookie| keys.variant(&Policy::site().secondary_key(&[COOKIE], &headers(cookie)));
-        let record =
-            page_store.record(&variant("a")).await.expect("the store works").expect("it is there");
-        page_store
-            .cache
-            .set_shared(&variant("b"), &record, Timeout::Never)
-            .await
-            .expect("the store works");
-        assert!(found(&page_store, &keys, &headers("a")).await);
-        assert!(!found(&page_store, &keys, &headers("b")).await);
+        let record = store.record(&variant("a")).await.expect("get").expect("hit");
+        store.cache.set_shared(&variant("b"), &record, Timeout::Never).await.expect("set");
+        assert!(is_found(&store, &keys, &headers("a")).await);
+        assert!(!is_found(&store, &keys, &headers("b")).await);
     }
 }

@@ -9,8 +9,9 @@ use http::{
 };
 
 use crate::{
-    CacheControl,
+    cache_control::CacheControl,
     date::{self, UnixTime},
+    vary::Vary,
 };
 
 /// Puts directives into `Cache-Control`: see [`CacheControl::patch`] for which one wins.
@@ -67,9 +68,9 @@ pub fn patch_vary_headers<'a>(headers: &mut HeaderMap, names: impl IntoIterator<
 /// Whether `Vary` has this name, or a `*`.
 #[must_use]
 pub fn has_vary_header(headers: &HeaderMap, name: &HeaderName) -> bool {
-    match crate::Vary::from_headers(headers) {
-        crate::Vary::Any => true,
-        crate::Vary::Headers(names) => names.contains(name),
+    match Vary::from_headers(headers) {
+        Vary::Any => true,
+        Vary::Headers(names) => names.contains(name),
     }
 }
 

@@ -1,6 +1,6 @@
-//! A page that is being collected, until it is stored or rejected.
+//! A page whose body is being collected, until it is stored or rejected.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use cache_core::Moment;
@@ -17,33 +17,37 @@ use crate::{
     page_store::{Lookup, NewPage},
     policy::{CacheMeta, Reason},
     record::{Page, Record},
-    settings::Settings,
-    single_flight::{Leader, Outcome},
+    settings::{Leader, Settings},
+    single_flight::Outcome,
 };
 
-/// All that a page is made of but its body. Dropped, it is a page whose reader went away.
+/// Collects the body of a page.
+///
+/// If it is dropped before the page is stored, the page is rejected as incomplete: the client has
+/// disconnected.
 pub(crate) struct BodyCollector {
     page: Option<PendingPage>,
     collected: BytesMut,
-    /// The first part alone: most bodies have no more, and then it is stored as it is.
+    /// The first chunk. Most bodies have only one, which is then stored without a copy.
     first: Bytes,
 }
 
+/// Everything that a page consists of, except its body.
 pub(crate) struct PendingPage {
     pub(crate) settings: Arc<Settings>,
     pub(crate) keys: Keys,
     pub(crate) lookup: Lookup,
     /// When the request was looked up.
-    pub(crate) started_at: Duration,
-    /// When the head of the response came, by both clocks: its age counts from then, however long the body takes.
-    pub(crate) came: (Moment, UnixTime),
-    /// What the request said.
-    pub(crate) asked: HeaderMap,
+    pub(crate) looked_up_at: UnixTime,
+    /// When the head of the response was received, by both clocks. The age of the page counts from
+    /// then, however long the body takes.
+    pub(crate) received_at: (Moment, UnixTime),
+    pub(crate) request_headers: HeaderMap,
     pub(crate) meta: CacheMeta,
     pub(crate) tags: Vec<String>,
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
-    /// The body's length, where it is known.
+    /// The length of the body, if it is known.
     pub(crate) length: Option<u64>,
     pub(crate) leader: Option<Leader>,
 }
@@ -53,12 +57,11 @@ impl BodyCollector {
         Self { page: Some(page), collected: BytesMut::new(), first: Bytes::new() }
     }
 
-    /// # Errors
-    /// Where it is too much.
+    /// Adds a chunk, or returns an error if the body is longer than it may be.
     pub(crate) fn push(&mut self, data: &Bytes) -> Result<(), Reason> {
         let Some(page) = &self.page else { return Ok(()) };
         let length = self.length().saturating_add(data.len() as u64);
-        if page.length.is_some_and(|stated| length > stated) {
+        if page.length.is_some_and(|expected| length > expected) {
             return Err(Reason::Length);
         }
         if length > page.settings.policy.body_limit() {
@@ -75,8 +78,8 @@ impl BodyCollector {
         Ok(())
     }
 
-    /// Whether as much was collected as was announced.
-    pub(crate) fn has_all(&self) -> bool {
+    /// Whether the body is as long as announced.
+    pub(crate) fn is_complete(&self) -> bool {
         self.page.as_ref().is_some_and(|page| page.length == Some(self.length()))
     }
 
@@ -86,17 +89,16 @@ impl BodyCollector {
 
     pub(crate) fn reject(mut self, reason: Reason) {
         if let Some(page) = self.page.take() {
-            page.reject(reason);
+            reject(&page.settings, page.leader, reason);
         }
     }
 
-    /// Stores the page, where its body is complete.
+    /// Stores the page, unless its body is shorter than announced.
     pub(crate) async fn store(mut self) -> Result<(), Reason> {
         let length = self.length();
         let Some(page) = self.page.take() else { return Err(Reason::Incomplete) };
-        if page.length.is_some_and(|stated| stated != length) {
-            page.reject(Reason::Length);
-            return Err(Reason::Length);
+        if page.length.is_some_and(|expected| expected != length) {
+            return Err(reject(&page.settings, page.leader, Reason::Length));
         }
         let body = if self.collected.is_empty() {
             std::mem::take(&mut self.first)
@@ -110,25 +112,21 @@ impl BodyCollector {
 impl Drop for BodyCollector {
     fn drop(&mut self) {
         if let Some(page) = self.page.take() {
-            page.reject(Reason::Incomplete);
+            reject(&page.settings, page.leader, Reason::Incomplete);
         }
     }
 }
 
 impl PendingPage {
-    /// A page that nobody else waits for in vain.
-    pub(crate) fn reject(self, reason: Reason) {
-        reject(&self.settings, self.leader, reason);
-    }
-
+    /// Stores the page and completes the flight of the requests that wait for it.
     pub(crate) async fn store(self, body: Bytes) -> Result<Arc<Record>, Reason> {
         let Self {
             settings,
             keys,
             lookup,
-            started_at,
-            came: (born, stored),
-            asked,
+            looked_up_at,
+            received_at: (received_at, stored_at),
+            request_headers,
             meta,
             tags,
             status,
@@ -136,36 +134,36 @@ impl PendingPage {
             leader,
             ..
         } = self;
-        let kept = meta.store_ttl().saturating_sub(settings.clock.now().since(born));
-        if kept.is_zero() {
+        let ttl = meta.store_ttl().saturating_sub(settings.clock.now().since(received_at));
+        if ttl.is_zero() {
             return Err(reject(&settings, leader, Reason::Expired));
         }
-        // RFC 9110, section 8.6: a 204 has none.
+        // A 204 has no Content-Length (RFC 9110, section 8.6).
         if status != StatusCode::NO_CONTENT {
             headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
         }
-        // Makes room for what each hit puts there.
+        // Each hit sets this header. It is present so that the map need not grow then.
         headers.insert(AGE, HeaderValue::from_static("0"));
         let vary = meta.vary.clone();
-        let make = |stamps, union: Vec<_>| Page {
+        let make = |stamps, names: Vec<_>| Page {
             preimage: keys.preimage.clone().into(),
             stamps,
-            secondary_key: settings.policy.secondary_key(&union, &asked),
+            secondary_key: settings.policy.secondary_key(&names, &request_headers),
             meta,
-            stored,
-            born: settings.page_store.local.then_some(born),
-            checked: GenerationCheck::default(),
+            stored_at,
+            received_at: settings.page_store.local.then_some(received_at),
+            check: GenerationCheck::default(),
             status,
             headers,
             body,
         };
-        let place =
-            NewPage { keys: &keys, lookup: &lookup, started_at, tags: &tags, vary: &vary, kept };
-        match settings.in_time(settings.page_store.keep(&place, make)).await {
+        let new =
+            NewPage { keys: &keys, lookup: &lookup, looked_up_at, tags: &tags, vary: &vary, ttl };
+        match settings.with_store_timeout(settings.page_store.insert(&new, make)).await {
             Ok(record) => {
                 settings.count(Event::Stored);
                 if let Some(leader) = leader {
-                    leader.complete(Outcome::Page(Arc::clone(&record)));
+                    leader.complete(Outcome::Shared(Arc::clone(&record)));
                 }
                 Ok(record)
             }
@@ -174,14 +172,16 @@ impl PendingPage {
     }
 }
 
-/// Counts reason a page is not stored. Those who wait for it make their own, unless it only broke off, or was purged meanwhile:
-/// then one of them takes over.
+/// Counts why a page is not stored, and returns the reason.
+///
+/// The requests that wait for the page produce their own. If the body was only incomplete, or the
+/// page was purged meanwhile, one of them takes over instead.
 fn reject(settings: &Settings, leader: Option<Leader>, reason: Reason) -> Reason {
     settings.count(Event::Rejected(reason));
     if let Some(leader) = leader
         && !matches!(reason, Reason::Incomplete | Reason::Purged)
     {
-        leader.complete(Outcome::Uncacheable);
+        leader.complete(Outcome::Unshareable);
     }
     reason
 }

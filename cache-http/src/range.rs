@@ -12,7 +12,7 @@ use crate::{conditional::strongly_equal, date};
 /// What of a body a request is to get.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Range {
-    Whole,
+    Full,
     Part(ops::Range<usize>),
     Unsatisfiable,
 }
@@ -20,11 +20,11 @@ pub(crate) enum Range {
 /// One range is honoured; of several, none, which a server may do. A body that is encoded is not cut.
 pub(crate) fn range(request: &HeaderMap, stored: &HeaderMap, length: usize) -> Range {
     if stored.contains_key(CONTENT_ENCODING) || !still_the_same(request, stored) {
-        return Range::Whole;
+        return Range::Full;
     }
     let mut lines = request.get_all(RANGE).iter();
-    let (Some(line), None) = (lines.next(), lines.next()) else { return Range::Whole };
-    line.to_str().ok().and_then(|line| parse(line, length)).unwrap_or(Range::Whole)
+    let (Some(line), None) = (lines.next(), lines.next()) else { return Range::Full };
+    line.to_str().ok().and_then(|line| parse(line, length)).unwrap_or(Range::Full)
 }
 
 /// `If-Range`: strongly compared, and a date only if it is exactly that of the last change.
@@ -95,7 +95,7 @@ mod tests {
     #[test]
     fn what_is_no_single_range_of_bytes_gives_the_whole() {
         for line in ["bytes=0-1,3-4", "lines=1-2", "bytes=3-2", "bytes=-", "bytes=a-b", "bytes"] {
-            assert_eq!(of(line), Range::Whole, "{line}");
+            assert_eq!(of(line), Range::Full, "{line}");
         }
     }
 
@@ -109,7 +109,7 @@ mod tests {
         };
         let stored = headers(ETAG, "\"a\"");
         assert_eq!(range(&headers(IF_RANGE, "\"a\""), &stored, 10), Range::Part(0..1));
-        assert_eq!(range(&headers(IF_RANGE, "W/\"a\""), &stored, 10), Range::Whole);
-        assert_eq!(range(&headers(IF_RANGE, "\"b\""), &stored, 10), Range::Whole);
+        assert_eq!(range(&headers(IF_RANGE, "W/\"a\""), &stored, 10), Range::Full);
+        assert_eq!(range(&headers(IF_RANGE, "\"b\""), &stored, 10), Range::Full);
     }
 }

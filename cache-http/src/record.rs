@@ -1,12 +1,13 @@
-//! What lies in the store: a page, or what the pages of a URI vary on.
+//! Entries in the store: a page, or what the pages of a URI vary on.
 //!
-//! A store of this process keeps these objects themselves. Elsewhere they are bytes: the version, lengths before parts,
-//! and the body at the end as it is.
+//! A store in this process keeps these objects. Other stores keep them as bytes: a format version,
+//! then the parts, each preceded by its length. The body comes last and is not copied when it is
+//! decoded.
 
 use std::time::Duration;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
-use cache_core::Moment;
+use cache_core::{Clock, Moment};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
@@ -16,65 +17,71 @@ use crate::{
     policy::{CacheMeta, SecondaryKey},
 };
 
-/// A response, with all that is needed to know whether it may be served.
+/// A stored response, with everything that decides whether it may be served.
 #[derive(Clone, Debug)]
 pub(crate) struct Page {
-    /// What its key was made of.
+    /// The input of the digest in its key.
     pub(crate) preimage: Bytes,
     pub(crate) stamps: Stamps,
-    /// What the request said that it was made for.
+    /// What the request that it was produced for has in the headers that it varies on.
     pub(crate) secondary_key: SecondaryKey,
     pub(crate) meta: CacheMeta,
-    /// When it was stored, by the time of day.
-    pub(crate) stored: UnixTime,
-    /// The same by the clock of this process, where this process made it.
-    pub(crate) born: Option<Moment>,
-    pub(crate) checked: GenerationCheck,
+    /// When it was received, by the system clock.
+    pub(crate) stored_at: UnixTime,
+    /// When it was received, by the monotonic clock, if this process has produced it.
+    pub(crate) received_at: Option<Moment>,
+    pub(crate) check: GenerationCheck,
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
 }
 
-/// The generations that a page belongs to.
+/// The stamps of the generations that a page belongs to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Stamps {
     pub(crate) all: Stamp,
     pub(crate) uri: Stamp,
+    /// By the keys of the generations of its tags.
     pub(crate) tags: Vec<(String, Stamp)>,
 }
 
-/// An entry of the store.
+/// An entry in the store.
 #[expect(clippy::large_enum_variant, reason = "nearly all are pages, and all are behind an Arc")]
 #[derive(Clone, Debug)]
 pub(crate) enum Record {
     Page(Page),
-    /// What the pages of a URI vary on, and what the key was made of.
+    /// The preimage of the key, and the headers that the pages of the URI vary on.
     Vary(Bytes, Vec<HeaderName>),
 }
 
-const VERSION: u8 = 1;
+const FORMAT: u8 = 1;
 const PAGE: u8 = 0;
 const VARY: u8 = 1;
 
 impl Record {
-    pub(crate) fn encode(&self) -> Bytes {
-        let mut out = BytesMut::with_capacity(self.size());
-        out.put_u8(VERSION);
+    pub(crate) fn page(&self) -> Option<&Page> {
         match self {
-            Self::Page(page) => {
-                out.put_u8(PAGE);
-                page.encode(&mut out);
-            }
-            Self::Vary(preimage, names) => {
-                out.put_u8(VARY);
-                put(&mut out, preimage);
-                put_names(&mut out, names);
-            }
+            Self::Page(page) => Some(page),
+            Self::Vary(..) => None,
         }
-        out.freeze()
     }
 
-    /// About the bytes that it takes.
+    pub(crate) fn preimage(&self) -> &Bytes {
+        match self {
+            Self::Page(page) => &page.preimage,
+            Self::Vary(preimage, _) => preimage,
+        }
+    }
+
+    /// Returns the headers that the pages of the URI vary on, if this is not a page.
+    pub(crate) fn vary(&self) -> &[HeaderName] {
+        match self {
+            Self::Page(_) => &[],
+            Self::Vary(_, names) => names,
+        }
+    }
+
+    /// Returns the approximate size in bytes.
     pub(crate) fn size(&self) -> usize {
         match self {
             Self::Page(page) => {
@@ -89,9 +96,27 @@ impl Record {
         }
     }
 
-    /// `None` where the bytes are no record of this version, or are cut short, or are too many.
+    pub(crate) fn encode(&self) -> Bytes {
+        let mut out = BytesMut::with_capacity(self.size());
+        out.put_u8(FORMAT);
+        match self {
+            Self::Page(page) => {
+                out.put_u8(PAGE);
+                page.encode(&mut out);
+            }
+            Self::Vary(preimage, names) => {
+                out.put_u8(VARY);
+                put(&mut out, preimage);
+                put_names(&mut out, names);
+            }
+        }
+        out.freeze()
+    }
+
+    /// Decodes a record. Returns `None` if the bytes are not a record of this format, or if there
+    /// are too few or too many.
     pub(crate) fn decode(mut bytes: Bytes) -> Option<Self> {
-        if bytes.try_get_u8().ok()? != VERSION {
+        if bytes.try_get_u8().ok()? != FORMAT {
             return None;
         }
         match bytes.try_get_u8().ok()? {
@@ -106,6 +131,17 @@ impl Record {
 }
 
 impl Page {
+    /// Returns the age of the page: its age when it was received, and the time since then.
+    ///
+    /// If the clock is set back, the page does not become younger than it was when it was received.
+    pub(crate) fn age(&self, clock: &Clock) -> Duration {
+        let resident = match self.received_at {
+            Some(received_at) => clock.now().since(received_at),
+            None => clock.unix_time().saturating_sub(self.stored_at),
+        };
+        self.meta.initial_age.saturating_add(resident)
+    }
+
     fn encode(&self, out: &mut BytesMut) {
         put(out, &self.preimage);
         put_stamp(out, self.stamps.all);
@@ -124,13 +160,13 @@ impl Page {
         let meta = &self.meta;
         let times = [
             meta.lifetime,
-            meta.age,
+            meta.initial_age,
             meta.date,
             meta.stale_while_revalidate,
             meta.stale_if_error,
-            meta.keep,
+            meta.validation_window,
         ];
-        times.into_iter().chain([self.stored]).for_each(|time| put_time(out, time));
+        times.into_iter().chain([self.stored_at]).for_each(|time| put_time(out, time));
         put_names(out, &meta.vary);
         out.put_u16(self.status.as_u16());
         put_count(out, self.headers.len());
@@ -147,12 +183,13 @@ impl Page {
         let (all, uri) = (take_stamp(bytes)?, take_stamp(bytes)?);
         let tags = take_list(bytes, |bytes| Some((take_text(bytes)?, take_stamp(bytes)?)))?;
         let secondary_key = take_list(bytes, |bytes| {
-            let (name, there, value) = (take_name(bytes)?, bytes.try_get_u8().ok()?, take(bytes)?);
-            Some((name, (there == 1).then(|| value.to_vec())))
+            let name = take_name(bytes)?;
+            let (present, value) = (bytes.try_get_u8().ok()?, take(bytes)?);
+            Some((name, (present == 1).then(|| value.to_vec())))
         })?;
         let mut time = || take_time(bytes);
-        let (lifetime, age, date) = (time()?, time()?, time()?);
-        let (stale_while_revalidate, stale_if_error, keep, stored) =
+        let (lifetime, initial_age, date) = (time()?, time()?, time()?);
+        let (stale_while_revalidate, stale_if_error, validation_window, stored_at) =
             (time()?, time()?, time()?, time()?);
         let vary = take_names(bytes)?;
         let status = StatusCode::from_u16(bytes.try_get_u16().ok()?).ok()?;
@@ -164,16 +201,23 @@ impl Page {
             headers.append(name, value);
         }
         let body = take(bytes)?;
-        let meta =
-            CacheMeta { lifetime, age, date, vary, stale_while_revalidate, stale_if_error, keep };
+        let meta = CacheMeta {
+            lifetime,
+            initial_age,
+            date,
+            vary,
+            stale_while_revalidate,
+            stale_if_error,
+            validation_window,
+        };
         let page = Self {
             preimage,
             stamps: Stamps { all, uri, tags },
             secondary_key: SecondaryKey(secondary_key),
             meta,
-            stored,
-            born: None,
-            checked: GenerationCheck::default(),
+            stored_at,
+            received_at: None,
+            check: GenerationCheck::default(),
             status,
             headers,
             body,
@@ -234,7 +278,8 @@ fn take_time(bytes: &mut Bytes) -> Option<Duration> {
     (nanos < 1_000_000_000).then(|| Duration::new(seconds, nanos))
 }
 
-/// A hostile count makes no room: each item takes at least a byte of what is there.
+/// Decodes a list. It allocates nothing in advance, because the count may be wrong: each item
+/// consumes at least one byte.
 fn take_list<T>(
     bytes: &mut Bytes,
     mut item: impl FnMut(&mut Bytes) -> Option<T>,
@@ -261,12 +306,12 @@ impl<'de> Deserialize<'de> for Record {
             type Value = Record;
 
             fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("a stored page")
+                write!(f, "a page in format {FORMAT}")
             }
 
             fn visit_bytes<E: de::Error>(self, bytes: &[u8]) -> Result<Record, E> {
-                let record = Record::decode(Bytes::copy_from_slice(bytes));
-                record.ok_or_else(|| E::custom("these bytes are no page of this version"))
+                Record::decode(Bytes::copy_from_slice(bytes))
+                    .ok_or_else(|| E::invalid_value(de::Unexpected::Bytes(bytes), &self))
             }
         }
 
@@ -299,56 +344,52 @@ mod tests {
             ]),
             meta: CacheMeta {
                 lifetime: time,
-                age: time * 2,
+                initial_age: time * 2,
                 date: time * 3,
                 vary: vec![http::header::ACCEPT],
                 stale_while_revalidate: time * 4,
                 stale_if_error: time * 5,
-                keep: time * 6,
+                validation_window: time * 6,
             },
-            stored: time * 7,
-            born: None,
-            checked: GenerationCheck::default(),
+            stored_at: time * 7,
+            received_at: None,
+            check: GenerationCheck::default(),
             status: StatusCode::NOT_FOUND,
             headers,
             body: Bytes::from_static(b"body\0"),
         }
     }
 
-    fn shown(record: &Record) -> String {
-        format!("{record:?}")
-    }
-
     #[test]
-    fn a_record_reads_as_it_was_written() {
+    fn decode_reverses_encode() {
         for record in [
             Record::Page(page()),
             Record::Vary(Bytes::from_static(b"m"), vec![http::header::ACCEPT]),
         ] {
-            let read = Record::decode(record.encode()).expect("it reads");
-            assert_eq!(shown(&read), shown(&record));
+            let decoded = Record::decode(record.encode()).expect("decodable");
+            assert_eq!(format!("{decoded:?}"), format!("{record:?}"));
         }
     }
 
     #[test]
-    fn the_body_of_a_page_is_a_slice_of_what_was_read() {
+    fn decoded_body_is_a_slice_of_the_input() {
         let bytes = Record::Page(page()).encode();
-        let Some(Record::Page(read)) = Record::decode(bytes.clone()) else { panic!("it reads") };
-        let range = bytes.as_ptr_range();
-        assert!(range.contains(&read.body.as_ptr()));
+        let decoded = Record::decode(bytes.clone()).expect("decodable");
+        let body = &decoded.page().expect("page").body;
+        assert!(bytes.as_ptr_range().contains(&body.as_ptr()));
     }
 
     #[test]
-    fn a_record_that_is_cut_short_or_too_long_does_not_read() {
-        let whole = Record::Page(page()).encode();
-        for length in 0..whole.len() {
-            assert!(Record::decode(whole.slice(..length)).is_none(), "{length}");
+    fn truncated_or_extended_record_is_rejected() {
+        let bytes = Record::Page(page()).encode();
+        for length in 0..bytes.len() {
+            assert!(Record::decode(bytes.slice(..length)).is_none(), "{length}");
         }
-        assert!(Record::decode([&whole[..], b"x"].concat().into()).is_none());
+        assert!(Record::decode([&bytes[..], b"x"].concat().into()).is_none());
     }
 
     #[test]
-    fn a_record_of_another_version_does_not_read() {
+    fn record_of_another_format_is_rejected() {
         let mut bytes = Record::Page(page()).encode().to_vec();
         bytes[0] += 1;
         assert!(Record::decode(bytes.into()).is_none());
@@ -356,14 +397,16 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_bytes_at_all_read_or_do_not_but_never_panic(
-            bytes in proptest::collection::vec(any::<u8>(), 0..200), place: prop::sample::Index, byte: u8,
+        fn decoding_any_bytes_does_not_panic(
+            bytes in proptest::collection::vec(any::<u8>(), 0..200),
+            index: prop::sample::Index,
+            byte: u8,
         ) {
             let _ = Record::decode(bytes.into());
-            let mut whole = Record::Page(page()).encode().to_vec();
-            let place = place.index(whole.len());
-            whole[place] = byte;
-            let _ = Record::decode(whole.into());
+            let mut bytes = Record::Page(page()).encode().to_vec();
+            let index = index.index(bytes.len());
+            bytes[index] = byte;
+            let _ = Record::decode(bytes.into());
         }
     }
 }

@@ -1,30 +1,63 @@
-//! What the headers of a request are about, lookup in one pass over their names. Most requests have none of those that
-//! matter, and to look each of these up would cost more than all the rest of a hit.
+//! Which kinds of headers a request has, found in one pass over their names.
+//!
+//! Most requests have none of the headers that matter here. Looking up each of them would cost more
+//! than the rest of a hit.
 
 use http::{HeaderMap, HeaderName};
 
-use crate::{key::FORWARDED_BY_PROXIES, policy::OVERRIDES};
+/// Headers that change the method or the path of a request after the cache has seen it, without
+/// their prefix `x-`.
+pub(crate) const OVERRIDES: [&str; 6] = [
+    "http-method-override",
+    "http-method",
+    "method-override",
+    "original-url",
+    "rewrite-url",
+    "original-uri",
+];
 
-/// Which kinds of headers a request has.
+/// Headers by which proxies tell an application its own address, which it uses in links, without
+/// their prefix `x-`.
+pub(crate) const FORWARDED_BY_PROXIES: [&str; 15] = [
+    "forwarded-host",
+    "forwarded-proto",
+    "forwarded-prefix",
+    "forwarded-scheme",
+    "forwarded-port",
+    "forwarded-server",
+    "forwarded-ssl",
+    "forwarded-protocol",
+    "forwarded-path",
+    "forwarded-uri",
+    "script-name",
+    "url-scheme",
+    "host",
+    "original-host",
+    "http-host-override",
+];
+
+/// The kinds of headers that a request has.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct RequestFlags {
+    /// `Cookie`.
     pub(crate) cookie: bool,
-    /// One for which requests may pass by.
-    pub(crate) telling: bool,
-    /// One that asks whether the client's copy is still right.
+    /// A header that may make the request bypass the cache, or `Range`.
+    pub(crate) bypass: bool,
+    /// `If-None-Match` or `If-Modified-Since`.
     pub(crate) conditional: bool,
-    /// One that says what the site is called.
+    /// A header by which proxies tell an application its own address.
     pub(crate) forwarded: bool,
 }
 
 impl RequestFlags {
     pub(crate) fn from_headers(headers: &HeaderMap) -> Self {
-        let mut all = Self::default();
-        // By their texts, which are told apart by their lengths first: constants of names would be made anew each time.
+        let mut flags = Self::default();
+        // Compares texts, which differ in length first. `HeaderName` constants would be built again
+        // for each comparison.
         for name in headers.keys().map(HeaderName::as_str) {
             match name {
-                "cookie" => all.cookie = true,
-                "if-modified-since" | "if-none-match" => all.conditional = true,
+                "cookie" => flags.cookie = true,
+                "if-modified-since" | "if-none-match" => flags.conditional = true,
                 "authorization"
                 | "content-length"
                 | "if-match"
@@ -32,17 +65,17 @@ impl RequestFlags {
                 | "proxy-authorization"
                 | "range"
                 | "transfer-encoding"
-                | "upgrade" => all.telling = true,
-                "forwarded" => all.forwarded = true,
+                | "upgrade" => flags.bypass = true,
+                "forwarded" => flags.forwarded = true,
                 name => {
                     if let Some(rest) = name.strip_prefix("x-") {
-                        all.telling |= OVERRIDES.contains(&rest);
-                        all.forwarded |= FORWARDED_BY_PROXIES.contains(&rest);
+                        flags.bypass |= OVERRIDES.contains(&rest);
+                        flags.forwarded |= FORWARDED_BY_PROXIES.contains(&rest);
                     }
                 }
             }
         }
-        all
+        flags
     }
 }
 
@@ -59,12 +92,12 @@ mod tests {
     use super::*;
 
     fn flags(name: &str) -> RequestFlags {
-        let name: HeaderName = name.parse().expect("it is a name");
+        let name: HeaderName = name.parse().expect("valid header name");
         RequestFlags::from_headers(&[(name, HeaderValue::from_static(""))].into_iter().collect())
     }
 
     #[test]
-    fn each_name_that_matters_is_noticed_and_others_are_not() {
+    fn each_relevant_header_sets_its_flag_and_others_set_none() {
         for name in [
             AUTHORIZATION,
             CONTENT_LENGTH,
@@ -75,10 +108,10 @@ mod tests {
             TRANSFER_ENCODING,
             UPGRADE,
         ] {
-            assert!(flags(name.as_str()).telling, "{name}");
+            assert!(flags(name.as_str()).bypass, "{name}");
         }
         for name in OVERRIDES {
-            assert!(flags(&format!("x-{name}")).telling, "{name}");
+            assert!(flags(&format!("x-{name}")).bypass, "{name}");
         }
         for name in FORWARDED_BY_PROXIES {
             assert!(flags(&format!("X-{name}")).forwarded, "{name}");

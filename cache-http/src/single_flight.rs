@@ -1,100 +1,113 @@
-//! One request at a time makes a page, and those who want the same page wait for it.
+//! Single flight: of the callers that want the same result, one produces it and the others wait.
 //!
-//! A leader may vanish at any moment: then one of those who wait takes over. Nobody waits longer than the limit, counted
-//! from when the flight started_at, nor in all, whoever takes over. An answer that may not be stored is not handed over, and for a
-//! while nobody waits there.
+//! The first caller that joins a key becomes the leader. Callers that join later wait until the
+//! leader completes the flight. Each waiter can produce the result itself: if a leader is dropped,
+//! a waiter takes over, and no background task is needed.
+//!
+//! A flight accepts waiters for a limited time, counted from its start. A caller also limits its
+//! own waiting, over all flights that it joins, by a [deadline](SingleFlight::wait_deadline). If a
+//! result cannot be shared, nobody waits for that key for a while.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{collections::HashMap, hash::Hash, sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
 use tokio::{sync::watch, time::Instant};
 
-use crate::record::Record;
-
-/// The flights of a cache in this process.
-#[derive(Debug)]
-pub(crate) struct SingleFlight {
-    limit: Duration,
-    state: Mutex<State>,
+/// The flights of one cache in this process.
+pub(crate) struct SingleFlight<K, T> {
+    wait_timeout: Duration,
+    state: Mutex<State<K, T>>,
 }
 
-#[derive(Debug, Default)]
-struct State {
-    in_flight: HashMap<String, Flight>,
-    /// Keys whose answers could not be stored, and until when nobody waits for them.
-    unshared: HashMap<String, Instant>,
+struct State<K, T> {
+    in_flight: HashMap<K, Flight<T>>,
+    /// Keys whose results could not be shared, and until when nobody waits for them.
+    unshared: HashMap<K, Instant>,
 }
 
-#[derive(Debug)]
-struct Flight {
-    outcome: watch::Receiver<Outcome>,
+struct Flight<T> {
+    /// `None` while the leader works.
+    outcome: watch::Receiver<Option<Outcome<T>>>,
     started_at: Instant,
 }
 
-/// Source a flight ended.
-#[derive(Clone, Debug, Default)]
-pub(crate) enum Outcome {
-    #[default]
-    Pending,
-    Page(Arc<Record>),
-    /// What came may not be shared.
-    Uncacheable,
-    /// Making it failed, and a stale page was served instead.
+/// How a leader completes a flight.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome<T> {
+    /// The result, for the waiters.
+    Shared(T),
+    /// The result must not be shared. Each waiter produces its own.
+    Unshareable,
+    /// There is no result.
     Failed,
 }
 
-/// What somebody who wants a page is to do.
-pub(crate) enum Role {
-    /// Make it, and tell the others.
-    Lead(Leader),
-    /// Wait for it.
-    Follow(Waiter),
-    /// Make it, for oneself.
-    Alone,
+/// The role of a caller that has joined a key.
+pub(crate) enum Joined<K: Eq + Hash, T> {
+    /// Produce the result, and complete the flight.
+    Leader(Leader<K, T>),
+    /// Wait for the leader.
+    Waiter(Waiter<T>),
+    /// Produce the result without a flight: recent results for this key could not be shared.
+    Unshared,
 }
 
-/// Dropped without a outcome, it lets another one lead.
-pub(crate) struct Leader {
-    flights: Arc<SingleFlight>,
-    key: String,
-    outcome: watch::Sender<Outcome>,
+/// How waiting ended.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Waited<T> {
+    Completed(Outcome<T>),
+    /// The leader was dropped before it completed the flight.
+    LeaderDropped,
+    TimedOut,
 }
 
-pub(crate) struct Waiter {
-    outcome: watch::Receiver<Outcome>,
+/// The caller that produces the result.
+///
+/// If it is dropped without [`complete`](Self::complete), a waiter takes over.
+pub(crate) struct Leader<K: Eq + Hash, T> {
+    flights: Arc<SingleFlight<K, T>>,
+    key: K,
+    outcome: watch::Sender<Option<Outcome<T>>>,
+}
+
+/// A caller that waits for the leader.
+pub(crate) struct Waiter<T> {
+    outcome: watch::Receiver<Option<Outcome<T>>>,
     deadline: Instant,
 }
 
-/// Source long nobody waits for a page that could not be stored.
+/// How long nobody waits for a key after its result could not be shared.
 const UNSHARED_FOR: Duration = Duration::from_secs(10);
-/// So many such pages are remembered.
+/// The maximum number of keys that are remembered as unshared.
 const MAX_UNSHARED: usize = 4096;
 
-impl SingleFlight {
-    pub(crate) fn new(limit: Duration) -> Self {
-        Self { limit, state: Mutex::default() }
+impl<K: Clone + Eq + Hash, T> SingleFlight<K, T> {
+    pub(crate) fn new(wait_timeout: Duration) -> Self {
+        let state = State { in_flight: HashMap::new(), unshared: HashMap::new() };
+        Self { wait_timeout, state: Mutex::new(state) }
     }
 
-    /// Source long somebody waits who begins to now.
+    /// Returns the deadline of a caller that starts waiting now.
     pub(crate) fn wait_deadline(&self) -> Instant {
-        Instant::now() + self.limit
+        Instant::now() + self.wait_timeout
     }
 
-    pub(crate) fn join(self: &Arc<Self>, key: &str) -> Role {
+    /// Joins the flight for `key`, or starts one.
+    pub(crate) fn join(self: &Arc<Self>, key: &K) -> Joined<K, T> {
         let now = Instant::now();
         let mut state = self.state.lock();
         if state.unshared.get(key).is_some_and(|until| now < *until) {
-            return Role::Alone;
+            return Joined::Unshared;
         }
         if let Some(flight) = state.in_flight.get(key) {
-            let deadline = flight.started_at + self.limit;
+            let deadline = flight.started_at + self.wait_timeout;
             if now < deadline {
-                return Role::Follow(Waiter { outcome: flight.outcome.clone(), deadline });
+                return Joined::Waiter(Waiter { outcome: flight.outcome.clone(), deadline });
             }
         }
-        let (outcome, receiver) = watch::channel(Outcome::Pending);
-        state.in_flight.insert(key.to_owned(), Flight { outcome: receiver, started_at: now });
-        Role::Lead(Leader { flights: Arc::clone(self), key: key.to_owned(), outcome })
+        let (outcome, receiver) = watch::channel(None);
+        state.in_flight.insert(key.clone(), Flight { outcome: receiver, started_at: now });
+        Joined::Leader(Leader { flights: Arc::clone(self), key: key.clone(), outcome })
     }
 
     #[cfg(test)]
@@ -103,21 +116,26 @@ impl SingleFlight {
     }
 }
 
-impl Leader {
-    pub(crate) fn complete(self, outcome: Outcome) {
-        if matches!(outcome, Outcome::Uncacheable) {
+impl<K: Eq + Hash, T> Leader<K, T> {
+    /// Ends the flight and wakes the waiters.
+    pub(crate) fn complete(self, outcome: Outcome<T>)
+    where
+        K: Clone,
+    {
+        if matches!(outcome, Outcome::Unshareable) {
             let mut state = self.flights.state.lock();
             if state.unshared.len() >= MAX_UNSHARED {
                 state.unshared.clear();
             }
             state.unshared.insert(self.key.clone(), Instant::now() + UNSHARED_FOR);
         }
-        self.outcome.send_replace(outcome);
+        self.outcome.send_replace(Some(outcome));
     }
 }
 
-impl Drop for Leader {
-    /// Another flight may have the key by now, as this one took too long.
+impl<K: Eq + Hash, T> Drop for Leader<K, T> {
+    /// Removes the flight, unless this leader took too long and another one has started a flight
+    /// for the same key.
     fn drop(&mut self) {
         let mut state = self.flights.state.lock();
         let own = state
@@ -130,15 +148,14 @@ impl Drop for Leader {
     }
 }
 
-impl Waiter {
-    /// Source the flight ended; [`Outcome::Pending`] where its leader vanished, `None` where it took too long, or longer than
-    /// until `wait_deadline`.
-    pub(crate) async fn wait(mut self, wait_deadline: Instant) -> Option<Outcome> {
-        let completed = self.outcome.wait_for(|outcome| !matches!(outcome, Outcome::Pending));
+impl<T: Clone> Waiter<T> {
+    /// Waits until the flight ends, the flight has lasted too long, or `wait_deadline` passes.
+    pub(crate) async fn wait(mut self, wait_deadline: Instant) -> Waited<T> {
+        let completed = self.outcome.wait_for(Option::is_some);
         match tokio::time::timeout_at(self.deadline.min(wait_deadline), completed).await {
-            Ok(Ok(outcome)) => Some(outcome.clone()),
-            Ok(Err(_vanished)) => Some(Outcome::Pending),
-            Err(_elapsed) => None,
+            Ok(Ok(outcome)) => outcome.clone().map_or(Waited::LeaderDropped, Waited::Completed),
+            Ok(Err(_dropped)) => Waited::LeaderDropped,
+            Err(_elapsed) => Waited::TimedOut,
         }
     }
 }
@@ -147,77 +164,80 @@ impl Waiter {
 mod tests {
     use super::*;
 
-    const LIMIT: Duration = Duration::from_secs(5);
+    type Flights = Arc<SingleFlight<&'static str, u8>>;
 
-    fn flights() -> Arc<SingleFlight> {
-        Arc::new(SingleFlight::new(LIMIT))
+    const TIMEOUT: Duration = Duration::from_secs(5);
+
+    fn flights() -> Flights {
+        Arc::new(SingleFlight::new(TIMEOUT))
     }
 
-    fn lead(flights: &Arc<SingleFlight>) -> Leader {
-        match flights.join("k") {
-            Role::Lead(leader) => leader,
-            Role::Follow(_) | Role::Alone => panic!("somebody leads"),
+    fn lead(flights: &Flights) -> Leader<&'static str, u8> {
+        match flights.join(&"k") {
+            Joined::Leader(leader) => leader,
+            Joined::Waiter(_) | Joined::Unshared => panic!("another caller leads"),
         }
     }
 
-    fn follow(flights: &Arc<SingleFlight>) -> Waiter {
-        match flights.join("k") {
-            Role::Follow(waiter) => waiter,
-            Role::Lead(_) | Role::Alone => panic!("nobody leads"),
+    fn wait(flights: &Flights) -> Waiter<u8> {
+        match flights.join(&"k") {
+            Joined::Waiter(waiter) => waiter,
+            Joined::Leader(_) | Joined::Unshared => panic!("no flight to wait for"),
         }
     }
 
     #[tokio::test]
-    async fn those_who_come_while_a_page_is_made_wait_for_it() {
+    async fn waiter_gets_the_result_of_the_leader() {
         let flights = flights();
         let leader = lead(&flights);
-        let waiter = follow(&flights);
-        leader.complete(Outcome::Page(Arc::new(Record::Vary(bytes::Bytes::new(), Vec::new()))));
-        assert!(matches!(waiter.wait(flights.wait_deadline()).await, Some(Outcome::Page(_))));
+        let waiter = wait(&flights);
+        leader.complete(Outcome::Shared(7));
+        let waited = waiter.wait(flights.wait_deadline()).await;
+        assert_eq!(waited, Waited::Completed(Outcome::Shared(7)));
         assert_eq!(flights.in_flight(), 0, "no flight is left behind");
     }
 
     #[tokio::test]
-    async fn one_of_those_who_wait_takes_over_from_a_leader_that_vanishes() {
+    async fn waiter_takes_over_from_a_dropped_leader() {
         let flights = flights();
         let leader = lead(&flights);
-        let waiter = follow(&flights);
+        let waiter = wait(&flights);
         drop(leader);
-        assert!(matches!(waiter.wait(flights.wait_deadline()).await, Some(Outcome::Pending)));
+        assert_eq!(waiter.wait(flights.wait_deadline()).await, Waited::LeaderDropped);
         drop(lead(&flights));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn nobody_waits_longer_than_the_limit_and_the_next_one_leads() {
+    async fn waiter_times_out_and_the_next_caller_leads() {
         let flights = flights();
         let slow = lead(&flights);
-        let waiter = follow(&flights);
-        assert!(waiter.wait(flights.wait_deadline()).await.is_none());
+        let waiter = wait(&flights);
+        assert_eq!(waiter.wait(flights.wait_deadline()).await, Waited::TimedOut);
         let next = lead(&flights);
         drop(slow);
-        assert_eq!(flights.in_flight(), 1, "the slow one does not end the next one's flight");
+        assert_eq!(flights.in_flight(), 1, "the slow leader does not end the next flight");
         drop(next);
         assert_eq!(flights.in_flight(), 0);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn nobody_waits_longer_than_the_limit_in_all_whoever_takes_over() {
+    async fn wait_deadline_covers_all_flights_that_a_caller_joins() {
         let (flights, started_at) = (flights(), Instant::now());
         let wait_deadline = flights.wait_deadline();
-        let (first, waiter) = (lead(&flights), follow(&flights));
-        tokio::time::advance(LIMIT - Duration::from_secs(1)).await;
+        let (first, waiter) = (lead(&flights), wait(&flights));
+        tokio::time::advance(TIMEOUT - Duration::from_secs(1)).await;
         drop(first);
-        assert!(matches!(waiter.wait(wait_deadline).await, Some(Outcome::Pending)));
+        assert_eq!(waiter.wait(wait_deadline).await, Waited::LeaderDropped);
         let _second = lead(&flights);
-        assert!(follow(&flights).wait(wait_deadline).await.is_none());
-        assert_eq!(started_at.elapsed().as_secs(), LIMIT.as_secs());
+        assert_eq!(wait(&flights).wait(wait_deadline).await, Waited::TimedOut);
+        assert_eq!(started_at.elapsed().as_secs(), TIMEOUT.as_secs());
     }
 
     #[tokio::test(start_paused = true)]
-    async fn nobody_waits_for_what_could_not_be_stored_until_a_while_later() {
+    async fn nobody_waits_for_an_unshareable_result_until_some_time_has_passed() {
         let flights = flights();
-        lead(&flights).complete(Outcome::Uncacheable);
-        assert!(matches!(flights.join("k"), Role::Alone));
+        lead(&flights).complete(Outcome::Unshareable);
+        assert!(matches!(flights.join(&"k"), Joined::Unshared));
         tokio::time::advance(UNSHARED_FOR).await;
         drop(lead(&flights));
     }

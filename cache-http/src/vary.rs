@@ -35,7 +35,7 @@ impl Vary {
 
 /// What a request has under a name, for comparison: its lines trimmed and combined; `None` where the header is absent,
 /// which is not the same as empty. Cookies, which HTTP/2 sends one by one, are those of one line of HTTP/1.1.
-pub(crate) fn combined(headers: &HeaderMap, name: &HeaderName) -> Option<Vec<u8>> {
+pub(crate) fn combined_value(headers: &HeaderMap, name: &HeaderName) -> Option<Vec<u8>> {
     let mut lines = headers.get_all(name).iter().map(|line| line.as_bytes().trim_ascii());
     let mut all = lines.next()?.to_vec();
     let separator = if name == header::COOKIE { b"; " } else { b", " };
@@ -82,18 +82,18 @@ mod tests {
     fn lines_are_combined_and_absent_is_not_empty() {
         let mut headers = HeaderMap::new();
         let name = HeaderName::from_static("x-a");
-        assert_eq!(combined(&headers, &name), None);
+        assert_eq!(combined_value(&headers, &name), None);
         headers.append(&name, HeaderValue::from_static(""));
-        assert_eq!(combined(&headers, &name).as_deref(), Some(&b""[..]));
+        assert_eq!(combined_value(&headers, &name).as_deref(), Some(&b""[..]));
         headers.append(&name, HeaderValue::from_static(" b "));
-        assert_eq!(combined(&headers, &name).as_deref(), Some(&b", b"[..]));
+        assert_eq!(combined_value(&headers, &name).as_deref(), Some(&b", b"[..]));
     }
 
     #[test]
     fn cookies_are_the_same_one_by_one_and_all_in_a_line() {
         let of = |lines: &[&'static str]| {
             let lines = lines.iter().map(|line| (header::COOKIE, HeaderValue::from_static(line)));
-            combined(&lines.collect(), &header::COOKIE)
+            combined_value(&lines.collect(), &header::COOKIE)
         };
         assert_eq!(of(&["a=1", "b=2"]), of(&["a=1; b=2"]));
     }

@@ -146,7 +146,7 @@ proptest! {
         policy in a_policy(), request in some_headers(), response in some_headers(), status in 100_u16..600, body in a_length(),
     ) {
         let status = StatusCode::from_u16(status).expect("it is one");
-        let Ok(meta) = policy.store(&request, status, &response, body, NOW) else { return Ok(()) };
+        let Ok(meta) = policy.check_response(&request, status, &response, body, NOW) else { return Ok(()) };
         let directives = text(&response, "cache-control");
         for never in ["private", "no-store", "no-cache"] {
             prop_assert!(!directives.contains(never), "{directives}");
@@ -161,12 +161,12 @@ proptest! {
         if let (BodyLength::Known(known), Some(stated)) = (body, response.get("content-length")) {
             prop_assert_eq!(stated.to_str().ok().and_then(|text| text.trim().parse().ok()), Some(known));
         }
-        prop_assert!(policy.is_shared() || meta.lifetime > meta.age);
+        prop_assert!(policy.is_shared() || meta.lifetime > meta.initial_age);
     }
 
     #[test]
     fn who_must_pass_by_does(policy in a_policy(), request in some_headers(), empty: bool) {
-        if policy.admit(&Method::GET, &request, empty).is_ok() {
+        if policy.check_request(&Method::GET, &request, empty).is_ok() {
             prop_assert!(empty);
             for never in ["authorization", "x-original-url", "if-match", "upgrade", "transfer-encoding"] {
                 prop_assert!(!request.contains_key(never), "{never}");
@@ -182,8 +182,8 @@ proptest! {
     ) {
         let seconds = Duration::from_secs;
         let meta = CacheMeta {
-            lifetime: seconds(lifetime), age: Duration::ZERO, date: NOW, vary: Vec::new(),
-            stale_while_revalidate: seconds(while_), stale_if_error: seconds(error), keep: Duration::ZERO,
+            lifetime: seconds(lifetime), initial_age: Duration::ZERO, date: NOW, vary: Vec::new(),
+            stale_while_revalidate: seconds(while_), stale_if_error: seconds(error), validation_window: Duration::ZERO,
         };
         match policy.reuse(&meta, seconds(age), purged, &request) {
             Reuse::Fresh(left) => prop_assert!(!purged && left == seconds(lifetime - age)),
@@ -227,13 +227,13 @@ proptest! {
         let request = request.body(()).expect("it is one");
 
         let policy = Policy::shared().authorization_by_response();
-        let ours = policy.store(request.headers(), response.status(), response.headers(), BodyLength::Known(3), NOW);
+        let ours = policy.check_response(request.headers(), response.status(), response.headers(), BodyLength::Known(3), NOW);
         let time: SystemTime = UNIX_EPOCH + NOW;
         let options = CacheOptions { shared: true, ..CacheOptions::default() };
         let theirs = CachePolicy::new_options(&request, &response, time, options);
         if let Ok(meta) = ours {
             prop_assert!(theirs.is_storable());
-            let fresh = meta.lifetime.saturating_sub(meta.age);
+            let fresh = meta.lifetime.saturating_sub(meta.initial_age);
             prop_assert!(fresh <= theirs.time_to_live(time) + Duration::from_secs(1), "{fresh:?}");
         }
     }

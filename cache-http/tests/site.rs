@@ -133,8 +133,9 @@ on_each_store! {
         for host in ["example.org", "shop.org"] {
             assert!(!cached.get_with("/a", &[("host", host)]).await.is_hit());
         }
-        let message = site.layer().purge_handle().purge_uri("/a", Purge::Hard).await.expect_err("no host").to_string();
-        assert_eq!(message, "\"/a\" has no host: write http://HOST/a, or name the site's hosts in `hosts`");
+        let error = site.layer().purge_handle().purge_uri("/a", Purge::Hard).await.expect_err("no host");
+        assert_eq!(error.kind(), ErrorKind::Config);
+        assert!(error.to_string().contains("/a") && error.to_string().contains("hosts"), "{error}");
     }
 
     async fn a_path_is_purged_at_whichever_port_it_was_asked_for(site: Site) {
@@ -278,11 +279,12 @@ on_each_store! {
 
 #[tokio::test]
 async fn views_that_a_router_shows_one_uri_are_two_pages_where_the_layer_is_told_the_whole() {
-    let layer =
-        Site::in_memory().layer().uri(|request| match request.extensions.get::<OriginalUri>() {
+    let layer = Site::in_memory().layer().uri_function(|request| {
+        match request.extensions.get::<OriginalUri>() {
             Some(OriginalUri(uri)) => uri.clone(),
             None => request.uri.clone(),
-        });
+        }
+    });
     tells_nested_views_apart(&layer).await;
 }
 
@@ -324,11 +326,7 @@ async fn a_cache_that_stores_nothing_serves_every_page() {
 
 #[tokio::test]
 async fn pages_count_with_their_bodies_where_a_store_is_bounded_by_bytes() {
-    let options = LocMemOptions {
-        max_bytes: Some(1 << 20),
-        cull_frequency: 1_000_000,
-        ..LocMemOptions::default()
-    };
+    let options = LocMemOptions::default().max_bytes(1 << 20).cull_frequency(1_000_000);
     let store = Arc::new(LocMemCache::new(options).expect("the options are valid"));
     let cache = CacheHandle::new("default", Arc::<LocMemCache>::clone(&store), Settings::default());
     let view = View::new(|_, _| page(&[], &"x".repeat(100_000)));

@@ -1,6 +1,8 @@
 //! Databases for tests.
 #![allow(dead_code, reason = "no test needs all of it")]
 
+pub(crate) mod gate;
+
 use std::{
     env,
     path::PathBuf,

@@ -26,11 +26,8 @@ pub(crate) fn store(folder: &Path) -> FileBasedCache {
 
 /// With patience for a disk that is busy with others.
 pub(crate) fn store_of(folder: &Path, max_entries: usize) -> FileBasedCache {
-    let options = FileBasedOptions {
-        max_entries,
-        lock_timeout: Duration::from_secs(60),
-        ..FileBasedOptions::default()
-    };
+    let options =
+        FileBasedOptions::default().max_entries(max_entries).lock_timeout(Duration::from_secs(60));
     FileBasedCache::new(folder, options).expect("the options are fine")
 }
 

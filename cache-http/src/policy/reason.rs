@@ -1,12 +1,14 @@
-//! Reason a response was not stored, or not reused.
+//! The reasons of misses, bypasses and rejected responses.
 
 use std::fmt;
 
 macro_rules! reasons {
     ($($(#[doc = $doc:literal])+ $reason:ident = $name:literal,)+) => {
-        /// The reason reason a request passed by the cache, was not answered from it, or was not kept in it.
+        /// The reason why a request bypassed the cache or was not answered from it, or why a
+        /// response was not stored.
         ///
-        /// Its name is a label of metrics and the `detail` of `Cache-Status`.
+        /// Its [name](Self::name) is the label `reason` of the metrics and the `detail` of
+        /// `Cache-Status`.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         #[non_exhaustive]
         pub enum Reason {
@@ -14,10 +16,10 @@ macro_rules! reasons {
         }
 
         impl Reason {
-            /// Every reason there is.
+            /// All reasons.
             pub const ALL: &[Self] = &[$(Self::$reason,)+];
 
-            /// A short name, of lower-case letters and hyphens.
+            /// Returns a short name in lower-case letters and hyphens.
             #[must_use]
             pub const fn name(self) -> &'static str {
                 match self {
@@ -29,76 +31,76 @@ macro_rules! reasons {
 }
 
 reasons! {
-    /// The request's method is neither GET nor HEAD.
+    /// The method of the request is neither GET nor HEAD.
     Method = "method",
     /// The request has a body.
     RequestBody = "request-body",
-    /// The request has `Authorization`.
+    /// The request has `Authorization`, or its response needs `public`, `s-maxage` or
+    /// `must-revalidate` to be stored.
     Authorization = "authorization",
-    /// The request has a cookie that looks like a session's.
+    /// The request has a cookie that looks like a session cookie.
     SessionCookie = "session-cookie",
-    /// The request asks for a part.
+    /// The request has `Range`.
     Range = "range",
     /// The request has `If-Match` or `If-Unmodified-Since`.
     Precondition = "precondition",
-    /// The request has a header that changes its method or its path behind the cache's back.
+    /// The request has a header that overrides its method or path.
     Override = "override-header",
-    /// The request wants another protocol.
+    /// The request has `Upgrade`.
     Upgrade = "upgrade",
-    /// The request's host is invalid, or there are several.
+    /// The host of the request is invalid, or there are several.
     Host = "host",
-    /// The request's host is not among those allowed.
+    /// The host of the request is not allowed.
     HostNotAllowed = "host-not-allowed",
-    /// The request says `no-store`.
+    /// The request has `no-store`.
     RequestNoStore = "request-no-store",
-    /// The application said [`NoStore`](crate::NoStore).
+    /// The request or the response has the extension [`NoStore`](crate::NoStore).
     OptOut = "opt-out",
-    /// A layer further inside looks after this response: per view wins over per site.
+    /// A cache layer further inside handles the response: per view takes precedence over per site.
     InnerCache = "inner-cache",
-    /// Answers with this status are not kept.
+    /// Responses with this status are not stored.
     Status = "status",
     /// The response sets a cookie.
     SetCookie = "set-cookie",
-    /// The response says `private`.
+    /// The response has `private`.
     Private = "private",
-    /// The response says `no-store`.
+    /// The response has `no-store`.
     NoStore = "no-store",
-    /// The response says `no-cache`.
+    /// The response has `no-cache`.
     NoCache = "no-cache",
-    /// The response varies on something that no request tells (`Vary: *`), on too much, or on what the cache takes out.
+    /// The response varies on something other than headers (`Vary: *`), on too many headers, or on
+    /// a header that the cache removes from requests.
     Vary = "vary",
-    /// The response is a part.
+    /// The response is partial.
     Partial = "partial",
     /// The response has no known end.
     Streaming = "streaming",
-    /// The response is encoded in a way that this cache does not tell apart.
+    /// The response has a content coding that the cache does not distinguish.
     Encoding = "encoding",
-    /// The body is larger than the limit.
+    /// The body is longer than the limit.
     TooLarge = "too-large",
-    /// The body is not as long as `Content-Length` says.
+    /// The length of the body differs from `Content-Length`.
     Length = "length",
     /// The body has trailers.
     Trailers = "trailers",
-    /// The body failed, or nobody read it to its end.
+    /// The body failed, or the client did not read it to its end.
     Incomplete = "incomplete",
-    /// The response is out of date already, or what it says about that cannot be read.
+    /// The response has expired already, or its lifetime is invalid.
     Expired = "expired",
-    /// Nothing says how long it lives.
+    /// The response has no lifetime, and there is no default.
     NoLifetime = "no-lifetime",
-    /// It was purged while it was made.
+    /// The page was purged, possibly while it was produced.
     Purged = "purged",
     /// The store failed.
     StoreFailed = "store-failed",
     /// Nothing is stored for the URI.
     UriMiss = "uri-miss",
-    /// Something is stored for the URI, but for other headers of the request.
+    /// Only other variants are stored for the URI.
     VaryMiss = "vary-miss",
-    /// What is stored is too old.
+    /// The page is stale.
     Stale = "stale",
-    /// The request's `Cache-Control` asks for something fresher.
+    /// The `Cache-Control` of the request requires a fresher response.
     Request = "request",
-    /// The inner service failed.
-    Failed = "failed",
 }
 
 impl fmt::Display for Reason {
