@@ -104,7 +104,7 @@ impl Caches {
         Ok(results)
     }
 
-    /// Returns each store in a database once, even if several aliases wrap it differently.
+    /// The stores in databases, each once, even if several aliases wrap it differently.
     fn db_stores(&self) -> Vec<&DbCache> {
         let mut stores: Vec<&DbCache> = Vec::new();
         for store in self.iter().filter_map(|cache| cache.store().downcast_ref()) {
@@ -116,7 +116,7 @@ impl Caches {
     }
 }
 
-/// Returns an error if one of the `selected` names is not `known`.
+/// Checks that each of the `selected` names is `known`.
 fn check_known<'a, N: Iterator<Item = &'a str>>(
     kind: &str,
     selected: &[String],

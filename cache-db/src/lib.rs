@@ -72,6 +72,8 @@
 //! Without the feature, a URL that requires TLS is an error and all other connections are
 //! unencrypted: use a Unix socket, a private network, or a pool of your own ([`Database`]).
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 #![cfg_attr(
     not(all(feature = "sqlite", feature = "postgres", feature = "mysql")),
     allow(

@@ -118,6 +118,8 @@
 //!
 //! - `axum`: identifies requests by their full URI inside nested axum routers.
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 mod body;
 mod bounds;
 mod cache_control;

@@ -115,6 +115,8 @@
 //! - with sentinels: ROLE, and SENTINEL on the sentinels
 //! - with `client_name`: CLIENT SETNAME
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 mod backend;
 mod cache;
 mod coalescing_writer;
