@@ -73,7 +73,6 @@
 //! unencrypted: use a Unix socket, a private network, or a pool of your own ([`Database`]).
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
-
 #![cfg_attr(
     not(all(feature = "sqlite", feature = "postgres", feature = "mysql")),
     allow(
