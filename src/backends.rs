@@ -59,7 +59,7 @@ impl BuiltIn {
 }
 
 impl Backends {
-    /// Returns the BACKENDs of the enabled features.
+    /// The BACKENDs of the enabled features.
     pub(crate) fn built_in() -> Self {
         #[allow(unused_mut, reason = "nothing is inserted if no store is enabled")]
         let mut backends = BTreeMap::<String, Arc<dyn Backend>>::new();
@@ -82,7 +82,7 @@ impl Backends {
         self.0.insert(name.into(), backend);
     }
 
-    /// Returns the BACKEND with this name.
+    /// The BACKEND with this name.
     ///
     /// An exact name comes first, so that a registered BACKEND can replace one of Django's.
     pub(crate) fn find(&self, name: &str) -> Result<&Arc<dyn Backend>> {
@@ -91,7 +91,7 @@ impl Backends {
         found.ok_or_else(|| self.unknown(name, built_in))
     }
 
-    /// Returns the error for an alias without a BACKEND.
+    /// The error for an alias without a BACKEND.
     pub(crate) fn missing(&self) -> Error {
         config::invalid_setting("BACKEND", "none", &self.expected())
     }

@@ -72,7 +72,7 @@ enum Source {
 }
 
 impl Source {
-    /// Returns the place where a missing cache can be added, for messages.
+    /// The place where a missing cache can be added, for messages.
     fn place(&self) -> Option<String> {
         match self {
             Self::File(path) => Some(path.display().to_string()),
@@ -258,7 +258,7 @@ impl CachesBuilder {
 
     /// Wraps the store of one alias, outside the wrappers for every store.
     ///
-    /// Other aliases that share the store do not see this wrapper. [`build`](Self::build) returns
+    /// Other aliases that share the store do not see this wrapper. Building fails with
     /// [`ErrorKind::Config`] if the alias is not configured.
     pub fn wrap_cache<W: Cache>(
         mut self,

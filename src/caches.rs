@@ -98,7 +98,7 @@ impl Caches {
 
     /// Returns the cache with this alias.
     ///
-    /// `caches["default"]` returns it as well, but panics if the alias is not configured.
+    /// `caches["default"]` is a shorter form that panics if the alias is not configured.
     ///
     /// # Errors
     ///
@@ -131,7 +131,7 @@ impl Caches {
         result
     }
 
-    /// Returns one cache for each store, in the order of their aliases.
+    /// One cache for each store, in the order of their aliases.
     pub(crate) fn stores(&self) -> impl Iterator<Item = &CacheHandle> {
         let mut seen = Vec::new();
         self.iter().filter(move |cache| {

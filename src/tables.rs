@@ -3,7 +3,7 @@
 use std::ptr;
 
 use cache_core::{Error, ErrorKind, Result};
-use cache_db::{Creation, DbCache};
+use cache_db::{DbCache, TableCreation};
 
 use crate::{Caches, caches::quoted};
 
@@ -66,19 +66,22 @@ impl Caches {
     /// ```
     /// # #[cfg(feature = "db-sqlite")]
     /// # async fn run() -> cachette::Result<()> {
-    /// use cachette::{Caches, stores::{CreateTables, Found}};
+    /// use cachette::{Caches, stores::{CreateTables, TableState}};
     ///
     /// let caches = Caches::from_url("db://pages?url=sqlite::memory:").await?;
     /// for creation in caches.create_tables(&CreateTables::default()).await? {
     ///     let creation = creation?;
-    ///     assert_eq!((&*creation.table, creation.found), ("pages", Found::Nothing));
+    ///     assert_eq!((&*creation.table, creation.state), ("pages", TableState::Missing));
     /// }
     /// # Ok(()) }
     /// # #[cfg(feature = "db-sqlite")]
     /// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
     /// #     .block_on(run()).unwrap();
     /// ```
-    pub async fn create_tables(&self, selected: &CreateTables) -> Result<Vec<Result<Creation>>> {
+    pub async fn create_tables(
+        &self,
+        selected: &CreateTables,
+    ) -> Result<Vec<Result<TableCreation>>> {
         let stores = self.db_stores();
         check_known("table", &selected.tables, || stores.iter().map(|store| store.table()))?;
         check_known("database", selected.database.as_slice(), || {
@@ -101,7 +104,7 @@ impl Caches {
         Ok(results)
     }
 
-    /// Returns each store in a database once, even if several aliases wrap it differently.
+    /// The stores in databases, each once, even if several aliases wrap it differently.
     fn db_stores(&self) -> Vec<&DbCache> {
         let mut stores: Vec<&DbCache> = Vec::new();
         for store in self.iter().filter_map(|cache| cache.store().downcast_ref()) {
@@ -113,7 +116,7 @@ impl Caches {
     }
 }
 
-/// Returns an error if one of the `selected` names is not `known`.
+/// Checks that each of the `selected` names is `known`.
 fn check_known<'a, N: Iterator<Item = &'a str>>(
     kind: &str,
     selected: &[String],

@@ -73,7 +73,7 @@ impl<'a> Wrapping<'a> {
         Self { wrappers, wrapped: Vec::new() }
     }
 
-    /// Returns the store of `alias` in its wrappers, the alias's own outermost.
+    /// The store of `alias` in its wrappers, the alias's own outermost.
     pub(crate) fn apply(&mut self, alias: &str, store: Arc<dyn Cache>) -> Arc<dyn Cache> {
         let wrappers = self.wrappers;
         let of_alias = wrappers.by_alias.iter().filter(|(wrapped, _)| wrapped == alias);

@@ -21,7 +21,7 @@ async fn assert_works(caches: &Caches) {
     assert_eq!(cache.incr("visits", 1).await.expect("incr succeeds"), 42);
 }
 
-/// Returns the output of `json.dumps(settings.CACHES)`.
+/// The output of `json.dumps(settings.CACHES)`.
 fn django(backend: &str, location: &str, options: &str) -> String {
     format!(
         r#"{{"default": {{

@@ -1,4 +1,4 @@
-//! Wrappers that the builder puts around stores, and stores that are made of others.
+//! Tests of wrappers around stores, and of stores that contain configured stores.
 #![cfg(all(feature = "locmem", feature = "toml"))]
 
 use std::sync::{
@@ -101,6 +101,42 @@ async fn create_tables_reaches_a_wrapped_store_once() {
     assert_eq!(tables.len(), 1);
     caches["default"].set("key", &1, Timeout::Default).await.expect("the table exists");
     assert_eq!(caches["same"].stats().await.expect("the table exists").entries, Some(1));
+}
+
+#[cfg(feature = "db-sqlite")]
+#[tokio::test]
+async fn table_and_statistics_of_a_wrapped_db_cache_can_be_inspected() {
+    use cachette::stores::{CreateTables, DbCache, TableState};
+
+    let caches = Caches::builder()
+        .url("default", "db://pages?url=sqlite::memory:")
+        .wrap(|store| Named("outer", Arc::new(Named("inner", store))))
+        .build()
+        .await
+        .expect("valid configuration");
+    let cache = &caches["default"];
+    let store: &DbCache = cache.store().downcast_ref().expect("a db store");
+    let found = async || {
+        let tables = store.create_table(true).await.expect("inspect the table");
+        tables.into_iter().map(|table| table.state).collect::<Vec<_>>()
+    };
+    assert_eq!(found().await, [TableState::Missing]);
+    caches.create_tables(&CreateTables::default()).await.expect("create the table");
+    assert_eq!(found().await, [TableState::Current]);
+    cache.set("key", &1, Timeout::Default).await.expect("store the entry");
+    assert_eq!(cache.stats().await.expect("the table exists").entries, Some(1));
+    assert_eq!(store.stats().await.expect("the table exists").entries, Some(1));
+}
+
+#[cfg(feature = "memcached")]
+#[tokio::test]
+async fn servers_of_a_wrapped_memcached_cache_can_be_inspected() {
+    use cachette::stores::MemcachedCache;
+
+    let builder = Caches::builder().url("default", "memcached://127.0.0.1:1");
+    let caches = builder.wrap(|store| Named("named", store)).build().await.expect("valid");
+    let store = caches["default"].store().downcast_ref::<MemcachedCache>();
+    assert_eq!(store.expect("a memcached store").unreachable().await.len(), 1);
 }
 
 #[derive(serde::Deserialize)]

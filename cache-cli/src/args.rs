@@ -8,7 +8,8 @@ use clap_complete::Shell;
 
 /// Inspects and manages the caches of a configuration.
 ///
-/// Exit codes: 0 for success or a hit, 1 for a miss or a problem that `check` found, 2 for an error.
+/// Exit codes: 0 for success or a hit, 1 for a miss or a problem that `check` found, 2 for an
+/// error.
 #[derive(Debug, Parser)]
 #[command(name = "cachette", version, max_term_width = 100)]
 pub(crate) struct Cli {

@@ -104,7 +104,7 @@ impl Printer {
     }
 }
 
-/// Returns the argument, or standard input if the argument is `-`.
+/// The argument, or standard input if the argument is `-`.
 fn input(argument: &str) -> Result<Vec<u8>> {
     if argument != "-" {
         return Ok(argument.into());

@@ -41,7 +41,7 @@ impl Failure {
         &self.message
     }
 
-    /// Returns the messages of the error's sources, outermost first.
+    /// The messages of the error's sources, outermost first.
     pub(crate) fn causes(&self) -> &[String] {
         &self.causes
     }
@@ -50,7 +50,7 @@ impl Failure {
         self.help.as_deref()
     }
 
-    /// Returns the lines that follow the message: `caused by:` for each cause, then `help:`.
+    /// The lines that follow the message: `caused by:` for each cause, then `help:`.
     pub(crate) fn details(&self) -> impl Iterator<Item = String> {
         let causes = self.causes.iter().map(|cause| ("caused by:", cause));
         let help = self.help.iter().map(|help| ("help:", help));
@@ -86,7 +86,7 @@ impl From<io::Error> for Failure {
     }
 }
 
-/// Returns the messages of `cause` and its sources.
+/// The messages of `cause` and its sources.
 ///
 /// Some libraries repeat a source in their own message; such a source is left out.
 fn messages(outer: &str, cause: Option<&(dyn error::Error + 'static)>) -> Vec<String> {
@@ -107,7 +107,7 @@ fn sources<'a>(
     std::iter::successors(error, |error| error.source())
 }
 
-/// Returns how to solve an error whose own message does not say so.
+/// How to solve an error whose own message does not say so.
 fn help(error: &Error) -> Option<&'static str> {
     match error.kind() {
         ErrorKind::Unavailable => {
@@ -133,7 +133,7 @@ fn help(error: &Error) -> Option<&'static str> {
     }
 }
 
-/// Returns the kind of the first I/O error among the sources of `error`.
+/// The kind of the first I/O error among the sources of `error`.
 fn io_error_kind(error: &Error) -> Option<io::ErrorKind> {
     let mut sources = sources(error::Error::source(error));
     sources.find_map(|source| source.downcast_ref::<io::Error>()).map(io::Error::kind)

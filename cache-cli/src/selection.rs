@@ -32,17 +32,17 @@ impl Selection {
         Ok(Self { caches, errors, alias: cli.cache.clone(), version: cli.key_version.clone() })
     }
 
-    /// Returns the alias that `--cache` names.
+    /// The alias that `--cache` names.
     pub(crate) fn alias(&self) -> Option<&str> {
         self.alias.as_deref()
     }
 
-    /// Returns all caches that could be opened.
+    /// All caches that could be opened.
     pub(crate) fn caches(&self) -> &Caches {
         &self.caches
     }
 
-    /// Returns the selected cache, `default` without `--cache`.
+    /// The selected cache, `default` without `--cache`.
     ///
     /// The cache returns an error for an undecodable entry, not a miss.
     pub(crate) fn into_cache(mut self) -> Result<CacheHandle> {
@@ -57,7 +57,7 @@ impl Selection {
         })
     }
 
-    /// Returns the selected caches, all of them without `--cache`, in the order of their aliases.
+    /// The selected caches, all of them without `--cache`, in the order of their aliases.
     pub(crate) fn into_each(self) -> impl Iterator<Item = SelectedCache> {
         let opened = self.caches.iter().map(|cache| (cache.alias().to_owned(), Ok(cache.clone())));
         let mut all: BTreeMap<String, Result<CacheHandle>> = opened.collect();
@@ -66,7 +66,7 @@ impl Selection {
             .filter(move |(alias, _)| self.alias.as_ref().is_none_or(|selected| selected == alias))
     }
 
-    /// Returns all caches that could be opened, and the errors of the others.
+    /// All caches that could be opened, and the errors of the others.
     pub(crate) fn into_all(self) -> (Caches, Failures) {
         (self.caches, Failures(self.errors.into_values().map(Failure::from).collect()))
     }

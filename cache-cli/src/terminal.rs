@@ -32,7 +32,7 @@ pub(crate) fn print_raw(bytes: &[u8]) -> Result<()> {
     Ok(out.flush()?)
 }
 
-/// Returns the text in a style, which is removed if standard output is not a terminal.
+/// The text in a style, which is removed if standard output is not a terminal.
 pub(crate) fn styled(style: Style, text: &str) -> String {
     format!("{style}{text}{style:#}")
 }

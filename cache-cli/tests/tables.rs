@@ -7,7 +7,7 @@ use std::{env, process, thread};
 use common::{Finished, Project};
 use serde_json::Value as Json;
 
-/// Returns the URL of a database of each kind.
+/// The URL of a database of each kind.
 fn databases() -> [String; 3] {
     let server = |variable: &str| {
         env::var(variable).unwrap_or_else(|_| {
@@ -17,7 +17,7 @@ fn databases() -> [String; 3] {
     ["sqlite:cache.db".into(), server("CACHETTE_POSTGRES_URL"), server("CACHETTE_MYSQL_URL")]
 }
 
-/// Returns a project with a cache in each database, and the name of their tables, which no other
+/// A project with a cache in each database, and the name of their tables, which no other
 /// test uses.
 fn project(about: &str) -> (Project, String) {
     let table = format!("{about} {}", process::id());

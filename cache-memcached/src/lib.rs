@@ -111,6 +111,8 @@
 //! [`ErrorKind::TooLarge`]: cache_core::ErrorKind::TooLarge
 //! [`ErrorKind::Unavailable`]: cache_core::ErrorKind::Unavailable
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 mod address;
 mod backend;
 mod batch;

@@ -5,6 +5,8 @@
 //!
 //! Features: `tls` (rustls), and `native-certs` for the certificates of the operating system.
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 mod host_port;
 mod shared;
 mod tcp;

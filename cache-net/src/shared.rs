@@ -186,7 +186,7 @@ mod tests {
         assert!(Arc::ptr_eq(&one, &shared.current().expect("it is stored")));
         assert!(Arc::ptr_eq(
             &one,
-            &shared.get_or_connect(unused()).await.expect("is").expect("is")
+            &shared.get_or_connect(unused()).await.expect("finished").expect("connected")
         ));
     }
 

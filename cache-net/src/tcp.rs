@@ -10,8 +10,8 @@ use tokio::net::TcpStream;
 ///
 /// # Errors
 ///
-/// Returns the error of the operating system if the name cannot be resolved, nobody listens, or a
-/// socket option cannot be set.
+/// Returns the error of the operating system if the name cannot be resolved, the connection is
+/// refused, or a socket option cannot be set.
 pub async fn connect_tcp(
     host: &str,
     port: u16,

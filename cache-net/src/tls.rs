@@ -48,7 +48,7 @@ mod enabled {
         },
     };
 
-    /// A TLS client: whom it trusts and who it is. Cloning it is cheap.
+    /// A TLS client: the certificates it trusts and its own. Cloning it is cheap.
     #[derive(Clone)]
     pub struct Tls(TlsConnector);
 
@@ -76,15 +76,15 @@ mod enabled {
         }
     }
 
-    /// What is checked of a server's certificate.
+    /// How a server's certificate is verified.
     #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
     pub enum Verification {
-        /// A trusted authority signed it, and it is valid for the server's name.
+        /// A trusted authority must have signed it, and it must be valid for the host name.
         #[default]
         Full,
-        /// A trusted authority signed it.
+        /// A trusted authority must have signed it.
         SkipHostname,
-        /// Nothing.
+        /// Nothing is verified.
         None,
     }
 
@@ -102,7 +102,7 @@ mod enabled {
     }
 
     impl TlsBuilder {
-        /// Creates a builder that trusts nobody yet.
+        /// Creates a builder that trusts no certificate yet.
         #[must_use]
         pub fn new(verification: Verification) -> Self {
             Self { roots: RootCertStore::empty(), verification, identity: None }
@@ -171,8 +171,8 @@ mod enabled {
         ///
         /// # Errors
         ///
-        /// Returns [`ErrorKind::Config`](cache_core::ErrorKind::Config) if certificates are verified
-        /// and none is trusted, or if the private key does not fit the certificate.
+        /// Returns [`ErrorKind::Config`](cache_core::ErrorKind::Config) if no certificate is
+        /// trusted although they are verified, or if the private key does not fit the certificate.
         pub fn build(self) -> Result<Tls> {
             let wrong = |error: &dyn fmt::Display| {
                 invalid_setting("OPTIONS", &error.to_string(), "TLS settings that rustls accepts")

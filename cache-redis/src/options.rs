@@ -252,7 +252,7 @@ impl RedisOptions {
         self
     }
 
-    /// Returns an error if a value is out of range or options contradict each other.
+    /// Checks that values are in range and options do not contradict each other.
     pub(crate) fn check(&self) -> Result<()> {
         let timeouts = [
             ("socket_timeout", self.socket_timeout),
@@ -293,7 +293,7 @@ impl RedisOptions {
     }
 }
 
-/// Returns the name of an option in error messages.
+/// The name of an option in error messages.
 pub(crate) fn option(name: &str) -> String {
     format!("OPTIONS.{name}")
 }

@@ -9,13 +9,11 @@ use crate::RedisOptions;
 
 #[cfg(not(feature = "tls"))]
 pub(crate) fn client(_: &RedisOptions, _: Option<&Path>) -> Result<Tls> {
-    let found = "an encrypted connection, rediss://";
-    let expected =
-        "redis://, or the feature \"redis-tls\" of cachette, which this build does not have";
-    Err(cache_core::config::invalid_setting("LOCATION", found, expected))
+    let expected = "redis://, or a build of cachette with the feature \"redis-tls\"";
+    Err(cache_core::config::invalid_setting("LOCATION", "rediss:// (TLS)", expected))
 }
 
-/// Reads the files that the options name; relative paths start at `folder`.
+/// Reads the files that the options name. Relative paths start at `folder`.
 #[cfg(feature = "tls")]
 pub(crate) fn client(options: &RedisOptions, folder: Option<&Path>) -> Result<Tls> {
     use cache_net::{TlsBuilder, Verification};
@@ -33,8 +31,8 @@ pub(crate) fn client(options: &RedisOptions, folder: Option<&Path>) -> Result<Tl
         if let Some(file) = &options.ssl_ca_certs {
             tls.trust_file(&ca, &path(file))?;
         }
-        if let Some(text) = &options.ssl_ca_data {
-            tls.trust_pem(&option("ssl_ca_data"), text)?;
+        if let Some(pem) = &options.ssl_ca_data {
+            tls.trust_pem(&option("ssl_ca_data"), pem)?;
         }
         if options.ssl_ca_certs.is_none() && options.ssl_ca_data.is_none() {
             tls.trust_system(&ca)?;

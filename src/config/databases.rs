@@ -30,7 +30,7 @@ struct DjangoEntry {
     port: String,
 }
 
-/// Returns the URLs of the databases by name.
+/// The URLs of the databases by name.
 pub(crate) fn read(section: &Map<String, Json>) -> Result<BTreeMap<String, String>> {
     section.iter().map(|(name, entry)| Ok((name.clone(), url(name, entry)?))).collect()
 }
@@ -84,8 +84,8 @@ fn from_django(prefix: &str, settings: &Map<String, Json>) -> Result<String> {
 }
 
 impl DjangoEntry {
-    /// Without a HOST, the driver uses its default, usually a Unix socket. A HOST that starts with a
-    /// slash is the folder of a socket.
+    /// Without a HOST, the driver uses its default, usually a Unix socket. A HOST that starts with
+    /// a slash is the folder of a socket.
     fn postgres(&self) -> String {
         match &*self.host {
             "" => format!(

@@ -51,7 +51,7 @@ impl NestedConfig {
         })
     }
 
-    /// Returns the configuration that the BACKEND of the nested store opens.
+    /// The configuration that the BACKEND of the nested store opens.
     pub(crate) fn within(self, parent: &StoreConfig) -> StoreConfig {
         let mut config = StoreConfig::new(&parent.alias, self.options);
         config.location = self.location;

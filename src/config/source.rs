@@ -58,7 +58,7 @@ fn unknown_extension(path: &Path, expected: &str) -> Error {
 }
 
 impl Origin {
-    /// Returns the path of the file, if it is one.
+    /// The path of the file, if it is one.
     pub(crate) fn file(&self) -> Option<&Path> {
         match self {
             Self::File(path) => Some(path),
@@ -121,7 +121,7 @@ pub(crate) fn read(format: Format, text: &str, origin: &Origin) -> Result<Sectio
     Ok(Sections { caches: caches.collect(), databases })
 }
 
-/// Removes and returns the table with this name, in upper or lower case.
+/// Takes the table with this name, in upper or lower case.
 fn take_section(
     root: &mut Map<String, Json>,
     name: &str,
@@ -158,10 +158,10 @@ pub(crate) fn read_url(url: String) -> Result<CacheConfig> {
 
 const VARIABLE: &str = "CACHE_URL";
 
-/// Returns the variables that configure caches, by alias.
+/// The variables that configure caches, by alias.
 ///
-/// The alias is one of the `known` ones if it matches the variable's name, in upper case and with `_`
-/// for characters that a variable cannot contain. Otherwise it is a new alias in lower case.
+/// The alias is one of the `known` ones if it matches the variable's name, in upper case and with
+/// `_` for characters that a variable cannot contain. Otherwise it is a new alias in lower case.
 pub(crate) fn variables<'a, K: Iterator<Item = &'a String>>(
     environment: impl IntoIterator<Item = (String, OsString)>,
     known: &dyn Fn() -> K,

@@ -42,7 +42,7 @@ pub(super) fn settings(url: &str) -> Result<Map<String, Json>> {
     Ok(settings)
 }
 
-/// Returns the URL without its query.
+/// The URL without its query.
 pub(super) fn address(url: &str) -> &str {
     url.split_once('?').map_or(url, |(address, _)| address)
 }

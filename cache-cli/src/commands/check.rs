@@ -7,7 +7,7 @@ use std::{
 
 use cachette::{
     CacheHandle,
-    stores::{DbCache, Found, MemcachedCache},
+    stores::{DbCache, MemcachedCache, TableState},
 };
 use serde_json::{Value as Json, json};
 
@@ -69,7 +69,7 @@ async fn check_servers(cache: &CacheHandle) -> Result<()> {
 async fn check_tables(cache: &CacheHandle) -> Result<()> {
     let Some(store) = cache.store().downcast_ref::<DbCache>() else { return Ok(()) };
     for table in store.create_table(true).await? {
-        if table.found == Found::Older {
+        if table.state == TableState::Outdated {
             let message =
                 format!("the table {:?} in {} has an older schema", table.table, table.database);
             return Err(Failure::new(message).with_help("run `cachette createcachetable`"));
@@ -111,4 +111,53 @@ fn as_json(finding: &Finding) -> Json {
         "causes": problem.as_ref().map(Failure::causes),
         "help": problem.as_ref().and_then(Failure::help),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use cachette::{
+        Cache, Caches, forward_cache,
+        stores::{CreateTables, DbBackend},
+    };
+
+    use super::*;
+
+    #[derive(Debug)]
+    struct Wrapper(Arc<dyn Cache>);
+
+    impl Cache for Wrapper {
+        forward_cache!(self.0);
+    }
+
+    async fn wrapped(url: &str, db: DbBackend) -> Caches {
+        let builder = Caches::builder().url("default", url).backend("db", db);
+        builder.wrap(Wrapper).wrap(Wrapper).build().await.expect("valid configuration")
+    }
+
+    #[tokio::test]
+    async fn table_of_a_wrapped_store_is_checked() {
+        const OLDER: &str = "CREATE TABLE pages (expires BIGINT NOT NULL, cache_key BLOB \
+                             PRIMARY KEY, number BIGINT, value BLOB)";
+        let pool = sqlx::SqlitePool::connect_lazy("sqlite::memory:").expect("valid URL");
+        sqlx::query(OLDER).execute(&pool).await.expect("create an older table");
+        let db = DbBackend::default().database("main", pool);
+        let caches = wrapped("db://pages?database=main", db).await;
+        let error = check_cache(&caches["default"]).await.expect_err("an older table");
+        assert!(error.message().contains("\"pages\""), "{error}");
+        assert!(error.help().is_some_and(|help| help.contains("createcachetable")), "{error}");
+        caches.create_tables(&CreateTables::default()).await.expect("update the table");
+        check_cache(&caches["default"]).await.expect("the table is current");
+    }
+
+    #[tokio::test]
+    async fn servers_of_a_wrapped_store_are_checked() {
+        let url = "memcached://127.0.0.1:1,127.0.0.1:2?when_dead=miss";
+        let caches = wrapped(url, DbBackend::default()).await;
+        let error = check_servers(&caches["default"]).await.expect_err("no servers");
+        for server in ["127.0.0.1:1", "127.0.0.1:2"] {
+            assert!(error.message().contains(server), "{error}");
+        }
+    }
 }

@@ -97,7 +97,7 @@ impl Finished {
         Self { stdout: output.stdout.clone(), stderr, code: output.status.code() }
     }
 
-    /// Returns standard output as text.
+    /// Standard output as text.
     pub(crate) fn text(&self) -> &str {
         str::from_utf8(&self.stdout).expect("stdout is UTF-8")
     }
@@ -134,7 +134,7 @@ impl Finished {
         finished.stderr
     }
 
-    /// Returns the one JSON document on standard output.
+    /// The one JSON document on standard output.
     #[track_caller]
     pub(crate) fn json(&self) -> serde_json::Value {
         assert_ne!(self.code, Some(2), "{}", self.stderr);
