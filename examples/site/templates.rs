@@ -5,7 +5,7 @@ use std::time::{Duration, Instant, SystemTime};
 use axum::response::Html;
 use minijinja::{Environment, Error, Value, context};
 
-use crate::{library, timings::milliseconds};
+use crate::{library, timings::milliseconds, views::account};
 
 #[derive(Clone, Debug)]
 pub(crate) struct Templates(Environment<'static>);
@@ -60,6 +60,20 @@ impl Templates {
         template.render(context! { made, ..content })
     }
 }
+
+/// Lets templates read these types through their `Serialize`.
+macro_rules! template_values {
+    ($($type:ty),+) => {
+        $(impl From<$type> for Value {
+            fn from(value: $type) -> Self {
+                Self::from(minijinja::value::Serde(value))
+            }
+        })+
+    };
+}
+
+template_values!(account::Session);
+template_values!(library::Book, library::Count, library::Favourite, library::Review);
 
 /// Formats the time of day in UTC, with milliseconds.
 pub(crate) fn time_of_day(time: SystemTime) -> String {

@@ -25,7 +25,7 @@ const COOKIE_NAME: &str = "sessionid";
 const ATTRIBUTES: &str = "Path=/account; HttpOnly; SameSite=Lax";
 
 #[derive(Debug, Serialize, Deserialize)]
-struct Session {
+pub(crate) struct Session {
     name: String,
     since: String,
 }
