@@ -68,7 +68,7 @@ impl Ratios {
 pub(crate) fn summary(all: &[Ratios]) -> String {
     let position =
         |name| POLICIES.iter().position(|policy| policy.name == name).expect("a known policy");
-    let (ours, lru, quick) = (position(OURS), position(LRU), position(QUICK));
+    let (locmem, lru, quick) = (position(OURS), position(LRU), position(QUICK));
     let mut out =
         "| policy | mean share of the optimum | below LRU at worst, points |\n|---|---|---|\n"
             .to_owned();
@@ -82,7 +82,7 @@ pub(crate) fn summary(all: &[Ratios]) -> String {
     out += "\n| trace | locmem below quick_cache at worst, points | below LRU | within bounds |\n\
             |---|---|---|---|\n";
     for ratios in all {
-        let (to_quick, to_lru) = (ratios.worst_gap(ours, quick), ratios.worst_gap(ours, lru));
+        let (to_quick, to_lru) = (ratios.worst_gap(locmem, quick), ratios.worst_gap(locmem, lru));
         let met = if to_quick <= BELOW_QUICK && to_lru <= BELOW_LRU { "yes" } else { "**no**" };
         let _ = writeln!(out, "| {} | {to_quick:.2} | {to_lru:.2} | {met} |", ratios.trace);
     }

@@ -1,4 +1,4 @@
-"""Does the jobs of a benchmark on a cache of Python's, one after the other as it is told.
+"""Runs the jobs of a benchmark on one of Python's caches.
 
     peers.py django-locmem NAME COUNT
     peers.py django-files FOLDER COUNT
@@ -8,9 +8,10 @@
     peers.py django-redis URL COUNT
     peers.py diskcache FOLDER COUNT
 
-It fills the cache with COUNT entries, and prints {"ready": "NAME VERSION on Python VERSION"}. Then it reads lines of JSON,
-{"job": "get", "seconds": 0.3, "operations": 500}, does up to so many operations within that time, at least one, and
-prints {"nanoseconds": TIME OF ONE OPERATION}. A line that is no such job ends it, as the end of the input does.
+It fills the cache with COUNT entries and prints {"ready": "NAME VERSION on Python VERSION"}. Then
+it reads lines of JSON like {"job": "get", "seconds": 0.3, "operations": 500}. For each it performs
+up to that many operations within that time, at least one, and prints {"nanoseconds": TIME OF ONE
+OPERATION}. It ends at the end of the input, or with an error at a line that is not a job.
 """
 
 import json
@@ -27,23 +28,27 @@ from urllib.parse import urlsplit
 VALUE = b"v" * 100
 HOUR = 3600
 BATCH = 100
-ROOMY = 1 << 40
+UNLIMITED = 1 << 40
 STRIDE = 611_953
 
 
 def key(number):
-    """As `workload::scattered_key` makes it."""
+    """Like `workload::scattered_key`."""
     return f"page:user:{number * 0x9E3779B97F4A7C15 % 2**64:016x}"
 
 
 class Django:
-    """Either of Django's stores, by its public interface; `fill` goes below it, where each `set` would look at all of them."""
+    """One of Django's stores through its public interface.
+
+    `fill` bypasses that interface in stores whose `set` examines all entries.
+    """
 
     def __init__(self, backend, location, databases, **options):
         import django
         from django.conf import settings
 
-        store = {"BACKEND": f"django.core.cache.backends.{backend}", "LOCATION": location, "OPTIONS": options}
+        backend = f"django.core.cache.backends.{backend}"
+        store = {"BACKEND": backend, "LOCATION": location, "OPTIONS": options}
         settings.configure(CACHES={"default": store}, DATABASES=databases, USE_TZ=True)
         django.setup()
         from django.core.cache import caches
@@ -67,9 +72,9 @@ class Django:
 
 class DjangoFiles(Django):
     def __init__(self, folder):
-        super().__init__("filebased.FileBasedCache", folder, {}, MAX_ENTRIES=ROOMY)
-        self.aside = f"{folder} aside"
-        os.makedirs(self.aside)
+        super().__init__("filebased.FileBasedCache", folder, {}, MAX_ENTRIES=UNLIMITED)
+        self.moved = f"{folder} moved"
+        os.makedirs(self.moved)
         self.delete_many = self.move_away
 
     def fill(self, keys):
@@ -79,17 +84,18 @@ class DjangoFiles(Django):
                 self.cache._write_content(file, HOUR, VALUE)
 
     def move_away(self, keys):
-        """As the benchmark does with our files: see `filebased/aside.rs`."""
+        """Like `Bench::move_away` in `filebased/main.rs`."""
         for key in keys:
             file = self.cache._key_to_file(key)
-            os.rename(file, os.path.join(self.aside, os.path.basename(file)))
+            os.rename(file, os.path.join(self.moved, os.path.basename(file)))
 
 
 class DjangoTable(Django):
     TABLE = "django_cache"
 
     def __init__(self, database):
-        super().__init__("db.DatabaseCache", self.TABLE, {"default": database}, MAX_ENTRIES=ROOMY)
+        databases = {"default": database}
+        super().__init__("db.DatabaseCache", self.TABLE, databases, MAX_ENTRIES=UNLIMITED)
 
     def fill(self, keys):
         from django.core.management import call_command
@@ -107,19 +113,22 @@ class DjangoTable(Django):
 
 
 def django_sqlite(file):
-    # As Django's documentation has it for those who want speed.
-    options = {"init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL", "transaction_mode": "IMMEDIATE"}
+    # Django's documentation recommends these for speed.
+    pragmas = "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL"
+    options = {"init_command": pragmas, "transaction_mode": "IMMEDIATE"}
     return DjangoTable({"ENGINE": "django.db.backends.sqlite3", "NAME": file, "OPTIONS": options})
 
 
 def django_postgres(url):
     url = urlsplit(url)
-    place = {"HOST": url.hostname, "PORT": url.port, "USER": url.username, "NAME": url.path.lstrip("/")}
-    return DjangoTable({"ENGINE": "django.db.backends.postgresql", "CONN_MAX_AGE": None, **place})
+    address = {"HOST": url.hostname, "PORT": url.port}
+    account = {"USER": url.username, "NAME": url.path.lstrip("/")}
+    engine = {"ENGINE": "django.db.backends.postgresql", "CONN_MAX_AGE": None}
+    return DjangoTable({**engine, **address, **account})
 
 
-class DjangoWhole(Django):
-    """Whose `set` does not look at what else is there."""
+class DjangoUnbounded(Django):
+    """A store whose `set` does not examine other entries."""
 
     def fill(self, keys):
         while batch := list(islice(keys, 1000)):
@@ -127,15 +136,15 @@ class DjangoWhole(Django):
 
 
 def django_locmem(name):
-    return DjangoWhole("locmem.LocMemCache", name, {}, MAX_ENTRIES=ROOMY)
+    return DjangoUnbounded("locmem.LocMemCache", name, {}, MAX_ENTRIES=UNLIMITED)
 
 
 def django_memcached(server):
-    return DjangoWhole("memcached.PyMemcacheCache", server, {})
+    return DjangoUnbounded("memcached.PyMemcacheCache", server, {})
 
 
 def django_redis(url):
-    return DjangoWhole("redis.RedisCache", url, {})
+    return DjangoUnbounded("redis.RedisCache", url, {})
 
 
 class DiskCache:
@@ -143,7 +152,7 @@ class DiskCache:
         import diskcache
 
         self.name = f"diskcache {diskcache.__version__}"
-        self.cache = diskcache.Cache(folder, size_limit=ROOMY)
+        self.cache = diskcache.Cache(folder, size_limit=UNLIMITED)
         self.get = self.cache.get
 
     def fill(self, keys):
@@ -179,17 +188,17 @@ STORES = {
 
 
 class Jobs:
-    """Each job answers the keys that it wrote."""
+    """Each job returns the keys that it wrote."""
 
     def __init__(self, store, entries):
         self.store = store
         self.entries = entries
         self.new = count(entries)
-        # All over the cache, and not in the order in which they were stored.
-        self.there = count(step=STRIDE)
+        # Distant entries, not in the order in which they were stored.
+        self.stored = count(step=STRIDE)
 
     def get(self):
-        assert self.store.get(key(next(self.there) % self.entries)) == VALUE
+        assert self.store.get(key(next(self.stored) % self.entries)) == VALUE
         return []
 
     def set(self):
@@ -198,9 +207,9 @@ class Jobs:
         return [new]
 
     def get_many(self):
-        asked = [key(number % self.entries) for number in islice(self.there, BATCH)]
-        found = self.store.get_many(asked)
-        assert found == BATCH, f"{found} of {BATCH} keys were found"
+        keys = [key(number % self.entries) for number in islice(self.stored, BATCH)]
+        found = self.store.get_many(keys)
+        assert found == BATCH, f"found {found} of {BATCH} keys"
         return []
 
     def set_many(self):
@@ -221,17 +230,17 @@ class Jobs:
         return each
 
 
-def say(answer):
-    print(json.dumps(answer), flush=True)
+def reply(message):
+    print(json.dumps(message), flush=True)
 
 
 def main(kind, place, entries):
     store = STORES[kind](place)
     store.fill(key(number) for number in range(entries))
-    say({"ready": f"{store.name} on Python {platform.python_version()}"})
+    reply({"ready": f"{store.name} on Python {platform.python_version()}"})
     jobs = Jobs(store, entries)
     for line in sys.stdin:
-        say({"nanoseconds": jobs.time(**json.loads(line))})
+        reply({"nanoseconds": jobs.time(**json.loads(line))})
 
 
 if __name__ == "__main__":

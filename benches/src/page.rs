@@ -21,7 +21,7 @@ What cachette costs, as ratios to the least work that any program needs for the 
 the alternatives a user would choose. `cargo xtask bench` measures the ratios and writes this page.
 No number here is typed in.
 
-All candidates of a row run in turn in one process, round after round, each round in another order,
+All candidates of a row run in turn in one run, round after round, each round in another order,
 until the median of each has moved by less than 2 % during five rounds. The mark ~ means that a
 median still moved after three times the usual number of rounds, or when the time was up. `±` is
 half of the interquartile range of the rounds. Compare only ratios within a row: absolute times
@@ -122,9 +122,28 @@ fn targets(measured: &[(&str, &Report)]) -> String {
         let reason = target.because.clone().unwrap_or_else(|| spread(outcome, target, *verdict));
         let Target { against, .. } = target;
         let met = met(*verdict);
-        out += &format!("- {name}, {}, against {against}: {met}; {reason}\n", outcome.name);
+        let item = format!("- {name}, {}, against {against}: {met}; {reason}", outcome.name);
+        out += &wrapped(&item, "  ");
     }
     out
+}
+
+/// Wraps a text at 100 columns.
+fn wrapped(text: &str, indent: &str) -> String {
+    let (mut out, mut column) = (String::new(), 0);
+    for word in text.split(' ') {
+        let length = word.chars().count();
+        if column > 0 && column + 1 + length > 100 {
+            out += &format!("\n{indent}");
+            column = indent.len();
+        } else if column > 0 {
+            out.push(' ');
+            column += 1;
+        }
+        out += word;
+        column += length;
+    }
+    out + "\n"
 }
 
 /// The reason if none is given.
@@ -173,10 +192,10 @@ fn machines(measured: &[(&str, &Report)], crates: &[String]) -> String {
     head.extend((all.len() > 1).then_some("machine"));
     let only = if all.len() == 1 { format!("{}.\n\n", all[0]) } else { String::new() };
     let rows = table(&head, rows);
-    let crates = crates.join(", ");
+    let crates = wrapped(&format!("Crates: {}.", crates.join(", ")), "");
     format!(
         "## Machine and versions\n\n{only}{rows}\n\
-         A commit with `+` had uncommitted changes.\n\nCrates: {crates}.\n"
+         A commit with `+` had uncommitted changes.\n\n{crates}"
     )
 }
 
@@ -269,6 +288,13 @@ mod tests {
         let two = markdown(&sections, &[]);
         assert!(two.contains("| versions | machine |"), "{two}");
         assert!(two.contains("| 96 processors of "), "{two}");
+    }
+
+    #[test]
+    fn long_reason_is_wrapped_and_indented() {
+        let text = wrapped(&["word"; 50].join(" "), "  ");
+        assert!(text.lines().all(|line| line.len() <= 100), "{text}");
+        assert!(text.contains("word\n  word"), "{text}");
     }
 
     #[test]

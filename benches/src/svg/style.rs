@@ -1,5 +1,5 @@
 //! Colours with a contrast of at least 3:1 on light and dark backgrounds. Lines also differ in
-//! their marks and dashes, so that colours need not be told apart.
+//! their marks and dashes, so that readers need not distinguish colours.
 
 /// The number of different looks of lines.
 pub(super) const LOOKS: usize = COLOURS.len();
