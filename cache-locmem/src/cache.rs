@@ -296,4 +296,8 @@ impl Cache for LocMemCache {
     async fn close(&self) -> Result<()> {
         Ok(())
     }
+
+    fn inner(&self) -> Option<&dyn Cache> {
+        None
+    }
 }
