@@ -83,12 +83,12 @@ pub mod stores {
     pub use crate::tables::CreateTables;
     #[cfg(any(feature = "db-sqlite", feature = "db-postgres", feature = "db-mysql"))]
     pub use cache_db::{
-        Creation, Database, DbBackend, DbCache, DbOptions, Found, ReadFromReplica, Router,
+        Database, DbBackend, DbCache, DbOptions, ReadFromReplica, Router, TableCreation, TableState,
     };
     #[cfg(feature = "dummy")]
     pub use cache_dummy::DummyCache;
     #[cfg(feature = "filebased")]
-    pub use cache_filebased::{FileBasedCache, FileBasedOptions, Swept};
+    pub use cache_filebased::{FileBasedCache, FileBasedOptions, SweepReport};
     #[cfg(feature = "locmem")]
     pub use cache_locmem::{LocMemCache, LocMemOptions, Policy};
     #[cfg(feature = "memcached")]

@@ -3,7 +3,7 @@
 use std::ptr;
 
 use cache_core::{Error, ErrorKind, Result};
-use cache_db::{Creation, DbCache};
+use cache_db::{DbCache, TableCreation};
 
 use crate::{Caches, caches::quoted};
 
@@ -66,19 +66,22 @@ impl Caches {
     /// ```
     /// # #[cfg(feature = "db-sqlite")]
     /// # async fn run() -> cachette::Result<()> {
-    /// use cachette::{Caches, stores::{CreateTables, Found}};
+    /// use cachette::{Caches, stores::{CreateTables, TableState}};
     ///
     /// let caches = Caches::from_url("db://pages?url=sqlite::memory:").await?;
     /// for creation in caches.create_tables(&CreateTables::default()).await? {
     ///     let creation = creation?;
-    ///     assert_eq!((&*creation.table, creation.found), ("pages", Found::Nothing));
+    ///     assert_eq!((&*creation.table, creation.state), ("pages", TableState::Missing));
     /// }
     /// # Ok(()) }
     /// # #[cfg(feature = "db-sqlite")]
     /// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
     /// #     .block_on(run()).unwrap();
     /// ```
-    pub async fn create_tables(&self, selected: &CreateTables) -> Result<Vec<Result<Creation>>> {
+    pub async fn create_tables(
+        &self,
+        selected: &CreateTables,
+    ) -> Result<Vec<Result<TableCreation>>> {
         let stores = self.db_stores();
         check_known("table", &selected.tables, || stores.iter().map(|store| store.table()))?;
         check_known("database", selected.database.as_slice(), || {

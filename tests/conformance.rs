@@ -35,3 +35,11 @@ mod db {
 
     cache_conformance::suite!(harness("db://pages?url=sqlite::memory:"));
 }
+
+mod wrapped {
+    use super::*;
+
+    cache_conformance::suite!(
+        harness("locmem://?max_entries=500").wrapped_by(cache_conformance::Forwarding::new)
+    );
+}

@@ -5,7 +5,7 @@ use std::fs;
 
 use cachette::{
     Caches, ErrorKind, Timeout,
-    stores::{CreateTables, Creation, DbBackend, DbCache, Found, Router},
+    stores::{CreateTables, DbBackend, DbCache, Router, TableCreation, TableState},
 };
 
 async fn invalid_setting(options: &str) -> String {
@@ -115,12 +115,12 @@ const PRIMARY_AND_REPLICA: &str = "
 async fn cache_uses_the_named_database_or_default() {
     let (_folder, caches) = configured("caches.toml", PRIMARY_AND_REPLICA).await;
     let created = caches.create_tables(&CreateTables::default()).await.expect("create the tables");
-    let created: Vec<Creation> =
+    let created: Vec<TableCreation> =
         created.into_iter().map(|creation| creation.expect("create the table")).collect();
     let expected = [("pages", "primary.db"), ("elsewhere", "replica.db"), ("plain", "primary.db")];
     assert_eq!(created.len(), expected.len(), "{created:?}");
     for (creation, (table, database)) in created.iter().zip(expected) {
-        assert_eq!((&*creation.table, creation.found), (table, Found::Nothing));
+        assert_eq!((&*creation.table, creation.state), (table, TableState::Missing));
         assert!(creation.database.ends_with(database), "{creation:?}");
     }
     caches["plain"].set("k", "v", Timeout::Default).await.expect("store the entry");
@@ -137,24 +137,24 @@ async fn create_tables_can_select_tables_and_a_database() {
     let (_folder, caches) = configured("caches.toml", PRIMARY_AND_REPLICA).await;
     let create = async |selected: CreateTables| {
         let created = caches.create_tables(&selected).await?;
-        let facts = |creation: cachette::Result<Creation>| {
-            creation.map(|creation| (creation.table, creation.found))
+        let facts = |creation: cachette::Result<TableCreation>| {
+            creation.map(|creation| (creation.table, creation.state))
         };
         created.into_iter().map(facts).collect::<cachette::Result<Vec<_>>>()
     };
     let found = |table: &str, found| vec![(table.to_owned(), found)];
     let plain = CreateTables::default().table("plain");
     for (selected, expected) in [
-        (plain.clone().dry_run(true), Found::Nothing),
-        (plain.clone(), Found::Nothing),
-        (plain, Found::Current),
+        (plain.clone().dry_run(true), TableState::Missing),
+        (plain.clone(), TableState::Missing),
+        (plain, TableState::Current),
     ] {
         let created = create(selected).await.expect("create the table");
         assert_eq!(created, found("plain", expected));
     }
     let replica = CreateTables::default().database("replica");
     let created = create(replica).await.expect("create the table");
-    assert_eq!(created, found("elsewhere", Found::Nothing), "none for a read_database");
+    assert_eq!(created, found("elsewhere", TableState::Missing), "none for a read_database");
 
     for (selected, facts) in [
         (
@@ -302,7 +302,7 @@ async fn unreachable_database_does_not_stop_the_others() {
     let caches = caches.build().await.expect("valid configuration");
     let created = caches.create_tables(&CreateTables::default()).await.expect("valid selection");
     assert_eq!(created[0].as_ref().expect_err("no server").kind(), ErrorKind::Unavailable);
-    assert_eq!(created[1].as_ref().expect("create the table").found, Found::Nothing);
+    assert_eq!(created[1].as_ref().expect("create the table").state, TableState::Missing);
 }
 
 #[tokio::test]

@@ -106,7 +106,7 @@ async fn create_tables_reaches_a_wrapped_store_once() {
 #[cfg(feature = "db-sqlite")]
 #[tokio::test]
 async fn table_and_statistics_of_a_wrapped_db_cache_can_be_inspected() {
-    use cachette::stores::{CreateTables, DbCache, Found};
+    use cachette::stores::{CreateTables, DbCache, TableState};
 
     let caches = Caches::builder()
         .url("default", "db://pages?url=sqlite::memory:")
@@ -118,11 +118,11 @@ async fn table_and_statistics_of_a_wrapped_db_cache_can_be_inspected() {
     let store: &DbCache = cache.store().downcast_ref().expect("a db store");
     let found = async || {
         let tables = store.create_table(true).await.expect("inspect the table");
-        tables.into_iter().map(|table| table.found).collect::<Vec<_>>()
+        tables.into_iter().map(|table| table.state).collect::<Vec<_>>()
     };
-    assert_eq!(found().await, [Found::Nothing]);
+    assert_eq!(found().await, [TableState::Missing]);
     caches.create_tables(&CreateTables::default()).await.expect("create the table");
-    assert_eq!(found().await, [Found::Current]);
+    assert_eq!(found().await, [TableState::Current]);
     cache.set("key", &1, Timeout::Default).await.expect("store the entry");
     assert_eq!(cache.stats().await.expect("the table exists").entries, Some(1));
     assert_eq!(store.stats().await.expect("the table exists").entries, Some(1));

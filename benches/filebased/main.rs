@@ -385,7 +385,7 @@ impl Filled {
     fn path(&self, key: &str) -> PathBuf {
         let digest = Sha256::digest(key.as_bytes());
         let rest: String = digest[1..].iter().map(|byte| format!("{byte:02x}")).collect();
-        self.store.folder().join(format!("{:02x}/{rest}.entry", digest[0]))
+        self.store.directory().join(format!("{:02x}/{rest}.entry", digest[0]))
     }
 }
 

@@ -1,12 +1,17 @@
-//! What a case is given: fresh stores, a way to let time go by, and what the store can't do.
+//! What a case receives: empty stores, a way to let time pass, and the store's known limitations.
 
 use std::{fmt, pin::Pin, sync::Arc, time::Duration};
 
 use cache_core::{Cache, CacheHandle, ManualClock, Settings};
 
-type Making = Pin<Box<dyn Future<Output = Arc<dyn Cache>> + Send>>;
+type StoreFuture = Pin<Box<dyn Future<Output = Arc<dyn Cache>> + Send>>;
+type Make = Arc<dyn Fn() -> StoreFuture + Send + Sync>;
+type MakeBounded = Arc<dyn Fn(u64, u64) -> StoreFuture + Send + Sync>;
+type Wrap = Arc<dyn Fn(Arc<dyn Cache>) -> Arc<dyn Cache> + Send + Sync>;
 
-/// How to make the store under test, and what may be expected of it.
+/// Creates the stores under test and describes what to expect of them.
+///
+/// # Examples
 ///
 /// ```
 /// use cache_conformance::Harness;
@@ -17,19 +22,26 @@ type Making = Pin<Box<dyn Future<Output = Arc<dyn Cache>> + Send>>;
 /// let clock = time.clock();
 /// let harness = Harness::new(move || {
 ///     let store = LocMemCache::with_clock(LocMemOptions::default(), clock.clone());
-///     async { store.expect("the options are fine") }
+///     async { store.expect("the options are valid") }
 /// })
 /// .driven_by(time);
 /// ```
 #[derive(Clone)]
 pub struct Harness {
-    make: Arc<dyn Fn() -> Making + Send + Sync>,
+    make: Make,
+    make_bounded: Option<MakeBounded>,
+    wrap: Option<Wrap>,
     time: Option<ManualClock>,
     profile: Profile,
     limit: Duration,
 }
 
-/// What a store honestly can't do. A case that asks for it is excused and says so; anything else that deviates fails.
+/// Known limitations of a store.
+///
+/// A case that a limitation rules out is excused, and the report says so. Any other deviation is a
+/// failure.
+///
+/// # Examples
 ///
 /// ```
 /// use cache_conformance::Profile;
@@ -38,52 +50,100 @@ pub struct Harness {
 /// ```
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Profile {
-    /// Expiry is exact to so much only: an entry may go so much earlier or later.
+    /// The accuracy of expiry. An entry may expire earlier or later by this much.
     pub expiry_granularity: Duration,
-    /// Counters stop at zero, and can't be set below it.
+    /// Counters stop at zero and cannot be set below it.
     pub unsigned_counters: bool,
-    /// Values of so many bytes are taken, and values of twice as many are refused.
+    /// The largest value in bytes that the store accepts. It rejects values of twice that size.
     pub largest_value: Option<usize>,
-    /// It stores nothing at all.
+    /// The store accepts every write and stores nothing.
     pub keeps_nothing: bool,
 }
 
 impl Harness {
-    /// A harness for the stores that `make` makes. Each must be empty and share nothing with the others that are in use.
+    /// Creates a harness for the stores that `make` returns.
     ///
-    /// Time goes by in real time, so the suite sleeps where it has to; see [`driven_by`](Self::driven_by).
+    /// `make` is called at least once for each case. Each store must be empty and share nothing
+    /// with other stores in use.
+    ///
+    /// The suite sleeps when time has to pass, unless the stores are [`driven_by`](Self::driven_by)
+    /// a manual clock.
     pub fn new<F, C>(make: impl Fn() -> F + Send + Sync + 'static) -> Self
     where
         F: Future<Output = C> + Send + 'static,
         C: Cache,
     {
-        let make = move || -> Making {
-            let store = make();
-            Box::pin(async { Arc::new(store.await) as Arc<dyn Cache> })
-        };
         Self {
-            make: Arc::new(make),
+            make: Arc::new(move || boxed(make())),
+            make_bounded: None,
+            wrap: None,
             time: None,
             profile: Profile::default(),
             limit: Duration::from_secs(300),
         }
     }
 
-    /// Says that the stores go by this clock, which then is moved instead of slept by.
+    /// Sets the clock of the stores, which the suite then advances instead of sleeping.
     #[must_use]
     pub fn driven_by(mut self, time: ManualClock) -> Self {
         self.time = Some(time);
         self
     }
 
-    /// Says what the stores can't do.
+    /// Sets the known limitations of the stores.
     #[must_use]
     pub fn with_profile(mut self, profile: Profile) -> Self {
         self.profile = profile;
         self
     }
 
-    /// How long a case may take, in real time; 5 minutes unless set. One that takes longer fails: an operation never answers.
+    /// Sets how to create a store with bounds, for the cases about culling.
+    ///
+    /// `make` receives MAX_ENTRIES and CULL_FREQUENCY. Its stores must report
+    /// [`Stats::entries`](cache_core::Stats::entries), and may cull in the background. Without it,
+    /// the cases about culling are excused.
+    #[must_use]
+    pub fn with_limits<F, C>(mut self, make: impl Fn(u64, u64) -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = C> + Send + 'static,
+        C: Cache,
+    {
+        self.make_bounded = Some(Arc::new(move |max_entries, cull_frequency| {
+            boxed(make(max_entries, cull_frequency))
+        }));
+        self
+    }
+
+    /// Runs the suite on each store inside a wrapper.
+    ///
+    /// If it is called more than once, the last wrapper is the outermost.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use cache_conformance::{Forwarding, Harness};
+    /// use cache_locmem::LocMemCache;
+    ///
+    /// let harness = Harness::new(|| async { LocMemCache::default() }).wrapped_by(Forwarding::new);
+    /// ```
+    #[must_use]
+    pub fn wrapped_by<C: Cache>(
+        mut self,
+        wrap: impl Fn(Arc<dyn Cache>) -> C + Send + Sync + 'static,
+    ) -> Self {
+        let inner = self.wrap.take();
+        self.wrap = Some(Arc::new(move |store| {
+            Arc::new(wrap(match &inner {
+                Some(inner) => inner(store),
+                None => store,
+            }))
+        }));
+        self
+    }
+
+    /// Sets how long a case may take, in real time. The default is 5 minutes.
+    ///
+    /// A case that takes longer fails.
     #[must_use]
     pub fn with_limit(mut self, limit: Duration) -> Self {
         self.limit = limit;
@@ -98,16 +158,38 @@ impl Harness {
         &self.profile
     }
 
-    /// An empty store.
-    pub(crate) async fn store(&self) -> Arc<dyn Cache> {
-        (self.make)().await
+    pub(crate) fn has_limits(&self) -> bool {
+        self.make_bounded.is_some()
     }
 
-    /// A handle with default settings on an empty store.
+    /// Creates an empty store.
+    pub(crate) async fn store(&self) -> Arc<dyn Cache> {
+        self.wrapped((self.make)().await)
+    }
+
+    /// Creates an empty store with bounds.
+    pub(crate) async fn bounded_store(
+        &self,
+        max_entries: u64,
+        cull_frequency: u64,
+    ) -> Arc<dyn Cache> {
+        let make = self.make_bounded.as_ref().expect("the case is excused without limits");
+        self.wrapped(make(max_entries, cull_frequency).await)
+    }
+
+    fn wrapped(&self, store: Arc<dyn Cache>) -> Arc<dyn Cache> {
+        match &self.wrap {
+            Some(wrap) => wrap(store),
+            None => store,
+        }
+    }
+
+    /// Creates a handle with default settings on an empty store.
     pub(crate) async fn cache(&self) -> CacheHandle {
         self.cache_with(Settings::default()).await
     }
 
+    /// Creates a handle on an empty store.
     pub(crate) async fn cache_with(&self, settings: Settings) -> CacheHandle {
         CacheHandle::new("conformance", self.store().await, settings)
     }
@@ -116,15 +198,16 @@ impl Harness {
         self.time.is_some()
     }
 
-    /// The shortest time to live that the cases use: the store tells one from two of them.
+    /// Returns the shortest time to live that the cases use. The store can tell it from twice as
+    /// much.
     pub(crate) fn moment(&self) -> Duration {
-        const EXACT: Duration = Duration::from_millis(1);
+        const MANUAL: Duration = Duration::from_millis(1);
         const ASLEEP: Duration = Duration::from_millis(50);
-        let least = if self.has_manual_time() { EXACT } else { ASLEEP };
-        least.max(2 * self.profile.expiry_granularity)
+        let shortest = if self.has_manual_time() { MANUAL } else { ASLEEP };
+        shortest.max(2 * self.profile.expiry_granularity)
     }
 
-    /// Lets time go by until what was stored for this long has expired, and no longer than needed.
+    /// Lets time pass until entries with this time to live have expired.
     pub(crate) async fn outlive(&self, ttl: Duration) {
         self.pass(ttl + self.profile.expiry_granularity).await;
     }
@@ -142,6 +225,12 @@ impl fmt::Debug for Harness {
         f.debug_struct("Harness")
             .field("time", &self.time)
             .field("profile", &self.profile)
+            .field("has_limits", &self.has_limits())
+            .field("is_wrapped", &self.wrap.is_some())
             .finish_non_exhaustive()
     }
+}
+
+fn boxed<C: Cache>(store: impl Future<Output = C> + Send + 'static) -> StoreFuture {
+    Box::pin(async { Arc::new(store.await) as Arc<dyn Cache> })
 }

@@ -1,7 +1,7 @@
-//! The behaviour that every store of cachette has, as a test suite for any implementation of
-//! [`Cache`](cache_core::Cache).
+//! A test suite for implementations of [`Cache`](cache_core::Cache): the behaviour that every store
+//! of cachette has.
 //!
-//! One macro makes a `#[test]` of each case:
+//! [`suite!`] generates one `#[test]` for each case:
 //!
 //! ```
 //! use cache_conformance::Harness;
@@ -15,25 +15,31 @@
 //! # fn main() {}
 //! ```
 //!
-//! Or one function runs them all: [`run`]. What a store honestly can't do is said in a [`Profile`]; whatever else
-//! deviates fails. The cases are listed, group by group, in the crate's README, which is made from the list that runs.
+//! [`run`] runs all cases and returns a [`Report`]. A [`Profile`] states known limitations of a
+//! store; any other deviation fails. [`Harness::wrapped_by`] runs the suite on a store inside a
+//! wrapper.
+//!
+//! The README of the crate lists the cases by group. The list is generated from [`CASES`].
 
-#![allow(clippy::unwrap_used, reason = "a case is a test: it fails by panicking")]
+#![allow(clippy::unwrap_used, reason = "a case fails by panicking, like any test")]
 
 mod cases;
+mod forwarding;
 mod harness;
 mod report;
 
 pub use self::{
     cases::{CASES, Case},
+    forwarding::Forwarding,
     harness::{Harness, Profile},
     report::{Failure, Report, run},
 };
 
-/// Makes a `#[test]` of each case, in a module `conformance`. Takes an expression for the [`Harness`]: it is evaluated
-/// for each test.
+/// Generates a `#[test]` for each case, in a module named `conformance`.
 ///
-/// Several stores in one file go in a module each: `mod large { … suite!(harness()); }`.
+/// The argument is an expression for the [`Harness`], which is evaluated for each test. To test
+/// several stores in one file, call the macro in a module for each:
+/// `mod large { … suite!(harness()); }`.
 #[macro_export]
 macro_rules! suite {
     ($harness:expr) => {
@@ -65,7 +71,7 @@ macro_rules! __tests {
 #[doc(hidden)]
 pub use report::run_test as __run_test;
 
-/// The README's example is compiled.
+/// Compiles the example in the README.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;

@@ -1,16 +1,16 @@
-//! Runs cases and tells what became of them.
+//! Runs cases and reports the results.
 
 use std::{any::Any, fmt};
 
 use crate::{CASES, Case, Harness};
 
-/// What became of each case.
+/// The results of all cases.
 #[derive(Debug, Default)]
-#[must_use = "a report says whether the store passed"]
+#[must_use = "a report states whether the store passed"]
 pub struct Report {
     /// The cases that passed.
     pub passed: Vec<&'static str>,
-    /// The cases that the profile excuses, and by what.
+    /// The cases that do not apply to the store, each with the reason.
     pub excused: Vec<(&'static str, &'static str)>,
     /// The cases that failed.
     pub failed: Vec<Failure>,
@@ -19,17 +19,18 @@ pub struct Report {
 /// A case that failed.
 #[derive(Debug)]
 pub struct Failure {
-    /// Its name.
+    /// The name of the case.
     pub case: &'static str,
-    /// What it was that did not hold.
+    /// The message of the panic.
     pub message: String,
 }
 
 impl Report {
-    /// Panics with the report unless every case passed or is excused.
+    /// Asserts that every case passed or is excused.
     ///
     /// # Panics
-    /// Where a case failed.
+    ///
+    /// Panics with the report if a case failed.
     pub fn assert_passed(&self) {
         assert!(self.failed.is_empty(), "{self}");
     }
@@ -49,7 +50,9 @@ impl fmt::Display for Report {
     }
 }
 
-/// Runs every case, one after the other. Needs a multi-threaded tokio runtime with a timer.
+/// Runs all cases, one after the other.
+///
+/// Needs a multi-threaded tokio runtime with a timer.
 pub async fn run(harness: &Harness) -> Report {
     let mut report = Report::default();
     for case in CASES {
@@ -69,10 +72,7 @@ async fn attempt(case: &'static Case, harness: &Harness) -> Result<(), String> {
     let mut running = tokio::spawn((case.run)(harness.clone()));
     let Ok(ended) = tokio::time::timeout(harness.limit(), &mut running).await else {
         running.abort();
-        return Err(format!(
-            "it did not end within {:?}: an operation never answers",
-            harness.limit()
-        ));
+        return Err(format!("the case did not finish within {:?}", harness.limit()));
     };
     ended.map_err(|error| match error.try_into_panic() {
         Ok(payload) => message_of(&*payload),
@@ -82,30 +82,31 @@ async fn attempt(case: &'static Case, harness: &Harness) -> Result<(), String> {
 
 fn message_of(payload: &(dyn Any + Send)) -> String {
     let text = payload.downcast_ref::<String>().map(String::as_str);
-    text.or(payload.downcast_ref::<&str>().copied()).unwrap_or("it panicked").to_owned()
+    text.or(payload.downcast_ref::<&str>().copied()).unwrap_or("the case panicked").to_owned()
 }
 
-/// Runs one case by its name, as a `#[test]` does: on a runtime of its own.
+/// Runs one case on a new runtime, for a `#[test]`.
 ///
 /// # Panics
-/// Where the case fails.
+///
+/// Panics if the case fails.
 #[expect(
     clippy::needless_pass_by_value,
-    reason = "the macro hands over a harness made for this test"
+    reason = "the macro passes a harness created for this test"
 )]
-#[expect(clippy::print_stdout, reason = "a test that is excused says so in its output")]
+#[expect(clippy::print_stdout, reason = "the output of a test states that it is excused")]
 pub fn run_test(name: &str, harness: Harness) {
     let case = CASES
         .iter()
         .find(|case| case.name == name)
-        .expect("the macro and the list have the same cases");
+        .expect("the macro and the list contain the same cases");
     if let Some(excuse) = case.excuse(&harness) {
         println!("excused: {excuse}");
         return;
     }
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
-    let outcome = runtime.expect("a runtime starts").block_on(attempt(case, &harness));
+    let outcome = runtime.expect("the runtime starts").block_on(attempt(case, &harness));
     if let Err(message) = outcome {
         panic!("{message}");
     }

@@ -55,23 +55,24 @@ pub struct DbOptions {
     /// seconds.
     #[serde(deserialize_with = "config::seconds")]
     pub statement_timeout: Duration,
-    /// SQLite: how long a statement waits for another process that is writing, before it is retried.
-    /// Defaults to 1 second.
+    /// SQLite: how long a statement waits for another process that is writing, before it is
+    /// retried. Defaults to 1 second.
     #[serde(deserialize_with = "config::seconds")]
     pub busy_timeout: Duration,
-    /// PostgreSQL: creates the table as UNLOGGED. Writes take about a third of the time, and a crash
-    /// of the server empties the table. This has no effect on a table that exists.
+    /// PostgreSQL: creates the table as UNLOGGED. Writes take about a third of the time, and a
+    /// crash of the server empties the table. This has no effect on a table that exists.
     pub unlogged: bool,
     /// PostgreSQL: keeps no prepared statements and uses explicit transactions, as pgbouncer's
-    /// transaction mode requires. Each call then takes three round trips instead of one. Without this
-    /// option, calls through such a pgbouncer fail with an error that names it.
+    /// transaction mode requires. Each call then takes three round trips instead of one. Without
+    /// this option, calls through such a pgbouncer fail with an error that names it.
     pub pgbouncer: bool,
-    /// Creates the table if a call finds it missing. A table in `sqlite::memory:` is always created.
+    /// Creates the table if a call finds it missing. A table in `sqlite::memory:` is always
+    /// created.
     pub create_table: bool,
 }
 
 impl DbOptions {
-    /// Returns the default options for the database at `url`.
+    /// Creates the default options for the database at `url`.
     #[must_use]
     pub fn new(url: impl Into<String>) -> Self {
         Self::default().url(url)
@@ -197,7 +198,7 @@ impl DbOptions {
     }
 }
 
-/// Returns the setting of an option, as error messages name it.
+/// The setting of an option, as error messages name it.
 pub(crate) fn option(name: &str) -> String {
     format!("OPTIONS.{name}")
 }

@@ -1,4 +1,4 @@
-//! The conformance suite, for a store that keeps nothing.
+//! The conformance suite for a store that stores nothing.
 
 use cache_conformance::{Harness, Profile};
 use cache_dummy::DummyCache;
@@ -9,3 +9,9 @@ fn harness() -> Harness {
 }
 
 cache_conformance::suite!(harness());
+
+mod wrapped {
+    use super::*;
+
+    cache_conformance::suite!(harness().wrapped_by(cache_conformance::Forwarding::new));
+}

@@ -30,7 +30,7 @@ pub(crate) struct RequestContext {
     pub(crate) miss: Option<CountOnDrop>,
 }
 
-/// Counts a request that was not answered from the store when it ends, however it ends.
+/// Counts a request that was not served from the store when it ends, however it ends.
 ///
 /// It counts as a miss, unless a layer further inside turns out to handle it: that layer counts
 /// its own hits and misses.
@@ -65,12 +65,12 @@ impl RequestContext {
         self.settings.with_store_timeout(lookup).await.unwrap_or_else(Lookup::miss)
     }
 
-    /// Returns the key of the requests that can share a page with this one.
+    /// The key of the requests that can share a page with this one.
     pub(crate) fn flight_key(&self, lookup: &Lookup) -> FlightKey {
         lookup.flight_key(&self.keys, &self.settings.policy, &self.parts.headers)
     }
 
-    /// Returns how the page that was found may be used.
+    /// How the page that was found may be used.
     pub(crate) fn reuse(&self, lookup: &Lookup) -> Reuse {
         match (&lookup.found, lookup.found.page()) {
             (_, Some((page, soft_purged))) => self.settings.policy.reuse(

@@ -8,20 +8,20 @@ use crate::policy::Reason;
 
 /// The numbers of requests and responses that a layer and its clones have handled in this process.
 ///
-/// The same numbers are published as metrics:
+/// The same numbers are published as the metrics `cachette_http_requests_total` and
+/// `cachette_http_responses_total`, with these labels:
 ///
-/// | metric | labels |
-/// |---|---|
-/// | `cachette_http_requests_total` | `cache` (the alias), `result` (`hit`, `stale`, `miss`, `bypass`), `reason` |
-/// | `cachette_http_responses_total` | `cache` (the alias), `result` (`stored`, `rejected`), `reason` |
+/// - `cache`: the alias.
+/// - `result`: `hit`, `stale`, `miss` or `bypass` of requests, `stored` or `rejected` of responses.
+/// - `reason`: the [name](Reason::name) of the reason, or an empty text.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Counts {
-    /// Requests answered with a fresh page, from the store or just produced for another request.
+    /// Requests served with a fresh page, from the store or just produced for another request.
     pub hits: u64,
-    /// Requests answered with a stale page.
+    /// Requests served with a stale page.
     pub stale: u64,
-    /// Requests that were not answered from the store.
+    /// Requests that were not served from the store.
     pub misses: u64,
     /// Requests that bypassed the cache, or that a layer further inside handles and counts.
     pub bypasses: u64,

@@ -50,7 +50,7 @@ pub(crate) struct HasOuterCache;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct InnerCache;
 
-/// Whether a cache layer further out has to be told that this layer handles the response.
+/// Whether a cache layer further out expects [`InnerCache`] in the response.
 ///
 /// Most requests pass through one layer only, and inserting an extension costs two allocations.
 #[derive(Clone, Copy, Debug)]

@@ -93,7 +93,7 @@ impl RequestContext {
         Ok(self.send_and_store(lookup, leader, response, reason).await)
     }
 
-    /// Returns a response whose body is stored while it is sent, if it may be stored.
+    /// Passes on a response whose body is stored while it is sent, if it may be stored.
     async fn send_and_store<B: ResponseBody>(
         mut self,
         lookup: Lookup,
@@ -139,7 +139,7 @@ impl RequestContext {
         self.notify_outer(Response::from_parts(head, body))
     }
 
-    /// Returns a 304, if the client already has the response of the inner service.
+    /// Creates a 304, if the client already has the response of the inner service.
     fn not_modified<B: Body>(
         &self,
         head: &response::Parts,

@@ -84,7 +84,7 @@ impl Generation {
 
 static PURGES: AtomicU64 = AtomicU64::new(0);
 
-/// Returns the number of purges in this process so far, of any page in any store.
+/// The number of purges in this process so far, of any page in any store.
 pub(crate) fn purges() -> u64 {
     PURGES.load(Acquire)
 }
@@ -112,8 +112,8 @@ impl GenerationCheck {
 
     /// Whether the stamps are still current.
     ///
-    /// Returns `false` once a second, so that the generations are read: a full store evicts entries
-    /// that nobody reads.
+    /// The result is `false` once a second, so that the generations are read: a full store evicts
+    /// entries that are not read.
     pub(crate) fn is_current(&self, age: Duration) -> bool {
         self.purges.load(Acquire) == purges() && self.age.load(Relaxed) == age.as_secs()
     }
@@ -126,7 +126,7 @@ impl Default for GenerationCheck {
 }
 
 impl Clone for GenerationCheck {
-    /// Returns a check that has not happened: a copy of a page is another page.
+    /// Creates a check that has not happened: a copy of a page is another page.
     fn clone(&self) -> Self {
         Self::default()
     }
@@ -135,7 +135,7 @@ impl Clone for GenerationCheck {
 const FORMAT: u8 = 1;
 const SIZE: usize = 25;
 
-/// Returns a number that has not been used before. Each `RandomState` of std has keys of its own,
+/// Creates a number that has not been used before. Each `RandomState` of std has keys of its own,
 /// which come from the random numbers of the system.
 fn unique_number() -> u64 {
     RandomState::new().build_hasher().finish()

@@ -21,7 +21,7 @@ use crate::{
     settings::Settings,
 };
 
-/// Returns the response, if the store has a fresh page that was checked against the current
+/// Creates the response, if the store has a fresh page that was checked against the current
 /// generations recently.
 pub(crate) fn recently_checked_response<B: Body>(
     settings: &Settings,
@@ -39,7 +39,7 @@ pub(crate) fn recently_checked_response<B: Body>(
     fresh_page_response(settings, page, age, false, parts, flags)
 }
 
-/// Looks up a page, or returns `None` if the store has to wait.
+/// Looks up a page. The result is `None` if the store has to wait.
 pub(crate) fn lookup_now(settings: &Settings, keys: &Keys, parts: &Parts) -> Option<Lookup> {
     let lookup = settings.page_store.lookup(keys, &settings.policy, &parts.headers);
     match poll_once(lookup)? {
@@ -48,16 +48,16 @@ pub(crate) fn lookup_now(settings: &Settings, keys: &Keys, parts: &Parts) -> Opt
     }
 }
 
-/// Returns the response, if the lookup found a fresh page.
+/// Creates the response, if the lookup found a fresh page.
 pub(crate) fn fresh_response<B: Body>(
     settings: &Settings,
     lookup: &Lookup,
     parts: &Parts,
     flags: RequestFlags,
 ) -> Option<CachedResponse<B>> {
-    let (page, soft) = lookup.found.page()?;
+    let (page, soft_purged) = lookup.found.page()?;
     let age = page.age(&settings.clock);
-    let response = fresh_page_response(settings, page, age, soft, parts, flags)?;
+    let response = fresh_page_response(settings, page, age, soft_purged, parts, flags)?;
     page.check.record(lookup.purges, age);
     Some(response)
 }

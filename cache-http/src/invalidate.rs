@@ -50,7 +50,7 @@ where
     Ok(pass_through(&settings, response, Reason::Method, outer))
 }
 
-/// Returns the keys of the generations of the request's URI and of the URIs that the response
+/// The keys of the generations of the request's URI and of the URIs that the response
 /// refers to.
 fn changed_generations(
     settings: &Settings,

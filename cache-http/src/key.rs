@@ -70,7 +70,7 @@ pub(crate) struct Keys {
 }
 
 impl KeyBuilder {
-    /// Returns the keys of a request.
+    /// Creates the keys of a request.
     ///
     /// # Errors
     ///
@@ -97,8 +97,8 @@ impl KeyBuilder {
         Ok(Keys { generation, root, preimage, hash: self.hash })
     }
 
-    /// Returns the keys of the generations of a URI: one for each host that it may be requested at.
-    /// Returns `None` if there is no host.
+    /// Creates the keys of the generations of a URI: one for each host that it may be requested at,
+    /// or `None` if there is no host.
     pub(crate) fn generations(&self, uri: &Uri) -> Option<Vec<StoreKey>> {
         let generation = |host: Option<&str>| {
             let mut preimage = Vec::new();
@@ -113,13 +113,13 @@ impl KeyBuilder {
         (!all.is_empty()).then_some(all)
     }
 
-    /// Returns the key of the generation of the URI of a request.
+    /// The key of the generation of the URI of a request.
     pub(crate) fn generation_of_target(&self, parts: &Parts) -> Option<StoreKey> {
         self.generation_of_reference(parts, &self.uri(parts))
     }
 
-    /// Returns the key of the generation of a URI that a response refers to, if it has the host of
-    /// the request (RFC 9111, section 4.4).
+    /// The key of the generation of a URI that a response refers to, if it has the host of the
+    /// request (RFC 9111, section 4.4).
     pub(crate) fn generation_of_reference(
         &self,
         parts: &Parts,
@@ -194,7 +194,7 @@ impl KeyBuilder {
 }
 
 impl Keys {
-    /// Returns the key of the page for these values.
+    /// Creates the key of the page for these values.
     pub(crate) fn variant(&self, secondary_key: &SecondaryKey) -> StoreKey {
         let mut preimage = self.preimage.clone();
         put_secondary_key(&mut preimage, secondary_key);
@@ -202,7 +202,7 @@ impl Keys {
     }
 }
 
-/// Returns the URI as it was before a router of axum shortened it.
+/// The URI as it was before a router of axum shortened it.
 fn original_uri(parts: &Parts) -> &Uri {
     #[cfg(feature = "axum")]
     if let Some(axum::extract::OriginalUri(uri)) = parts.extensions.get() {
@@ -216,7 +216,7 @@ fn without_port(host: &str) -> &str {
     host[..host.len() - digits].strip_suffix(':').unwrap_or(host)
 }
 
-/// Returns the host in its original case, or `None` if the request has none. If both the URI and
+/// Finds the host, in its original case. It is `None` if the request has none. If both the URI and
 /// the header have a host, they must be equal.
 fn host<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> Result<Option<&'a str>, Reason> {
     let mut lines = headers.get_all(HOST).iter();
@@ -281,7 +281,7 @@ fn put_forwarded(preimage: &mut Vec<u8>, headers: Option<&HeaderMap>) {
     put_option(preimage, forwarded.as_deref().map(str::as_bytes));
 }
 
-/// Returns the parameters of `Forwarded` (RFC 7239) without those that identify the client and the
+/// The parameters of `Forwarded` (RFC 7239) without those that identify the client and the
 /// proxies.
 fn forwarded_address(headers: &HeaderMap) -> String {
     let line = combined_value(headers, &FORWARDED).unwrap_or_default();

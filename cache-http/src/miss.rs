@@ -1,4 +1,4 @@
-//! Requests that cannot be answered from the store without waiting.
+//! Requests for which the store has no fresh page, or has to wait.
 
 use std::{future::poll_fn, pin::pin};
 
@@ -19,8 +19,8 @@ use crate::{
     single_flight::{Joined, Outcome, Waited},
 };
 
-/// Answers a request from the store or with a response of the inner service. `lookup` is the
-/// result of the lookup, if that did not have to wait.
+/// Serves a request from the store or with a response of the inner service. `lookup` is the result
+/// of the lookup, if that did not have to wait.
 pub(crate) async fn respond<S, Q, B>(
     mut context: RequestContext,
     inner: S,
@@ -92,7 +92,8 @@ impl RequestContext {
             match self.settings.flights.join(&self.flight_key(lookup)) {
                 Joined::Unshared => return Flight::Fetch(None),
                 Joined::Leader(leader) => {
-                    // The page may have been stored after the lookup and before the join.
+                    // The page may have been stored after the lookup and before the join, above all
+                    // if the store is accessed over a network.
                     *lookup = self.lookup().await;
                     return match self.fresh_response(lookup) {
                         Some(response) => Flight::Response(response),
@@ -123,7 +124,8 @@ impl RequestContext {
         Flight::Fetch(None)
     }
 
-    /// Returns the page that another request has produced, if it also matches this request.
+    /// Creates a response from the page that another request has produced, if it also matches this
+    /// request.
     fn collapsed_response<B: Body>(&self, record: &Record) -> Option<CachedResponse<B>> {
         let page = record.page().filter(|page| page.preimage == self.keys.preimage)?;
         let policy = &self.settings.policy;
@@ -140,7 +142,7 @@ impl RequestContext {
         }
     }
 
-    /// Returns the stale page, and spawns a task that refreshes it, unless another request does
+    /// Serves the stale page, and spawns a task that refreshes it, unless another request does so
     /// (RFC 5861, section 3).
     fn stale_while_revalidate<S, Q, B>(
         mut self,
@@ -154,8 +156,8 @@ impl RequestContext {
         B: ResponseBody,
     {
         let response = self.stale_response(lookup);
-        // If the request itself forbids storing, its response would not refresh the page, and
-        // nobody would wait for that key for a while.
+        // If the request itself forbids storing, its response would not refresh the page, and other
+        // requests would not wait for that page for a while.
         let refreshes =
             self.may_produce_page() && !self.settings.policy.forbids_storing(&self.parts.headers);
         if refreshes

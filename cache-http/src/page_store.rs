@@ -51,7 +51,7 @@ pub(crate) enum Found {
 }
 
 impl Found {
-    /// Returns the page, and whether it is soft-purged.
+    /// The page, and whether it is soft-purged.
     pub(crate) fn page(&self) -> Option<(&Page, bool)> {
         match self {
             Self::Page { record, soft_purged } => record.page().map(|page| (page, *soft_purged)),
@@ -70,7 +70,7 @@ pub(crate) struct FlightKey {
 }
 
 impl Lookup {
-    /// Returns the result of a lookup that found nothing, in a store that may have failed.
+    /// Creates the result of a lookup that found nothing, in a store that may have failed.
     pub(crate) fn miss(reason: Reason) -> Self {
         Self { found: Found::Miss(reason), all: None, uri: None, vary: Vec::new(), purges: 0 }
     }
@@ -188,7 +188,8 @@ impl PageStore {
         Ok((record.ok_or(Reason::VaryMiss), vary))
     }
 
-    /// Returns how the page has been purged, if it has.
+    /// Checks the stamps of a page against the current generations. The result is `None` if it has
+    /// not been purged.
     async fn purge_of(
         &self,
         page: &Page,
@@ -232,6 +233,8 @@ impl PageStore {
             let timeout = ttl.saturating_mul(30).into();
             tags.push((tag.clone(), self.current_stamp(tag, None, looked_up_at, timeout).await?));
         }
+        // The headers that a URI varies on are never removed: pages of different clients stay
+        // separate even if a later response omits `Vary`.
         let root = self.record(&keys.root).await.map_err(|error| self.failed(&error))?;
         let known = root.as_deref().map_or(&[][..], Record::vary);
         let names = sorted_union([&lookup.vary, known, new.vary]);
@@ -266,7 +269,7 @@ impl PageStore {
         self.cache.set_shared_owning(key, record, record.size(), ttl).await
     }
 
-    /// Returns the stamp of a generation for a new page.
+    /// Reads the stamp of a generation for a new page, or creates the generation.
     ///
     /// Returns [`Reason::Purged`] if the generation has changed since the request was looked up:
     /// the page may contain what the purge was meant to remove.
@@ -281,6 +284,7 @@ impl PageStore {
         let current = current.map_err(|error| self.failed(&error))?;
         let purged = match looked_up {
             Some(looked_up) => current.stamp != looked_up.stamp,
+            // The tags of a page are known only after its response, and were not looked up.
             None => current.purged_at > looked_up_at,
         };
         if purged { Err(Reason::Purged) } else { Ok(current.stamp) }
@@ -312,7 +316,7 @@ impl PageStore {
         Ok(self.cache.get::<Bytes>(key).await?.and_then(Record::decode).map(Arc::new))
     }
 
-    /// Logs a failure of the store, and returns the reason to count.
+    /// Logs a failure of the store.
     #[cold]
     pub(crate) fn failed(&self, error: &cache_core::Error) -> Reason {
         tracing::warn!(cache = self.cache.alias(), %error, "store failed, serving without cache");
@@ -320,7 +324,7 @@ impl PageStore {
     }
 }
 
-/// Returns all names, sorted and without duplicates.
+/// All names, sorted and without duplicates.
 fn sorted_union(lists: [&[HeaderName]; 3]) -> Vec<HeaderName> {
     let mut all: Vec<HeaderName> = lists.concat();
     all.sort_unstable_by(|one, other| one.as_str().cmp(other.as_str()));

@@ -57,7 +57,7 @@ impl BodyCollector {
         Self { page: Some(page), collected: BytesMut::new(), first: Bytes::new() }
     }
 
-    /// Adds a chunk, or returns an error if the body is longer than it may be.
+    /// Adds a chunk, unless the body is then longer than it may be.
     pub(crate) fn push(&mut self, data: &Bytes) -> Result<(), Reason> {
         let Some(page) = &self.page else { return Ok(()) };
         let length = self.length().saturating_add(data.len() as u64);
@@ -172,7 +172,7 @@ impl PendingPage {
     }
 }
 
-/// Counts why a page is not stored, and returns the reason.
+/// Counts why a page is not stored.
 ///
 /// The requests that wait for the page produce their own. If the body was only incomplete, or the
 /// page was purged meanwhile, one of them takes over instead.

@@ -73,7 +73,7 @@ impl Record {
         }
     }
 
-    /// Returns the headers that the pages of the URI vary on, if this is not a page.
+    /// The headers that the pages of the URI vary on, if this is not a page.
     pub(crate) fn vary(&self) -> &[HeaderName] {
         match self {
             Self::Page(_) => &[],
@@ -81,7 +81,7 @@ impl Record {
         }
     }
 
-    /// Returns the approximate size in bytes.
+    /// The approximate size in bytes.
     pub(crate) fn size(&self) -> usize {
         match self {
             Self::Page(page) => {
@@ -131,7 +131,7 @@ impl Record {
 }
 
 impl Page {
-    /// Returns the age of the page: its age when it was received, and the time since then.
+    /// The age of the page: its age when it was received, and the time since then.
     ///
     /// If the clock is set back, the page does not become younger than it was when it was received.
     pub(crate) fn age(&self, clock: &Clock) -> Duration {

@@ -37,7 +37,7 @@ pub(crate) enum PageSource {
     Validated { reason: Reason, stored: bool },
 }
 
-/// Returns a page of this age as the response to a request: in full, or as its preconditions and
+/// Creates the response to a request from a page of this age: in full, or as its preconditions and
 /// its range demand.
 pub(crate) fn page_response<B: Body>(
     settings: &Settings,
@@ -66,7 +66,7 @@ pub(crate) fn page_response<B: Body>(
     stored_response(status, headers, body)
 }
 
-/// Returns the status and the body for a request, and adapts the headers.
+/// Selects the status and the body for a request, and adapts the headers.
 fn select_content(
     settings: &Settings,
     page: &Page,
@@ -119,7 +119,7 @@ fn seconds(duration: Duration) -> i64 {
     i64::try_from(duration.as_secs()).unwrap_or(i64::MAX)
 }
 
-/// Returns a response with a body that is in memory.
+/// Creates a response with a body that is in memory.
 pub(crate) fn stored_response<B: Body>(
     status: StatusCode,
     headers: HeaderMap,
@@ -131,7 +131,7 @@ pub(crate) fn stored_response<B: Body>(
     response
 }
 
-/// Returns a response of the inner service that is not stored.
+/// Passes on a response of the inner service that is not stored.
 pub(crate) fn pass_through<B: Body>(
     settings: &Settings,
     response: Response<B>,

@@ -30,7 +30,7 @@ const NOT_STORED_NAMES: [&str; 6] = [
     "set-cookie2",
 ];
 
-/// Returns the headers of a response that are stored (RFC 9111, section 3.1).
+/// Selects the headers of a response that are stored (RFC 9111, section 3.1).
 pub(crate) fn headers_to_store(headers: &HeaderMap) -> HeaderMap {
     let mut stored = headers.clone();
     for line in headers.get_all(CONNECTION) {

@@ -40,7 +40,7 @@ impl RequestContext {
         added
     }
 
-    /// Stores a validated page again, with the headers of the 304, and returns it as the response.
+    /// Stores a validated page again, with the headers of the 304. It is also the response.
     pub(crate) async fn refresh<B: Body>(
         self,
         lookup: Lookup,
@@ -84,7 +84,7 @@ impl RequestContext {
     }
 }
 
-/// Returns the headers of a stored page, updated with those of a 304 (RFC 9111, section 3.2).
+/// The headers of a stored page, updated with those of a 304 (RFC 9111, section 3.2).
 fn updated_headers(page: &Page, new: &HeaderMap, now: UnixTime) -> HeaderMap {
     const OF_THE_BODY: [HeaderName; 4] =
         [CONTENT_LENGTH, CONTENT_ENCODING, CONTENT_RANGE, CONTENT_TYPE];

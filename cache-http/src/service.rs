@@ -142,3 +142,21 @@ where
         ResponseFuture::boxed(miss::respond(context, inner, body, lookup))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use cache_core::CacheHandle;
+    use cache_locmem::LocMemCache;
+
+    use super::*;
+
+    #[test]
+    fn accessors_give_the_inner_service() {
+        let store = Arc::new(LocMemCache::default());
+        let cache = CacheHandle::new("default", store, cache_core::Settings::default());
+        let mut service = HttpCache::new(1, Arc::new(Settings::new(&cache)));
+        *service.get_mut() += 1;
+        assert_eq!(*service.get_ref(), 2);
+        assert_eq!(service.into_inner(), 2);
+    }
+}

@@ -85,8 +85,8 @@ impl Settings {
         self.page_store = PageStore::new(cache, &self.key_builder.generation_of_all());
     }
 
-    /// Returns the flags and the keys of a request that the cache handles, or the reason why it
-    /// bypasses the cache. `empty` states that the request has no body.
+    /// Creates the keys of a request, unless it bypasses the cache. `empty` states that the request
+    /// has no body.
     pub(crate) fn check_request(
         &self,
         parts: &Parts,
@@ -100,8 +100,7 @@ impl Settings {
         Ok((flags, self.key_builder.keys(parts, flags)?))
     }
 
-    /// Awaits an access to the store. If it times out, logs that and returns
-    /// [`Reason::StoreFailed`].
+    /// Awaits an access to the store. A timeout is logged.
     pub(crate) async fn with_store_timeout<T>(
         &self,
         access: impl Future<Output = Result<T, Reason>>,

@@ -6,7 +6,7 @@
 //!
 //! A flight accepts waiters for a limited time, counted from its start. A caller also limits its
 //! own waiting, over all flights that it joins, by a [deadline](SingleFlight::wait_deadline). If a
-//! result cannot be shared, nobody waits for that key for a while.
+//! result cannot be shared, no caller waits for that key during the next 10 seconds.
 
 use std::{collections::HashMap, hash::Hash, sync::Arc, time::Duration};
 
@@ -21,7 +21,7 @@ pub(crate) struct SingleFlight<K, T> {
 
 struct State<K, T> {
     in_flight: HashMap<K, Flight<T>>,
-    /// Keys whose results could not be shared, and until when nobody waits for them.
+    /// Keys whose results could not be shared, and until when no caller waits for them.
     unshared: HashMap<K, Instant>,
 }
 
@@ -76,7 +76,7 @@ pub(crate) struct Waiter<T> {
     deadline: Instant,
 }
 
-/// How long nobody waits for a key after its result could not be shared.
+/// How long no caller waits for a key after its result could not be shared.
 const UNSHARED_FOR: Duration = Duration::from_secs(10);
 /// The maximum number of keys that are remembered as unshared.
 const MAX_UNSHARED: usize = 4096;
@@ -87,7 +87,7 @@ impl<K: Clone + Eq + Hash, T> SingleFlight<K, T> {
         Self { wait_timeout, state: Mutex::new(state) }
     }
 
-    /// Returns the deadline of a caller that starts waiting now.
+    /// The deadline of a caller that starts waiting now.
     pub(crate) fn wait_deadline(&self) -> Instant {
         Instant::now() + self.wait_timeout
     }
@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn nobody_waits_for_an_unshareable_result_until_some_time_has_passed() {
+    async fn unshareable_result_makes_callers_not_wait_for_a_while() {
         let flights = flights();
         lead(&flights).complete(Outcome::Unshareable);
         assert!(matches!(flights.join(&"k"), Joined::Unshared));

@@ -32,8 +32,7 @@ impl RequestContext {
         policy.check_response(&self.parts.headers, head.status, &head.headers, length, now)
     }
 
-    /// Sets the headers that a stored response is sent with, and returns the page without its
-    /// body.
+    /// Creates the page without its body, and sets the headers that the response is sent with.
     pub(crate) fn pending_page(
         &self,
         lookup: Lookup,
@@ -67,7 +66,7 @@ impl RequestContext {
         }
     }
 
-    /// Returns the keys of the generations of the page's tags.
+    /// The keys of the generations of the page's tags.
     fn generations_of_tags(&self, tags: Option<&CacheTags>) -> Vec<String> {
         let added = tags.map(|tags| &*tags.0).unwrap_or_default();
         let mut tags: Vec<String> = self.settings.tags.iter().chain(added).cloned().collect();

@@ -14,7 +14,7 @@ use crate::{pending_page::BodyCollector, policy::Reason};
 /// Passes on the frames of a body and collects a copy.
 ///
 /// The last frame is passed on after the page is stored: a client that has received the whole body
-/// finds it in the store.
+/// finds it in the store. The price is that the write to the store delays the last frame.
 pub(crate) struct Tee<B: Body> {
     collector: Option<BodyCollector>,
     storing: Option<Storing>,

@@ -116,7 +116,7 @@ impl LocMemCache {
         prepare_for_sharing(&value);
         let expiration = self.expiration(ttl);
         self.with_shard(key, |shard, hash, removed| {
-            shard.set(hash, key, value, expiration, removed)
+            shard.set(hash, key, value, expiration, removed);
         });
         Ok(())
     }
@@ -131,7 +131,7 @@ impl LocMemCache {
         let value = self.shard(hash).lock().get(hash, key, &mut expired);
         if expired {
             self.with_shard(key, |shard, hash, removed| {
-                shard.remove_if_expired(hash, key, removed)
+                shard.remove_if_expired(hash, key, removed);
             });
         }
         value

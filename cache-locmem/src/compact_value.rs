@@ -19,7 +19,7 @@ pub(crate) enum NonBytes {
 }
 
 impl CompactValue {
-    /// Returns the memory that the value takes outside its entry, in bytes.
+    /// The memory that the value takes outside its entry, in bytes.
     pub(crate) fn heap_size(&self) -> usize {
         match self {
             Self::Bytes(bytes) => bytes.len(),

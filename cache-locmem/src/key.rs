@@ -20,7 +20,7 @@ impl Key {
         }
     }
 
-    /// Returns the memory that the key takes outside its entry, in bytes.
+    /// The memory that the key takes outside its entry, in bytes.
     pub(crate) fn heap_size(&self) -> usize {
         match self {
             Self::Inline { .. } => 0,
@@ -28,7 +28,7 @@ impl Key {
         }
     }
 
-    /// Returns the [`heap_size`](Self::heap_size) of `key` once it is stored.
+    /// The [`heap_size`](Self::heap_size) of `key` once it is stored.
     pub(crate) fn heap_size_of(key: &str) -> usize {
         if key.len() <= INLINE_CAPACITY { 0 } else { key.len() }
     }

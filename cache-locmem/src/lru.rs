@@ -40,7 +40,6 @@ impl Lru {
         self.queue.unlink(slab, slot);
     }
 
-    /// Returns the least recently used item.
     pub(crate) fn victim(&self) -> Option<u32> {
         self.queue.oldest()
     }

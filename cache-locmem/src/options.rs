@@ -99,7 +99,7 @@ impl LocMemOptions {
         Ok(())
     }
 
-    /// Returns the number of shards for these limits, which is a power of two.
+    /// The number of shards for these limits, which is a power of two.
     pub(crate) fn shards(&self, parallelism: usize) -> usize {
         if self.max_entries < MIN_ENTRIES_TO_SHARD {
             return 1;

@@ -28,7 +28,7 @@ pub(crate) struct Bounds {
 }
 
 impl Bounds {
-    /// Returns the bounds that a cull has to reach.
+    /// Applies the culling rule to both bounds.
     pub(crate) fn after_cull(self, cull_frequency: usize) -> Self {
         let left = |bound: usize| entries_after_cull(bound as u64, cull_frequency as u64) as usize;
         Self { entries: left(self.entries), bytes: left(self.bytes) }
@@ -37,7 +37,7 @@ impl Bounds {
 
 /// An item with a size.
 pub(crate) trait Weighted {
-    /// Returns the size in bytes.
+    /// The size in bytes.
     fn weight(&self) -> usize;
 }
 

@@ -199,7 +199,7 @@ impl BoundedQueue {
     }
 }
 
-/// Returns how many of the latest evictions a slightly longer queue would have avoided.
+/// The number of the latest evictions that a slightly longer queue would have avoided.
 fn ghost_window<T>(slab: &Slab<T>) -> usize {
     slab.len().div_ceil(GHOST_WINDOW_DIVISOR)
 }

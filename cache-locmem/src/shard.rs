@@ -211,7 +211,7 @@ impl Shard {
         (0..limit).take_while(|_| self.remove_next_expired(now, removed)).count() as u64
     }
 
-    /// Returns the number of expired entries. Checks every entry.
+    /// Counts the expired entries. Checks every entry.
     pub(crate) fn expired(&self) -> usize {
         let now = self.clock.now();
         self.table
@@ -388,7 +388,7 @@ impl Weighted for Entry {
     }
 }
 
-/// Returns the memory that an entry with a value of `size` bytes takes, including its share of the
+/// The memory that an entry with a value of `size` bytes takes, including its share of the
 /// slab, the table and the deadlines.
 pub(crate) fn weight(key: &str, size: usize) -> usize {
     Key::heap_size_of(key) + weight_over_key(size)

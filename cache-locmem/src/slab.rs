@@ -154,7 +154,7 @@ impl Queue {
         self.length -= 1;
     }
 
-    /// Returns the items, from the newest to the oldest.
+    /// The items, from the newest to the oldest.
     #[cfg(test)]
     pub(crate) fn items<T: Copy>(&self, slab: &Slab<T>) -> Vec<T> {
         let mut items = Vec::new();

@@ -13,7 +13,7 @@ use cache_locmem::{LocMemCache, LocMemOptions, Policy};
 
 const TTL: Option<Duration> = Some(Duration::from_secs(300));
 
-/// Returns the result of a future of locmem, which never waits.
+/// Polls a future of locmem, which never waits.
 fn ready<T>(future: impl Future<Output = T>) -> T {
     match std::pin::pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(output) => output,
@@ -39,7 +39,7 @@ fn fresh_bytes() -> Value {
     Value::Bytes(vec![7; 100].into())
 }
 
-/// Returns the number of allocations of an operation that has run once before.
+/// Counts the allocations of an operation that has run once before.
 fn allocations<T>(mut operation: impl FnMut() -> T) -> u64 {
     black_box(operation());
     measure(|| drop(black_box(operation()))).count_total
@@ -247,7 +247,7 @@ fn max_bytes_counts_about_what_is_allocated() {
             CacheHandle::new("default", Arc::<LocMemCache>::clone(&store), Settings::default());
         let fill = || {
             (0..20_000)
-                .for_each(|number| set(&cache, &number.to_string()).expect("locmem does not fail"))
+                .for_each(|number| set(&cache, &number.to_string()).expect("locmem does not fail"));
         };
         let allocated = measure(fill).bytes_current;
         let counted = i64::try_from(store.bytes()).expect("it fits into i64");

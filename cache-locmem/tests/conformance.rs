@@ -63,3 +63,28 @@ mod system_clock {
 
     cache_conformance::suite!(Harness::new(|| async { LocMemCache::default() }));
 }
+
+mod wrapped {
+    use cache_conformance::Forwarding;
+
+    use super::*;
+
+    fn bounded(max_entries: u64, cull_frequency: u64) -> LocMemCache {
+        let set = |mut options: LocMemOptions| {
+            options.max_entries = max_entries.try_into().expect("it is small");
+            options.cull_frequency = cull_frequency.try_into().expect("it is small");
+            options
+        };
+        LocMemCache::new(set(LocMemOptions::default())).expect("the options are valid")
+    }
+
+    fn wrapped() -> Harness {
+        harness(LocMemOptions::default())
+            .with_limits(|max_entries, cull_frequency| {
+                std::future::ready(bounded(max_entries, cull_frequency))
+            })
+            .wrapped_by(Forwarding::new)
+    }
+
+    cache_conformance::suite!(wrapped());
+}

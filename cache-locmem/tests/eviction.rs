@@ -110,7 +110,7 @@ async fn s3_fifo_evicts_unused_new_entries_first() {
     assert_eq!(remaining(&store, 0..10).await, [0, 3, 4, 5, 6, 7, 9]);
 }
 
-/// Returns how many of 500 entries that are read now and then are left after a scan that adds ten
+/// Counts how many of 500 entries that are read now and then are left after a scan that adds ten
 /// times as many others.
 async fn remaining_after_scan(policy: Policy) -> usize {
     let store = store(policy, 1000, 1_000_000);

@@ -27,3 +27,9 @@ mod three_servers {
 
     cache_conformance::suite!(on(3));
 }
+
+mod wrapped {
+    use super::*;
+
+    cache_conformance::suite!(on(1).wrapped_by(cache_conformance::Forwarding::new));
+}

@@ -24,3 +24,11 @@ mod cluster_of_three {
 
     cache_conformance::suite!(on(common::shared_cluster, || { common::patient().cluster(true) }));
 }
+
+mod wrapped {
+    use super::*;
+
+    cache_conformance::suite!(
+        on(common::shared_server, common::patient).wrapped_by(cache_conformance::Forwarding::new)
+    );
+}

@@ -12,7 +12,11 @@ const RULES: &[Rule] = &[
     ("cache-http", &[], "axum hyper tower"),
     ("cache-memcached", &[], "lz4_flex rustls sqlx"),
     ("cachette", &["--features=db-postgres"], "ring rustls"),
-    ("cachette", &[], "cache-http cache-memcached cache-net cache-redis http redis sqlx tempfile tokio"),
+    (
+        "cachette",
+        &[],
+        "cache-http cache-memcached cache-net cache-redis http redis sqlx tempfile tokio",
+    ),
     (
         "cachette",
         &["--no-default-features", "--features=locmem"],

@@ -7,7 +7,7 @@ use std::{
 
 use cachette::{
     CacheHandle,
-    stores::{DbCache, Found, MemcachedCache},
+    stores::{DbCache, MemcachedCache, TableState},
 };
 use serde_json::{Value as Json, json};
 
@@ -69,7 +69,7 @@ async fn check_servers(cache: &CacheHandle) -> Result<()> {
 async fn check_tables(cache: &CacheHandle) -> Result<()> {
     let Some(store) = cache.store().downcast_ref::<DbCache>() else { return Ok(()) };
     for table in store.create_table(true).await? {
-        if table.found == Found::Older {
+        if table.state == TableState::Outdated {
             let message =
                 format!("the table {:?} in {} has an older schema", table.table, table.database);
             return Err(Failure::new(message).with_help("run `cachette createcachetable`"));

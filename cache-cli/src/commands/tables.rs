@@ -1,6 +1,6 @@
 //! The command `createcachetable`.
 
-use cachette::stores::{CreateTables, Creation, Found};
+use cachette::stores::{CreateTables, TableCreation, TableState};
 use serde_json::{Value as Json, json};
 
 use super::Printer;
@@ -22,7 +22,7 @@ pub(super) async fn create(
     let results = caches.create_tables(&selected).await?;
     // A cache that could not be opened may have a table.
     let is_nothing_to_do = results.is_empty() && failures.is_empty();
-    let created: Vec<Creation> =
+    let created: Vec<TableCreation> =
         results.into_iter().filter_map(|result| failures.ok(result)).collect();
     if printer.is_json() {
         terminal::print_json(&created.iter().map(as_json).collect())?;
@@ -35,7 +35,7 @@ pub(super) async fn create(
 }
 
 /// Prints what was done. The output of a dry run is valid SQL.
-fn print(creation: &Creation) -> Result<()> {
+fn print(creation: &TableCreation) -> Result<()> {
     if !creation.dry_run {
         return terminal::print(creation.to_string());
     }
@@ -43,12 +43,12 @@ fn print(creation: &Creation) -> Result<()> {
     creation.sql.iter().try_for_each(|sql| terminal::print(format!("{sql};")))
 }
 
-fn as_json(creation: &Creation) -> Json {
-    let Creation { table, database, found, sql, dry_run, .. } = creation;
-    let found = match found {
-        Found::Nothing => "nothing",
-        Found::Current => "current",
-        Found::Older => "older",
+fn as_json(creation: &TableCreation) -> Json {
+    let TableCreation { table, database, state, sql, dry_run, .. } = creation;
+    let found = match state {
+        TableState::Missing => "nothing",
+        TableState::Current => "current",
+        TableState::Outdated => "older",
         _ => "unknown",
     };
     json!({"table": table, "database": database, "found": found, "sql": sql, "dry_run": dry_run})

@@ -1,4 +1,4 @@
-//! Many at once.
+//! Concurrent and cancelled operations.
 
 use std::{sync::Arc, time::Duration};
 
@@ -9,7 +9,7 @@ use tokio::{sync::Barrier, task::JoinSet};
 use super::{LONG, bytes};
 use crate::Harness;
 
-pub(super) async fn of_32_who_add_at_once_one_succeeds(h: Harness) {
+pub(super) async fn concurrent_add_has_one_winner(h: Harness) {
     let store = h.store().await;
     for round in 0..20 {
         let key = format!("k{round}");
@@ -22,7 +22,7 @@ pub(super) async fn of_32_who_add_at_once_one_succeeds(h: Harness) {
     }
 }
 
-pub(super) async fn of_32_who_add_over_an_expired_entry_one_succeeds(h: Harness) {
+pub(super) async fn concurrent_add_over_an_expired_entry_has_one_winner(h: Harness) {
     let store = h.store().await;
     for round in 0..5 {
         let key = format!("k{round}");
@@ -35,7 +35,7 @@ pub(super) async fn of_32_who_add_over_an_expired_entry_one_succeeds(h: Harness)
     }
 }
 
-pub(super) async fn of_32_who_delete_at_once_one_succeeds(h: Harness) {
+pub(super) async fn concurrent_delete_has_one_winner(h: Harness) {
     let store = h.store().await;
     for round in 0..20 {
         store.set("k", bytes("v"), LONG).await.unwrap();
@@ -48,47 +48,44 @@ pub(super) async fn of_32_who_delete_at_once_one_succeeds(h: Harness) {
     }
 }
 
-pub(super) async fn of_64_tasks_with_200_increments_each_none_is_lost(h: Harness) {
+pub(super) async fn concurrent_increments_are_not_lost(h: Harness) {
     let store = h.store().await;
     store.set("k", Value::Int(0), LONG).await.unwrap();
     let sums = at_once(64, &store, async |store, _| {
         let mut sums = Vec::with_capacity(200);
         for _ in 0..200 {
-            sums.push(store.incr("k", 1).await.unwrap().expect("it is there"));
+            sums.push(store.incr("k", 1).await.unwrap().expect("the counter exists"));
         }
         sums
     });
     let mut sums: Vec<i64> = sums.await.into_iter().flatten().collect();
     sums.sort_unstable();
-    assert!(sums.iter().copied().eq(1..=64 * 200), "each sum is answered once");
+    assert!(sums.iter().copied().eq(1..=64 * 200), "each sum is returned once");
     assert_eq!(store.get("k").await.unwrap(), Some(Value::Int(64 * 200)));
 }
 
-pub(super) async fn readers_during_overwrites_see_the_old_value_or_the_new_one(h: Harness) {
+pub(super) async fn concurrent_readers_see_whole_values(h: Harness) {
     let store = h.store().await;
     let value = |number: i64| Value::Bytes(Bytes::from(vec![number as u8; 16 << 10]));
     store.set("k", value(0), LONG).await.unwrap();
     let seen = at_once(8, &store, async move |store, number| {
-        for turn in 0..100 {
+        for step in 0..100 {
             if number < 2 {
-                store.set("k", value(2 * turn + number), LONG).await.unwrap();
+                store.set("k", value(2 * step + number), LONG).await.unwrap();
                 continue;
             }
             let Some(Value::Bytes(seen)) = store.get("k").await.unwrap() else {
-                panic!("it was there all the time")
+                panic!("the entry must exist throughout")
             };
             assert_eq!(seen.len(), 16 << 10);
-            assert!(
-                seen.iter().all(|byte| *byte == seen[0]),
-                "half of one value and half of another"
-            );
+            assert!(seen.iter().all(|byte| *byte == seen[0]), "the value is a mix of two");
             tokio::task::yield_now().await;
         }
     });
     seen.await;
 }
 
-pub(super) async fn touch_against_expiry_never_revives(h: Harness) {
+pub(super) async fn touch_racing_expiry_does_not_revive_the_entry(h: Harness) {
     let store = h.store().await;
     let rounds = if h.has_manual_time() { 200 } else { 4 };
     for round in 0..rounds {
@@ -100,28 +97,28 @@ pub(super) async fn touch_against_expiry_never_revives(h: Harness) {
                 return false;
             }
             if !time.has_manual_time() {
-                let around_the_end = Duration::from_micros(400) * u32::try_from(number).unwrap();
-                time.pass(time.moment() - Duration::from_millis(1) + around_the_end).await;
+                let around_expiry = Duration::from_micros(400) * u32::try_from(number).unwrap();
+                time.pass(time.moment() - Duration::from_millis(1) + around_expiry).await;
             }
             store.touch("k", LONG).await.unwrap()
         });
         let touched = touched.await.into_iter().any(|touched| touched);
-        let there = store.get("k").await.unwrap().is_some();
-        assert_eq!(there, touched, "round {round}: touch says {touched} and get says {there}");
+        let exists = store.get("k").await.unwrap().is_some();
+        assert_eq!(exists, touched, "round {round}: touch {touched}, but get {exists}");
         store.delete("k").await.unwrap();
     }
 }
 
-pub(super) async fn increments_against_touches_lose_nothing(h: Harness) {
+pub(super) async fn increments_racing_touches_are_not_lost(h: Harness) {
     let store = h.store().await;
     store.set("k", Value::Int(0), LONG).await.unwrap();
     let work = at_once(16, &store, async |store, number| {
-        for turn in 0..50 {
+        for step in 0..50 {
             match number % 2 {
                 0 => assert!(store.incr("k", 1).await.unwrap().is_some()),
                 _ => assert!(
                     store
-                        .touch("k", (turn % 2 == 0).then_some(Duration::from_secs(3600)))
+                        .touch("k", (step % 2 == 0).then_some(Duration::from_secs(3600)))
                         .await
                         .unwrap()
                 ),
@@ -132,11 +129,11 @@ pub(super) async fn increments_against_touches_lose_nothing(h: Harness) {
     assert_eq!(store.get("k").await.unwrap(), Some(Value::Int(8 * 50)));
 }
 
-/// A task that is aborted drops its future wherever it stands.
-pub(super) async fn a_dropped_operation_does_not_disturb_the_next(h: Harness) {
+/// Aborting a task drops its future at the await that it has reached.
+pub(super) async fn dropped_operation_does_not_affect_the_next(h: Harness) {
     let store = h.store().await;
-    for turn in 0..200 {
-        let (one, other) = (format!("a{turn}"), format!("b{turn}"));
+    for step in 0..200 {
+        let (one, other) = (format!("a{step}"), format!("b{step}"));
         store.set(&other, bytes(&other), LONG).await.unwrap();
         let dropped = {
             let store = Arc::clone(&store);
@@ -146,18 +143,18 @@ pub(super) async fn a_dropped_operation_does_not_disturb_the_next(h: Harness) {
                 let _ = store.get(&one).await;
             })
         };
-        for _ in 0..turn % 4 {
+        for _ in 0..step % 4 {
             tokio::task::yield_now().await;
         }
         dropped.abort();
         assert_eq!(store.get(&other).await.unwrap(), Some(bytes(&other)));
         let _ = dropped.await;
-        let left = store.get(&one).await.unwrap();
-        assert!(left.is_none() || left == Some(bytes(&one)), "{left:?}");
+        let found = store.get(&one).await.unwrap();
+        assert!(found.is_none() || found == Some(bytes(&one)), "{found:?}");
     }
 }
 
-/// Runs `work` in as many tasks, which begin together, and collects their answers.
+/// Runs `work` in concurrent tasks that start together, and returns their results.
 async fn at_once<T, F, W>(tasks: i64, store: &Arc<dyn Cache>, work: W) -> Vec<T>
 where
     T: Send + 'static,

@@ -1,11 +1,11 @@
-//! `incr`.
+//! `incr` of a store.
 
 use cache_core::{ErrorKind, Ttl, Value};
 
 use super::{LONG, bytes};
 use crate::Harness;
 
-pub(super) async fn incr_adds_and_answers_the_sum(h: Harness) {
+pub(super) async fn incr_returns_the_sum(h: Harness) {
     let store = h.store().await;
     store.set("k", Value::Int(40), LONG).await.unwrap();
     assert_eq!(store.incr("k", 1).await.unwrap(), Some(41));
@@ -13,7 +13,7 @@ pub(super) async fn incr_adds_and_answers_the_sum(h: Harness) {
     assert_eq!(store.get("k").await.unwrap(), Some(Value::Int(100)));
 }
 
-pub(super) async fn incr_takes_negative_numbers(h: Harness) {
+pub(super) async fn incr_accepts_negative_deltas(h: Harness) {
     let store = h.store().await;
     store.set("k", Value::Int(100), LONG).await.unwrap();
     assert_eq!(store.incr("k", -1).await.unwrap(), Some(99));
@@ -35,19 +35,19 @@ pub(super) async fn incr_below_zero_stops_at_zero(h: Harness) {
     assert_eq!(store.get("k").await.unwrap(), Some(Value::Int(0)));
 }
 
-pub(super) async fn incr_by_zero_reads_the_counter(h: Harness) {
+pub(super) async fn incr_by_zero_returns_the_value(h: Harness) {
     let store = h.store().await;
     store.set("k", Value::Int(7), LONG).await.unwrap();
     assert_eq!(store.incr("k", 0).await.unwrap(), Some(7));
 }
 
-pub(super) async fn incr_of_a_missing_key_creates_nothing(h: Harness) {
+pub(super) async fn incr_of_an_absent_key_creates_no_entry(h: Harness) {
     let store = h.store().await;
     assert_eq!(store.incr("k", 1).await.unwrap(), None);
     assert_eq!(store.get("k").await.unwrap(), None);
 }
 
-pub(super) async fn incr_keeps_the_time_to_live(h: Harness) {
+pub(super) async fn incr_keeps_the_ttl(h: Harness) {
     let store = h.store().await;
     store.set("k", Value::Int(1), Some(h.moment())).await.unwrap();
     store.set("never", Value::Int(1), None).await.unwrap();
@@ -58,66 +58,64 @@ pub(super) async fn incr_keeps_the_time_to_live(h: Harness) {
     assert_eq!(store.get("k").await.unwrap(), None);
 }
 
-pub(super) async fn incr_of_bytes_is_an_error_and_changes_nothing(h: Harness) {
+pub(super) async fn incr_of_bytes_fails_and_changes_nothing(h: Harness) {
     let store = h.store().await;
     for value in [bytes("many"), bytes("")] {
         store.set("k", value.clone(), LONG).await.unwrap();
         assert_eq!(
-            store.incr("k", 1).await.expect_err("no number").kind(),
+            store.incr("k", 1).await.expect_err("the bytes are not an integer").kind(),
             ErrorKind::NotAnInteger
         );
         assert_eq!(store.get("k").await.unwrap(), Some(value));
     }
 }
 
-/// What a server reads for a number may not begin behind the value, where an integer was that is gone.
-pub(super) async fn incr_of_blanks_finds_no_integer_that_was_there_before(h: Harness) {
+/// A server may parse past the end of a value, into the digits of an integer stored there before.
+pub(super) async fn incr_of_whitespace_does_not_find_an_earlier_integer(h: Harness) {
     let store = h.store().await;
-    for blanks in ["", " ", "      ", "\r\n", "\x0b\t"] {
+    for whitespace in ["", " ", "      ", "\r\n", "\x0b\t"] {
         store.set("k", Value::Int(i64::MAX - 3), LONG).await.unwrap();
         store.delete("k").await.unwrap();
-        store.set("k", bytes(blanks), LONG).await.unwrap();
-        let answer = store.incr("k", 1).await;
+        store.set("k", bytes(whitespace), LONG).await.unwrap();
+        let result = store.incr("k", 1).await;
         assert_eq!(
-            answer.expect_err("blanks are no number").kind(),
+            result.expect_err("whitespace is not an integer").kind(),
             ErrorKind::NotAnInteger,
-            "{blanks:?}"
+            "{whitespace:?}"
         );
-        assert_eq!(store.get("k").await.unwrap(), Some(bytes(blanks)));
+        assert_eq!(store.get("k").await.unwrap(), Some(bytes(whitespace)));
     }
 }
 
-/// Neither in what the sum is nor in what lay there before may a server find a reason to keep it.
-pub(super) async fn incr_beyond_the_largest_integer_changes_nothing_whatever_was_there_before(
-    h: Harness,
-) {
+/// A server that adds in place may leave digits of the sum, or of an earlier value, behind.
+pub(super) async fn incr_overflow_does_not_depend_on_an_earlier_value(h: Harness) {
     let store = h.store().await;
     for length in 20..60 {
-        let former = "-".repeat(length);
-        store.set("k", bytes(&former), LONG).await.unwrap();
+        let earlier = "-".repeat(length);
+        store.set("k", bytes(&earlier), LONG).await.unwrap();
         store.delete("k").await.unwrap();
         store.set("k", Value::Int(i64::MAX - 3), LONG).await.unwrap();
-        let error = store.incr("k", 10).await.expect_err("the sum does not fit");
-        assert_eq!(error.kind(), ErrorKind::Overflow, "after {former:?}");
+        let error = store.incr("k", 10).await.expect_err("the sum overflows");
+        assert_eq!(error.kind(), ErrorKind::Overflow, "after {earlier:?}");
         assert_eq!(
             store.get("k").await.unwrap(),
             Some(Value::Int(i64::MAX - 3)),
-            "after {former:?}"
+            "after {earlier:?}"
         );
         assert!(
             store.ttl("k").await.unwrap().is_some_and(|left| left < Ttl::Never),
-            "it keeps its time to live"
+            "the time to live is unchanged"
         );
     }
 }
 
-pub(super) async fn incr_beyond_the_largest_integer_is_an_error_and_changes_nothing(h: Harness) {
+pub(super) async fn incr_overflow_fails_and_changes_nothing(h: Harness) {
     overflows(&h, i64::MAX, 1).await;
     overflows(&h, i64::MAX - 5, 6).await;
     overflows(&h, 1, i64::MAX).await;
 }
 
-pub(super) async fn incr_beyond_the_smallest_integer_is_an_error_and_changes_nothing(h: Harness) {
+pub(super) async fn incr_underflow_fails_and_changes_nothing(h: Harness) {
     overflows(&h, i64::MIN, -1).await;
     overflows(&h, -2, i64::MIN + 1).await;
 }
@@ -125,12 +123,12 @@ pub(super) async fn incr_beyond_the_smallest_integer_is_an_error_and_changes_not
 async fn overflows(h: &Harness, number: i64, delta: i64) {
     let store = h.store().await;
     store.set("k", Value::Int(number), LONG).await.unwrap();
-    let error = store.incr("k", delta).await.expect_err("the sum does not fit");
+    let error = store.incr("k", delta).await.expect_err("the sum overflows");
     assert_eq!(error.kind(), ErrorKind::Overflow);
     assert_eq!(store.get("k").await.unwrap(), Some(Value::Int(number)));
 }
 
-pub(super) async fn an_added_integer_can_be_counted(h: Harness) {
+pub(super) async fn added_integer_can_be_incremented(h: Harness) {
     let store = h.store().await;
     assert!(store.add("k", Value::Int(0), LONG).await.unwrap());
     assert_eq!(store.incr("k", 1).await.unwrap(), Some(1));

@@ -1,4 +1,4 @@
-//! Entries that come to their end.
+//! Times to live.
 
 use std::time::Duration;
 
@@ -7,15 +7,15 @@ use cache_core::{Ttl, Value};
 use super::{LONG, bytes};
 use crate::Harness;
 
-pub(super) async fn an_entry_is_gone_when_its_time_is_up(h: Harness) {
+pub(super) async fn expired_entry_is_a_miss(h: Harness) {
     let store = h.store().await;
     store.set("k", bytes("v"), Some(h.moment())).await.unwrap();
     h.outlive(h.moment()).await;
     assert_eq!(store.get("k").await.unwrap(), None);
 }
 
-/// A clock that runs by itself could run past the end: there, a long time to live has to do.
-pub(super) async fn an_entry_is_there_until_its_time_is_up(h: Harness) {
+/// Uses a long time to live with a real clock, which could otherwise pass the deadline meanwhile.
+pub(super) async fn entry_is_a_hit_until_it_expires(h: Harness) {
     let store = h.store().await;
     let ttl = if h.has_manual_time() { 3 * h.moment() } else { Duration::from_secs(60) };
     store.set("k", bytes("v"), Some(ttl)).await.unwrap();
@@ -23,7 +23,7 @@ pub(super) async fn an_entry_is_there_until_its_time_is_up(h: Harness) {
     assert_eq!(store.get("k").await.unwrap(), Some(bytes("v")));
 }
 
-pub(super) async fn an_entry_without_a_time_to_live_stays(h: Harness) {
+pub(super) async fn entry_without_ttl_never_expires(h: Harness) {
     let store = h.store().await;
     store.set("k", bytes("v"), None).await.unwrap();
     let years =
@@ -32,7 +32,7 @@ pub(super) async fn an_entry_without_a_time_to_live_stays(h: Harness) {
     assert_eq!(store.get("k").await.unwrap(), Some(bytes("v")));
 }
 
-pub(super) async fn an_expired_entry_is_absent_in_every_respect(h: Harness) {
+pub(super) async fn expired_entry_is_absent_for_every_operation(h: Harness) {
     let store = h.store().await;
     for key in ["get", "contains", "ttl", "touch", "incr", "delete", "many", "now"] {
         store.set(key, Value::Int(1), Some(h.moment())).await.unwrap();
@@ -46,12 +46,12 @@ pub(super) async fn an_expired_entry_is_absent_in_every_respect(h: Harness) {
     assert!(!store.delete("delete").await.unwrap());
     assert_eq!(store.get_many(&["many"]).await.unwrap(), [None]);
     assert_eq!(store.delete_many(&["many"]).await.unwrap(), 0);
-    if let Some(answer) = store.get_now("now") {
-        assert_eq!(answer.unwrap(), None);
+    if let Some(result) = store.get_now("now") {
+        assert_eq!(result.unwrap(), None);
     }
 }
 
-pub(super) async fn a_set_gives_the_entry_a_new_time_to_live(h: Harness) {
+pub(super) async fn set_replaces_the_ttl(h: Harness) {
     let store = h.store().await;
     store.set("longer", bytes("old"), Some(h.moment())).await.unwrap();
     store.set("longer", bytes("new"), LONG).await.unwrap();
@@ -62,7 +62,7 @@ pub(super) async fn a_set_gives_the_entry_a_new_time_to_live(h: Harness) {
     assert_eq!(store.get("shorter").await.unwrap(), None);
 }
 
-pub(super) async fn a_set_without_a_time_to_live_ends_the_expiry(h: Harness) {
+pub(super) async fn set_without_ttl_removes_the_expiry(h: Harness) {
     let store = h.store().await;
     store.set("k", bytes("old"), Some(h.moment())).await.unwrap();
     store.set("k", bytes("new"), None).await.unwrap();
@@ -79,14 +79,14 @@ pub(super) async fn add_replaces_an_expired_entry(h: Harness) {
     assert_eq!(store.get("k").await.unwrap(), Some(bytes("new")));
 }
 
-pub(super) async fn an_added_entry_expires(h: Harness) {
+pub(super) async fn added_entry_expires(h: Harness) {
     let store = h.store().await;
     store.add("k", bytes("v"), Some(h.moment())).await.unwrap();
     h.outlive(h.moment()).await;
     assert_eq!(store.get("k").await.unwrap(), None);
 }
 
-pub(super) async fn touch_makes_an_entry_live_longer(h: Harness) {
+pub(super) async fn touch_extends_the_ttl(h: Harness) {
     let store = h.store().await;
     let short =
         if h.has_manual_time() { h.moment() } else { h.moment().max(Duration::from_secs(2)) };
@@ -96,7 +96,7 @@ pub(super) async fn touch_makes_an_entry_live_longer(h: Harness) {
     assert_eq!(store.get("k").await.unwrap(), Some(bytes("v")));
 }
 
-pub(super) async fn touch_makes_an_entry_live_shorter(h: Harness) {
+pub(super) async fn touch_shortens_the_ttl(h: Harness) {
     let store = h.store().await;
     store.set("k", bytes("v"), LONG).await.unwrap();
     assert!(store.touch("k", Some(h.moment())).await.unwrap());
@@ -104,15 +104,15 @@ pub(super) async fn touch_makes_an_entry_live_shorter(h: Harness) {
     assert_eq!(store.get("k").await.unwrap(), None);
 }
 
-pub(super) async fn touch_can_end_the_expiry(h: Harness) {
+pub(super) async fn touch_without_ttl_removes_the_expiry(h: Harness) {
     let store = h.store().await;
     store.set("k", bytes("v"), LONG).await.unwrap();
     assert!(store.touch("k", None).await.unwrap());
     assert_eq!(store.ttl("k").await.unwrap(), Some(Ttl::Never));
-    assert!(store.touch("k", None).await.unwrap(), "of an entry that does not expire");
+    assert!(store.touch("k", None).await.unwrap(), "the entry does not expire");
 }
 
-pub(super) async fn touch_can_begin_the_expiry(h: Harness) {
+pub(super) async fn touch_sets_an_expiry(h: Harness) {
     let store = h.store().await;
     store.set("k", bytes("v"), None).await.unwrap();
     assert!(store.touch("k", Some(h.moment())).await.unwrap());
@@ -120,7 +120,7 @@ pub(super) async fn touch_can_begin_the_expiry(h: Harness) {
     assert_eq!(store.get("k").await.unwrap(), None);
 }
 
-pub(super) async fn touch_leaves_the_value_as_it_is(h: Harness) {
+pub(super) async fn touch_keeps_the_value(h: Harness) {
     let store = h.store().await;
     for value in [bytes("v"), bytes(""), Value::Int(7)] {
         store.set("k", value.clone(), LONG).await.unwrap();
@@ -129,7 +129,7 @@ pub(super) async fn touch_leaves_the_value_as_it_is(h: Harness) {
     }
 }
 
-pub(super) async fn touch_of_a_missing_key_says_so(h: Harness) {
+pub(super) async fn touch_of_an_absent_key_returns_false(h: Harness) {
     let store = h.store().await;
     assert!(!store.touch("k", LONG).await.unwrap());
     assert!(!store.touch("k", None).await.unwrap());
@@ -145,33 +145,35 @@ pub(super) async fn touch_does_not_revive_an_expired_entry(h: Harness) {
     assert_eq!(store.get("k").await.unwrap(), None);
 }
 
-pub(super) async fn the_time_that_is_left_is_told(h: Harness) {
+pub(super) async fn ttl_returns_the_remaining_time(h: Harness) {
     let store = h.store().await;
     let ttl = Duration::from_secs(1000);
     store.set("k", bytes("v"), Some(ttl)).await.unwrap();
     store.set("never", bytes("v"), None).await.unwrap();
     h.pass(h.moment()).await;
-    let Some(Ttl::Left(left)) = store.ttl("k").await.unwrap() else { panic!("it expires") };
-    assert!(left <= ttl, "{left:?} of {ttl:?} are left");
-    assert!(left > ttl / 2, "{left:?} of {ttl:?} are left");
+    let Some(Ttl::Left(left)) = store.ttl("k").await.unwrap() else {
+        panic!("the entry has a deadline")
+    };
+    assert!(left <= ttl, "{left:?} of {ttl:?} remain");
+    assert!(left > ttl / 2, "{left:?} of {ttl:?} remain");
     if h.has_manual_time() {
         assert!(
             left.abs_diff(ttl - h.moment()) <= h.profile().expiry_granularity,
-            "{left:?} of {ttl:?} are left"
+            "{left:?} of {ttl:?} remain"
         );
     }
     assert_eq!(store.ttl("never").await.unwrap(), Some(Ttl::Never));
     assert_eq!(store.ttl("missing").await.unwrap(), None);
 }
 
-/// Some protocols take more than 30 days for a date.
-pub(super) async fn a_month_is_not_too_long_a_time_to_live(h: Harness) {
+/// memcached takes a time of more than 30 days for a date.
+pub(super) async fn ttl_of_more_than_30_days_is_accepted(h: Harness) {
     lives_for(&h, Duration::from_secs(30 * 86400)).await;
     lives_for(&h, Duration::from_secs(30 * 86400 + 1)).await;
     lives_for(&h, Duration::from_secs(60 * 86400)).await;
 }
 
-pub(super) async fn a_thousand_years_are_not_too_long_a_time_to_live(h: Harness) {
+pub(super) async fn ttl_of_a_thousand_years_is_accepted(h: Harness) {
     lives_for(&h, Duration::from_secs(1000 * 366 * 86400)).await;
     lives_for(&h, Duration::MAX).await;
 }

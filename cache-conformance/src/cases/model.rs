@@ -1,4 +1,4 @@
-//! Random sequences of operations, beside a plain map that does the same.
+//! Random sequences of operations, compared with a hash map that performs the same.
 
 use std::{collections::HashMap, fmt, time::Duration};
 
@@ -20,7 +20,7 @@ enum Step {
     Incr(Key, i64),
     Delete(Key),
     Contains(Key),
-    TimeLeft(Key),
+    Ttl(Key),
     GetMany(Vec<Key>),
     SetMany(Vec<(Key, Content)>, Life),
     DeleteMany(Vec<Key>),
@@ -31,7 +31,7 @@ enum Step {
 /// The position of one of the [names](NAMES).
 type Key = usize;
 
-/// Few, so that operations meet, and alike, so that they are taken for each other by what takes keys for it.
+/// Few keys, so that operations meet, and similar ones, which a store could confuse.
 const NAMES: [&str; 8] = [
     "key",
     "Key",
@@ -58,11 +58,11 @@ impl Content {
     }
 }
 
-/// How long an entry lives.
+/// The time to live of an entry.
 #[derive(Clone, Copy, Debug)]
 enum Life {
     Units(u32),
-    /// Longer than any test: some stores say that it never ends.
+    /// Longer than any test. Some stores report that the entry never expires.
     Ages,
     Forever,
 }
@@ -79,22 +79,22 @@ impl Life {
     }
 }
 
-/// What was seen of a step: everything that a store answers.
+/// The observable result of a step.
 #[derive(Debug, PartialEq)]
-enum Seen {
+enum Outcome {
     Values(Vec<Option<Value>>),
     Sum(std::result::Result<Option<i64>, ErrorKind>),
-    TimeLeft(Option<Ttl>),
-    Yes(bool),
+    Ttl(Option<Ttl>),
+    Bool(bool),
     Count(usize),
     Nothing,
 }
 
-pub(super) async fn any_sequence_of_operations_does_what_a_plain_map_does(h: Harness) {
+pub(super) async fn random_operations_match_a_hash_map(h: Harness) {
     let runtime = tokio::runtime::Handle::current();
     let unsigned = h.profile().unsigned_counters;
     let time_can_pass = h.has_manual_time();
-    // Where time can't pass there is a server, which takes its time to start.
+    // Stores without a manual clock use a server, which is slow to start.
     let (cases, steps) = if time_can_pass { (200, 1..60) } else { (40, 1..100) };
     let work = tokio::task::spawn_blocking(move || {
         let config = Config { cases, failure_persistence: None, ..Config::default() };
@@ -115,79 +115,77 @@ async fn compare(h: &Harness, steps: &[Step]) -> std::result::Result<(), TestCas
         if let Step::Pass(units) = step {
             h.pass(unit * *units).await;
         }
-        let seen = perform(&*store, step, unit).await;
-        let seen =
-            seen.map_err(|error| TestCaseError::fail(format!("step {number}, {step:?}: {error}")))?;
+        let actual = perform(&*store, step, unit).await;
+        let actual = actual
+            .map_err(|error| TestCaseError::fail(format!("step {number}, {step:?}: {error}")))?;
         let expected = model.perform(step, unit);
         prop_assert!(
-            agree(&seen, &expected, h),
-            "step {}, {:?}: the store answers {:?}, a map {:?}",
+            agree(&actual, &expected, h),
+            "step {}, {:?}: the store returns {:?}, a map {:?}",
             number,
             step,
-            seen,
+            actual,
             expected
         );
     }
     Ok(())
 }
 
-/// Where time is slept through, entries live for hours or for ever.
+/// Without a manual clock no time passes, so entries live for hours or forever.
 fn unit(h: &Harness) -> Duration {
     if h.has_manual_time() { h.moment() } else { Duration::from_secs(3600) }
 }
 
-fn agree(seen: &Seen, expected: &Seen, h: &Harness) -> bool {
-    match (seen, expected) {
-        (Seen::TimeLeft(Some(Ttl::Never)), Seen::TimeLeft(Some(Ttl::Left(left)))) => {
-            *left > AGES / 2
-        }
-        (Seen::TimeLeft(Some(Ttl::Left(seen))), Seen::TimeLeft(Some(Ttl::Left(expected)))) => {
+fn agree(actual: &Outcome, expected: &Outcome, h: &Harness) -> bool {
+    match (actual, expected) {
+        (Outcome::Ttl(Some(Ttl::Never)), Outcome::Ttl(Some(Ttl::Left(left)))) => *left > AGES / 2,
+        (Outcome::Ttl(Some(Ttl::Left(actual))), Outcome::Ttl(Some(Ttl::Left(expected)))) => {
             let tolerance =
                 if h.has_manual_time() { Duration::ZERO } else { Duration::from_secs(600) };
-            seen.abs_diff(*expected) <= h.profile().expiry_granularity + tolerance
+            actual.abs_diff(*expected) <= h.profile().expiry_granularity + tolerance
         }
-        _ => seen == expected,
+        _ => actual == expected,
     }
 }
 
-async fn perform(store: &dyn Cache, step: &Step, unit: Duration) -> Result<Seen> {
+async fn perform(store: &dyn Cache, step: &Step, unit: Duration) -> Result<Outcome> {
     Ok(match step {
-        Step::Get(key) => Seen::Values(vec![store.get(name(*key)).await?]),
+        Step::Get(key) => Outcome::Values(vec![store.get(name(*key)).await?]),
         Step::Set(key, content, life) => {
             store.set(name(*key), content.value(), life.ttl(unit)).await?;
-            Seen::Nothing
+            Outcome::Nothing
         }
         Step::Add(key, content, life) => {
-            Seen::Yes(store.add(name(*key), content.value(), life.ttl(unit)).await?)
+            Outcome::Bool(store.add(name(*key), content.value(), life.ttl(unit)).await?)
         }
-        Step::Touch(key, life) => Seen::Yes(store.touch(name(*key), life.ttl(unit)).await?),
+        Step::Touch(key, life) => Outcome::Bool(store.touch(name(*key), life.ttl(unit)).await?),
         Step::Incr(key, delta) => match store.incr(name(*key), *delta).await {
             Err(error) if matches!(error.kind(), ErrorKind::NotAnInteger | ErrorKind::Overflow) => {
-                Seen::Sum(Err(error.kind()))
+                Outcome::Sum(Err(error.kind()))
             }
-            answer => Seen::Sum(Ok(answer?)),
+            result => Outcome::Sum(Ok(result?)),
         },
-        Step::Delete(key) => Seen::Yes(store.delete(name(*key)).await?),
-        Step::Contains(key) => Seen::Yes(store.contains(name(*key)).await?),
-        Step::TimeLeft(key) => Seen::TimeLeft(store.ttl(name(*key)).await?),
+        Step::Delete(key) => Outcome::Bool(store.delete(name(*key)).await?),
+        Step::Contains(key) => Outcome::Bool(store.contains(name(*key)).await?),
+        Step::Ttl(key) => Outcome::Ttl(store.ttl(name(*key)).await?),
         Step::GetMany(keys) => {
             let names: Vec<&str> = keys.iter().copied().map(name).collect();
-            Seen::Values(store.get_many(&names).await?)
+            Outcome::Values(store.get_many(&names).await?)
         }
         Step::SetMany(entries, life) => {
             let entries = entries.iter().map(|(key, content)| (name(*key), content.value()));
             let entries: Vec<(&str, Value)> = entries.collect();
-            Seen::Count(store.set_many(&entries, life.ttl(unit)).await?.len())
+            Outcome::Count(store.set_many(&entries, life.ttl(unit)).await?.len())
         }
         Step::DeleteMany(keys) => {
             let names: Vec<&str> = keys.iter().copied().map(name).collect();
-            Seen::Count(store.delete_many(&names).await?)
+            Outcome::Count(store.delete_many(&names).await?)
         }
         Step::Clear => {
             store.clear().await?;
-            Seen::Nothing
+            Outcome::Nothing
         }
-        Step::Pass(_) => Seen::Nothing,
+        Step::Pass(_) => Outcome::Nothing,
     })
 }
 
@@ -195,7 +193,7 @@ fn name(key: Key) -> &'static str {
     NAMES[key]
 }
 
-/// A plain map, and a count of the time that went by.
+/// A hash map and the time that has passed.
 #[derive(Default)]
 struct Model {
     entries: HashMap<Key, (Value, Option<Duration>)>,
@@ -203,54 +201,54 @@ struct Model {
 }
 
 impl Model {
-    fn perform(&mut self, step: &Step, unit: Duration) -> Seen {
+    fn perform(&mut self, step: &Step, unit: Duration) -> Outcome {
         let now = self.now;
         self.entries.retain(|_, (_, deadline)| deadline.is_none_or(|deadline| deadline > now));
         let deadline = |life: &Life| life.ttl(unit).map(|ttl| now + ttl);
         match step {
-            Step::Get(key) => Seen::Values(vec![self.get(*key)]),
+            Step::Get(key) => Outcome::Values(vec![self.get(*key)]),
             Step::Set(key, content, life) => {
                 self.entries.insert(*key, (content.value(), deadline(life)));
-                Seen::Nothing
+                Outcome::Nothing
             }
             Step::Add(key, content, life) => {
                 let absent = !self.entries.contains_key(key);
                 self.entries.entry(*key).or_insert_with(|| (content.value(), deadline(life)));
-                Seen::Yes(absent)
+                Outcome::Bool(absent)
             }
-            Step::Touch(key, life) => Seen::Yes(match self.entries.get_mut(key) {
+            Step::Touch(key, life) => Outcome::Bool(match self.entries.get_mut(key) {
                 Some(entry) => {
                     entry.1 = deadline(life);
                     true
                 }
                 None => false,
             }),
-            Step::Incr(key, delta) => Seen::Sum(self.incr(*key, *delta)),
-            Step::Delete(key) => Seen::Yes(self.entries.remove(key).is_some()),
-            Step::Contains(key) => Seen::Yes(self.entries.contains_key(key)),
-            Step::TimeLeft(key) => {
-                Seen::TimeLeft(self.entries.get(key).map(|(_, deadline)| match deadline {
+            Step::Incr(key, delta) => Outcome::Sum(self.incr(*key, *delta)),
+            Step::Delete(key) => Outcome::Bool(self.entries.remove(key).is_some()),
+            Step::Contains(key) => Outcome::Bool(self.entries.contains_key(key)),
+            Step::Ttl(key) => {
+                Outcome::Ttl(self.entries.get(key).map(|(_, deadline)| match deadline {
                     Some(deadline) => Ttl::Left(*deadline - now),
                     None => Ttl::Never,
                 }))
             }
-            Step::GetMany(keys) => Seen::Values(keys.iter().map(|key| self.get(*key)).collect()),
+            Step::GetMany(keys) => Outcome::Values(keys.iter().map(|key| self.get(*key)).collect()),
             Step::SetMany(entries, life) => {
                 for (key, content) in entries {
                     self.entries.insert(*key, (content.value(), deadline(life)));
                 }
-                Seen::Count(0)
+                Outcome::Count(0)
             }
-            Step::DeleteMany(keys) => {
-                Seen::Count(keys.iter().filter(|key| self.entries.remove(*key).is_some()).count())
-            }
+            Step::DeleteMany(keys) => Outcome::Count(
+                keys.iter().filter(|key| self.entries.remove(*key).is_some()).count(),
+            ),
             Step::Clear => {
                 self.entries.clear();
-                Seen::Nothing
+                Outcome::Nothing
             }
             Step::Pass(units) => {
                 self.now += unit * *units;
-                Seen::Nothing
+                Outcome::Nothing
             }
         }
     }
@@ -267,28 +265,30 @@ impl Model {
     }
 }
 
-/// Where counters can't go below zero they only go up.
+/// Generates a step. With unsigned counters, no number is negative.
 fn step(unsigned: bool, time_can_pass: bool) -> impl Strategy<Value = Step> {
     let key = || 0..NAMES.len();
+    let entry = || (key(), content(unsigned), life());
+    let entries = || (several((key(), content(unsigned))), life());
     let longest_pass: u32 = if time_can_pass { 3 } else { 0 };
     prop_oneof![
         4 => key().prop_map(Step::Get),
-        4 => (key(), content(unsigned), life()).prop_map(|(key, content, life)| Step::Set(key, content, life)),
-        3 => (key(), content(unsigned), life()).prop_map(|(key, content, life)| Step::Add(key, content, life)),
+        4 => entry().prop_map(|(key, content, life)| Step::Set(key, content, life)),
+        3 => entry().prop_map(|(key, content, life)| Step::Add(key, content, life)),
         2 => (key(), life()).prop_map(|(key, life)| Step::Touch(key, life)),
         4 => (key(), number(unsigned)).prop_map(|(key, delta)| Step::Incr(key, delta)),
         2 => key().prop_map(Step::Delete),
         1 => key().prop_map(Step::Contains),
-        2 => key().prop_map(Step::TimeLeft),
+        2 => key().prop_map(Step::Ttl),
         1 => several(key()).prop_map(Step::GetMany),
-        1 => (several((key(), content(unsigned))), life()).prop_map(|(entries, life)| Step::SetMany(entries, life)),
+        1 => entries().prop_map(|(entries, life)| Step::SetMany(entries, life)),
         1 => several(key()).prop_map(Step::DeleteMany),
         1 => Just(Step::Clear),
         4 => (0..=longest_pass).prop_map(Step::Pass),
     ]
 }
 
-/// A few, or so many that a store may send them in another way.
+/// A few items, or enough that a store may send them differently.
 fn several<T: fmt::Debug + 'static>(
     one: impl Strategy<Value = T> + 'static,
 ) -> impl Strategy<Value = Vec<T>> {
@@ -297,23 +297,31 @@ fn several<T: fmt::Debug + 'static>(
 }
 
 fn life() -> impl Strategy<Value = Life> {
-    prop_oneof![6 => (1..6_u32).prop_map(Life::Units), 1 => Just(Life::Ages), 2 => Just(Life::Forever)]
+    prop_oneof![
+        6 => (1..6_u32).prop_map(Life::Units),
+        1 => Just(Life::Ages),
+        2 => Just(Life::Forever),
+    ]
 }
 
-/// Small ones, any, and those that are next to where sums, and what servers count with, have their ends.
+/// Small numbers, any numbers, and those close to the limits of an `i64` and of servers' counters.
 fn number(unsigned: bool) -> BoxedStrategy<i64> {
     const EDGES: [i64; 5] = [i64::MAX, i64::MAX - 3, u32::MAX as i64, 1 << 32, 99];
     let edge = (0..EDGES.len()).prop_map(|edge| EDGES[edge]);
     match unsigned {
         true => prop_oneof![4 => 0..10_i64, 1 => 0..=i64::MAX, 2 => edge].boxed(),
-        false => {
-            prop_oneof![4 => -10..10_i64, 1 => any::<i64>(), 1 => edge, 1 => Just(i64::MIN), 1 => Just(i64::MIN + 3)]
-                .boxed()
-        }
+        false => prop_oneof![
+            4 => -10..10_i64,
+            1 => any::<i64>(),
+            1 => edge,
+            1 => Just(i64::MIN),
+            1 => Just(i64::MIN + 3),
+        ]
+        .boxed(),
     }
 }
 
-/// Of the bytes, most are such as are like a number, or blank, or mean something to somebody.
+/// Integers, and bytes that resemble numbers, whitespace or protocol syntax.
 fn content(unsigned: bool) -> impl Strategy<Value = Content> {
     let bytes = prop_oneof![
         2 => "[a-z ]{0,9}".prop_map(String::into_bytes),

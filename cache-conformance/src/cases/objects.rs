@@ -1,4 +1,4 @@
-//! `get_shared` and `set_shared`, which every store takes.
+//! `get_shared` and `set_shared`, which work on every store.
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ fn page() -> Arc<Page> {
     Arc::new(Page { title: "Home".into(), words: vec!["hello".into(), "world".into()] })
 }
 
-pub(super) async fn an_object_comes_back_shared(h: Harness) {
+pub(super) async fn get_shared_returns_the_stored_object(h: Harness) {
     let cache = h.cache().await;
     let page = page();
     cache.set_shared("k", &page, Timeout::Default).await.unwrap();
@@ -30,19 +30,19 @@ pub(super) async fn an_object_comes_back_shared(h: Harness) {
     if cache.store().keeps_objects() {
         assert!(
             one.is_some_and(|one| Arc::ptr_eq(&one, &page)),
-            "the store keeps objects, but answers a copy"
+            "the store keeps objects, but returned a copy"
         );
     }
 }
 
-pub(super) async fn an_object_comes_back_by_value(h: Harness) {
+pub(super) async fn get_returns_a_shared_object_by_value(h: Harness) {
     let cache = h.cache().await;
     cache.set_shared("k", &page(), Timeout::Default).await.unwrap();
     assert_eq!(cache.get::<Page>("k").await.unwrap().as_ref(), Some(&*page()));
     assert_eq!(cache.get_many::<Page, _>(["k"]).await.unwrap().get("k"), Some(&*page()));
 }
 
-pub(super) async fn a_value_comes_back_shared(h: Harness) {
+pub(super) async fn get_shared_returns_a_plain_value(h: Harness) {
     let cache = h.cache().await;
     cache.set("k", &*page(), Timeout::Default).await.unwrap();
     assert_eq!(cache.get_shared::<Page>("k").await.unwrap(), Some(page()));
@@ -51,16 +51,20 @@ pub(super) async fn a_value_comes_back_shared(h: Harness) {
     assert_eq!(cache.get_shared::<u8>("missing").await.unwrap(), None);
 }
 
-pub(super) async fn an_object_of_another_type_is_a_miss(h: Harness) {
+pub(super) async fn object_of_another_type_is_a_miss(h: Harness) {
     let cache = h.cache().await;
     cache.set_shared("k", &page(), Timeout::Default).await.unwrap();
     assert_eq!(cache.get_shared::<u32>("k").await.unwrap(), None);
     assert_eq!(cache.get::<bool>("k").await.unwrap(), None);
     assert_eq!(cache.undecodable_seen(), 2);
-    assert_eq!(cache.get_shared::<Page>("k").await.unwrap(), Some(page()), "it is left as it is");
+    assert_eq!(
+        cache.get_shared::<Page>("k").await.unwrap(),
+        Some(page()),
+        "the entry is unchanged"
+    );
 }
 
-pub(super) async fn an_object_reads_as_another_type_of_the_same_shape(h: Harness) {
+pub(super) async fn object_decodes_as_another_type_of_the_same_shape(h: Harness) {
     #[derive(Debug, PartialEq, Deserialize)]
     struct Headline {
         title: String,
@@ -71,14 +75,14 @@ pub(super) async fn an_object_reads_as_another_type_of_the_same_shape(h: Harness
     assert_eq!(cache.get_shared::<Headline>("k").await.unwrap(), Some(Arc::new(headline)));
 }
 
-pub(super) async fn a_shared_integer_can_be_counted(h: Harness) {
+pub(super) async fn shared_integer_can_be_incremented(h: Harness) {
     let cache = h.cache().await;
     cache.set_shared("n", &Arc::new(41_u16), Timeout::Default).await.unwrap();
     assert_eq!(cache.incr("n", 1).await.unwrap(), 42);
     assert_eq!(cache.get_shared::<u16>("n").await.unwrap(), Some(Arc::new(42)));
 }
 
-pub(super) async fn an_object_expires(h: Harness) {
+pub(super) async fn shared_object_expires(h: Harness) {
     let cache = h.cache().await;
     cache.set_shared("k", &page(), h.moment()).await.unwrap();
     h.outlive(h.moment()).await;

@@ -1,4 +1,4 @@
-//! Rust's types through a handle.
+//! Encoding of Rust types through a handle.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -26,7 +26,7 @@ fn ada() -> User {
     }
 }
 
-async fn comes_back<T>(cache: &CacheHandle, value: T)
+async fn round_trips<T>(cache: &CacheHandle, value: T)
 where
     T: Serialize + DeserializeOwned + PartialEq + std::fmt::Debug + 'static,
 {
@@ -34,34 +34,34 @@ where
     assert_eq!(cache.get("k").await.unwrap(), Some(value));
 }
 
-pub(super) async fn a_text_comes_back(h: Harness) {
+pub(super) async fn strings_round_trip(h: Harness) {
     let cache = h.cache().await;
     for text in ["", "hello", "Žluťoučký kůň", "\0", "42", "null", "{\"a\": 1}"] {
         cache.set("k", text, Timeout::Default).await.unwrap();
         assert_eq!(cache.get::<String>("k").await.unwrap().as_deref(), Some(text));
     }
-    comes_back(&cache, 'x').await;
+    round_trips(&cache, 'x').await;
 }
 
-pub(super) async fn bytes_come_back_as_whatever_holds_bytes(h: Harness) {
+pub(super) async fn byte_types_round_trip(h: Harness) {
     let cache = h.cache().await;
     let all: Vec<u8> = (0..=255).collect();
-    comes_back(&cache, all.clone()).await;
-    comes_back(&cache, Bytes::from(all.clone())).await;
-    comes_back(&cache, Vec::<u8>::new()).await;
-    comes_back(&cache, Bytes::new()).await;
-    comes_back(&cache, [7_u8, 8, 9]).await;
+    round_trips(&cache, all.clone()).await;
+    round_trips(&cache, Bytes::from(all.clone())).await;
+    round_trips(&cache, Vec::<u8>::new()).await;
+    round_trips(&cache, Bytes::new()).await;
+    round_trips(&cache, [7_u8, 8, 9]).await;
 
     cache.set("k", &all[..], Timeout::Default).await.unwrap();
     assert_eq!(cache.get::<Bytes>("k").await.unwrap().as_deref(), Some(&all[..]));
     assert_eq!(cache.get::<Vec<u8>>("k").await.unwrap(), Some(all));
 }
 
-pub(super) async fn a_struct_comes_back(h: Harness) {
-    comes_back(&h.cache().await, ada()).await;
+pub(super) async fn structs_round_trip(h: Harness) {
+    round_trips(&h.cache().await, ada()).await;
 }
 
-pub(super) async fn an_enum_comes_back(h: Harness) {
+pub(super) async fn enums_round_trip(h: Harness) {
     #[derive(Debug, PartialEq, Serialize, Deserialize)]
     enum Shape {
         Point,
@@ -70,33 +70,33 @@ pub(super) async fn an_enum_comes_back(h: Harness) {
     }
     let cache = h.cache().await;
     for shape in [Shape::Point, Shape::Circle(1.5), Shape::Square { side: 3 }] {
-        comes_back(&cache, shape).await;
+        round_trips(&cache, shape).await;
     }
 }
 
-pub(super) async fn collections_come_back(h: Harness) {
+pub(super) async fn collections_round_trip(h: Harness) {
     let cache = h.cache().await;
-    comes_back(&cache, vec![vec![1_u32, 2], vec![], vec![3]]).await;
-    comes_back(&cache, HashMap::from([(String::from("a"), 1.5), (String::from("b"), -0.0)])).await;
-    comes_back(&cache, BTreeMap::from([(1_u64, Some("x".to_owned())), (2, None)])).await;
-    comes_back(&cache, (1_u8, "two".to_owned(), 3.0_f32, true)).await;
-    comes_back(&cache, ()).await;
-    comes_back(&cache, vec![1_u8, 2]).await;
-    comes_back(&cache, vec![1_i32, 300]).await;
+    round_trips(&cache, vec![vec![1_u32, 2], vec![], vec![3]]).await;
+    round_trips(&cache, HashMap::from([(String::from("a"), 1.5), (String::from("b"), -0.0)])).await;
+    round_trips(&cache, BTreeMap::from([(1_u64, Some("x".to_owned())), (2, None)])).await;
+    round_trips(&cache, (1_u8, "two".to_owned(), 3.0_f32, true)).await;
+    round_trips(&cache, ()).await;
+    round_trips(&cache, vec![1_u8, 2]).await;
+    round_trips(&cache, vec![1_i32, 300]).await;
 }
 
-pub(super) async fn a_stored_none_is_a_hit(h: Harness) {
+pub(super) async fn stored_none_is_a_hit(h: Harness) {
     let cache = h.cache().await;
     cache.set("k", &None::<User>, Timeout::Default).await.unwrap();
     assert_eq!(cache.get::<Option<User>>("k").await.unwrap(), Some(None));
     assert_eq!(cache.get::<Option<User>>("missing").await.unwrap(), None);
-    comes_back(&cache, Some(5_u32)).await;
-    comes_back(&cache, Some(ada())).await;
-    comes_back(&cache, Some("text".to_owned())).await;
-    comes_back(&cache, Some(vec![1_u8])).await;
+    round_trips(&cache, Some(5_u32)).await;
+    round_trips(&cache, Some(ada())).await;
+    round_trips(&cache, Some("text".to_owned())).await;
+    round_trips(&cache, Some(vec![1_u8])).await;
 }
 
-pub(super) async fn a_stored_none_is_there_for_every_verb(h: Harness) {
+pub(super) async fn stored_none_exists_for_every_verb(h: Harness) {
     let cache = h.cache().await;
     cache.set("k", &None::<User>, Timeout::Default).await.unwrap();
     assert!(cache.contains("k").await.unwrap());
@@ -106,9 +106,9 @@ pub(super) async fn a_stored_none_is_there_for_every_verb(h: Harness) {
     assert!(cache.delete("k").await.unwrap());
 }
 
-pub(super) async fn a_value_that_cannot_be_written_leaves_the_old_entry(h: Harness) {
-    struct Unwritable;
-    impl Serialize for Unwritable {
+pub(super) async fn unencodable_value_leaves_the_entry_unchanged(h: Harness) {
+    struct Unencodable;
+    impl Serialize for Unencodable {
         fn serialize<S: serde::Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
             Err(serde::ser::Error::custom("not today"))
         }
@@ -116,18 +116,18 @@ pub(super) async fn a_value_that_cannot_be_written_leaves_the_old_entry(h: Harne
     let cache = h.cache().await;
     cache.set("k", "old", Timeout::Default).await.unwrap();
     assert_eq!(
-        cache.set("k", &Unwritable, Timeout::Default).await.unwrap_err().kind(),
+        cache.set("k", &Unencodable, Timeout::Default).await.unwrap_err().kind(),
         ErrorKind::Encode
     );
     assert_eq!(
-        cache.add("new", &Unwritable, Timeout::Default).await.unwrap_err().kind(),
+        cache.add("new", &Unencodable, Timeout::Default).await.unwrap_err().kind(),
         ErrorKind::Encode
     );
     assert_eq!(cache.get::<String>("k").await.unwrap().as_deref(), Some("old"));
     assert!(!cache.contains("new").await.unwrap());
 }
 
-pub(super) async fn every_codec_writes_what_every_handle_reads(h: Harness) {
+pub(super) async fn every_handle_decodes_every_codec(h: Harness) {
     let store = h.store().await;
     for codec in [Codec::MsgPack, Codec::Json] {
         let writer =
@@ -138,7 +138,7 @@ pub(super) async fn every_codec_writes_what_every_handle_reads(h: Harness) {
     }
 }
 
-pub(super) async fn an_integer_of_any_width_can_be_counted(h: Harness) {
+pub(super) async fn integers_of_any_width_can_be_incremented(h: Harness) {
     let cache = h.cache().await;
     macro_rules! counted {
         ($($type:ty)+) => {
@@ -152,7 +152,7 @@ pub(super) async fn an_integer_of_any_width_can_be_counted(h: Harness) {
     counted! { i8 i16 i32 i64 i128 isize u8 u16 u32 u64 u128 usize }
 }
 
-pub(super) async fn a_newtype_of_an_integer_can_be_counted(h: Harness) {
+pub(super) async fn newtypes_of_integers_can_be_incremented(h: Harness) {
     #[derive(Debug, PartialEq, Serialize, Deserialize)]
     struct Visits(u32);
     let cache = h.cache().await;
@@ -168,31 +168,31 @@ pub(super) async fn a_newtype_of_an_integer_can_be_counted(h: Harness) {
     assert_eq!(cache.get::<Option<u8>>("o").await.unwrap(), Some(Some(42)));
 }
 
-pub(super) async fn an_integer_beyond_64_bits_comes_back_but_is_no_counter(h: Harness) {
+pub(super) async fn integers_beyond_64_bits_round_trip_but_cannot_be_incremented(h: Harness) {
     let cache = h.cache().await;
-    comes_back(&cache, u64::MAX).await;
+    round_trips(&cache, u64::MAX).await;
     assert_eq!(cache.incr("k", 1).await.unwrap_err().kind(), ErrorKind::NotAnInteger);
-    comes_back(&cache, i128::MIN).await;
-    comes_back(&cache, u128::MAX).await;
+    round_trips(&cache, i128::MIN).await;
+    round_trips(&cache, u128::MAX).await;
 }
 
-pub(super) async fn truth_values_and_floats_are_no_counters(h: Harness) {
+pub(super) async fn bools_and_floats_cannot_be_incremented(h: Harness) {
     let cache = h.cache().await;
-    comes_back(&cache, true).await;
+    round_trips(&cache, true).await;
     assert_eq!(cache.incr("k", 1).await.unwrap_err().kind(), ErrorKind::NotAnInteger);
-    comes_back(&cache, 1.0_f64).await;
+    round_trips(&cache, 1.0_f64).await;
     assert_eq!(cache.incr("k", 1).await.unwrap_err().kind(), ErrorKind::NotAnInteger);
     assert_eq!(cache.get("k").await.unwrap(), Some(1.0_f64));
 }
 
-pub(super) async fn a_text_of_digits_is_no_counter(h: Harness) {
+pub(super) async fn digit_strings_cannot_be_incremented(h: Harness) {
     let cache = h.cache().await;
     cache.set("k", "42", Timeout::Default).await.unwrap();
     assert_eq!(cache.incr("k", 1).await.unwrap_err().kind(), ErrorKind::NotAnInteger);
     assert_eq!(cache.get::<String>("k").await.unwrap().as_deref(), Some("42"));
 }
 
-pub(super) async fn a_wrong_type_is_a_miss_that_is_counted(h: Harness) {
+pub(super) async fn type_mismatch_is_a_counted_miss(h: Harness) {
     let cache = h.cache().await;
     cache.set("text", "hello", Timeout::Default).await.unwrap();
     cache.set("number", &300, Timeout::Default).await.unwrap();
@@ -203,10 +203,10 @@ pub(super) async fn a_wrong_type_is_a_miss_that_is_counted(h: Harness) {
     assert_eq!(cache.get::<Vec<u32>>("user").await.unwrap(), None);
     assert_eq!(cache.get_many::<bool, _>(["text", "number"]).await.unwrap().len(), 0);
     assert_eq!(cache.undecodable_seen(), 5);
-    assert!(cache.contains("text").await.unwrap(), "it is left as it is");
+    assert!(cache.contains("text").await.unwrap(), "the entry is unchanged");
 }
 
-pub(super) async fn a_wrong_type_is_an_error_where_that_is_asked_for(h: Harness) {
+pub(super) async fn type_mismatch_is_an_error_if_configured(h: Harness) {
     let cache =
         h.cache_with(Settings { undecodable: Undecodable::Error, ..Settings::default() }).await;
     cache.set("text", "hello", Timeout::Default).await.unwrap();
@@ -214,7 +214,7 @@ pub(super) async fn a_wrong_type_is_an_error_where_that_is_asked_for(h: Harness)
     assert_eq!(cache.get_many::<u32, _>(["text"]).await.unwrap_err().kind(), ErrorKind::Decode);
 }
 
-pub(super) async fn a_struct_that_gained_a_field_reads_old_entries(h: Harness) {
+pub(super) async fn struct_with_a_new_field_decodes_old_entries(h: Harness) {
     #[derive(Debug, PartialEq, Deserialize)]
     struct NewUser {
         #[serde(default)]

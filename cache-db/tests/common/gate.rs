@@ -11,7 +11,7 @@ use tokio::{
     sync::watch,
 };
 
-/// A TCP proxy in front of a server on this machine. It forwards everything, until it is told to
+/// A TCP proxy in front of a server on this machine. It forwards everything, until it is set to
 /// hold back the requests of the next connection that sends one.
 pub(crate) struct Gate {
     port: u16,

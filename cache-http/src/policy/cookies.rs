@@ -2,7 +2,7 @@
 
 use http::{HeaderMap, header::COOKIE};
 
-/// Returns the names and values of the cookies of a request.
+/// The names and values of the cookies of a request.
 pub(super) fn all(headers: &HeaderMap) -> impl Iterator<Item = (&[u8], &[u8])> {
     let pairs =
         headers.get_all(COOKIE).iter().flat_map(|line| line.as_bytes().split(|byte| *byte == b';'));

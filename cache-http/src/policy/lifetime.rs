@@ -27,7 +27,7 @@ pub(super) fn is_heuristic(status: StatusCode) -> bool {
     matches!(status.as_u16(), 200 | 203 | 204 | 300 | 301 | 308 | 404 | 405 | 410 | 414 | 501)
 }
 
-/// Returns the lifetime that a response states.
+/// The lifetime that a response states.
 fn explicit_lifetime(
     directives: &CacheControl,
     headers: &HeaderMap,
@@ -64,13 +64,13 @@ impl Policy {
     }
 }
 
-/// Returns a tenth of the time since the last modification (RFC 9111, section 4.2.2).
+/// A tenth of the time since the last modification (RFC 9111, section 4.2.2).
 fn heuristic_lifetime(headers: &HeaderMap, date: UnixTime) -> Option<Duration> {
     let modified = date::read(headers, &LAST_MODIFIED)?;
     Some((date.checked_sub(modified)? / 10).min(DAY))
 }
 
-/// Returns the age of a response when it was received, and its date (RFC 9111, section 4.2.3).
+/// The age of a response when it was received, and its date (RFC 9111, section 4.2.3).
 pub(super) fn age_and_date(headers: &HeaderMap, now: UnixTime) -> (Duration, UnixTime) {
     let date = date::read(headers, &DATE);
     let apparent =

@@ -54,7 +54,7 @@ pub(crate) use self::{
 /// | stored statuses | 200, and those in [`statuses`](Self::statuses) | those that are heuristically cacheable (RFC 9110, section 15.1), and others with an explicit lifetime |
 /// | lifetime if the response states none | [`ttl`](Self::ttl), 600 seconds by default | a tenth of the time since `Last-Modified`, at most a day (RFC 9111, section 4.2.2) |
 /// | bodies of unknown length | not stored | stored if they end without an error |
-/// | requests with `Range` | bypass the cache | are answered from a stored complete response |
+/// | requests with `Range` | bypass the cache | are served from a stored complete response |
 /// | stale responses with a validator | are not used | are validated (RFC 9111, section 4.3) |
 /// | requests with unsafe methods | have no effect | invalidate (RFC 9111, section 4.4) |
 /// | `no-store` in a request | is ignored | is obeyed (RFC 9111, section 5.2.1.5) |
@@ -85,7 +85,7 @@ pub struct Policy {
 const MIB: u64 = 1 << 20;
 
 impl Policy {
-    /// Returns the preset for the output cache of an application.
+    /// Creates the preset for the output cache of an application.
     ///
     /// See the [table](Self).
     #[must_use]
@@ -108,7 +108,7 @@ impl Policy {
         }
     }
 
-    /// Returns the preset for a shared cache as defined in RFC 9111, such as the cache of a proxy.
+    /// Creates the preset for a shared cache as defined in RFC 9111, such as the cache of a proxy.
     ///
     /// See the [table](Self).
     #[must_use]
@@ -151,7 +151,7 @@ impl Policy {
 
     /// Handles requests with `Authorization` as RFC 9111, section 3.5, defines.
     ///
-    /// They are answered from the store. Their responses are stored if they have `public`,
+    /// They are served from the store. Their responses are stored if they have `public`,
     /// `s-maxage` or `must-revalidate`.
     #[must_use]
     pub fn authorization_by_response(mut self) -> Self {

@@ -4,7 +4,7 @@ use std::fmt;
 
 macro_rules! reasons {
     ($($(#[doc = $doc:literal])+ $reason:ident = $name:literal,)+) => {
-        /// The reason why a request bypassed the cache or was not answered from it, or why a
+        /// The reason why a request bypassed the cache or was not served from it, or why a
         /// response was not stored.
         ///
         /// Its [name](Self::name) is the label `reason` of the metrics and the `detail` of

@@ -84,7 +84,7 @@ impl Policy {
         })
     }
 
-    /// Returns what a request has in the headers `names`.
+    /// Reads what a request has in the headers `names`.
     pub(crate) fn secondary_key(&self, names: &[HeaderName], headers: &HeaderMap) -> SecondaryKey {
         let values = names.iter().map(|name| (name.clone(), self.selecting_value(name, headers)));
         SecondaryKey(values.collect())
@@ -118,7 +118,7 @@ pub(crate) struct SecondaryKey(pub(crate) Vec<(HeaderName, Option<Vec<u8>>)>);
 /// The content codings that are distinguished. Responses with other codings are not stored.
 pub(super) const CODINGS: [&str; 5] = ["br", "deflate", "gzip", "identity", "zstd"];
 
-/// Returns which codings a request accepts, one digit for each. Clients that accept the same
+/// Encodes which codings a request accepts, one digit for each. Clients that accept the same
 /// codings share a page.
 fn accepted_codings(headers: &HeaderMap) -> Vec<u8> {
     let Some(line) = combined_value(headers, &ACCEPT_ENCODING) else { return b"-".to_vec() };
@@ -155,7 +155,7 @@ fn has_positive_weight(parameters: &str) -> bool {
     })
 }
 
-/// Returns the values of the named cookies, each preceded by its length.
+/// The values of the named cookies, each preceded by its length.
 fn cookie_values(names: &[String], headers: &HeaderMap) -> Vec<u8> {
     let mut all = Vec::new();
     for name in names {

@@ -136,7 +136,7 @@ impl Policy {
         if sets && !self.strip_cookies { Err(Reason::SetCookie) } else { Ok(()) }
     }
 
-    /// Returns the directives that apply, and whether they come from a targeted header.
+    /// The directives that apply, and whether they come from a targeted header.
     fn directives(&self, headers: &HeaderMap) -> (CacheControl, bool) {
         for name in self.targeted.iter() {
             let targeted = CacheControl::from_field(headers, name);
@@ -192,6 +192,10 @@ fn mentions(headers: &HeaderMap, text: &str) -> bool {
     headers.get_all(CACHE_CONTROL).iter().any(|line| contains(line.as_bytes()))
 }
 
+/// Rejects responses with `private`, `no-store` or `no-cache`.
+///
+/// RFC 9111, section 5.2.2.4, allows storing a response with `no-cache` if it is validated for each
+/// request. Both presets are stricter.
 fn check_directives(
     directives: &CacheControl,
     headers: &HeaderMap,
@@ -232,7 +236,7 @@ fn check_complete(headers: &HeaderMap) -> Result<(), Reason> {
     }
 }
 
-/// Returns `Content-Length`, or an error if it is invalid. Several values must be equal (RFC 9110,
+/// Parses `Content-Length`. Several values must be equal (RFC 9110,
 /// section 8.6).
 pub(crate) fn content_length(headers: &HeaderMap) -> Result<Option<u64>, Reason> {
     let mut stated = None;
@@ -254,7 +258,7 @@ pub(crate) fn content_length(headers: &HeaderMap) -> Result<Option<u64>, Reason>
     Ok(stated)
 }
 
-/// Returns the headers that a response varies on. A response with a content coding varies on
+/// The headers that a response varies on. A response with a content coding varies on
 /// `Accept-Encoding`, even if its `Vary` does not list it.
 fn vary(headers: &HeaderMap) -> Result<Vec<HeaderName>, Reason> {
     let Vary::Headers(mut names) = Vary::from_headers(headers) else { return Err(Reason::Vary) };

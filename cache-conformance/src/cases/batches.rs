@@ -1,11 +1,11 @@
-//! `get_many`, `set_many`, `delete_many`.
+//! `get_many`, `set_many` and `delete_many`.
 
 use cache_core::Value;
 
 use super::{LONG, bytes};
 use crate::Harness;
 
-pub(super) async fn get_many_answers_in_the_order_of_the_keys(h: Harness) {
+pub(super) async fn get_many_preserves_the_order_of_the_keys(h: Harness) {
     let store = h.store().await;
     store.set("a", bytes("A"), LONG).await.unwrap();
     store.set("c", Value::Int(3), LONG).await.unwrap();
@@ -13,14 +13,14 @@ pub(super) async fn get_many_answers_in_the_order_of_the_keys(h: Harness) {
     assert_eq!(values, [Some(Value::Int(3)), None, Some(bytes("A"))]);
 }
 
-pub(super) async fn get_many_answers_a_key_as_often_as_it_is_asked(h: Harness) {
+pub(super) async fn get_many_returns_repeated_keys(h: Harness) {
     let store = h.store().await;
     store.set("a", bytes("A"), LONG).await.unwrap();
     let values = store.get_many(&["a", "b", "a"]).await.unwrap();
     assert_eq!(values, [Some(bytes("A")), None, Some(bytes("A"))]);
 }
 
-pub(super) async fn get_many_misses_what_has_expired(h: Harness) {
+pub(super) async fn get_many_misses_expired_entries(h: Harness) {
     let store = h.store().await;
     store.set("short", bytes("S"), Some(h.moment())).await.unwrap();
     store.set("long", bytes("L"), LONG).await.unwrap();
@@ -37,7 +37,7 @@ pub(super) async fn set_many_stores_every_entry(h: Harness) {
     }
 }
 
-pub(super) async fn set_many_overwrites(h: Harness) {
+pub(super) async fn set_many_overwrites_entries(h: Harness) {
     let store = h.store().await;
     store.set("a", bytes("old"), Some(h.moment())).await.unwrap();
     store.set_many(&[("a", bytes("new")), ("b", bytes("B"))], None).await.unwrap();
@@ -45,7 +45,7 @@ pub(super) async fn set_many_overwrites(h: Harness) {
     assert_eq!(store.get("a").await.unwrap(), Some(bytes("new")));
 }
 
-pub(super) async fn set_many_gives_every_entry_the_time_to_live(h: Harness) {
+pub(super) async fn set_many_applies_the_ttl_to_every_entry(h: Harness) {
     let store = h.store().await;
     store.set("a", bytes("old"), None).await.unwrap();
     store.set_many(&[("a", bytes("A")), ("b", bytes("B"))], Some(h.moment())).await.unwrap();
@@ -53,7 +53,7 @@ pub(super) async fn set_many_gives_every_entry_the_time_to_live(h: Harness) {
     assert_eq!(store.get_many(&["a", "b"]).await.unwrap(), [None, None]);
 }
 
-pub(super) async fn set_many_answers_what_was_refused(h: Harness) {
+pub(super) async fn set_many_returns_rejected_positions(h: Harness) {
     let Some(largest) = h.profile().largest_value else { return };
     let store = h.store().await;
     let giant = Value::Bytes(vec![7; 2 * largest].into());
@@ -68,15 +68,15 @@ pub(super) async fn set_many_answers_what_was_refused(h: Harness) {
     );
 }
 
-pub(super) async fn delete_many_removes_and_counts(h: Harness) {
+pub(super) async fn delete_many_returns_the_number_removed(h: Harness) {
     let store = h.store().await;
     store.set_many(&[("a", bytes("A")), ("b", bytes("B")), ("c", bytes("C"))], LONG).await.unwrap();
     assert_eq!(store.delete_many(&["a", "missing", "c"]).await.unwrap(), 2);
     assert_eq!(store.get_many(&["a", "b", "c"]).await.unwrap(), [None, Some(bytes("B")), None]);
 }
 
-/// As many as Django's default of 300 entries has room for.
-pub(super) async fn two_hundred_entries_at_once_are_fine(h: Harness) {
+/// 200 entries fit into a store with Django's default of 300.
+pub(super) async fn batch_of_200_entries_is_accepted(h: Harness) {
     let store = h.store().await;
     let keys: Vec<String> =
         (0..200).map(|number| format!("key {number}").replace(' ', "-")).collect();
@@ -90,8 +90,8 @@ pub(super) async fn two_hundred_entries_at_once_are_fine(h: Harness) {
     assert_eq!(store.delete_many(&keys).await.unwrap(), 200);
 }
 
-/// More than the parameters of a statement, or the replies in a pipe, of any server.
-pub(super) async fn forty_thousand_keys_at_once_are_fine(h: Harness) {
+/// 40,000 keys exceed the parameters of a statement and the replies in a pipeline of any server.
+pub(super) async fn batch_of_40_000_keys_is_accepted(h: Harness) {
     let store = h.store().await;
     store.set("key-39999", bytes("the last"), LONG).await.unwrap();
     let keys: Vec<String> = (0..40_000).map(|number| format!("key-{number}")).collect();

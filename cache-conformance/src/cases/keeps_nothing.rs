@@ -1,4 +1,4 @@
-//! What a store that keeps nothing answers.
+//! The behaviour of a store that keeps nothing.
 
 use std::sync::Arc;
 
@@ -27,7 +27,7 @@ pub(super) async fn every_write_succeeds(h: Harness) {
     cache.close().await.unwrap();
 }
 
-pub(super) async fn nothing_can_be_changed(h: Harness) {
+pub(super) async fn no_entry_can_be_changed(h: Harness) {
     let cache = h.cache().await;
     cache.set("k", &1, Timeout::Never).await.unwrap();
     assert!(!cache.touch("k", Timeout::Never).await.unwrap());
@@ -37,10 +37,10 @@ pub(super) async fn nothing_can_be_changed(h: Harness) {
     assert_eq!(cache.incr_version("k", 1).await.unwrap_err().kind(), ErrorKind::NotFound);
 }
 
-pub(super) async fn get_or_set_produces_each_time(h: Harness) {
+pub(super) async fn get_or_set_produces_every_time(h: Harness) {
     let cache = h.cache().await;
     for expected in 1..3 {
-        let made: u32 = cache.get_or_set("k", Timeout::Never, async || expected).await.unwrap();
-        assert_eq!(made, expected);
+        let produced: u32 = cache.get_or_set("k", Timeout::Never, async || expected).await.unwrap();
+        assert_eq!(produced, expected);
     }
 }

@@ -1,4 +1,4 @@
-//! `get`, `set`, `add`, `delete`, `contains`, `clear`, `close`.
+//! `get`, `set`, `add`, `delete`, `contains`, `clear`, `close`, `get_now` and `set_now`.
 
 use std::sync::Arc;
 
@@ -7,18 +7,18 @@ use cache_core::{Cache, Ttl, Value};
 use super::{LONG, bytes};
 use crate::Harness;
 
-pub(super) async fn a_key_that_was_never_set_is_a_miss(h: Harness) {
+pub(super) async fn unset_key_is_a_miss(h: Harness) {
     assert_eq!(h.store().await.get("k").await.unwrap(), None);
 }
 
-pub(super) async fn a_value_that_was_set_is_got_back(h: Harness) {
+pub(super) async fn get_returns_the_stored_value(h: Harness) {
     let store = h.store().await;
     store.set("k", bytes("one"), LONG).await.unwrap();
     assert_eq!(store.get("k").await.unwrap(), Some(bytes("one")));
     assert_eq!(store.get("k").await.unwrap(), Some(bytes("one")), "the second time");
 }
 
-pub(super) async fn a_second_set_overwrites_the_value(h: Harness) {
+pub(super) async fn set_overwrites_the_value(h: Harness) {
     let store = h.store().await;
     for text in ["one", "the second one", "3"] {
         store.set("k", bytes(text), LONG).await.unwrap();
@@ -26,7 +26,7 @@ pub(super) async fn a_second_set_overwrites_the_value(h: Harness) {
     }
 }
 
-pub(super) async fn keys_do_not_see_each_other(h: Harness) {
+pub(super) async fn keys_are_independent(h: Harness) {
     let store = h.store().await;
     store.set("one", bytes("1st"), LONG).await.unwrap();
     store.set("other", bytes("2nd"), LONG).await.unwrap();
@@ -35,7 +35,7 @@ pub(super) async fn keys_do_not_see_each_other(h: Harness) {
     assert_eq!(store.get("other").await.unwrap(), Some(bytes("2nd")));
 }
 
-pub(super) async fn delete_says_whether_there_was_an_entry(h: Harness) {
+pub(super) async fn delete_returns_whether_the_key_existed(h: Harness) {
     let store = h.store().await;
     store.set("k", bytes("v"), LONG).await.unwrap();
     assert!(store.delete("k").await.unwrap());
@@ -43,7 +43,7 @@ pub(super) async fn delete_says_whether_there_was_an_entry(h: Harness) {
     assert!(!store.delete("never-set").await.unwrap());
 }
 
-pub(super) async fn a_deleted_key_is_a_miss(h: Harness) {
+pub(super) async fn deleted_key_is_a_miss(h: Harness) {
     let store = h.store().await;
     store.set("k", bytes("v"), LONG).await.unwrap();
     store.delete("k").await.unwrap();
@@ -51,20 +51,20 @@ pub(super) async fn a_deleted_key_is_a_miss(h: Harness) {
     assert!(!store.contains("k").await.unwrap());
 }
 
-pub(super) async fn contains_tells_whether_the_key_is_there(h: Harness) {
+pub(super) async fn contains_returns_whether_the_key_exists(h: Harness) {
     let store = h.store().await;
     assert!(!store.contains("k").await.unwrap());
     store.set("k", bytes(""), LONG).await.unwrap();
     assert!(store.contains("k").await.unwrap());
 }
 
-pub(super) async fn add_stores_where_there_is_nothing(h: Harness) {
+pub(super) async fn add_stores_an_absent_key(h: Harness) {
     let store = h.store().await;
     assert!(store.add("k", bytes("v"), LONG).await.unwrap());
     assert_eq!(store.get("k").await.unwrap(), Some(bytes("v")));
 }
 
-pub(super) async fn add_leaves_an_entry_as_it_is(h: Harness) {
+pub(super) async fn add_leaves_an_existing_entry_unchanged(h: Harness) {
     let store = h.store().await;
     store.set("k", bytes("first"), None).await.unwrap();
     assert!(!store.add("k", bytes("second"), LONG).await.unwrap());
@@ -72,7 +72,7 @@ pub(super) async fn add_leaves_an_entry_as_it_is(h: Harness) {
     assert_eq!(store.ttl("k").await.unwrap(), Some(Ttl::Never), "its time to live");
 }
 
-pub(super) async fn add_works_again_after_delete(h: Harness) {
+pub(super) async fn add_succeeds_after_delete(h: Harness) {
     let store = h.store().await;
     store.add("k", bytes("first"), LONG).await.unwrap();
     store.delete("k").await.unwrap();
@@ -92,26 +92,26 @@ pub(super) async fn clear_removes_every_entry(h: Harness) {
     }
 }
 
-pub(super) async fn clear_of_an_empty_store_is_fine(h: Harness) {
+pub(super) async fn clear_of_an_empty_store_succeeds(h: Harness) {
     let store = h.store().await;
     store.clear().await.unwrap();
     store.clear().await.unwrap();
 }
 
-pub(super) async fn an_answer_without_waiting_is_the_same_answer(h: Harness) {
+pub(super) async fn get_now_returns_what_get_returns(h: Harness) {
     let store = h.store().await;
     for value in [Some(bytes("one")), Some(bytes("other")), None] {
         match &value {
             Some(value) => store.set("k", value.clone(), LONG).await.unwrap(),
             None => assert!(store.delete("k").await.unwrap()),
         }
-        if let Some(answer) = store.get_now("k") {
-            assert_eq!(answer.unwrap(), value);
+        if let Some(result) = store.get_now("k") {
+            assert_eq!(result.unwrap(), value);
         }
     }
 }
 
-pub(super) async fn a_write_without_waiting_is_the_same_write(h: Harness) {
+pub(super) async fn set_now_stores_what_set_stores(h: Harness) {
     let store = h.store().await;
     for (value, ttl, former_ttl) in [(bytes("new"), LONG, None), (Value::Int(7), None, LONG)] {
         store.set("k", bytes("old"), former_ttl).await.unwrap();
@@ -121,15 +121,15 @@ pub(super) async fn a_write_without_waiting_is_the_same_write(h: Harness) {
                 assert_eq!(store.get("k").await.unwrap(), Some(value));
                 assert_eq!(store.ttl("k").await.unwrap() == Some(Ttl::Never), ttl.is_none());
             }
-            Err(back) => {
-                assert_eq!(back, value, "as it was");
+            Err(returned) => {
+                assert_eq!(returned, value, "unchanged");
                 assert_eq!(store.get("k").await.unwrap(), Some(bytes("old")), "nothing was stored");
             }
         }
     }
 }
 
-pub(super) async fn a_closed_store_is_usable_again(h: Harness) {
+pub(super) async fn closed_store_reopens_on_use(h: Harness) {
     let store = h.store().await;
     store.close().await.unwrap();
     store.set("k", bytes("v"), LONG).await.unwrap();
@@ -138,7 +138,7 @@ pub(super) async fn a_closed_store_is_usable_again(h: Harness) {
     store.close().await.unwrap();
 }
 
-pub(super) async fn an_arc_of_a_store_is_the_store(h: Harness) {
+pub(super) async fn arc_forwards_to_the_store(h: Harness) {
     let store = h.store().await;
     let same: Arc<Arc<dyn Cache>> = Arc::new(Arc::clone(&store));
     Cache::set(&same, "k", bytes("v"), LONG).await.unwrap();
