@@ -72,7 +72,7 @@ enum Source {
 }
 
 impl Source {
-    /// The place where a missing cache can be added, for messages.
+    /// The source to which a missing cache can be added, for messages.
     fn place(&self) -> Option<String> {
         match self {
             Self::File(path) => Some(path.display().to_string()),
@@ -83,7 +83,7 @@ impl Source {
     }
 }
 
-/// The configuration of an alias, and where it was read from.
+/// The configuration of an alias, and its origin.
 struct AliasPlan {
     origin: Origin,
     plan: Plan,

@@ -27,7 +27,7 @@
 //!
 //! [accounts]
 //! backend = "redis"
-//! location = ["redis://leader:6379", "redis://replica:6379"]  # writes go to the first, reads to the others
+//! location = ["redis://leader:6379", "redis://replica:6379"]  # the first gets the writes
 //! key_prefix = "accounts"       # `clear` deletes the keys with this prefix
 //! options = { db = 1, password = "…", socket_timeout = 0.2 }
 //!
@@ -43,8 +43,10 @@
 //! ```toml
 //! default = "locmem://"
 //! images = "file:///var/cache/shop"
-//! sessions = "memcached://10.0.0.1:11211,10.0.0.2:11211?request_timeout=0.3"  # or memcached:///run/memcached.sock
-//! accounts = "redis://user:password@host:6379/1?key_prefix=accounts"  # percent-encode special characters
+//! # Or a Unix socket: memcached:///run/memcached.sock
+//! sessions = "memcached://10.0.0.1:11211,10.0.0.2:11211?request_timeout=0.3"
+//! # Percent-encode special characters in the password.
+//! accounts = "redis://user:password@host:6379/1?key_prefix=accounts"
 //! pages = "locmem://pages?timeout=60&key_prefix=shop&version=2&max_entries=10000"
 //! ```
 //!

@@ -68,8 +68,8 @@ mod sources {
                     "KEY_FUNCTION": null
                 },
                 "dev": {"BACKEND": "django.core.cache.backends.dummy.DummyCache", "LOCATION": ""},
-                "old": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache", "LOCATION": "old",
-                        "TIMEOUT": 5, "timeout": "20", "max_entries": "50",
+                "old": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache",
+                        "LOCATION": "old", "TIMEOUT": 5, "timeout": "20", "max_entries": "50",
                         "OPTIONS": {"MAX_ENTRIES": 7, "CULL_FREQUENCY": null}}
             }"#,
         )

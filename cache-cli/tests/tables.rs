@@ -41,7 +41,7 @@ fn tables(finished: &Finished) -> Vec<(String, String)> {
     let text = |value: &Json| value.as_str().expect("a string").to_owned();
     let json: Json = serde_json::from_slice(&finished.stdout).expect("stdout is JSON");
     let created = json.as_array().expect("an array");
-    created.iter().map(|one| (text(&one["table"]), text(&one["found"]))).collect()
+    created.iter().map(|one| (text(&one["table"]), text(&one["state"]))).collect()
 }
 
 fn table(name: &str, found: &str) -> (String, String) {
@@ -77,7 +77,7 @@ fn cache_option_is_rejected() {
         Project::new("a = 'db://a?url=sqlite:cache.db'\nb = 'db://b?url=sqlite:cache.db'");
     let error = project.run(&["createcachetable", "--cache", "a"]).fails();
     assert!(error.contains("--cache") && error.contains("createcachetable TABLE"), "{error}");
-    assert_eq!(create(&project, &["a"]), [table("a", "nothing")]);
+    assert_eq!(create(&project, &["a"]), [table("a", "missing")]);
 }
 
 #[test]
@@ -152,7 +152,7 @@ fn database_option_selects_one_database() {
          location = 'two'
          options = { database = 'second' }",
     );
-    assert_eq!(create(&project, &["--database", "second"]), [table("two", "nothing")]);
+    assert_eq!(create(&project, &["--database", "second"]), [table("two", "missing")]);
     for (arguments, facts) in [
         (&["--database", "third"][..], ["\"third\"", "\"first\"", "\"second\""]),
         (&["three"], ["\"three\"", "\"one\"", "\"two\""]),
@@ -168,7 +168,7 @@ fn unreachable_database_does_not_stop_the_others() {
         "a = 'db://t?url=mysql://root@127.0.0.1:1/shop'\nb = 'db://t?url=sqlite:b.db'",
     );
     let finished = project.run(&["--output", "json", "createcachetable"]).exits_with(2);
-    assert_eq!(tables(&finished), [table("t", "nothing")]);
+    assert_eq!(tables(&finished), [table("t", "missing")]);
     assert!(finished.stderr.contains("127.0.0.1:1"), "{}", finished.stderr);
 }
 

@@ -1,4 +1,4 @@
-//! The contract between a store and the rest of the house.
+//! The contract between a store and the rest of cachette.
 
 use std::{any::Any, fmt, time::Duration};
 
@@ -6,106 +6,164 @@ use async_trait::async_trait;
 
 use crate::{ErrorKind, Result, Stats, Ttl, Value};
 
-/// A store of entries, as its author implements it. Applications hold a [`CacheHandle`](crate::CacheHandle).
+/// A store of cache entries.
+///
+/// # Audience
+///
+/// This trait is the contract between implementations (stores and wrappers of stores) and the rest of
+/// cachette. It is the minimum that a store must do: composed keys and resolved times go in, values
+/// come out. Applications use a [`CacheHandle`](crate::CacheHandle), which adds types, key prefixes,
+/// versions and default timeouts.
 ///
 /// # Contract
 ///
-/// *Keys* arrive composed: prefix and version are in them. A store takes any text, or refuses what it can't take with
-/// [`ErrorKind::InvalidKey`] before it reads or writes anything. It never serves an entry under another key.
+/// The crate `cache-conformance` tests all of the following.
 ///
-/// *Values* come back as they were given: an integer as an integer, bytes byte for byte, an object as that object.
+/// **Keys** are composed: they contain the prefix and the version. A store accepts any string, or
+/// rejects it with [`ErrorKind::InvalidKey`] before it reads or writes anything. It never returns an
+/// entry of another key: if it normalizes, truncates or escapes keys, distinct keys stay distinct.
 ///
-/// *Expiry*: `ttl` counts from the call; `None` means never, and zero does not occur. An expired entry is absent in every
-/// respect, even while it takes up space: `get` misses it, `add` replaces it, `touch` does not revive it.
+/// **Values** are returned as they were stored: an integer as an integer, bytes unchanged, and an
+/// [object](Value::Object) as the same object.
 ///
-/// *Atomicity*: each of `set`, `add`, `touch`, `incr` and `delete` happens at once or not at all, whoever else is at work on
-/// the key, in this process or another one that shares the store. A reader sees the old value or the new one. The
-/// `*_many` methods and `clear` are atomic for each key only.
+/// **Expiry.** `ttl` is the time to live, counted from the call. `None` means that the entry never
+/// expires. Zero does not occur: the handle turns it into a delete. An expired entry is absent for
+/// every operation, even while it takes up space: `get` misses it, `add` replaces it, and `touch` does
+/// not revive it.
 ///
-/// *Errors*: a miss is not one. A store that cannot be reached is [`ErrorKind::Unavailable`], within seconds. A value
-/// that is too large is [`ErrorKind::TooLarge`], and then the key holds nothing; but `add` leaves what is there. Stored
-/// bytes that the store itself finds broken are a miss, logged and counted.
+/// **Eviction.** A store may remove entries at any time, for example when it is full.
 ///
-/// *Cancellation*: a future may be dropped at any await. Then the operation happened or it did not, and the next one is
-/// not disturbed.
+/// **Atomicity.** `set`, `add`, `touch`, `incr` and `delete` are each atomic with respect to all other
+/// operations on the key, from this process and from others that share the store. A reader sees the
+/// old value or the new one. `clear` and the `*_many` methods are atomic for each key, not as a whole.
 ///
-/// The crate `cache-conformance` tests all this.
+/// **Errors.** A miss is not an error. A store that cannot be reached returns
+/// [`ErrorKind::Unavailable`] within seconds and never hangs. If a value is too large, the method
+/// returns [`ErrorKind::TooLarge`]; `set` then leaves the key absent, so that no outdated value
+/// remains, and `add` leaves an existing entry unchanged. If the store finds its own data corrupt, it
+/// logs that and reports a miss. A store need not name itself in its errors: the handle adds
+/// [`name`](Self::name) and the alias.
+///
+/// **Cancel safety.** A future may be dropped at any await. The operation then has happened completely
+/// or not at all, and later operations are not affected.
 ///
 /// # Provided methods
 ///
-/// Overriding one makes it faster and changes nothing else.
+/// A store is correct without overriding any of them. Override one to be faster, or, for
+/// [`stats`](Self::stats) and [`purge_expired`](Self::purge_expired), to report more.
 ///
 /// # Wrappers
 ///
-/// A wrapper is a store that contains another one. It must forward every method that it does not
-/// change, or it loses what the wrapped store does better, and it must return the wrapped store from
-/// [`inner`](Self::inner). [`forward_cache!`](crate::forward_cache) writes both.
+/// A wrapper is a store that contains another store, for example to count calls or to inject faults.
+/// It must
+///
+/// - forward every method that it does not change, including the provided ones. A method that is not
+///   forwarded falls back to its default implementation, which loses what the wrapped store does
+///   better;
+/// - return the wrapped store from [`inner`](Self::inner), so that operators reach it.
+///
+/// [`forward_cache!`](crate::forward_cache) writes both. `#[deny(clippy::missing_trait_methods)]` on
+/// the `impl` reports methods that were forgotten.
 ///
 /// # Examples
 ///
-/// `examples/custom_backend.rs` is a whole store in under 80 lines, `examples/counting_wrapper.rs` a
-/// wrapper.
+/// `examples/custom_backend.rs` in the repository is a complete store in under 80 lines, and
+/// `examples/counting_wrapper.rs` is a wrapper.
 #[async_trait]
 pub trait Cache: Any + fmt::Debug + Send + Sync {
-    /// The kind of store, for error texts and metrics: `"locmem"`.
+    /// Returns the kind of store, such as `"locmem"`, for error messages and metrics.
     fn name(&self) -> &str;
 
-    /// The value, or `None` where the key is absent or expired.
+    /// Returns the value stored under `key`, or `None` if the key is absent or expired.
     async fn get(&self, key: &str) -> Result<Option<Value>>;
 
-    /// Stores the value, whatever was there.
-    async fn set(&self, key: &str, value: Value, ttl: Option<Duration>) -> Result<()>;
-
-    /// Stores the value if the key is absent or expired, and says whether it did. Of many who try at once, one succeeds.
-    async fn add(&self, key: &str, value: Value, ttl: Option<Duration>) -> Result<bool>;
-
-    /// Gives an entry a new time to live, and says whether there was one.
-    async fn touch(&self, key: &str, ttl: Option<Duration>) -> Result<bool>;
-
-    /// Adds to an integer, keeps its time to live, and answers the sum; `None` where the key is absent or expired.
+    /// Stores a value and replaces an existing entry, including its time to live.
     ///
     /// # Errors
-    /// [`ErrorKind::NotAnInteger`] where the entry is none, [`ErrorKind::Overflow`] where the sum does not fit: both leave the
-    /// entry as it is.
+    ///
+    /// Returns [`ErrorKind::TooLarge`] if the store does not accept a value of this size. The key is
+    /// absent afterwards.
+    async fn set(&self, key: &str, value: Value, ttl: Option<Duration>) -> Result<()>;
+
+    /// Stores a value if the key is absent or expired, and returns whether it was stored.
+    ///
+    /// If several callers add the same key at once, exactly one succeeds.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`ErrorKind::TooLarge`] if the store does not accept a value of this size. If the key
+    /// exists as well, `Ok(false)` is also correct.
+    async fn add(&self, key: &str, value: Value, ttl: Option<Duration>) -> Result<bool>;
+
+    /// Replaces the time to live of an entry.
+    ///
+    /// Returns `false` if the key is absent or expired.
+    async fn touch(&self, key: &str, ttl: Option<Duration>) -> Result<bool>;
+
+    /// Adds `delta` to an integer and returns the sum, or `None` if the key is absent or expired.
+    ///
+    /// The time to live is unchanged.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`ErrorKind::NotAnInteger`] if the value is not a [`Value::Int`], and
+    /// [`ErrorKind::Overflow`] if the sum does not fit in an `i64`. The entry is unchanged.
     async fn incr(&self, key: &str, delta: i64) -> Result<Option<i64>>;
 
-    /// Removes the entry, and says whether there was one.
+    /// Removes an entry. Returns `false` if the key is absent or expired.
     async fn delete(&self, key: &str) -> Result<bool>;
 
-    /// How long the entry will still live; `None` where the key is absent or expired.
+    /// Returns the remaining time to live, or `None` if the key is absent or expired.
     async fn ttl(&self, key: &str) -> Result<Option<Ttl>>;
 
-    /// Removes every entry of this store, and nothing that the store can tell belongs to somebody else.
+    /// Removes all entries of this store.
+    ///
+    /// Entries of other applications stay, if the store can tell them apart.
     async fn clear(&self) -> Result<()>;
 
-    /// The answer of [`get`](Self::get), where it takes no waiting: neither for another machine, nor for a disk, nor for a
-    /// lock that is held for long. `None` says nothing about the key: the caller then awaits `get`.
+    /// Like [`get`](Self::get), but returns `None` instead of waiting.
+    ///
+    /// Waiting means I/O, or a lock that may be held for long. `None` says nothing about the key:
+    /// the caller then awaits `get`. The default implementation returns `None`.
     fn get_now(&self, key: &str) -> Option<Result<Option<Value>>> {
         let _ = key;
         None
     }
 
-    /// Does what [`set`](Self::set) does, where it takes no waiting, as in [`get_now`](Self::get_now).
+    /// Like [`set`](Self::set), but returns the value instead of waiting.
+    ///
+    /// `Ok` holds the result of the `set`, including its errors. The default implementation returns
+    /// the value.
     ///
     /// # Errors
-    /// The value as it was, where it would take waiting: nothing was stored then, and the caller awaits `set`. What `set`
-    /// itself answers, its errors among it, is the `Ok`.
+    ///
+    /// Returns the value, unchanged, if the store would have to wait. Nothing was stored; the caller
+    /// then awaits `set`.
     fn set_now(&self, key: &str, value: Value, ttl: Option<Duration>) -> Result<Result<()>, Value> {
         let _ = (key, ttl);
         Err(value)
     }
 
-    /// Whether the store lives in this process and takes [`Value::Object`]. Others are never given one.
+    /// Returns whether the store accepts [`Value::Object`].
+    ///
+    /// Only a store in this process can. The default implementation returns `false`: such a store
+    /// never receives an object.
     fn keeps_objects(&self) -> bool {
         false
     }
 
-    /// Whether the key is there. A store that notes uses should not count it as one.
+    /// Returns whether the key exists.
+    ///
+    /// A store that evicts by use should not count this as a use. The default implementation calls
+    /// [`get`](Self::get).
     async fn contains(&self, key: &str) -> Result<bool> {
         Ok(self.get(key).await?.is_some())
     }
 
-    /// The values of many keys, in the order of the keys. Never called with none.
+    /// Returns the values of several keys, in the order of the keys.
+    ///
+    /// `keys` is never empty and may contain a key more than once. The default implementation calls
+    /// [`get`](Self::get) for each key.
     async fn get_many(&self, keys: &[&str]) -> Result<Vec<Option<Value>>> {
         let mut values = Vec::with_capacity(keys.len());
         for key in keys {
@@ -114,12 +172,14 @@ pub trait Cache: Any + fmt::Debug + Send + Sync {
         Ok(values)
     }
 
-    /// Stores many entries with one time to live, and answers the positions of those that were refused. Never called with
-    /// none.
+    /// Stores several entries with one time to live, and returns the positions of rejected entries.
+    ///
+    /// An entry is rejected if it is too large ([`ErrorKind::TooLarge`]); that is not an error of the
+    /// call. `entries` is never empty. The default implementation is [`set_one_by_one`].
     ///
     /// # Errors
-    /// Where the store failed as a whole; any of the entries may then be stored. An entry that is refused for itself
-    /// ([`ErrorKind::TooLarge`]) is no error here.
+    ///
+    /// Returns an error if the store fails as a whole. Any of the entries may then be stored.
     async fn set_many(
         &self,
         entries: &[(&str, Value)],
@@ -128,7 +188,9 @@ pub trait Cache: Any + fmt::Debug + Send + Sync {
         set_one_by_one(self, entries, ttl).await
     }
 
-    /// Removes many entries, and answers how many there were. Never called with none.
+    /// Removes several entries and returns how many existed.
+    ///
+    /// `keys` is never empty. The default implementation calls [`delete`](Self::delete) for each key.
     async fn delete_many(&self, keys: &[&str]) -> Result<usize> {
         let mut removed = 0;
         for key in keys {
@@ -137,23 +199,28 @@ pub trait Cache: Any + fmt::Debug + Send + Sync {
         Ok(removed)
     }
 
-    /// How full the store is, for an operator. It may take time in proportion to the entries.
+    /// Returns statistics for operators.
     ///
-    /// Unless a store overrides it, nothing is known.
+    /// May take time in proportion to the number of entries. The default implementation returns
+    /// empty statistics.
     async fn stats(&self) -> Result<Stats> {
         Ok(Stats::default())
     }
 
-    /// Removes about `most` entries that have expired and still take up room, and answers how many there were: fewer than
-    /// `most` where none is left. No cache needs it to answer right; it is for an operator who wants the room.
+    /// Removes up to about `max` expired entries and returns how many it removed.
     ///
-    /// Unless a store overrides it, `None`: expired entries are removed by the store or its server alone.
-    async fn purge_expired(&self, most: u64) -> Result<Option<u64>> {
-        let _ = most;
+    /// Fewer than `max` means that no more are left. Correctness never depends on this method: it
+    /// frees space. The default implementation returns `None`, which means that the store or its
+    /// server removes expired entries by itself.
+    async fn purge_expired(&self, max: u64) -> Result<Option<u64>> {
+        let _ = max;
         Ok(None)
     }
 
-    /// Lets go of connections and files. The store stays usable: the next call opens them again.
+    /// Closes connections and files.
+    ///
+    /// The store stays usable: the next call opens them again. The default implementation does
+    /// nothing.
     async fn close(&self) -> Result<()> {
         Ok(())
     }
@@ -161,8 +228,8 @@ pub trait Cache: Any + fmt::Debug + Send + Sync {
     /// Returns the store that this one wraps, or `None` if it wraps none.
     ///
     /// [`downcast_ref`](trait.Cache.html#method.downcast_ref) follows it, so that operators reach a
-    /// store through its wrappers. Use the result to inspect or administer a store only: whatever
-    /// changes entries must go through the outermost wrapper.
+    /// store through its wrappers. Use the result only to inspect or administer a store: calls that
+    /// change entries must go through the outermost wrapper.
     fn inner(&self) -> Option<&dyn Cache> {
         None
     }
@@ -171,8 +238,9 @@ pub trait Cache: Any + fmt::Debug + Send + Sync {
 impl dyn Cache {
     /// Returns this store, or a store that it wraps, as a `C`.
     ///
-    /// Checks the store itself first, then what [`inner`](Cache::inner) returns, from the outermost
-    /// wrapper inwards. For what only one kind of store can do, such as creating a table.
+    /// Checks the store itself first and then follows [`inner`](Cache::inner), from the outermost
+    /// wrapper inwards. Use it for operations that only one kind of store has, such as creating a
+    /// table.
     ///
     /// # Examples
     ///
@@ -182,42 +250,45 @@ impl dyn Cache {
     /// use cache_locmem::LocMemCache;
     ///
     /// let store: Arc<dyn Cache> = Arc::new(LocMemCache::default());
-    /// let in_memory: Option<&LocMemCache> = store.downcast_ref();
-    /// assert_eq!(in_memory.map(LocMemCache::entries), Some(0));
+    /// let locmem: Option<&LocMemCache> = store.downcast_ref();
+    /// assert_eq!(locmem.map(LocMemCache::entries), Some(0));
     /// ```
     #[must_use]
     pub fn downcast_ref<C: Cache>(&self) -> Option<&C> {
         self.layers().find_map(|store| (store as &dyn Any).downcast_ref())
     }
 
-    /// Returns the store inside all wrappers, or the store itself if it wraps none.
+    /// Returns the store inside all wrappers, or this store if it wraps none.
     #[must_use]
     pub fn innermost(&self) -> &dyn Cache {
         self.layers().last().unwrap_or(self)
     }
 
-    /// Returns the store and the stores that it wraps, from the outermost inwards.
+    /// Returns this store and the stores that it wraps, from the outermost inwards.
     fn layers(&self) -> impl Iterator<Item = &dyn Cache> {
         std::iter::successors(Some(self), |store| store.inner())
     }
 }
 
-/// What [`Cache::set_many`] does where a store knows no better: also for one that does, when it has to find out which of
-/// the entries is refused.
+/// Stores entries one after the other: the default implementation of [`Cache::set_many`].
+///
+/// A store that sends entries in one request can call it when the request was rejected, to find out
+/// which entry is too large.
 ///
 /// # Errors
-/// As [`Cache::set_many`].
+///
+/// See [`Cache::set_many`].
 pub async fn set_one_by_one<C: Cache + ?Sized>(
     store: &C,
     entries: &[(&str, Value)],
     ttl: Option<Duration>,
 ) -> Result<Vec<usize>> {
-    let mut refused = Vec::new();
+    let mut rejected = Vec::new();
     for (position, (key, value)) in entries.iter().enumerate() {
         match store.set(key, value.clone(), ttl).await {
-            Err(error) if error.kind() == ErrorKind::TooLarge => refused.push(position),
+            Err(error) if error.kind() == ErrorKind::TooLarge => rejected.push(position),
             result => result?,
         }
     }
-    Ok(refused)
+    Ok(rejected)
 }

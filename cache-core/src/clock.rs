@@ -1,4 +1,4 @@
-//! The time by which entries expire, and a hand-driven one for tests.
+//! Clocks that decide when entries expire, and a manual one for tests.
 
 use std::{
     fmt,
@@ -10,15 +10,17 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-/// A point on a [`Clock`], in nanoseconds since some fixed start. Comparable only with points of the same clock.
+/// A point in time on a [`Clock`], in nanoseconds since a fixed start.
+///
+/// Compare it only with moments of the same clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Moment(u64);
 
 impl Moment {
-    /// Later than every moment a clock can show: the deadline of what does not expire.
+    /// A moment later than any that a clock returns: the deadline of entries that never expire.
     pub const NEVER: Self = Self(u64::MAX);
 
-    /// The time from `earlier` to this moment, or zero.
+    /// Returns the time from `earlier` to this moment, or zero if `earlier` is later.
     #[must_use]
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
@@ -28,29 +30,31 @@ impl Moment {
 impl Add<Duration> for Moment {
     type Output = Self;
 
-    /// Saturates: what lies more than some 584 years ahead is [`NEVER`](Self::NEVER).
+    /// Adds a duration. Saturates at [`NEVER`](Self::NEVER), about 584 years after the clock's start.
     fn add(self, duration: Duration) -> Self {
         let nanos = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
         Self(self.0.saturating_add(nanos))
     }
 }
 
-/// What tells a store the time.
+/// The clock of a store.
 ///
-/// | clock | a read costs | an entry is gone |
+/// | clock | cost of a read | an entry expires |
 /// |---|---|---|
-/// | [`system`](Clock::system) | 25 ns; 5 ns to see that a deadline is far off | at its deadline |
-/// | [`coarse`](Clock::coarse) | 5 ns | some ticks of the kernel early or late: 10 ms or so, more on a crowded machine |
-/// | [`ManualClock`] | – | when the test says so |
+/// | [`system`](Clock::system) | 25 ns; 5 ns if a deadline is more than a second away | at its deadline |
+/// | [`coarse`](Clock::coarse) | 5 ns | a few kernel ticks early or late: about 10 ms, more on a busy machine |
+/// | [`ManualClock`] | – | when the test advances it |
 ///
-/// It is monotonic: setting the computer's date neither kills nor revives an entry. While the computer sleeps, it stands
-/// still.
+/// The clock is monotonic: changing the system time does not affect entries. It stops while the
+/// computer is suspended.
 #[derive(Clone, Default)]
 pub struct Clock(Source);
 
-/// How far the coarse clock may be behind, in nanoseconds: two ticks where this was measured, a virtual machine whose
-/// ticks come late. A second is far from that, and seldom close enough to a deadline to matter.
-const MOST_LAG: u64 = 1_000_000_000;
+/// The maximum lag of the coarse clock, in nanoseconds.
+///
+/// The measured lag is two ticks, on a virtual machine with late ticks. A second is far beyond that,
+/// and few deadlines are that close.
+const MAX_LAG: u64 = 1_000_000_000;
 
 #[derive(Clone, Default)]
 enum Source {
@@ -61,20 +65,21 @@ enum Source {
 }
 
 impl Clock {
-    /// The system's monotonic clock. The default.
+    /// Creates the system's monotonic clock, the default.
     #[must_use]
     pub const fn system() -> Self {
         Self(Source::System)
     }
 
-    /// The system's clock as of its last tick. Where the platform has none (anywhere but Linux), the same as
-    /// [`system`](Self::system).
+    /// Creates the system's monotonic clock as of its last tick.
+    ///
+    /// The same as [`system`](Self::system) on platforms other than Linux.
     #[must_use]
     pub const fn coarse() -> Self {
         Self(Source::Coarse)
     }
 
-    /// The current moment.
+    /// Returns the current moment.
     #[inline]
     #[must_use]
     pub fn now(&self) -> Moment {
@@ -85,8 +90,10 @@ impl Clock {
         }
     }
 
-    /// Whether `deadline` has come. As exact as [`now`](Self::now), but cheaper: the system's clock is read
-    /// precisely only within a second of the deadline.
+    /// Returns whether `deadline` has passed.
+    ///
+    /// As accurate as [`now`](Self::now) but cheaper: it reads the precise system clock only within a
+    /// second of the deadline.
     #[inline]
     #[must_use]
     pub fn has_passed(&self, deadline: Moment) -> bool {
@@ -97,14 +104,14 @@ impl Clock {
             Source::System => {
                 let tick = monotonic::coarse();
                 tick >= deadline.0
-                    || (tick.saturating_add(MOST_LAG) >= deadline.0
+                    || (tick.saturating_add(MAX_LAG) >= deadline.0
                         && monotonic::precise() >= deadline.0)
             }
             Source::Coarse | Source::Manual(_) => self.now() >= deadline,
         }
     }
 
-    /// The time of day, as the time since 1970-01-01 UTC: for stores whose entries outlive the process.
+    /// Returns the time since 1970-01-01 UTC, for stores whose entries outlive the process.
     #[must_use]
     pub fn unix_time(&self) -> Duration {
         match &self.0 {
@@ -126,10 +133,13 @@ impl fmt::Debug for Clock {
     }
 }
 
-/// A clock that moves only when told to, so that a test of expiry need not sleep.
+/// A clock that only moves when it is advanced, so that tests of expiry do not sleep.
+///
+/// # Examples
 ///
 /// ```
 /// use std::time::Duration;
+///
 /// use cache_core::ManualClock;
 ///
 /// let time = ManualClock::new();
@@ -145,19 +155,19 @@ impl fmt::Debug for Clock {
 pub struct ManualClock(Arc<AtomicU64>);
 
 impl ManualClock {
-    /// A clock that stands still at 2026-01-01 UTC.
+    /// Creates a clock that is stopped at 2026-01-01 UTC.
     #[must_use]
     pub fn new() -> Self {
         Self(Arc::new(AtomicU64::new(1_767_225_600_000_000_000)))
     }
 
-    /// The clock to hand to a store. All clocks made from this value move together.
+    /// Returns a clock for a store. All clocks of this value advance together.
     #[must_use]
     pub fn clock(&self) -> Clock {
         Clock(Source::Manual(self.clone()))
     }
 
-    /// Moves the time forward.
+    /// Advances the clock.
     pub fn advance(&self, duration: Duration) {
         let nanos = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
         let later = |now: u64| Some(now.saturating_add(nanos));
@@ -175,7 +185,7 @@ impl Default for ManualClock {
     }
 }
 
-/// Nanoseconds on the kernel's monotonic clock, exact or as of its last tick: both on one scale.
+/// The kernel's monotonic clock in nanoseconds, precise or as of its last tick, on one scale.
 #[cfg(target_os = "linux")]
 mod monotonic {
     use rustix::time::{ClockId, Timespec, clock_gettime};
@@ -188,7 +198,7 @@ mod monotonic {
         nanos(clock_gettime(ClockId::MonotonicCoarse))
     }
 
-    /// The time since the machine started is never negative.
+    /// Converts a time since the start of the machine, which is never negative.
     fn nanos(time: Timespec) -> u64 {
         time.tv_sec.unsigned_abs() * 1_000_000_000 + time.tv_nsec.unsigned_abs()
     }
@@ -213,15 +223,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_system_clock_says_that_a_deadline_passed_exactly_when_its_now_does() {
+    fn has_passed_agrees_with_now_on_the_system_clock() {
         let clock = Clock::system();
         let deadline = clock.now() + Duration::from_millis(12);
         loop {
             let before = clock.now();
             let passed = clock.has_passed(deadline);
             let after = clock.now();
-            assert!(passed || before < deadline, "said late");
-            assert!(!passed || after >= deadline, "said early");
+            assert!(passed || before < deadline, "reported late");
+            assert!(!passed || after >= deadline, "reported early");
             if passed {
                 break;
             }
@@ -229,17 +239,17 @@ mod tests {
     }
 
     #[test]
-    fn the_coarse_clock_is_behind_by_far_less_than_is_reckoned_with() {
+    fn coarse_clock_lags_far_less_than_the_maximum() {
         for _ in 0..100_000 {
             let before = monotonic::precise();
             let coarse = monotonic::coarse();
-            assert!(coarse + MOST_LAG / 2 > before, "{coarse} is far behind {before}");
-            assert!(coarse <= monotonic::precise(), "it is never ahead");
+            assert!(coarse + MAX_LAG / 2 > before, "{coarse} lags far behind {before}");
+            assert!(coarse <= monotonic::precise(), "the coarse clock is ahead");
         }
     }
 
     #[test]
-    fn never_does_not_pass() {
+    fn never_has_not_passed() {
         let time = ManualClock::new();
         time.advance(Duration::from_secs(u64::MAX / 4_000_000_000));
         for clock in [Clock::system(), Clock::coarse(), time.clock()] {
@@ -248,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn a_manual_clock_never_goes_back() {
+    fn manual_clock_never_goes_back() {
         let time = ManualClock::new();
         let before = time.clock().now();
         time.advance(Duration::MAX);
@@ -257,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn a_deadline_beyond_reach_is_never() {
+    fn deadline_beyond_the_range_is_never() {
         assert_eq!(Clock::system().now() + Duration::MAX, Moment::NEVER);
     }
 }

@@ -1,10 +1,13 @@
-//! What an application holds: typed verbs over any store.
+//! The handle that applications use: typed verbs over any store.
+//!
+//! rustdoc lists methods by module, in the order below, so `get` and `set` come first.
 
-mod count;
+mod basic;
+mod batch;
+mod counters;
+mod get_or_set;
 mod key_buffer;
-mod many;
-mod object;
-mod produce;
+mod shared;
 
 use std::{
     fmt,
@@ -17,25 +20,31 @@ use std::{
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
-    Cache, Codec, Error, ErrorKind, KeyCheck, Result, Settings, Stats, Timeout, Ttl, Undecodable,
-    Value, Version, codec,
+    Cache, Codec, Error, ErrorKind, KeyCheck, Result, Settings, Stats, Timeout, Undecodable, Value,
+    Version, codec,
     key::{Composer, shown},
     timeout::Lifetime,
 };
 use key_buffer::KeyBuffer;
 
-/// A cache as an application uses it: a store, seen through a KEY_PREFIX, a VERSION, a default TIMEOUT and a codec.
+/// A handle to one cache: a store, a KEY_PREFIX, a VERSION, a default TIMEOUT and a codec.
 ///
-/// Cloning it costs two reference counts; all clones share the store. Its verbs are those of
-/// [Django's low-level API](https://docs.djangoproject.com/en/5.2/topics/cache/#the-low-level-cache-api), for any type
-/// that serde knows.
+/// The verbs are those of
+/// [Django's low-level API](https://docs.djangoproject.com/en/5.2/topics/cache/#the-low-level-cache-api),
+/// for any type that implements serde's traits. Most applications get handles from the `Caches` of
+/// the crate `cachette`.
+///
+/// A clone costs two reference counts and shares the store.
+///
+/// # Examples
 ///
 /// ```
 /// # use std::{sync::Arc, time::Duration};
 /// # use cache_core::{CacheHandle, Result, Settings, Timeout};
 /// # use cache_locmem::LocMemCache;
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<()> {
-/// let cache = CacheHandle::new("default", Arc::new(LocMemCache::default()), Settings::default());
+/// let store = Arc::new(LocMemCache::default());
+/// let cache = CacheHandle::new("default", store, Settings::default());
 ///
 /// cache.set("greeting", "hello", Timeout::Default).await?;
 /// cache.set("visits", &41, Duration::from_secs(30)).await?;
@@ -48,21 +57,29 @@ use key_buffer::KeyBuffer;
 ///
 /// # Errors
 ///
-/// Besides what a verb names for itself, every verb fails with
-/// - [`ErrorKind::InvalidKey`] where the key breaks Django's rule and the alias says `key_check = "error"`, or where the
-///   store cannot take it; nothing was read or written then;
-/// - [`ErrorKind::Unavailable`] where the store cannot be reached;
-/// - [`ErrorKind::Backend`] where it reports anything else;
+/// A miss is not an error. Every verb returns
 ///
-/// every verb that stores, with [`ErrorKind::Encode`] and [`ErrorKind::TooLarge`]; and every verb that reads, with
-/// [`ErrorKind::Decode`] where the alias says `undecodable = "error"`. Every error names the alias and the store.
+/// - [`ErrorKind::InvalidKey`] if the store cannot accept the key, or if the key breaks Django's rule
+///   and the alias has `key_check = "error"`. Nothing was read or written.
+/// - [`ErrorKind::Unavailable`] if the store cannot be reached.
+/// - [`ErrorKind::Backend`] if the store reports any other error.
+///
+/// Verbs that store also return [`ErrorKind::Encode`] and [`ErrorKind::TooLarge`]. Verbs that read
+/// also return [`ErrorKind::Decode`], if the alias has `undecodable = "error"`. All errors name the
+/// alias and the store.
+///
+/// # Cancel safety
+///
+/// A verb can be dropped at any await. The operation of the store then has happened completely or not
+/// at all. Verbs of several operations, such as [`get_or_set`](Self::get_or_set) and
+/// [`incr_version`](Self::incr_version), may stop between two of them.
 #[derive(Clone)]
 pub struct CacheHandle {
     store: Arc<dyn Cache>,
     view: Arc<View>,
 }
 
-/// All that is not the store. Views of other versions share none of it but the count.
+/// All settings of a handle. Handles derived from one share only the counter.
 #[derive(Clone, Debug)]
 struct View {
     alias: Arc<str>,
@@ -74,10 +91,12 @@ struct View {
     undecodable_seen: Arc<AtomicU64>,
 }
 
-/// What a look-up met. Callers that only read take an entry that does not read for a miss; but its key is taken.
+/// The result of a lookup.
+///
+/// Verbs that read treat an undecodable entry as a miss, but `get_or_set` must replace it.
 enum Found<T> {
     Hit(T),
-    Unreadable,
+    Undecodable,
     Miss,
 }
 
@@ -85,13 +104,59 @@ impl<T> Found<T> {
     fn hit(self) -> Option<T> {
         match self {
             Self::Hit(value) => Some(value),
-            Self::Unreadable | Self::Miss => None,
+            Self::Undecodable | Self::Miss => None,
         }
     }
 }
 
+/// Operations on the store as a whole.
 impl CacheHandle {
-    /// A handle on `store`. Most applications get theirs from the `Caches` of the crate `cachette`.
+    /// Removes all entries of the *store*: those of every version, prefix and alias that share it.
+    ///
+    /// A server may also hold data of other applications. Whether that stays depends on the store;
+    /// see the documentation of its crate.
+    ///
+    /// # Errors
+    ///
+    /// See [Errors](CacheHandle#errors).
+    pub async fn clear(&self) -> Result<()> {
+        self.inner().clear().await.map_err(|error| self.at(error))
+    }
+
+    /// Returns statistics of the *store*, as far as it has any.
+    ///
+    /// # Errors
+    ///
+    /// See [Errors](CacheHandle#errors).
+    pub async fn stats(&self) -> Result<Stats> {
+        self.inner().stats().await.map_err(|error| self.at(error))
+    }
+
+    /// Removes up to about `max` expired entries of the *store* and returns how many it removed.
+    ///
+    /// Fewer than `max` means that no more are left. Returns `None` if the store or its server removes
+    /// expired entries by itself.
+    ///
+    /// # Errors
+    ///
+    /// See [Errors](CacheHandle#errors).
+    pub async fn purge_expired(&self, max: u64) -> Result<Option<u64>> {
+        self.inner().purge_expired(max).await.map_err(|error| self.at(error))
+    }
+
+    /// Closes the connections and files of the store. The next verb opens them again.
+    ///
+    /// # Errors
+    ///
+    /// See [Errors](CacheHandle#errors).
+    pub async fn close(&self) -> Result<()> {
+        self.inner().close().await.map_err(|error| self.at(error))
+    }
+}
+
+/// Creating and inspecting handles.
+impl CacheHandle {
+    /// Creates a handle on `store`.
     #[must_use]
     pub fn new(alias: &str, store: Arc<dyn Cache>, settings: Settings) -> Self {
         let view = View {
@@ -106,14 +171,19 @@ impl CacheHandle {
         Self { store, view: Arc::new(view) }
     }
 
-    /// The same cache at another version: what Django takes as an argument of every call.
+    /// Returns a handle to the same cache at another version.
+    ///
+    /// Django passes a version to each call instead.
+    ///
+    /// # Examples
     ///
     /// ```
     /// # use std::sync::Arc;
     /// # use cache_core::{CacheHandle, Result, Settings, Timeout};
     /// # use cache_locmem::LocMemCache;
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<()> {
-    /// # let cache = CacheHandle::new("default", Arc::new(LocMemCache::default()), Settings::default());
+    /// # let store = Arc::new(LocMemCache::default());
+    /// # let cache = CacheHandle::new("default", store, Settings::default());
     /// cache.version(2).set("greeting", "hello", Timeout::Default).await?;
     /// assert!(!cache.contains("greeting").await?);
     /// assert!(cache.version(2).contains("greeting").await?);
@@ -126,14 +196,17 @@ impl CacheHandle {
         Self { store: Arc::clone(&self.store), view: Arc::new(view) }
     }
 
-    /// The same cache with another answer to entries that do not read as the type asked for.
+    /// Returns a handle to the same cache that treats undecodable entries differently.
+    ///
+    /// # Examples
     ///
     /// ```
     /// # use std::sync::Arc;
     /// # use cache_core::{CacheHandle, ErrorKind, Result, Settings, Timeout, Undecodable};
     /// # use cache_locmem::LocMemCache;
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<()> {
-    /// # let cache = CacheHandle::new("default", Arc::new(LocMemCache::default()), Settings::default());
+    /// # let store = Arc::new(LocMemCache::default());
+    /// # let cache = CacheHandle::new("default", store, Settings::default());
     /// cache.set("greeting", "hello", Timeout::Default).await?;
     /// assert_eq!(cache.get::<bool>("greeting").await?, None);
     /// let strict = cache.with_undecodable(Undecodable::Error);
@@ -146,7 +219,11 @@ impl CacheHandle {
         Self { store: Arc::clone(&self.store), view: Arc::new(view) }
     }
 
-    /// The same cache on another store: on a wrapper of its own store, say, that counts, measures or fails.
+    /// Returns a handle with the same settings on another store, such as a wrapper of its own store.
+    ///
+    /// To wrap the stores of a whole configuration, use the builder of `Caches` instead.
+    ///
+    /// # Examples
     ///
     /// ```
     /// # use std::sync::Arc;
@@ -154,146 +231,49 @@ impl CacheHandle {
     /// # use cache_locmem::LocMemCache;
     /// # fn count(store: Arc<dyn Cache>) -> Arc<dyn Cache> { store }
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<()> {
-    /// # let cache = CacheHandle::new("default", Arc::new(LocMemCache::default()), Settings::default());
+    /// # let store = Arc::new(LocMemCache::default());
+    /// # let cache = CacheHandle::new("default", store, Settings::default());
     /// let counted = cache.with_store(count(Arc::clone(cache.store())));
     /// counted.set("greeting", "hello", Timeout::Default).await?;
     /// assert!(cache.contains("greeting").await?);
     /// # Ok(()) }
     /// ```
-    ///
-    /// `examples/site/watch.rs` has such a wrapper.
     #[must_use]
     pub fn with_store(&self, store: Arc<dyn Cache>) -> Self {
         Self { store, view: Arc::clone(&self.view) }
     }
 
-    /// The value, or `None` on a miss. Ask for an `Option<T>` to tell a stored `None` (`Some(None)`) from a miss. An
-    /// `Option` within an `Option` is more than the codecs can tell: `Some(None)` comes back as `None`.
-    ///
-    /// An entry that does not read as a `T` is a miss that is logged and counted
-    /// ([`undecodable_seen`](Self::undecodable_seen)), or an error where the alias says so.
-    #[expect(clippy::missing_errors_doc, reason = "the type's own docs tell")]
-    pub async fn get<T: DeserializeOwned + 'static>(&self, key: &str) -> Result<Option<T>> {
-        Ok(self.find(key).await?.hit())
-    }
-
-    /// Stores a value, whatever was there.
-    ///
-    /// Any integer that fits an `i64` is stored as one, so that [`incr`](Self::incr) works on it.
-    #[expect(clippy::missing_errors_doc, reason = "the type's own docs tell")]
-    pub async fn set<T>(&self, key: &str, value: &T, timeout: impl Into<Timeout>) -> Result<()>
-    where
-        T: Serialize + ?Sized,
-    {
-        let value = self.encode(value)?;
-        self.put(key, value, timeout.into()).await
-    }
-
-    /// Stores a value if the key is absent or expired, and says whether it did. Of many who try at once, one succeeds, in
-    /// every store.
-    ///
-    /// With a timeout of zero it answers as ever, but leaves nothing.
-    #[expect(clippy::missing_errors_doc, reason = "the type's own docs tell")]
-    pub async fn add<T>(&self, key: &str, value: &T, timeout: impl Into<Timeout>) -> Result<bool>
-    where
-        T: Serialize + ?Sized,
-    {
-        let value = self.encode(value)?;
-        self.put_new(key, value, timeout.into()).await
-    }
-
-    /// Gives an entry a new timeout, and says whether there was one. [`Timeout::Default`] is the alias's default, not the
-    /// entry's former timeout. Zero deletes the entry.
-    #[expect(clippy::missing_errors_doc, reason = "the type's own docs tell")]
-    pub async fn touch(&self, key: &str, timeout: impl Into<Timeout>) -> Result<bool> {
-        let key = self.key(key)?;
-        let touched = match self.lifetime(timeout.into()) {
-            Lifetime::Expired => self.inner().delete(&key).await,
-            Lifetime::For(ttl) => self.inner().touch(&key, Some(ttl)).await,
-            Lifetime::Forever => self.inner().touch(&key, None).await,
-        };
-        touched.map_err(|error| self.at(error))
-    }
-
-    /// How long the entry will still live; `None` on a miss.
-    #[expect(clippy::missing_errors_doc, reason = "the type's own docs tell")]
-    pub async fn ttl(&self, key: &str) -> Result<Option<Ttl>> {
-        let key = self.key(key)?;
-        self.inner().ttl(&key).await.map_err(|error| self.at(error))
-    }
-
-    /// Removes an entry, and says whether there was one.
-    #[expect(clippy::missing_errors_doc, reason = "the type's own docs tell")]
-    pub async fn delete(&self, key: &str) -> Result<bool> {
-        let key = self.key(key)?;
-        self.inner().delete(&key).await.map_err(|error| self.at(error))
-    }
-
-    /// Whether the key is there, whatever its value's type. It does not count as a use of the entry.
-    #[expect(clippy::missing_errors_doc, reason = "the type's own docs tell")]
-    pub async fn contains(&self, key: &str) -> Result<bool> {
-        let key = self.key(key)?;
-        self.inner().contains(&key).await.map_err(|error| self.at(error))
-    }
-
-    /// Removes every entry of the *store*: of every version, and of every prefix and every alias that share it. A store in
-    /// a server that has other users may tell this cache's entries by their prefix, or may not: its own page says what
-    /// goes.
-    #[expect(clippy::missing_errors_doc, reason = "the type's own docs tell")]
-    pub async fn clear(&self) -> Result<()> {
-        self.inner().clear().await.map_err(|error| self.at(error))
-    }
-
-    /// How full the *store* is, as far as it can tell.
-    #[expect(clippy::missing_errors_doc, reason = "the type's own docs tell")]
-    pub async fn stats(&self) -> Result<Stats> {
-        self.inner().stats().await.map_err(|error| self.at(error))
-    }
-
-    /// Removes about `most` entries of the *store* that have expired and still take up room, and answers how many there
-    /// were: fewer than `most` where none is left. `None` where the store or its server does that alone.
-    #[expect(clippy::missing_errors_doc, reason = "the type's own docs tell")]
-    pub async fn purge_expired(&self, most: u64) -> Result<Option<u64>> {
-        self.inner().purge_expired(most).await.map_err(|error| self.at(error))
-    }
-
-    /// Lets go of the store's connections and files. The cache stays usable.
-    #[expect(clippy::missing_errors_doc, reason = "the type's own docs tell")]
-    pub async fn close(&self) -> Result<()> {
-        self.inner().close().await.map_err(|error| self.at(error))
-    }
-
-    /// The alias it is configured under.
+    /// Returns the alias under which the cache is configured.
     #[must_use]
     pub fn alias(&self) -> &str {
         &self.view.alias
     }
 
-    /// KEY_PREFIX.
+    /// Returns the KEY_PREFIX.
     #[must_use]
     pub fn key_prefix(&self) -> &str {
         self.view.composer.prefix()
     }
 
-    /// The VERSION this handle looks at.
+    /// Returns the VERSION of this handle.
     #[must_use]
     pub fn current_version(&self) -> &Version {
         self.view.composer.version()
     }
 
-    /// TIMEOUT. [`Timeout::Default`] here is Django's 300 seconds.
+    /// Returns the TIMEOUT. [`Timeout::Default`] here means 300 seconds.
     #[must_use]
     pub fn default_timeout(&self) -> Timeout {
         self.view.default_timeout
     }
 
-    /// The store behind it.
+    /// Returns the store.
     #[must_use]
     pub fn store(&self) -> &Arc<dyn Cache> {
         &self.store
     }
 
-    /// The key that the store sees: what to look for on a server.
+    /// Returns the key that the store receives, for example to find an entry on a server.
     #[must_use]
     pub fn composed_key(&self, key: &str) -> String {
         let mut composed = String::new();
@@ -301,27 +281,29 @@ impl CacheHandle {
         composed
     }
 
-    /// How many entries this handle, its clones and its views met that did not read as the type asked for. The same
-    /// count is the metric `cachette_undecodable_total`, by alias.
+    /// Returns how many undecodable entries this handle has read, together with its clones and the
+    /// handles derived from it.
+    ///
+    /// The metric `cachette_undecodable_total` has the same count by alias.
     #[must_use]
     pub fn undecodable_seen(&self) -> u64 {
         self.view.undecodable_seen.load(Ordering::Relaxed)
     }
 
-    /// The store itself. On the `Arc` a verb would be that of `impl Cache for Arc`: one more boxed future for each call.
+    /// Returns the store itself. A verb on the `Arc` would call `impl Cache for Arc`, an extra call.
     fn inner(&self) -> &dyn Cache {
         &*self.store
     }
 
     async fn find<T: DeserializeOwned + 'static>(&self, key: &str) -> Result<Found<T>> {
         let key = self.key(key)?;
-        // Not by a function of its own: even a future that is ready at once costs a hit in memory a tenth of its time.
-        let answer = match self.inner().get_now(&key) {
-            Some(answer) => answer,
+        // Not in a function of its own: even a future that is ready costs a tenth of a hit in memory.
+        let found = match self.inner().get_now(&key) {
+            Some(found) => found,
             None => self.inner().get(&key).await,
         };
-        match answer.map_err(|error| self.at(error))? {
-            Some(value) => self.read(&key, value),
+        match found.map_err(|error| self.at(error))? {
+            Some(value) => self.decode(&key, value),
             None => Ok(Found::Miss),
         }
     }
@@ -345,7 +327,7 @@ impl CacheHandle {
     async fn put_new(&self, key: &str, value: Value, timeout: Timeout) -> Result<bool> {
         let key = self.key(key)?;
         let added = match self.lifetime(timeout) {
-            Lifetime::Expired => self.inner().contains(&key).await.map(|there| !there),
+            Lifetime::Expired => self.inner().contains(&key).await.map(|exists| !exists),
             Lifetime::For(ttl) => self.inner().add(&key, value, Some(ttl)).await,
             Lifetime::Forever => self.inner().add(&key, value, None).await,
         };
@@ -368,18 +350,18 @@ impl CacheHandle {
         codec::encode(value, self.view.codec).map_err(|error| self.at(error))
     }
 
-    fn read<T: DeserializeOwned + 'static>(
+    fn decode<T: DeserializeOwned + 'static>(
         &self,
         composed: &str,
         value: Value,
     ) -> Result<Found<T>> {
         codec::decode(value, self.view.codec)
             .map(Found::Hit)
-            .or_else(|error| self.unreadable(composed, error))
+            .or_else(|error| self.undecodable(composed, error))
     }
 
     #[cold]
-    fn unreadable<T>(&self, composed: &str, error: Error) -> Result<Found<T>> {
+    fn undecodable<T>(&self, composed: &str, error: Error) -> Result<Found<T>> {
         self.view.undecodable_seen.fetch_add(1, Ordering::Relaxed);
         metrics::counter!("cachette_undecodable_total", "cache" => self.view.alias.to_string())
             .increment(1);
@@ -391,7 +373,7 @@ impl CacheHandle {
                     error = format_args!("{error:#}"),
                     "undecodable entry treated as a miss"
                 );
-                Ok(Found::Unreadable)
+                Ok(Found::Undecodable)
             }
             Undecodable::Error => {
                 let message = format!("cannot decode the entry {}", shown(composed));
@@ -400,6 +382,7 @@ impl CacheHandle {
         }
     }
 
+    /// Adds the alias and the store to an error.
     #[cold]
     fn at(&self, error: Error) -> Error {
         error.in_store(self.inner().name()).in_cache(self.alias())

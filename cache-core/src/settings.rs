@@ -1,43 +1,57 @@
-//! What an alias is configured with, apart from its store.
+//! Settings of an alias, apart from its store.
 
 use serde::Deserialize;
 
 use crate::{Codec, KeyCheck, KeyFunction, Timeout, Version};
 
-/// The part of a cache's configuration that concerns its [`CacheHandle`](crate::CacheHandle) and not its store.
+/// The settings of a [`CacheHandle`](crate::CacheHandle): the part of a cache's configuration that
+/// does not concern its store.
+///
+/// The names in upper case are those of
+/// [Django's CACHES](https://docs.djangoproject.com/en/5.2/ref/settings/#caches).
+///
+/// # Examples
 ///
 /// ```
 /// use std::time::Duration;
+///
 /// use cache_core::Settings;
 ///
-/// let settings = Settings { timeout: Duration::from_secs(60).into(), key_prefix: "shop".into(), ..Settings::default() };
+/// let settings = Settings {
+///     timeout: Duration::from_secs(60).into(),
+///     key_prefix: "shop".into(),
+///     ..Settings::default()
+/// };
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct Settings {
-    /// TIMEOUT: how long entries live unless told otherwise. [`Timeout::Default`] is Django's 300 seconds.
+    /// TIMEOUT: the time to live of entries that are stored with [`Timeout::Default`].
+    ///
+    /// `Timeout::Default` here means Django's default of 300 seconds.
     pub timeout: Timeout,
-    /// KEY_PREFIX, for applications that share a store.
+    /// KEY_PREFIX, which separates applications that share a store. Empty by default.
     pub key_prefix: String,
-    /// VERSION; 1 unless set.
+    /// VERSION, 1 by default.
     pub version: Version,
     /// KEY_FUNCTION.
     pub key_function: KeyFunction,
-    /// What happens to keys that break Django's rule.
+    /// What to do with keys that break Django's rule for keys.
     pub key_check: KeyCheck,
-    /// How values are written.
+    /// How values are encoded.
     pub codec: Codec,
-    /// What happens to entries that do not read as the type asked for.
+    /// What to do with entries that cannot be decoded as the requested type.
     pub undecodable: Undecodable,
 }
 
-/// What happens when an entry does not read as the type asked for: a struct that changed with a deploy, another
-/// application's bytes, corruption.
+/// What to do with an entry that cannot be decoded as the requested type.
+///
+/// Reasons are a type that changed with a deployment, bytes of another application, or corruption.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Undecodable {
-    /// It is a miss, counted and logged: the value will be made anew.
+    /// Treat the entry as a miss, log it and count it. The application then produces the value again.
     #[default]
     Miss,
-    /// It is [`ErrorKind::Decode`](crate::ErrorKind::Decode).
+    /// Return [`ErrorKind::Decode`](crate::ErrorKind::Decode).
     Error,
 }

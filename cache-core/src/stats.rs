@@ -1,6 +1,8 @@
-//! What a store tells an operator about itself.
+//! Statistics of a store, for operators.
 
-/// How full a store is, as far as it can tell. What it can't is `None`.
+/// Statistics of a store. What a store does not know is `None`.
+///
+/// # Examples
 ///
 /// ```
 /// use cache_core::Stats;
@@ -10,12 +12,13 @@
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Stats {
-    /// How many entries take up room: those too that have expired and were not removed yet.
+    /// The number of entries that take up space, including expired ones that are not removed yet.
     pub entries: Option<u64>,
-    /// How many of these have expired.
+    /// The number of these entries that have expired.
     pub expired: Option<u64>,
-    /// The room that the entries take, in bytes, as the store counts it.
+    /// The size of the entries in bytes, as the store counts it.
     pub bytes: Option<u64>,
-    /// What else there is to know, by names of the store's own: `("127.0.0.1:11211 evictions", "17")`.
+    /// Other statistics, as names chosen by the store and values:
+    /// `("127.0.0.1:11211 evictions", "17")`.
     pub details: Vec<(String, String)>,
 }

@@ -1,14 +1,17 @@
-//! How long an entry lives, as a caller says it and as a store answers it.
+//! Times to live, as callers state them and as stores report them.
 
 use std::time::Duration;
 
-/// How long an entry shall live, from the moment it is stored.
+/// When an entry expires, counted from the call that stores it.
 ///
-/// Every verb that stores takes `impl Into<Timeout>`, so a plain [`Duration`] will do; `None` means never, as in
-/// [Django](https://docs.djangoproject.com/en/5.2/topics/cache/#cache-arguments).
+/// Every verb that stores takes `impl Into<Timeout>`, so you can pass a [`Duration`]. `None` means
+/// never, as in [Django](https://docs.djangoproject.com/en/5.2/topics/cache/#cache-arguments).
+///
+/// # Examples
 ///
 /// ```
 /// use std::time::Duration;
+///
 /// use cache_core::Timeout;
 ///
 /// assert_eq!(Timeout::from(Duration::from_secs(30)), Timeout::After(Duration::from_secs(30)));
@@ -17,21 +20,23 @@ use std::time::Duration;
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Timeout {
-    /// What the alias is configured with; 300 seconds where it is not.
+    /// The TIMEOUT of the alias, or 300 seconds if it has none.
     #[default]
     Default,
-    /// The entry does not expire. It may still be evicted when the store needs room.
+    /// The entry never expires. The store may still evict it.
     Never,
-    /// The entry expires this long after it was stored. Zero means that it has expired already: `set` then deletes,
-    /// `add` answers as ever but leaves nothing, `touch` deletes.
+    /// The entry expires after this time.
+    ///
+    /// Zero means that it has expired already: `set` and `touch` delete the entry, and `add` returns
+    /// what it otherwise would but stores nothing.
     After(Duration),
 }
 
 impl Timeout {
-    /// Expired already.
+    /// A timeout of zero: the entry has expired already.
     pub const EXPIRED: Self = Self::After(Duration::ZERO);
 
-    /// This many seconds.
+    /// Creates a timeout of this many seconds.
     #[must_use]
     pub const fn secs(seconds: u64) -> Self {
         Self::After(Duration::from_secs(seconds))
@@ -56,12 +61,12 @@ impl From<Ttl> for Timeout {
     }
 }
 
-/// How long an entry that exists will still live.
+/// The remaining time to live of an entry that exists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Ttl {
-    /// It expires when this much time has gone by. Never zero.
+    /// The entry expires after this time, which is never zero.
     Left(Duration),
-    /// It does not expire.
+    /// The entry never expires.
     Never,
 }
 
@@ -74,7 +79,7 @@ impl From<Ttl> for Option<Duration> {
     }
 }
 
-/// A [`Timeout`] after the alias's default was put in: all that a store needs to know.
+/// A [`Timeout`] with the alias's default resolved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Lifetime {
     Expired,
@@ -94,7 +99,7 @@ impl Lifetime {
     }
 }
 
-/// TIMEOUT where the settings have none.
+/// The TIMEOUT of settings that have none.
 const DJANGO_DEFAULT: Duration = Duration::from_secs(300);
 
 #[cfg(test)]
@@ -102,7 +107,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_default_of_an_alias_without_a_timeout_is_django_s_300_seconds() {
+    fn default_without_a_configured_timeout_is_300_seconds() {
         assert_eq!(
             Lifetime::of(Timeout::Default, Timeout::Default),
             Lifetime::For(Duration::from_secs(300))
@@ -110,13 +115,13 @@ mod tests {
     }
 
     #[test]
-    fn the_default_is_what_the_alias_says() {
+    fn default_is_the_configured_timeout() {
         assert_eq!(Lifetime::of(Timeout::Default, Timeout::Never), Lifetime::Forever);
         assert_eq!(Lifetime::of(Timeout::Default, Timeout::EXPIRED), Lifetime::Expired);
     }
 
     #[test]
-    fn a_timeout_given_with_the_call_beats_the_default() {
+    fn timeout_of_the_call_overrides_the_default() {
         assert_eq!(
             Lifetime::of(Timeout::secs(1), Timeout::Never),
             Lifetime::For(Duration::from_secs(1))

@@ -1,4 +1,4 @@
-//! What a store keeps: an integer, bytes, or the very object.
+//! Values of a store: integers, bytes and shared objects.
 
 use std::{
     any::{Any, type_name},
@@ -11,25 +11,27 @@ use serde::Serialize;
 
 use crate::{Codec, codec};
 
-/// A value on its way between a [`CacheHandle`](crate::CacheHandle) and a store.
+/// A value that a [`CacheHandle`](crate::CacheHandle) passes to a store and gets back.
 ///
-/// A store hands back what it was given: an [`Int`](Self::Int) stays an integer, so that `incr` works on it, and the
-/// bytes are a matter of the handle alone.
+/// A store returns the same variant that it was given. An [`Int`](Self::Int) stays an integer, so
+/// that `incr` works on it. [`Bytes`](Self::Bytes) are opaque to the store.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Value {
-    /// An integer, for a store to count with.
+    /// An integer, which the store can increment.
     Int(i64),
-    /// Anything else, encoded.
+    /// Any other value, encoded.
     Bytes(Bytes),
-    /// An object that never leaves the process. Given only to stores that say
-    /// [`keeps_objects`](crate::Cache::keeps_objects).
+    /// An object that stays in this process.
+    ///
+    /// Passed only to stores whose [`keeps_objects`](crate::Cache::keeps_objects) returns `true`.
     Object(Object),
 }
 
 impl Value {
-    /// The memory that the value takes beyond the `Value` itself, in bytes. Of an object, what lies directly in its `Arc`, and
-    /// what it is [said to own](Object::owning).
+    /// Returns the size of the value in bytes, without the `Value` itself.
+    ///
+    /// The size of an integer is 0, that of an object is its [`Object::size`].
     #[must_use]
     pub fn size(&self) -> usize {
         match self {
@@ -52,7 +54,7 @@ impl From<Bytes> for Value {
     }
 }
 
-/// Integers and bytes are equal by content; objects, when they are the same object.
+/// Compares integers and bytes by content, and objects by identity.
 impl PartialEq for Value {
     fn eq(&self, other: &Self) -> bool {
         match (self, other) {
@@ -64,7 +66,9 @@ impl PartialEq for Value {
     }
 }
 
-/// An `Arc<T>` of any `T` that can also be encoded, should somebody ask for it as another type.
+/// An `Arc<T>` of any `T` that can also be encoded.
+///
+/// The handle encodes it if it is requested as another type.
 #[derive(Clone)]
 pub struct Object {
     shared: Arc<dyn Shared>,
@@ -72,39 +76,42 @@ pub struct Object {
 }
 
 impl Object {
-    /// Takes the object. Costs no allocation.
+    /// Creates an object without an allocation.
     #[must_use]
     pub fn new<T: Serialize + Send + Sync + 'static>(object: Arc<T>) -> Self {
         Self { shared: object, owned: 0 }
     }
 
-    /// Says how many bytes the object owns beyond those that lie directly in its `Arc`, which nobody else can see: the
-    /// content of its strings and vectors. For stores that are bounded by bytes.
+    /// Sets how many bytes the object owns besides those directly in its `Arc`.
+    ///
+    /// These are the contents of its strings and vectors, for example, which the store cannot see.
+    /// Stores that are bounded by bytes count them.
     #[must_use]
     pub fn owning(self, bytes: usize) -> Self {
         Self { owned: bytes, ..self }
     }
 
-    /// The object, where it is a `T`. No reference is counted, as this value is the one that is handed out.
+    /// Returns the object as a `T`.
+    ///
+    /// Does not change the reference count.
     ///
     /// # Errors
-    /// This value as it was, where it is none.
     ///
-    /// # Panics
-    /// Never: it is asked for its type before.
+    /// Returns `self` if the object is not a `T`.
+    #[expect(clippy::missing_panics_doc, reason = "the type is checked first")]
     pub fn downcast<T: Send + Sync + 'static>(self) -> Result<Arc<T>, Self> {
         let any: &dyn Any = &*self.shared;
         if !any.is::<T>() {
             return Err(self);
         }
         let any: Arc<dyn Any + Send + Sync> = self.shared;
-        Ok(any.downcast().expect("it was asked before"))
+        Ok(any.downcast().expect("the type was checked"))
     }
 
-    /// Encodes the object with `codec`, as [`CacheHandle::set`](crate::CacheHandle::set) would.
+    /// Encodes the object with `codec`, as [`CacheHandle::set`](crate::CacheHandle::set) does.
     ///
-    /// For wrappers that take objects for a store that does not: the result is a [`Value::Int`] or
-    /// a [`Value::Bytes`].
+    /// Returns a [`Value::Int`] or a [`Value::Bytes`]. Wrappers use it to pass objects on to a store
+    /// that does not keep them.
     ///
     /// # Errors
     ///
@@ -113,8 +120,8 @@ impl Object {
         self.shared.encode(codec)
     }
 
-    /// The memory that the object takes: what lies directly in its `Arc`, and what it is [said to own](Self::owning), in
-    /// bytes.
+    /// Returns the size of the object in bytes: what is directly in its `Arc`, plus what it
+    /// [owns](Self::owning).
     #[must_use]
     pub fn size(&self) -> usize {
         size_of_val(&*self.shared).saturating_add(self.owned)
@@ -147,23 +154,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_object_comes_back_as_its_own_type_only() {
+    fn object_downcasts_to_its_own_type_only() {
         let name = Arc::new(String::from("Ada"));
         let object = Object::new(Arc::clone(&name));
-        let object = object.downcast::<u8>().expect_err("it is a string");
+        let object = object.downcast::<u8>().expect_err("the object is a string");
         assert!(object.downcast::<String>().is_ok_and(|same| Arc::ptr_eq(&same, &name)));
         assert_eq!(Arc::strong_count(&name), 1);
     }
 
     #[test]
-    fn an_object_takes_what_it_is_and_what_it_is_said_to_own() {
+    fn size_includes_owned_bytes() {
         let object = Object::new(Arc::new(String::from("Ada")));
         assert_eq!(Value::Object(object.clone()).size(), size_of::<String>());
         assert_eq!(Value::Object(object.owning(3)).size(), size_of::<String>() + 3);
     }
 
     #[test]
-    fn an_object_shows_its_type_and_not_its_content() {
+    fn debug_shows_the_type_but_not_the_content() {
         let value = Value::Object(Object::new(Arc::new(String::from("secret"))));
         assert_eq!(format!("{value:?}"), "Object(Object(alloc::string::String))");
     }

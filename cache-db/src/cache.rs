@@ -222,6 +222,10 @@ impl Cache for DbCache {
         "db"
     }
 
+    fn inner(&self) -> Option<&dyn Cache> {
+        None
+    }
+
     async fn get(&self, key: &str) -> Result<Option<Value>> {
         check_key(key)?;
         let table = self.shared.reader()?;

@@ -3,19 +3,20 @@
 
 mod common;
 
-use cache_conformance::{Harness, Profile};
-use cache_core::ManualClock;
+use cache_conformance::{Forwarding, Harness, Profile};
+use cache_core::{Clock, ManualClock};
 use cache_db::DbOptions;
 
 /// Runs each case on a store with a table of its own.
-fn on(options: impl Fn() -> DbOptions + Send + Sync + 'static) -> Harness {
+fn on(options: impl Fn() -> DbOptions + Copy + Send + Sync + 'static) -> Harness {
     let time = ManualClock::new();
     let clock = time.clock();
-    let make = move || {
-        let (options, clock) = (options(), clock.clone());
-        async { common::fresh(options, clock).await }
+    let make = move || common::fresh(options(), clock.clone());
+    let with_limits = move |max_entries, cull_frequency| {
+        let options = options().max_entries(max_entries).cull_frequency(cull_frequency);
+        common::fresh(options, Clock::system())
     };
-    Harness::new(make).driven_by(time)
+    Harness::new(make).with_limits(with_limits).driven_by(time)
 }
 
 mod sqlite_file {
@@ -59,25 +60,12 @@ mod system_clock {
 
     cache_conformance::suite!(Harness::new(|| common::fresh(
         common::sqlite_file(),
-        cache_core::Clock::system()
+        Clock::system()
     )));
 }
 
 mod wrapped {
-    use cache_conformance::Forwarding;
-
     use super::*;
 
-    fn wrapped() -> Harness {
-        on(common::sqlite_file)
-            .with_limits(|max_entries, cull_frequency| {
-                let mut options = common::sqlite_file();
-                options.max_entries = max_entries;
-                options.cull_frequency = cull_frequency;
-                common::fresh(options, cache_core::Clock::system())
-            })
-            .wrapped_by(Forwarding::new)
-    }
-
-    cache_conformance::suite!(wrapped());
+    cache_conformance::suite!(on(common::sqlite_file).wrapped_by(Forwarding::new));
 }

@@ -334,4 +334,8 @@ impl Cache for FileBasedCache {
     async fn close(&self) -> Result<()> {
         Ok(())
     }
+
+    fn inner(&self) -> Option<&dyn Cache> {
+        None
+    }
 }

@@ -220,7 +220,7 @@ fn lock(path: &Path, operation: &Operation) -> Result<LockGuard> {
     }
 }
 
-/// Takes a lock unless another process holds it. A lock file that was removed meanwhile is not
+/// Takes a lock unless another process holds it. A lock file that was just removed is not
 /// used, because other processes lock the new one.
 fn try_lock(path: &Path) -> Result<Option<LockGuard>> {
     let failed = |error| failed("lock", path, error);

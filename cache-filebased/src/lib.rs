@@ -20,7 +20,7 @@
 //!
 //! The directory and its missing parents are created when an entry is stored, and again if they are
 //! removed. New directories have mode 0700 and files 0600, regardless of the umask. An existing
-//! directory keeps its mode: whoever can write to it can add entries.
+//! directory keeps its mode: anyone who can write to it can add entries.
 //!
 //! A file is named by the SHA-256 of its key, so that no key can name a path outside the directory.
 //! Files with other names are never read, counted or removed.
@@ -71,8 +71,8 @@
 //!
 //! # Cancel safety
 //!
-//! A write runs on a thread that outlives a dropped future. If the future is dropped before the
-//! write has checked, while holding the lock, that it is still wanted, the write does not happen.
+//! A write runs on a thread that outlives a dropped future. Before its first change, and while
+//! holding the lock, the write checks whether the future was dropped. If so, it changes nothing.
 //! Otherwise it completes: later writes to the key come after it, and a read returns the old or the
 //! new entry until then.
 //!

@@ -143,8 +143,7 @@ impl LocMemCache {
 }
 
 impl Default for LocMemCache {
-    /// Creates a store with Django's limits: 300 entries, of which a third is culled when it is
-    /// full.
+    /// Creates a store with Django's limits: 300 entries, and a cull of a third if it is full.
     fn default() -> Self {
         Self::build(LocMemOptions::default(), Clock::system())
     }
@@ -296,5 +295,9 @@ impl Cache for LocMemCache {
 
     async fn close(&self) -> Result<()> {
         Ok(())
+    }
+
+    fn inner(&self) -> Option<&dyn Cache> {
+        None
     }
 }

@@ -37,7 +37,7 @@ pub(crate) struct Entry {
 
 /// The deadline of an entry that expires.
 ///
-/// The clock is read before the lock is taken, so that no other thread waits meanwhile.
+/// The clock is read before the lock is taken, so that no other thread waits for it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Expiration {
     now: Moment,

@@ -98,7 +98,7 @@ async fn show_counter(cache: &CacheHandle) -> Result<()> {
     match cache.incr("visits", 2).await {
         Ok(visits) => println!("  incr           40 + 2 = {visits}"),
         Err(error) if error.kind() == ErrorKind::NotFound => {
-            println!("  incr           miss: nothing is stored")
+            println!("  incr           miss: nothing is stored");
         }
         Err(error) => return Err(error),
     }
@@ -115,7 +115,7 @@ async fn show_version(cache: &CacheHandle) -> Result<()> {
             println!("  incr_version   version {version}: {new}, previous version: {old}");
         }
         Err(error) if error.kind() == ErrorKind::NotFound => {
-            println!("  incr_version   miss: nothing is stored")
+            println!("  incr_version   miss: nothing is stored");
         }
         Err(error) => return Err(error),
     }

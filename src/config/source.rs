@@ -27,7 +27,7 @@ pub(crate) enum Format {
     Json,
 }
 
-/// Where a configuration was read from, for messages.
+/// The origin of a configuration, for messages.
 #[derive(Clone, Debug)]
 pub(crate) enum Origin {
     File(PathBuf),

@@ -45,11 +45,11 @@ fn print(creation: &TableCreation) -> Result<()> {
 
 fn as_json(creation: &TableCreation) -> Json {
     let TableCreation { table, database, state, sql, dry_run, .. } = creation;
-    let found = match state {
-        TableState::Missing => "nothing",
+    let state = match state {
+        TableState::Missing => "missing",
         TableState::Current => "current",
-        TableState::Outdated => "older",
+        TableState::Outdated => "outdated",
         _ => "unknown",
     };
-    json!({"table": table, "database": database, "found": found, "sql": sql, "dry_run": dry_run})
+    json!({"table": table, "database": database, "state": state, "sql": sql, "dry_run": dry_run})
 }

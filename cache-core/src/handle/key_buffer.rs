@@ -1,4 +1,4 @@
-//! Composed keys in a buffer that each thread keeps, so that a look-up allocates none.
+//! Composed keys in a buffer that each thread reuses, so that a lookup does not allocate.
 
 use std::{cell::Cell, mem, ops::Deref};
 
@@ -8,7 +8,9 @@ thread_local! {
     static SPARE: Cell<String> = const { Cell::new(String::new()) };
 }
 
-/// A composed key. It may travel to another thread in the middle of an operation: its buffer then stays there.
+/// A composed key.
+///
+/// It may move to another thread during an operation. Its buffer then becomes that thread's.
 pub(super) struct KeyBuffer(String);
 
 impl KeyBuffer {
@@ -29,9 +31,9 @@ impl Deref for KeyBuffer {
 
 impl Drop for KeyBuffer {
     fn drop(&mut self) {
-        const WORTH_KEEPING: usize = 1024;
+        const MAX_KEPT_CAPACITY: usize = 1024;
         let mut buffer = mem::take(&mut self.0);
-        if buffer.capacity() <= WORTH_KEEPING {
+        if buffer.capacity() <= MAX_KEPT_CAPACITY {
             buffer.clear();
             let _ = SPARE.try_with(|spare| spare.set(buffer));
         }

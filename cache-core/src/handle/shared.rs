@@ -1,4 +1,4 @@
-//! Objects that a store in this process hands back as they are.
+//! Verbs on shared objects, which a store in this process returns without decoding.
 
 use std::sync::Arc;
 
@@ -7,17 +7,23 @@ use serde::{Serialize, de::DeserializeOwned};
 use super::Found;
 use crate::{CacheHandle, Object, Result, Timeout, Value, codec};
 
+/// Sharing objects.
 impl CacheHandle {
-    /// The value behind an `Arc`, or `None` on a miss. A store in this process that was given the object by
-    /// [`set_shared`](Self::set_shared) hands back that very object: nothing is decoded or copied. Anything else is decoded
-    /// as by [`get`](Self::get).
+    /// Returns the value in an `Arc`, or `None` on a miss.
+    ///
+    /// A store in this process returns the object that was stored with
+    /// [`set_shared`](Self::set_shared), without decoding or copying. Other values are decoded as in
+    /// [`get`](Self::get).
+    ///
+    /// # Examples
     ///
     /// ```
     /// # use std::sync::Arc;
     /// # use cache_core::{CacheHandle, Result, Settings, Timeout};
     /// # use cache_locmem::LocMemCache;
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<()> {
-    /// # let cache = CacheHandle::new("default", Arc::new(LocMemCache::default()), Settings::default());
+    /// # let store = Arc::new(LocMemCache::default());
+    /// # let cache = CacheHandle::new("default", store, Settings::default());
     /// let page = Arc::new(vec!["a", "long", "page"].join(" "));
     /// cache.set_shared("page", &page, Timeout::Default).await?;
     ///
@@ -28,7 +34,8 @@ impl CacheHandle {
     /// ```
     ///
     /// # Errors
-    /// As [`get`](Self::get).
+    ///
+    /// Returns the errors of [`get`](Self::get).
     pub async fn get_shared<T>(&self, key: &str) -> Result<Option<Arc<T>>>
     where
         T: DeserializeOwned + Send + Sync + 'static,
@@ -36,13 +43,15 @@ impl CacheHandle {
         Ok(self.find_shared(key).await?.hit())
     }
 
-    /// Stores an object: as it is in a store of this process, encoded elsewhere. An integer is stored as an integer.
+    /// Stores an object: without encoding in a store of this process, encoded in others.
     ///
-    /// A store that is bounded by bytes sees only what lies directly in the `Arc`; see
-    /// [`set_shared_owning`](Self::set_shared_owning).
+    /// An integer is stored as an integer. A store that is bounded by bytes counts only what is
+    /// directly in the `Arc`; use [`set_shared_owning`](Self::set_shared_owning) if the object owns
+    /// more.
     ///
     /// # Errors
-    /// As [`set`](Self::set).
+    ///
+    /// Returns the errors of [`set`](Self::set).
     pub async fn set_shared<T>(
         &self,
         key: &str,
@@ -55,15 +64,20 @@ impl CacheHandle {
         self.set_shared_owning(key, object, 0, timeout).await
     }
 
-    /// As [`set_shared`](Self::set_shared), of an object that owns so many bytes beyond those that lie directly in its
-    /// `Arc`, such as the content of its strings and vectors. They count where a store is bounded by bytes.
+    /// Like [`set_shared`](Self::set_shared), for an object that owns bytes outside its `Arc`.
+    ///
+    /// `owned_bytes` are the contents of its strings and vectors, for example. Stores that are bounded
+    /// by bytes count them.
+    ///
+    /// # Examples
     ///
     /// ```
     /// # use std::sync::Arc;
     /// # use cache_core::{CacheHandle, Result, Settings, Timeout};
     /// # use cache_locmem::LocMemCache;
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<()> {
-    /// # let cache = CacheHandle::new("default", Arc::new(LocMemCache::default()), Settings::default());
+    /// # let store = Arc::new(LocMemCache::default());
+    /// # let cache = CacheHandle::new("default", store, Settings::default());
     /// let page = Arc::new("word ".repeat(10_000));
     /// cache.set_shared_owning("page", &page, page.capacity(), Timeout::Default).await?;
     /// assert!(cache.stats().await?.bytes.is_some_and(|bytes| bytes > 50_000));
@@ -71,7 +85,8 @@ impl CacheHandle {
     /// ```
     ///
     /// # Errors
-    /// As [`set`](Self::set).
+    ///
+    /// Returns the errors of [`set`](Self::set).
     pub async fn set_shared_owning<T>(
         &self,
         key: &str,
@@ -94,11 +109,11 @@ impl CacheHandle {
         T: DeserializeOwned + Send + Sync + 'static,
     {
         let key = self.key(key)?;
-        let answer = match self.inner().get_now(&key) {
-            Some(answer) => answer,
+        let found = match self.inner().get_now(&key) {
+            Some(found) => found,
             None => self.inner().get(&key).await,
         };
-        let Some(value) = answer.map_err(|error| self.at(error))? else { return Ok(Found::Miss) };
+        let Some(value) = found.map_err(|error| self.at(error))? else { return Ok(Found::Miss) };
         let value = match value {
             Value::Object(object) => match object.downcast() {
                 Ok(object) => return Ok(Found::Hit(object)),
@@ -106,9 +121,9 @@ impl CacheHandle {
             },
             encoded => encoded,
         };
-        Ok(match self.read(&key, value)? {
+        Ok(match self.decode(&key, value)? {
             Found::Hit(value) => Found::Hit(Arc::new(value)),
-            Found::Unreadable => Found::Unreadable,
+            Found::Undecodable => Found::Undecodable,
             Found::Miss => Found::Miss,
         })
     }

@@ -1,4 +1,4 @@
-//! Many keys in one go.
+//! Verbs on several entries.
 
 use std::{collections::HashMap, hash::Hash};
 
@@ -7,18 +7,23 @@ use serde::{Serialize, de::DeserializeOwned};
 use super::key_buffer::KeyBuffer;
 use crate::{CacheHandle, Result, Timeout, Value, timeout::Lifetime};
 
+/// Reading and writing several entries.
 impl CacheHandle {
-    /// The values of many keys, by the keys as they were given; misses are left out. A store with a network between
-    /// asks once, not once a key.
+    /// Returns the values of several keys, by key. Misses are omitted.
+    ///
+    /// Network stores send one request, or one per server, and not one per key.
+    ///
+    /// # Examples
     ///
     /// ```
     /// # use std::sync::Arc;
     /// # use cache_core::{CacheHandle, Result, Settings, Timeout};
     /// # use cache_locmem::LocMemCache;
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<()> {
-    /// # let cache = CacheHandle::new("default", Arc::new(LocMemCache::default()), Settings::default());
-    /// let refused = cache.set_many([("a", 1), ("b", 2)], Timeout::Default).await?;
-    /// assert!(refused.is_empty());
+    /// # let store = Arc::new(LocMemCache::default());
+    /// # let cache = CacheHandle::new("default", store, Settings::default());
+    /// let rejected = cache.set_many([("a", 1), ("b", 2)], Timeout::Default).await?;
+    /// assert!(rejected.is_empty());
     ///
     /// let found = cache.get_many::<u32, _>(["a", "b", "c"]).await?;
     /// assert_eq!((found.get("b"), found.get("c")), (Some(&2), None));
@@ -26,7 +31,8 @@ impl CacheHandle {
     /// ```
     ///
     /// # Errors
-    /// As [`get`](Self::get), checked for all keys before anything is read.
+    ///
+    /// Returns the errors of [`get`](Self::get). All keys are checked before anything is read.
     pub async fn get_many<T, K>(&self, keys: impl IntoIterator<Item = K>) -> Result<HashMap<K, T>>
     where
         T: DeserializeOwned + 'static,
@@ -38,23 +44,27 @@ impl CacheHandle {
             return Ok(HashMap::new());
         }
         let values =
-            self.inner().get_many(&borrowed(&composed)).await.map_err(|error| self.at(error))?;
+            self.inner().get_many(&as_strs(&composed)).await.map_err(|error| self.at(error))?;
         let mut found = HashMap::with_capacity(keys.len());
         for ((key, composed), value) in keys.into_iter().zip(&composed).zip(values) {
             let Some(value) = value else { continue };
-            if let Some(value) = self.read(composed, value)?.hit() {
+            if let Some(value) = self.decode(composed, value)?.hit() {
                 found.insert(key, value);
             }
         }
         Ok(found)
     }
 
-    /// Stores many values with one timeout, and answers the keys that were *not* stored because the store refused that
-    /// entry (too large). Not atomic as a whole.
+    /// Stores several values with one timeout, and returns the keys that were *not* stored.
+    ///
+    /// A key is returned if the store rejected its entry as too large; that is not an error of the
+    /// call. Each entry is stored atomically, but not all of them as a whole.
     ///
     /// # Errors
-    /// As [`set`](Self::set). Keys and values are checked and encoded before anything is written; where the store itself
-    /// fails, some of the entries may have been stored.
+    ///
+    /// Returns the errors of [`set`](Self::set), except
+    /// [`ErrorKind::TooLarge`](crate::ErrorKind::TooLarge). All keys are checked and all values are
+    /// encoded before anything is written. If the store fails, some entries may have been stored.
     pub async fn set_many<K, T>(
         &self,
         entries: impl IntoIterator<Item = (K, T)>,
@@ -72,7 +82,7 @@ impl CacheHandle {
         let ttl = match self.lifetime(timeout.into()) {
             Lifetime::Expired => {
                 self.inner()
-                    .delete_many(&borrowed(&composed))
+                    .delete_many(&as_strs(&composed))
                     .await
                     .map_err(|error| self.at(error))?;
                 return Ok(Vec::new());
@@ -80,16 +90,19 @@ impl CacheHandle {
             Lifetime::For(ttl) => Some(ttl),
             Lifetime::Forever => None,
         };
-        let entries: Vec<(&str, Value)> = borrowed(&composed).into_iter().zip(values).collect();
-        let refused = self.inner().set_many(&entries, ttl).await.map_err(|error| self.at(error))?;
+        let entries: Vec<(&str, Value)> = as_strs(&composed).into_iter().zip(values).collect();
+        let rejected =
+            self.inner().set_many(&entries, ttl).await.map_err(|error| self.at(error))?;
         let mut keys: Vec<Option<K>> = keys.into_iter().map(Some).collect();
-        Ok(refused.into_iter().filter_map(|position| keys.get_mut(position)?.take()).collect())
+        Ok(rejected.into_iter().filter_map(|position| keys.get_mut(position)?.take()).collect())
     }
 
-    /// Removes many entries, and answers how many there were.
+    /// Removes several entries and returns how many existed.
     ///
     /// # Errors
-    /// As [`delete`](Self::delete), checked for all keys before anything is removed.
+    ///
+    /// Returns the errors of [`delete`](Self::delete). All keys are checked before anything is
+    /// removed.
     pub async fn delete_many<K: AsRef<str>>(
         &self,
         keys: impl IntoIterator<Item = K>,
@@ -99,7 +112,7 @@ impl CacheHandle {
         if composed.is_empty() {
             return Ok(0);
         }
-        self.inner().delete_many(&borrowed(&composed)).await.map_err(|error| self.at(error))
+        self.inner().delete_many(&as_strs(&composed)).await.map_err(|error| self.at(error))
     }
 
     fn encode_all<K, T: Serialize>(
@@ -114,6 +127,6 @@ impl CacheHandle {
     }
 }
 
-fn borrowed(keys: &[KeyBuffer]) -> Vec<&str> {
+fn as_strs(keys: &[KeyBuffer]) -> Vec<&str> {
     keys.iter().map(|key| &**key).collect()
 }

@@ -1,18 +1,24 @@
-//! Counters, and versions counted up and down.
+//! Counters and counted versions.
 
 use std::time::Duration;
 
 use crate::{CacheHandle, Error, ErrorKind, Result, Ttl, Version, key::shown};
 
+/// Counting.
 impl CacheHandle {
-    /// Adds to an integer and answers the sum. Atomic in every store, and the entry's timeout stays as it is.
+    /// Adds `delta` to an integer and returns the sum.
+    ///
+    /// Atomic in every store. The timeout of the entry is unchanged.
+    ///
+    /// # Examples
     ///
     /// ```
     /// # use std::sync::Arc;
     /// # use cache_core::{CacheHandle, ErrorKind, Result, Settings, Timeout};
     /// # use cache_locmem::LocMemCache;
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<()> {
-    /// # let cache = CacheHandle::new("default", Arc::new(LocMemCache::default()), Settings::default());
+    /// # let store = Arc::new(LocMemCache::default());
+    /// # let cache = CacheHandle::new("default", store, Settings::default());
     /// cache.add("visits", &0, Timeout::Never).await?;
     /// assert_eq!(cache.incr("visits", 1).await?, 1);
     /// assert_eq!(cache.incr("no such counter", 1).await.unwrap_err().kind(), ErrorKind::NotFound);
@@ -20,18 +26,25 @@ impl CacheHandle {
     /// ```
     ///
     /// # Errors
-    /// [`ErrorKind::NotFound`] where the key is absent or expired, [`ErrorKind::NotAnInteger`] where it holds something
-    /// else, [`ErrorKind::Overflow`] where the sum does not fit an `i64`; nothing is changed then.
+    ///
+    /// Returns [`ErrorKind::NotFound`] if the key is absent or expired,
+    /// [`ErrorKind::NotAnInteger`] if the value is not an integer, and [`ErrorKind::Overflow`] if the
+    /// sum does not fit in an `i64`. Nothing is changed. See [Errors](CacheHandle#errors) for the
+    /// others.
     pub async fn incr(&self, key: &str, delta: i64) -> Result<i64> {
         let composed = self.key(key)?;
         let sum = self.inner().incr(&composed, delta).await.map_err(|error| self.at(error))?;
         sum.ok_or_else(|| self.not_found(&composed))
     }
 
-    /// Subtracts from an integer: [`incr`](Self::incr) by `-delta`.
+    /// Subtracts `delta` from an integer and returns the difference.
+    ///
+    /// Memcached counters stop at zero; see the documentation of that store.
     ///
     /// # Errors
-    /// As [`incr`](Self::incr).
+    ///
+    /// Returns the errors of [`incr`](Self::incr), and [`ErrorKind::Overflow`] if `delta` is
+    /// [`i64::MIN`].
     pub async fn decr(&self, key: &str, delta: i64) -> Result<i64> {
         let Some(delta) = delta.checked_neg() else {
             return Err(
@@ -41,14 +54,19 @@ impl CacheHandle {
         self.incr(key, delta).await
     }
 
-    /// Moves an entry from this handle's version to the one `delta` further, and answers that version. The entry keeps
-    /// its timeout, and replaces what the key held at the other version.
+    /// Moves an entry from the version of this handle to the version plus `delta`, and returns the
+    /// new version.
     ///
-    /// Not atomic: somebody may see the entry at both versions, and a value set at this version meanwhile may get lost.
+    /// The entry keeps its timeout and replaces an entry at the new version.
+    ///
+    /// Not atomic: other callers may see the entry at both versions, and a value that is set at the
+    /// old version meanwhile may be lost.
     ///
     /// # Errors
-    /// [`ErrorKind::NotFound`] where the key is absent or expired, [`ErrorKind::NotAnInteger`] where the version is a name,
-    /// [`ErrorKind::Overflow`] where there is no such version.
+    ///
+    /// Returns [`ErrorKind::NotFound`] if the key is absent or expired,
+    /// [`ErrorKind::NotAnInteger`] if the version is a name, and [`ErrorKind::Overflow`] if the new
+    /// version does not fit in an `i64`. See [Errors](CacheHandle#errors) for the others.
     pub async fn incr_version(&self, key: &str, delta: i64) -> Result<i64> {
         let target = self.version_after(delta)?;
         let from = self.key(key)?;
@@ -75,14 +93,18 @@ impl CacheHandle {
         }
     }
 
-    /// Moves an entry to the version `delta` back: [`incr_version`](Self::incr_version) by `-delta`.
+    /// Moves an entry to the version minus `delta`; see [`incr_version`](Self::incr_version).
     ///
     /// # Errors
-    /// As [`incr_version`](Self::incr_version).
+    ///
+    /// Returns the errors of [`incr_version`](Self::incr_version), and [`ErrorKind::Overflow`] if
+    /// `delta` is [`i64::MIN`].
     pub async fn decr_version(&self, key: &str, delta: i64) -> Result<i64> {
         let Some(delta) = delta.checked_neg() else {
-            return Err(self
-                .at(Error::new(ErrorKind::Overflow, format!("cannot go back {delta} versions"))));
+            return Err(self.at(Error::new(
+                ErrorKind::Overflow,
+                format!("cannot subtract {delta} from a version"),
+            )));
         };
         self.incr_version(key, delta).await
     }
@@ -93,12 +115,12 @@ impl CacheHandle {
                 Some(target) => return Ok(target),
                 None => Error::new(
                     ErrorKind::Overflow,
-                    format!("there is no version {number} + {delta}"),
+                    format!("the version {number} plus {delta} overflows a 64-bit integer"),
                 ),
             },
             Version::Name(name) => Error::new(
                 ErrorKind::NotAnInteger,
-                format!("the version {name:?} is a name, not a number to count on"),
+                format!("the version {name:?} is a name and cannot be counted"),
             ),
         };
         Err(self.at(problem))
@@ -107,7 +129,7 @@ impl CacheHandle {
     fn not_found(&self, composed: &str) -> Error {
         self.at(Error::new(
             ErrorKind::NotFound,
-            format!("the key {} is not there", shown(composed)),
+            format!("the key {} does not exist", shown(composed)),
         ))
     }
 }

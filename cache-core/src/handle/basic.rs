@@ -1,0 +1,111 @@
+//! Verbs on one entry.
+
+use serde::{Serialize, de::DeserializeOwned};
+
+use crate::{CacheHandle, Result, Timeout, Ttl, timeout::Lifetime};
+
+/// Reading and writing one entry.
+impl CacheHandle {
+    /// Returns the value stored under `key`, or `None` on a miss.
+    ///
+    /// An entry that cannot be decoded as a `T` is a miss, which is logged and counted in
+    /// [`undecodable_seen`](Self::undecodable_seen).
+    ///
+    /// Request an `Option<T>` to tell a stored `None`, which is returned as `Some(None)`, from a miss.
+    /// Codecs do not support an `Option` directly inside another one: `Some(None)` is decoded as
+    /// `None`.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`ErrorKind::Decode`](crate::ErrorKind::Decode) instead of a miss if the alias has
+    /// `undecodable = "error"`. See [Errors](CacheHandle#errors) for the others.
+    pub async fn get<T: DeserializeOwned + 'static>(&self, key: &str) -> Result<Option<T>> {
+        Ok(self.find(key).await?.hit())
+    }
+
+    /// Stores a value and replaces an existing entry.
+    ///
+    /// An integer that fits in an `i64` is stored as one, so that [`incr`](Self::incr) works on it.
+    /// A timeout of zero deletes the entry.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`ErrorKind::Encode`](crate::ErrorKind::Encode) if the value cannot be encoded, and
+    /// [`ErrorKind::TooLarge`](crate::ErrorKind::TooLarge) if the store does not accept its size; the
+    /// key is absent after the latter. See [Errors](CacheHandle#errors) for the others.
+    pub async fn set<T>(&self, key: &str, value: &T, timeout: impl Into<Timeout>) -> Result<()>
+    where
+        T: Serialize + ?Sized,
+    {
+        let value = self.encode(value)?;
+        self.put(key, value, timeout.into()).await
+    }
+
+    /// Stores a value if the key is absent or expired, and returns whether it was stored.
+    ///
+    /// If several callers add the same key at once, exactly one succeeds, in every store. With a
+    /// timeout of zero, returns the same but stores nothing.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`ErrorKind::Encode`](crate::ErrorKind::Encode) if the value cannot be encoded, and
+    /// [`ErrorKind::TooLarge`](crate::ErrorKind::TooLarge) if the store does not accept its size. See
+    /// [Errors](CacheHandle#errors) for the others.
+    pub async fn add<T>(&self, key: &str, value: &T, timeout: impl Into<Timeout>) -> Result<bool>
+    where
+        T: Serialize + ?Sized,
+    {
+        let value = self.encode(value)?;
+        self.put_new(key, value, timeout.into()).await
+    }
+
+    /// Sets a new timeout for an entry. Returns `false` if the key is absent or expired.
+    ///
+    /// [`Timeout::Default`] is the default of the alias, not the previous timeout of the entry. A
+    /// timeout of zero deletes the entry.
+    ///
+    /// # Errors
+    ///
+    /// See [Errors](CacheHandle#errors).
+    pub async fn touch(&self, key: &str, timeout: impl Into<Timeout>) -> Result<bool> {
+        let key = self.key(key)?;
+        let touched = match self.lifetime(timeout.into()) {
+            Lifetime::Expired => self.inner().delete(&key).await,
+            Lifetime::For(ttl) => self.inner().touch(&key, Some(ttl)).await,
+            Lifetime::Forever => self.inner().touch(&key, None).await,
+        };
+        touched.map_err(|error| self.at(error))
+    }
+
+    /// Returns the remaining time to live of an entry, or `None` on a miss.
+    ///
+    /// # Errors
+    ///
+    /// See [Errors](CacheHandle#errors).
+    pub async fn ttl(&self, key: &str) -> Result<Option<Ttl>> {
+        let key = self.key(key)?;
+        self.inner().ttl(&key).await.map_err(|error| self.at(error))
+    }
+
+    /// Removes an entry. Returns `false` if the key is absent or expired.
+    ///
+    /// # Errors
+    ///
+    /// See [Errors](CacheHandle#errors).
+    pub async fn delete(&self, key: &str) -> Result<bool> {
+        let key = self.key(key)?;
+        self.inner().delete(&key).await.map_err(|error| self.at(error))
+    }
+
+    /// Returns whether the key exists, whatever the type of its value.
+    ///
+    /// Does not count as a use of the entry for eviction.
+    ///
+    /// # Errors
+    ///
+    /// See [Errors](CacheHandle#errors).
+    pub async fn contains(&self, key: &str) -> Result<bool> {
+        let key = self.key(key)?;
+        self.inner().contains(&key).await.map_err(|error| self.at(error))
+    }
+}
