@@ -243,26 +243,32 @@ async fn sqlite_file_that_cannot_be_opened_is_unavailable_and_named() {
 
 #[tokio::test]
 async fn locked_sqlite_file_is_a_temporary_error_for_writers_only() {
-    let options = common::sqlite_file()
-        .connect_timeout(Duration::from_millis(200))
-        .statement_timeout(Duration::from_millis(500))
-        .busy_timeout(Duration::from_millis(100));
-    let store = common::fresh(options.clone(), Clock::system()).await;
-    set(&store, "k", 1).await;
-    store.close().await.expect("close succeeds");
+    let options = common::sqlite_file();
+    let patient = common::fresh(options.clone(), Clock::system()).await;
+    let impatient = DbCache::new(
+        patient.table(),
+        options
+            .clone()
+            .connect_timeout(Duration::from_millis(200))
+            .statement_timeout(Duration::from_millis(500))
+            .busy_timeout(Duration::from_millis(100)),
+    )
+    .expect("the options are valid");
+    set(&patient, "k", 1).await;
+    patient.close().await.expect("close succeeds");
 
     let connect =
         sqlx::sqlite::SqliteConnectOptions::new().filename(&options.url["sqlite:".len()..]);
     let other = sqlx::SqlitePool::connect_with(connect).await.expect("the file is opened");
     let lock = other.begin_with("BEGIN IMMEDIATE").await.expect("the file is locked");
     let start = Instant::now();
-    let error = store.set("k", Value::Int(2), HOUR).await.expect_err("the file is locked");
+    let error = impatient.set("k", Value::Int(2), HOUR).await.expect_err("the file is locked");
     assert!(error.is_temporary(), "{error}");
     assert!(start.elapsed() < Duration::from_millis(700) + SLACK, "{:?}", start.elapsed());
-    assert_eq!(get(&store, "k").await, Some(Value::Int(1)));
+    assert_eq!(get(&patient, "k").await, Some(Value::Int(1)));
 
     lock.rollback().await.expect("the lock is released");
-    set(&store, "k", 2).await;
+    set(&patient, "k", 2).await;
 }
 
 /// The writers use both orders of the keys, and the store retries after deadlocks.
