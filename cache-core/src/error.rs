@@ -9,8 +9,8 @@ pub type Result<T, E = Error> = result::Result<T, E>;
 
 /// An error of a cache operation or of a configuration.
 ///
-/// A miss is not an error: it is `Ok(None)` or `Ok(false)`. Code decides by [`kind`](Self::kind) and
-/// [`is_temporary`](Self::is_temporary).
+/// A miss is not an error: it is `Ok(None)` or `Ok(false)`. Code decides by [`kind`](Self::kind)
+/// and [`is_temporary`](Self::is_temporary).
 ///
 /// # Formatting
 ///
