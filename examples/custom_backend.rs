@@ -1,8 +1,9 @@
-//! A store of one's own: a shelf of items behind a lock, configured by its name and held to the conformance suite.
+//! A custom store: a `HashMap` behind a lock, configured by name, tested by the conformance suite.
 //!
-//! `cargo run --example custom_backend`, and `cargo test --example custom_backend` for the suite.
+//! Run it with `cargo run --example custom_backend`, and the suite with
+//! `cargo test --example custom_backend`.
 
-#![allow(clippy::print_stdout, reason = "an example shows what it does by printing")]
+#![allow(clippy::print_stdout, reason = "an example prints its results")]
 
 use std::{
     collections::HashMap,
@@ -16,71 +17,71 @@ use cachette::{
 };
 
 #[derive(Debug)]
-struct Shelf {
-    items: Mutex<HashMap<String, Item>>,
+struct MapCache {
+    entries: Mutex<HashMap<String, Entry>>,
     clock: Clock,
 }
 
 #[derive(Debug)]
-struct Item {
+struct Entry {
     value: Value,
     deadline: Moment,
 }
 
-impl Shelf {
+impl MapCache {
     fn new(clock: Clock) -> Self {
-        Self { items: Mutex::default(), clock }
+        Self { entries: Mutex::default(), clock }
     }
 
-    fn item(&self, value: Value, ttl: Option<Duration>) -> Item {
-        Item { value, deadline: ttl.map_or(Moment::NEVER, |ttl| self.clock.now() + ttl) }
+    fn entry(&self, value: Value, ttl: Option<Duration>) -> Entry {
+        Entry { value, deadline: ttl.map_or(Moment::NEVER, |ttl| self.clock.now() + ttl) }
     }
 
-    /// The items that have not expired. All of them are looked at: a real store would be more careful.
-    fn items(&self) -> MutexGuard<'_, HashMap<String, Item>> {
-        let mut items = self.items.lock().expect("nobody panics while holding the lock");
-        items.retain(|_, item| !self.clock.has_passed(item.deadline));
-        items
+    /// Removes expired entries and returns the others. A real store would not scan all of them.
+    fn entries(&self) -> MutexGuard<'_, HashMap<String, Entry>> {
+        let mut entries = self.entries.lock().expect("no panic while the lock is held");
+        entries.retain(|_, entry| !self.clock.has_passed(entry.deadline));
+        entries
     }
 }
 
 #[async_trait]
-impl Cache for Shelf {
+impl Cache for MapCache {
     fn name(&self) -> &str {
-        "shelf"
+        "map"
     }
     async fn get(&self, key: &str) -> Result<Option<Value>> {
-        Ok(self.items().get(key).map(|item| item.value.clone()))
+        Ok(self.entries().get(key).map(|entry| entry.value.clone()))
     }
     async fn set(&self, key: &str, value: Value, ttl: Option<Duration>) -> Result<()> {
-        self.items().insert(key.into(), self.item(value, ttl));
+        self.entries().insert(key.into(), self.entry(value, ttl));
         Ok(())
     }
     async fn add(&self, key: &str, value: Value, ttl: Option<Duration>) -> Result<bool> {
-        let mut items = self.items();
-        let absent = !items.contains_key(key);
-        items.entry(key.into()).or_insert_with(|| self.item(value, ttl));
-        Ok(absent)
+        let mut entries = self.entries();
+        let is_absent = !entries.contains_key(key);
+        entries.entry(key.into()).or_insert_with(|| self.entry(value, ttl));
+        Ok(is_absent)
     }
     async fn touch(&self, key: &str, ttl: Option<Duration>) -> Result<bool> {
-        let mut items = self.items();
-        let Some(item) = items.get_mut(key) else { return Ok(false) };
-        *item = self.item(item.value.clone(), ttl);
+        let mut entries = self.entries();
+        let Some(entry) = entries.get_mut(key) else { return Ok(false) };
+        *entry = self.entry(entry.value.clone(), ttl);
         Ok(true)
     }
     async fn incr(&self, key: &str, delta: i64) -> Result<Option<i64>> {
-        let mut items = self.items();
-        let Some(item) = items.get_mut(key) else { return Ok(None) };
-        let Value::Int(number) = item.value else { return Err(Error::not_an_integer(key)) };
+        let mut entries = self.entries();
+        let Some(entry) = entries.get_mut(key) else { return Ok(None) };
+        let Value::Int(number) = entry.value else { return Err(Error::not_an_integer(key)) };
         let sum = number.checked_add(delta).ok_or_else(|| Error::overflow(key, number, delta))?;
-        item.value = Value::Int(sum);
+        entry.value = Value::Int(sum);
         Ok(Some(sum))
     }
     async fn delete(&self, key: &str) -> Result<bool> {
-        Ok(self.items().remove(key).is_some())
+        Ok(self.entries().remove(key).is_some())
     }
     async fn ttl(&self, key: &str) -> Result<Option<Ttl>> {
-        let Some(deadline) = self.items().get(key).map(|item| item.deadline) else {
+        let Some(deadline) = self.entries().get(key).map(|entry| entry.deadline) else {
             return Ok(None);
         };
         let left = deadline.since(self.clock.now());
@@ -91,7 +92,7 @@ impl Cache for Shelf {
         })
     }
     async fn clear(&self) -> Result<()> {
-        self.items().clear();
+        self.entries().clear();
         Ok(())
     }
 }
@@ -99,14 +100,14 @@ impl Cache for Shelf {
 #[tokio::main]
 async fn main() -> Result<()> {
     let caches = Caches::builder()
-        .backend("shelf", async |config: StoreConfig| Ok(Shelf::new(config.clock)))
-        .toml("[default]\nbackend = 'shelf'\nkey_prefix = 'mine'")
+        .backend("map", async |config: StoreConfig| Ok(MapCache::new(config.clock)))
+        .toml("[default]\nbackend = 'map'\nkey_prefix = 'example'")
         .build()
         .await?;
     let cache = caches.get("default")?;
 
-    cache.set("books", &41, Timeout::Never).await?;
-    println!("{} books on the {}", cache.incr("books", 1).await?, cache.store().name());
+    cache.set("visits", &41, Timeout::Never).await?;
+    println!("{} visits in the {} store", cache.incr("visits", 1).await?, cache.store().name());
     Ok(())
 }
 
@@ -120,7 +121,7 @@ mod tests {
     fn harness() -> Harness {
         let time = ManualClock::new();
         let clock = time.clock();
-        Harness::new(move || std::future::ready(Shelf::new(clock.clone()))).driven_by(time)
+        Harness::new(move || std::future::ready(MapCache::new(clock.clone()))).driven_by(time)
     }
 
     cache_conformance::suite!(harness());

@@ -1,4 +1,4 @@
-//! From a BACKEND's name to what makes its stores.
+//! The registry of BACKENDs, which open stores by name.
 
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
@@ -7,38 +7,39 @@ use cache_core::{
     config::{self, Backend, NestedStore, OpenNested, StoreConfig},
 };
 
-use crate::{caches::listed, config::NestedConfig};
+use crate::{caches::quoted, config::NestedConfig};
 
-/// What makes stores, by name.
+/// The registered BACKENDs, by name.
 #[derive(Clone)]
 pub(crate) struct Backends(BTreeMap<String, Arc<dyn Backend>>);
 
-/// A store of Django's, and the feature of this crate that has its counterpart.
-struct Known {
+/// A built-in store: its names, and the feature of this crate that contains it.
+struct BuiltIn {
     name: &'static str,
-    /// What it is called in URLs besides.
+    /// Further names, used as schemes of URLs.
     aliases: &'static [&'static str],
+    /// The names of Django's classes.
     django: &'static [&'static str],
     feature: &'static str,
 }
 
-const KNOWN: &[Known] = &[
-    Known { name: "locmem", aliases: &[], django: &["locmem.LocMemCache"], feature: "locmem" },
-    Known { name: "dummy", aliases: &[], django: &["dummy.DummyCache"], feature: "dummy" },
-    Known {
+const BUILT_IN: &[BuiltIn] = &[
+    BuiltIn { name: "locmem", aliases: &[], django: &["locmem.LocMemCache"], feature: "locmem" },
+    BuiltIn { name: "dummy", aliases: &[], django: &["dummy.DummyCache"], feature: "dummy" },
+    BuiltIn {
         name: "filebased",
         aliases: &["file"],
         django: &["filebased.FileBasedCache"],
         feature: "filebased",
     },
-    Known { name: "db", aliases: &[], django: &["db.DatabaseCache"], feature: "db-sqlite" },
-    Known {
+    BuiltIn { name: "db", aliases: &[], django: &["db.DatabaseCache"], feature: "db-sqlite" },
+    BuiltIn {
         name: "memcached",
         aliases: &["pymemcached", "pymemcache"],
         django: &["memcached.PyMemcacheCache", "memcached.PyLibMCCache"],
         feature: "memcached",
     },
-    Known {
+    BuiltIn {
         name: "redis",
         aliases: &["rediss", "unix", "valkey", "valkeys"],
         django: &["redis.RedisCache"],
@@ -46,22 +47,21 @@ const KNOWN: &[Known] = &[
     },
 ];
 
-impl Known {
+impl BuiltIn {
     fn by_name(name: &str) -> Option<&'static Self> {
         let class = name.strip_prefix("django.core.cache.backends.");
-        let is_it = |known: &&Self| {
-            known.name.eq_ignore_ascii_case(name)
-                || known.aliases.iter().any(|alias| alias.eq_ignore_ascii_case(name))
-                || class.is_some_and(|class| known.django.contains(&class))
-        };
-        KNOWN.iter().find(is_it)
+        BUILT_IN.iter().find(|store| {
+            store.name.eq_ignore_ascii_case(name)
+                || store.aliases.iter().any(|alias| alias.eq_ignore_ascii_case(name))
+                || class.is_some_and(|class| store.django.contains(&class))
+        })
     }
 }
 
 impl Backends {
-    /// Those of the features that are enabled.
+    /// The BACKENDs of the enabled features.
     pub(crate) fn built_in() -> Self {
-        #[allow(unused_mut, reason = "without any store there is nothing to insert")]
+        #[allow(unused_mut, reason = "nothing is inserted if no store is enabled")]
         let mut backends = BTreeMap::<String, Arc<dyn Backend>>::new();
         #[cfg(feature = "locmem")]
         backends.insert("locmem".into(), Arc::new(cache_locmem::LocMemBackend::default()));
@@ -82,34 +82,33 @@ impl Backends {
         self.0.insert(name.into(), backend);
     }
 
-    /// Names of one's own come first, so that a store of one's own may stand in for one of Django's.
+    /// The BACKEND with this name.
+    ///
+    /// An exact name comes first, so that a registered BACKEND can replace one of Django's.
     pub(crate) fn find(&self, name: &str) -> Result<&Arc<dyn Backend>> {
-        let known = Known::by_name(name);
-        let found = self.0.get(name).or_else(|| self.0.get(known?.name));
-        found.ok_or_else(|| self.not_found(name, known))
+        let built_in = BuiltIn::by_name(name);
+        let found = self.0.get(name).or_else(|| self.0.get(built_in?.name));
+        found.ok_or_else(|| self.unknown(name, built_in))
     }
 
-    /// The error for an alias that names no store.
+    /// The error for an alias without a BACKEND.
     pub(crate) fn missing(&self) -> Error {
         config::invalid_setting("BACKEND", "none", &self.expected())
     }
 
-    fn not_found(&self, name: &str, known: Option<&Known>) -> Error {
-        let expected = match known {
-            Some(Known { feature, .. }) => {
-                format!("a store of this build; enable the feature {feature:?} of cachette for it")
+    fn unknown(&self, name: &str, built_in: Option<&BuiltIn>) -> Error {
+        let found = format!("{:?}", config::redact_setting(name));
+        let expected = match built_in {
+            Some(BuiltIn { feature, .. }) => {
+                format!("a store of this build; enable the feature {feature:?} of cachette")
             }
             None => self.expected(),
         };
-        config::invalid_setting(
-            "BACKEND",
-            &format!("{:?}", config::redact_setting(name)),
-            &expected,
-        )
+        config::invalid_setting("BACKEND", &found, &expected)
     }
 
     fn expected(&self) -> String {
-        format!("one that there is: there {}", listed(self.0.keys().map(String::as_str)))
+        format!("one of {}", quoted(self.0.keys().map(String::as_str)))
     }
 }
 
@@ -138,18 +137,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_store_that_this_build_lacks_is_told_with_its_feature() {
-        let none = Backends(BTreeMap::new());
-        for known in KNOWN {
-            let names =
-                known.django.iter().map(|class| format!("django.core.cache.backends.{class}"));
-            for name in names.chain([known.name.to_owned()]) {
-                let Err(error) = none.find(&name) else { panic!("there is no {name}") };
-                let expected = format!(
-                    "BACKEND: found {name:?}, expected a store of this build; enable the feature"
-                );
-                assert!(error.to_string().starts_with(&expected), "{error}");
-                assert!(error.to_string().contains(&format!("{:?}", known.feature)), "{error}");
+    fn disabled_store_is_reported_with_its_feature() {
+        let backends = Backends(BTreeMap::new());
+        for store in BUILT_IN {
+            let classes =
+                store.django.iter().map(|class| format!("django.core.cache.backends.{class}"));
+            for name in classes.chain([store.name.to_owned()]) {
+                let Err(error) = backends.find(&name) else { panic!("found {name}") };
+                let message = error.to_string();
+                assert!(message.contains("BACKEND") && message.contains(&name), "{message}");
+                let feature = format!("the feature {:?}", store.feature);
+                assert!(message.contains(&feature), "{message}");
             }
         }
     }

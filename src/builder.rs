@@ -1,4 +1,4 @@
-//! Where configuration comes from, and how it becomes caches.
+//! The builder of [`Caches`].
 
 use std::{
     collections::BTreeMap,
@@ -17,7 +17,7 @@ use cache_core::{
 use crate::{
     Caches,
     backends::Backends,
-    caches::listed,
+    caches::quoted,
     config::{
         CacheConfig,
         source::{self, Format, Origin, Sections},
@@ -25,10 +25,12 @@ use crate::{
     wrappers::{Wrappers, Wrapping},
 };
 
-/// Puts [`Caches`] together out of files, URLs, the environment, and code.
+/// Builds [`Caches`] from files, URLs, the environment and code.
 ///
-/// An alias that comes from more than one source is configured by the last of them, so that the environment can stand in
-/// for what a file says:
+/// If several sources configure an alias, the last one replaces the others. The environment can
+/// therefore override a file.
+///
+/// # Examples
 ///
 /// ```
 /// # async fn run() -> cachette::Result<()> {
@@ -37,17 +39,19 @@ use crate::{
 /// # std::fs::write(&path, "[default]\nbackend = 'locmem'").unwrap();
 /// use cachette::{Caches, KeyFunction};
 ///
+/// let by_tenant =
+///     KeyFunction::custom(|key, prefix, version| format!("t7/{prefix}/{version}/{key}"));
 /// let caches = Caches::builder()
 ///     .file(&path)
 ///     .env()
-///     .key_function("by-tenant", KeyFunction::custom(|key, prefix, version| format!("t7/{prefix}/{version}/{key}")))
+///     .key_function("by-tenant", by_tenant)
 ///     .build()
 ///     .await?;
 /// # Ok(()) }
 /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(run()).unwrap();
 /// ```
 #[derive(Debug)]
-#[must_use = "nothing is read before it is built"]
+#[must_use = "a builder does nothing until it is built"]
 pub struct CachesBuilder {
     sources: Vec<Source>,
     backends: Backends,
@@ -68,32 +72,33 @@ enum Source {
 }
 
 impl Source {
-    /// Where a cache could be configured that is missed.
+    /// The source to which a missing cache can be added, for messages.
     fn place(&self) -> Option<String> {
         match self {
             Self::File(path) => Some(path.display().to_string()),
             Self::Text(format, _) => Some(Origin::Text(*format).to_string()),
-            Self::Env(_) => Some("CACHE_URL in the environment".into()),
+            Self::Env(_) => Some("environment variable CACHE_URL".into()),
             Self::Url(..) | Self::Config(..) | Self::Store(..) | Self::Database(..) => None,
         }
     }
 }
 
-/// What an alias is configured with, and where that was read.
-struct Planned {
+/// The configuration of an alias, and its origin.
+struct AliasPlan {
     origin: Origin,
     plan: Plan,
 }
 
+/// How to get the store of an alias.
 enum Plan {
-    Configured(Box<CacheConfig>),
-    Made(Arc<dyn Cache>, Box<Settings>),
-    Mistaken(Error),
+    Open(Box<CacheConfig>),
+    Use(Arc<dyn Cache>, Box<Settings>),
+    Fail(Error),
 }
 
-impl Planned {
-    fn read(origin: Origin, config: Result<CacheConfig>) -> Self {
-        let plan = config.map_or_else(Plan::Mistaken, |config| Plan::Configured(Box::new(config)));
+impl AliasPlan {
+    fn open(origin: Origin, config: Result<CacheConfig>) -> Self {
+        let plan = config.map_or_else(Plan::Fail, |config| Plan::Open(Box::new(config)));
         Self { origin, plan }
     }
 }
@@ -119,38 +124,42 @@ impl CachesBuilder {
         self
     }
 
-    /// A file: `.toml` or `.json`. Relative paths in it start at its folder. It is read when building, at once and as a
-    /// whole.
+    /// Adds a `.toml` or `.json` file.
+    ///
+    /// Relative paths in the file start at its folder. [`build`](Self::build) reads the file with
+    /// blocking I/O.
     pub fn file(self, path: impl AsRef<Path>) -> Self {
         self.source(Source::File(path.as_ref().into()))
     }
 
-    /// TOML.
+    /// Adds TOML text.
     #[cfg(feature = "toml")]
     pub fn toml(self, text: &str) -> Self {
         self.source(Source::Text(Format::Toml, text.into()))
     }
 
-    /// JSON.
+    /// Adds JSON text.
     pub fn json(self, text: &str) -> Self {
         self.source(Source::Text(Format::Json, text.into()))
     }
 
-    /// A URL for one alias: `locmem://pages?timeout=60&max_entries=1000`.
+    /// Adds a URL for one alias, such as `locmem://pages?timeout=60&max_entries=1000`.
     pub fn url(self, alias: &str, url: &str) -> Self {
         self.source(Source::Url(alias.into(), url.into()))
     }
 
-    /// `CACHE_URL` and `CACHE_URL_<ALIAS>` of the process's environment. An alias of an earlier source is meant whatever its
-    /// case, with `_` for any character but letters and digits: `CACHE_URL_USER_PAGES` is for `user-pages`. Otherwise
-    /// the variable makes a new alias, in lower case.
+    /// Adds `CACHE_URL` and `CACHE_URL_<ALIAS>` from the environment of the process.
+    ///
+    /// A variable overrides an alias of an earlier source if their names are equal when case is
+    /// ignored and `_` stands for every character except letters and digits: `CACHE_URL_USER_PAGES`
+    /// overrides `user-pages`. Otherwise the variable adds an alias in lower case.
     pub fn env(self) -> Self {
         self.vars(
             env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value))),
         )
     }
 
-    /// Variables as [`env`](Self::env) takes them from the process.
+    /// Adds variables, with the same meaning as those that [`env`](Self::env) reads.
     pub fn vars<N: Into<String>, V: Into<OsString>>(
         self,
         variables: impl IntoIterator<Item = (N, V)>,
@@ -159,14 +168,18 @@ impl CachesBuilder {
         self.source(Source::Env(variables.collect()))
     }
 
-    /// A cache configured in code.
+    /// Adds a cache that is configured in code.
+    ///
+    /// # Examples
     ///
     /// ```
     /// # async fn run() -> cachette::Result<()> {
     /// use std::time::Duration;
     /// use cachette::{Caches, config::CacheConfig};
     ///
-    /// let sessions = CacheConfig::new("locmem").timeout(Duration::from_secs(3600)).option("max_entries", 50_000);
+    /// let sessions = CacheConfig::new("locmem")
+    ///     .timeout(Duration::from_secs(3600))
+    ///     .option("max_entries", 50_000);
     /// let caches = Caches::builder().cache("default", sessions).build().await?;
     /// # Ok(()) }
     /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(run()).unwrap();
@@ -175,37 +188,42 @@ impl CachesBuilder {
         self.source(Source::Config(alias.into(), Box::new(config)))
     }
 
-    /// A cache on a store that is made already. Several aliases may have the same one.
+    /// Adds a cache on an open store. Several aliases may share the store.
     pub fn store(self, alias: &str, store: Arc<dyn Cache>, settings: Settings) -> Self {
         self.source(Source::Store(alias.into(), store, Box::new(settings)))
     }
 
-    /// A BACKEND of your own, or one in place of a built-in: any `async fn(StoreConfig) -> Result<impl Cache>`.
+    /// Registers a BACKEND: any `async fn(StoreConfig) -> Result<impl Cache>`.
     ///
-    /// `examples/custom_backend.rs` shows one whole.
+    /// Replaces a built-in BACKEND with the same name. For a complete store, see
+    /// `examples/custom_backend.rs`.
     pub fn backend(mut self, name: &str, backend: impl Backend) -> Self {
         self.backends.insert(name, Arc::new(backend));
         self
     }
 
-    /// A database for caches of the BACKEND `db`, by the name that their OPTIONS call it; it stands in for one of this name
-    /// in the section `[databases]` of an earlier source.
+    /// Adds a database for caches with the BACKEND `db`, which name it in their OPTIONS.
+    ///
+    /// Overrides a database with the same name in the section `[databases]` of an earlier source.
     pub fn database(self, name: &str, url: &str) -> Self {
         self.source(Source::Database(name.into(), url.into()))
     }
 
-    /// A KEY_FUNCTION of your own, by the name that the configuration calls it. Built in are `default` and `hashed`.
+    /// Registers a KEY_FUNCTION. `default` and `hashed` are built in.
     pub fn key_function(mut self, name: &str, function: KeyFunction) -> Self {
         self.key_functions.insert(name.into(), function);
         self
     }
 
-    /// Wraps every store when the caches are built: `wrap` is called once for each store, and
-    /// aliases that share a store share its wrapper. Called again, it adds a wrapper outside the
-    /// earlier ones.
+    /// Wraps every store when the caches are built.
     ///
-    /// Also wraps stores given by [`store`](Self::store). Does not wrap stores that a BACKEND opens
-    /// inside its own ([`StoreConfig::open_nested`]).
+    /// `wrap` is called once for each store, and aliases that share a store share its wrapper. A
+    /// second call of this method adds a wrapper outside the first one.
+    ///
+    /// Also wraps stores that [`store`](Self::store) adds. Does not wrap stores that a BACKEND
+    /// opens inside its own ([`StoreConfig::open_nested`]).
+    ///
+    /// For a complete program, see `examples/counting_wrapper.rs`.
     ///
     /// # Examples
     ///
@@ -230,8 +248,6 @@ impl CachesBuilder {
     /// # Ok(()) }
     /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(run()).unwrap();
     /// ```
-    ///
-    /// `examples/counting_wrapper.rs` is a whole program.
     pub fn wrap<W: Cache>(
         mut self,
         wrap: impl Fn(Arc<dyn Cache>) -> W + Send + Sync + 'static,
@@ -240,10 +256,10 @@ impl CachesBuilder {
         self
     }
 
-    /// Wraps the store of one alias, outside of the wrappers for every store. Other aliases that
-    /// share the store do not see this wrapper.
+    /// Wraps the store of one alias, outside the wrappers for every store.
     ///
-    /// Building returns [`ErrorKind::Config`] if there is no such alias.
+    /// Other aliases that share the store do not see this wrapper. Building fails with
+    /// [`ErrorKind::Config`] if the alias is not configured.
     pub fn wrap_cache<W: Cache>(
         mut self,
         alias: &str,
@@ -253,53 +269,61 @@ impl CachesBuilder {
         self
     }
 
-    /// What entries expire by, in the stores of this process.
+    /// Sets the clock that expires entries in the stores of this process.
     pub fn clock(mut self, clock: Clock) -> Self {
         self.clock = clock;
         self
     }
 
-    /// Does without an alias `default`. As in Django, its absence is a mistake otherwise.
+    /// Allows a configuration without the alias `default`, which is an error otherwise, as in
+    /// Django.
     pub fn without_default(mut self) -> Self {
         self.needs_default = false;
         self
     }
 
-    /// Reads all sources and makes the stores. No server needs to be there yet.
+    /// Reads all sources and opens the stores.
+    ///
+    /// Servers need not be reachable yet.
     ///
     /// # Errors
-    /// [`ErrorKind::Config`] that names the file, the alias and the setting, what was found and what would be right.
+    ///
+    /// Returns [`ErrorKind::Config`] if the configuration is invalid. The message names the file,
+    /// the alias, the setting, the value found and the values allowed.
     pub async fn build(self) -> Result<Caches> {
-        let (caches, mistakes) = self.build_partial().await?;
-        mistakes.into_values().next().map_or(Ok(caches), Err)
+        let (caches, errors) = self.build_partial().await?;
+        errors.into_values().next().map_or(Ok(caches), Err)
     }
 
-    /// The same, but an alias with a mistake, or whose store can't be made, does not hide the others: answers the caches that
-    /// could be made, and what is wrong with each of the others. For a program that looks after caches; a service should not start so.
+    /// Like [`build`](Self::build), but opens the valid caches even if others are invalid.
+    ///
+    /// Returns the caches that could be opened, and the error of each other alias. Meant for
+    /// programs that manage caches. A service should use [`build`](Self::build).
     ///
     /// # Errors
-    /// As [`build`](Self::build), where a source as a whole can't be read, or there is no `default`.
+    ///
+    /// Returns [`ErrorKind::Config`] if a source cannot be read at all, or if `default` is missing.
     pub async fn build_partial(mut self) -> Result<(Caches, BTreeMap<String, Error>)> {
-        let mut planned = BTreeMap::new();
+        let mut plans = BTreeMap::new();
         let mut databases = BTreeMap::new();
         let places: Vec<String> = self.sources.iter().filter_map(Source::place).collect();
         for source in std::mem::take(&mut self.sources) {
-            let more = plan(source, &planned)?;
-            planned.extend(more.caches);
-            databases.extend(more.databases);
+            let read = read_source(source, &plans)?;
+            plans.extend(read.caches);
+            databases.extend(read.databases);
         }
         let databases = Arc::new(databases);
-        if self.needs_default && !planned.contains_key("default") {
-            return Err(no_default(&planned, &places.join(", ")));
+        if self.needs_default && !plans.contains_key("default") {
+            return Err(missing_default(&plans, &places.join(", ")));
         }
-        self.wrappers.check(planned.keys().map(String::as_str))?;
+        self.wrappers.check(plans.keys().map(String::as_str))?;
         let mut wrapping = Wrapping::new(&self.wrappers);
-        let (mut handles, mut mistakes) = (BTreeMap::new(), BTreeMap::new());
-        for (alias, Planned { origin, plan }) in planned {
+        let (mut handles, mut errors) = (BTreeMap::new(), BTreeMap::new());
+        for (alias, AliasPlan { origin, plan }) in plans {
             let opened = match plan {
-                Plan::Made(store, settings) => Ok((store, *settings)),
-                Plan::Configured(config) => self.open(&alias, &origin, *config, &databases).await,
-                Plan::Mistaken(error) => Err(error),
+                Plan::Open(config) => self.open(&alias, &origin, *config, &databases).await,
+                Plan::Use(store, settings) => Ok((store, *settings)),
+                Plan::Fail(error) => Err(error),
             };
             match opened {
                 Ok((store, settings)) => {
@@ -307,10 +331,10 @@ impl CachesBuilder {
                     let handle = CacheHandle::new(&alias, store, settings);
                     handles.insert(alias, handle);
                 }
-                Err(error) => drop(mistakes.insert(alias.clone(), origin.locate(&alias, error))),
+                Err(error) => drop(errors.insert(alias.clone(), origin.locate(&alias, error))),
             }
         }
-        Ok((Caches::new(handles), mistakes))
+        Ok((Caches::new(handles), errors))
     }
 
     async fn open(
@@ -326,98 +350,102 @@ impl CachesBuilder {
             timeout: config.timeout,
             key_prefix: config.key_prefix,
             version: config.version,
-            key_function: self.key_function_of(config.key_function.as_deref())?,
+            key_function: self.find_key_function(config.key_function.as_deref())?,
             key_check: config.key_check,
             codec: config.codec,
             undecodable: config.undecodable,
         };
-        let mut for_store = StoreConfig::new(alias, config.options);
-        for_store.location = config.location;
-        for_store.url = config.url;
-        for_store.file = origin.file().map(Into::into);
-        for_store.databases = Arc::clone(databases);
-        for_store.clock = self.clock.clone();
-        for_store.common_key_prefix = settings.key_function.common_prefix(&settings.key_prefix);
-        for_store.nested = Some(Arc::new(self.backends.clone()));
-        let store = backend.open(&for_store).await?;
+        let mut store_config = StoreConfig::new(alias, config.options);
+        store_config.location = config.location;
+        store_config.url = config.url;
+        store_config.file = origin.file().map(Into::into);
+        store_config.databases = Arc::clone(databases);
+        store_config.clock = self.clock.clone();
+        store_config.common_key_prefix = settings.key_function.common_prefix(&settings.key_prefix);
+        store_config.nested = Some(Arc::new(self.backends.clone()));
+        let store = backend.open(&store_config).await?;
         Ok((store, settings))
     }
 
-    fn key_function_of(&self, name: Option<&str>) -> Result<KeyFunction> {
+    fn find_key_function(&self, name: Option<&str>) -> Result<KeyFunction> {
         let Some(name) = name else { return Ok(KeyFunction::Default) };
         self.key_functions.get(name).cloned().ok_or_else(|| {
-            let there = listed(self.key_functions.keys().map(String::as_str));
-            let expected = format!(
-                "one that there is: there {there}, and CachesBuilder::key_function adds others"
-            );
+            let known = quoted(self.key_functions.keys().map(String::as_str));
+            let expected =
+                format!("one of {known}, or a name that CachesBuilder::key_function adds");
             config::invalid_setting("KEY_FUNCTION", &format!("{name:?}"), &expected)
         })
     }
 }
 
-/// What a source says of caches, by alias, and of databases, by name.
+/// What one source configures: caches by alias, and databases by name.
 #[derive(Default)]
-struct Said {
-    caches: BTreeMap<String, Planned>,
+struct SourceContents {
+    caches: BTreeMap<String, AliasPlan>,
     databases: BTreeMap<String, String>,
 }
 
-impl Said {
-    fn of(alias: String, planned: Planned) -> Self {
-        Self { caches: BTreeMap::from([(alias, planned)]), ..Self::default() }
+impl SourceContents {
+    fn cache(alias: String, plan: AliasPlan) -> Self {
+        Self { caches: BTreeMap::from([(alias, plan)]), ..Self::default() }
     }
 }
 
-fn plan(source: Source, known: &BTreeMap<String, Planned>) -> Result<Said> {
+/// Reads a source. `earlier` has the aliases of the sources before it.
+fn read_source(source: Source, earlier: &BTreeMap<String, AliasPlan>) -> Result<SourceContents> {
     match source {
         Source::File(path) => {
             let format = Format::of(&path)?;
             let text = fs::read_to_string(&path).map_err(|error| unreadable(&path, error))?;
-            read(format, &text, &Origin::File(path))
+            read_text(format, &text, &Origin::File(path))
         }
-        Source::Text(format, text) => read(format, &text, &Origin::Text(format)),
+        Source::Text(format, text) => read_text(format, &text, &Origin::Text(format)),
         Source::Url(alias, url) => {
-            Ok(Said::of(alias, Planned::read(Origin::Url, source::read_url(url))))
+            let plan = AliasPlan::open(Origin::Url, source::read_url(url));
+            Ok(SourceContents::cache(alias, plan))
         }
         Source::Env(variables) => {
-            let variables = source::variables(variables, &|| known.keys())?;
-            let read =
-                |(alias, (origin, url))| (alias, Planned::read(origin, source::read_url(url)));
-            Ok(Said { caches: variables.into_iter().map(read).collect(), ..Said::default() })
+            let urls = source::variables(variables, &|| earlier.keys())?;
+            let plans = urls.into_iter().map(|(alias, (origin, url))| {
+                (alias, AliasPlan::open(origin, source::read_url(url)))
+            });
+            Ok(SourceContents { caches: plans.collect(), ..SourceContents::default() })
         }
         Source::Config(alias, config) => {
-            Ok(Said::of(alias, Planned::read(Origin::Code, Ok(*config))))
+            Ok(SourceContents::cache(alias, AliasPlan::open(Origin::Code, Ok(*config))))
         }
         Source::Store(alias, store, settings) => {
-            Ok(Said::of(alias, Planned { origin: Origin::Code, plan: Plan::Made(store, settings) }))
+            let plan = AliasPlan { origin: Origin::Code, plan: Plan::Use(store, settings) };
+            Ok(SourceContents::cache(alias, plan))
         }
         Source::Database(name, url) => {
-            Ok(Said { databases: BTreeMap::from([(name, url)]), ..Said::default() })
+            let databases = BTreeMap::from([(name, url)]);
+            Ok(SourceContents { databases, ..SourceContents::default() })
         }
     }
 }
 
-fn read(format: Format, text: &str, origin: &Origin) -> Result<Said> {
+fn read_text(format: Format, text: &str, origin: &Origin) -> Result<SourceContents> {
     let Sections { caches, databases } = source::read(format, text, origin)?;
-    let read = |(alias, config)| (alias, Planned::read(origin.clone(), config));
-    Ok(Said { caches: caches.into_iter().map(read).collect(), databases })
+    let plan = |(alias, config)| (alias, AliasPlan::open(origin.clone(), config));
+    Ok(SourceContents { caches: caches.into_iter().map(plan).collect(), databases })
 }
 
 fn unreadable(path: &Path, error: std::io::Error) -> Error {
-    let message = format!("{}: cannot be read: {error}", path.display());
-    Error::new(ErrorKind::Config, message).with_source(error)
+    Error::new(ErrorKind::Config, format!("cannot read {}", path.display())).with_source(error)
 }
 
-fn no_default(planned: &BTreeMap<String, Planned>, places: &str) -> Error {
-    let there = listed(planned.keys().map(String::as_str));
+fn missing_default(plans: &BTreeMap<String, AliasPlan>, places: &str) -> Error {
+    let configured = quoted(plans.keys().map(String::as_str));
     let place = if places.is_empty() { String::new() } else { format!("{places}: ") };
     let message = format!(
-        "{place}there is no cache \"default\", which there has to be; there {there}. Add one, or ask for none by \
+        "{place}missing cache \"default\"; configured caches: {configured}; add it, or call \
          CachesBuilder::without_default"
     );
     Error::new(ErrorKind::Config, message)
 }
 
+/// Shows no URLs and no text, which may contain passwords.
 impl fmt::Debug for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

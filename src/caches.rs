@@ -1,4 +1,4 @@
-//! The caches of an application, by their aliases.
+//! The configured caches of an application.
 
 use std::{collections::BTreeMap, fmt, ops::Index, path::Path, sync::Arc};
 
@@ -6,14 +6,18 @@ use cache_core::{CacheHandle, Error, ErrorKind, Result};
 
 use crate::CachesBuilder;
 
-/// The caches of an application: what Django has as `django.core.cache.caches`, as a value that the application owns.
+/// The configured caches of an application, by alias.
 ///
-/// Cloning it is cheap, and all clones hold the same caches. Aliases whose configuration names the same store share its
-/// entries, within one such value.
+/// The counterpart of Django's `django.core.cache.caches`, as a value that the application owns.
+///
+/// Clones are cheap and hold the same caches. Aliases whose configuration names the same store
+/// share its entries. Two separately built `Caches` share no store in memory.
+///
+/// # Examples
 ///
 /// ```
 /// # async fn run() -> cachette::Result<()> {
-/// use cachette::Caches;
+/// use cachette::{Caches, ErrorKind};
 ///
 /// let caches = Caches::from_json(r#"{
 ///     "default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"},
@@ -22,8 +26,7 @@ use crate::CachesBuilder;
 ///
 /// let pages = caches.get("pages")?;
 /// assert_eq!(caches["pages"].alias(), "pages");
-/// assert_eq!(caches.get("pagse").unwrap_err().to_string(),
-///     r#"there is no cache "pagse"; there are "default" and "pages""#);
+/// assert_eq!(caches.get("pagse").unwrap_err().kind(), ErrorKind::Config);
 /// # Ok(()) }
 /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(run()).unwrap();
 /// ```
@@ -33,49 +36,58 @@ pub struct Caches {
 }
 
 impl Caches {
-    /// For more than one source of configuration, and for stores and key functions of your own.
+    /// Returns a builder, which combines several sources of configuration and registers stores,
+    /// wrappers and key functions.
     pub fn builder() -> CachesBuilder {
         CachesBuilder::new()
     }
 
-    /// Reads a file, `.toml` or `.json` by its extension.
+    /// Opens the caches that a `.toml` or `.json` file configures.
     ///
     /// # Errors
-    /// [`ErrorKind::Config`] that names the file, the alias and the setting, what was found and what would be right.
+    ///
+    /// Returns [`ErrorKind::Config`] if the configuration is invalid. The message names the file,
+    /// the alias, the setting, the value found and the values allowed.
     pub async fn from_file(path: impl AsRef<Path>) -> Result<Self> {
         Self::builder().file(path).build().await
     }
 
-    /// Reads TOML.
+    /// Opens the caches that TOML text configures.
     ///
     /// # Errors
-    /// As [`from_file`](Self::from_file).
+    ///
+    /// Returns [`ErrorKind::Config`] if the configuration is invalid.
     #[cfg(feature = "toml")]
     pub async fn from_toml(text: &str) -> Result<Self> {
         Self::builder().toml(text).build().await
     }
 
-    /// Reads JSON: what Django's `CACHES` looks like when it is dumped.
+    /// Opens the caches that JSON text configures, such as a dump of Django's `CACHES`.
     ///
     /// # Errors
-    /// As [`from_file`](Self::from_file).
+    ///
+    /// Returns [`ErrorKind::Config`] if the configuration is invalid.
     pub async fn from_json(text: &str) -> Result<Self> {
         Self::builder().json(text).build().await
     }
 
-    /// One cache, `default`, from a URL such as `locmem://pages?timeout=60`.
+    /// Opens one cache, `default`, that a URL such as `locmem://pages?timeout=60` configures.
     ///
     /// # Errors
-    /// As [`from_file`](Self::from_file).
+    ///
+    /// Returns [`ErrorKind::Config`] if the configuration is invalid.
     pub async fn from_url(url: &str) -> Result<Self> {
         Self::builder().url("default", url).build().await
     }
 
-    /// Reads the environment: a URL for `default` in `CACHE_URL`, and for other aliases in `CACHE_URL_<ALIAS>`, which
-    /// gives an alias in lower case. See [`CachesBuilder::env`] for the environment beside a file.
+    /// Opens the caches that environment variables configure.
+    ///
+    /// `CACHE_URL` is the URL of `default`. `CACHE_URL_<ALIAS>` is the URL of another alias, in
+    /// lower case. To combine the environment with a file, use [`CachesBuilder::env`].
     ///
     /// # Errors
-    /// As [`from_file`](Self::from_file).
+    ///
+    /// Returns [`ErrorKind::Config`] if the configuration is invalid.
     pub async fn from_env() -> Result<Self> {
         Self::builder().env().build().await
     }
@@ -84,34 +96,39 @@ impl Caches {
         Self { handles: Arc::new(handles) }
     }
 
-    /// The cache of this alias. `caches["default"]` does the same, but panics where there is none.
+    /// Returns the cache with this alias.
+    ///
+    /// `caches["default"]` is a shorter form that panics if the alias is not configured.
     ///
     /// # Errors
-    /// [`ErrorKind::Config`] that names the aliases there are.
+    ///
+    /// Returns [`ErrorKind::Config`] if the alias is not configured. The message lists the
+    /// configured aliases.
     pub fn get(&self, alias: &str) -> Result<CacheHandle> {
-        self.handles.get(alias).cloned().ok_or_else(|| self.no_such(alias))
+        self.handles.get(alias).cloned().ok_or_else(|| self.unknown_alias(alias))
     }
 
-    /// The aliases, in alphabetical order.
+    /// Returns the aliases in alphabetical order.
     pub fn aliases(&self) -> impl Iterator<Item = &str> {
         self.handles.keys().map(String::as_str)
     }
 
-    /// The caches, in the order of their aliases.
+    /// Returns the caches in the order of their aliases.
     pub fn iter(&self) -> impl Iterator<Item = &CacheHandle> {
         self.handles.values()
     }
 
-    /// Closes each store once: connections and files are let go. The caches stay usable.
+    /// Closes each store once, which releases its connections and files. The caches stay usable.
     ///
     /// # Errors
-    /// The first error met; the other stores are closed all the same.
+    ///
+    /// Returns the first error of a store. The other stores are closed nevertheless.
     pub async fn close_all(&self) -> Result<()> {
-        let mut outcome = Ok(());
+        let mut result = Ok(());
         for cache in self.stores() {
-            outcome = outcome.and(cache.close().await);
+            result = result.and(cache.close().await);
         }
-        outcome
+        result
     }
 
     /// One cache for each store, in the order of their aliases.
@@ -125,29 +142,27 @@ impl Caches {
         })
     }
 
-    fn no_such(&self, alias: &str) -> Error {
-        let message = format!("there is no cache {alias:?}; there {}", listed(self.aliases()));
+    fn unknown_alias(&self, alias: &str) -> Error {
+        let aliases = quoted(self.aliases());
+        let message = format!("unknown cache {alias:?}; configured caches: {aliases}");
         Error::new(ErrorKind::Config, message)
     }
 }
 
-/// `is "a"`, `are "a" and "b"`, `are none`.
-pub(crate) fn listed<'a>(names: impl Iterator<Item = &'a str>) -> String {
+/// Lists names for a message: `"a", "b"`, or `none`.
+pub(crate) fn quoted<'a>(names: impl Iterator<Item = &'a str>) -> String {
     let names: Vec<String> = names.map(|name| format!("{name:?}")).collect();
-    match &*names {
-        [] => "are none".into(),
-        [one] => format!("is {one}"),
-        [others @ .., last] => format!("are {} and {last}", others.join(", ")),
-    }
+    if names.is_empty() { "none".into() } else { names.join(", ") }
 }
 
 impl Index<&str> for Caches {
     type Output = CacheHandle;
 
     /// # Panics
-    /// Where there is no such alias.
+    ///
+    /// Panics if the alias is not configured.
     fn index(&self, alias: &str) -> &CacheHandle {
-        self.handles.get(alias).unwrap_or_else(|| panic!("{}", self.no_such(alias)))
+        self.handles.get(alias).unwrap_or_else(|| panic!("{}", self.unknown_alias(alias)))
     }
 }
 

@@ -1,7 +1,8 @@
-//! How caches are configured.
+//! The configuration of caches.
 //!
-//! A configuration has an entry for each alias, with the names that
-//! [Django's CACHES](https://docs.djangoproject.com/en/5.2/ref/settings/#caches) has, in upper or lower case. In TOML:
+//! A configuration has an entry for each alias, with the settings of
+//! [Django's CACHES](https://docs.djangoproject.com/en/5.2/ref/settings/#caches), in upper or lower
+//! case. In TOML:
 //!
 //! ```toml
 //! [default]
@@ -9,7 +10,7 @@
 //!
 //! [pages]
 //! backend = "locmem"
-//! location = "pages"          # aliases that name the same LOCATION share a store
+//! location = "pages"          # aliases with the same LOCATION share a store
 //! timeout = 60                # seconds
 //! key_prefix = "shop"
 //! version = 2
@@ -26,8 +27,8 @@
 //!
 //! [accounts]
 //! backend = "redis"
-//! location = ["redis://leader:6379", "redis://replica:6379"]  # the first is written to, the others are read from
-//! key_prefix = "accounts"       # `clear` removes what begins with it
+//! location = ["redis://leader:6379", "redis://replica:6379"]  # the first gets the writes
+//! key_prefix = "accounts"       # `clear` deletes the keys with this prefix
 //! options = { db = 1, password = "…", socket_timeout = 0.2 }
 //!
 //! [fragments]
@@ -36,21 +37,24 @@
 //! timeout = "never"
 //! ```
 //!
-//! A URL says the same in one line, in place of a table, in `CACHE_URL` for `default`, or in `CACHE_URL_<ALIAS>`:
+//! A URL configures a cache in one line. It can replace a table, or be the value of `CACHE_URL` for
+//! `default` or of `CACHE_URL_<ALIAS>`:
 //!
 //! ```toml
 //! default = "locmem://"
 //! images = "file:///var/cache/shop"
-//! sessions = "memcached://10.0.0.1:11211,10.0.0.2:11211?request_timeout=0.3"    # or memcached:///run/memcached.sock
-//! accounts = "redis://user:password@host:6379/1?key_prefix=accounts"  # what is special in a password, percent-encoded
+//! # Or a Unix socket: memcached:///run/memcached.sock
+//! sessions = "memcached://10.0.0.1:11211,10.0.0.2:11211?request_timeout=0.3"
+//! # Percent-encode special characters in the password.
+//! accounts = "redis://user:password@host:6379/1?key_prefix=accounts"
 //! pages = "locmem://pages?timeout=60&key_prefix=shop&version=2&max_entries=10000"
 //! ```
 //!
-//! A file that holds more than caches has them in a section `[caches]`: `[caches.default]`. The JSON of a Django
-//! project's `CACHES` loads as it is.
+//! A file that contains more than caches has them in a section `[caches]`: `[caches.default]`. The
+//! `CACHES` of a Django project, dumped as JSON, load unchanged.
 //!
-//! A section `[databases]` gives names to databases, for caches of the BACKEND `db`: each is a URL, or an entry of Django's
-//! `DATABASES`. The one called `default` is meant where a cache names none.
+//! A section `[databases]` names the databases for caches with the BACKEND `db`. Each is a URL, or
+//! an entry of Django's `DATABASES`. A cache that names no database uses `default`.
 //!
 //! ```toml
 //! [databases]
@@ -63,20 +67,21 @@
 //! options = { read_database = "replica" }
 //! ```
 //!
-//! | setting | | default |
+//! | setting | value | default |
 //! |---|---|---|
-//! | BACKEND | a store's name, `locmem`, or Django's, `django.core.cache.backends.locmem.LocMemCache` | |
-//! | LOCATION | what it is depends on the store: a text or a list of them | none |
+//! | BACKEND | the name of a store, `locmem`, or of Django's class, `django.core.cache.backends.locmem.LocMemCache` | |
+//! | LOCATION | a string or a list of strings; its meaning depends on the store | none |
 //! | TIMEOUT | seconds until an entry expires; `null` or `"never"`; 0 or less stores nothing | 300 |
-//! | KEY_PREFIX | a text that stands before every key | empty |
-//! | VERSION | a number or a text | 1 |
-//! | KEY_FUNCTION | `default`, `hashed`, or one of your own by its name | `default` |
-//! | OPTIONS | what else the store takes | none |
-//! | KEY_CHECK | `warn`, `error` or `off`: what happens to keys that break [Django's rule](cache_core::KeyCheck) | `warn` |
-//! | CODEC | `msgpack`, `json`, or with the feature `postcard`, `postcard` | `msgpack` |
-//! | UNDECODABLE | `miss` or `error`: what happens to [entries that do not read](cache_core::Undecodable) | `miss` |
+//! | KEY_PREFIX | a string that starts every key | empty |
+//! | VERSION | an integer or a string | 1 |
+//! | KEY_FUNCTION | `default`, `hashed`, or the name of a registered function | `default` |
+//! | OPTIONS | the options of the store | none |
+//! | KEY_CHECK | `warn`, `error` or `off`: what to do with keys that break [Django's rule](cache_core::KeyCheck) | `warn` |
+//! | CODEC | `msgpack`, `json`, or `postcard` with the feature of that name | `msgpack` |
+//! | UNDECODABLE | `miss` or `error`: what to do with [undecodable entries](cache_core::Undecodable) | `miss` |
 //!
-//! In a URL, `backend://location?setting=value&…`, a setting that is not in this table is one of the store's OPTIONS.
+//! In a URL, `backend://location?setting=value&…`, every setting that is not in this table belongs
+//! to OPTIONS.
 
 mod databases;
 mod nested;
@@ -99,10 +104,15 @@ pub use cache_core::config::{
 
 /// The configuration of one cache.
 ///
+/// # Examples
+///
 /// ```
 /// use cachette::{Timeout, config::CacheConfig};
 ///
-/// let pages = CacheConfig::new("locmem").location("pages").timeout(Timeout::Never).option("max_entries", 10_000);
+/// let pages = CacheConfig::new("locmem")
+///     .location("pages")
+///     .timeout(Timeout::Never)
+///     .option("max_entries", 10_000);
 /// ```
 #[derive(Clone)]
 pub struct CacheConfig {
@@ -120,76 +130,76 @@ pub struct CacheConfig {
 }
 
 impl CacheConfig {
-    /// A cache on the store of this name, all else by default.
+    /// Creates a configuration with this BACKEND and the default settings.
     #[must_use]
     pub fn new(backend: &str) -> Self {
         Self::from(Settings { backend: Some(backend.into()), ..Settings::default() })
     }
 
-    /// LOCATION. Called again, it adds to the list.
+    /// Adds a LOCATION.
     #[must_use]
     pub fn location(mut self, location: &str) -> Self {
         self.location.push(location.into());
         self
     }
 
-    /// TIMEOUT.
+    /// Sets TIMEOUT.
     #[must_use]
     pub fn timeout(mut self, timeout: impl Into<Timeout>) -> Self {
         self.timeout = timeout.into();
         self
     }
 
-    /// KEY_PREFIX.
+    /// Sets KEY_PREFIX.
     #[must_use]
     pub fn key_prefix(mut self, prefix: &str) -> Self {
         self.key_prefix = prefix.into();
         self
     }
 
-    /// VERSION.
+    /// Sets VERSION.
     #[must_use]
     pub fn version(mut self, version: impl Into<Version>) -> Self {
         self.version = version.into();
         self
     }
 
-    /// KEY_FUNCTION, by its name.
+    /// Sets KEY_FUNCTION to the function with this name.
     #[must_use]
     pub fn key_function(mut self, name: &str) -> Self {
         self.key_function = Some(name.into());
         self
     }
 
-    /// KEY_CHECK.
+    /// Sets KEY_CHECK.
     #[must_use]
     pub fn key_check(mut self, check: KeyCheck) -> Self {
         self.key_check = check;
         self
     }
 
-    /// CODEC.
+    /// Sets CODEC.
     #[must_use]
     pub fn codec(mut self, codec: Codec) -> Self {
         self.codec = codec;
         self
     }
 
-    /// UNDECODABLE.
+    /// Sets UNDECODABLE.
     #[must_use]
     pub fn undecodable(mut self, undecodable: Undecodable) -> Self {
         self.undecodable = undecodable;
         self
     }
 
-    /// One of OPTIONS.
+    /// Sets one of the OPTIONS.
     #[must_use]
     pub fn option(mut self, name: &str, value: impl Into<Json>) -> Self {
         self.options.insert(name.into(), value.into());
         self
     }
 
-    /// Reads the settings of a table.
+    /// Reads a table of settings.
     pub(crate) fn read(settings: &Map<String, Json>) -> Result<Self> {
         let mut settings = settings.clone();
         for name in LOWER_CASE_WINS {
@@ -200,14 +210,14 @@ impl CacheConfig {
         cache_core::config::from_settings::<Settings>("", &settings).map(Self::from)
     }
 
-    /// Reads the settings of a URL.
+    /// Reads a URL.
     pub(crate) fn read_url(text: &str) -> Result<Self> {
         let config = Self::read(&url::settings(text)?)?;
         Ok(Self { url: Some(url::address(text).into()), ..config })
     }
 }
 
-/// Shows no OPTIONS but their names, and no passwords.
+/// Shows the names of the OPTIONS only, and no passwords.
 impl fmt::Debug for CacheConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let location: Vec<String> =
@@ -224,7 +234,7 @@ impl fmt::Debug for CacheConfig {
     }
 }
 
-/// The settings as they are written: any may be missing or null.
+/// The settings of a table. Each may be missing or null.
 #[derive(Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct Settings {
@@ -238,15 +248,15 @@ struct Settings {
     key_check: Option<KeyCheck>,
     codec: Option<Codec>,
     undecodable: Option<Undecodable>,
-    /// Django still takes these two here, and prefers them to OPTIONS.
+    /// Django also accepts these two outside OPTIONS, and prefers them there.
     max_entries: Option<Json>,
     cull_frequency: Option<Json>,
 }
 
-/// Settings that Django takes in lower case as well, and then prefers.
+/// The settings that Django also accepts in lower case, which it prefers.
 const LOWER_CASE_WINS: [&str; 3] = ["timeout", "max_entries", "cull_frequency"];
 
-/// The names in [`Settings`]: what of a URL's query does not go to OPTIONS.
+/// The parameters of a URL's query that do not belong to OPTIONS.
 const ALIAS_SETTINGS: [&str; 8] = [
     "timeout",
     "key_prefix",
@@ -285,7 +295,7 @@ impl From<Settings> for CacheConfig {
     }
 }
 
-/// TIMEOUT as it is written.
+/// The value of TIMEOUT.
 #[derive(Default)]
 struct Seconds(Timeout);
 
@@ -301,7 +311,7 @@ impl Visitor<'_> for SecondsVisitor {
     type Value = Timeout;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a number of seconds, or null or \"never\" for entries that do not expire")
+        f.write_str("a number of seconds, null or \"never\"")
     }
 
     fn visit_unit<E: de::Error>(self) -> Result<Timeout, E> {
@@ -338,7 +348,7 @@ impl Visitor<'_> for SecondsVisitor {
     }
 }
 
-/// LOCATION as it is written.
+/// The value of LOCATION.
 #[derive(Default)]
 struct Location(Vec<String>);
 
@@ -354,7 +364,7 @@ impl<'de> Visitor<'de> for LocationVisitor {
     type Value = Vec<String>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a text or a list of texts")
+        f.write_str("a string or a list of strings")
     }
 
     fn visit_str<E: de::Error>(self, location: &str) -> Result<Vec<String>, E> {

@@ -1,5 +1,8 @@
-//! One cache API over many stores, configured as [Django's caches](https://docs.djangoproject.com/en/5.2/topics/cache/)
-//! are: moving from memory to another store is a change in a file, not in code.
+//! One cache API over many stores: memory, files, SQL databases, memcached and Redis.
+//!
+//! Caches are configured by alias, as
+//! [Django's caches](https://docs.djangoproject.com/en/5.2/topics/cache/) are. To move a cache to
+//! another store, change the configuration; the code stays the same.
 //!
 //! ```
 //! # async fn run() -> cachette::Result<()> {
@@ -21,9 +24,38 @@
 //! # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(run()).unwrap();
 //! ```
 //!
-//! - [`Caches`] holds what is configured; [`config`] tells how to write it down.
-//! - [`CacheHandle`] is what an application works with.
-//! - [`Cache`] is what a store implements: see [`CachesBuilder::backend`] for one of your own.
+//! - [`Caches`] holds the configured caches. The module [`config`] describes the configuration.
+//! - [`CacheHandle`] is one cache, with the methods that an application calls.
+//! - [`Cache`] is the trait that stores implement. [`CachesBuilder::backend`] registers your own
+//!   store, and [`CachesBuilder::wrap`] puts a wrapper around a store.
+//!
+//! # Stores
+//!
+//! | BACKEND | store | feature |
+//! |---|---|---|
+//! | `locmem` | the memory of the process, with LRU or S3-FIFO eviction | `locmem` (default) |
+//! | `filebased` | one file per entry | `filebased` |
+//! | `db` | a table in SQLite, PostgreSQL, MySQL or MariaDB | `db-sqlite`, `db-postgres`, `db-mysql` |
+//! | `memcached` | one or more memcached servers | `memcached` |
+//! | `redis` | Redis or Valkey: one server, replicas, sentinels or a cluster | `redis` |
+//! | `dummy` | stores nothing, for development | `dummy` (default) |
+//!
+//! # Features
+//!
+//! | feature | adds |
+//! |---|---|
+//! | `toml` (default) | configuration in TOML; JSON, URLs and the environment are always available |
+//! | `http` | the module `http`: tower layers that cache responses, and fragments of pages |
+//! | `axum` | `http` for nested axum routers: the cache key contains the whole URI |
+//! | `db-tls` | TLS connections to PostgreSQL and MySQL |
+//! | `memcached-compression` | compression of large values on memcached |
+//! | `memcached-tls` | TLS connections to memcached |
+//! | `redis-tls` | TLS connections to Redis: `rediss://` |
+//! | `postcard` | the codec `postcard`: compact, without field names |
+//!
+//! All features are additive.
+
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod backends;
 mod builder;
@@ -41,22 +73,22 @@ pub use cache_core::{
 
 pub use self::{builder::CachesBuilder, caches::Caches};
 
-/// Whole pages and parts of pages in a cache, as `tower` layers.
 #[cfg(feature = "http")]
+#[doc(inline)]
 pub use cache_http as http;
 
-/// The stores that this build has, for making one in code.
+/// The stores of this build and their options, to open a store in code.
 pub mod stores {
     #[cfg(any(feature = "db-sqlite", feature = "db-postgres", feature = "db-mysql"))]
     pub use crate::tables::CreateTables;
     #[cfg(any(feature = "db-sqlite", feature = "db-postgres", feature = "db-mysql"))]
     pub use cache_db::{
-        Creation, Database, DbBackend, DbCache, DbOptions, Found, ReadFromReplica, Router,
+        Database, DbBackend, DbCache, DbOptions, ReadFromReplica, Router, TableCreation, TableState,
     };
     #[cfg(feature = "dummy")]
     pub use cache_dummy::DummyCache;
     #[cfg(feature = "filebased")]
-    pub use cache_filebased::{FileBasedCache, FileBasedOptions, Swept};
+    pub use cache_filebased::{FileBasedCache, FileBasedOptions, SweepReport};
     #[cfg(feature = "locmem")]
     pub use cache_locmem::{LocMemCache, LocMemOptions, Policy};
     #[cfg(feature = "memcached")]
@@ -65,7 +97,7 @@ pub mod stores {
     pub use cache_redis::{CertReqs, RedisBackend, RedisCache, RedisOptions};
 }
 
-/// The README's examples are compiled and run.
+/// Compiles and runs the examples of the README.
 #[cfg(all(doctest, feature = "locmem", feature = "toml", feature = "http"))]
 #[doc = include_str!("../README.md")]
 struct Readme;

@@ -1,68 +1,110 @@
-//! Django's createcachetable.
+//! Django's `createcachetable`.
 
 use std::ptr;
 
 use cache_core::{Error, ErrorKind, Result};
-use cache_db::{Creation, DbCache};
+use cache_db::{DbCache, TableCreation};
 
-use crate::{Caches, caches::listed};
+use crate::{Caches, caches::quoted};
 
-/// Which tables [`Caches::create_tables`] makes, and where. By default: all, in every database where they are allowed.
+/// Selects the tables that [`Caches::create_tables`] creates.
+///
+/// The default selects every table, in every database that the configuration allows.
 #[derive(Clone, Debug, Default)]
+#[non_exhaustive]
 pub struct CreateTables {
-    /// The names of the tables; all where there are none.
+    /// The names of the tables. If empty, all tables are selected.
     pub tables: Vec<String>,
-    /// The one database, by its name.
+    /// The name of the only database to create tables in. If `None`, all databases are selected.
     pub database: Option<String>,
-    /// Only find out what is to be done.
+    /// Whether to report what would be done and change nothing.
     pub dry_run: bool,
 }
 
+impl CreateTables {
+    /// Adds a table to the selected ones.
+    #[must_use]
+    pub fn table(mut self, name: impl Into<String>) -> Self {
+        self.tables.push(name.into());
+        self
+    }
+
+    /// Selects one database by its name.
+    #[must_use]
+    pub fn database(mut self, name: impl Into<String>) -> Self {
+        self.database = Some(name.into());
+        self
+    }
+
+    /// Sets whether to report what would be done and change nothing.
+    #[must_use]
+    pub fn dry_run(mut self, dry_run: bool) -> Self {
+        self.dry_run = dry_run;
+        self
+    }
+}
+
 impl Caches {
-    /// Makes the tables of all caches that are kept in a database, or those that are asked for, as
-    /// [Django's createcachetable](https://docs.djangoproject.com/en/5.2/ref/django-admin/#createcachetable) does: the
-    /// table and its index, where they are absent or older. Answers what was found and done for each, or what went wrong
-    /// there: a database that is away does not keep the others from their tables. It may be run by many at once.
+    /// Creates the tables of the database caches.
+    ///
+    /// Like [Django's createcachetable][django], creates a table and its index if they are missing,
+    /// and updates a table with an older schema. Concurrent calls, also from other processes, are
+    /// safe.
+    ///
+    /// Returns what was found and done for each table, or the error of that table: an unreachable
+    /// database does not stop the others.
+    ///
+    /// [django]: https://docs.djangoproject.com/en/5.2/ref/django-admin/#createcachetable
+    ///
+    /// # Errors
+    ///
+    /// Returns [`ErrorKind::Config`] if no cache uses one of the selected tables or the selected
+    /// database. For the errors of one table, see [`DbCache::create_table`].
+    ///
+    /// # Examples
     ///
     /// ```
     /// # #[cfg(feature = "db-sqlite")]
     /// # async fn run() -> cachette::Result<()> {
-    /// use cachette::{Caches, stores::CreateTables};
+    /// use cachette::{Caches, stores::{CreateTables, TableState}};
     ///
     /// let caches = Caches::from_url("db://pages?url=sqlite::memory:").await?;
-    /// for made in caches.create_tables(&CreateTables::default()).await? {
-    ///     assert_eq!(made?.to_string(), "made the table \"pages\" in sqlite::memory:");
+    /// for creation in caches.create_tables(&CreateTables::default()).await? {
+    ///     let creation = creation?;
+    ///     assert_eq!((&*creation.table, creation.state), ("pages", TableState::Missing));
     /// }
     /// # Ok(()) }
     /// # #[cfg(feature = "db-sqlite")]
-    /// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(run()).unwrap();
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
+    /// #     .block_on(run()).unwrap();
     /// ```
-    ///
-    /// # Errors
-    /// [`ErrorKind::Config`] where no cache has a table or a database of a name that was asked for; of a table, as
-    /// [`DbCache::create_table`].
-    pub async fn create_tables(&self, wanted: &CreateTables) -> Result<Vec<Result<Creation>>> {
+    pub async fn create_tables(
+        &self,
+        selected: &CreateTables,
+    ) -> Result<Vec<Result<TableCreation>>> {
         let stores = self.db_stores();
-        check("table", &wanted.tables, || stores.iter().map(|store| store.table()))?;
-        check("database", wanted.database.as_slice(), || {
+        check_known("table", &selected.tables, || stores.iter().map(|store| store.table()))?;
+        check_known("database", selected.database.as_slice(), || {
             stores.iter().flat_map(|store| store.databases())
         })?;
-        let mut done = Vec::new();
-        for store in stores {
-            if !wanted.tables.is_empty() && wanted.tables.iter().all(|table| table != store.table())
-            {
-                continue;
-            }
-            let is_wanted =
-                |name: &&str| wanted.database.as_deref().is_none_or(|database| database == *name);
-            for database in store.databases().filter(is_wanted) {
-                done.extend(store.create_table_in(database, wanted.dry_run).await.transpose());
+        let is_selected = |store: &&DbCache| {
+            let tables = &selected.tables;
+            tables.is_empty() || tables.iter().any(|table| table == store.table())
+        };
+        let mut results = Vec::new();
+        for store in stores.into_iter().filter(is_selected) {
+            let databases = store.databases().filter(|name| {
+                selected.database.as_deref().is_none_or(|selected| selected == *name)
+            });
+            for database in databases {
+                let creation = store.create_table_in(database, selected.dry_run).await;
+                results.extend(creation.transpose());
             }
         }
-        Ok(done)
+        Ok(results)
     }
 
-    /// Returns each store in a database once, also if several aliases wrap it differently.
+    /// The stores in databases, each once, even if several aliases wrap it differently.
     fn db_stores(&self) -> Vec<&DbCache> {
         let mut stores: Vec<&DbCache> = Vec::new();
         for store in self.iter().filter_map(|cache| cache.store().downcast_ref()) {
@@ -74,19 +116,19 @@ impl Caches {
     }
 }
 
-/// That there is what was asked for.
-fn check<'a, N: Iterator<Item = &'a str>>(
-    what: &str,
-    wanted: &[String],
-    there: impl Fn() -> N,
+/// Checks that each of the `selected` names is `known`.
+fn check_known<'a, N: Iterator<Item = &'a str>>(
+    kind: &str,
+    selected: &[String],
+    known: impl Fn() -> N,
 ) -> Result<()> {
-    let Some(missing) = wanted.iter().find(|name| there().all(|other| other != *name)) else {
+    let Some(unknown) = selected.iter().find(|name| known().all(|other| other != *name)) else {
         return Ok(());
     };
-    let mut there: Vec<&str> = there().collect();
-    there.sort_unstable();
-    there.dedup();
+    let mut known: Vec<&str> = known().collect();
+    known.sort_unstable();
+    known.dedup();
     let message =
-        format!("no cache is kept in a {what} {missing:?}; there {}", listed(there.into_iter()));
+        format!("no cache uses the {kind} {unknown:?}; known: {}", quoted(known.into_iter()));
     Err(Error::new(ErrorKind::Config, message))
 }

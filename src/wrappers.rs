@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc};
 
 use cache_core::{Cache, Error, ErrorKind, Result};
 
-use crate::caches::listed;
+use crate::caches::quoted;
 
 type Wrap = Box<dyn Fn(Arc<dyn Cache>) -> Arc<dyn Cache> + Send + Sync>;
 
@@ -36,8 +36,10 @@ impl Wrappers {
         let unknown =
             self.by_alias.iter().find(|(wrapped, _)| aliases.clone().all(|a| a != wrapped));
         unknown.map_or(Ok(()), |(alias, _)| {
-            let message =
-                format!("CachesBuilder::wrap_cache: no cache {alias:?}; there {}", listed(aliases));
+            let message = format!(
+                "CachesBuilder::wrap_cache: unknown cache {alias:?}; configured caches: {}",
+                quoted(aliases)
+            );
             Err(Error::new(ErrorKind::Config, message))
         })
     }
@@ -61,7 +63,8 @@ impl fmt::Debug for Wrappers {
 /// Aliases that share a store still share it afterwards: each store is wrapped once.
 pub(crate) struct Wrapping<'a> {
     wrappers: &'a Wrappers,
-    /// Each store and its wrapped form. The store is kept, so that no other one gets its address.
+    /// Each store and its wrapped form. Holding the store ensures that no other store gets its
+    /// address.
     wrapped: Vec<(Arc<dyn Cache>, Arc<dyn Cache>)>,
 }
 
@@ -70,7 +73,7 @@ impl<'a> Wrapping<'a> {
         Self { wrappers, wrapped: Vec::new() }
     }
 
-    /// Returns the store of `alias` in its wrappers, the alias's own outermost.
+    /// The store of `alias` in its wrappers, the alias's own outermost.
     pub(crate) fn apply(&mut self, alias: &str, store: Arc<dyn Cache>) -> Arc<dyn Cache> {
         let wrappers = self.wrappers;
         let of_alias = wrappers.by_alias.iter().filter(|(wrapped, _)| wrapped == alias);

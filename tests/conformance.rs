@@ -1,4 +1,4 @@
-//! The conformance suite on each store as a configuration makes it.
+//! Runs the conformance suite on each store, opened from a configuration.
 
 use cache_conformance::{Harness, Profile};
 use cachette::{Caches, ManualClock};
@@ -8,7 +8,7 @@ fn harness(url: &'static str) -> Harness {
     let clock = time.clock();
     let make = move || {
         let caches = Caches::builder().url("default", url).clock(clock.clone()).build();
-        async { caches.await.expect("the URL is fine")["default"].store().clone() }
+        async { caches.await.expect("valid configuration")["default"].store().clone() }
     };
     Harness::new(make).driven_by(time)
 }
@@ -22,11 +22,11 @@ mod locmem {
 mod dummy {
     use super::*;
 
-    fn nothing() -> Harness {
+    fn stores_nothing() -> Harness {
         harness("dummy://").with_profile(Profile { keeps_nothing: true, ..Profile::default() })
     }
 
-    cache_conformance::suite!(nothing());
+    cache_conformance::suite!(stores_nothing());
 }
 
 #[cfg(feature = "db-sqlite")]

@@ -1,109 +1,98 @@
-//! The database store as a configuration makes it.
+//! Tests of the database store, opened from a configuration.
 #![cfg(all(feature = "db-sqlite", feature = "toml"))]
 
 use std::fs;
 
 use cachette::{
     Caches, ErrorKind, Timeout,
-    stores::{CreateTables, Creation, DbBackend, DbCache, Found, Router},
+    stores::{CreateTables, DbBackend, DbCache, Router, TableCreation, TableState},
 };
 
 async fn invalid_setting(options: &str) -> String {
     let text =
         format!("[default]\nbackend = 'db'\nlocation = 'pages'\n[default.options]\n{options}");
-    let error = Caches::from_toml(&text).await.expect_err("it is a mistake");
+    let error = Caches::from_toml(&text).await.expect_err("invalid configuration");
     assert_eq!(error.kind(), ErrorKind::Config);
     error.to_string()
 }
 
 #[tokio::test]
-async fn a_relative_path_starts_at_the_folder_of_the_configuration() {
-    let folder = tempfile::tempdir().expect("there is room");
+async fn relative_path_starts_at_the_folder_of_the_configuration() {
+    let folder = tempfile::tempdir().expect("create a temporary folder");
     let path = folder.path().join("caches.toml");
-    let text = "[default]\nbackend = 'django.core.cache.backends.db.DatabaseCache'\nlocation = 'pages'\n\
-                options = { url = 'sqlite:cache.db', create_table = true }";
-    fs::write(&path, text).expect("there is room");
-    let caches = Caches::from_file(&path).await.expect("it is fine");
-    caches["default"].set("k", "v", Timeout::Default).await.expect("it is stored");
+    let text = "[default]
+        backend = 'django.core.cache.backends.db.DatabaseCache'
+        location = 'pages'
+        options = { url = 'sqlite:cache.db', create_table = true }";
+    fs::write(&path, text).expect("write to disk");
+    let caches = Caches::from_file(&path).await.expect("valid configuration");
+    caches["default"].set("k", "v", Timeout::Default).await.expect("store the entry");
     assert!(folder.path().join("cache.db").is_file());
 }
 
 #[tokio::test]
-async fn a_missing_table_is_told_with_what_makes_it() {
-    let folder = tempfile::tempdir().expect("there is room");
+async fn missing_table_error_suggests_create_table() {
+    let folder = tempfile::tempdir().expect("create a temporary folder");
     let url = format!("db://my%20pages?url=sqlite:{}/cache.db", folder.path().display());
-    let caches = Caches::from_url(&url).await.expect("it is fine");
-    let error = caches["default"].get::<String>("k").await.expect_err("there is no table");
-    assert!(
-        error.to_string().ends_with("or have it made with the option create_table = true"),
-        "{error}"
-    );
+    let caches = Caches::from_url(&url).await.expect("valid configuration");
+    let error = caches["default"].get::<String>("k").await.expect_err("no table");
+    assert!(error.to_string().contains("create_table = true"), "{error}");
     assert!(!error.is_temporary());
 }
 
 #[tokio::test]
-async fn aliases_of_one_table_share_a_store_and_must_agree_on_its_options() {
-    let agreeing = "db://pages?url=sqlite::memory:&key_prefix=";
-    let caches = Caches::builder()
-        .url("default", &format!("{agreeing}a"))
-        .url("other", &format!("{agreeing}b"));
-    let caches = caches.build().await.expect("it is fine");
-    caches["default"].set("k", "v", Timeout::Default).await.expect("it is stored");
-    caches["other"].clear().await.expect("it is emptied");
-    assert!(!caches["default"].contains("k").await.expect("it answers"), "both are in one table");
-
-    let disagreeing = Caches::builder()
-        .url("default", agreeing)
-        .url("other", "db://pages?url=sqlite::memory:&max_entries=5");
-    assert_eq!(disagreeing.build().await.expect_err("they differ").kind(), ErrorKind::Config);
-}
-
-#[tokio::test]
-async fn what_is_wrong_is_told_with_its_option() {
-    for (options, told) in [
-        ("", "OPTIONS.url: found none, expected the URL of a database"),
-        (
-            "url = 'oracle://host'",
-            "OPTIONS.url: found \"oracle://host\", expected the URL of a database",
-        ),
-        ("url = 'sqlite:'", "OPTIONS.url: found \"sqlite:\", expected the URL of a database"),
-        ("url = 'postgres://host/db?sslmode=verify'", "unknown value \"verify\" for `ssl_mode`"),
-        (
-            "url = 'sqlite:x'\nread_url = 'y'",
-            "OPTIONS.read_url: found \"y\", expected the URL of a database",
-        ),
-        ("url = 'sqlite:x'\nstatement_timeout = -1", "OPTIONS.statement_timeout: found -1"),
-        (
-            "url = 'sqlite:x'\nmax_entries = 0",
-            "OPTIONS.max_entries: found 0, expected a whole number of at least 1",
-        ),
-    ] {
-        let found = invalid_setting(options).await;
-        assert!(found.contains(told), "{found}");
-    }
-    let error = Caches::from_url("db://?url=sqlite:x").await.expect_err("there is no table's name");
+async fn aliases_with_the_same_table_share_a_store_and_its_options() {
+    let url = "db://pages?url=sqlite::memory:&key_prefix=";
+    let caches =
+        Caches::builder().url("default", &format!("{url}a")).url("other", &format!("{url}b"));
+    let caches = caches.build().await.expect("valid configuration");
+    caches["default"].set("k", "v", Timeout::Default).await.expect("store the entry");
+    caches["other"].clear().await.expect("clear the store");
     assert!(
-        error.to_string().contains("LOCATION: found none, expected the name of a table"),
-        "{error}"
+        !caches["default"].contains("k").await.expect("store responds"),
+        "both use the same table"
     );
+
+    let different = Caches::builder()
+        .url("default", url)
+        .url("other", "db://pages?url=sqlite::memory:&max_entries=5");
+    assert_eq!(different.build().await.expect_err("different options").kind(), ErrorKind::Config);
 }
 
 #[tokio::test]
-async fn a_password_is_never_shown() {
+async fn invalid_option_is_reported_with_its_name() {
+    for (options, facts) in [
+        ("", ["OPTIONS.url: ", "none"]),
+        ("url = 'oracle://host'", ["OPTIONS.url: ", "\"oracle://host\""]),
+        ("url = 'sqlite:'", ["OPTIONS.url: ", "\"sqlite:\""]),
+        ("url = 'postgres://host/db?sslmode=verify'", ["OPTIONS.url: ", "\"verify\""]),
+        ("url = 'sqlite:x'\nread_url = 'y'", ["OPTIONS.read_url: ", "\"y\""]),
+        ("url = 'sqlite:x'\nstatement_timeout = -1", ["OPTIONS.statement_timeout: ", "-1"]),
+        ("url = 'sqlite:x'\nmax_entries = 0", ["OPTIONS.max_entries: ", "0"]),
+    ] {
+        let error = invalid_setting(options).await;
+        assert!(facts.iter().all(|fact| error.contains(fact)), "{facts:?} in {error}");
+    }
+    let error = Caches::from_url("db://?url=sqlite:x").await.expect_err("no table name");
+    assert!(error.to_string().contains("LOCATION: "), "{error}");
+}
+
+#[tokio::test]
+async fn passwords_are_never_shown() {
     for url in
         ["postgres://ada:hunter2@[", "mysql://ada:hunter2@host:port", "oracle://ada:hunter2@host"]
     {
-        let told = invalid_setting(&format!("url = '{url}'")).await;
-        assert!(!told.contains("hunter2"), "{told}");
+        let error = invalid_setting(&format!("url = '{url}'")).await;
+        assert!(!error.contains("hunter2"), "{error}");
     }
 }
 
-/// A file, and the caches that it configures.
+/// Writes a configuration file, and opens its caches.
 async fn configured(name: &str, text: &str) -> (tempfile::TempDir, Caches) {
-    let folder = tempfile::tempdir().expect("there is room");
+    let folder = tempfile::tempdir().expect("create a temporary folder");
     let path = folder.path().join(name);
-    fs::write(&path, text).expect("there is room");
-    let caches = Caches::from_file(&path).await.expect("it is fine");
+    fs::write(&path, text).expect("write to disk");
+    let caches = Caches::from_file(&path).await.expect("valid configuration");
     (folder, caches)
 }
 
@@ -123,72 +112,74 @@ const PRIMARY_AND_REPLICA: &str = "
 ";
 
 #[tokio::test]
-async fn a_cache_names_its_databases_and_means_the_default_one_otherwise() {
+async fn cache_uses_the_named_database_or_default() {
     let (_folder, caches) = configured("caches.toml", PRIMARY_AND_REPLICA).await;
-    let made = caches.create_tables(&CreateTables::default()).await.expect("they are made");
-    let told: Vec<String> =
-        made.into_iter().map(|made| made.expect("it is made").to_string()).collect();
-    let ends = [("pages", "primary.db"), ("elsewhere", "replica.db"), ("plain", "primary.db")];
-    assert_eq!(told.len(), ends.len(), "{told:?}");
-    for (told, (table, database)) in told.iter().zip(ends) {
-        assert!(
-            told.starts_with(&format!("made the table {table:?}")) && told.ends_with(database),
-            "{told}"
-        );
+    let created = caches.create_tables(&CreateTables::default()).await.expect("create the tables");
+    let created: Vec<TableCreation> =
+        created.into_iter().map(|creation| creation.expect("create the table")).collect();
+    let expected = [("pages", "primary.db"), ("elsewhere", "replica.db"), ("plain", "primary.db")];
+    assert_eq!(created.len(), expected.len(), "{created:?}");
+    for (creation, (table, database)) in created.iter().zip(expected) {
+        assert_eq!((&*creation.table, creation.state), (table, TableState::Missing));
+        assert!(creation.database.ends_with(database), "{creation:?}");
     }
-    caches["plain"].set("k", "v", Timeout::Default).await.expect("it is stored");
-    caches["default"].set("k", "v", Timeout::Default).await.expect("it is stored");
-    let error =
-        caches["default"].get::<String>("k").await.expect_err("the replica has no such table yet");
-    assert!(error.to_string().contains("replica.db has no table \"pages\""), "{error}");
-}
-
-#[tokio::test]
-async fn one_table_or_one_database_can_be_asked_for() {
-    let (_folder, caches) = configured("caches.toml", PRIMARY_AND_REPLICA).await;
-    let create = async |tables: &[&str], database: Option<&str>, dry_run| {
-        let tables = tables.iter().map(|&table| table.to_owned()).collect();
-        let wanted = CreateTables { tables, database: database.map(Into::into), dry_run };
-        let made = caches.create_tables(&wanted).await;
-        let outcome = |made: cachette::Result<Creation>| made.map(|made| (made.table, made.found));
-        made.and_then(|made| made.into_iter().map(outcome).collect::<Result<Vec<_>, _>>())
-    };
-    let named = |table: &str, found| (table.to_owned(), found);
-    assert_eq!(
-        create(&["plain"], None, true).await.expect("it looks"),
-        [named("plain", Found::Nothing)]
-    );
-    assert_eq!(
-        create(&["plain"], None, false).await.expect("it makes"),
-        [named("plain", Found::Nothing)]
-    );
-    assert_eq!(
-        create(&["plain"], None, false).await.expect("it looks"),
-        [named("plain", Found::Current)]
-    );
-    let elsewhere = create(&[], Some("replica"), false).await.expect("it makes");
-    assert_eq!(
-        elsewhere,
-        [named("elsewhere", Found::Nothing)],
-        "a replica gets no table of its own"
-    );
-    let error = create(&["palin"], None, false).await.expect_err("there is none");
-    let expected =
-        "no cache is kept in a table \"palin\"; there are \"elsewhere\", \"pages\" and \"plain\"";
-    assert_eq!(error.to_string(), expected);
+    caches["plain"].set("k", "v", Timeout::Default).await.expect("store the entry");
+    caches["default"].set("k", "v", Timeout::Default).await.expect("store the entry");
+    let error = caches["default"].get::<String>("k").await.expect_err("no table in the replica");
     assert!(
-        create(&[], Some("main"), false)
-            .await
-            .expect_err("there is none")
-            .to_string()
-            .contains("database \"main\"")
+        error.to_string().contains("replica.db") && error.to_string().contains("\"pages\""),
+        "{error}"
     );
 }
 
 #[tokio::test]
-async fn what_a_django_project_says_of_its_caches_and_databases_loads_unchanged() {
+async fn create_tables_can_select_tables_and_a_database() {
+    let (_folder, caches) = configured("caches.toml", PRIMARY_AND_REPLICA).await;
+    let create = async |selected: CreateTables| {
+        let created = caches.create_tables(&selected).await?;
+        let facts = |creation: cachette::Result<TableCreation>| {
+            creation.map(|creation| (creation.table, creation.state))
+        };
+        created.into_iter().map(facts).collect::<cachette::Result<Vec<_>>>()
+    };
+    let found = |table: &str, found| vec![(table.to_owned(), found)];
+    let plain = CreateTables::default().table("plain");
+    for (selected, expected) in [
+        (plain.clone().dry_run(true), TableState::Missing),
+        (plain.clone(), TableState::Missing),
+        (plain, TableState::Current),
+    ] {
+        let created = create(selected).await.expect("create the table");
+        assert_eq!(created, found("plain", expected));
+    }
+    let replica = CreateTables::default().database("replica");
+    let created = create(replica).await.expect("create the table");
+    assert_eq!(created, found("elsewhere", TableState::Missing), "none for a read_database");
+
+    for (selected, facts) in [
+        (
+            CreateTables::default().table("palin"),
+            ["table \"palin\"", "\"elsewhere\", \"pages\", \"plain\""],
+        ),
+        (
+            CreateTables::default().database("main"),
+            ["database \"main\"", "\"default\", \"replica\""],
+        ),
+    ] {
+        let error = create(selected).await.expect_err("unknown name");
+        assert_eq!(error.kind(), ErrorKind::Config);
+        for fact in facts {
+            assert!(error.to_string().contains(fact), "{error}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn caches_and_databases_of_a_django_project_load_unchanged() {
     let text = r#"{
-        "DATABASES": {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": "db.sqlite3", "ATOMIC_REQUESTS": true}},
+        "DATABASES": {"default": {
+            "ENGINE": "django.db.backends.sqlite3", "NAME": "db.sqlite3", "ATOMIC_REQUESTS": true
+        }},
         "CACHES": {"default": {
             "BACKEND": "django.core.cache.backends.db.DatabaseCache",
             "LOCATION": "my_cache_table",
@@ -196,41 +187,38 @@ async fn what_a_django_project_says_of_its_caches_and_databases_loads_unchanged(
         }}
     }"#;
     let (folder, caches) = configured("caches.json", text).await;
-    caches.create_tables(&CreateTables::default()).await.expect("it is made");
-    caches["default"].set("k", "v", Timeout::Default).await.expect("it is stored");
+    caches.create_tables(&CreateTables::default()).await.expect("create the tables");
+    caches["default"].set("k", "v", Timeout::Default).await.expect("store the entry");
     assert!(folder.path().join("db.sqlite3").is_file());
 }
 
 #[tokio::test]
-async fn a_missing_table_is_told_with_the_command_that_makes_it() {
+async fn missing_table_error_names_the_command_that_creates_it() {
     let (folder, caches) = configured("caches.toml", PRIMARY_AND_REPLICA).await;
-    let error = caches["plain"].get::<String>("k").await.expect_err("there is no table");
+    let error = caches["plain"].get::<String>("k").await.expect_err("no table");
     let file = folder.path().join("caches.toml");
-    let command =
-        format!("make it by `cachette --config {} createcachetable plain`", file.display());
+    let command = format!("`cachette --config {} createcachetable plain`", file.display());
     assert!(error.to_string().contains(&command), "{error}");
 }
 
 #[tokio::test]
-async fn a_pool_that_is_handed_over_is_used_by_its_name() {
-    let pool = sqlx::SqlitePool::connect_lazy("sqlite::memory:").expect("it is a URL");
+async fn pool_of_the_application_is_used_by_name() {
+    let pool = sqlx::SqlitePool::connect_lazy("sqlite::memory:").expect("valid URL");
     let caches =
         Caches::builder().backend("db", DbBackend::default().database("shop", pool.clone()));
     let caches = caches
         .url("default", "db://pages?database=shop&create_table=true")
         .build()
         .await
-        .expect("it is fine");
-    caches["default"].set("k", "v", Timeout::Default).await.expect("it is stored");
-    let rows: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM pages")
-        .fetch_one(&pool)
-        .await
-        .expect("it is there");
+        .expect("valid configuration");
+    caches["default"].set("k", "v", Timeout::Default).await.expect("store the entry");
+    let rows: i64 =
+        sqlx::query_scalar("SELECT COUNT(*) FROM pages").fetch_one(&pool).await.expect("present");
     assert_eq!(rows, 1);
 }
 
 #[tokio::test]
-async fn a_router_chooses_among_all_databases() {
+async fn router_selects_the_database() {
     #[derive(Debug)]
     struct ByTable;
     impl Router for ByTable {
@@ -238,7 +226,7 @@ async fn a_router_chooses_among_all_databases() {
             if table == "sessions" { "second" } else { "first" }
         }
     }
-    let folder = tempfile::tempdir().expect("there is room");
+    let folder = tempfile::tempdir().expect("create a temporary folder");
     let at = |name: &str| format!("sqlite:{}", folder.path().join(name).display());
     let builder = || {
         Caches::builder()
@@ -249,66 +237,57 @@ async fn a_router_chooses_among_all_databases() {
         .database("second", &at("2.db"))
         .url("default", "db://pages")
         .url("other", "db://sessions");
-    let caches = caches.build().await.expect("it is fine");
-    let made = caches.create_tables(&CreateTables::default()).await.expect("they are made");
-    let places: Vec<String> =
-        made.into_iter().map(|made| made.expect("it is made").database).collect();
-    assert!(places[0].ends_with("1.db") && places[1].ends_with("2.db"), "{places:?}");
+    let caches = caches.build().await.expect("valid configuration");
+    let created = caches.create_tables(&CreateTables::default()).await.expect("create the tables");
+    let databases: Vec<String> =
+        created.into_iter().map(|creation| creation.expect("create the table").database).collect();
+    assert!(databases[0].ends_with("1.db") && databases[1].ends_with("2.db"), "{databases:?}");
 
     let named = builder()
         .url("default", "db://pages?database=first")
         .build()
         .await
-        .expect_err("the router chooses");
-    assert!(
-        named.to_string().contains("OPTIONS.database: found \"first\", expected none"),
-        "{named}"
-    );
+        .expect_err("router and database");
+    assert!(named.to_string().contains("OPTIONS.database: found \"first\""), "{named}");
 }
 
 #[tokio::test]
-async fn a_database_that_is_not_there_is_told_with_those_that_are() {
-    for (options, told) in [
-        (
-            "database = 'main'",
-            "OPTIONS.database: found \"main\", expected a name from the section [databases] (\"a\")",
-        ),
-        (
-            "url = 'sqlite:x'\ndatabase = 'a'",
-            "OPTIONS.database: found url as well, expected either url",
-        ),
-        (
-            "url = 'sqlite:x'\nread_database = 'a'",
-            "OPTIONS.read_database: found url beside it, expected either url",
-        ),
-        ("read_url = 'sqlite:x'", "OPTIONS.read_url: found no url beside it, expected either url"),
+async fn unknown_database_is_reported_with_the_known_ones() {
+    for (options, facts) in [
+        ("database = 'main'", ["OPTIONS.database: ", "\"main\"", "\"a\""]),
+        ("url = 'sqlite:x'\ndatabase = 'a'", ["OPTIONS.database: ", "found", "url"]),
+        ("url = 'sqlite:x'\nread_database = 'a'", ["OPTIONS.read_database: ", "found", "url"]),
+        ("read_url = 'sqlite:x'", ["OPTIONS.read_url: ", "no url", "expected"]),
     ] {
         let text = format!(
-            "databases = {{ a = 'sqlite:a.db' }}\n[caches.default]\nbackend = 'db'\nlocation = 'pages'\n\
+            "databases = {{ a = 'sqlite:a.db' }}\n\
+             [caches.default]\nbackend = 'db'\nlocation = 'pages'\n\
              [caches.default.options]\n{options}"
         );
-        let error = Caches::from_toml(&text).await.expect_err("it is a mistake");
-        assert!(error.to_string().contains(told), "{error}");
+        let error = Caches::from_toml(&text).await.expect_err("invalid configuration");
+        for fact in facts {
+            assert!(error.to_string().contains(fact), "{error}");
+        }
     }
 }
 
 #[tokio::test]
-async fn a_store_can_be_had_as_the_type_it_is() {
-    let caches = Caches::from_url("db://pages?url=sqlite::memory:").await.expect("it is fine");
-    let store: &DbCache = caches["default"].store().downcast_ref().expect("it is one");
+async fn downcast_ref_returns_the_store() {
+    let caches =
+        Caches::from_url("db://pages?url=sqlite::memory:").await.expect("valid configuration");
+    let store: &DbCache = caches["default"].store().downcast_ref().expect("a db store");
     assert_eq!(store.table(), "pages");
 }
 
 #[tokio::test]
-async fn the_password_of_a_named_database_is_never_shown() {
+async fn password_of_a_named_database_is_never_shown() {
     let url = "postgres://ada:hunter2@[";
     let text = format!(
         "databases = {{ default = '{url}' }}\n[caches.default]\nbackend = 'db'\nlocation = 'pages'"
     );
-    let error = Caches::from_toml(&text).await.expect_err("it is a mistake");
+    let error = Caches::from_toml(&text).await.expect_err("invalid configuration");
     assert!(
-        error.to_string().contains("databases.default: found")
-            && !error.to_string().contains("hunter2"),
+        error.to_string().contains("databases.default: ") && !error.to_string().contains("hunter2"),
         "{error}"
     );
     let builder = Caches::builder().database("default", url);
@@ -316,24 +295,24 @@ async fn the_password_of_a_named_database_is_never_shown() {
 }
 
 #[tokio::test]
-async fn a_database_that_is_away_does_not_keep_the_others_from_their_tables() {
+async fn unreachable_database_does_not_stop_the_others() {
     let caches = Caches::builder()
         .url("default", "db://pages?url=postgres://ada@127.0.0.1:1/shop")
         .url("other", "db://pages?url=sqlite::memory:");
-    let caches = caches.build().await.expect("it is fine");
-    let made = caches.create_tables(&CreateTables::default()).await.expect("all is known");
-    assert_eq!(made[0].as_ref().expect_err("there is no server").kind(), ErrorKind::Unavailable);
-    assert_eq!(made[1].as_ref().expect("it is made").found, Found::Nothing);
+    let caches = caches.build().await.expect("valid configuration");
+    let created = caches.create_tables(&CreateTables::default()).await.expect("valid selection");
+    assert_eq!(created[0].as_ref().expect_err("no server").kind(), ErrorKind::Unavailable);
+    assert_eq!(created[1].as_ref().expect("create the table").state, TableState::Missing);
 }
 
 #[tokio::test]
-async fn an_alias_with_a_mistake_hides_no_other_where_that_is_asked_for() {
+async fn build_partial_opens_the_valid_caches() {
     let text = "default = 'locmem://'\nbad = 'locmem://?max_entries=many'\nworse = 'no://where'";
-    let (caches, mistakes) =
-        Caches::builder().toml(text).build_partial().await.expect("the source is fine");
+    let (caches, errors) =
+        Caches::builder().toml(text).build_partial().await.expect("valid source");
     assert_eq!(caches.aliases().collect::<Vec<_>>(), ["default"]);
-    assert_eq!(mistakes.keys().collect::<Vec<_>>(), ["bad", "worse"]);
+    assert_eq!(errors.keys().collect::<Vec<_>>(), ["bad", "worse"]);
     assert!(
-        mistakes["bad"].to_string().contains("cache \"bad\": OPTIONS.max_entries: found \"many\"")
+        errors["bad"].to_string().contains("cache \"bad\": OPTIONS.max_entries: found \"many\"")
     );
 }

@@ -1,4 +1,4 @@
-//! The examples, run as a newcomer runs them.
+//! Runs the examples with `cargo run`.
 
 mod site;
 
@@ -15,77 +15,100 @@ fn example(name: &str, arguments: &[&str]) -> Output {
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .args(["run", "--quiet", "--example", name, "--"])
         .args(arguments);
-    cargo.output().expect("cargo runs")
+    cargo.output().expect("run cargo")
 }
 
-fn said(output: &Output) -> (String, String) {
+/// Standard output and standard error.
+fn text(output: &Output) -> (String, String) {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     (text(&output.stdout), text(&output.stderr))
 }
 
+/// The output of the quickstart for one alias.
+fn section<'a>(output: &'a str, alias: &str) -> &'a str {
+    let title = format!("cache {alias:?}");
+    let mut sections = output.split("\n\n").filter(|section| section.starts_with(&title));
+    sections.next().unwrap_or_else(|| panic!("{title} is not in {output}"))
+}
+
 #[test]
-fn quickstart_shows_misses_hits_counters_versions_and_expiry_of_each_alias() {
+fn quickstart_shows_hits_incr_versions_and_expiry_of_each_alias() {
     let output = example("quickstart", &[]);
-    let (out, err) = said(&output);
+    let (out, err) = text(&output);
     assert!(output.status.success(), "{err}");
-    let default = out
-        .split("\ncache ")
-        .find(|part| part.starts_with("\"default\""))
-        .expect("the alias is shown");
-    for line in [
-        "a locmem store",
-        "first   a miss, made in",
-        "again   a hit in",
+    let default = section(&out, "default");
+    for fact in [
+        "(locmem)",
+        "first lookup   miss",
+        "second lookup  hit",
         "times faster",
-        "counter 40 and 2 are 42",
-        "version bumped to 2: there it is a hit, here a miss",
-        "expiry  after 0.3 s: at once it is a hit, then a miss",
+        "40 + 2 = 42",
+        "version 2: hit, previous version: miss",
+        "at once: hit, after 0.31 s: miss",
     ] {
-        assert!(default.contains(line), "{line:?} is not in {default}");
+        assert!(default.contains(fact), "{fact:?} is not in {default}");
     }
     for alias in ["database", "files"] {
-        let kept = out
-            .split("\ncache ")
-            .find(|part| part.starts_with(&format!("{alias:?}")))
-            .expect("it is shown");
-        assert!(kept.contains("again   a hit in"), "{kept}");
+        assert!(section(&out, alias).contains("second lookup  hit"), "{out}");
     }
-    let off =
-        out.split("\ncache ").find(|part| part.starts_with("\"off\"")).expect("the alias is shown");
-    assert!(off.contains("again   a miss"), "{off}");
+    assert!(section(&out, "off").contains("second lookup  miss"), "{out}");
+}
+
+/// Nothing has to exist beside the configuration. In particular, `target/` does not exist if
+/// `CARGO_TARGET_DIR` is set.
+#[test]
+fn quickstart_configuration_needs_no_existing_folder() {
+    let folder = tempfile::tempdir().expect("create a temporary folder");
+    let config = folder.path().join("caches.toml");
+    let original = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/quickstart/caches.toml");
+    fs::copy(original, &config).expect("copy the configuration");
+    let output = example("quickstart", &[&config.to_string_lossy()]);
+    let (out, err) = text(&output);
+    assert!(output.status.success(), "{err}");
+    for alias in ["database", "files"] {
+        let section = section(&out, alias);
+        assert!(section.contains("first lookup   miss"), "{section}");
+        assert!(section.contains("second lookup  hit"), "{section}");
+    }
+    assert!(folder.path().join("quickstart.db").is_file());
 }
 
 #[test]
-fn quickstart_takes_a_configuration_and_a_text_of_one_s_own() {
-    let folder = tempfile::tempdir().expect("there is room");
-    let (config, text) = (folder.path().join("mine.json"), folder.path().join("mine.txt"));
-    fs::write(
-        &config,
-        r#"{"default": {"BACKEND": "locmem", "KEY_PREFIX": "mine", "KEY_CHECK": "error"}}"#,
-    )
-    .expect("there is room");
-    fs::write(&text, "The first sentence is really a rather long one. The worst sentence is really a rather long one.")
-        .expect("room");
-    let (config, text) = (config.to_string_lossy(), text.to_string_lossy());
-    let output = example("quickstart", &[&config, &text]);
-    let (out, err) = said(&output);
+fn quickstart_takes_a_configuration_and_a_text() {
+    let folder = tempfile::tempdir().expect("create a temporary folder");
+    let (config, path) = (folder.path().join("mine.json"), folder.path().join("mine.txt"));
+    let json = r#"{"default": {"BACKEND": "locmem", "KEY_PREFIX": "mine", "KEY_CHECK": "error"}}"#;
+    fs::write(&config, json).expect("write the configuration");
+    let sentences = "The first sentence is really a rather long one. \
+                     The worst sentence is really a rather long one.";
+    fs::write(&path, sentences).expect("write the text");
+    let (config, path) = (config.to_string_lossy(), path.to_string_lossy());
+    let output = example("quickstart", &[&config, &path]);
+    let (out, err) = text(&output);
     assert!(output.status.success(), "{err}");
     assert!(out.contains("2 sentences"), "{out}");
-    assert!(out.contains("2 letters lie between"), "{out}");
+    assert!(out.contains("distance 2"), "{out}");
 
-    let output = example("quickstart", &[&config, "no such text"]);
+    let output = example("quickstart", &[&config, "missing.txt"]);
     assert!(!output.status.success());
-    assert!(said(&output).1.contains("no such text: cannot be read"), "{:?}", said(&output));
+    assert!(text(&output).1.contains("missing.txt"), "{:?}", text(&output));
 }
 
 #[test]
-fn custom_backend_counts_its_books() {
+fn custom_backend_is_used() {
     let output = example("custom_backend", &[]);
-    assert_eq!(said(&output).0, "42 books on the shelf\n");
+    assert_eq!(text(&output).0, "42 visits in the map store\n");
 }
 
 #[test]
-fn the_site_makes_its_front_page_once() {
+fn counting_wrapper_counts_calls() {
+    let output = example("counting_wrapper", &[]);
+    let (out, err) = text(&output);
+    assert_eq!(out.lines().last(), Some("gets: 3, sets: 1"), "{out}{err}");
+}
+
+#[test]
+fn site_renders_its_front_page_once() {
     let site = Site::start();
     let first = site.get("/");
     assert_eq!(first.status, 200, "{}", first.body);
@@ -100,14 +123,14 @@ fn the_site_makes_its_front_page_once() {
 }
 
 #[test]
-fn the_site_keeps_nothing_of_who_is_signed_in() {
+fn site_stores_no_page_of_a_signed_in_visitor() {
     let site = Site::start();
     let signed_in = site.post("/account/sign-in", &[], "name=Ada");
     assert_eq!((signed_in.status, &*signed_in.header("location")), (303, "/account"));
     let cookie = signed_in.header("set-cookie");
-    let cookie = cookie.split(';').next().expect("a cookie is set");
+    let cookie = cookie.split(';').next().expect("a cookie");
     for _ in 0..2 {
-        let account = site::http::ask(&site.address, "GET", "/account", &[("cookie", cookie)], "");
+        let account = site::http::send(&site.address, "GET", "/account", &[("cookie", cookie)], "");
         assert!(
             account.body.contains("Ada")
                 && account.cache_status().contains("detail=session-cookie"),
@@ -118,7 +141,7 @@ fn the_site_keeps_nothing_of_who_is_signed_in() {
 }
 
 #[test]
-fn the_site_takes_no_orders_from_pages_of_other_sites() {
+fn site_rejects_requests_of_other_sites() {
     let site = Site::start();
     site.get("/");
     let own = format!("http://{}", site.address);
@@ -130,8 +153,8 @@ fn the_site_takes_no_orders_from_pages_of_other_sites() {
         ("origin", &*own, 303),
         ("sec-fetch-site", "same-origin", 303),
     ] {
-        let is_kept = site.get("/").cache_status().contains("hit");
-        assert!(is_kept, "it was purged before {header}: {value}");
+        let is_cached = site.get("/").cache_status().contains("hit");
+        assert!(is_cached, "purged before {header}: {value}");
         assert_eq!(
             site.post("/caches/purge/site", &[(header, value)], "").status,
             status,
@@ -146,28 +169,28 @@ fn the_site_takes_no_orders_from_pages_of_other_sites() {
 }
 
 #[test]
-fn the_site_ends_at_ctrl_c() {
+fn site_stops_on_ctrl_c() {
     let site = Site::start();
     site.get("/");
-    let (status, said) = site.interrupt();
-    assert!(status.success() && said == "closed\n", "{status}: {said}");
+    let (status, output) = site.interrupt();
+    assert!(status.success() && output == "closed\n", "{status}: {output}");
 }
 
 #[test]
-fn the_site_tells_what_is_wrong_with_its_arguments() {
+fn site_reports_invalid_arguments() {
     let site = Site::start();
-    for (arguments, told) in [
-        (&["--listen", &*site.address][..], format!("{}: cannot be listened at", site.address)),
-        (&["--listen"], "--listen wants a value".into()),
-        (&["--port", "80"], "there is no option --port".into()),
-        (&["a.toml", "b.toml"], "b.toml is one too many".into()),
+    for (arguments, fact) in [
+        (&["--listen", &*site.address][..], site.address.clone()),
+        (&["--listen"], "--listen needs a value".into()),
+        (&["--port", "80"], "--port".into()),
+        (&["a.toml", "b.toml"], "b.toml".into()),
         (
             &["--listen", "127.0.0.1:0", "--data", env!("CARGO_TARGET_TMPDIR"), "none.toml"],
-            "none.toml: cannot be read".into(),
+            "none.toml".into(),
         ),
     ] {
-        let output = site::command().args(arguments).output().expect("cargo runs");
-        let (_, err) = said(&output);
-        assert!(!output.status.success() && err.contains(&told), "{arguments:?}: {err}");
+        let output = site::command().args(arguments).output().expect("run cargo");
+        let (_, err) = text(&output);
+        assert!(!output.status.success() && err.contains(&fact), "{arguments:?}: {err}");
     }
 }

@@ -1,4 +1,4 @@
-//! Files by configuration.
+//! Tests of the file store, opened from a configuration.
 #![cfg(feature = "filebased")]
 
 use std::{fs, path::Path};
@@ -7,50 +7,52 @@ use cachette::{Caches, Clock, ErrorKind, ManualClock, Result, Timeout, config::C
 use tempfile::TempDir;
 
 fn folder() -> TempDir {
-    tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("there is room")
+    tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("create a temporary folder")
 }
 
-async fn store_something(caches: &Caches) {
-    caches["default"].set("k", "v", Timeout::Default).await.expect("there is room");
+async fn store_an_entry(caches: &Caches) {
+    caches["default"].set("k", "v", Timeout::Default).await.expect("write to disk");
 }
 
-/// How many entries lie in a folder.
+/// Counts the entries in a folder.
 fn entries_in(folder: &Path) -> usize {
     let shards =
-        fs::read_dir(folder).expect("it is there").map(|shard| shard.expect("it reads").path());
+        fs::read_dir(folder).expect("present").map(|shard| shard.expect("read from disk").path());
     let files = shards
         .filter_map(|shard| fs::read_dir(shard).ok())
         .flatten()
-        .map(|file| file.expect("it reads"));
+        .map(|file| file.expect("read from disk"));
     files.filter(|file| file.file_name().to_string_lossy().ends_with(".entry")).count()
 }
 
 #[cfg(feature = "toml")]
 #[tokio::test]
-async fn a_relative_location_starts_at_the_folder_of_the_configuration() {
+async fn relative_location_starts_at_the_folder_of_the_configuration() {
     let folder = folder();
     let path = folder.path().join("caches.toml");
     fs::write(&path, "[default]\nbackend = 'filebased'\nlocation = 'some/where'")
-        .expect("there is room");
-    store_something(&Caches::from_file(&path).await.expect("it is fine")).await;
+        .expect("write to disk");
+    store_an_entry(&Caches::from_file(&path).await.expect("valid configuration")).await;
     assert_eq!(entries_in(&folder.path().join("some/where")), 1);
 }
 
 #[tokio::test]
-async fn a_relative_location_of_no_file_starts_at_the_folder_of_the_process() {
+async fn relative_location_without_a_file_starts_at_the_current_folder() {
     let folder = folder();
-    let start = std::env::current_dir().expect("there is one");
+    let start = std::env::current_dir().expect("a current folder");
     let up = "../".repeat(start.components().count() - 1);
     let location =
-        format!("{up}{}", folder.path().strip_prefix("/").expect("it is absolute").display());
+        format!("{up}{}", folder.path().strip_prefix("/").expect("absolute path").display());
     let config = CacheConfig::new("filebased").location(&location);
-    store_something(&Caches::builder().cache("default", config).build().await.expect("it is fine"))
-        .await;
+    store_an_entry(
+        &Caches::builder().cache("default", config).build().await.expect("valid configuration"),
+    )
+    .await;
     assert_eq!(entries_in(folder.path()), 1);
 }
 
 #[tokio::test]
-async fn the_settings_of_a_django_project_make_a_store_on_disk() {
+async fn settings_of_a_django_project_open_a_store() {
     let folder = folder();
     let json = format!(
         r#"{{"default": {{
@@ -61,85 +63,91 @@ async fn the_settings_of_a_django_project_make_a_store_on_disk() {
         }}}}"#,
         folder.path().display()
     );
-    let caches = Caches::from_json(&json).await.expect("it is fine");
-    store_something(&caches).await;
+    let caches = Caches::from_json(&json).await.expect("valid configuration");
+    store_an_entry(&caches).await;
     assert_eq!(entries_in(&folder.path().join("django_cache")), 1);
     let shown = format!("{:?}", caches["default"].store());
     assert!(shown.contains("max_entries: 1000, cull_frequency: 2"), "{shown}");
 }
 
 #[tokio::test]
-async fn a_file_url_names_the_folder() {
+async fn file_url_names_the_folder() {
     let folder = folder();
     let url = format!("file://{}?max_entries=7", folder.path().display());
-    let caches = Caches::from_url(&url).await.expect("it is fine");
-    store_something(&caches).await;
+    let caches = Caches::from_url(&url).await.expect("valid configuration");
+    store_an_entry(&caches).await;
     assert_eq!(entries_in(folder.path()), 1);
 }
 
 #[tokio::test]
-async fn what_one_run_stored_is_there_in_the_next() {
+async fn entries_outlive_the_caches() {
     let folder = folder();
     let url = format!("file://{}", folder.path().display());
-    store_something(&Caches::from_url(&url).await.expect("it is fine")).await;
-    let next = Caches::from_url(&url).await.expect("it is fine");
-    assert_eq!(next["default"].get::<String>("k").await.expect("it reads").as_deref(), Some("v"));
+    store_an_entry(&Caches::from_url(&url).await.expect("valid configuration")).await;
+    let next = Caches::from_url(&url).await.expect("valid configuration");
+    assert_eq!(
+        next["default"].get::<String>("k").await.expect("read from disk").as_deref(),
+        Some("v")
+    );
 }
 
 #[tokio::test]
-async fn aliases_of_one_folder_share_a_store_and_need_the_same_options() {
+async fn aliases_with_the_same_folder_share_a_store_and_its_options() {
     let folder = folder();
     let url = |query: &str| format!("file://{}{query}", folder.path().display());
     let caches = Caches::builder()
         .url("default", &url(""))
         .url("same", &url("/../").replace("/../", "/"))
         .build();
-    let caches = caches.await.expect("it is fine");
-    store_something(&caches).await;
-    assert!(caches["same"].contains("k").await.expect("it reads"));
+    let caches = caches.await.expect("valid configuration");
+    store_an_entry(&caches).await;
+    assert!(caches["same"].contains("k").await.expect("read from disk"));
 
     let other = Caches::builder()
         .url("default", &url(""))
         .url("other", &url("?max_entries=7"))
         .build()
         .await;
-    let told = other.expect_err("the options differ").to_string();
-    assert!(told.contains("or a LOCATION of its own"), "{told}");
+    let error = other.expect_err("different options").to_string();
+    assert!(error.contains("OPTIONS") && error.contains("LOCATION"), "{error}");
 }
 
 async fn invalid_setting(config: CacheConfig) -> String {
-    let error =
-        Caches::builder().cache("default", config).build().await.expect_err("it is a mistake");
+    let error = Caches::builder()
+        .cache("default", config)
+        .build()
+        .await
+        .expect_err("invalid configuration");
     assert_eq!(error.kind(), ErrorKind::Config);
     error.to_string()
 }
 
 #[tokio::test]
-async fn a_location_that_is_missing_or_no_folder_is_a_mistake() {
+async fn location_must_be_one_folder() {
     let none = invalid_setting(CacheConfig::new("filebased")).await;
-    assert!(none.ends_with("LOCATION: found none, expected a folder"), "{none}");
+    assert!(none.contains("LOCATION: found none"), "{none}");
     let several =
         invalid_setting(CacheConfig::new("filebased").location("/a").location("/b")).await;
-    assert!(several.contains("LOCATION: found a list of 2, expected one text"), "{several}");
+    assert!(several.contains("LOCATION: found a list of 2"), "{several}");
     let file = invalid_setting(CacheConfig::new("filebased").location(file!())).await;
-    assert!(file.contains("which is no folder"), "{file}");
+    assert!(file.contains("LOCATION: ") && file.contains(file!()), "{file}");
 }
 
 #[tokio::test]
-async fn an_unknown_option_is_told_with_the_known_ones() {
-    let told = invalid_setting(
+async fn unknown_option_is_reported_with_the_known_ones() {
+    let error = invalid_setting(
         CacheConfig::new("filebased").location("/nowhere").option("max_entires", 7),
     )
     .await;
     assert!(
-        told.contains("max_entires")
-            && told.contains("max_entries")
-            && told.contains("cull_frequency"),
-        "{told}"
+        error.contains("max_entires")
+            && error.contains("max_entries")
+            && error.contains("cull_frequency"),
+        "{error}"
     );
 }
 
-mod by_configuration {
+mod conformance {
     use std::sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -162,7 +170,7 @@ mod by_configuration {
             let number = number.fetch_add(1, Ordering::Relaxed);
             let url = format!("file://{}/{number}", within.path().display());
             let opening = open(url, clock.clone());
-            async { opening.await.expect("it is fine") }
+            async { opening.await.expect("valid configuration") }
         })
         .driven_by(time)
     }

@@ -1,10 +1,11 @@
-//! The most hits that any policy could have: Belady's, which knows the future.
+//! The hit ratio that no policy can exceed: Belady's optimum, which knows the future.
 
 use std::collections::BTreeSet;
 
 use crate::traces::{Trace, share};
 
-/// The share of requests that are hits when there is room for so many entries, and what is asked for latest goes.
+/// Returns the share of hits with space for `entries`. It evicts the key whose next request is
+/// last.
 pub(crate) fn hit_ratio(trace: &Trace, entries: usize) -> f64 {
     let next = next_requests(trace);
     let mut cached = BTreeSet::new();
@@ -21,7 +22,7 @@ pub(crate) fn hit_ratio(trace: &Trace, entries: usize) -> f64 {
     share(hits, trace.requests.len())
 }
 
-/// When the key of each request is asked for again.
+/// The number of the next request for the key of each request.
 fn next_requests(trace: &Trace) -> Vec<usize> {
     let mut next = vec![usize::MAX; trace.requests.len()];
     let mut seen = vec![usize::MAX; trace.keys.len()];

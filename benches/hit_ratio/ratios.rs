@@ -1,4 +1,4 @@
-//! What was found on a trace, as a figure and in summary.
+//! The hit ratios on a trace as a figure, and a summary of all traces.
 
 use std::fmt::Write as _;
 
@@ -9,11 +9,11 @@ use crate::{
     traces::Trace,
 };
 
-/// How far below `quick_cache`, and below LRU, our S3-FIFO may come, in points.
+/// How far locmem's S3-FIFO may be below `quick_cache` and below LRU, in points.
 const BELOW_QUICK: f64 = 1.0;
 const BELOW_LRU: f64 = 3.0;
 
-/// The hit ratios on one trace, in percent.
+/// The hit ratios on a trace in percent.
 pub(crate) struct Ratios {
     trace: String,
     rows: Vec<Row>,
@@ -31,17 +31,16 @@ impl Ratios {
         Self { trace: trace.name.clone(), rows: Vec::new() }
     }
 
-    /// Adds what was found with room for so many entries, as shares.
+    /// Adds the hit ratios, as shares, with space for `entries`.
     pub(crate) fn add(&mut self, entries: usize, optimum: f64, found: Vec<f64>) {
         let found = found.into_iter().map(|share| 100.0 * share).collect();
         self.rows.push(Row { entries, optimum: 100.0 * optimum, found });
     }
 
-    /// A line for each policy over the sizes, and a table of the same.
+    /// Returns a line for each policy over the sizes, with a table.
     pub(crate) fn figure(&self) -> Figure {
-        let figure =
-            Figure::lines(format!("Hit ratio, {}", self.trace), "entries", "hits of 100 requests")
-                .log_x();
+        let title = format!("Hit ratio, {}", self.trace);
+        let figure = Figure::lines(title, "entries", "hits of 100 requests");
         let lines = POLICIES.iter().enumerate();
         let figure = lines.fold(figure, |figure, (position, policy)| {
             figure.line(policy.name, self.points(|row| row.found[position]))
@@ -54,7 +53,8 @@ impl Ratios {
         self.rows.iter().map(|row| (row.entries as f64, ratio(row))).collect()
     }
 
-    /// By how many points one policy was below another at the size where that is worst; negative where it was always above.
+    /// Returns the largest number of points by which one policy is below another at any size. It is
+    /// negative if the policy is always above.
     fn worst_gap(&self, policy: usize, below: usize) -> f64 {
         self.rows
             .iter()
@@ -63,12 +63,13 @@ impl Ratios {
     }
 }
 
-/// Over all traces: the mean share of the optimum for each policy, and how far ours came below the others on each trace.
+/// Returns the mean share of the optimum for each policy over all traces, and how far locmem is
+/// below others on each trace.
 pub(crate) fn summary(all: &[Ratios]) -> String {
     let position =
-        |name| POLICIES.iter().position(|policy| policy.name == name).expect("it is one of them");
+        |name| POLICIES.iter().position(|policy| policy.name == name).expect("a known policy");
     let (ours, lru, quick) = (position(OURS), position(LRU), position(QUICK));
-    let mut told =
+    let mut out =
         "| policy | mean share of the optimum | below LRU at worst, points |\n|---|---|---|\n"
             .to_owned();
     for (position, policy) in POLICIES.iter().enumerate() {
@@ -76,15 +77,16 @@ pub(crate) fn summary(all: &[Ratios]) -> String {
             .iter()
             .map(|ratios| ratios.worst_gap(position, lru))
             .fold(f64::NEG_INFINITY, f64::max);
-        let _ = writeln!(told, "| {} | {:.3} | {gap:.1} |", policy.name, mean_share(all, position));
+        let _ = writeln!(out, "| {} | {:.3} | {gap:.1} |", policy.name, mean_share(all, position));
     }
-    told += "\n| trace | ours below quick_cache at worst, points | below LRU | within bounds |\n|---|---|---|---|\n";
+    out += "\n| trace | locmem below quick_cache at worst, points | below LRU | within bounds |\n\
+            |---|---|---|---|\n";
     for ratios in all {
         let (to_quick, to_lru) = (ratios.worst_gap(ours, quick), ratios.worst_gap(ours, lru));
         let met = if to_quick <= BELOW_QUICK && to_lru <= BELOW_LRU { "yes" } else { "**no**" };
-        let _ = writeln!(told, "| {} | {to_quick:.2} | {to_lru:.2} | {met} |", ratios.trace);
+        let _ = writeln!(out, "| {} | {to_quick:.2} | {to_lru:.2} | {met} |", ratios.trace);
     }
-    told
+    out
 }
 
 #[expect(clippy::cast_precision_loss, reason = "small numbers")]

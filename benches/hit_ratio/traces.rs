@@ -1,4 +1,4 @@
-//! Which keys are asked for, one after the other: made by a law, or recorded.
+//! Sequences of requests: generated or recorded.
 
 use std::{
     collections::HashMap,
@@ -12,11 +12,11 @@ use flate2::read::MultiGzDecoder;
 use rand::{RngExt, SeedableRng, rngs::SmallRng};
 use rand_distr::Zipf;
 
-/// Requests for keys, which have numbers in the order in which they are first seen.
+/// Requests for keys. Keys have numbers in the order of their first request.
 pub(crate) struct Trace {
     pub(crate) name: String,
     pub(crate) requests: Vec<u32>,
-    /// Each key as text.
+    /// The keys as text.
     pub(crate) keys: Vec<Box<str>>,
 }
 
@@ -32,19 +32,19 @@ impl Trace {
         Self { name: name.into(), requests, keys }
     }
 
-    /// How many of its keys are this share of them.
+    /// Returns this share of the number of keys.
     #[expect(
         clippy::cast_precision_loss,
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
         reason = "small numbers"
     )]
-    pub(crate) fn part(&self, share: f64) -> usize {
+    pub(crate) fn entries(&self, share: f64) -> usize {
         (self.keys.len() as f64 * share) as usize
     }
 }
 
-/// What share `some` are of `all`.
+/// Returns `some` as a share of `all`.
 #[expect(clippy::cast_precision_loss, reason = "small numbers")]
 pub(crate) fn share(some: usize, all: usize) -> f64 {
     some as f64 / all as f64
@@ -52,8 +52,8 @@ pub(crate) fn share(some: usize, all: usize) -> f64 {
 
 const KEYS: u64 = 100_000;
 
-/// Traces of so many requests, the same ones in each run.
-pub(crate) fn made(requests: usize) -> Vec<Trace> {
+/// Generates traces of this length. They are the same in each run.
+pub(crate) fn generated(requests: usize) -> Vec<Trace> {
     let skews = [0.7, 0.9, 0.99, 1.2];
     let mut traces: Vec<Trace> =
         skews.map(|skew| Trace::new(format!("Zipf {skew}"), zipf(skew).take(requests))).into();
@@ -79,33 +79,33 @@ fn zipf(skew: f64) -> impl Iterator<Item = u64> {
     std::iter::repeat_with(move || random.sample(law) as u64)
 }
 
-/// After 20,000 requests, 5,000 for keys that come but once.
+/// After 20,000 requests, 5,000 requests for keys that occur once.
 fn with_scans(number: usize, _: u64) -> Option<u64> {
     (number % 25_000 >= 20_000).then_some(KEYS + 1 + number as u64)
 }
 
-/// Each other request goes round 20,000 keys.
+/// Every second request is for the next of 20,000 keys in a loop.
 fn with_a_loop(number: usize, _: u64) -> Option<u64> {
     number.is_multiple_of(2).then_some(KEYS + 1 + number as u64 / 2 % 20_000)
 }
 
-/// The traces of a folder: each file `NAME.txt.gz` holds one key a line.
+/// Reads the traces in a folder. Each file `NAME.txt.gz` has one key per line.
 pub(crate) fn recorded(folder: &Path) -> Result<Vec<Trace>, String> {
-    let told = |why| format!("{}: {why}", folder.display());
-    let entries = fs::read_dir(folder).map_err(told)?;
+    let failed = |error| format!("{}: {error}", folder.display());
+    let entries = fs::read_dir(folder).map_err(failed)?;
     let mut files =
-        entries.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>, _>>().map_err(told)?;
+        entries.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>, _>>().map_err(failed)?;
     files.retain(|file| file.to_string_lossy().ends_with(".txt.gz"));
     if files.is_empty() {
         return Err(format!(
-            "{}: holds no trace, which would be a file NAME.txt.gz of one key a line",
+            "{}: no trace found; a trace is a file NAME.txt.gz with one key per line",
             folder.display()
         ));
     }
     files.sort();
     files
         .iter()
-        .map(|file| read(file).map_err(|why| format!("{}: {why}", file.display())))
+        .map(|file| read(file).map_err(|error| format!("{}: {error}", file.display())))
         .collect()
 }
 

@@ -1,6 +1,6 @@
-//! Visitors: a few connections that are kept, each of which asks for the page again when it has it all.
+//! A few persistent connections, each of which requests the page again and again.
 
-use std::io;
+use std::{io, sync::LazyLock};
 
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -11,6 +11,11 @@ use tokio::{
 use crate::sites::{HEADERS, PATH};
 
 const CONNECTIONS: usize = 16;
+
+static REQUEST: LazyLock<String> = LazyLock::new(|| {
+    let lines = HEADERS.map(|(name, value)| format!("{name}: {value}\r\n"));
+    format!("GET {PATH} HTTP/1.1\r\n{}\r\n", lines.concat())
+});
 
 /// Connections to one server.
 pub(crate) struct Load {
@@ -29,8 +34,8 @@ impl Load {
         let connections = runtime.block_on(async {
             let mut connections = Vec::new();
             for _ in 0..CONNECTIONS {
-                let stream = TcpStream::connect(("127.0.0.1", port)).await.expect("it listens");
-                stream.set_nodelay(true).expect("it is a TCP socket");
+                let stream = TcpStream::connect(("127.0.0.1", port)).await.expect("it connects");
+                stream.set_nodelay(true).expect("no error");
                 connections.push(Connection { stream, buffer: vec![0; 1 << 16] });
             }
             connections
@@ -38,24 +43,23 @@ impl Load {
         Self { runtime, connections }
     }
 
-    /// Asks so often, and answers the last response's head.
-    pub(crate) fn ask(&mut self, count: usize) -> String {
+    /// Sends `count` requests. Returns the head of the last response.
+    pub(crate) fn request(&mut self, count: usize) -> String {
         let share = count / self.connections.len();
         self.runtime.block_on(async {
-            let visitors = self.connections.drain(..).map(|mut connection| {
+            let tasks = self.connections.drain(..).map(|mut connection| {
                 tokio::spawn(async move {
                     let mut head = String::new();
                     for _ in 0..share {
-                        head = connection.ask().await?;
+                        head = connection.request().await?;
                     }
                     io::Result::Ok((connection, head))
                 })
             });
-            let visitors: Vec<_> = visitors.collect();
+            let tasks: Vec<_> = tasks.collect();
             let mut last = String::new();
-            for visitor in visitors {
-                let (connection, head) =
-                    visitor.await.expect("it does not panic").expect("the server answers");
+            for task in tasks {
+                let (connection, head) = task.await.expect("no panic").expect("a response");
                 self.connections.push(connection);
                 last = head;
             }
@@ -65,43 +69,33 @@ impl Load {
 }
 
 impl Connection {
-    /// One request, and all of its response.
-    async fn ask(&mut self) -> io::Result<String> {
-        self.stream.write_all(request().as_bytes()).await?;
-        let (mut there, mut head) = (0, None);
+    /// Sends a request and reads the whole response.
+    async fn request(&mut self) -> io::Result<String> {
+        self.stream.write_all(REQUEST.as_bytes()).await?;
+        let (mut length, mut head) = (0, None);
         loop {
-            let read = self.stream.read(&mut self.buffer[there..]).await?;
+            let read = self.stream.read(&mut self.buffer[length..]).await?;
             if read == 0 {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
-            there += read;
+            length += read;
             if head.is_none() {
-                head = self.buffer[..there].windows(4).position(|end| end == b"\r\n\r\n");
+                head = self.buffer[..length].windows(4).position(|end| end == b"\r\n\r\n");
             }
             let Some(end) = head else { continue };
             let text = String::from_utf8_lossy(&self.buffer[..end]).to_ascii_lowercase();
-            let length =
-                header(&text, "content-length").and_then(|length| length.parse::<usize>().ok());
-            let length = length.ok_or_else(|| {
-                io::Error::other(format!("a response of no stated length: {text}"))
-            })?;
-            if there >= end + 4 + length {
+            let body = header(&text, "content-length").and_then(|body| body.parse::<usize>().ok());
+            let body =
+                body.ok_or_else(|| io::Error::other(format!("no content-length: {text}")))?;
+            if length >= end + 4 + body {
                 return Ok(text);
             }
         }
     }
 }
 
-fn request() -> &'static str {
-    static REQUEST: std::sync::LazyLock<String> = std::sync::LazyLock::new(|| {
-        let lines = HEADERS.map(|(name, value)| format!("{name}: {value}\r\n"));
-        format!("GET {PATH} HTTP/1.1\r\n{}\r\n", lines.concat())
-    });
-    &REQUEST
-}
-
-/// A header of a head, in lower case.
+/// Returns a header of a head in lower case.
 pub(crate) fn header<'a>(head: &'a str, name: &str) -> Option<&'a str> {
-    let lines = head.lines().filter_map(|line| line.split_once(':'));
-    lines.filter(|(other, _)| *other == name).map(|(_, value)| value.trim()).next()
+    let mut lines = head.lines().filter_map(|line| line.split_once(':'));
+    lines.find(|(other, _)| *other == name).map(|(_, value)| value.trim())
 }

@@ -1,4 +1,4 @@
-//! Servers in processes of their own, whose CPU time is told apart from the load's.
+//! Servers in separate processes, so that their CPU time does not include the load's.
 
 use std::{
     env, fs,
@@ -12,12 +12,12 @@ use xtask::servers::Nginx;
 
 use crate::sites;
 
-/// The argument that has this program be a server.
+/// The option that makes this program a server.
 pub(crate) const SERVE: &str = "--serve-site";
 
-/// A server of one thread that runs until this value is dropped.
+/// A server with one thread that runs until this value is dropped.
 pub(crate) enum Server {
-    /// This program once more.
+    /// This program, as a server.
     Site {
         process: Child,
         port: u16,
@@ -27,15 +27,15 @@ pub(crate) enum Server {
 
 impl Server {
     pub(crate) fn of_site(name: &str) -> Self {
-        let program = env::current_exe().expect("this program has a file");
-        // It ends when nobody holds the other end of its input any more.
+        let program = env::current_exe().expect("the path of this program");
+        // It exits when its input is closed.
         let mut command = Command::new(program);
         command.args([SERVE, name]).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut process = command.spawn().expect("it starts");
         let mut line = String::new();
         let out = process.stdout.take().expect("it is piped");
-        BufReader::new(out).read_line(&mut line).expect("it tells its port");
-        Self::Site { process, port: line.trim().parse().expect("it tells its port") }
+        BufReader::new(out).read_line(&mut line).expect("a port");
+        Self::Site { process, port: line.trim().parse().expect("a port") }
     }
 
     pub(crate) fn port(&self) -> u16 {
@@ -45,16 +45,16 @@ impl Server {
         }
     }
 
-    /// The CPU time that its one thread took so far.
+    /// The CPU time of its thread so far.
     pub(crate) fn cpu_time(&self) -> Duration {
         let pid = match self {
             Self::Site { process, .. } => process.id(),
             Self::Nginx(nginx) => nginx.pid(),
         };
         let times = fs::read_to_string(format!("/proc/{pid}/schedstat"))
-            .expect("it runs, on a Linux that counts");
+            .expect("Linux with scheduler statistics");
         let nanos = times.split_whitespace().next().and_then(|nanos| nanos.parse().ok());
-        Duration::from_nanos(nanos.expect("the first number is nanoseconds"))
+        Duration::from_nanos(nanos.expect("nanoseconds"))
     }
 }
 
@@ -66,8 +66,8 @@ impl Drop for Server {
     }
 }
 
-/// What the process does that was started as a server.
-#[expect(clippy::print_stdout, reason = "who started it waits for its port")]
+/// Runs as a server.
+#[expect(clippy::print_stdout, reason = "the parent process reads the port")]
 pub(crate) fn serve(name: &str) {
     std::thread::spawn(|| {
         let _ = stdin().read(&mut [0]);
@@ -75,7 +75,7 @@ pub(crate) fn serve(name: &str) {
     });
     let runtime = Builder::new_current_thread().enable_all().build().expect("it starts");
     runtime.block_on(async {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("there is a port");
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a free port");
         println!("{}", listener.local_addr().expect("it listens").port());
         axum::serve(listener, sites::site(name)).await.expect("it serves");
     });

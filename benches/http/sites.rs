@@ -6,7 +6,6 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering::Relaxed},
     },
-    time::Duration,
 };
 
 use axum::{
@@ -19,8 +18,9 @@ use axum::{
 use axum_response_cache::CacheLayer as AxumResponseCache;
 use bytes::Bytes;
 use cache_core::{CacheHandle, Settings};
-use cache_http::HttpCache;
+use cache_http::HttpCacheLayer;
 use cache_locmem::LocMemCache;
+use cachette_benches::workload::HOUR;
 use http_body_util::Full;
 use tower::{Layer, Service, util::AndThenLayer};
 use tower_http_cache::prelude::CacheLayer as TowerHttpCache;
@@ -31,14 +31,14 @@ pub(crate) const STATIC: &str = "static axum handler";
 pub(crate) const TOWER_HTTP_CACHE: &str = "tower-http-cache";
 pub(crate) const AXUM_RESPONSE_CACHE: &str = "axum-response-cache";
 
-/// All of them.
+/// The names of all sites.
 pub(crate) const ALL: [&str; 5] =
     [OURS, OURS_SHARED, STATIC, TOWER_HTTP_CACHE, AXUM_RESPONSE_CACHE];
 
-/// Where the page is.
+/// The path of the page.
 pub(crate) const PATH: &str = "/page";
 
-/// What a browser says when it asks for it.
+/// The headers of a browser's request.
 pub(crate) const HEADERS: [(&str, &str); 7] = [
     ("host", "example.org"),
     ("user-agent", "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"),
@@ -49,35 +49,32 @@ pub(crate) const HEADERS: [(&str, &str); 7] = [
     ("upgrade-insecure-requests", "1"),
 ];
 
-/// Its length.
+/// The length of the page.
 const LENGTH: usize = 10 * 1024;
 
-/// How long it may be kept.
-const HOUR: Duration = Duration::from_secs(3600);
-
-/// The tag of a page that was made by the first call of its handler: one that came later was no hit.
+/// The tag of the page from the first call of its handler. With another tag, it is not a hit.
 pub(crate) const FIRST_TAG: &str = "\"00000001\"";
 
-/// The site of this name.
+/// Returns the site of this name.
 pub(crate) fn site(name: &str) -> Router {
     match name {
-        OURS => behind(HttpCache::new(&cache())),
-        OURS_SHARED => behind(HttpCache::shared(&cache())),
-        STATIC => unchanging(),
+        OURS => behind(HttpCacheLayer::new(&cache())),
+        OURS_SHARED => behind(HttpCacheLayer::shared(&cache())),
+        STATIC => static_page(),
         TOWER_HTTP_CACHE => {
             let never = HandleErrorLayer::new(async |_| StatusCode::INTERNAL_SERVER_ERROR);
             let cache = TowerHttpCache::new_in_memory(1000).with_ttl(HOUR);
-            behind((never, cache, AndThenLayer::new(of_bytes)))
+            behind((never, cache, AndThenLayer::new(collected)))
         }
         AXUM_RESPONSE_CACHE => behind(AxumResponseCache::with_lifespan(HOUR)),
-        other => panic!("{other:?} is none of {ALL:?}"),
+        other => panic!("unknown site {other:?}, expected one of {ALL:?}"),
     }
 }
 
-/// tower-http-cache wants a body that threads may share, which axum's is not. Only what is no hit comes here.
-async fn of_bytes(response: Response) -> Result<Response<Full<Bytes>>, Infallible> {
+/// tower-http-cache needs a body that is `Sync`, unlike axum's. Only misses call this.
+async fn collected(response: Response) -> Result<Response<Full<Bytes>>, Infallible> {
     let (head, body) = response.into_parts();
-    let bytes = axum::body::to_bytes(body, LENGTH).await.expect("it is all there");
+    let bytes = axum::body::to_bytes(body, LENGTH).await.expect("the whole body");
     Ok(Response::from_parts(head, Full::new(bytes)))
 }
 
@@ -85,17 +82,17 @@ fn cache() -> CacheHandle {
     CacheHandle::new("default", Arc::new(LocMemCache::default()), Settings::default())
 }
 
-/// The least that a handler can do.
-fn unchanging() -> Router {
+/// The least work of a handler.
+fn static_page() -> Router {
     let body = body();
-    let answer = move || {
+    let handler = move || {
         let page = page(HeaderValue::from_static(FIRST_TAG), body.clone());
         async { page }
     };
-    Router::new().route(PATH, get(answer))
+    Router::new().route(PATH, get(handler))
 }
 
-/// A handler that numbers its answers, in a cache.
+/// A handler that numbers its responses, behind a cache.
 fn behind<L>(cache: L) -> Router
 where
     L: Layer<Route> + Clone + Send + Sync + 'static,
@@ -104,20 +101,20 @@ where
     <L::Service as Service<axum::extract::Request>>::Future: Send + 'static,
 {
     let (body, calls) = (body(), Arc::new(AtomicUsize::new(1)));
-    let answer = move || {
+    let handler = move || {
         let number = calls.fetch_add(1, Relaxed);
-        let tag = HeaderValue::from_str(&format!("\"{number:08}\"")).expect("it is a value");
+        let tag = HeaderValue::from_str(&format!("\"{number:08}\"")).expect("a valid header");
         let page = page(tag, body.clone());
         async { page }
     };
-    Router::new().route(PATH, get(answer)).layer(cache)
+    Router::new().route(PATH, get(handler)).layer(cache)
 }
 
 fn body() -> Bytes {
     b"0123456789abcdef".repeat(LENGTH / 16).into()
 }
 
-/// As many headers as a page has that comes from a cache, whoever serves it.
+/// The page with as many headers as a cache adds.
 fn page(tag: HeaderValue, body: Bytes) -> Response {
     let of = |name: HeaderName, value| (name, HeaderValue::from_static(value));
     let headers = [

@@ -1,4 +1,4 @@
-//! locmem against `DashMap`, `quick_cache`, moka, foyer and cached. The `README.md` of this crate says how to read it.
+//! locmem against `DashMap`, `quick_cache`, moka, foyer and cached. See this crate's `README.md`.
 
 mod full;
 mod peers;
@@ -6,12 +6,12 @@ mod python;
 mod store;
 mod whole_get;
 
-use std::{env, hint::black_box};
+use std::hint::black_box;
 
 use bytes::Bytes;
 use cachette_benches::{
-    Report,
-    workload::{KEYS, VALUE_LENGTH, keys, zipf},
+    Report, flag,
+    workload::{KEYS, VALUE, keys, zipf},
 };
 
 const LOCMEM: &str = "locmem";
@@ -23,23 +23,22 @@ const FOYER: &str = "foyer, S3-FIFO";
 const CACHED: &str = "cached";
 const BY_HAND: &str = "format!, moka and postcard";
 
-/// Room for all keys twice over, so that nothing is evicted.
-const ROOMY: usize = 2 * KEYS;
+/// Space for twice as many entries as there are keys, so that nothing is evicted.
+const CAPACITY: usize = 2 * KEYS;
 
-/// What every contest here works with.
+/// What every comparison needs.
 struct Bench {
     rounds: usize,
-    /// Operations of one pass.
+    /// Operations in a pass.
     operations: usize,
     keys: Vec<Box<str>>,
     absent: Vec<Box<str>>,
-    /// Positions in `keys`, one an operation.
+    /// A position in `keys` for each operation.
     order: Vec<usize>,
 }
 
 fn main() {
-    let quick = env::args().any(|argument| argument == "--quick");
-    let (rounds, operations) = if quick { (5, 50_000) } else { (11, 200_000) };
+    let (rounds, operations) = if flag("--quick") { (5, 50_000) } else { (11, 200_000) };
     let (keys, absent, order) = (keys("there", KEYS), keys("other", KEYS), zipf(operations));
     let bench = Bench { rounds, operations, keys, absent, order };
     let mut report = Report::default();
@@ -64,5 +63,5 @@ impl Bench {
 }
 
 fn fresh_value() -> Bytes {
-    Bytes::copy_from_slice(black_box(&[b'v'; VALUE_LENGTH]))
+    Bytes::copy_from_slice(black_box(&VALUE))
 }

@@ -1,4 +1,4 @@
-//! The candidates: what a user would put in locmem's place.
+//! The candidates: what a user would choose instead of locmem.
 
 use std::{
     sync::Arc,
@@ -8,6 +8,7 @@ use std::{
 use bytes::Bytes;
 use cache_core::{Cache, Value};
 use cache_locmem::{LocMemCache, LocMemOptions};
+use cachette_benches::workload::HOUR;
 use dashmap::DashMap;
 use foldhash::fast::RandomState;
 use quick_cache::{
@@ -15,87 +16,74 @@ use quick_cache::{
     sync::{Cache as QuickCache, DefaultLifecycle},
 };
 
-/// How long every entry lives: longer than any run.
-pub(crate) const TTL: Duration = Duration::from_secs(3600);
-
-/// A map from keys to bytes that may lose entries.
+/// A map from keys to bytes that may evict entries.
 pub(crate) trait Peer: Sync {
     fn look_up(&self, key: &str) -> Option<Bytes>;
     fn store(&self, key: &str, value: Bytes);
 }
 
-/// The limit: a map that neither evicts nor expires.
-pub(crate) struct Map(DashMap<Box<str>, Bytes, RandomState>);
+/// Implements [`Peer`] with a get and an insert.
+macro_rules! peer {
+    ($cache:ty, |$self:ident, $key:ident, $value:ident| $get:expr, $insert:expr) => {
+        impl Peer for $cache {
+            fn look_up(&self, $key: &str) -> Option<Bytes> {
+                let $self = self;
+                $get
+            }
 
-impl Map {
-    pub(crate) fn new() -> Self {
-        Self(DashMap::default())
-    }
+            fn store(&self, $key: &str, $value: Bytes) {
+                let $self = self;
+                $insert;
+            }
+        }
+    };
 }
 
-impl Peer for Map {
-    fn look_up(&self, key: &str) -> Option<Bytes> {
-        self.0.get(key).map(|value| value.clone())
-    }
+/// The limit: a map without eviction or expiry.
+pub(crate) type Map = DashMap<Box<str>, Bytes, RandomState>;
 
-    fn store(&self, key: &str, value: Bytes) {
-        self.0.insert(key.into(), value);
-    }
-}
+peer!(
+    Map,
+    |map, key, value| map.get(key).map(|value| value.clone()),
+    map.insert(key.into(), value)
+);
 
 pub(crate) type Quick<V> = QuickCache<Box<str>, V, UnitWeighter, RandomState>;
 
-/// A `quick_cache` of so many entries.
+/// Creates a `quick_cache`.
 pub(crate) fn quick<V: Clone>(capacity: usize) -> Quick<V> {
-    Quick::with(
-        capacity,
-        size(capacity),
-        UnitWeighter,
-        RandomState::default(),
-        DefaultLifecycle::default(),
-    )
+    let (size, hasher) = (size(capacity), RandomState::default());
+    Quick::with(capacity, size, UnitWeighter, hasher, DefaultLifecycle::default())
 }
 
-impl Peer for Quick<Bytes> {
-    fn look_up(&self, key: &str) -> Option<Bytes> {
-        self.get(key)
-    }
+peer!(Quick<Bytes>, |quick, key, value| quick.get(key), quick.insert(key.into(), value));
 
-    fn store(&self, key: &str, value: Bytes) {
-        self.insert(key.into(), value);
-    }
-}
-
-/// A `quick_cache` whose user keeps a deadline with each value.
-impl Peer for Quick<(Bytes, Instant)> {
-    fn look_up(&self, key: &str) -> Option<Bytes> {
-        let (value, deadline) = self.get(key)?;
+// A `quick_cache` whose user stores a deadline with each value.
+peer!(
+    Quick<(Bytes, Instant)>,
+    |quick, key, value| {
+        let (value, deadline) = quick.get(key)?;
         if deadline <= Instant::now() {
-            self.remove(key);
+            quick.remove(key);
             return None;
         }
         Some(value)
-    }
+    },
+    quick.insert(key.into(), (value, Instant::now() + HOUR))
+);
 
-    fn store(&self, key: &str, value: Bytes) {
-        self.insert(key.into(), (value, Instant::now() + TTL));
-    }
+/// moka with a time to live for each entry.
+pub(crate) type Moka = moka::sync::Cache<Box<str>, (Bytes, Duration), RandomState>;
+
+/// Creates a moka.
+pub(crate) fn moka(capacity: usize) -> Moka {
+    let builder = moka::sync::Cache::builder().max_capacity(size(capacity)).expire_after(EntryTtl);
+    builder.build_with_hasher(RandomState::default())
 }
 
-/// moka, with a time to live for each entry.
-pub(crate) struct Moka(moka::sync::Cache<Box<str>, (Bytes, Duration), RandomState>);
+struct EntryTtl;
 
-impl Moka {
-    pub(crate) fn new(capacity: usize) -> Self {
-        let builder =
-            moka::sync::Cache::builder().max_capacity(size(capacity)).expire_after(OwnTtl);
-        Self(builder.build_with_hasher(RandomState::default()))
-    }
-}
-
-struct OwnTtl;
-
-impl moka::Expiry<Box<str>, (Bytes, Duration)> for OwnTtl {
+impl moka::Expiry<Box<str>, (Bytes, Duration)> for EntryTtl {
     fn expire_after_create(
         &self,
         _: &Box<str>,
@@ -116,68 +104,48 @@ impl moka::Expiry<Box<str>, (Bytes, Duration)> for OwnTtl {
     }
 }
 
-impl Peer for Moka {
-    fn look_up(&self, key: &str) -> Option<Bytes> {
-        self.0.get(key).map(|(value, _)| value)
-    }
+peer!(
+    Moka,
+    |moka, key, value| moka.get(key).map(|(value, _)| value),
+    moka.insert(key.into(), (value, HOUR))
+);
 
-    fn store(&self, key: &str, value: Bytes) {
-        self.0.insert(key.into(), (value, TTL));
-    }
-}
-
-/// foyer's cache in memory, under S3-FIFO.
+/// foyer's cache in memory with S3-FIFO.
 pub(crate) type Foyer = foyer_memory::Cache<Box<str>, Bytes, RandomState>;
 
-/// A foyer of so many entries.
+/// Creates a foyer.
 pub(crate) fn foyer(capacity: usize) -> Foyer {
     let builder =
         foyer_memory::CacheBuilder::new(capacity).with_hash_builder(RandomState::default());
     builder.with_eviction_config(foyer_memory::S3FifoConfig::default()).build()
 }
 
-impl Peer for Foyer {
-    fn look_up(&self, key: &str) -> Option<Bytes> {
-        self.get(key).map(|entry| entry.value().clone())
-    }
+peer!(
+    Foyer,
+    |foyer, key, value| foyer.get(key).map(|entry| entry.value().clone()),
+    foyer.insert(key.into(), value)
+);
 
-    fn store(&self, key: &str, value: Bytes) {
-        self.insert(key.into(), value);
-    }
-}
-
-/// cached's LRU in shards, which hashes as it comes.
+/// cached's sharded LRU with its own hasher.
 pub(crate) type Cached = cached::ShardedLruCache<Box<str>, Bytes>;
 
-impl Peer for Cached {
-    fn look_up(&self, key: &str) -> Option<Bytes> {
-        self.get(key)
-    }
-
-    fn store(&self, key: &str, value: Bytes) {
-        self.set(key.into(), value);
-    }
-}
+peer!(Cached, |cached, key, value| cached.get(key), cached.set(key.into(), value));
 
 fn size(capacity: usize) -> u64 {
     u64::try_from(capacity).expect("a small number")
 }
 
-/// A locmem store of so many entries.
+/// Creates a locmem store.
 pub(crate) fn locmem(max_entries: usize) -> Arc<dyn Cache> {
-    let options = LocMemOptions { max_entries, ..LocMemOptions::default() };
+    let options = LocMemOptions::default().max_entries(max_entries);
     Arc::new(LocMemCache::new(options).expect("valid options"))
 }
 
-impl Peer for Arc<dyn Cache> {
-    fn look_up(&self, key: &str) -> Option<Bytes> {
-        match self.get_now(key)?.expect("no failure")? {
-            Value::Bytes(value) => Some(value),
-            other => unreachable!("only bytes were stored, not {other:?}"),
-        }
-    }
-
-    fn store(&self, key: &str, value: Bytes) {
-        self.set_now(key, value.into(), Some(TTL)).expect("it never waits").expect("no failure");
-    }
-}
+peer!(
+    Arc<dyn Cache>,
+    |cache, key, value| match cache.get_now(key)?.expect("no error")? {
+        Value::Bytes(value) => Some(value),
+        other => unreachable!("only bytes were stored, not {other:?}"),
+    },
+    cache.set_now(key, value.into(), Some(HOUR)).expect("it never waits").expect("no error")
+);

@@ -1,18 +1,24 @@
-//! A get as an application calls it: from its own key to its own type.
+//! A get as an application calls it: from its own key to a value of its own type.
 
 use std::{hint::black_box, sync::Arc};
 
 use bytes::Bytes;
 use cache_core::{CacheHandle, Settings, Timeout};
-use cachette_benches::{Contest, Outcome, Report, awaited_cpu_time, cpu_time, ready};
+use cachette_benches::{Comparison, Outcome, Report, awaited_cpu_time, cpu_time, ready};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{
-    BY_HAND, Bench, LOCMEM, QUICK, ROOMY, fresh_value,
-    peers::{Moka, Peer, Quick, locmem, quick},
+    BY_HAND, Bench, CAPACITY, LOCMEM, QUICK, fresh_value,
+    peers::{Moka, Peer, Quick, locmem, moka, quick},
 };
 
-/// What services keep: five fields, some 100 bytes encoded.
+/// Why a get of a shared object misses its target.
+const KEY: &str = "\
+the handle composes the store's key from prefix, version and name and checks it by Django's rule, \
+and the store is a `dyn Cache` and checks the deadline of the entry. The bare cache receives a \
+composed key.";
+
+/// A value of a typical service: five fields, some 100 bytes when encoded.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct User {
     id: u64,
@@ -25,7 +31,7 @@ struct User {
 pub(crate) fn run(bench: &Bench, report: &mut Report) {
     let cache = CacheHandle::new(
         "default",
-        locmem(ROOMY),
+        locmem(CAPACITY),
         Settings { key_prefix: "shop".into(), ..Settings::default() },
     );
     report.add(bytes(bench, &cache));
@@ -34,13 +40,13 @@ pub(crate) fn run(bench: &Bench, report: &mut Report) {
 }
 
 fn bytes(bench: &Bench, cache: &CacheHandle) -> Outcome {
-    let (limit, by_hand) = (quick(ROOMY), ByHand::new());
+    let (limit, by_hand) = (quick(CAPACITY), ByHand::new());
     for key in &bench.keys {
-        ready(cache.set(key, &fresh_value(), Timeout::Default)).expect("no failure");
+        ready(cache.set(key, &fresh_value(), Timeout::Default)).expect("no error");
         limit.insert(key.clone(), fresh_value());
         by_hand.set(key, &fresh_value());
     }
-    Contest::new("whole get of Bytes")
+    Comparison::new("whole get of Bytes")
         .candidate(LOCMEM, || bench.awaited_hits(|key| cache.get::<Bytes>(key)))
         .candidate(QUICK, || bench.hits(|key| limit.get(key)))
         .candidate(BY_HAND, || bench.hits(|key| by_hand.get::<Bytes>(key)))
@@ -50,22 +56,18 @@ fn bytes(bench: &Bench, cache: &CacheHandle) -> Outcome {
 }
 
 fn shared(bench: &Bench, cache: &CacheHandle) -> Outcome {
-    let (limit, by_hand): (Quick<Arc<User>>, _) = (quick(ROOMY), ByHand::new());
+    let (limit, by_hand): (Quick<Arc<User>>, _) = (quick(CAPACITY), ByHand::new());
     for (id, key) in (0..).zip(&bench.keys) {
-        ready(cache.set_shared(key, &Arc::new(User::new(id)), Timeout::Default))
-            .expect("no failure");
+        ready(cache.set_shared(key, &Arc::new(User::new(id)), Timeout::Default)).expect("no error");
         limit.insert(key.clone(), Arc::new(User::new(id)));
         by_hand.set(key, &User::new(id));
     }
-    Contest::new("whole get of a shared object")
+    Comparison::new("whole get of a shared object")
         .candidate(LOCMEM, || bench.awaited_hits(|key| cache.get_shared::<User>(key)))
         .candidate(QUICK, || bench.hits(|key| limit.get(key)))
         .candidate(BY_HAND, || bench.hits(|key| by_hand.get::<User>(key)))
         .at_most(1.8, QUICK)
-        .because(
-            "the handle makes the store's key of prefix, version and name, and holds it against Django's rule; the store is one of \
-             any kind, and looks at the entry's deadline. The bare cache is asked for a key that is ready.",
-        )
+        .because(KEY)
         .at_most(0.3, BY_HAND)
         .run(bench.rounds)
 }
@@ -73,10 +75,10 @@ fn shared(bench: &Bench, cache: &CacheHandle) -> Outcome {
 fn decoded(bench: &Bench, cache: &CacheHandle) -> Outcome {
     let by_hand = ByHand::new();
     for (id, key) in (0..).zip(&bench.keys) {
-        ready(cache.set(key, &User::new(id), Timeout::Default)).expect("no failure");
+        ready(cache.set(key, &User::new(id), Timeout::Default)).expect("no error");
         by_hand.set(key, &User::new(id));
     }
-    Contest::new("whole get of a decoded struct")
+    Comparison::new("whole get of a decoded struct")
         .candidate(LOCMEM, || bench.awaited_hits(|key| cache.get::<User>(key)))
         .candidate(BY_HAND, || bench.hits(|key| by_hand.get::<User>(key)))
         .run(bench.rounds)
@@ -85,7 +87,7 @@ fn decoded(bench: &Bench, cache: &CacheHandle) -> Outcome {
 impl Bench {
     pub(crate) fn hits<T>(&self, get: impl Fn(&str) -> Option<T>) -> f64 {
         cpu_time(self.operations, |operation| {
-            assert!(black_box(get(self.key(operation))).is_some(), "no key was evicted");
+            assert!(black_box(get(self.key(operation))).is_some(), "a key was evicted");
         })
     }
 
@@ -94,8 +96,8 @@ impl Bench {
         F: Future<Output = cache_core::Result<Option<T>>>,
     {
         awaited_cpu_time(self.operations, async |operation| {
-            let found = get(self.key(operation)).await.expect("no failure");
-            assert!(black_box(found).is_some(), "no key was evicted");
+            let found = get(self.key(operation)).await.expect("no error");
+            assert!(black_box(found).is_some(), "a key was evicted");
         })
     }
 }
@@ -112,16 +114,16 @@ impl User {
     }
 }
 
-/// What is written where there is no cachette: a formatted key, moka, and postcard.
+/// What a user writes without cachette: a formatted key, moka and postcard.
 struct ByHand(Moka);
 
 impl ByHand {
     fn new() -> Self {
-        Self(Moka::new(ROOMY))
+        Self(moka(CAPACITY))
     }
 
     fn set(&self, key: &str, value: &impl Serialize) {
-        self.0.store(&composed(key), postcard::to_stdvec(value).expect("it encodes").into());
+        self.0.store(&composed(key), postcard::to_stdvec(value).expect("no error").into());
     }
 
     fn get<T: DeserializeOwned>(&self, key: &str) -> Option<T> {

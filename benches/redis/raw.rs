@@ -1,116 +1,74 @@
-//! The limit: requests written as one piece, and so many bytes read as the answers must have.
+//! The least work of a client: requests in one write, and a read of as many bytes as the replies
+//! have.
 
 use std::{
     fmt::Write as _,
     io::{Read as _, Write as _},
+    iter::repeat_n,
     net::TcpStream,
     time::Instant,
 };
 
-use cachette_benches::workload::VALUE_LENGTH;
-
-use crate::{
-    BATCH,
-    measure::{self, Sample, cpu_time, keys_of},
-    peers::{VALUE, millis},
+use cachette_benches::{
+    Job, Times,
+    workload::{VALUE, VALUE_LENGTH},
 };
 
+use crate::peers::millis;
+
 /// A connection without a client.
-pub(crate) struct Raw {
-    stream: TcpStream,
-    answer: Vec<u8>,
-}
+pub(crate) struct Raw(TcpStream);
 
 impl Raw {
     pub(crate) fn new(port: u16) -> Self {
-        let stream = TcpStream::connect(("127.0.0.1", port)).expect("it is there");
-        stream.set_nodelay(true).expect("it is a socket");
-        Self { stream, answer: Vec::new() }
+        let stream = TcpStream::connect(("127.0.0.1", port)).expect("it connects");
+        stream.set_nodelay(true).expect("no error");
+        Self(stream)
     }
 
-    /// As many at once as there are tasks.
-    pub(crate) fn gets(&mut self, tasks: usize, operations: usize, keys: &[Box<str>]) -> Sample {
-        let share = operations / tasks;
-        let keys: Vec<_> = (0..tasks).map(|task| keys_of(task, share, keys)).collect();
-        let length = tasks * value_in_answer().len();
-        let mut times = Vec::with_capacity(operations);
-        let (start, cpu) = (Instant::now(), cpu_time());
-        for number in 0..share {
-            let start = Instant::now();
-            let mut request = String::with_capacity(tasks * 64);
-            for keys in &keys {
-                push(&mut request, &["GET", &keys[number]]);
+    /// Performs `count` operations. Gets are pipelined, as many as there would be tasks.
+    pub(crate) fn run(&mut self, job: Job, tasks: usize, count: usize, keys: &[Box<str>]) -> Times {
+        let size = if job == Job::Get { tasks } else { Job::BATCH };
+        let value = format!("${VALUE_LENGTH}\r\n").len() + VALUE_LENGTH + "\r\n".len();
+        let length = match job {
+            Job::Get => size * value,
+            Job::GetMany => format!("*{size}\r\n").len() + size * value,
+            Job::Set | Job::SetMany => size * "+OK\r\n".len(),
+        };
+        let mut reply = vec![0; length];
+        Times::of(|| {
+            let mut durations = Vec::with_capacity(count);
+            for turn in 0..count / tasks {
+                let start = Instant::now();
+                let numbers = turn * size..(turn + 1) * size;
+                let keys = numbers.map(|number| &*keys[number % keys.len()]);
+                self.0.write_all(request(job, keys).as_bytes()).expect("no error");
+                self.0.read_exact(&mut reply).expect("no error");
+                assert!(matches!(reply[0], b'$' | b'*' | b'+') && reply.ends_with(b"\r\n"));
+                durations.extend(repeat_n(start.elapsed(), tasks));
             }
-            self.ask(request.as_bytes(), length);
-            times.extend(std::iter::repeat_n(start.elapsed(), tasks));
-        }
-        measure::sample(start.elapsed(), cpu_time() - cpu, times)
-    }
-
-    pub(crate) fn get_batches<'k>(
-        &mut self,
-        batches: usize,
-        batch: impl Fn(usize) -> Vec<&'k str>,
-    ) -> Sample {
-        let length = format!("*{BATCH}\r\n").len() + BATCH * value_in_answer().len();
-        self.batches(batches, length, |number| {
-            let words: Vec<&str> = ["MGET"].into_iter().chain(batch(number)).collect();
-            let mut request = String::with_capacity(BATCH * 48);
-            push(&mut request, &words);
-            request
+            durations
         })
-    }
-
-    pub(crate) fn set_batches<'k>(
-        &mut self,
-        batches: usize,
-        batch: impl Fn(usize) -> Vec<&'k str>,
-    ) -> Sample {
-        let value = str::from_utf8(&VALUE).expect("it is text");
-        self.batches(batches, BATCH * "+OK\r\n".len(), |number| {
-            let mut request = String::with_capacity(BATCH * 240);
-            for key in batch(number) {
-                push(&mut request, &["SET", key, value, "PX", &millis().to_string()]);
-            }
-            request
-        })
-    }
-
-    fn batches(
-        &mut self,
-        batches: usize,
-        length: usize,
-        request: impl Fn(usize) -> String,
-    ) -> Sample {
-        let mut times = Vec::with_capacity(batches);
-        let (start, cpu) = (Instant::now(), cpu_time());
-        for number in 0..batches {
-            let start = Instant::now();
-            self.ask(request(number).as_bytes(), length);
-            times.push(start.elapsed());
-        }
-        measure::sample(start.elapsed(), cpu_time() - cpu, times)
-    }
-
-    fn ask(&mut self, request: &[u8], length: usize) {
-        self.stream.write_all(request).expect("it is there");
-        self.answer.resize(length, 0);
-        self.stream.read_exact(&mut self.answer).expect("it answers");
-        assert!(
-            matches!(self.answer[0], b'$' | b'*' | b'+') && self.answer.ends_with(b"\r\n"),
-            "it is no error"
-        );
     }
 }
 
-/// An entry as the server answers it.
-fn value_in_answer() -> String {
-    format!("${VALUE_LENGTH}\r\n{}\r\n", "v".repeat(VALUE_LENGTH))
+fn request<'a>(job: Job, keys: impl Iterator<Item = &'a str>) -> String {
+    let value = str::from_utf8(&VALUE).expect("it is text");
+    let mut out = String::with_capacity(24_000);
+    match job {
+        Job::Get => keys.for_each(|key| push(&mut out, &["GET", key])),
+        Job::GetMany => push(&mut out, &["MGET"].into_iter().chain(keys).collect::<Vec<_>>()),
+        Job::Set | Job::SetMany => {
+            let millis = millis().to_string();
+            keys.for_each(|key| push(&mut out, &["SET", key, value, "PX", &millis]));
+        }
+    }
+    out
 }
 
-fn push(request: &mut String, words: &[&str]) {
-    let _ = write!(request, "*{}\r\n", words.len());
+fn push(out: &mut String, words: &[&str]) {
+    let _ = write!(out, "*{}\r\n", words.len());
     for word in words {
-        let _ = write!(request, "${}\r\n{word}\r\n", word.len());
+        let _ = write!(out, "${}\r\n{word}\r\n", word.len());
     }
 }

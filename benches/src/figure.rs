@@ -1,14 +1,13 @@
-//! What is drawn: lines over an axis, or a bar for each candidate.
+//! Figures: lines over an axis, or a bar for each candidate.
 
 use serde::{Deserialize, Serialize};
 
-/// A picture of numbers. The first line or bar is ours, and stands out.
+/// A figure. The first line or bar is cachette's and stands out.
 ///
 /// ```
 /// use cachette_benches::Figure;
 ///
 /// let figure = Figure::lines("Hit ratio against size", "entries", "hits of 100 requests")
-///     .log_x()
 ///     .line("locmem", [(1e3, 41.0), (1e4, 68.0)])
 ///     .line("LRU", [(1e3, 40.0), (1e4, 66.0)])
 ///     .with_table();
@@ -16,79 +15,68 @@ use serde::{Deserialize, Serialize};
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Figure {
-    /// What it shows.
+    /// The title.
     pub title: String,
     /// Lines or bars.
     pub kind: Kind,
-    /// Across. Bars have none.
-    pub x: Axis,
-    /// Upwards; with bars, what is counted.
-    pub y: Axis,
-    /// Who is shown. A bar is a line of one point.
+    /// The label of the horizontal axis, which is logarithmic. Bars have none.
+    pub x: String,
+    /// The label of the vertical axis, or the unit of the bars.
+    pub y: String,
+    /// Whether the vertical axis is logarithmic.
+    pub log_y: bool,
+    /// The lines. A bar is a line with one point.
     pub lines: Vec<Line>,
-    /// With bars, where the target is.
+    /// The target, with bars.
     pub target: Option<f64>,
-    /// Whether its numbers are told as a table, too, as no other one has them.
+    /// Whether the page has a table of the numbers, because no other table has them.
     pub table: bool,
 }
 
-/// How it is drawn.
+/// The kind of a [`Figure`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Kind {
     /// Lines through points.
     Lines,
-    /// A bar each.
+    /// A bar for each candidate.
     Bars,
 }
 
-/// What is told along one side.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Axis {
-    /// What is counted, with its unit.
-    pub label: String,
-    /// Whether ten times as much is always as far away.
-    pub log: bool,
-}
-
-/// What one candidate came to.
+/// A line or a bar.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Line {
-    /// Who.
+    /// The candidate.
     pub name: String,
-    /// Where it is measured, and what was.
+    /// Its points.
     pub points: Vec<(f64, f64)>,
 }
 
 impl Figure {
-    /// A figure of lines, which are still to be added.
+    /// Creates a figure for lines.
     #[must_use]
     pub fn lines(title: impl Into<String>, x: impl Into<String>, y: impl Into<String>) -> Self {
-        Self::new(title.into(), Kind::Lines, x.into(), y.into())
+        Self {
+            title: title.into(),
+            kind: Kind::Lines,
+            x: x.into(),
+            y: y.into(),
+            log_y: false,
+            lines: Vec::new(),
+            target: None,
+            table: false,
+        }
     }
 
-    /// A figure of bars, which are still to be added.
+    /// Creates a figure for bars of this unit.
     #[must_use]
-    pub fn bars(title: impl Into<String>, counted: impl Into<String>) -> Self {
-        Self::new(title.into(), Kind::Bars, String::new(), counted.into())
+    pub fn bars(title: impl Into<String>, unit: impl Into<String>) -> Self {
+        Self { kind: Kind::Bars, ..Self::lines(title, "", unit) }
     }
 
-    fn new(title: String, kind: Kind, x: String, y: String) -> Self {
-        let axis = |label| Axis { label, log: false };
-        Self { title, kind, x: axis(x), y: axis(y), lines: Vec::new(), target: None, table: false }
-    }
-
-    /// Makes the axis across a logarithmic one.
+    /// Makes the vertical axis logarithmic.
     #[must_use]
-    pub fn log_x(mut self) -> Self {
-        self.x.log = true;
-        self
-    }
-
-    /// Makes the axis upwards a logarithmic one.
-    #[must_use]
-    pub fn log_y(mut self) -> Self {
-        self.y.log = true;
-        self
+    pub fn log_y(self) -> Self {
+        Self { log_y: true, ..self }
     }
 
     /// Adds a line through these points.
@@ -104,14 +92,13 @@ impl Figure {
         self.line(name, [(0.0, value)])
     }
 
-    /// Tells its numbers as a table, too.
+    /// Adds a table of the numbers to the page.
     #[must_use]
-    pub fn with_table(mut self) -> Self {
-        self.table = true;
-        self
+    pub fn with_table(self) -> Self {
+        Self { table: true, ..self }
     }
 
-    /// Its title as a part of a file's name.
+    /// Returns the title in the form of a file name.
     #[must_use]
     pub fn slug(&self) -> String {
         let lower = self.title.to_lowercase();

@@ -1,25 +1,24 @@
-//! What the benchmarks share: workloads, interleaved rounds, and tables that put the ratios first.
+//! Shared by the benchmarks: workloads, comparisons in interleaved rounds, and reports.
 //!
 //! ```
-//! use cachette_benches::{Contest, Report, cpu_time};
+//! use cachette_benches::{Comparison, Report, cpu_time};
 //!
-//! let contest = Contest::new("sum of a hundred numbers")
+//! let comparison = Comparison::new("sum of a hundred numbers")
 //!     .candidate("loop", || cpu_time(100, |_| drop((0..100).sum::<u64>())))
 //!     .candidate("formula", || cpu_time(100, |_| drop(99 * 100 / 2)))
 //!     .at_most(50.0, "formula");
 //! let mut report = Report::default();
-//! report.add(contest.run(3));
+//! report.add(comparison.run(3));
 //! assert!(report.to_string().contains("| sum of a hundred numbers | formula |"));
 //! ```
 
-mod contest;
-mod crates;
+mod client;
+mod comparison;
 mod figure;
 mod machine;
 mod outcome;
 mod page;
-mod peers;
-mod ready;
+mod python;
 mod report;
 mod stopwatch;
 mod svg;
@@ -27,25 +26,25 @@ mod table;
 pub mod workload;
 
 pub use self::{
-    contest::Contest,
-    figure::{Axis, Figure, Kind, Line},
+    client::{Client, Job, Load, StoreClient, Times},
+    comparison::Comparison,
+    figure::{Figure, Kind, Line},
     machine::Machine,
-    outcome::{Bound, Measured, Outcome, Target, Verdict},
+    outcome::{Bound, Measurement, Outcome, Target, Verdict},
     page::write_page,
-    peers::{Peer, Peers},
-    ready::ready,
+    python::{Peer, Peers},
     report::Report,
-    stopwatch::{awaited_cpu_time, cpu_time, task_time, wall_time},
+    stopwatch::{awaited_cpu_time, cpu_time, ready, task_time, wall_time},
 };
 
-/// Whether the program was started with this argument.
+/// Returns `true` if the program was started with this flag.
 #[must_use]
-pub fn asked(flag: &str) -> bool {
-    std::env::args().any(|argument| argument == flag)
+pub fn flag(name: &str) -> bool {
+    std::env::args().any(|argument| argument == name)
 }
 
-/// What follows this argument, if the program was started with it.
+/// Returns the value of this option, if the program was started with it.
 #[must_use]
-pub fn argument(flag: &str) -> Option<String> {
-    std::env::args().skip_while(|argument| argument != flag).nth(1)
+pub fn option(name: &str) -> Option<String> {
+    std::env::args().skip_while(|argument| argument != name).nth(1)
 }

@@ -1,6 +1,6 @@
-//! Where and when something was measured.
+//! The machine, the code and the versions that were measured.
 
-use std::{fs, process::Command, thread, time::SystemTime};
+use std::{env::consts::OS, fs, process::Command, thread};
 
 use serde::{Deserialize, Serialize};
 
@@ -9,41 +9,34 @@ use serde::{Deserialize, Serialize};
 pub struct Machine {
     /// The processor's model.
     pub processor: String,
-    /// How many processors there are for this process.
+    /// The number of processors available to this process.
     pub processors: usize,
     /// The operating system and its version.
     pub system: String,
     /// The version of Rust.
     pub rust: String,
-    /// The commit, with `+` where the code differs from it.
+    /// The commit, with `+` if there were uncommitted changes.
     pub commit: String,
-    /// The day, as `2026-11-25`, in UTC.
+    /// The date in UTC, as `2026-11-25`.
     pub day: String,
 }
 
 impl Machine {
-    /// This one, now. What can't be found out is `unknown`.
+    /// Returns this machine, now. What cannot be determined is `unknown`.
     #[must_use]
     pub fn here() -> Self {
         let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").ok();
+        let known = |text: Option<String>| text.unwrap_or_else(|| "unknown".to_owned());
         Self {
-            processor: processor().unwrap_or_else(unknown),
+            processor: known(processor()),
             processors: thread::available_parallelism().map_or(1, usize::from),
-            system: kernel.map_or_else(
-                || std::env::consts::OS.to_owned(),
-                |kernel| format!("Linux {}", kernel.trim()),
-            ),
-            rust: said("rustc", &["--version"]).unwrap_or_else(unknown),
-            commit: commit().unwrap_or_else(unknown),
-            day: day(SystemTime::now()
-                .duration_since(SystemTime::UNIX_EPOCH)
-                .map_or(0, |since| since.as_secs() / 86_400)),
+            system: kernel
+                .map_or_else(|| OS.to_owned(), |kernel| format!("Linux {}", kernel.trim())),
+            rust: known(output("rustc", &["--version"]).ok()),
+            commit: known(commit()),
+            day: known(output("date", &["-u", "+%F"]).ok()),
         }
     }
-}
-
-fn unknown() -> String {
-    "unknown".to_owned()
 }
 
 fn processor() -> Option<String> {
@@ -52,40 +45,49 @@ fn processor() -> Option<String> {
     Some(line.split_once(':')?.1.trim().to_owned())
 }
 
-/// What is not committed under `docs` is what a run writes.
+/// Ignores changes in `docs`: a run writes its page there.
 fn commit() -> Option<String> {
-    let commit = said("git", &["rev-parse", "--short=10", "HEAD"])?;
-    let changed = said("git", &["status", "--porcelain", "--", ":/", ":!/docs"])?;
+    let commit = output("git", &["rev-parse", "--short=10", "HEAD"]).ok()?;
+    let changed = output("git", &["status", "--porcelain", "--", ":/", ":!/docs"]).ok()?;
     Some(if changed.is_empty() { commit } else { format!("{commit}+") })
 }
 
-/// What a program says, if it can be asked.
-fn said(program: &str, arguments: &[&str]) -> Option<String> {
-    let output = Command::new(program)
-        .args(arguments)
-        .current_dir(env!("CARGO_MANIFEST_DIR"))
-        .output()
-        .ok()?;
-    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+/// Returns the versions of the crates that the benchmarks depend on directly, as `moka 0.12.16`,
+/// except those of this workspace.
+///
+/// # Errors
+///
+/// Returns a message if cargo fails.
+pub(crate) fn crate_versions() -> Result<Vec<String>, String> {
+    let direct = ["--depth=1", "--edges=normal,dev", "--prefix=none", "--format={p}", "--locked"];
+    Ok(parse_tree(&output("cargo", &[&["tree"], &direct[..]].concat())?))
 }
 
-/// The date, so many days after the first of January 1970.
-fn day(mut days: u64) -> String {
-    let leap = |year: u64| {
-        year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400))
-    };
-    let mut year = 1970;
-    while days >= 365 + u64::from(leap(year)) {
-        days -= 365 + u64::from(leap(year));
-        year += 1;
+fn parse_tree(tree: &str) -> Vec<String> {
+    let mut versions: Vec<String> = tree
+        .lines()
+        // Crates of the workspace have a path.
+        .filter(|line| !line.contains("(/"))
+        .filter_map(|line| {
+            let (name, rest) = line.split_once(" v")?;
+            Some(format!("{name} {}", rest.split_whitespace().next()?))
+        })
+        .collect();
+    versions.sort();
+    versions.dedup();
+    versions
+}
+
+/// Returns the output of a program.
+fn output(program: &str, arguments: &[&str]) -> Result<String, String> {
+    let mut command = Command::new(program);
+    let output = command.args(arguments).current_dir(env!("CARGO_MANIFEST_DIR")).output();
+    let output = output.map_err(|error| format!("cannot start {program}: {error}"))?;
+    if !output.status.success() {
+        let error = String::from_utf8_lossy(&output.stderr);
+        return Err(format!("{program} {}: {}", arguments.join(" "), error.trim_end()));
     }
-    let lengths = [31, 28 + u64::from(leap(year)), 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
-    let mut month = 0;
-    while days >= lengths[month] {
-        days -= lengths[month];
-        month += 1;
-    }
-    format!("{year}-{:02}-{:02}", month + 1, days + 1)
+    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
 #[cfg(test)]
@@ -93,11 +95,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn days_are_counted_through_leap_years() {
-        let days = [0, 59, 11_016, 19_782, 19_783, 20_782].map(day);
-        assert_eq!(
-            days,
-            ["1970-01-01", "1970-03-01", "2000-02-29", "2024-02-29", "2024-03-01", "2026-11-25"]
-        );
+    fn crates_of_the_workspace_are_not_listed() {
+        let tree = "benches v0.1.0 (/c/benches)\npeer v1.0.0\ncore v0.1.0 (/c/core)\n\
+                    derive v2.1.0+a (proc-macro)\npeer v1.0.0 (*)\n";
+        assert_eq!(parse_tree(tree), ["derive 2.1.0+a", "peer 1.0.0"]);
+    }
+
+    #[test]
+    fn cargo_lists_the_versions_of_the_peers() {
+        let versions = crate_versions().expect("cargo is installed");
+        assert!(versions.iter().any(|version| version.starts_with("moka 0.")), "{versions:?}");
+        assert!(!versions.iter().any(|version| version.starts_with("cache-")), "{versions:?}");
+    }
+
+    #[test]
+    fn day_is_an_iso_date() {
+        let day = Machine::here().day;
+        assert!(day.len() == 10 && day.starts_with("20") && day.matches('-').count() == 2, "{day}");
     }
 }

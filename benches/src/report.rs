@@ -1,25 +1,26 @@
-//! All that one run of a benchmark came to.
+//! The results of one run of a benchmark.
 
 use std::{fmt, fs, path::Path};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Figure, Machine, Outcome, argument, asked, outcome::Measured, table};
+use crate::{Figure, Machine, Outcome, flag, option, table};
 
-/// All outcomes of a run. Displays as Markdown: the ratios with their targets, then what was measured.
+/// The results of a run. `Display` writes Markdown: the ratios with their targets, then the
+/// measurements.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Report {
-    /// Where it was measured, once it is written.
+    /// The machine. [`publish`](Self::publish) sets it.
     pub machine: Option<Machine>,
-    /// Whether it is rough, as `--quick` was asked for.
+    /// Whether the run was started with `--quick` and is less precise.
     pub quick: bool,
-    /// What was measured with: servers, interpreters and what they run, each with its version.
+    /// Servers, interpreters and their packages, with their versions.
     pub versions: Vec<String>,
-    /// What the reader must know, such as what could not be measured.
+    /// Notes for the reader, such as what could not be measured.
     pub remarks: Vec<String>,
-    /// In the order in which they were added.
+    /// The outcomes in the order in which they were added.
     pub outcomes: Vec<Outcome>,
-    /// What is drawn.
+    /// The figures.
     pub figures: Vec<Figure>,
 }
 
@@ -29,65 +30,56 @@ impl Report {
         self.outcomes.push(outcome);
     }
 
-    /// Adds a figure of numbers that are no outcomes.
+    /// Adds a figure of other numbers than outcomes.
     pub fn draw(&mut self, figure: Figure) {
         self.figures.push(figure);
     }
 
-    /// Adds a figure of what one outcome came to: a bar for each candidate, and the tightest target.
+    /// Adds a figure of one outcome: a bar for each candidate, and the tightest target.
     ///
     /// # Panics
-    /// Where there is no outcome of that name.
+    ///
+    /// If there is no outcome of this name.
     pub fn draw_bars(&mut self, title: &str, outcome: &str) {
         let outcome = self.outcome(outcome);
-        let most = outcome.candidates.iter().map(|candidate| candidate.median).fold(0.0, f64::max);
-        let (scale, unit) = match most {
+        let max = outcome.candidates.iter().map(|candidate| candidate.median).fold(0.0, f64::max);
+        let (scale, unit) = match max {
             _ if outcome.unit != "ns" => (1.0, &*outcome.unit),
-            most if most < 1e4 => (1.0, "nanoseconds an operation"),
-            most if most < 1e7 => (1e3, "microseconds an operation"),
-            _ => (1e6, "milliseconds an operation"),
+            max if max < 1e4 => (1.0, "nanoseconds per operation"),
+            max if max < 1e7 => (1e3, "microseconds per operation"),
+            _ => (1e6, "milliseconds per operation"),
         };
         let mut figure = Figure::bars(title, unit);
         for candidate in &outcome.candidates {
             figure = figure.bar(&candidate.name, candidate.median / scale);
         }
-        let against =
-            |name: &str| outcome.candidates.iter().find(|candidate| candidate.name == name);
-        let lines = outcome
-            .targets
-            .iter()
-            .filter_map(|t| Some(t.bound.line(against(&t.against)?.median) / scale));
-        figure.target = lines.min_by(f64::total_cmp);
+        let limits = outcome.targets.iter().filter_map(|target| {
+            Some(target.bound.limit(outcome.peer(&target.against)?.median) / scale)
+        });
+        figure.target = limits.min_by(f64::total_cmp);
         self.draw(figure);
     }
 
-    /// Adds a figure of what the candidates of several outcomes came to: each outcome is a place on the figure's axis, each
-    /// candidate a line. `scale` makes what the figure counts of what the outcomes do.
+    /// Adds a figure of several outcomes: a point on the horizontal axis for each outcome, and a
+    /// line for each candidate. `scale` converts a measurement to the unit of the figure.
     ///
     /// # Panics
-    /// Where there is no outcome of one of the names.
+    ///
+    /// If there is no outcome of one of the names.
     pub fn draw_over(
         &mut self,
         mut figure: Figure,
-        places: &[(f64, impl AsRef<str>)],
+        points: &[(f64, impl AsRef<str>)],
         scale: impl Fn(f64) -> f64,
     ) {
-        let outcomes: Vec<_> =
-            places.iter().map(|(x, name)| (*x, self.outcome(name.as_ref()))).collect();
-        let mut names: Vec<&str> = Vec::new();
-        for candidate in outcomes.iter().flat_map(|(_, outcome)| &outcome.candidates) {
-            if !names.contains(&&*candidate.name) {
-                names.push(&candidate.name);
+        for (x, name) in points {
+            for candidate in &self.outcome(name.as_ref()).candidates {
+                let point = (*x, scale(candidate.median));
+                match figure.lines.iter_mut().find(|line| line.name == candidate.name) {
+                    Some(line) => line.points.push(point),
+                    None => figure = figure.line(&candidate.name, [point]),
+                }
             }
-        }
-        for name in names {
-            let of = |candidates: &[Measured]| {
-                candidates.iter().find(|c| c.name == name).map(|c| c.median)
-            };
-            let points = outcomes
-                .iter()
-                .filter_map(|(x, outcome)| Some((*x, scale(of(&outcome.candidates)?))));
-            figure = figure.line(name, points.collect::<Vec<_>>());
         }
         self.draw(figure);
     }
@@ -97,12 +89,12 @@ impl Report {
         found.unwrap_or_else(|| panic!("the report has no outcome {name:?}"))
     }
 
-    /// Tells the reader something besides.
+    /// Adds a note for the reader.
     pub fn remark(&mut self, remark: impl Into<String>) {
         self.remarks.push(remark.into());
     }
 
-    /// Names something that was measured with, and its version: `memcached 1.6.18`.
+    /// Adds the name and version of a server or an interpreter: `memcached 1.6.18`.
     pub fn measured_with(&mut self, version: impl Into<String>) {
         let version = version.into();
         if !self.versions.contains(&version) {
@@ -110,40 +102,43 @@ impl Report {
         }
     }
 
-    /// Prints it, and writes it where the arguments `--json FILE` say.
+    /// Prints the report, and writes it to the file that `--json FILE` names.
     ///
     /// # Panics
-    /// Where the file can't be written.
+    ///
+    /// If the file cannot be written.
     #[expect(clippy::print_stdout, reason = "a benchmark prints its tables")]
     pub fn publish(mut self) {
         self.machine = Some(Machine::here());
-        self.quick = asked("--quick");
+        self.quick = flag("--quick");
         println!("{self}");
-        if let Some(file) = argument("--json") {
-            self.write(Path::new(&file)).unwrap_or_else(|why| panic!("{why}"));
+        if let Some(file) = option("--json") {
+            self.write(Path::new(&file)).unwrap_or_else(|error| panic!("{error}"));
         }
     }
 
-    /// Writes it as JSON.
+    /// Writes the report as JSON.
     ///
     /// # Errors
-    /// Where the file can't be written, as a sentence.
+    ///
+    /// Returns a message if the file cannot be written.
     pub fn write(&self, file: &Path) -> Result<(), String> {
-        let json = serde_json::to_string_pretty(self).map_err(|why| why.to_string());
+        let json = serde_json::to_string_pretty(self).map_err(|error| error.to_string());
         let written =
-            json.and_then(|json| fs::write(file, json + "\n").map_err(|why| why.to_string()));
-        written.map_err(|why| format!("{}: cannot be written: {why}", file.display()))
+            json.and_then(|json| fs::write(file, json + "\n").map_err(|error| error.to_string()));
+        written.map_err(|error| format!("{}: cannot be written: {error}", file.display()))
     }
 
-    /// Reads what [`write`](Self::write) wrote.
+    /// Reads a report that [`write`](Self::write) wrote.
     ///
     /// # Errors
-    /// Where the file can't be read or holds something else, as a sentence.
+    ///
+    /// Returns a message if the file cannot be read or is not a report.
     pub fn read(file: &Path) -> Result<Self, String> {
         let json = fs::read_to_string(file)
-            .map_err(|why| format!("{}: cannot be read: {why}", file.display()))?;
+            .map_err(|error| format!("{}: cannot be read: {error}", file.display()))?;
         serde_json::from_str(&json)
-            .map_err(|why| format!("{}: is no report: {why}", file.display()))
+            .map_err(|error| format!("{}: not a report: {error}", file.display()))
     }
 }
 
@@ -152,33 +147,32 @@ impl fmt::Display for Report {
         let figures = self.figures.iter().filter(|figure| figure.table);
         let figures =
             figures.map(|figure| format!("{}:\n\n{}", figure.title, table::figure(figure)));
-        let parts = [table::ratios(&self.outcomes), table::absolutes(&self.outcomes)]
-            .into_iter()
-            .chain(figures);
         let remarks = self.remarks.iter().map(|remark| format!("{remark}\n"));
-        f.write_str(&parts.chain(remarks).collect::<Vec<_>>().join("\n"))
+        let parts = [table::ratios(&self.outcomes), table::measurements(&self.outcomes)];
+        f.write_str(&parts.into_iter().chain(figures).chain(remarks).collect::<Vec<_>>().join("\n"))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Contest;
+    use crate::Comparison;
 
     fn report() -> Report {
-        let contest = |name: &str, ours: f64| {
-            let contest =
-                Contest::new(name).candidate("ours", move || ours).candidate("limit", || 2e4);
-            contest.at_most(1.2, "limit").because("it looks twice").at_most(9.0, "absent").run(2)
+        let outcome = |name: &str, first: f64| {
+            let comparison = Comparison::new(name)
+                .candidate("cachette", move || first)
+                .candidate("limit", || 2e4);
+            comparison.at_most(1.2, "limit").because("it looks twice").at_most(9.0, "absent").run(2)
         };
         let mut report = Report::default();
-        report.add(contest("get, 1 task", 3e4));
-        report.add(contest("get, 16 tasks", 1e4));
+        report.add(outcome("get, 1 task", 3e4));
+        report.add(outcome("get, 16 tasks", 1e4));
         report
     }
 
     #[test]
-    fn what_is_written_is_read_again() {
+    fn written_report_is_read_again() {
         let mut report = report();
         report.machine = Some(Machine::here());
         report.measured_with("memcached 1.6.18");
@@ -188,42 +182,39 @@ mod tests {
             std::env::temp_dir().join(format!("cachette-report-{}.json", std::process::id()));
         report.write(&file).expect("it can be written");
         let read = Report::read(&file);
-        fs::remove_file(&file).expect("it is there");
+        fs::remove_file(&file).expect("it exists");
         assert_eq!(read, Ok(report));
     }
 
     #[test]
-    fn what_is_no_report_is_an_error_that_names_the_file() {
-        let why = Report::read(Path::new("Cargo.toml")).expect_err("it is TOML");
-        assert!(why.starts_with("Cargo.toml: is no report: "), "{why}");
+    fn invalid_report_is_an_error_that_names_the_file() {
+        let error = Report::read(Path::new("Cargo.toml")).expect_err("it is TOML");
+        assert!(error.starts_with("Cargo.toml: "), "{error}");
     }
 
     #[test]
-    fn ratios_come_before_what_was_measured() {
-        let told = report().to_string();
-        let ratio = told
-            .find("| get, 1 task | limit | 1.50 | ≤ 1.2 | **no**, by 25 % |")
-            .expect("the ratio");
-        assert!(
-            ratio < told.find("| get, 1 task | 30 µs ± 0 % | 20 µs ± 0 % |").expect("the times"),
-            "{told}"
-        );
+    fn ratios_come_before_measurements() {
+        let text = report().to_string();
+        let ratio = text.find("| get, 1 task | limit | 1.50 | ≤ 1.2 | **no**, by 25 % |");
+        let measurement = text.find("| get, 1 task | 30 µs ± 0 % | 20 µs ± 0 % |");
+        assert!(ratio.expect("the ratio") < measurement.expect("the times"), "{text}");
     }
 
     #[test]
-    fn bars_have_the_tightest_target_against_who_was_measured() {
+    fn bars_have_the_tightest_target_against_a_measured_candidate() {
         let mut report = report();
         report.draw_bars("Get", "get, 1 task");
-        let figure =
-            Figure::bars("Get", "microseconds an operation").bar("ours", 30.0).bar("limit", 20.0);
+        let figure = Figure::bars("Get", "microseconds per operation")
+            .bar("cachette", 30.0)
+            .bar("limit", 20.0);
         assert_eq!(report.figures, [Figure { target: Some(24.0), ..figure }]);
     }
 
     #[test]
-    fn candidates_become_lines_over_the_places_of_their_outcomes() {
+    fn candidates_of_several_outcomes_become_lines() {
         let mut report = report();
-        let places = [(1.0, "get, 1 task"), (16.0, "get, 16 tasks")];
-        report.draw_over(Figure::lines("Gets", "tasks", "operations a second"), &places, |ns| {
+        let points = [(1.0, "get, 1 task"), (16.0, "get, 16 tasks")];
+        report.draw_over(Figure::lines("Gets", "tasks", "operations per second"), &points, |ns| {
             1e9 / ns
         });
         assert_eq!(report.figures[0].lines[1].points, [(1.0, 5e4), (16.0, 5e4)]);

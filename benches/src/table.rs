@@ -2,42 +2,43 @@
 
 use crate::{
     Figure, Outcome,
-    outcome::{Bound, Measured, Target, Verdict},
+    outcome::{Bound, Measurement, Target, Verdict},
 };
 
-/// A row for each comparison: the ratio first, and the target where there is one.
+/// Returns a row for each comparison, with the target if there is one.
 pub(crate) fn ratios(outcomes: &[Outcome]) -> String {
     let rows = outcomes.iter().flat_map(ratio_rows);
-    table(&["what", "against", "ratio", "target", "met"], rows)
+    table(&["job", "against", "ratio", "target", "met"], rows)
 }
 
 fn ratio_rows(outcome: &Outcome) -> Vec<Vec<String>> {
-    let Some((ours, peers)) = outcome.ours_and_peers() else { return Vec::new() };
-    let row = |peer: &Measured| {
-        let targets = outcome.targets.iter().filter(|target| target.against == peer.name);
-        let judged: Vec<_> =
-            targets.filter_map(|target| Some((target, outcome.verdict(target)?))).collect();
+    let Some((first, others)) = outcome.candidates.split_first() else { return Vec::new() };
+    let row = |other: &Measurement| {
+        let verdicts: Vec<_> =
+            outcome.verdicts().filter(|(target, _)| target.against == other.name).collect();
         let join =
-            |told: Vec<String>| if told.is_empty() { "–".to_owned() } else { told.join("; ") };
-        let bounds = join(judged.iter().map(|(target, _)| bound(target, outcome)).collect());
-        let met = join(judged.iter().map(|(_, verdict)| met(*verdict)).collect());
-        let mut ratio = ratio(ours.median / peer.median);
-        for (target, verdict) in
-            judged.iter().filter(|(target, _)| matches!(target.bound, Bound::AtMostMore(_)))
-        {
-            ratio += &format!(", {}", reached(target, *verdict, outcome));
+            |cells: Vec<String>| if cells.is_empty() { "–".to_owned() } else { cells.join("; ") };
+        let bounds = join(verdicts.iter().map(|(target, _)| bound(target, outcome)).collect());
+        let met = join(verdicts.iter().map(|(_, verdict)| met(*verdict)).collect());
+        let mut ratio = ratio(first.median / other.median);
+        for (target, verdict) in &verdicts {
+            if matches!(target.bound, Bound::AtMostMore(_)) {
+                ratio += &format!(", {}", reached(target, *verdict, outcome));
+            }
         }
-        vec![outcome.name.clone(), peer.name.clone(), ratio + unrest(&[ours, peer]), bounds, met]
+        let ratio = ratio + mark(&[first, other]);
+        vec![outcome.name.clone(), other.name.clone(), ratio, bounds, met]
     };
-    peers.iter().map(row).collect()
+    others.iter().map(row).collect()
 }
 
-/// A table for each run of outcomes that have the same candidates: what each came to, with the spread of its rounds.
-pub(crate) fn absolutes(outcomes: &[Outcome]) -> String {
+/// Returns a table for each run of outcomes with the same candidates, with the spread of the
+/// rounds.
+pub(crate) fn measurements(outcomes: &[Outcome]) -> String {
     let same = |one: &Outcome, other: &Outcome| names(one).eq(names(other));
     let tables = outcomes.chunk_by(same).map(|outcomes| {
-        let heads: Vec<&str> = ["what"].into_iter().chain(names(&outcomes[0])).collect();
-        table(&heads, outcomes.iter().map(absolute_row))
+        let head: Vec<&str> = ["job"].into_iter().chain(names(&outcomes[0])).collect();
+        table(&head, outcomes.iter().map(measurement_row))
     });
     tables.collect::<Vec<_>>().join("\n")
 }
@@ -46,79 +47,74 @@ fn names(outcome: &Outcome) -> impl Iterator<Item = &str> {
     outcome.candidates.iter().map(|candidate| &*candidate.name)
 }
 
-fn absolute_row(outcome: &Outcome) -> Vec<String> {
-    let cell = |candidate: &Measured| {
-        let value = amount(candidate.median, &outcome.unit);
-        let spread = if outcome.rounds > 1 {
-            format!(" ± {:.0} %", candidate.spread() * 100.0)
-        } else {
-            String::new()
-        };
-        format!("{value}{spread}{}", unrest(&[candidate]))
+fn measurement_row(outcome: &Outcome) -> Vec<String> {
+    let cell = |candidate: &Measurement| {
+        let mut cell = amount(candidate.median, &outcome.unit);
+        if outcome.rounds > 1 {
+            cell += &format!(" ± {:.0} %", candidate.spread() * 100.0);
+        }
+        cell + mark(&[candidate])
     };
     [outcome.name.clone()].into_iter().chain(outcome.candidates.iter().map(cell)).collect()
 }
 
-/// The mark of what was not steady.
-pub(crate) fn unrest(candidates: &[&Measured]) -> &'static str {
-    if candidates.iter().all(|candidate| candidate.steady) { "" } else { " ~" }
+/// Marks measurements that are not stable.
+pub(crate) fn mark(candidates: &[&Measurement]) -> &'static str {
+    if candidates.iter().all(|candidate| candidate.stable) { "" } else { " ~" }
 }
 
-/// The numbers of a figure: a row for each place on its axis, a column for each line.
+/// Returns the numbers of a figure: a column for each line, or a row for each bar.
 pub(crate) fn figure(figure: &Figure) -> String {
-    let mut places: Vec<f64> =
+    if figure.x.is_empty() {
+        let rows = figure.lines.iter().map(|line| {
+            vec![line.name.clone(), line.points.first().map_or(String::new(), |p| number(p.1))]
+        });
+        return table(&["", &figure.y], rows);
+    }
+    let mut columns: Vec<f64> =
         figure.lines.iter().flat_map(|line| &line.points).map(|&(x, _)| x).collect();
-    places.sort_by(f64::total_cmp);
-    places.dedup();
+    columns.sort_by(f64::total_cmp);
+    columns.dedup();
     let at = |x: f64, points: &[(f64, f64)]| {
         points.iter().find(|point| point.0.total_cmp(&x).is_eq()).map(|point| point.1)
     };
-    let rows = places.iter().map(|&x| {
+    let rows = columns.iter().map(|&x| {
         let cells =
             figure.lines.iter().map(|line| at(x, &line.points).map_or("–".to_owned(), number));
         [number(x)].into_iter().chain(cells).collect()
     });
-    let first = if figure.x.label.is_empty() { &figure.y.label } else { &figure.x.label };
-    let heads: Vec<&str> =
-        [&**first].into_iter().chain(figure.lines.iter().map(|line| &*line.name)).collect();
-    if figure.x.label.is_empty() {
-        let rows = figure.lines.iter().map(|line| {
-            vec![line.name.clone(), line.points.first().map_or(String::new(), |p| number(p.1))]
-        });
-        return table(&["", &figure.y.label], rows);
-    }
-    table(&heads, rows)
+    let names = figure.lines.iter().map(|line| &*line.name);
+    table(&[&*figure.x].into_iter().chain(names).collect::<Vec<_>>(), rows)
 }
 
-/// A Markdown table. What would end a cell is escaped.
-pub(crate) fn table(heads: &[&str], rows: impl Iterator<Item = Vec<String>>) -> String {
+/// Returns a Markdown table. Bars in cells are escaped.
+pub(crate) fn table(head: &[&str], rows: impl Iterator<Item = Vec<String>>) -> String {
     let line = |cells: &[String]| {
         let cells: Vec<String> = cells.iter().map(|cell| cell.replace('|', "\\|")).collect();
         format!("| {} |\n", cells.join(" | "))
     };
-    let heads: Vec<String> = heads.iter().map(|&head| head.to_owned()).collect();
-    let rule = "|---".repeat(heads.len());
-    [line(&heads), format!("{rule}|\n")].into_iter().chain(rows.map(|row| line(&row))).collect()
+    let rule = "|---".repeat(head.len()) + "|\n";
+    let head: Vec<String> = head.iter().map(|&cell| cell.to_owned()).collect();
+    [line(&head), rule].into_iter().chain(rows.map(|row| line(&row))).collect()
 }
 
-/// What shall be reached.
+/// Formats the bound of a target.
 pub(crate) fn bound(target: &Target, outcome: &Outcome) -> String {
     match target.bound {
-        Bound::AtMost(most) => format!("≤ {most}"),
-        Bound::AtLeast(least) => format!("≥ {least}"),
+        Bound::AtMost(ratio) => format!("≤ {ratio}"),
         Bound::AtMostMore(more) => format!("≤ {} more", amount(more, &outcome.unit)),
     }
 }
 
-/// What was reached.
+/// Formats the number that the bound of a target limits.
 pub(crate) fn reached(target: &Target, verdict: Verdict, outcome: &Outcome) -> String {
     match target.bound {
-        Bound::AtMost(_) | Bound::AtLeast(_) => ratio(verdict.reached),
+        Bound::AtMost(_) => ratio(verdict.reached),
         Bound::AtMostMore(_) => format!("{} more", amount(verdict.reached, &outcome.unit)),
     }
 }
 
-/// Whether the target is met, or how far off it is.
+/// Formats whether the target is met, or by how much it is missed.
 pub(crate) fn met(verdict: Verdict) -> String {
     let percent = verdict.beyond * 100.0;
     match verdict.met {
@@ -128,20 +124,18 @@ pub(crate) fn met(verdict: Verdict) -> String {
     }
 }
 
-/// A ratio with as many digits as mean something.
-pub(crate) fn ratio(ratio: f64) -> String {
-    let digits = if ratio < 0.01 {
-        4
-    } else if ratio < 0.1 {
-        3
-    } else {
-        2
+/// Formats a ratio with its significant digits.
+fn ratio(ratio: f64) -> String {
+    let digits = match ratio {
+        ratio if ratio < 0.01 => 4,
+        ratio if ratio < 0.1 => 3,
+        _ => 2,
     };
     format!("{ratio:.digits$}")
 }
 
-/// An amount with its unit, which for times is the one that leaves a handy number.
-pub(crate) fn amount(amount: f64, unit: &str) -> String {
+/// Formats an amount with its unit. Times have the unit that results in the shortest number.
+fn amount(amount: f64, unit: &str) -> String {
     if unit != "ns" {
         return format!("{} {unit}", number(amount));
     }
@@ -154,7 +148,7 @@ pub(crate) fn amount(amount: f64, unit: &str) -> String {
     format!("{} {unit}", number(scaled.copysign(amount)))
 }
 
-/// A number with three digits that mean something, and all that stand before the point.
+/// Formats a number with at least three significant digits and separated thousands.
 pub(crate) fn number(number: f64) -> String {
     let digits = match number.abs() {
         _ if number.fract() == 0.0 => 0,
@@ -165,28 +159,31 @@ pub(crate) fn number(number: f64) -> String {
     };
     let plain = format!("{number:.digits$}");
     let (sign, plain) = plain.strip_prefix('-').map_or(("", &*plain), |plain| ("-", plain));
-    let (whole, rest) = plain.split_at(plain.find('.').unwrap_or(plain.len()));
-    let first = (whole.len() + 2) % 3 + 1;
-    let groups = [&whole[..first]]
-        .into_iter()
-        .chain((first..whole.len()).step_by(3).map(|at| &whole[at..at + 3]));
-    format!("{sign}{}{rest}", groups.collect::<Vec<_>>().join(","))
+    let (integer, fraction) = plain.split_at(plain.find('.').unwrap_or(plain.len()));
+    let mut grouped = String::new();
+    for (index, digit) in integer.char_indices() {
+        if index > 0 && (integer.len() - index).is_multiple_of(3) {
+            grouped.push(',');
+        }
+        grouped.push(digit);
+    }
+    format!("{sign}{grouped}{fraction}")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn outcome(targets: Vec<(f64, &str)>) -> Outcome {
-        let measured = |name: &str, median, steady| Measured {
+    fn outcome(targets: &[(Bound, &str)]) -> Outcome {
+        let measurement = |name: &str, median, stable| Measurement {
             name: name.to_owned(),
             median,
             quartiles: [27.0, 33.0],
-            steady,
+            stable,
         };
-        let target = |(ratio, against): (f64, &str)| Target {
+        let target = |&(bound, against): &(Bound, &str)| Target {
             against: against.to_owned(),
-            bound: Bound::AtMost(ratio),
+            bound,
             because: None,
         };
         Outcome {
@@ -194,54 +191,44 @@ mod tests {
             unit: "ns".to_owned(),
             rounds: 11,
             candidates: vec![
-                measured("ours", 30.0, true),
-                measured("limit", 20.0, true),
-                measured("peer", 6000.0, false),
+                measurement("cachette", 30.0, true),
+                measurement("limit", 20.0, true),
+                measurement("peer", 6000.0, false),
             ],
-            targets: targets.into_iter().map(target).collect(),
+            targets: targets.iter().map(target).collect(),
         }
     }
 
     #[test]
-    fn ratios_say_whether_the_target_is_met_or_by_how_much_not() {
-        let expected = "| get | limit | 1.50 | ≤ 1.2 | **no**, by 25 % |\n| get | peer | 0.0050 ~ | ≤ 0.6 | yes |\n";
-        assert!(ratios(&[outcome(vec![(1.2, "limit"), (0.6, "peer")])]).ends_with(expected));
-        assert!(
-            ratios(&[outcome(vec![(1.2, "limit")])])
-                .ends_with("| get | peer | 0.0050 ~ | – | – |\n")
-        );
+    fn ratios_show_by_how_much_a_target_is_missed() {
+        let targets = [(Bound::AtMost(1.2), "limit"), (Bound::AtMost(0.6), "peer")];
+        let expected = "| get | limit | 1.50 | ≤ 1.2 | **no**, by 25 % |\n\
+                        | get | peer | 0.0050 ~ | ≤ 0.6 | yes |\n";
+        assert!(ratios(&[outcome(&targets)]).ends_with(expected));
+        let without = ratios(&[outcome(&targets[..1])]);
+        assert!(without.ends_with("| get | peer | 0.0050 ~ | – | – |\n"), "{without}");
     }
 
     #[test]
-    fn a_target_for_a_difference_is_told_with_it() {
-        let more = |more| Target {
-            against: "limit".to_owned(),
-            bound: Bound::AtMostMore(more),
-            because: None,
-        };
-        let outcome = Outcome { targets: vec![more(8.0)], ..outcome(vec![]) };
+    fn target_for_a_difference_shows_the_difference() {
+        let text = ratios(&[outcome(&[(Bound::AtMostMore(8.0), "limit")])]);
         let expected = "| get | limit | 1.50, 10 ns more | ≤ 8 ns more | **no**, by 25 % |\n";
-        assert!(
-            ratios(std::slice::from_ref(&outcome)).contains(expected),
-            "{}",
-            ratios(&[outcome])
-        );
+        assert!(text.contains(expected), "{text}");
     }
 
     #[test]
-    fn absolutes_come_with_their_spread_and_a_mark_where_they_were_not_steady() {
-        let other =
-            Outcome { candidates: outcome(vec![]).candidates[..1].to_vec(), ..outcome(vec![]) };
+    fn measurements_show_their_spread_and_mark_unstable_ones() {
+        let other = Outcome { candidates: outcome(&[]).candidates[..1].to_vec(), ..outcome(&[]) };
         let expected = "\
-            | what | ours | limit | peer |\n|---|---|---|---|\n\
+            | job | cachette | limit | peer |\n|---|---|---|---|\n\
             | get | 30 ns ± 10 % | 20 ns ± 15 % | 6 µs ± 0 % ~ |\n\n\
-            | what | ours |\n|---|---|\n\
+            | job | cachette |\n|---|---|\n\
             | get | 30 ns ± 10 % |\n";
-        assert_eq!(absolutes(&[outcome(vec![]), other]), expected);
+        assert_eq!(measurements(&[outcome(&[]), other]), expected);
     }
 
     #[test]
-    fn a_figure_of_lines_is_told_by_its_places() {
+    fn figure_becomes_a_table() {
         let lines = Figure::lines("t", "size", "hits")
             .line("a", [(1000.0, 41.25)])
             .line("b", [(10.0, 0.5), (1000.0, 3.0)]);
@@ -253,16 +240,16 @@ mod tests {
     }
 
     #[test]
-    fn numbers_have_three_digits_and_their_thousands_apart() {
-        let told = [0.1234, 1.0, 1.234, 12.34, 123.4, 1234.5, 1_234_567.0, -45.67].map(number);
-        assert_eq!(told, ["0.123", "1", "1.23", "12.3", "123", "1,234", "1,234,567", "-45.7"]);
-        let told = [57.1, 57_100.0, 5.71e7, 5.71e10].map(|time| amount(time, "ns"));
-        assert_eq!(told, ["57.1 ns", "57.1 µs", "57.1 ms", "57.1 s"]);
-        assert_eq!(amount(130.0, "bytes an entry"), "130 bytes an entry");
+    fn numbers_have_three_digits_and_separated_thousands() {
+        let numbers = [0.1234, 1.0, 1.234, 12.34, 123.4, 1234.5, 1_234_567.0, -45.67].map(number);
+        assert_eq!(numbers, ["0.123", "1", "1.23", "12.3", "123", "1,234", "1,234,567", "-45.7"]);
+        let times = [57.1, 57_100.0, 5.71e7, 5.71e10].map(|time| amount(time, "ns"));
+        assert_eq!(times, ["57.1 ns", "57.1 µs", "57.1 ms", "57.1 s"]);
+        assert_eq!(amount(130.0, "bytes"), "130 bytes");
     }
 
     #[test]
-    fn a_bar_in_a_cell_does_not_end_it() {
+    fn bar_in_a_cell_is_escaped() {
         assert!(table(&["a"], [vec!["x|y".to_owned()]].into_iter()).ends_with("| x\\|y |\n"));
     }
 }

@@ -1,36 +1,44 @@
-//! Keys, values and the order they are asked for in, all made before anything is timed.
+//! Keys, values and the order of requests, all created before anything is timed.
+
+use std::time::Duration;
 
 use rand::{RngExt, SeedableRng, rngs::SmallRng, seq::SliceRandom};
 use rand_distr::Zipf;
 
-/// How many different keys there are.
+/// The number of different keys.
 pub const KEYS: usize = 100_000;
 
-/// The value of every entry, in bytes.
+/// The length of every value in bytes.
 pub const VALUE_LENGTH: usize = 100;
 
-/// Keys of 26 bytes, different from those under any other `kind` of five letters.
+/// The value of an entry.
+pub const VALUE: [u8; VALUE_LENGTH] = [b'v'; VALUE_LENGTH];
+
+/// The time to live of every entry: longer than any run.
+pub const HOUR: Duration = Duration::from_secs(3600);
+
+/// Returns keys of 26 bytes. Another `kind` of five letters results in other keys.
 #[must_use]
 pub fn keys(kind: &str, count: usize) -> Vec<Box<str>> {
     (0..count).map(|number| format!("{kind}:user:{number:015}").into()).collect()
 }
 
-/// A key of 26 bytes for each number, in an order that has nothing to do with the numbers': as a table or a folder meets
-/// keys. `python/peers.py` makes the same ones.
+/// Returns a key of 26 bytes for each number. The order of the keys is unrelated to that of the
+/// numbers, as it is for the keys of an application. `python/peers.py` has the same function.
 #[must_use]
 pub fn scattered_key(number: u64) -> String {
     format!("page:user:{:016x}", number.wrapping_mul(0x9e37_79b9_7f4a_7c15))
 }
 
-/// One of `count` positions for each number: one after the other they lead all over the cache, in an order that has nothing
-/// to do with that in which entries were stored.
+/// Returns one of `count` positions for each number. Consecutive numbers have distant positions, in
+/// an order unrelated to that in which entries were stored.
 #[must_use]
 pub fn scattered_position(number: u64, count: u64) -> u64 {
     number * 611_953 % count
 }
 
-/// `count` positions below [`KEYS`], by Zipf's law with the exponent 0.99, the same ones in each run. Which positions are
-/// asked for often has nothing to do with their order.
+/// Returns `count` positions below [`KEYS`], distributed by Zipf's law with the exponent 0.99. They
+/// are the same in each run. The rank of a position is unrelated to its order.
 #[must_use]
 #[expect(
     clippy::cast_precision_loss,
@@ -58,11 +66,11 @@ mod tests {
     }
 
     #[test]
-    fn a_tenth_of_the_keys_gets_most_of_the_requests() {
-        let mut asked = vec![0; KEYS];
-        zipf(100_000).into_iter().for_each(|position| asked[position] += 1);
-        asked.sort_unstable();
-        let top: u32 = asked[KEYS - KEYS / 10..].iter().sum();
+    fn a_tenth_of_the_keys_has_most_of_the_requests() {
+        let mut requests = vec![0; KEYS];
+        zipf(100_000).into_iter().for_each(|position| requests[position] += 1);
+        requests.sort_unstable();
+        let top: u32 = requests[KEYS - KEYS / 10..].iter().sum();
         assert!(top > 70_000, "{top}");
     }
 }

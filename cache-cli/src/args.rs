@@ -1,4 +1,4 @@
-//! What can be typed.
+//! The command-line arguments.
 
 use std::path::PathBuf;
 
@@ -6,29 +6,32 @@ use cachette::{Timeout, Version};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
-/// Looks after the caches of a configuration.
+/// Inspects and manages the caches of a configuration.
 ///
-/// Exits with 0 for a hit or when all is done, 1 for a miss (of `check`: where anything is wrong), 2 for an error.
+/// Exit codes: 0 for success or a hit, 1 for a miss or a problem that `check` found, 2 for an
+/// error.
 #[derive(Debug, Parser)]
 #[command(name = "cachette", version, max_term_width = 100)]
 pub(crate) struct Cli {
-    /// The file that configures the caches, .toml or .json; without it, the environment does: CACHE_URL and CACHE_URL_<ALIAS>
+    /// The configuration file, .toml or .json [default: the environment variables CACHE_URL and
+    /// CACHE_URL_<ALIAS>]
     #[arg(long, short, value_name = "FILE", env = "CACHETTE_CONFIG", global = true)]
     pub(crate) config: Option<PathBuf>,
 
-    /// The cache by its alias: `default`, or for `check`, `stats` and `purge-expired`, all of them
+    /// The alias of the cache [default: `default`; all caches for `check`, `stats` and
+    /// `purge-expired`]
     #[arg(long, value_name = "ALIAS", global = true)]
     pub(crate) cache: Option<String>,
 
-    /// Another VERSION than the one that is configured
+    /// Use this VERSION instead of the configured one
     #[arg(long, value_name = "VERSION", value_parser = version, global = true)]
     pub(crate) key_version: Option<Version>,
 
-    /// How answers are written
+    /// The output format
     #[arg(long, value_enum, default_value_t, global = true)]
     pub(crate) output: Output,
 
-    /// Show on standard error what the stores warn of, as `check` does
+    /// Print the warnings of the stores to standard error, as `check` always does
     #[arg(long, short, global = true)]
     pub(crate) verbose: bool,
 
@@ -38,46 +41,46 @@ pub(crate) struct Cli {
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Output {
-    /// For people
+    /// Readable text
     #[default]
     Text,
-    /// One document of JSON, for scripts
+    /// One JSON document, for scripts
     Json,
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Make the tables of the caches that are kept in a database
+    /// Create the tables of the database caches
     #[command(visible_alias = "create-cache-table")]
     Createcachetable(Createcachetable),
-    /// Read the configuration, reach every cache, and say what is wrong and how to mend it
+    /// Check the configuration and the connection to every cache
     ///
-    /// Stores an entry in each cache, reads it and deletes it.
+    /// Stores an entry in each cache, reads it and deletes it. Prints how to solve each problem.
     Check,
-    /// Show a value, as JSON
+    /// Print a value as JSON
     Get {
         key: String,
-        /// Write the bytes, or the text, of the value as they are
+        /// Print the bytes or the text of the value without quotes
         #[arg(long)]
         raw: bool,
     },
     /// Store a value
-    Set(Store),
-    /// Store a value if there is none under the key
-    Add(Store),
-    /// Give an entry a new timeout
+    Set(NewEntry),
+    /// Store a value if the key is absent
+    Add(NewEntry),
+    /// Update the timeout of an entry
     Touch {
         key: String,
         #[command(flatten)]
-        timeout: Expiry,
+        timeout: TimeoutArg,
     },
-    /// Remove entries
+    /// Delete entries
     #[command(visible_alias = "del")]
     Delete {
         #[arg(required = true)]
         keys: Vec<String>,
     },
-    /// Tell whether there is an entry
+    /// Exit with 0 if the key exists, with 1 if it does not
     Has { key: String },
     /// Add to an integer
     Incr {
@@ -91,39 +94,42 @@ pub(crate) enum Command {
         #[arg(default_value_t = 1, allow_negative_numbers = true)]
         delta: i64,
     },
-    /// Tell how many seconds an entry has left, or `never`
+    /// Print the seconds until an entry expires, or `never`
     Ttl { key: String },
-    /// Show many values, as an object of JSON
+    /// Print several values as a JSON object
     GetMany {
         #[arg(required = true)]
         keys: Vec<String>,
     },
-    /// Store many values: an object of JSON
+    /// Store several values from a JSON object
     SetMany {
         /// The object, `{"key": value, …}`, or - to read it from standard input
         entries: String,
         #[command(flatten)]
-        timeout: Expiry,
+        timeout: TimeoutArg,
     },
-    /// Remove every entry of the cache's store, whatever its prefix and version; in Redis, those of the cache's prefix
+    /// Delete all entries of the cache's store
+    ///
+    /// Deletes the entries of every prefix and version in the store. In Redis, deletes only the
+    /// entries with the cache's prefix.
     Clear {
-        /// Do not ask
+        /// Do not ask for confirmation
         #[arg(long, short)]
         yes: bool,
     },
-    /// Tell how full the caches are
+    /// Print the number and size of the entries
     Stats,
-    /// Remove what has expired and still takes up room
+    /// Delete expired entries that still take up space
     PurgeExpired,
-    /// Print a script that completes this command in a shell
+    /// Print a completion script for a shell
     Completions { shell: Shell },
 }
 
 #[derive(Args, Debug)]
 pub(crate) struct Createcachetable {
-    /// The tables to make; all that are configured where there are none
+    /// The tables to create [default: all configured tables]
     pub(crate) tables: Vec<String>,
-    /// Only in the database of this name
+    /// Create tables only in this database
     #[arg(long, value_name = "NAME")]
     pub(crate) database: Option<String>,
     /// Print the SQL and change nothing
@@ -132,32 +138,39 @@ pub(crate) struct Createcachetable {
 }
 
 #[derive(Args, Debug)]
-pub(crate) struct Store {
+pub(crate) struct NewEntry {
     pub(crate) key: String,
     /// The value as JSON, or - to read it from standard input
     #[arg(allow_hyphen_values = true)]
     pub(crate) value: String,
     #[command(flatten)]
-    pub(crate) timeout: Expiry,
-    /// Store the value as bytes, as they are
+    pub(crate) timeout: TimeoutArg,
+    /// Store the value as bytes and not as JSON
     #[arg(long)]
     pub(crate) raw: bool,
 }
 
 #[derive(Args, Clone, Copy, Debug)]
-pub(crate) struct Expiry {
-    /// Seconds until the entry expires, or `never`; without it, the cache's TIMEOUT
-    #[arg(long, short, value_name = "SECONDS", value_parser = timeout, allow_negative_numbers = true)]
+pub(crate) struct TimeoutArg {
+    /// Seconds until the entry expires, or `never` [default: the cache's TIMEOUT]
+    #[arg(
+        long,
+        short,
+        value_name = "SECONDS",
+        value_parser = timeout,
+        allow_negative_numbers = true
+    )]
     timeout: Option<Timeout>,
 }
 
-impl From<Expiry> for Timeout {
-    fn from(expiry: Expiry) -> Self {
-        expiry.timeout.unwrap_or_default()
+impl From<TimeoutArg> for Timeout {
+    fn from(argument: TimeoutArg) -> Self {
+        argument.timeout.unwrap_or_default()
     }
 }
 
-/// As TIMEOUT in a configuration, but that a negative number is no timeout.
+/// Parses a timeout as TIMEOUT is written in a configuration, except that negative numbers are
+/// rejected.
 fn timeout(text: &str) -> Result<Timeout, String> {
     if text == "never" {
         return Ok(Timeout::Never);
@@ -166,10 +179,10 @@ fn timeout(text: &str) -> Result<Timeout, String> {
         text.parse().ok().and_then(|seconds| std::time::Duration::try_from_secs_f64(seconds).ok());
     seconds
         .map(Timeout::After)
-        .ok_or_else(|| "expected a number of seconds, 0 or more, or `never`".into())
+        .ok_or_else(|| "expected a number of seconds of at least 0, or `never`".into())
 }
 
-#[expect(clippy::unnecessary_wraps, reason = "clap asks for a result")]
+#[expect(clippy::unnecessary_wraps, reason = "clap expects a result")]
 fn version(text: &str) -> Result<Version, String> {
     Ok(text.into())
 }
@@ -181,16 +194,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_definition_of_the_arguments_holds_together() {
+    fn arguments_are_consistent() {
         Cli::command().debug_assert();
     }
 
     #[test]
-    fn a_timeout_is_seconds_or_never() {
+    fn timeout_is_seconds_or_never() {
         assert_eq!(timeout("never"), Ok(Timeout::Never));
         assert_eq!(timeout("1.5"), Ok(std::time::Duration::from_millis(1500).into()));
-        for wrong in ["-1", "soon", "", "inf", "NaN"] {
-            assert!(timeout(wrong).is_err(), "{wrong}");
+        for invalid in ["-1", "soon", "", "inf", "NaN"] {
+            assert!(timeout(invalid).is_err(), "{invalid}");
         }
     }
 }

@@ -1,20 +1,22 @@
-//! From a command to what it does.
+//! Runs the commands.
 
 mod check;
 mod entries;
 mod many;
 mod tables;
 mod upkeep;
+mod volatile;
 
 use std::io::{self, Read as _};
 
+use cachette::CacheHandle;
 use clap::CommandFactory as _;
 use serde_json::Value as Json;
 
 use crate::{
     Failure, Outcome, Result,
     args::{Cli, Command, Output},
-    ours::Ours,
+    selection::Selection,
     terminal,
 };
 
@@ -22,71 +24,87 @@ pub(crate) async fn run(cli: &Cli) -> Result<Outcome> {
     if let Command::Completions { shell } = &cli.command {
         return completions(*shell);
     }
-    let ours = Ours::open(cli).await?;
-    let caches = ours.caches().clone();
-    let outcome = on(ours, cli).await;
-    // A store may have begun to clean up. What can't be closed goes with the process.
+    let selection = Selection::open(cli).await?;
+    let caches = selection.caches().clone();
+    let outcome = run_on(selection, cli).await;
+    // Waits for cleanup that a store has begun. The process ends anyway if a store fails to close.
     let _ = caches.close_all().await;
     outcome
 }
 
-async fn on(ours: Ours, cli: &Cli) -> Result<Outcome> {
-    let say = Say { output: cli.output };
+async fn run_on(selection: Selection, cli: &Cli) -> Result<Outcome> {
+    let printer = Printer { output: cli.output };
     match &cli.command {
-        Command::Createcachetable(wanted) => tables::create(ours, wanted, say).await,
-        Command::Check => check::run(ours, say).await,
-        Command::Get { key, raw: false } => entries::get(&ours.one()?, key, say).await,
-        Command::Get { key, raw: true } => entries::get_raw(&ours.one()?, key, say).await,
-        Command::Set(store) => entries::set(&ours.one()?, store, say).await,
-        Command::Add(store) => entries::add(&ours.one()?, store, say).await,
+        Command::Createcachetable(args) => tables::create(selection, args, printer).await,
+        Command::Check => check::run(selection, printer).await,
+        Command::Stats => upkeep::stats(selection, printer).await,
+        Command::PurgeExpired => upkeep::purge_expired(selection, printer).await,
+        Command::Completions { .. } => unreachable!("completions need no caches"),
+        command => {
+            let cache = selection.into_cache()?;
+            let outcome = run_on_cache(&cache, command, printer).await?;
+            volatile::warn(&cache);
+            Ok(outcome)
+        }
+    }
+}
+
+async fn run_on_cache(cache: &CacheHandle, command: &Command, printer: Printer) -> Result<Outcome> {
+    match command {
+        Command::Get { key, raw: false } => entries::get(cache, key, printer).await,
+        Command::Get { key, raw: true } => entries::get_raw(cache, key, printer).await,
+        Command::Set(entry) => entries::set(cache, entry, printer).await,
+        Command::Add(entry) => entries::add(cache, entry, printer).await,
         Command::Touch { key, timeout } => {
-            entries::touch(&ours.one()?, key, (*timeout).into(), say).await
+            entries::touch(cache, key, (*timeout).into(), printer).await
         }
-        Command::Has { key } => entries::has(&ours.one()?, key, say).await,
-        Command::Incr { key, delta } => entries::count(ours.one()?.incr(key, *delta).await, say),
-        Command::Decr { key, delta } => entries::count(ours.one()?.decr(key, *delta).await, say),
-        Command::Ttl { key } => entries::ttl(&ours.one()?, key, say).await,
-        Command::Delete { keys } => many::delete(&ours.one()?, keys, say).await,
-        Command::GetMany { keys } => many::get(&ours.one()?, keys, say).await,
+        Command::Has { key } => entries::has(cache, key, printer).await,
+        Command::Incr { key, delta } => entries::sum(cache.incr(key, *delta).await, printer),
+        Command::Decr { key, delta } => entries::sum(cache.decr(key, *delta).await, printer),
+        Command::Ttl { key } => entries::ttl(cache, key, printer).await,
+        Command::Delete { keys } => many::delete(cache, keys, printer).await,
+        Command::GetMany { keys } => many::get(cache, keys, printer).await,
         Command::SetMany { entries, timeout } => {
-            many::set(&ours.one()?, entries, (*timeout).into(), say).await
+            many::set(cache, entries, (*timeout).into(), printer).await
         }
-        Command::Clear { yes } => upkeep::clear(&ours.one()?, *yes, say).await,
-        Command::Stats => upkeep::stats(ours, say).await,
-        Command::PurgeExpired => upkeep::purge_expired(ours, say).await,
-        Command::Completions { .. } => unreachable!("they need no caches"),
+        Command::Clear { yes } => upkeep::clear(cache, *yes, printer).await,
+        Command::Createcachetable(_)
+        | Command::Check
+        | Command::Stats
+        | Command::PurgeExpired
+        | Command::Completions { .. } => unreachable!("not a command on one cache"),
     }
 }
 
 fn completions(shell: clap_complete::Shell) -> Result<Outcome> {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Cli::command(), "cachette", &mut script);
-    terminal::say_raw(&script)?;
+    terminal::print_raw(&script)?;
     Ok(Outcome::Done)
 }
 
-/// Says an answer as it was asked for.
+/// Prints results in the format that `--output` selects.
 #[derive(Clone, Copy)]
-struct Say {
+struct Printer {
     output: Output,
 }
 
-impl Say {
+impl Printer {
     fn is_json(self) -> bool {
         self.output == Output::Json
     }
 
-    /// One of the two. An empty text is not said.
-    fn answer(self, text: impl AsRef<str>, json: &Json) -> Result<()> {
+    /// Prints `text` or `json`. Prints nothing if `text` is selected and empty.
+    fn print(self, text: impl AsRef<str>, json: &Json) -> Result<()> {
         match self.output {
-            Output::Json => terminal::say_json(json),
+            Output::Json => terminal::print_json(json),
             Output::Text if text.as_ref().is_empty() => Ok(()),
-            Output::Text => terminal::say(text),
+            Output::Text => terminal::print(text),
         }
     }
 }
 
-/// What was given in place, or on standard input.
+/// The argument, or standard input if the argument is `-`.
 fn input(argument: &str) -> Result<Vec<u8>> {
     if argument != "-" {
         return Ok(argument.into());
@@ -94,27 +112,25 @@ fn input(argument: &str) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
     io::stdin()
         .read_to_end(&mut bytes)
-        .map_err(|error| Failure::new(format!("standard input: {error}")))?;
+        .map_err(|error| Failure::new("cannot read standard input").with_cause(&error))?;
     Ok(bytes)
 }
 
-/// A value of JSON.
+/// Parses the argument, or standard input, as JSON.
 fn value(argument: &str) -> Result<Json> {
     let bytes = input(argument)?;
     serde_json::from_slice(&bytes).map_err(|error| {
-        let failure = Failure::new(format!("the value is no JSON: {error}"));
+        let failure = Failure::new(format!("the value is not JSON: {error}"));
         let text = Json::from(String::from_utf8_lossy(&bytes).trim_end()).to_string();
         if text.len() > 60 {
-            return failure.with_remedy("put a text into quotes, or use --raw for bytes");
+            return failure.with_help("put a string into double quotes, or store bytes with --raw");
         }
-        let text = in_shell(&text);
-        failure.with_remedy(format!(
-            "a text is written in quotes, {text}; bytes are stored as they are by --raw"
-        ))
+        let text = shell_quoted(&text);
+        failure.with_help(format!("write a string as {text}, or store bytes with --raw"))
     })
 }
 
-/// As a shell takes it, whatever is in it.
-fn in_shell(text: &str) -> String {
+/// Quotes text for a POSIX shell.
+fn shell_quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', r"'\''"))
 }

@@ -1,41 +1,63 @@
-//! What goes wrong, and what to do about it.
+//! The errors that the command prints.
 
-use std::{error::Error as _, fmt, io};
+use std::{error, fmt, io};
 
-use cachette::{Error, ErrorKind};
+use cachette::{Error, ErrorKind, config::redact};
 
-/// An error for whoever typed the command.
+use crate::terminal::{HEADING, styled};
+
+/// An error as the command prints it: a message, its causes, and how to solve the problem.
 #[derive(Debug)]
 pub(crate) struct Failure {
-    problem: String,
-    remedy: Option<String>,
+    message: String,
+    causes: Vec<String>,
+    help: Option<String>,
     is_closed_pipe: bool,
 }
 
 impl Failure {
-    pub(crate) fn new(problem: impl Into<String>) -> Self {
-        Self { problem: problem.into(), remedy: None, is_closed_pipe: false }
+    pub(crate) fn new(message: impl Into<String>) -> Self {
+        Self { message: message.into(), causes: Vec::new(), help: None, is_closed_pipe: false }
     }
 
-    pub(crate) fn with_remedy(self, remedy: impl Into<String>) -> Self {
-        Self { remedy: Some(remedy.into()), ..self }
+    /// Sets the text of the `help:` line.
+    pub(crate) fn with_help(self, help: impl Into<String>) -> Self {
+        Self { help: Some(help.into()), ..self }
     }
 
-    /// With more to be said behind it.
-    pub(crate) fn and(mut self, more: &str) -> Self {
-        self.problem.push_str(more);
+    /// Appends `cause` and its sources as `caused by:` lines.
+    pub(crate) fn with_cause(mut self, cause: &(dyn error::Error + 'static)) -> Self {
+        self.causes.extend(messages(&self.message, Some(cause)));
         self
     }
 
-    pub(crate) fn problem(&self) -> &str {
-        &self.problem
+    /// Appends `more` to the message.
+    pub(crate) fn with_more(mut self, more: &str) -> Self {
+        self.message.push_str(more);
+        self
     }
 
-    pub(crate) fn remedy(&self) -> Option<&str> {
-        self.remedy.as_deref()
+    pub(crate) fn message(&self) -> &str {
+        &self.message
     }
 
-    /// Whether whoever read the output has had enough of it, as `head` has.
+    /// The messages of the error's sources, outermost first.
+    pub(crate) fn causes(&self) -> &[String] {
+        &self.causes
+    }
+
+    pub(crate) fn help(&self) -> Option<&str> {
+        self.help.as_deref()
+    }
+
+    /// The lines that follow the message: `caused by:` for each cause, then `help:`.
+    pub(crate) fn details(&self) -> impl Iterator<Item = String> {
+        let causes = self.causes.iter().map(|cause| ("caused by:", cause));
+        let help = self.help.iter().map(|help| ("help:", help));
+        causes.chain(help).map(|(title, text)| format!("{} {text}", styled(HEADING, title)))
+    }
+
+    /// Returns `true` if the reader of standard output has closed it, as `head` does.
     pub(crate) fn is_closed_pipe(&self) -> bool {
         self.is_closed_pipe
     }
@@ -43,62 +65,78 @@ impl Failure {
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.problem)
+        f.write_str(&self.message)
     }
 }
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
-        let failure = Self::new(error.to_string());
-        match remedy(&error) {
-            Some(remedy) => failure.with_remedy(remedy),
-            None => failure,
-        }
+        let message = error.to_string();
+        let causes = messages(&message, error::Error::source(&error));
+        let help = help(&error).map(Into::into);
+        Self { message, causes, help, is_closed_pipe: false }
     }
 }
 
+/// An error of standard output.
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
         let is_closed_pipe = error.kind() == io::ErrorKind::BrokenPipe;
-        Self { is_closed_pipe, ..Self::new(format!("standard output: {error}")) }
+        Self { is_closed_pipe, ..Self::new("cannot write to standard output").with_cause(&error) }
     }
 }
 
-/// What to do about an error whose text does not say so already.
-fn remedy(error: &Error) -> Option<&'static str> {
+/// The messages of `cause` and its sources.
+///
+/// Some libraries repeat a source in their own message; such a source is left out.
+fn messages(outer: &str, cause: Option<&(dyn error::Error + 'static)>) -> Vec<String> {
+    let mut messages: Vec<String> = Vec::new();
+    for cause in sources(cause) {
+        let message = redact(&cause.to_string());
+        if !messages.last().map_or(outer, String::as_str).contains(&message) {
+            messages.push(message);
+        }
+    }
+    messages
+}
+
+/// Returns `error` and its sources, outermost first.
+fn sources<'a>(
+    error: Option<&'a (dyn error::Error + 'static)>,
+) -> impl Iterator<Item = &'a (dyn error::Error + 'static)> {
+    std::iter::successors(error, |error| error.source())
+}
+
+/// How to solve an error whose own message does not say so.
+fn help(error: &Error) -> Option<&'static str> {
     match error.kind() {
-        ErrorKind::Unavailable => Some(
-            "see that its server runs and can be reached from this machine, and that LOCATION and OPTIONS say where it is",
-        ),
-        ErrorKind::NotAnInteger => Some("store an integer there first: `cachette set KEY 0`"),
-        ErrorKind::InvalidKey => Some(
-            "use a shorter key without blanks, or have keys digested: key_function = \"hashed\"",
-        ),
-        ErrorKind::TooLarge => Some("store less under one key, or raise the store's limit"),
-        ErrorKind::Backend => match io_error(error)?.kind() {
-            io::ErrorKind::PermissionDenied => {
-                Some("let the user who runs this and the service read and write there")
-            }
+        ErrorKind::Unavailable => {
+            Some("check that the server is running, and that LOCATION and OPTIONS are right")
+        }
+        ErrorKind::NotAnInteger => Some("store an integer first: `cachette set KEY 0`"),
+        ErrorKind::InvalidKey => {
+            Some("use a shorter key without spaces, or set key_function = \"hashed\"")
+        }
+        ErrorKind::TooLarge => Some("store a smaller value, or raise the store's limit"),
+        ErrorKind::Backend => match io_error_kind(error)? {
+            io::ErrorKind::PermissionDenied => Some(
+                "give the user that runs this command, and the service's user, read and write \
+                 permission",
+            ),
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-                Some("make room on that disk: `cachette purge-expired`, or a smaller max_entries")
+                Some("free disk space: run `cachette purge-expired`, or set a lower max_entries")
             }
-            io::ErrorKind::ReadOnlyFilesystem => Some("name a LOCATION that can be written to"),
+            io::ErrorKind::ReadOnlyFilesystem => Some("set LOCATION to a writable folder"),
             _ => None,
         },
         _ => None,
     }
 }
 
-/// What the operating system reported, if it is at the bottom of this.
-fn io_error(error: &Error) -> Option<&io::Error> {
-    let mut source = error.source();
-    while let Some(error) = source {
-        if let Some(error) = error.downcast_ref() {
-            return Some(error);
-        }
-        source = error.source();
-    }
-    None
+/// The kind of the first I/O error among the sources of `error`.
+fn io_error_kind(error: &Error) -> Option<io::ErrorKind> {
+    let mut sources = sources(error::Error::source(error));
+    sources.find_map(|source| source.downcast_ref::<io::Error>()).map(io::Error::kind)
 }
 
 #[cfg(test)]
@@ -106,13 +144,33 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_the_operating_system_refuses_has_a_remedy() {
-        let refused = Error::new(ErrorKind::Backend, "/var/cache/shop: cannot be made");
-        let refused = refused.with_source(io::Error::from(io::ErrorKind::PermissionDenied));
-        assert_eq!(
-            remedy(&refused),
-            Some("let the user who runs this and the service read and write there")
-        );
-        assert_eq!(remedy(&Error::new(ErrorKind::Backend, "it broke")), None);
+    fn permission_denied_has_a_help_text() {
+        let denied = Error::new(ErrorKind::Backend, "cannot create /var/cache/shop");
+        let denied = denied.with_source(io::Error::from(io::ErrorKind::PermissionDenied));
+        assert!(help(&denied).is_some_and(|help| help.contains("permission")));
+        assert_eq!(help(&Error::new(ErrorKind::Backend, "broken")), None);
+    }
+
+    #[test]
+    fn sources_become_causes_without_secrets_and_repetitions() {
+        #[derive(Debug)]
+        struct Wrapper(io::Error);
+        impl fmt::Display for Wrapper {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "while talking to redis://ada:lovelace@host: {}", self.0)
+            }
+        }
+        impl error::Error for Wrapper {
+            fn source(&self) -> Option<&(dyn error::Error + 'static)> {
+                Some(&self.0)
+            }
+        }
+        let error = Error::new(ErrorKind::Backend, "cannot get the entry")
+            .with_source(Wrapper(io::Error::other("disk on fire")));
+        let failure = Failure::from(error);
+        assert_eq!(failure.message(), "cannot get the entry");
+        assert_eq!(failure.causes().len(), 1, "{:?}", failure.causes());
+        assert!(failure.causes()[0].contains("disk on fire"), "{:?}", failure.causes());
+        assert!(!failure.causes()[0].contains("lovelace"), "{:?}", failure.causes());
     }
 }

@@ -1,11 +1,11 @@
-//! The command of cachette, for those who operate caches.
+//! The command `cachette`: inspects and manages the caches of a configuration.
 //!
-//! `cachette --config caches.toml check` tells whether all is well; `cachette help` tells the rest.
+//! `cachette --config caches.toml check` checks every cache. `cachette help` lists all commands.
 
 mod args;
 mod commands;
 mod failure;
-mod ours;
+mod selection;
 mod terminal;
 
 use std::process::ExitCode;
@@ -15,14 +15,14 @@ use clap::Parser as _;
 use args::Cli;
 use failure::Failure;
 
-/// What a command came to, where it did not fail.
+/// The result of a command that ran. The exit code depends on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Outcome {
-    /// A hit, or done.
+    /// A hit, or a completed command.
     Done,
-    /// There was no such entry, or of `check`: something is wrong.
+    /// A miss, or a problem that `check` found.
     Miss,
-    /// Some of it failed, as was told.
+    /// A part of the command failed and was reported.
     Failed,
 }
 
@@ -45,7 +45,7 @@ fn main() -> ExitCode {
         Ok(Outcome::Failed) => ExitCode::from(2),
         Err(failure) if failure.is_closed_pipe() => ExitCode::SUCCESS,
         Err(failure) => {
-            terminal::tell_failure(&failure);
+            terminal::print_failure(&failure);
             ExitCode::from(2)
         }
     }
@@ -53,7 +53,7 @@ fn main() -> ExitCode {
 
 fn run(cli: &Cli) -> Result<Outcome> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime
-        .map_err(|error| Failure::new(format!("no thread for the work can be had: {error}")))?;
+    let runtime =
+        runtime.map_err(|error| Failure::new("cannot start a runtime").with_cause(&error))?;
     runtime.block_on(commands::run(cli))
 }

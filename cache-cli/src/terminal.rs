@@ -1,4 +1,4 @@
-//! What people see, and what scripts read. Colours and bars are for terminals alone.
+//! Output and input. Colors and progress bars are used on a terminal only.
 
 use std::{
     io::{self, IsTerminal as _, Write as _},
@@ -15,39 +15,44 @@ pub(crate) const GOOD: Style = AnsiColor::Green.on_default();
 pub(crate) const BAD: Style = AnsiColor::Red.on_default().bold();
 pub(crate) const HEADING: Style = Style::new().bold();
 
-/// Writes a line to standard output.
-pub(crate) fn say(line: impl AsRef<str>) -> Result<()> {
+/// Prints a line to standard output.
+pub(crate) fn print(line: impl AsRef<str>) -> Result<()> {
     Ok(writeln!(anstream::stdout().lock(), "{}", line.as_ref())?)
 }
 
-/// Writes a document of JSON, in one line.
-pub(crate) fn say_json(document: &Json) -> Result<()> {
+/// Prints a JSON document to standard output, on one line.
+pub(crate) fn print_json(document: &Json) -> Result<()> {
     Ok(writeln!(io::stdout().lock(), "{document}")?)
 }
 
-/// Writes bytes as they are.
-pub(crate) fn say_raw(bytes: &[u8]) -> Result<()> {
+/// Writes bytes to standard output, unchanged.
+pub(crate) fn print_raw(bytes: &[u8]) -> Result<()> {
     let mut out = io::stdout().lock();
     out.write_all(bytes)?;
     Ok(out.flush()?)
 }
 
-/// The text in a style, which is left out where standard output is no terminal.
+/// The text in a style, which is removed if standard output is not a terminal.
 pub(crate) fn styled(style: Style, text: &str) -> String {
     format!("{style}{text}{style:#}")
 }
 
-/// Writes a failure to standard error.
-pub(crate) fn tell_failure(failure: &Failure) {
+/// Prints a failure to standard error.
+pub(crate) fn print_failure(failure: &Failure) {
     let mut err = anstream::stderr().lock();
-    // There is nobody else to be told.
+    // Errors are ignored: there is no other place to report them.
     let _ = writeln!(err, "{} {failure}", styled(BAD, "error:"));
-    if let Some(remedy) = failure.remedy() {
-        let _ = writeln!(err, "{} {remedy}", styled(HEADING, "what to do:"));
+    for detail in failure.details() {
+        let _ = writeln!(err, "{detail}");
     }
 }
 
-/// Writes what the stores warn of to standard error.
+/// Prints a note to standard error.
+pub(crate) fn print_note(text: &str) {
+    let _ = writeln!(anstream::stderr().lock(), "{} {text}", styled(HEADING, "note:"));
+}
+
+/// Prints the warnings of the stores to standard error from now on.
 pub(crate) fn show_warnings() {
     tracing_subscriber::fmt()
         .with_max_level(tracing::Level::WARN)
@@ -58,36 +63,38 @@ pub(crate) fn show_warnings() {
         .init();
 }
 
-/// Asks for a yes, where there is somebody to be asked.
+/// Asks for confirmation on the terminal. Fails if there is none.
 pub(crate) fn confirm(question: &str) -> Result<bool> {
     if !(io::stdin().is_terminal() && io::stderr().is_terminal()) {
-        let problem = format!("there is no terminal to ask: {question}");
-        return Err(Failure::new(problem).with_remedy("say --yes if that is meant"));
+        let message = format!("cannot ask for confirmation without a terminal: {question}");
+        return Err(Failure::new(message).with_help("confirm with --yes"));
     }
     let mut err = anstream::stderr().lock();
     write!(err, "{question} [y/N] ")?;
     err.flush()?;
-    let mut answer = String::new();
-    io::stdin().read_line(&mut answer)?;
-    Ok(matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
+    let mut reply = String::new();
+    io::stdin()
+        .read_line(&mut reply)
+        .map_err(|error| Failure::new("cannot read standard input").with_cause(&error))?;
+    Ok(matches!(reply.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
 }
 
-/// A bar on standard error that shows up once the work takes long, if that is a terminal.
+/// A progress bar on standard error. It appears after half a second, and only on a terminal.
 pub(crate) struct Progress {
     name: String,
     total: Option<u64>,
-    begun: Instant,
+    start: Instant,
     bar: Option<ProgressBar>,
 }
 
 impl Progress {
     pub(crate) fn new(name: &str, total: Option<u64>) -> Self {
-        Self { name: name.into(), total, begun: Instant::now(), bar: None }
+        Self { name: name.into(), total, start: Instant::now(), bar: None }
     }
 
     pub(crate) fn show(&mut self, done: u64) {
-        const PATIENCE: Duration = Duration::from_millis(500);
-        if self.bar.is_none() && self.begun.elapsed() > PATIENCE {
+        const DELAY: Duration = Duration::from_millis(500);
+        if self.bar.is_none() && self.start.elapsed() > DELAY {
             self.bar = Some(self.bar());
         }
         if let Some(bar) = &self.bar {
@@ -98,7 +105,7 @@ impl Progress {
     fn bar(&self) -> ProgressBar {
         let bar = ProgressBar::with_draw_target(self.total, ProgressDrawTarget::stderr());
         let template = match self.total {
-            Some(_) => "{msg} {wide_bar} {human_pos} of {human_len}, {eta} to go",
+            Some(_) => "{msg} {wide_bar} {human_pos} of {human_len}, {eta} left",
             None => "{msg} {spinner} {human_pos}",
         };
         let style = ProgressStyle::with_template(template);

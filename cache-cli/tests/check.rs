@@ -1,25 +1,26 @@
-//! `cachette check`.
+//! Tests of `cachette check`.
 
 mod common;
 
-use common::Caches;
+use common::Project;
 use xtask::servers::{Kind, Server};
 
 #[test]
-fn a_configuration_without_problems_is_all_right() {
-    let caches = Caches::new("default = 'filebased://files'\nmem = 'locmem://'\noff = 'dummy://'");
-    let said = caches.run(&["check"]).done();
+fn valid_configuration_passes() {
+    let project =
+        Project::new("default = 'filebased://files'\nmem = 'locmem://'\noff = 'dummy://'");
+    let finished = project.run(&["check"]).succeeds();
     assert_eq!(
-        said.text(),
+        finished.text(),
         "ok      default (filebased)\nok      mem (locmem)\nok      off (dummy)\n"
     );
-    let stats = caches.run(&["--output", "json", "--cache", "default", "stats"]).json();
-    assert_eq!(stats[0]["entries"], 0, "its own entry is gone");
+    let stats = project.run(&["--output", "json", "--cache", "default", "stats"]).json();
+    assert_eq!(stats[0]["entries"], 0, "the check deletes its own entry");
 }
 
 #[test]
-fn every_problem_is_told_with_what_to_do_about_it() {
-    let caches = Caches::new(
+fn each_problem_is_reported_with_its_setting() {
+    let project = Project::new(
         "default = 'locmem://'
          away = 'db://t?url=postgres://ada@127.0.0.1:1/shop'
          bare = 'db://my%20pages?url=sqlite:bare.db'
@@ -28,96 +29,100 @@ fn every_problem_is_told_with_what_to_do_about_it() {
          bare_word = 'locmem'
          unknown = 'mongodb://host'",
     );
-    let said = caches.run(&["check"]).exits_with(1);
-    let told = said.text();
-    for expected in [
-        "ok      default (locmem)\n",
-        "problem away (db)\n        db: postgres://***@127.0.0.1:1/shop: ",
-        "what to do: see that its server runs",
-        &format!("`cachette --config {} createcachetable 'my pages'`", caches.path("caches.toml")),
-        "problem wrong\n",
-        "OPTIONS.max_entries: found \"many\"",
-        "cache \"late\": timeout: found \"soon\"",
-        "cache \"bare_word\": URL: found \"locmem\"",
-        "BACKEND: found \"mongodb\"",
+    let finished = project.run(&["check"]).exits_with(1);
+    let report = finished.text();
+    let command = format!("--config {} createcachetable 'my pages'", project.path("caches.toml"));
+    for (status, alias, facts) in [
+        ("ok", "default (locmem)", &[][..]),
+        ("problem", "away (db)", &["127.0.0.1:1", "the server is running"]),
+        ("problem", "bare (db)", &[&command]),
+        ("problem", "wrong", &["OPTIONS.max_entries", "\"many\""]),
+        ("problem", "late", &["timeout", "\"soon\""]),
+        ("problem", "bare_word", &["URL", "\"locmem\""]),
+        ("problem", "unknown", &["BACKEND", "\"mongodb\""]),
     ] {
-        assert!(told.contains(expected), "{expected:?} in {told}");
+        let start = report.find(&format!("{status:7} {alias}\n"));
+        let rest = &report[start.unwrap_or_else(|| panic!("no {status} {alias} in {report}"))..];
+        let section = rest.split("\nproblem ").next().unwrap_or_default();
+        for fact in facts {
+            assert!(section.contains(fact), "{fact:?} is missing in {section}");
+        }
     }
 }
 
 #[test]
-fn one_cache_can_be_checked_alone() {
-    let caches = Caches::new("default = 'locmem://'\nwrong = 'locmem://?max_entries=many'");
-    caches.run(&["check", "--cache", "default"]).done();
-    caches.run(&["check", "--cache", "wrong"]).exits_with(1);
-    caches.run(&["check", "--cache", "none"]).fails();
+fn cache_option_checks_one_cache() {
+    let project = Project::new("default = 'locmem://'\nwrong = 'locmem://?max_entries=many'");
+    project.run(&["check", "--cache", "default"]).succeeds();
+    project.run(&["check", "--cache", "wrong"]).exits_with(1);
+    project.run(&["check", "--cache", "none"]).fails();
 }
 
 #[test]
-fn a_configuration_of_no_caches_is_an_error_and_not_all_right() {
-    let caches = Caches::new("");
-    let error = caches.run(&["check"]).fails();
-    assert!(error.contains("caches.toml: no caches are configured"), "{error}");
-    let error = caches.run_in(&["check"], &[("CACHE_URLS", "locmem://")]).fails();
-    assert!(error.contains("no caches are configured") && error.contains("CACHE_URL"), "{error}");
+fn empty_configuration_is_an_error() {
+    let project = Project::new("");
+    let error = project.run(&["check"]).fails();
+    assert!(error.contains("caches.toml") && error.contains("no caches"), "{error}");
+    let error = project.run_in(&["check"], &[("CACHE_URLS", "locmem://")]).fails();
+    assert!(error.contains("no caches") && error.contains("CACHE_URL"), "{error}");
 }
 
 #[test]
-fn a_file_that_cannot_be_read_is_an_error() {
-    let caches = Caches::new("default = ");
-    let error = caches.run(&["check"]).fails();
-    assert!(error.contains("caches.toml: line 1: "), "{error}");
-    let error = caches.run_in(&["--config", "nowhere.toml", "check"], &[]).fails();
-    assert!(error.contains("nowhere.toml: cannot be read"), "{error}");
+fn unreadable_configuration_is_an_error() {
+    let project = Project::new("default = ");
+    let error = project.run(&["check"]).fails();
+    assert!(error.contains("caches.toml") && error.contains("line 1"), "{error}");
+    let error = project.run_in(&["--config", "nowhere.toml", "check"], &[]).fails();
+    assert!(error.contains("nowhere.toml"), "{error}");
 }
 
 #[test]
-fn a_folder_that_may_not_be_written_to_is_a_problem_with_its_path() {
-    let caches = Caches::new("default = 'filebased:///proc/cachette'");
-    let said = caches.run(&["check"]).exits_with(1);
-    assert!(said.text().contains("/proc/cachette"), "{}", said.text());
+fn unwritable_folder_is_reported_with_its_path() {
+    let project = Project::new("default = 'filebased:///proc/cachette'");
+    let finished = project.run(&["check"]).exits_with(1);
+    assert!(finished.text().contains("/proc/cachette"), "{}", finished.text());
 }
 
 #[test]
-fn what_a_store_warns_of_is_shown_by_check_and_where_it_is_asked_for() {
-    let caches = Caches::new("default = 'filebased://files'");
-    let warning = "the LOCATION of a cache is relative";
-    assert!(caches.run(&["check"]).err.contains(warning));
-    assert!(!caches.run(&["get", "k"]).err.contains(warning));
-    assert!(caches.run(&["get", "k", "--verbose"]).err.contains(warning));
+fn warnings_are_shown_by_check_and_with_verbose() {
+    let project = Project::new("default = 'filebased://files'");
+    let warning = "LOCATION";
+    assert!(project.run(&["check"]).stderr.contains(warning));
+    assert!(!project.run(&["get", "k"]).stderr.contains(warning));
+    assert!(project.run(&["get", "k", "--verbose"]).stderr.contains(warning));
 }
 
 #[test]
-fn a_warning_about_a_key_shows_the_beginning_of_a_long_one() {
-    let caches = Caches::new("default = 'filebased://files'");
-    let said = caches.run(&["get", &"k".repeat(100_000), "--verbose"]);
-    assert!(said.err.contains("is longer than 250 characters"), "{}", said.err);
+fn warning_about_a_long_key_truncates_the_key() {
+    let project = Project::new("default = 'filebased://files'");
+    let finished = project.run(&["get", &"k".repeat(100_000), "--verbose"]);
+    assert!(finished.stderr.contains("250"), "{}", finished.stderr);
     assert!(
-        said.err.contains("kk\"… of 100003 bytes") && said.err.len() < 1000,
+        finished.stderr.contains("kk\"… of 100003 bytes") && finished.stderr.len() < 1000,
         "{}",
-        said.err.len()
+        finished.stderr.len()
     );
 }
 
 #[test]
-fn each_of_many_servers_is_asked() {
+fn every_memcached_server_is_checked() {
     let mut servers =
-        [(); 3].map(|()| Server::start(Kind::Memcached).unwrap_or_else(|why| panic!("{why}")));
-    let redis = Server::start(Kind::Redis).unwrap_or_else(|why| panic!("{why}"));
-    let places = servers.each_ref().map(|server| format!("127.0.0.1:{}", server.port()));
-    let caches = Caches::new(&format!(
+        [(); 3].map(|()| Server::start(Kind::Memcached).unwrap_or_else(|error| panic!("{error}")));
+    let redis = Server::start(Kind::Redis).unwrap_or_else(|error| panic!("{error}"));
+    let addresses = servers.each_ref().map(|server| format!("127.0.0.1:{}", server.port()));
+    let project = Project::new(&format!(
         "default = 'memcached://{}'\nother = '{}'",
-        places.join(","),
+        addresses.join(","),
         redis.url()
     ));
     assert_eq!(
-        caches.run(&["check"]).done().text(),
+        project.run(&["check"]).succeeds().text(),
         "ok      default (memcached)\nok      other (redis)\n"
     );
-    for (server, place) in servers.iter_mut().zip(&places) {
-        server.kill().expect("it is killed");
-        let said = caches.run(&["check", "--cache", "default"]).exits_with(1);
-        assert!(said.text().contains(place), "{}", said.text());
-        server.restart().expect("it starts again");
+    for (server, address) in servers.iter_mut().zip(&addresses) {
+        server.kill().expect("kill the server");
+        let finished = project.run(&["check", "--cache", "default"]).exits_with(1);
+        assert!(finished.text().contains(address), "{}", finished.text());
+        server.restart().expect("restart the server");
     }
 }

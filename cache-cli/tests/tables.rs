@@ -1,23 +1,25 @@
-//! `cachette createcachetable`, on each database.
+//! Tests of `cachette createcachetable` on each database.
 
 mod common;
 
 use std::{env, process, thread};
 
-use common::Caches;
+use common::{Finished, Project};
+use serde_json::Value as Json;
 
 /// The URL of a database of each kind.
 fn databases() -> [String; 3] {
     let server = |variable: &str| {
         env::var(variable).unwrap_or_else(|_| {
-            panic!("{variable} is not set: run this test by `cargo xtask test`, which starts the servers that it needs")
+            panic!("{variable} is not set: run `cargo xtask test`, which starts the servers")
         })
     };
     ["sqlite:cache.db".into(), server("CACHETTE_POSTGRES_URL"), server("CACHETTE_MYSQL_URL")]
 }
 
-/// A cache in each database, in a table of a name that no other test has.
-fn caches(about: &str) -> (Caches, String) {
+/// A project with a cache in each database, and the name of their tables, which no other
+/// test uses.
+fn project(about: &str) -> (Project, String) {
     let table = format!("{about} {}", process::id());
     let section = |(number, url): (usize, &String)| {
         format!(
@@ -25,111 +27,121 @@ fn caches(about: &str) -> (Caches, String) {
         )
     };
     let text: String = databases().iter().enumerate().map(section).collect();
-    (Caches::new(&text), table)
+    (Project::new(&text), table)
+}
+
+/// Runs createcachetable with JSON output. Returns the table and what was found, for each.
+#[track_caller]
+fn create(project: &Project, arguments: &[&str]) -> Vec<(String, String)> {
+    let output = ["--output", "json", "createcachetable"];
+    tables(&project.run(&[&output, arguments].concat()).succeeds())
+}
+
+fn tables(finished: &Finished) -> Vec<(String, String)> {
+    let text = |value: &Json| value.as_str().expect("a string").to_owned();
+    let json: Json = serde_json::from_slice(&finished.stdout).expect("stdout is JSON");
+    let created = json.as_array().expect("an array");
+    created.iter().map(|one| (text(&one["table"]), text(&one["state"]))).collect()
+}
+
+fn table(name: &str, found: &str) -> (String, String) {
+    (name.to_owned(), found.to_owned())
 }
 
 #[test]
-fn tables_are_made_where_there_are_none_and_left_where_they_are() {
-    let (caches, table) = caches("made");
-    caches.run(&["check"]).exits_with(1);
-    let made = caches.run(&["createcachetable"]).done();
-    assert_eq!(
-        made.text().matches(&format!("made the table {table:?} in ")).count(),
-        3,
-        "{}",
-        made.text()
-    );
-    caches.run(&["check"]).done();
+fn missing_tables_are_created_and_existing_tables_kept() {
+    let (project, name) = project("created");
+    project.run(&["check"]).exits_with(1);
+    let created = project.run(&["createcachetable"]).succeeds();
+    assert_eq!(created.text().matches(&format!("{name:?}")).count(), 3, "{}", created.text());
+    project.run(&["check"]).succeeds();
     for alias in ["c0", "c1", "c2"] {
-        caches.run(&["--cache", alias, "set", "k", "1"]).done();
+        project.run(&["--cache", alias, "set", "k", "1"]).succeeds();
     }
-    let again = caches.run(&["createcachetable", &table]).done();
-    assert_eq!(again.text().matches("is there already").count(), 3, "{}", again.text());
+    assert_eq!(create(&project, &[&name]), [(); 3].map(|()| table(&name, "current")));
     for alias in ["c0", "c1", "c2"] {
-        caches.run(&["--cache", alias, "get", "k"]).says("1\n");
+        project.run(&["--cache", alias, "get", "k"]).prints("1\n");
     }
 }
 
 #[test]
-fn a_cache_with_a_mistake_is_told_and_not_taken_for_none() {
-    let caches = Caches::new("default = 'db://?url=sqlite:cache.db'");
-    let error = caches.run(&["createcachetable"]).fails();
-    assert!(error.contains("LOCATION: found none"), "{error}");
+fn invalid_cache_is_reported_and_not_ignored() {
+    let project = Project::new("default = 'db://?url=sqlite:cache.db'");
+    let error = project.run(&["createcachetable"]).fails();
+    assert!(error.contains("LOCATION"), "{error}");
 }
 
 #[test]
-fn one_cache_that_is_asked_for_is_not_taken_for_all() {
-    let caches = Caches::new("a = 'db://a?url=sqlite:cache.db'\nb = 'db://b?url=sqlite:cache.db'");
-    let error = caches.run(&["createcachetable", "--cache", "a"]).fails();
-    assert!(error.contains("name the table"), "{error}");
-    let made = caches.run(&["createcachetable", "a"]).done();
-    assert!(
-        made.text().starts_with("made the table \"a\" in sqlite:")
-            && made.text().lines().count() == 1,
-        "{made:?}"
-    );
+fn cache_option_is_rejected() {
+    let project =
+        Project::new("a = 'db://a?url=sqlite:cache.db'\nb = 'db://b?url=sqlite:cache.db'");
+    let error = project.run(&["createcachetable", "--cache", "a"]).fails();
+    assert!(error.contains("--cache") && error.contains("createcachetable TABLE"), "{error}");
+    assert_eq!(create(&project, &["a"]), [table("a", "missing")]);
 }
 
 #[test]
-fn a_dry_run_prints_the_sql_of_each_database_and_changes_nothing() {
-    let (caches, table) = caches("dry");
-    let said = caches.run(&["createcachetable", "--dry-run"]).done();
+fn dry_run_prints_the_sql_of_each_database_and_changes_nothing() {
+    let (project, table) = project("dry");
+    let finished = project.run(&["createcachetable", "--dry-run"]).succeeds();
     for sql in [
         format!("CREATE TABLE IF NOT EXISTS \"{table}\" (cache_key BLOB"),
         format!("CREATE TABLE IF NOT EXISTS \"{table}\" (cache_key bytea"),
         format!("CREATE TABLE IF NOT EXISTS `{table}` (cache_key VARBINARY"),
     ] {
-        assert!(said.text().contains(&sql), "{sql:?} in {}", said.text());
+        assert!(finished.text().contains(&sql), "{sql:?} in {}", finished.text());
     }
     assert!(
-        said.text().lines().all(|line| line.starts_with("-- ") || line.ends_with(';')),
+        finished.text().lines().all(|line| line.starts_with("-- ") || line.ends_with(';')),
         "{}",
-        said.text()
+        finished.text()
     );
-    caches.run(&["check"]).exits_with(1);
+    project.run(&["check"]).exits_with(1);
 }
 
 #[test]
-fn eight_who_make_a_table_at_once_all_succeed() {
-    let (caches, _) = caches("at once");
+fn concurrent_creations_all_succeed() {
+    let (project, _) = project("at once");
     thread::scope(|scope| {
         for _ in 0..8 {
-            scope.spawn(|| caches.run(&["createcachetable"]).done());
+            scope.spawn(|| project.run(&["createcachetable"]).succeeds());
         }
     });
-    caches.run(&["check"]).done();
+    project.run(&["check"]).succeeds();
 }
 
 #[test]
-fn a_name_that_would_be_sql_is_a_name() {
+fn table_names_are_quoted() {
     for table in [r#"x"; DROP TABLE y; --"#, "it's `mine`", "Žluťoučký kůň"] {
-        let caches = Caches::new("");
+        let project = Project::new("");
         let section = |(number, url): (usize, &String)| {
             format!(
-                "[c{number}]\nbackend = 'db'\nlocation = '''{table}'''\noptions = {{ url = '{url}' }}\n"
+                "[c{number}]\nbackend = 'db'\nlocation = '''{table}'''\n\
+                 options = {{ url = '{url}' }}\n"
             )
         };
-        caches.configure(&databases().iter().enumerate().map(section).collect::<String>());
-        caches.run(&["createcachetable", table]).done();
-        caches.run(&["check"]).done();
+        project.configure(&databases().iter().enumerate().map(section).collect::<String>());
+        project.run(&["createcachetable", table]).succeeds();
+        project.run(&["check"]).succeeds();
     }
 }
 
 #[test]
-fn a_table_of_somebody_else_s_is_left_alone() {
-    let (caches, table) = caches("theirs");
+fn foreign_table_is_rejected_and_kept() {
+    let (project, table) = project("foreign");
     let postgres = &databases()[1];
-    let theirs = format!("CREATE TABLE \"{table}\" (id int)");
-    let made =
-        process::Command::new("psql").args([postgres, "-c", &theirs]).output().expect("psql runs");
-    assert!(made.status.success(), "{made:?}");
-    let said = caches.run(&["createcachetable"]).exits_with(2);
-    assert!(said.err.contains("is not a cache's, as its columns are id"), "{}", said.err);
+    let foreign = format!("CREATE TABLE \"{table}\" (id int)");
+    let created =
+        process::Command::new("psql").args([postgres, "-c", &foreign]).output().expect("run psql");
+    assert!(created.status.success(), "{created:?}");
+    let finished = project.run(&["createcachetable"]).exits_with(2);
+    let error = finished.stderr;
+    assert!(error.contains(&table) && error.contains("column") && error.contains("id"), "{error}");
 }
 
 #[test]
-fn one_database_can_be_chosen_by_its_name() {
-    let caches = Caches::new(
+fn database_option_selects_one_database() {
+    let project = Project::new(
         "databases = { first = 'sqlite:1.db', second = 'sqlite:2.db' }
          [caches.one]
          backend = 'db'
@@ -140,31 +152,29 @@ fn one_database_can_be_chosen_by_its_name() {
          location = 'two'
          options = { database = 'second' }",
     );
-    let made = caches.run(&["createcachetable", "--database", "second"]).done();
-    assert!(
-        made.text().starts_with("made the table \"two\"") && made.text().lines().count() == 1,
-        "{}",
-        made.text()
+    assert_eq!(create(&project, &["--database", "second"]), [table("two", "missing")]);
+    for (arguments, facts) in [
+        (&["--database", "third"][..], ["\"third\"", "\"first\"", "\"second\""]),
+        (&["three"], ["\"three\"", "\"one\"", "\"two\""]),
+    ] {
+        let error = project.run(&[&["createcachetable"], arguments].concat()).fails();
+        assert!(facts.iter().all(|fact| error.contains(fact)), "{error}");
+    }
+}
+
+#[test]
+fn unreachable_database_does_not_stop_the_others() {
+    let project = Project::new(
+        "a = 'db://t?url=mysql://root@127.0.0.1:1/shop'\nb = 'db://t?url=sqlite:b.db'",
     );
-    let error = caches.run(&["createcachetable", "--database", "third"]).fails();
-    assert!(error.contains(r#"a database "third"; there are "first" and "second""#), "{error}");
-    let error = caches.run(&["createcachetable", "three"]).fails();
-    assert!(error.contains(r#"a table "three"; there are "one" and "two""#), "{error}");
+    let finished = project.run(&["--output", "json", "createcachetable"]).exits_with(2);
+    assert_eq!(tables(&finished), [table("t", "missing")]);
+    assert!(finished.stderr.contains("127.0.0.1:1"), "{}", finished.stderr);
 }
 
 #[test]
-fn one_database_that_is_away_does_not_keep_the_others_from_their_tables() {
-    let caches =
-        Caches::new("a = 'db://t?url=mysql://root@127.0.0.1:1/shop'\nb = 'db://t?url=sqlite:b.db'");
-    let said = caches.run(&["createcachetable"]).exits_with(2);
-    assert!(said.text().starts_with("made the table \"t\""), "{}", said.text());
-    assert!(said.err.contains("127.0.0.1:1"), "{}", said.err);
-}
-
-#[test]
-fn without_a_cache_in_a_database_there_is_nothing_to_do() {
-    let caches = Caches::new("default = 'locmem://'");
-    caches
-        .run(&["createcachetable"])
-        .says("no cache is kept in a database: there is nothing to do\n");
+fn configuration_without_a_database_has_no_tables() {
+    let project = Project::new("default = 'locmem://'");
+    assert!(project.run(&["createcachetable"]).succeeds().text().contains("nothing to do"));
+    assert_eq!(create(&project, &[]), []);
 }

@@ -1,4 +1,4 @@
-//! The command on a terminal: `script` gives it one.
+//! Tests of the command on a terminal, which `script` provides.
 #![cfg(target_os = "linux")]
 
 mod common;
@@ -6,84 +6,83 @@ mod common;
 use std::time::Duration;
 
 use cachette::ManualClock;
-use common::Caches;
+use common::Project;
 
 const FILES: &str = "default = 'filebased://files'";
 
 #[test]
-fn colours_are_for_terminals_alone() {
-    let caches = Caches::new(FILES);
-    let shown = caches.on_a_terminal("check", "");
-    assert!(shown.contains("\x1b[32mok"), "{shown:?}");
-    assert!(!caches.run(&["check"]).done().text().contains('\x1b'));
-    assert!(!caches.run(&["get"]).fails().contains('\x1b'));
+fn colors_are_only_used_on_a_terminal() {
+    let project = Project::new(FILES);
+    let screen = project.on_a_terminal("check", "");
+    assert!(screen.contains("\x1b[32mok"), "{screen:?}");
+    assert!(!project.run(&["check"]).succeeds().text().contains('\x1b'));
+    assert!(!project.run(&["get"]).fails().contains('\x1b'));
 }
 
 #[test]
-fn clear_asks_on_a_terminal() {
-    let caches = Caches::new(FILES);
-    caches.run(&["set", "k", "1"]).done();
-    let shown = caches.on_a_terminal("clear", "n\n");
-    assert!(shown.contains("removes every entry of the filebased store"), "{shown:?}");
-    caches.run(&["get", "k"]).says("1\n");
-    caches.on_a_terminal("clear", "y\n");
-    caches.run(&["get", "k"]).misses();
+fn clear_asks_for_confirmation_on_a_terminal() {
+    let project = Project::new(FILES);
+    project.run(&["set", "k", "1"]).succeeds();
+    let screen = project.on_a_terminal("clear", "n\n");
+    assert!(screen.contains("every entry") && screen.contains("filebased"), "{screen:?}");
+    project.run(&["get", "k"]).prints("1\n");
+    project.on_a_terminal("clear", "y\n");
+    project.run(&["get", "k"]).misses();
 }
 
-/// What it asks about, it knows without a server.
+/// The question needs no server.
 #[test]
-fn clear_says_what_goes_where_that_is_not_the_whole_store() {
-    let caches = Caches::new(
-        "default = 'redis://127.0.0.1:1?key_prefix=shop'\nwhole = 'redis://127.0.0.1:1?clear_database=true'",
+fn clear_names_what_it_removes_from_redis() {
+    let project = Project::new(
+        "default = 'redis://127.0.0.1:1?key_prefix=shop'
+         all = 'redis://127.0.0.1:1?clear_database=true'",
     );
-    let error = caches.run(&["clear"]).fails();
-    assert!(
-        error.contains("every entry of the redis store that begins with the prefix of the cache"),
-        "{error}"
-    );
-    let error = caches.run(&["clear", "--cache", "whole"]).fails();
-    assert!(
-        error.contains("all that is in the redis database behind the cache \"whole\""),
-        "{error}"
-    );
+    let error = project.run(&["clear"]).fails();
+    assert!(error.contains("\"default\"") && error.contains("prefix"), "{error}");
+    let error = project.run(&["clear", "--cache", "all"]).fails();
+    assert!(error.contains("\"all\"") && error.contains("database"), "{error}");
 }
 
 #[test]
-fn clear_wants_a_yes_where_there_is_no_terminal() {
-    let caches = Caches::new(FILES);
-    caches.run(&["set", "k", "1"]).done();
-    let error = caches.run(&["clear"]).fails();
-    assert!(error.contains("say --yes"), "{error}");
-    caches.run(&["get", "k"]).says("1\n");
-    caches.run(&["clear", "--yes"]).done();
-    caches.run(&["get", "k"]).misses();
+fn clear_without_a_terminal_needs_yes() {
+    let project = Project::new(FILES);
+    project.run(&["set", "k", "1"]).succeeds();
+    let error = project.run(&["clear"]).fails();
+    assert!(error.contains("--yes"), "{error}");
+    project.run(&["get", "k"]).prints("1\n");
+    project.run(&["clear", "--yes"]).succeeds();
+    project.run(&["get", "k"]).misses();
 }
 
 #[test]
-fn a_purge_that_takes_long_shows_a_bar_on_a_terminal_alone() {
-    let caches =
-        Caches::new("default = 'db://t?url=sqlite:cache.db&max_entries=1000000&create_table=true'");
-    fill_with_expired(&caches.path("caches.toml"));
-    let shown = caches.on_a_terminal("purge-expired", "");
-    assert!(shown.contains(" to go") && shown.contains("default: removed 100000"), "{shown:?}");
-    fill_with_expired(&caches.path("caches.toml"));
-    let said = caches.run(&["purge-expired"]).done();
-    assert!(said.err.is_empty(), "{}", said.err);
-    assert_eq!(said.text(), "default: removed 100000\n");
+fn slow_purge_shows_a_progress_bar_only_on_a_terminal() {
+    let project = Project::new(
+        "default = 'db://t?url=sqlite:cache.db&max_entries=1000000&create_table=true'",
+    );
+    fill_with_expired(&project.path("caches.toml"));
+    let screen = project.on_a_terminal("purge-expired", "");
+    assert!(screen.contains(" left") && screen.contains("default: removed 100000"), "{screen:?}");
+    fill_with_expired(&project.path("caches.toml"));
+    let finished = project.run(&["purge-expired"]).succeeds();
+    assert!(finished.stderr.is_empty(), "{}", finished.stderr);
+    assert_eq!(finished.text(), "default: removed 100000\n");
 }
 
-/// Writes entries as long ago as a clock that is set by hand has it: nobody has cleaned up since.
+/// Stores entries by a manual clock that stands in the past, so that they have expired since.
 fn fill_with_expired(config: &str) {
     let long_ago = ManualClock::new();
     let entries = (0..100_000).map(|number| (number.to_string(), number));
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .expect("there are threads");
+        .expect("start a runtime");
     runtime.block_on(async {
         let caches = cachette::Caches::builder().file(config).clock(long_ago.clock());
-        let caches = caches.build().await.expect("it is fine");
-        caches["default"].set_many(entries, Duration::from_secs(1)).await.expect("they are stored");
-        caches.close_all().await.expect("it ends");
+        let caches = caches.build().await.expect("valid configuration");
+        caches["default"]
+            .set_many(entries, Duration::from_secs(1))
+            .await
+            .expect("store the entries");
+        caches.close_all().await.expect("close the caches");
     });
 }

@@ -9,6 +9,8 @@
 //! Applications depend on the crate `cachette`, which adds configuration and stores. A store of
 //! your own needs only this crate, and `cache-conformance` to test it. This crate does no I/O.
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 mod cache;
 mod clock;
 mod codec;

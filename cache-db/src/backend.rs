@@ -1,6 +1,6 @@
 //! The BACKEND `db`.
 
-mod places;
+mod selection;
 
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
@@ -9,21 +9,28 @@ use cache_core::{
     config::{self, Backend, SharedStores, StoreConfig},
 };
 
-use self::places::{Place, Places};
-use crate::{Database, DbCache, DbOptions, Router, router::Fixed};
+use self::selection::{Selection, Source};
+use crate::{
+    cache::DbCache,
+    database::Database,
+    options::DbOptions,
+    router::{FixedRouter, Router},
+};
 
-/// Makes the stores of a configuration. Aliases that name the same table of the same database share a store, and with it
-/// its connections.
+/// Creates stores from a configuration. Aliases that name the same table of the same database share
+/// a store and its connections.
 ///
-/// A pool that the application has anyway, and a router of its own, are handed over here; the configuration then names
-/// them in its OPTIONS, or leaves it to the router:
+/// An application can pass in its own pools, which the OPTIONS then name, and a router that chooses
+/// among all databases.
+///
+/// # Examples
 ///
 /// ```
 /// # #[cfg(feature = "sqlite")]
 /// # #[tokio::main(flavor = "current_thread")] async fn main() {
 /// use cache_db::DbBackend;
 ///
-/// let pool = sqlx::SqlitePool::connect_lazy("sqlite::memory:").expect("it is a URL");
+/// let pool = sqlx::SqlitePool::connect_lazy("sqlite::memory:").expect("the URL is valid");
 /// let backend = DbBackend::default().database("shop", pool); // options = { database = "shop" }
 /// # }
 /// # #[cfg(not(feature = "sqlite"))] fn main() {}
@@ -31,23 +38,23 @@ use crate::{Database, DbCache, DbOptions, Router, router::Fixed};
 #[derive(Debug, Default)]
 pub struct DbBackend {
     stores: SharedStores<Key, DbOptions, DbCache>,
-    given: BTreeMap<String, Given>,
+    pools: BTreeMap<String, CreateDatabase>,
     router: Option<Arc<dyn Router>>,
 }
 
-/// A table, and the databases it is in.
+/// A table and its databases.
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct Key {
     table: String,
-    places: Places,
+    selection: Selection,
 }
 
-/// Makes a [`Database`] of a pool, for each store a new one.
-struct Given(Box<dyn Fn() -> Database + Send + Sync>);
+/// Creates a [`Database`] from a pool, one for each store.
+struct CreateDatabase(Box<dyn Fn() -> Database + Send + Sync>);
 
-impl fmt::Debug for Given {
+impl fmt::Debug for CreateDatabase {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Given")
+        f.write_str("CreateDatabase")
     }
 }
 
@@ -59,81 +66,84 @@ impl Backend for DbBackend {
 }
 
 impl DbBackend {
-    /// Hands over a pool of sqlx's, to be used as it is by all caches that name it.
+    /// Passes in a pool of sqlx under a name. All caches that name it use it as it is.
     #[must_use]
     pub fn database(
         mut self,
         name: &str,
         pool: impl Into<Database> + Clone + Send + Sync + 'static,
     ) -> Self {
-        let make = move || pool.clone().into();
-        self.given.insert(name.into(), Given(Box::new(make)));
+        let create = move || pool.clone().into();
+        self.pools.insert(name.into(), CreateDatabase(Box::new(create)));
         self
     }
 
-    /// Has a router choose among all databases of the configuration and all that were handed over. The options that name
-    /// databases are mistakes then.
+    /// Sets the router that chooses among the databases of the configuration and the pools that
+    /// were passed in. Options that name a database are then errors.
     #[must_use]
     pub fn router(mut self, router: impl Router) -> Self {
         self.router = Some(Arc::new(router));
         self
     }
 
-    /// The store that this configuration means, as the type it is.
+    /// Returns the store of this configuration. Creates it, unless another alias shares it.
     ///
     /// # Errors
-    /// [`ErrorKind::Config`](cache_core::ErrorKind) where the configuration can't be meant.
+    ///
+    /// Returns [`ErrorKind::Config`](cache_core::ErrorKind::Config) if the configuration is
+    /// invalid.
     pub fn open_store(&self, config: &StoreConfig) -> Result<Arc<DbCache>> {
         let options: DbOptions = config.options()?;
         let Some(table) = config.one_location()?.filter(|table| !table.is_empty()) else {
             return Err(config::invalid_setting("LOCATION", "none", "the name of a table"));
         };
-        let names = |name: &str| self.given.contains_key(name);
-        let places = match &self.router {
-            Some(_) => Places::all(config, &options, self.given.keys())?,
-            None => Places::of(config, &options, names)?,
+        let selection = match &self.router {
+            Some(_) => Selection::all(config, &options, self.pools.keys())?,
+            None => {
+                Selection::from_options(config, &options, |name| self.pools.contains_key(name))?
+            }
         };
-        let key = Key { table: table.into(), places: places.clone() };
+        let key = Key { table: table.into(), selection: selection.clone() };
         self.stores
-            .get_or_create(key, options, |options| self.make(table, &places, options, config))
+            .get_or_create(key, options, |options| self.create(table, &selection, options, config))
     }
 
-    fn make(
+    fn create(
         &self,
         table: &str,
-        places: &Places,
+        selection: &Selection,
         options: &DbOptions,
         config: &StoreConfig,
     ) -> Result<DbCache> {
-        let database = |(name, place): &(String, Place)| {
-            let database = match (place, self.given.get(name)) {
-                (Place::Url { option, url, folder }, _) => {
-                    Database::of(option, url, options, folder.as_deref())?
+        let database = |(name, source): &(String, Source)| {
+            let database = match (source, self.pools.get(name)) {
+                (Source::Url { setting, url, folder }, _) => {
+                    Database::from_setting(setting, url, options, folder.as_deref())?
                 }
-                (Place::Given, Some(given)) => given.0(),
-                (Place::Given, None) => unreachable!("a place is given where its name is"),
+                (Source::Pool, Some(create)) => create.0(),
+                (Source::Pool, None) => unreachable!("selected pools exist"),
             };
             Ok((name.clone(), database))
         };
-        let databases = places.databases.iter().map(database).collect::<Result<Vec<_>>>()?;
+        let databases = selection.databases.iter().map(database).collect::<Result<Vec<_>>>()?;
         let router = self.router.clone().unwrap_or_else(|| {
-            let Places { read, write, .. } = places.clone();
-            Arc::new(Fixed { read, write })
+            let Selection { read, write, .. } = selection.clone();
+            Arc::new(FixedRouter { read, write })
         });
-        let remedy = command(config, table);
-        DbCache::assemble(table, databases, router, options.clone(), config.clock.clone(), remedy)
+        let command = create_command(config, table);
+        DbCache::assemble(table, databases, router, options.clone(), config.clock.clone(), command)
     }
 }
 
-/// What makes the table, as it is typed.
-fn command(config: &StoreConfig, table: &str) -> String {
-    let file =
-        config.file.as_ref().map(|file| format!(" --config {}", word(&file.display().to_string())));
-    format!("cachette{} createcachetable {}", file.unwrap_or_default(), word(table))
+/// The shell command that creates the table.
+fn create_command(config: &StoreConfig, table: &str) -> String {
+    let file = config.file.as_ref().map(|file| shell_word(&file.display().to_string()));
+    let config = file.map(|file| format!(" --config {file}")).unwrap_or_default();
+    format!("cachette{config} createcachetable {}", shell_word(table))
 }
 
-/// A word for a shell.
-fn word(text: &str) -> String {
+/// Quotes a text as one word of a shell, if that is necessary.
+fn shell_word(text: &str) -> String {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "_-./:".contains(c);
     if text.chars().all(is_plain) && !text.starts_with('-') {
         return text.into();
@@ -146,12 +156,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_command_that_makes_a_table_can_be_pasted() {
+    fn create_command_is_quoted_for_a_shell() {
         let mut config = StoreConfig::new("default", serde_json::Map::new());
-        assert_eq!(command(&config, "pages"), "cachette createcachetable pages");
+        assert_eq!(create_command(&config, "pages"), "cachette createcachetable pages");
         config.file = Some("/etc/my shop/caches.toml".into());
         let expected =
             r"cachette --config '/etc/my shop/caches.toml' createcachetable 'it'\''s mine'";
-        assert_eq!(command(&config, "it's mine"), expected);
+        assert_eq!(create_command(&config, "it's mine"), expected);
     }
 }

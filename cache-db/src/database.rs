@@ -1,16 +1,13 @@
-//! A database: its pool, and how statements are run on it in time.
+//! A database: its pool, and statements with time limits and retries.
 
-mod adrift;
-mod lease;
+mod connection;
+mod driver;
+mod limits;
+mod orphaned_writes;
 mod pool;
 mod target;
 
-use std::{
-    fmt,
-    path::Path,
-    sync::atomic::{AtomicU64, Ordering},
-    time::Duration,
-};
+use std::{fmt, path::Path, time::Duration};
 
 use cache_core::Result;
 use parking_lot::Mutex;
@@ -20,19 +17,25 @@ use tokio::{
 };
 
 #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
-use self::pool::Supply;
-use self::{adrift::Drift, lease::Lease, pool::Pool, target::Target};
+use self::pool::Pool;
+use self::{
+    connection::Connection, limits::Limits, orphaned_writes::OrphanedWrites, pool::AnyPool,
+    target::Target,
+};
 use crate::{
-    DbOptions,
     dialect::Dialect,
-    error::{Failure, Fault, fault_of},
-    options::option,
+    error::Failure,
+    fault::Fault,
+    options::{DbOptions, option},
     statement::{Outcome, Statement},
 };
 
-/// A database that a [`DbCache`](crate::DbCache) keeps its table in. It connects when it is first used.
+/// A database that holds the table of a [`DbCache`](crate::DbCache). It connects when it is first
+/// used.
 ///
-/// It is made of a URL, or of a pool that the application has anyway:
+/// It is created from a URL, or from a pool of sqlx that the application already has.
+///
+/// # Examples
 ///
 /// ```
 /// # #[cfg(feature = "sqlite")]
@@ -40,130 +43,114 @@ use crate::{
 /// use cache_core::Clock;
 /// use cache_db::{Database, DbCache, DbOptions, ReadFromReplica};
 ///
-/// let pool = sqlx::SqlitePool::connect_lazy("sqlite::memory:").expect("it is a URL");
+/// let pool = sqlx::SqlitePool::connect_lazy("sqlite::memory:").expect("the URL is valid");
 /// let databases = [("default", Database::from(pool))];
-/// let store = DbCache::with_router("cache", databases, ReadFromReplica, DbOptions::default(), Clock::default())?;
+/// let options = DbOptions::default();
+/// let store =
+///     DbCache::with_router("cache", databases, ReadFromReplica, options, Clock::default())?;
 /// # Ok(()) }
 /// # #[cfg(not(feature = "sqlite"))] fn main() {}
 /// ```
 pub struct Database {
     target: Target,
-    pool: Mutex<Option<Pool>>,
+    pool: Mutex<AnyPool>,
     limits: Limits,
-    /// Lets one writer at a time into a SQLite file: it knows no queue, and its own waiting is a lottery.
+    /// Admits one writer at a time if the database is a [`single_writer`](Dialect::single_writer).
     writer: Semaphore,
-    /// What was written by callers that are gone.
-    drift: Drift,
+    orphaned_writes: OrphanedWrites,
 }
 
-/// How long things may take, and how statements are sent.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Limits {
-    pub(crate) pool_size: u32,
-    pub(crate) connect_timeout: Duration,
-    pub(crate) statement_timeout: Duration,
-    pub(crate) busy_timeout: Duration,
-    pub(crate) pgbouncer: bool,
-}
-
-impl From<&DbOptions> for Limits {
-    fn from(options: &DbOptions) -> Self {
-        Self {
-            pool_size: options.pool_size,
-            connect_timeout: options.connect_timeout,
-            statement_timeout: options.statement_timeout,
-            busy_timeout: options.busy_timeout,
-            pgbouncer: options.pgbouncer,
-        }
-    }
-}
-
-/// What a plan does to the database.
+/// What statements do to the database, which decides whether they can be retried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Effect {
-    /// It changes nothing.
+    /// They change nothing.
     Read,
-    /// Doing it twice is as good as doing it once, and answers the same.
+    /// Running them twice has the same effect and result as running them once.
     Idempotent,
-    /// Doing it twice would do harm.
-    Once,
+    /// Running them twice does harm.
+    NotIdempotent,
 }
 
-/// How often a plan is tried in all.
-const ATTEMPTS: u32 = 6;
+/// The maximum number of attempts, including the first.
+const MAX_ATTEMPTS: u32 = 6;
 
 impl Database {
-    /// The database at this URL, as [`DbOptions::url`] tells. Relative paths start at `folder`, or at the process's working
-    /// directory.
+    /// Creates a database from a URL as described at [`DbOptions::url`]. Relative paths start at
+    /// `folder`, or at the working directory of the process.
     ///
     /// # Errors
-    /// [`ErrorKind::Config`](cache_core::ErrorKind) where the URL is none, or of a database that this build lacks.
-    pub fn at(url: &str, options: &DbOptions, folder: Option<&Path>) -> Result<Self> {
-        Self::of(&option("url"), url, options, folder)
+    ///
+    /// Returns [`ErrorKind::Config`](cache_core::ErrorKind::Config) if the URL is invalid or names
+    /// a database that this build does not support.
+    pub fn from_url(url: &str, options: &DbOptions, folder: Option<&Path>) -> Result<Self> {
+        Self::from_setting(&option("url"), url, options, folder)
     }
 
-    /// The database at this URL, which stands in this setting.
-    pub(crate) fn of(
+    /// Creates a database from a URL, which errors call the value of `setting`.
+    pub(crate) fn from_setting(
         setting: &str,
         url: &str,
         options: &DbOptions,
         folder: Option<&Path>,
     ) -> Result<Self> {
         let limits = Limits::from(options);
-        Ok(Self::new(Target::of(setting, url, limits, folder)?, None, limits))
+        let (target, pool) = Target::parse(setting, url, limits, folder)?;
+        Ok(Self::new(target, pool, limits))
     }
 
-    fn new(target: Target, pool: Option<Pool>, limits: Limits) -> Self {
+    fn new(target: Target, pool: AnyPool, limits: Limits) -> Self {
         Self {
             target,
             pool: Mutex::new(pool),
             limits,
             writer: Semaphore::new(1),
-            drift: Drift::default(),
+            orphaned_writes: OrphanedWrites::default(),
         }
     }
 
-    pub(crate) fn dialect(&self) -> Dialect {
-        self.target.dialect()
+    pub(crate) fn dialect(&self) -> &'static Dialect {
+        self.target.dialect
     }
 
-    /// Whether what it holds is gone with its connection.
+    /// Whether the data is lost when the connection is closed.
     pub(crate) fn is_in_memory(&self) -> bool {
-        self.target.is_in_memory()
+        self.target.is_in_memory
     }
 
-    /// Where it is, without secrets.
-    pub(crate) fn shown(&self) -> &str {
-        self.target.shown()
+    /// The location, without secrets.
+    pub(crate) fn location(&self) -> &str {
+        &self.target.location
     }
 
-    /// Takes over what can be set about a pool that was handed over.
-    pub(crate) fn limit(&mut self, options: &DbOptions) {
-        if self.target.is_given() {
+    /// Applies the options to a pool that the application passed in.
+    pub(crate) fn apply(&mut self, options: &DbOptions) {
+        if self.target.is_external {
             self.limits = Limits::from(options);
         }
     }
 
-    /// Runs the statements one after the other, several in one transaction, and answers what came of each.
+    /// Runs the statements in order, several in one transaction, and returns their outcomes.
     ///
-    /// What is known to have changed nothing is tried again, and so is what a lost connection cut short, where that does no
-    /// harm; all within `connect_timeout` plus `statement_timeout`.
+    /// Retries if nothing was changed for certain, and after a lost connection if repetition does
+    /// no harm. All attempts together take at most `connect_timeout` plus `statement_timeout`.
     pub(crate) async fn run(
         &self,
-        plan: &[Statement<'_>],
+        statements: &[Statement<'_>],
         effect: Effect,
     ) -> Result<Vec<Outcome>, Failure> {
         let deadline = Instant::now() + self.limits.connect_timeout + self.limits.statement_timeout;
-        // The limits of the first attempt come to as much, so that it needs no third timer.
-        let mut attempted = self.attempt(plan, effect).await;
-        for attempt in 1..ATTEMPTS {
-            let failure = match attempted {
+        // The first attempt needs no timer for the deadline: its own limits add up to it.
+        let mut result = self.attempt(statements, effect).await;
+        for attempt in 1..MAX_ATTEMPTS {
+            let failure = match result {
                 Ok(outcomes) => return Ok(outcomes),
                 Err(failure) => failure,
             };
             let pause = match failure.fault {
-                Fault::Busy => pause(attempt),
-                Fault::Away if effect != Effect::Once && failure.is_lost_connection() => {
+                Fault::Busy => backoff(attempt),
+                Fault::Unavailable
+                    if effect != Effect::NotIdempotent && failure.is_lost_connection =>
+                {
                     Duration::ZERO
                 }
                 _ => return Err(failure),
@@ -171,149 +158,138 @@ impl Database {
             if Instant::now() + pause >= deadline {
                 return Err(failure);
             }
-            tracing::debug!(database = self.shown(), attempt, ?failure, "trying again");
+            tracing::debug!(database = self.location(), attempt, ?failure, "retrying");
             sleep(pause).await;
-            let again = timeout_at(deadline, self.attempt(plan, effect)).await;
-            attempted = again.unwrap_or_else(|_| Err(Failure::silent()));
+            let retried = timeout_at(deadline, self.attempt(statements, effect)).await;
+            result = retried.unwrap_or_else(|_| Err(Failure::timed_out()));
         }
-        attempted
+        result
     }
 
     async fn attempt(
         &self,
-        plan: &[Statement<'_>],
+        statements: &[Statement<'_>],
         effect: Effect,
     ) -> Result<Vec<Outcome>, Failure> {
-        let turn = async {
-            if self.dialect() == Dialect::Sqlite && effect != Effect::Read {
-                return self.writer.acquire().await.ok();
-            }
-            None
-        };
+        let writes = effect != Effect::Read;
         let connect = async {
-            if effect != Effect::Read {
-                self.drift.over().await;
+            if writes {
+                self.orphaned_writes.finished().await;
             }
-            let turn = turn.await;
-            (turn, self.lease().await)
+            let writer = if writes && self.dialect().single_writer {
+                self.writer.acquire().await.ok()
+            } else {
+                None
+            };
+            (writer, self.connect().await)
         };
         let connected = timeout(self.limits.connect_timeout, connect).await;
-        let (_turn, lease) = connected.map_err(|_| Failure::silent())?;
-        let mut lease = lease.map_err(|error| Failure::of(self.dialect(), error))?;
-        if let Err(failure) = self.check_size(plan) {
-            lease.give_back();
+        let (_writer, connection) = connected.map_err(|_| Failure::timed_out())?;
+        let mut connection = connection?;
+        if let Err(failure) = self.check_size(statements) {
+            connection.release();
             return Err(failure);
         }
-        if effect != Effect::Read {
-            lease.begin_to_write(self.drift.clone(), self.limits.connect_timeout / 4);
+        if writes {
+            connection.begin_write(self.orphaned_writes.clone(), self.limits.connect_timeout / 4);
         }
-        let performed =
-            timeout(self.limits.statement_timeout, lease.perform(plan, self.limits.pgbouncer))
-                .await;
-        lease.settle();
-        match performed {
+        let explicit = self.limits.pgbouncer && self.dialect().pgbouncer;
+        let run = connection.run(statements, explicit);
+        let result = timeout(self.limits.statement_timeout, run).await;
+        connection.settle();
+        match result {
             Ok(Ok(outcomes)) => {
-                lease.give_back();
+                connection.release();
                 Ok(outcomes)
             }
             Ok(Err(error)) => {
-                let failure = Failure::of(self.dialect(), error);
-                // MySQL hangs up on who sends too much.
-                if !matches!(failure.fault, Fault::Away | Fault::TooLarge) {
-                    lease.give_back();
+                let failure = Failure::new(self.dialect(), &error);
+                // MySQL closes the connection after a statement that is too large.
+                if !matches!(failure.fault, Fault::Unavailable | Fault::TooLarge) {
+                    connection.release();
                 }
                 Err(failure)
             }
-            Err(_) => Err(Failure::silent()),
+            Err(_) => Err(Failure::timed_out()),
         }
     }
 
-    /// Refuses what the database would: before it is sent, for who sends more than MySQL takes may be hung up on before hearing
-    /// why.
-    fn check_size(&self, plan: &[Statement<'_>]) -> Result<(), Failure> {
-        let Some(most) = self.target.largest() else { return Ok(()) };
-        match plan.iter().map(Statement::size).find(|size| *size > most) {
-            Some(size) => Err(Failure::too_large(size, most)),
+    /// Rejects statements that the database would reject. They are not sent, because MySQL may
+    /// close the connection before the client has read the error.
+    fn check_size(&self, statements: &[Statement<'_>]) -> Result<(), Failure> {
+        let Some(max) = self.target.max_statement_bytes() else { return Ok(()) };
+        match statements.iter().map(Statement::size).find(|size| *size > max) {
+            Some(size) => Err(Failure::too_large(size, max)),
             None => Ok(()),
         }
     }
 
-    /// A connection. The caller bounds the time: of a SQLite file that somebody else is about to make, the journal can't be
-    /// changed, and SQLite does not wait for that by itself.
-    async fn lease(&self) -> sqlx::Result<Lease> {
-        let pool = self.pool.lock().get_or_insert_with(|| self.target.pool(self.limits)).clone();
+    /// Takes a connection from the pool. The caller limits the time.
+    ///
+    /// Retries if a SQLite file is locked: its journal mode cannot be set while another process
+    /// creates the file, and SQLite's busy timeout does not cover that.
+    async fn connect(&self) -> Result<Connection, Failure> {
+        let pool = self.pool.lock().clone();
         let mut attempt = 1;
         loop {
-            match Lease::of(&pool, self.is_in_memory()).await {
-                Err(error) if fault_of(self.dialect(), &error) == Fault::Busy => {
-                    sleep(pause(attempt)).await
+            match Connection::acquire(&pool, self.is_in_memory()).await {
+                Ok(connection) => return Ok(connection),
+                Err(error) => {
+                    let failure = Failure::new(self.dialect(), &error);
+                    if failure.fault != Fault::Busy {
+                        return Err(failure);
+                    }
+                    sleep(backoff(attempt)).await;
                 }
-                lease => return lease,
             }
-            attempt = (attempt + 1).min(ATTEMPTS);
+            attempt = (attempt + 1).min(MAX_ATTEMPTS);
         }
     }
 
-    /// Closes the connections; the next use opens others. Leaves alone a pool that was handed over, and what would be gone
-    /// with its connection.
+    /// Closes the connections; the next use opens new ones. Does nothing if the application passed
+    /// the pool in, or if the data would be lost.
     pub(crate) async fn close(&self) {
-        if self.target.is_given() || self.is_in_memory() {
+        if self.target.is_external || self.is_in_memory() {
             return;
         }
-        let pool = self.pool.lock().take();
-        if let Some(pool) = pool {
-            // Connections that do not answer are dropped.
-            let _ = timeout(self.limits.statement_timeout, pool.close()).await;
-        }
+        let pool = {
+            let mut pool = self.pool.lock();
+            let renewed = pool.renewed();
+            std::mem::replace(&mut *pool, renewed)
+        };
+        // Connections that do not respond are dropped.
+        let _ = timeout(self.limits.statement_timeout, pool.close()).await;
     }
 }
 
-/// 2, 4, 8… ms, and up to as much again, lest those who met once meet again.
-fn pause(attempt: u32) -> Duration {
-    static SPREAD: AtomicU64 = AtomicU64::new(0);
-    let spread = SPREAD.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed) >> 48;
+/// The pause before a retry: 2, 4, 8 … ms, plus up to as much again, so that clients that collided
+/// do not collide again.
+fn backoff(attempt: u32) -> Duration {
     let base = Duration::from_millis(1 << attempt);
-    base + base.mul_f64(spread as f64 / f64::from(u16::MAX))
+    base + base.mul_f64(fastrand::f64())
 }
 
 impl fmt::Debug for Database {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Database")
-            .field("at", &self.shown())
+            .field("location", &self.location())
             .field("limits", &self.limits)
             .finish_non_exhaustive()
     }
 }
 
-#[cfg(feature = "sqlite")]
-impl From<sqlx::SqlitePool> for Database {
-    fn from(pool: sqlx::SqlitePool) -> Self {
-        Self::new(
-            Target::given(Dialect::Sqlite),
-            Some(Pool::Sqlite(Supply::Given(pool))),
-            Limits::from(&DbOptions::default()),
-        )
-    }
+macro_rules! from_pool {
+    ($feature:literal, $pool:ty, $dialect:path) => {
+        #[cfg(feature = $feature)]
+        impl From<$pool> for Database {
+            fn from(pool: $pool) -> Self {
+                let limits = Limits::from(&DbOptions::default());
+                Self::new(Target::external(&$dialect), Pool::External(pool).into(), limits)
+            }
+        }
+    };
 }
 
-#[cfg(feature = "postgres")]
-impl From<sqlx::PgPool> for Database {
-    fn from(pool: sqlx::PgPool) -> Self {
-        Self::new(
-            Target::given(Dialect::Postgres),
-            Some(Pool::Postgres(Supply::Given(pool))),
-            Limits::from(&DbOptions::default()),
-        )
-    }
-}
-
-#[cfg(feature = "mysql")]
-impl From<sqlx::MySqlPool> for Database {
-    fn from(pool: sqlx::MySqlPool) -> Self {
-        Self::new(
-            Target::given(Dialect::Mysql),
-            Some(Pool::Mysql(Supply::Given(pool))),
-            Limits::from(&DbOptions::default()),
-        )
-    }
-}
+from_pool!("sqlite", sqlx::SqlitePool, crate::dialect::sqlite::SQLITE);
+from_pool!("postgres", sqlx::PgPool, crate::dialect::postgres::POSTGRES);
+from_pool!("mysql", sqlx::MySqlPool, crate::dialect::mysql::MYSQL);

@@ -1,131 +1,108 @@
-//! What the drivers report, as the contract words it.
+//! Errors of the drivers as errors of the cache.
 
 use cache_core::{Error, ErrorKind, config::redact};
 
-use crate::dialect::Dialect;
+use crate::{dialect::Dialect, fault::Fault};
 
-/// What an error says about the statement that met it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Fault {
-    /// A lock or a deadlock: nothing was changed, and it may go well the next time.
-    Busy,
-    /// The database is away or fell silent: whether something was changed is not known.
-    Away,
-    /// The table is not there.
-    NoTable,
-    /// An index of this name is there.
-    IndexThere,
-    /// The table has other columns: another application has made it.
-    NotOurs,
-    /// The value is larger than the database takes.
-    TooLarge,
-    /// A pool in between, as pgbouncer is one, refuses what a connection of its own would allow.
-    Pooler,
-    /// The connection can't be encrypted as the URL demands, or whoever answers is not whom it names.
-    Untrusted,
-    /// Anything else.
-    Other,
-}
-
-/// A failure with what it means.
+/// A failed call, classified.
 #[derive(Debug)]
 pub(crate) struct Failure {
     pub(crate) fault: Fault,
-    error: Option<sqlx::Error>,
+    /// Whether an established connection broke, for example because the server was restarted. A new
+    /// connection may succeed.
+    pub(crate) is_lost_connection: bool,
     message: String,
 }
 
 impl Failure {
-    pub(crate) fn of(dialect: Dialect, error: sqlx::Error) -> Self {
-        let fault = fault_of(dialect, &error);
-        let message = match (&error, fault) {
-            (sqlx::Error::PoolTimedOut, _) => "no connection was to be had in time".to_owned(),
-            // sqlx would add the line in the server's own source where it was raised.
-            (sqlx::Error::Database(error), _) if dialect == Dialect::Postgres => {
-                redact(&format!("error returned from database: {}", error.message()))
+    /// Classifies an error of sqlx. This is the only place that looks into one.
+    pub(crate) fn new(dialect: &Dialect, error: &sqlx::Error) -> Self {
+        use sqlx::Error as Sqlx;
+
+        let (fault, is_lost_connection, message) = match error {
+            Sqlx::Database(error) => {
+                let (code, message) = (code(&**error), error.message());
+                let is_lost = dialect.disconnect_codes.contains(&&*code);
+                let fault = (dialect.classify)(&code, message);
+                (fault, is_lost, format!("{message} ({} {code})", dialect.code_name))
             }
-            (error, _) => redact(&error.to_string()),
+            Sqlx::Tls(error) => (Fault::Untrusted, false, error.to_string()),
+            // rustls reports a certificate that it rejects as invalid data.
+            Sqlx::Io(error) if error.kind() == std::io::ErrorKind::InvalidData => {
+                (Fault::Untrusted, true, error.to_string())
+            }
+            Sqlx::Io(error) => (Fault::Unavailable, true, error.to_string()),
+            Sqlx::WorkerCrashed => (Fault::Unavailable, true, error.to_string()),
+            Sqlx::PoolTimedOut => {
+                (Fault::Unavailable, false, "timed out waiting for a connection".into())
+            }
+            Sqlx::PoolClosed | Sqlx::Protocol(_) => (Fault::Unavailable, false, error.to_string()),
+            error => (Fault::Other, false, error.to_string()),
         };
-        Self { fault, error: Some(error), message }
+        Self { fault, is_lost_connection, message: redact(&message) }
     }
 
-    pub(crate) fn silent() -> Self {
-        Self { fault: Fault::Away, error: None, message: "no answer came in time".into() }
-    }
-
-    /// What is so many bytes is not sent.
-    pub(crate) fn too_large(size: usize, most: usize) -> Self {
-        let message = format!("a statement with its values has {size} bytes, and it takes {most}");
-        Self { fault: Fault::TooLarge, error: None, message }
-    }
-
-    /// Whether a connection broke that had been made before, as after a restart of the server: a new one may be fine.
-    pub(crate) fn is_lost_connection(&self) -> bool {
-        match &self.error {
-            Some(sqlx::Error::Io(_) | sqlx::Error::WorkerCrashed) => true,
-            Some(sqlx::Error::Database(error)) => {
-                matches!(&*code(&**error), "57P01" | "57P02" | "1053" | "1927")
-            }
-            _ => false,
+    /// The database did not respond in time.
+    pub(crate) fn timed_out() -> Self {
+        Self {
+            fault: Fault::Unavailable,
+            is_lost_connection: false,
+            message: "timed out waiting for a response".into(),
         }
     }
 
-    /// The error for whoever called. `database` says where it happened, without secrets; `remedy`, what makes the table.
-    pub(crate) fn told(self, database: &str, table: &str, remedy: &str) -> Error {
-        let message = match self.fault {
-            Fault::NoTable => format!(
-                "{database} has no table {table:?}: make it by `{remedy}`, or have it made with the option \
-                 create_table = true"
-            ),
-            Fault::NotOurs => format!(
-                "{database}: {}: the table {table:?} is not a cache's, or is one of Django's, which keeps pickles: choose \
-                 another LOCATION",
-                self.message
-            ),
-            Fault::Pooler => format!(
-                "{database}: {}: where a pgbouncer is in between, set the option pgbouncer = true",
-                self.message
-            ),
-            Fault::Untrusted => format!(
-                "{database}: {}: the URL demands a server with TLS, and as it says, whose certificate names the host and is \
-                 signed by an authority that is trusted (sslmode and sslrootcert; in MySQL's, ssl-mode and ssl-ca)",
-                self.message
-            ),
-            _ => format!("{database}: {}", self.message),
-        };
-        let kind = match self.fault {
-            Fault::Away => ErrorKind::Unavailable,
-            Fault::TooLarge => ErrorKind::TooLarge,
-            Fault::NotOurs | Fault::Pooler | Fault::Untrusted => ErrorKind::Config,
-            Fault::Busy | Fault::NoTable | Fault::IndexThere | Fault::Other => ErrorKind::Backend,
-        };
-        let error =
-            Error::new(kind, message).temporary(matches!(self.fault, Fault::Away | Fault::Busy));
-        match self.error {
-            Some(source) => error.with_source(source).in_store("db"),
-            None => error.in_store("db"),
+    /// The statement was not sent because it is too large.
+    pub(crate) fn too_large(size: usize, max: usize) -> Self {
+        Self {
+            fault: Fault::TooLarge,
+            is_lost_connection: false,
+            message: format!("the statement takes {size} bytes, the maximum is {max}"),
         }
+    }
+
+    /// Converts the failure into the error that the caller gets.
+    ///
+    /// `database` is the location without secrets. `create_command` creates a missing table.
+    pub(crate) fn into_error(self, database: &str, table: &str, create_command: &str) -> Error {
+        let Self { fault, message, .. } = self;
+        let (kind, advice) = match fault {
+            Fault::MissingTable => {
+                let message = format!(
+                    "{database} has no table {table:?}: create it with `{create_command}`, or set \
+                     the option create_table = true"
+                );
+                return Error::new(ErrorKind::Backend, message).in_store("db");
+            }
+            Fault::ForeignTable => (
+                ErrorKind::Config,
+                format!(
+                    ": the table {table:?} belongs to another application, or to Django, which \
+                     stores pickles: choose another LOCATION"
+                ),
+            ),
+            Fault::Pooler => (
+                ErrorKind::Config,
+                ": if connected to pgbouncer, set the option pgbouncer = true".into(),
+            ),
+            Fault::Untrusted => (
+                ErrorKind::Config,
+                ": the URL requires TLS; depending on its mode, the server's certificate must name \
+                 the host and be signed by a trusted authority (sslmode and sslrootcert, for MySQL \
+                 ssl-mode and ssl-ca)"
+                    .into(),
+            ),
+            Fault::Unavailable => (ErrorKind::Unavailable, String::new()),
+            Fault::TooLarge => (ErrorKind::TooLarge, String::new()),
+            Fault::Busy | Fault::IndexExists | Fault::Other => (ErrorKind::Backend, String::new()),
+        };
+        Error::new(kind, format!("{database}: {message}{advice}"))
+            .temporary(matches!(fault, Fault::Unavailable | Fault::Busy))
+            .in_store("db")
     }
 }
 
-pub(crate) fn fault_of(dialect: Dialect, error: &sqlx::Error) -> Fault {
-    match error {
-        sqlx::Error::Tls(_) => Fault::Untrusted,
-        // So does rustls report what it refuses.
-        sqlx::Error::Io(error) if error.kind() == std::io::ErrorKind::InvalidData => {
-            Fault::Untrusted
-        }
-        sqlx::Error::Io(_)
-        | sqlx::Error::PoolTimedOut
-        | sqlx::Error::PoolClosed
-        | sqlx::Error::WorkerCrashed
-        | sqlx::Error::Protocol(_) => Fault::Away,
-        sqlx::Error::Database(error) => dialect.fault(&code(&**error), error.message()),
-        _ => Fault::Other,
-    }
-}
-
-/// SQLite's number, PostgreSQL's SQLSTATE, MySQL's number: its SQLSTATE tells too little.
+/// SQLite's result code, PostgreSQL's SQLSTATE or MySQL's error number, whose SQLSTATE is too
+/// coarse.
 fn code(error: &dyn sqlx::error::DatabaseError) -> String {
     #[cfg(feature = "mysql")]
     if let Some(error) = error.try_downcast_ref::<sqlx::mysql::MySqlDatabaseError>() {
@@ -137,23 +114,31 @@ fn code(error: &dyn sqlx::error::DatabaseError) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dialect::postgres::POSTGRES;
 
     #[test]
-    fn a_missing_table_is_told_with_what_makes_it() {
-        let failure =
-            Failure { fault: Fault::NoTable, error: None, message: "no such table".into() };
-        let error = failure.told("sqlite:cache.db", "it's mine", "DbCache::create_table");
-        assert_eq!(
-            error.to_string(),
-            "db: sqlite:cache.db has no table \"it's mine\": make it by `DbCache::create_table`, or have it made with the \
-             option create_table = true"
-        );
+    fn missing_table_error_names_the_table_and_the_command() {
+        let failure = Failure {
+            fault: Fault::MissingTable,
+            is_lost_connection: false,
+            message: "no such table".into(),
+        };
+        let error = failure.into_error("sqlite:cache.db", "it's mine", "DbCache::create_table");
+        assert_eq!((error.kind(), error.store()), (ErrorKind::Backend, Some("db")));
+        let message = error.to_string();
+        for fact in
+            ["sqlite:cache.db", "\"it's mine\"", "`DbCache::create_table`", "create_table = true"]
+        {
+            assert!(message.contains(fact), "{message}");
+        }
     }
 
     #[test]
-    fn a_lost_connection_is_unavailable_and_temporary() {
+    fn lost_connection_is_unavailable_and_temporary() {
         let lost = sqlx::Error::Io(std::io::ErrorKind::ConnectionReset.into());
-        let error = Failure::of(Dialect::Postgres, lost).told("postgres://***@host/db", "t", "");
+        let failure = Failure::new(&POSTGRES, &lost);
+        assert!(failure.is_lost_connection);
+        let error = failure.into_error("postgres://***@host/db", "t", "");
         assert_eq!(error.kind(), ErrorKind::Unavailable);
         assert!(error.is_temporary());
     }

@@ -14,79 +14,100 @@
 //! # #[cfg(not(feature = "sqlite"))] fn main() {}
 //! ```
 //!
-//! LOCATION is the name of the table, any name that the database takes; the database is the option `url`. The table is
-//! made once, by [`create_table`](DbCache::create_table) or with the option `create_table`. The features
-//! `sqlite`, `postgres` and `mysql` say which databases can be reached; which one is meant is told by the URL's scheme. In a
-//! configuration, databases may have names ([`DbOptions::database`]), and an application may hand over pools and a router
-//! ([`DbBackend`]).
+//! LOCATION is the name of the table, which may be any name that the database accepts. The option
+//! `url` is the database, whose scheme decides which kind it is. The features `sqlite`, `postgres`
+//! and `mysql` enable the databases. The table is created once, by
+//! [`create_table`](DbCache::create_table) or if the option `create_table` is set. A configuration
+//! can give names to databases ([`DbOptions::database`]), and an application can pass in its own
+//! pools and a router ([`DbBackend`]).
 //!
-//! A table of Django's keeps pickles, in other columns: it can't be shared. Where LOCATION names one, or any other table
-//! that is not a cache's of ours, reading, storing and `clear` are errors that say so, and nothing in it is changed.
+//! The table cannot be shared with Django, whose table has other columns and stores pickles. If
+//! LOCATION names a table of Django or of another application, every operation that reads, stores
+//! or clears returns an error and changes nothing.
 //!
-//! - **Atomicity.** `set`, `add`, `touch`, `incr` and `delete` are one statement each, so they are atomic among all processes
-//!   that use the table. On MySQL, where no single statement can do an `add`, up to three are, each in its own
-//!   transaction; of many who add at once, one succeeds. `set_many` and `delete_many` are one transaction.
-//! - **Keys** are bytes, at most [`MAX_KEY_BYTES`]; no database folds their case or their blanks. Longer ones are refused.
-//! - **Time** is that of the application's clock, in microseconds since 1970 UTC. A row that has expired is absent from that
-//!   moment on, wherever it still lies. Where several machines share a table, an entry lives longer or shorter by as
-//!   much as their clocks differ: keep them synchronised, as NTP does to some milliseconds.
-//! - **Room.** Expired rows are removed in the background, in batches, in proportion to what is written. The number of rows
-//!   is checked after every `max_entries / 10` writes of a process (every one, where that is less than one), in the background
-//!   as well: so a table holds at most `max_entries`, and a tenth more for each process that writes to it, and what is
-//!   written while the check runs. What goes is what expires next, then what was written longest ago.
-//! - **Errors.** A database that is away or does not answer is [`ErrorKind::Unavailable`](cache_core::ErrorKind) after
-//!   `connect_timeout` plus `statement_timeout` at most, and the next call tries again. A write that ended so may have
-//!   happened. Locks and deadlocks are tried again, as they are known to have changed nothing; a lost connection only
-//!   where doing it twice does no harm, so not in `add`, `incr` and `delete`.
-//! - **Cancellation.** A write that is dropped once it was sent is done. The next write of this store waits for its end, for a
-//!   quarter of `connect_timeout` at most, lest an old value come back that it removes.
-//! - **Cost.** A call is one round trip on a connection of the pool, with a prepared statement. Nothing that grows with the
-//!   table is done on the caller's path, but `clear`.
+//! - **Atomicity.** `set`, `add`, `touch`, `incr` and `delete` are one statement each and therefore
+//!   atomic among all processes that use the table. MySQL has no single statement for `add`, which
+//!   takes up to three, each in its own transaction; of concurrent calls, one succeeds. `set_many`
+//!   and `delete_many` are one transaction.
+//! - **Keys** are stored as bytes, at most [`MAX_KEY_BYTES`], and no database changes their case or
+//!   their spaces. Longer keys are rejected.
+//! - **Time** is the application's clock, in microseconds since 1970 UTC. An expired row counts as
+//!   absent, even before it is removed. If several machines share a table, the lifetime of an entry
+//!   varies by the difference of their clocks: synchronise them, for example with NTP.
+//! - **Capacity.** Expired rows are removed in the background, in batches, in proportion to the
+//!   writes. Every `max_entries / 10` writes of a process, at least every write, the rows are
+//!   counted in the background and culled if there are more than `max_entries`. A table therefore
+//!   holds at most `max_entries`, plus a tenth for each process that writes to it, plus what is
+//!   written during the count. A cull removes the rows that expire first, then those that were
+//!   written first.
+//! - **Errors.** If a database cannot be reached or does not respond, calls return
+//!   [`ErrorKind::Unavailable`](cache_core::ErrorKind::Unavailable) after at most `connect_timeout`
+//!   plus `statement_timeout`, and the next call tries again. A write that returned this error may
+//!   have been executed. Calls are retried after locks and deadlocks, which have changed nothing,
+//!   and after a lost connection if a repetition does no harm. `add`, `incr` and `delete` are not
+//!   retried after a lost connection.
+//! - **Cancel safety.** If the future of a write is dropped after the statement was sent, the write
+//!   is executed. The next write of the same store waits for its end, for at most a quarter of
+//!   `connect_timeout`, so that a value that it removes does not come back.
+//! - **Performance.** A call is one round trip on a pooled connection, with a prepared statement.
+//!   Only `clear`, `stats` and `entries` take time in proportion to the table while the caller
+//!   waits.
 //!
 //! # TLS
 //!
-//! With the feature `tls` (`db-tls` of cachette), connections to PostgreSQL and MySQL are encrypted as their URL says:
+//! With the feature `tls` (`db-tls` of cachette), the URL decides whether connections to PostgreSQL
+//! and MySQL are encrypted:
 //!
-//! - `postgres://…/database?sslmode=verify-full&sslrootcert=/etc/ssl/ours.pem`
-//! - `mysql://…/database?ssl-mode=VERIFY_IDENTITY&ssl-ca=/etc/ssl/ours.pem`
+//! - `postgres://…/database?sslmode=verify-full&sslrootcert=/etc/ssl/ca.pem`
+//! - `mysql://…/database?ssl-mode=VERIFY_IDENTITY&ssl-ca=/etc/ssl/ca.pem`
 //!
-//! These two modes check that the certificate names the host and that a trusted authority has signed it: one that the
-//! operating system trusts, or one in the file, a path as it is or from the working directory. `verify-ca` does not look at the
-//! name. `require` encrypts and trusts whoever answers, even where an `sslrootcert` is given, which libpq would heed. Without a
-//! mode, TLS is used where the server offers it, unchecked. `sslcert` and `sslkey` (`ssl-cert`, `ssl-key`) name a
-//! certificate to show to the server. A server that is refused is an error of the kind
-//! [`Config`](cache_core::ErrorKind::Config).
+//! These two modes check that the certificate names the host and is signed by a trusted authority:
+//! one that the operating system trusts, or the one in the file. A relative path starts at the
+//! working directory. `verify-ca` does not check the name. `require` encrypts but trusts any
+//! server, even if `sslrootcert` is set, in contrast to libpq. Without a mode, the connection is
+//! encrypted if the server offers TLS, and nothing is checked. `sslcert` and `sslkey` (`ssl-cert`,
+//! `ssl-key`) name a client certificate. If the server fails a check, calls return
+//! [`ErrorKind::Config`](cache_core::ErrorKind::Config).
 //!
-//! Without the feature, a URL that demands TLS is an error, and all others connect unencrypted: use a unix socket, a private
-//! network, or a pool of your own ([`Database`]).
+//! Without the feature, a URL that requires TLS is an error and all other connections are
+//! unencrypted: use a Unix socket, a private network, or a pool of your own ([`Database`]).
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(
     not(all(feature = "sqlite", feature = "postgres", feature = "mysql")),
     allow(
         dead_code,
         unused_imports,
+        unused_mut,
         unused_variables,
         unreachable_code,
-        reason = "what one database needs is idle without it"
+        reason = "some code is used by one database only"
     )
 )]
 
 mod backend;
+mod bulk;
 mod cache;
 mod database;
 mod dialect;
+mod entry;
 mod error;
-mod expiry;
+mod fault;
 mod options;
 mod router;
 mod schema;
+mod shared;
 mod statement;
+mod statements;
+mod sweeper;
+mod table;
 
 pub use self::{
     backend::DbBackend,
-    cache::{DbCache, MAX_KEY_BYTES},
+    cache::DbCache,
     database::Database,
+    entry::MAX_KEY_BYTES,
     options::DbOptions,
     router::{ReadFromReplica, Router},
-    schema::{Creation, Found, SCHEMA_VERSION},
+    schema::{SCHEMA_VERSION, TableCreation, TableState},
 };

@@ -1,60 +1,172 @@
-//! What can be set about the store.
+//! The OPTIONS of the store.
 
 use std::{fmt, time::Duration};
 
 use cache_core::{Result, config};
 use serde::Deserialize;
 
-/// The OPTIONS of a cache in a database. Times are seconds, and may have fractions.
+/// The OPTIONS of a cache in a database.
+///
+/// In a configuration, times are seconds and may have fractions.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use cache_db::DbOptions;
+///
+/// let options = DbOptions::new("sqlite:cache.db")
+///     .max_entries(100_000)
+///     .statement_timeout(Duration::from_millis(500));
+/// ```
 #[derive(Clone, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct DbOptions {
-    /// Where the database is: `sqlite:cache.db`, relative to the configuration's folder, or `sqlite:///var/cache.db`, or
-    /// `sqlite::memory:`; `postgres://user:password@host/database`; `mysql://user:password@host/database`. What stands
-    /// behind `sqlite:` is a path as it is, without escapes.
+    /// The URL of the database: `sqlite:cache.db`, relative to the folder of the configuration,
+    /// `sqlite:///var/cache.db` or `sqlite::memory:`; `postgres://user:password@host/database`;
+    /// `mysql://user:password@host/database`. The text after `sqlite:` is a literal path without
+    /// escapes.
     pub url: String,
-    /// A replica to read from; without it, `url` is read from as well. A replica may be behind: then a `get` can miss
-    /// what was just set.
+    /// The URL of a replica to read from. By default, reads go to `url` as well. A `get` from a
+    /// replica that lags behind can miss a value that was just set.
     pub read_url: Option<String>,
-    /// In place of `url`: the name of one of the configuration's databases, or of a pool that was handed over
-    /// ([`DbBackend::database`](crate::DbBackend::database)). `default`, where there is such a one and no `url` either.
+    /// Instead of `url`: the name of a database of the configuration, or of a pool passed to
+    /// [`DbBackend::database`](crate::DbBackend::database). If neither `database` nor `url` is set,
+    /// the database named `default` is used, provided it exists.
     pub database: Option<String>,
-    /// In place of `read_url`: the same for reading.
+    /// Instead of `read_url`: the name of the database to read from.
     pub read_database: Option<String>,
-    /// How many rows there may be, within the tolerance that the [crate's page](crate) states. At least 1; Django's default
-    /// is 300.
+    /// The maximum number of rows, within the tolerance stated on the [crate page](crate). At least
+    /// 1. Defaults to 300, as in Django.
     #[serde(deserialize_with = "config::at_least_one")]
     pub max_entries: u64,
-    /// What part of the rows goes when there are too many: `1 / cull_frequency`. 3 as in Django; 0 empties the table.
+    /// The fraction of `max_entries` that a cull removes in addition to the surplus:
+    /// `1 / cull_frequency`. Defaults to 3, as in Django; 0 clears the table.
     pub cull_frequency: u64,
-    /// How many connections there may be at most. At least 1; 10 by default.
+    /// The maximum number of connections. At least 1. Defaults to 10.
     #[serde(deserialize_with = "config::at_least_one")]
     pub pool_size: u32,
-    /// How long a call waits for a connection, be it a new one or one that is in use. 1 by default.
+    /// The maximum time that a call waits for a connection, whether it is a new one or one from the
+    /// pool. Defaults to 1 second.
     #[serde(deserialize_with = "config::seconds")]
     pub connect_timeout: Duration,
-    /// How long a call waits for its answer once it is connected. 2 by default.
+    /// The maximum time that a call waits for the result once it has a connection. Defaults to 2
+    /// seconds.
     #[serde(deserialize_with = "config::seconds")]
     pub statement_timeout: Duration,
-    /// SQLite: how long a statement waits for another process that is writing, before it is tried again. 1 by default.
+    /// SQLite: how long a statement waits for another process that is writing, before it is
+    /// retried. Defaults to 1 second.
     #[serde(deserialize_with = "config::seconds")]
     pub busy_timeout: Duration,
-    /// PostgreSQL: make the table UNLOGGED. Writes take about a third of the time, and a crash of the server empties the
-    /// table. It says how the table is made, so it changes nothing about one that exists.
+    /// PostgreSQL: creates the table as UNLOGGED. Writes take about a third of the time, and a
+    /// crash of the server empties the table. This has no effect on a table that exists.
     pub unlogged: bool,
-    /// PostgreSQL: keep no prepared statements and work in explicit transactions, as pgbouncer's transaction mode needs.
-    /// Three round trips a call instead of one. Without it, a call through such a pgbouncer is an error that names this option.
+    /// PostgreSQL: keeps no prepared statements and uses explicit transactions, as pgbouncer's
+    /// transaction mode requires. Each call then takes three round trips instead of one. Without
+    /// this option, calls through such a pgbouncer fail with an error that names it.
     pub pgbouncer: bool,
-    /// Make the table when it is found missing. `sqlite::memory:` always does.
+    /// Creates the table if a call finds it missing. A table in `sqlite::memory:` is always
+    /// created.
     pub create_table: bool,
 }
 
 impl DbOptions {
-    /// The defaults, for the database at this URL.
+    /// Creates the default options for the database at `url`.
     #[must_use]
-    pub fn new(url: &str) -> Self {
-        Self { url: url.into(), ..Self::default() }
+    pub fn new(url: impl Into<String>) -> Self {
+        Self::default().url(url)
+    }
+
+    /// Sets [`url`](Self#structfield.url).
+    #[must_use]
+    pub fn url(mut self, url: impl Into<String>) -> Self {
+        self.url = url.into();
+        self
+    }
+
+    /// Sets [`read_url`](Self#structfield.read_url).
+    #[must_use]
+    pub fn read_url(mut self, read_url: impl Into<Option<String>>) -> Self {
+        self.read_url = read_url.into();
+        self
+    }
+
+    /// Sets [`database`](Self#structfield.database).
+    #[must_use]
+    pub fn database(mut self, database: impl Into<Option<String>>) -> Self {
+        self.database = database.into();
+        self
+    }
+
+    /// Sets [`read_database`](Self#structfield.read_database).
+    #[must_use]
+    pub fn read_database(mut self, read_database: impl Into<Option<String>>) -> Self {
+        self.read_database = read_database.into();
+        self
+    }
+
+    /// Sets [`max_entries`](Self#structfield.max_entries).
+    #[must_use]
+    pub fn max_entries(mut self, max_entries: u64) -> Self {
+        self.max_entries = max_entries;
+        self
+    }
+
+    /// Sets [`cull_frequency`](Self#structfield.cull_frequency).
+    #[must_use]
+    pub fn cull_frequency(mut self, cull_frequency: u64) -> Self {
+        self.cull_frequency = cull_frequency;
+        self
+    }
+
+    /// Sets [`pool_size`](Self#structfield.pool_size).
+    #[must_use]
+    pub fn pool_size(mut self, pool_size: u32) -> Self {
+        self.pool_size = pool_size;
+        self
+    }
+
+    /// Sets [`connect_timeout`](Self#structfield.connect_timeout).
+    #[must_use]
+    pub fn connect_timeout(mut self, connect_timeout: Duration) -> Self {
+        self.connect_timeout = connect_timeout;
+        self
+    }
+
+    /// Sets [`statement_timeout`](Self#structfield.statement_timeout).
+    #[must_use]
+    pub fn statement_timeout(mut self, statement_timeout: Duration) -> Self {
+        self.statement_timeout = statement_timeout;
+        self
+    }
+
+    /// Sets [`busy_timeout`](Self#structfield.busy_timeout).
+    #[must_use]
+    pub fn busy_timeout(mut self, busy_timeout: Duration) -> Self {
+        self.busy_timeout = busy_timeout;
+        self
+    }
+
+    /// Sets [`unlogged`](Self#structfield.unlogged).
+    #[must_use]
+    pub fn unlogged(mut self, unlogged: bool) -> Self {
+        self.unlogged = unlogged;
+        self
+    }
+
+    /// Sets [`pgbouncer`](Self#structfield.pgbouncer).
+    #[must_use]
+    pub fn pgbouncer(mut self, pgbouncer: bool) -> Self {
+        self.pgbouncer = pgbouncer;
+        self
+    }
+
+    /// Sets [`create_table`](Self#structfield.create_table).
+    #[must_use]
+    pub fn create_table(mut self, create_table: bool) -> Self {
+        self.create_table = create_table;
+        self
     }
 
     pub(crate) fn check(&self) -> Result<()> {
@@ -86,6 +198,7 @@ impl DbOptions {
     }
 }
 
+/// The setting of an option, as error messages name it.
 pub(crate) fn option(name: &str) -> String {
     format!("OPTIONS.{name}")
 }
@@ -110,7 +223,7 @@ impl Default for DbOptions {
     }
 }
 
-/// Shows no password.
+/// Redacts passwords in URLs.
 impl fmt::Debug for DbOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("DbOptions")
@@ -133,55 +246,70 @@ impl fmt::Debug for DbOptions {
 
 #[cfg(test)]
 mod tests {
-    use cache_core::config::StoreConfig;
+    use cache_core::{ErrorKind, config::StoreConfig};
     use serde_json::json;
 
     use super::*;
 
-    fn read(options: serde_json::Value) -> Result<DbOptions> {
-        let serde_json::Value::Object(options) = options else { panic!("a table") };
+    fn parse(options: serde_json::Value) -> Result<DbOptions> {
+        let serde_json::Value::Object(options) = options else { panic!("not a table") };
         let options: DbOptions = StoreConfig::new("default", options).options()?;
         options.check().map(|()| options)
     }
 
     #[test]
-    fn times_are_seconds_with_fractions_and_may_come_as_text() {
-        let options =
-            read(json!({"CONNECT_TIMEOUT": 0.25, "statement_timeout": "1.5"})).expect("it is fine");
+    fn times_are_seconds_with_fractions_as_numbers_or_strings() {
+        let options = parse(json!({"CONNECT_TIMEOUT": 0.25, "statement_timeout": "1.5"}));
+        let options = options.expect("the options are valid");
         assert_eq!(options.connect_timeout, Duration::from_millis(250));
         assert_eq!(options.statement_timeout, Duration::from_millis(1500));
     }
 
     #[test]
-    fn what_cannot_be_meant_is_a_mistake_that_is_named() {
-        for (options, told) in [
-            (
-                json!({"max_entries": 0}),
-                "OPTIONS.max_entries: found 0, expected a whole number of at least 1",
-            ),
-            (
-                json!({"max_entries": "many"}),
-                "OPTIONS.max_entries: found \"many\", expected a whole number of at least 1",
-            ),
-            (
-                json!({"pool_size": 0}),
-                "OPTIONS.pool_size: found 0, expected a whole number of at least 1",
-            ),
-            (
-                json!({"statement_timeout": 0}),
-                "OPTIONS.statement_timeout: found 0, expected a number of seconds above 0",
-            ),
+    fn invalid_option_is_named_with_the_value_found() {
+        for (options, setting, found) in [
+            (json!({"max_entries": 0}), "OPTIONS.max_entries", "found 0"),
+            (json!({"max_entries": "many"}), "OPTIONS.max_entries", "found \"many\""),
+            (json!({"pool_size": 0}), "OPTIONS.pool_size", "found 0"),
+            (json!({"statement_timeout": 0}), "OPTIONS.statement_timeout", "found 0"),
+            (json!({"busy_timeout": -1}), "OPTIONS.busy_timeout", "found -1"),
+            (json!({"tabel": 1}), "OPTIONS.tabel", ""),
         ] {
-            assert_eq!(read(options).expect_err("a mistake").to_string(), told);
+            let error = parse(options).expect_err(setting);
+            assert_eq!(error.kind(), ErrorKind::Config, "{error}");
+            let message = error.to_string();
+            assert!(message.contains(setting) && message.contains(found), "{message}");
         }
-        assert!(read(json!({"busy_timeout": -1})).is_err());
-        assert!(read(json!({"tabel": 1})).is_err());
     }
 
     #[test]
-    fn a_password_is_not_shown() {
-        let mut options = DbOptions::new("postgres://ada:lovelace@host/db");
-        options.read_url = Some("mysql://ada:lovelace@host/db".into());
+    fn debug_output_hides_passwords() {
+        let options = DbOptions::new("postgres://ada:lovelace@host/db")
+            .read_url("mysql://ada:lovelace@host/db".to_owned());
         assert!(!format!("{options:?}").contains("lovelace"));
+    }
+
+    #[test]
+    fn setters_set_what_the_configuration_sets() {
+        let configured = parse(json!({
+            "url": "sqlite:a.db", "read_url": "sqlite:b.db", "max_entries": 7, "cull_frequency": 2,
+            "pool_size": 3, "connect_timeout": 1, "statement_timeout": 2, "busy_timeout": 3,
+            "unlogged": true, "pgbouncer": true, "create_table": true, "database": "c",
+            "read_database": "d",
+        }));
+        let options = DbOptions::new("sqlite:a.db")
+            .read_url("sqlite:b.db".to_owned())
+            .database("c".to_owned())
+            .read_database("d".to_owned())
+            .max_entries(7)
+            .cull_frequency(2)
+            .pool_size(3)
+            .connect_timeout(Duration::from_secs(1))
+            .statement_timeout(Duration::from_secs(2))
+            .busy_timeout(Duration::from_secs(3))
+            .unlogged(true)
+            .pgbouncer(true)
+            .create_table(true);
+        assert_eq!(configured.expect("the options are valid"), options);
     }
 }

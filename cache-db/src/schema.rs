@@ -1,193 +1,208 @@
-//! Making the table, and recognising one that is there.
-
-mod ddl;
+//! Creation of the table, and inspection of an existing one.
 
 use std::fmt;
 
 use cache_core::{Error, ErrorKind, Result};
 
 use crate::{
-    cache::{CREATE_TABLE, Node},
     database::Effect,
-    dialect::Dialect,
-    error::{Failure, Fault},
-    statement::{Answers, Arg, Row, Statement},
+    dialect::NameArg,
+    error::Failure,
+    fault::Fault,
+    statement::{Arg, Columns, Row, Statement},
+    table::Table,
 };
 
-/// The version of the table that this crate makes, and works with. It is noted in the table's comment, in SQLite in the
-/// index's definition.
+/// The version of the table that this crate creates and uses. It is noted in the comment of the
+/// table, for SQLite in the definition of the index.
 pub const SCHEMA_VERSION: u32 = 1;
+
+/// The text before the version in the version note.
+const NOTE: &str = "cachette ";
+
+/// What creates a missing table if no configuration file is known.
+pub(crate) const CREATE_TABLE: &str = "DbCache::create_table";
 
 /// What [`create_table`](crate::DbCache::create_table) did in a database, or would do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Creation {
-    /// The table's name.
+pub struct TableCreation {
+    /// The name of the table.
     pub table: String,
-    /// Where it is, without secrets.
+    /// The location of the database, without secrets.
     pub database: String,
-    /// What there was before.
-    pub found: Found,
-    /// The statements that were run, or would be: none where all is well.
+    /// The state of the table before the call.
+    pub state: TableState,
+    /// The statements that were run, or would be. Empty if the table was up to date.
     pub sql: Vec<String>,
-    /// Whether they were only to be shown.
+    /// Whether nothing was run.
     pub dry_run: bool,
 }
 
-/// A table as it was met.
+/// The state of a cache table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Found {
-    /// None of this name.
-    Nothing,
-    /// One of this version, with nothing left to do.
+pub enum TableState {
+    /// There is no table of this name.
+    Missing,
+    /// The table is up to date.
     Current,
-    /// One of an older version, or of none, or without its index. Its entries stay.
-    Older,
+    /// The table has an older version, no version, or no index. An upgrade keeps its entries.
+    Outdated,
 }
 
-impl fmt::Display for Creation {
+impl fmt::Display for TableCreation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { table, database, .. } = self;
-        match (self.found, self.dry_run) {
-            (Found::Current, _) => write!(f, "the table {table:?} is there already, in {database}"),
-            (Found::Nothing, false) => write!(f, "made the table {table:?} in {database}"),
-            (Found::Older, false) => {
-                write!(f, "brought the table {table:?} up to date in {database}")
+        let action = match (self.state, self.dry_run) {
+            (TableState::Current, _) => {
+                return write!(f, "table {table:?} in {database} is up to date");
             }
-            (Found::Nothing, true) => write!(f, "would make the table {table:?} in {database}"),
-            (Found::Older, true) => {
-                write!(f, "would bring the table {table:?} up to date in {database}")
-            }
-        }
+            (TableState::Missing, false) => "created",
+            (TableState::Outdated, false) => "upgraded",
+            (TableState::Missing, true) => "would create",
+            (TableState::Outdated, true) => "would upgrade",
+        };
+        write!(f, "{action} table {table:?} in {database}")
     }
 }
 
-/// Makes the table or brings it up to date, or finds out what that would take.
-pub(crate) async fn create(node: &Node, unlogged: bool, dry_run: bool) -> Result<Creation> {
-    let found = look(node).await.map_err(|failure| told(node, failure))?;
-    let (found, templates) = plan(node, found, unlogged)?;
-    let sql: Vec<_> = templates.iter().map(|template| node.statements.sql(template)).collect();
-    let creation = Creation {
-        table: node.statements.table.clone(),
-        database: node.database.shown().into(),
-        found,
-        sql: sql.iter().map(|sql| sql.as_str().to_owned()).collect(),
+/// Creates or upgrades the table, or only finds out what that takes.
+pub(crate) async fn create(table: &Table, unlogged: bool, dry_run: bool) -> Result<TableCreation> {
+    let row = inspect(table).await.map_err(|failure| into_error(table, failure))?;
+    let (state, templates) = plan(table, row, unlogged)?;
+    let note = format!("{NOTE}{SCHEMA_VERSION}");
+    let statements = templates.into_iter().map(|template| Statement {
+        sql: table.statements.sql(&template.replace("{note}", &note)),
+        args: Vec::new(),
+        columns: Columns::None,
+    });
+    let statements: Vec<_> = statements.collect();
+    let creation = TableCreation {
+        table: table.statements.table.clone(),
+        database: table.database.location().into(),
+        state,
+        sql: statements.iter().map(|statement| statement.sql.to_string()).collect(),
         dry_run,
     };
-    if !dry_run && !sql.is_empty() {
-        let statements = sql.into_iter().map(|sql| Statement {
-            sql,
-            args: Vec::new(),
-            answers: Answers::Nothing,
-        });
-        let done = run(node, statements.collect()).await;
-        if done.as_ref().is_err_and(|failure| failure.fault == Fault::IndexThere)
-            && has_index(node).await?
-        {
-            // Another one has made it since it was looked for. What is left to do does no harm twice.
-            return Box::pin(create(node, unlogged, dry_run)).await;
-        }
-        done.map_err(|failure| told(node, failure))?;
+    if dry_run || statements.is_empty() {
+        return Ok(creation);
     }
+    let result = run(table, statements).await;
+    if result.as_ref().is_err_and(|failure| failure.fault == Fault::IndexExists)
+        && has_index(table).await?
+    {
+        // Another process has created the index since the inspection. The other statements can be
+        // repeated.
+        return Box::pin(create(table, unlogged, dry_run)).await;
+    }
+    result.map_err(|failure| into_error(table, failure))?;
     Ok(creation)
 }
 
-async fn has_index(node: &Node) -> Result<bool> {
-    let found = look(node).await.map_err(|failure| told(node, failure))?;
-    Ok(found.and_then(|row| row.number).is_some_and(|indexes| indexes > 0))
+async fn has_index(table: &Table) -> Result<bool> {
+    let row = inspect(table).await.map_err(|failure| into_error(table, failure))?;
+    Ok(row.and_then(|row| row.number).is_some_and(|indexes| indexes > 0))
 }
 
-/// What there is, as the catalogue has it: the note of the version, the columns, and whether `expires` has an index.
-async fn look(node: &Node) -> Result<Option<Row>, Failure> {
-    let statements = &node.statements;
-    let (quoted, index) =
-        (statements.dialect.quoted(&statements.table), statements.dialect.index(&statements.table));
-    let (template, args) = match statements.dialect {
-        Dialect::Sqlite => (
-            ddl::SQLITE_LOOK,
-            vec![Arg::Text(&index), Arg::Text(&index), Arg::Text(&statements.table)],
-        ),
-        Dialect::Postgres => (ddl::POSTGRES_LOOK, vec![Arg::Text(&quoted)]),
-        Dialect::Mysql => (ddl::MYSQL_LOOK, vec![Arg::Text(&statements.table)]),
+/// Reads what the catalog knows about the table, see
+/// [`Schema::inspect`](crate::dialect::Schema::inspect).
+async fn inspect(table: &Table) -> Result<Option<Row>, Failure> {
+    let statements = &table.statements;
+    let schema = &statements.dialect.schema;
+    let quoted = statements.dialect.quoted(&statements.table);
+    let index = (statements.dialect.index_name)(&statements.table);
+    let arg = |name: &NameArg| match name {
+        NameArg::Table => Arg::Text(&statements.table),
+        NameArg::QuotedTable => Arg::Text(&quoted),
+        NameArg::Index => Arg::Text(&index),
     };
-    let statement = Statement { sql: statements.sql(template), args, answers: Answers::Texts };
-    let outcomes = node.database.run(&[statement], Effect::Read).await?;
+    let statement = Statement {
+        sql: statements.sql(schema.inspect),
+        args: schema.inspect_args.iter().map(arg).collect(),
+        columns: Columns::Inspection,
+    };
+    let outcomes = table.database.run(&[statement], Effect::Read).await?;
     Ok(outcomes.into_iter().next().and_then(|outcome| outcome.rows.into_iter().next()))
 }
 
-/// In one transaction where the database can undo such statements, and one after the other where it can't.
-async fn run(node: &Node, mut statements: Vec<Statement<'_>>) -> Result<(), Failure> {
-    match node.statements.dialect {
-        Dialect::Sqlite => {}
-        Dialect::Postgres => {
-            let lock = Statement {
-                sql: node.statements.sql(ddl::POSTGRES_LOCK),
-                args: Vec::new(),
-                answers: Answers::Nothing,
-            };
-            statements.insert(0, lock);
+/// Runs the statements in one transaction, or one by one if the database cannot roll them back.
+async fn run(table: &Table, mut statements: Vec<Statement<'_>>) -> Result<(), Failure> {
+    let schema = &table.statements.dialect.schema;
+    if !schema.is_transactional {
+        for statement in statements {
+            table.database.run(&[statement], Effect::Idempotent).await?;
         }
-        Dialect::Mysql => {
-            for statement in statements {
-                node.database.run(&[statement], Effect::Idempotent).await?;
-            }
-            return Ok(());
-        }
+        return Ok(());
     }
-    node.database.run(&statements, Effect::Idempotent).await.map(drop)
+    if let Some(lock) = schema.lock {
+        let sql = table.statements.sql(lock);
+        statements.insert(0, Statement { sql, args: Vec::new(), columns: Columns::None });
+    }
+    table.database.run(&statements, Effect::Idempotent).await.map(drop)
 }
 
-/// What is to be done about what there is.
-fn plan(node: &Node, found: Option<Row>, unlogged: bool) -> Result<(Found, Vec<String>)> {
-    let dialect = node.statements.dialect;
-    let Some(row) = found else { return Ok((Found::Nothing, ddl::create(dialect, unlogged))) };
+/// Determines the state of the table and the templates of the statements that bring it up to date.
+fn plan(
+    table: &Table,
+    row: Option<Row>,
+    unlogged: bool,
+) -> Result<(TableState, Vec<&'static str>)> {
+    let schema = &table.statements.dialect.schema;
+    let Some(row) = row else {
+        let create = if unlogged { schema.create_unlogged } else { schema.create };
+        return Ok((TableState::Missing, create.to_vec()));
+    };
     let [note, columns] = row.texts;
-    check_columns(node, &columns.unwrap_or_default())?;
+    check_columns(table, &columns.unwrap_or_default())?;
     let has_index = row.number.is_some_and(|indexes| indexes > 0);
     match version_in(&note.unwrap_or_default()) {
-        Some(version) if version > SCHEMA_VERSION => Err(wrong(
-            node,
-            &format!(
-                "is of version {version}, and this program knows up to {SCHEMA_VERSION}: use a newer one"
-            ),
-        )),
-        Some(SCHEMA_VERSION) if has_index => Ok((Found::Current, Vec::new())),
-        _ => Ok((Found::Older, ddl::upgrade(dialect, has_index))),
+        Some(version) if version > SCHEMA_VERSION => {
+            let problem = format!(
+                "has version {version}, and this program supports versions up to \
+                 {SCHEMA_VERSION}: use a newer release"
+            );
+            Err(unusable(table, &problem))
+        }
+        Some(SCHEMA_VERSION) if has_index => Ok((TableState::Current, Vec::new())),
+        _ => {
+            let add_index = if has_index { &[] } else { schema.add_index };
+            Ok((TableState::Outdated, [add_index, schema.upgrade].concat()))
+        }
     }
 }
 
-fn check_columns(node: &Node, columns: &str) -> Result<()> {
+fn check_columns(table: &Table, columns: &str) -> Result<()> {
     let mut names: Vec<&str> = columns.split(',').collect();
     names.sort_unstable();
     match &*names {
         ["cache_key", "expires", "number", "value"] => Ok(()),
-        ["cache_key", "expires", "value"] => Err(wrong(
-            node,
-            "is a cache table of Django's, which keeps pickles: choose another LOCATION",
+        ["cache_key", "expires", "value"] => Err(unusable(
+            table,
+            "is a cache table of Django, which stores pickles: choose another LOCATION",
         )),
-        _ => Err(wrong(
-            node,
-            &format!("is not a cache's, as its columns are {columns}: choose another LOCATION"),
+        _ => Err(unusable(
+            table,
+            &format!("is not a cache table (its columns are {columns}): choose another LOCATION"),
         )),
     }
 }
 
 /// The number in the last `cachette N`.
 fn version_in(note: &str) -> Option<u32> {
-    let (_, rest) = note.rsplit_once(ddl::NOTE)?;
+    let (_, rest) = note.rsplit_once(NOTE)?;
     let digits = rest.find(|character: char| !character.is_ascii_digit()).unwrap_or(rest.len());
     rest[..digits].parse().ok()
 }
 
-fn wrong(node: &Node, why: &str) -> Error {
-    let message =
-        format!("the table {:?} in {} {why}", node.statements.table, node.database.shown());
-    Error::new(ErrorKind::Config, message).in_store("db")
+fn unusable(table: &Table, problem: &str) -> Error {
+    let (name, database) = (&table.statements.table, table.database.location());
+    Error::new(ErrorKind::Config, format!("the table {name:?} in {database} {problem}"))
+        .in_store("db")
 }
 
-fn told(node: &Node, failure: Failure) -> Error {
-    failure.told(node.database.shown(), &node.statements.table, CREATE_TABLE)
+fn into_error(table: &Table, failure: Failure) -> Error {
+    failure.into_error(table.database.location(), &table.statements.table, CREATE_TABLE)
 }
 
 #[cfg(test)]
@@ -195,7 +210,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_version_is_the_last_note_s() {
+    fn version_is_taken_from_the_last_note() {
         assert_eq!(version_in("cachette 1"), Some(1));
         assert_eq!(
             version_in(r#"CREATE INDEX "/* cachette 9 */" ON t (expires /* cachette 12 */)"#),

@@ -1,32 +1,36 @@
-//! A statement, what is bound to it and what it answers, the same for every driver.
+//! A statement, its arguments and its result, the same for every driver.
 
-use sqlx::SqlStr;
+use std::sync::Arc;
 
 /// SQL with its arguments.
+///
+/// The SQL is trusted: only [`Dialect::sql`](crate::dialect::Dialect::sql) creates it, which quotes
+/// the names it inserts.
 #[derive(Clone, Debug)]
 pub(crate) struct Statement<'a> {
-    pub(crate) sql: SqlStr,
+    pub(crate) sql: Arc<str>,
     pub(crate) args: Vec<Arg<'a>>,
-    pub(crate) answers: Answers,
+    pub(crate) columns: Columns,
 }
 
 impl Statement<'_> {
-    /// About how many bytes are sent for it.
+    /// The approximate number of bytes sent for the statement.
     pub(crate) fn size(&self) -> usize {
-        const HEAD: usize = 64;
-        HEAD + self.sql.as_str().len() + self.args.iter().map(Arg::size).sum::<usize>()
+        const OVERHEAD: usize = 64;
+        OVERHEAD + self.sql.len() + self.args.iter().map(Arg::size).sum::<usize>()
     }
 }
 
-/// What is bound to a placeholder.
+/// An argument, bound to a placeholder.
 #[derive(Clone, Debug)]
 pub(crate) enum Arg<'a> {
     Bytes(Option<&'a [u8]>),
     Int(Option<i64>),
     Text(&'a str),
-    /// An array, which only PostgreSQL has.
-    AllBytes(Vec<Option<&'a [u8]>>),
-    AllInts(Vec<Option<i64>>),
+    /// PostgreSQL only.
+    BytesArray(Vec<Option<&'a [u8]>>),
+    /// PostgreSQL only.
+    IntArray(Vec<Option<i64>>),
 }
 
 impl<'a> Arg<'a> {
@@ -39,37 +43,37 @@ impl<'a> Arg<'a> {
     }
 
     fn size(&self) -> usize {
-        const HEAD: usize = 12;
+        const OVERHEAD: usize = 12;
         match self {
-            Self::Bytes(bytes) => HEAD + bytes.map_or(0, <[u8]>::len),
-            Self::Int(_) => HEAD,
-            Self::Text(text) => HEAD + text.len(),
-            Self::AllBytes(all) => {
-                all.iter().map(|bytes| HEAD + bytes.map_or(0, <[u8]>::len)).sum()
+            Self::Bytes(bytes) => OVERHEAD + bytes.map_or(0, <[u8]>::len),
+            Self::Int(_) => OVERHEAD,
+            Self::Text(text) => OVERHEAD + text.len(),
+            Self::BytesArray(array) => {
+                array.iter().map(|bytes| OVERHEAD + bytes.map_or(0, <[u8]>::len)).sum()
             }
-            Self::AllInts(all) => HEAD * all.len(),
+            Self::IntArray(array) => OVERHEAD * array.len(),
         }
     }
 }
 
-/// The columns of the rows that a statement answers.
+/// The columns of the rows that a statement returns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Answers {
+pub(crate) enum Columns {
     /// No rows.
-    Nothing,
+    None,
     /// `value`, `number`
-    Entries,
+    Entry,
     /// `cache_key`, `value`, `number`
-    KeyedEntries,
+    KeyedEntry,
     /// `cache_key`
-    Keys,
-    /// an integer
+    Key,
+    /// An integer.
     Number,
-    /// text, text, an integer
-    Texts,
+    /// Text, text, an integer: see [`Schema::inspect`](crate::dialect::Schema::inspect).
+    Inspection,
 }
 
-/// A row, as far as the statement answers it.
+/// A row. Only the fields that belong to the statement's [`Columns`] are set.
 #[derive(Debug, Default)]
 pub(crate) struct Row {
     pub(crate) key: Vec<u8>,
@@ -78,108 +82,19 @@ pub(crate) struct Row {
     pub(crate) texts: [Option<String>; 2],
 }
 
-/// What came of a statement.
+/// The result of a statement.
 #[derive(Debug, Default)]
 pub(crate) struct Outcome {
     pub(crate) rows: Vec<Row>,
+    /// The number of rows changed, or returned.
     pub(crate) affected: u64,
-    /// MySQL: what `LAST_INSERT_ID` was given.
-    pub(crate) last_id: u64,
+    /// MySQL: the argument of `LAST_INSERT_ID`.
+    pub(crate) last_insert_id: u64,
 }
 
-/// Makes the module of a driver: how it binds, executes and reads.
-#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
-macro_rules! driver {
-    ($module:ident, $database:ty, $connection:ty, last_id: $last_id:expr, bind_array: $bind_array:expr) => {
-        pub(crate) mod $module {
-            use sqlx::Row as _;
-
-            use super::{Answers, Arg, Outcome, Row, Statement};
-
-            type Query<'q> =
-                sqlx::query::Query<'q, $database, <$database as sqlx::Database>::Arguments>;
-            type RawRow = <$database as sqlx::Database>::Row;
-
-            pub(crate) async fn perform(
-                connection: &mut $connection,
-                statement: &Statement<'_>,
-                persistent: bool,
-            ) -> sqlx::Result<Outcome> {
-                let query = sqlx::query::<$database>(statement.sql.clone()).persistent(persistent);
-                let query = statement.args.iter().fold(query, bind);
-                if statement.answers == Answers::Nothing {
-                    let done = query.execute(connection).await?;
-                    let last_id: fn(&<$database as sqlx::Database>::QueryResult) -> u64 = $last_id;
-                    return Ok(Outcome {
-                        affected: done.rows_affected(),
-                        last_id: last_id(&done),
-                        ..Outcome::default()
-                    });
-                }
-                let rows = query.fetch_all(connection).await?;
-                let rows: Vec<Row> = rows
-                    .iter()
-                    .map(|row| read(row, statement.answers))
-                    .collect::<sqlx::Result<_>>()?;
-                Ok(Outcome { affected: rows.len() as u64, rows, last_id: 0 })
-            }
-
-            fn bind<'q>(query: Query<'q>, arg: &Arg<'_>) -> Query<'q> {
-                match arg {
-                    Arg::Bytes(bytes) => query.bind(*bytes),
-                    Arg::Int(number) => query.bind(*number),
-                    Arg::Text(text) => query.bind(*text),
-                    Arg::AllBytes(_) | Arg::AllInts(_) => {
-                        let bind_array: fn(Query<'q>, &Arg<'_>) -> Query<'q> = $bind_array;
-                        bind_array(query, arg)
-                    }
-                }
-            }
-
-            fn read(row: &RawRow, answers: Answers) -> sqlx::Result<Row> {
-                let nothing = Row::default();
-                Ok(match answers {
-                    Answers::Nothing => nothing,
-                    Answers::Entries => {
-                        Row { value: row.try_get(0)?, number: row.try_get(1)?, ..nothing }
-                    }
-                    Answers::KeyedEntries => Row {
-                        key: row.try_get(0)?,
-                        value: row.try_get(1)?,
-                        number: row.try_get(2)?,
-                        ..nothing
-                    },
-                    Answers::Keys => Row { key: row.try_get(0)?, ..nothing },
-                    Answers::Number => Row { number: row.try_get(0)?, ..nothing },
-                    Answers::Texts => Row {
-                        texts: [row.try_get(0)?, row.try_get(1)?],
-                        number: row.try_get(2)?,
-                        ..nothing
-                    },
-                })
-            }
-        }
-    };
-}
-
-#[cfg(feature = "sqlite")]
-driver! {
-    sqlite, sqlx::Sqlite, sqlx::SqliteConnection, last_id: |_| 0,
-    bind_array: |_, _| unreachable!("SQLite is given one argument for each key")
-}
-
-#[cfg(feature = "postgres")]
-driver! {
-    postgres, sqlx::Postgres, sqlx::PgConnection, last_id: |_| 0,
-    bind_array: |query, arg| match arg {
-        Arg::AllBytes(all) => query.bind(all),
-        Arg::AllInts(all) => query.bind(all),
-        _ => query,
+impl Outcome {
+    /// The number in the first row.
+    pub(crate) fn number(&self) -> Option<i64> {
+        self.rows.first().and_then(|row| row.number)
     }
-}
-
-#[cfg(feature = "mysql")]
-driver! {
-    mysql, sqlx::MySql, sqlx::MySqlConnection, last_id: |done| done.last_insert_id(),
-    bind_array: |_, _| unreachable!("MySQL is given one argument for each key")
 }

@@ -1,21 +1,22 @@
-//! The conformance suite on each database, with time that is set by hand.
+//! The conformance suite on each database, with a manual clock.
 #![cfg(all(feature = "sqlite", feature = "postgres", feature = "mysql"))]
 
 mod common;
 
-use cache_conformance::{Harness, Profile};
-use cache_core::ManualClock;
+use cache_conformance::{Forwarding, Harness, Profile};
+use cache_core::{Clock, ManualClock};
 use cache_db::DbOptions;
 
-/// Stores in tables of their own, made by createcachetable.
-fn on(options: impl Fn() -> DbOptions + Send + Sync + 'static) -> Harness {
+/// Runs each case on a store with a table of its own.
+fn on(options: impl Fn() -> DbOptions + Copy + Send + Sync + 'static) -> Harness {
     let time = ManualClock::new();
     let clock = time.clock();
-    let make = move || {
-        let (options, clock) = (options(), clock.clone());
-        async { common::fresh(options, clock).await }
+    let make = move || common::fresh(options(), clock.clone());
+    let with_limits = move |max_entries, cull_frequency| {
+        let options = options().max_entries(max_entries).cull_frequency(cull_frequency);
+        common::fresh(options, Clock::system())
     };
-    Harness::new(make).driven_by(time)
+    Harness::new(make).with_limits(with_limits).driven_by(time)
 }
 
 mod sqlite_file {
@@ -45,7 +46,7 @@ mod postgres_behind_pgbouncer {
 mod mariadb {
     use super::*;
 
-    /// It takes 16 MiB at once, as it comes.
+    /// MariaDB accepts packets of at most 16 MiB by default.
     fn mariadb() -> Harness {
         on(common::mysql)
             .with_profile(Profile { largest_value: Some(10 << 20), ..Profile::default() })
@@ -54,30 +55,17 @@ mod mariadb {
     cache_conformance::suite!(mariadb());
 }
 
-mod by_the_system_s_clock {
+mod system_clock {
     use super::*;
 
     cache_conformance::suite!(Harness::new(|| common::fresh(
         common::sqlite_file(),
-        cache_core::Clock::system()
+        Clock::system()
     )));
 }
 
 mod wrapped {
-    use cache_conformance::Forwarding;
-
     use super::*;
 
-    fn wrapped() -> Harness {
-        on(common::sqlite_file)
-            .with_limits(|max_entries, cull_frequency| {
-                let mut options = common::sqlite_file();
-                options.max_entries = max_entries;
-                options.cull_frequency = cull_frequency;
-                common::fresh(options, cache_core::Clock::system())
-            })
-            .wrapped_by(Forwarding::new)
-    }
-
-    cache_conformance::suite!(wrapped());
+    cache_conformance::suite!(on(common::sqlite_file).wrapped_by(Forwarding::new));
 }

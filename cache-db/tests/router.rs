@@ -1,74 +1,82 @@
-//! Several databases.
+//! Stores with several databases.
 #![cfg(feature = "sqlite")]
 
 use std::{path::Path, time::Duration};
 
-use cache_core::{Cache, Clock, ErrorKind, Value};
+use cache_core::{Cache, Clock, ErrorKind, Ttl, Value};
 use cache_db::{Database, DbCache, DbOptions, Router};
 use tempfile::TempDir;
 
 const HOUR: Option<Duration> = Some(Duration::from_secs(3600));
 
-fn folder() -> TempDir {
-    TempDir::new().expect("there is room")
+fn temporary_folder() -> TempDir {
+    TempDir::new().expect("the folder is created")
 }
 
-/// A store on one file alone.
-async fn alone(folder: &Path, name: &str) -> DbCache {
-    let mut options = DbOptions::new(&format!("sqlite:{name}"));
-    options.create_table = true;
-    DbCache::open("cache", options, Some(folder), Clock::system()).expect("it is fine")
+fn open(folder: &Path, options: DbOptions) -> DbCache {
+    DbCache::open("cache", options, Some(folder), Clock::system()).expect("the options are valid")
 }
 
-#[tokio::test]
-async fn with_a_read_url_reads_go_there_and_all_else_to_the_primary() {
-    let folder = folder();
-    let (primary, replica) =
-        (alone(folder.path(), "primary.db").await, alone(folder.path(), "replica.db").await);
-    let mut options = DbOptions::new("sqlite:primary.db");
-    options.read_url = Some("sqlite:replica.db".into());
-    let both =
-        DbCache::open("cache", options, Some(folder.path()), Clock::system()).expect("it is fine");
-    primary.set("k", Value::Int(1), HOUR).await.expect("it is stored");
-    replica.set("k", Value::Int(100), None).await.expect("it is stored");
+/// A store on one file.
+fn store_on(folder: &Path, file: &str) -> DbCache {
+    open(folder, DbOptions::new(format!("sqlite:{file}")).create_table(true))
+}
 
-    assert_eq!(both.get("k").await.expect("it answers"), Some(Value::Int(100)));
-    assert_eq!(both.get_many(&["k"]).await.expect("it answers"), [Some(Value::Int(100))]);
-    assert_eq!(both.ttl("k").await.expect("it answers"), Some(cache_core::Ttl::Never));
-    assert_eq!(both.incr("k", 1).await.expect("it counts"), Some(2));
-    assert!(!both.add("k", Value::Int(7), HOUR).await.expect("it answers"));
-    assert!(both.delete("k").await.expect("it answers"));
-    assert_eq!(primary.get("k").await.expect("it answers"), None);
-    assert_eq!(replica.get("k").await.expect("it answers"), Some(Value::Int(100)));
+/// A store that writes to `primary.db` and reads from `replica.db`.
+fn with_replica(folder: &Path) -> DbCache {
+    let replica = "sqlite:replica.db".to_owned();
+    open(folder, DbOptions::new("sqlite:primary.db").read_url(replica))
+}
+
+async fn set(store: &DbCache, number: i64, ttl: Option<Duration>) {
+    store.set("k", Value::Int(number), ttl).await.expect("set succeeds");
+}
+
+async fn get(store: &DbCache) -> Option<Value> {
+    store.get("k").await.expect("get succeeds")
 }
 
 #[tokio::test]
-async fn why_a_counter_cannot_be_counted_is_not_asked_of_a_replica() {
-    let folder = folder();
-    let replica = alone(folder.path(), "replica.db").await;
-    let mut options = DbOptions::new("sqlite:primary.db");
-    options.read_url = Some("sqlite:replica.db".into());
-    let both =
-        DbCache::open("cache", options, Some(folder.path()), Clock::system()).expect("it is fine");
-    both.create_table(false).await.expect("it is made");
-    replica.set("k", Value::Int(100), None).await.expect("it is stored");
-    assert_eq!(both.incr("k", 1).await.expect("it answers"), None);
+async fn read_url_serves_reads_and_url_all_other_operations() {
+    let folder = temporary_folder();
+    let primary = store_on(folder.path(), "primary.db");
+    let replica = store_on(folder.path(), "replica.db");
+    let both = with_replica(folder.path());
+    set(&primary, 1, HOUR).await;
+    set(&replica, 100, None).await;
+
+    assert_eq!(get(&both).await, Some(Value::Int(100)));
+    let values = both.get_many(&["k"]).await.expect("get_many succeeds");
+    assert_eq!(values, [Some(Value::Int(100))]);
+    assert_eq!(both.ttl("k").await.expect("ttl succeeds"), Some(Ttl::Never));
+    assert_eq!(both.incr("k", 1).await.expect("incr succeeds"), Some(2));
+    assert!(!both.add("k", Value::Int(7), HOUR).await.expect("add succeeds"));
+    assert!(both.delete("k").await.expect("delete succeeds"));
+    assert_eq!(get(&primary).await, None);
+    assert_eq!(get(&replica).await, Some(Value::Int(100)));
 }
 
 #[tokio::test]
-async fn a_table_is_made_only_where_it_is_allowed() {
-    let folder = folder();
-    let mut options = DbOptions::new("sqlite:primary.db");
-    options.read_url = Some("sqlite:replica.db".into());
-    let both =
-        DbCache::open("cache", options, Some(folder.path()), Clock::system()).expect("it is fine");
-    let made = both.create_table(false).await.expect("it is made");
-    assert_eq!(made.len(), 1);
-    assert!(made[0].database.ends_with("primary.db"), "{made:?}");
+async fn incr_of_an_absent_key_does_not_ask_the_replica() {
+    let folder = temporary_folder();
+    let replica = store_on(folder.path(), "replica.db");
+    let both = with_replica(folder.path());
+    both.create_table(false).await.expect("the table is created");
+    set(&replica, 100, None).await;
+    assert_eq!(both.incr("k", 1).await.expect("incr succeeds"), None);
+}
+
+#[tokio::test]
+async fn table_is_created_only_where_the_router_allows_it() {
+    let folder = temporary_folder();
+    let both = with_replica(folder.path());
+    let creations = both.create_table(false).await.expect("the table is created");
+    assert_eq!(creations.len(), 1);
+    assert!(creations[0].database.ends_with("primary.db"), "{creations:?}");
     assert!(!folder.path().join("replica.db").exists());
 }
 
-/// By the table's name; no table may be made in the archive.
+/// Chooses by the name of the table, and allows no table in the archive.
 #[derive(Debug)]
 struct ByTable;
 
@@ -88,42 +96,43 @@ impl Router for ByTable {
 
 fn routed(table: &str) -> DbCache {
     let options = DbOptions::default();
-    let memory = || Database::at("sqlite::memory:", &options, None).expect("it is a URL");
-    let databases = [("default", memory()), ("archive", memory())];
+    let in_memory =
+        || Database::from_url("sqlite::memory:", &options, None).expect("the URL is valid");
+    let databases = [("default", in_memory()), ("archive", in_memory())];
     DbCache::with_router(table, databases, ByTable, options.clone(), Clock::system())
-        .expect("it is fine")
+        .expect("the options are valid")
 }
 
 #[tokio::test]
-async fn a_router_of_one_s_own_chooses_by_name() {
-    let made = routed("pages").create_table(false).await.expect("it is made");
-    assert_eq!(made.len(), 1, "the archive is not to be touched");
+async fn custom_router_chooses_databases_by_name() {
+    let creations = routed("pages").create_table(false).await.expect("the table is created");
+    assert_eq!(creations.len(), 1, "the router forbids changes of the archive");
     let store = routed("pages");
-    store.set("k", Value::Int(1), HOUR).await.expect("it is stored");
-    assert_eq!(store.get("k").await.expect("it answers"), Some(Value::Int(1)));
+    set(&store, 1, HOUR).await;
+    assert_eq!(get(&store).await, Some(Value::Int(1)));
 }
 
 #[tokio::test]
-async fn a_database_that_the_router_names_and_nobody_knows_is_a_mistake() {
-    let error = routed("lost").get("k").await.expect_err("there is no such database");
+async fn unknown_database_from_a_router_is_an_error_with_the_known_ones() {
+    let error = routed("lost").get("k").await.expect_err("the database is unknown");
     assert_eq!(error.kind(), ErrorKind::Config);
     assert!(error.to_string().contains("\"nowhere\""), "{error}");
     assert!(error.to_string().contains("archive, default"), "{error}");
 }
 
 #[tokio::test]
-async fn a_pool_that_was_handed_over_is_used_and_left_open() {
-    let folder = folder();
-    let path = folder.path().join("mine.db");
+async fn close_leaves_an_external_pool_open() {
+    let folder = temporary_folder();
+    let path = folder.path().join("external.db");
     let connect = sqlx::sqlite::SqliteConnectOptions::new().filename(path).create_if_missing(true);
-    let pool = sqlx::SqlitePool::connect_with(connect).await.expect("it connects");
+    let pool = sqlx::SqlitePool::connect_with(connect).await.expect("the file is opened");
     let databases = [("default", Database::from(pool.clone()))];
-    let store =
-        DbCache::with_router("cache", databases, ByTable, DbOptions::default(), Clock::system());
-    let store = store.expect("it is fine");
-    store.create_table(false).await.expect("it is made");
-    store.set("k", Value::Int(1), HOUR).await.expect("it is stored");
-    store.close().await.expect("it closes what is its own");
+    let options = DbOptions::default();
+    let store = DbCache::with_router("cache", databases, ByTable, options, Clock::system())
+        .expect("the options are valid");
+    store.create_table(false).await.expect("the table is created");
+    set(&store, 1, HOUR).await;
+    store.close().await.expect("close succeeds");
     assert!(!pool.is_closed());
-    assert_eq!(store.get("k").await.expect("it answers"), Some(Value::Int(1)));
+    assert_eq!(get(&store).await, Some(Value::Int(1)));
 }

@@ -1,4 +1,4 @@
-//! TLS on the way to a real PostgreSQL, whose certificate an authority of the test's own has signed.
+//! TLS connections to PostgreSQL, with certificates of a test authority.
 #![cfg(all(feature = "postgres", feature = "mysql", feature = "tls"))]
 
 mod common;
@@ -12,7 +12,7 @@ use sqlx::{AssertSqlSafe, PgPool};
 use tempfile::TempDir;
 use xtask::servers::{Kind, Server};
 
-/// An authority that signs certificates, in a file for those who trust it.
+/// An authority that signs certificates. Its own certificate is in a file.
 struct Authority {
     issuer: Issuer<'static, KeyPair>,
     folder: TempDir,
@@ -20,12 +20,12 @@ struct Authority {
 
 impl Authority {
     fn new() -> Self {
-        let key = KeyPair::generate().expect("there is chance enough");
+        let key = KeyPair::generate().expect("the key is generated");
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let certificate = params.self_signed(&key).expect("it is complete");
-        let folder = TempDir::new().expect("there is room");
-        fs::write(folder.path().join("ca.pem"), certificate.pem()).expect("there is room");
+        let certificate = params.self_signed(&key).expect("the parameters are complete");
+        let folder = TempDir::new().expect("the folder is created");
+        fs::write(folder.path().join("ca.pem"), certificate.pem()).expect("the file is written");
         Self { issuer: Issuer::new(params, key), folder }
     }
 
@@ -33,97 +33,96 @@ impl Authority {
         self.folder.path().join("ca.pem").display().to_string()
     }
 
-    /// A server whose certificate is for this name.
-    async fn server(&self, name: &str) -> Server {
-        let server = Server::start(Kind::Postgres).unwrap_or_else(|why| panic!("{why}"));
-        let key = KeyPair::generate().expect("there is chance enough");
-        let params = CertificateParams::new([name.to_owned()]).expect("it is a name");
-        let certificate = params.signed_by(&key, &self.issuer).expect("it is complete");
-        let pool = PgPool::connect(&server.url()).await.expect("it answers");
+    /// Starts a server whose certificate names this host.
+    async fn server(&self, host: &str) -> Server {
+        let server = Server::start(Kind::Postgres).unwrap_or_else(|error| panic!("{error}"));
+        let key = KeyPair::generate().expect("the key is generated");
+        let params = CertificateParams::new([host.to_owned()]).expect("the host name is valid");
+        let certificate = params.signed_by(&key, &self.issuer).expect("the parameters are valid");
+        let pool = PgPool::connect(&server.url()).await.expect("the server accepts connections");
         for statement in [
-            written("server.crt", &certificate.pem()),
-            written("server.key", &key.serialize_pem()),
+            write_file("server.crt", &certificate.pem()),
+            write_file("server.key", &key.serialize_pem()),
             "ALTER SYSTEM SET ssl = on".into(),
             "SELECT pg_reload_conf()".into(),
         ] {
-            sqlx::query(AssertSqlSafe(statement)).execute(&pool).await.expect("it is done");
+            sqlx::query(AssertSqlSafe(statement)).execute(&pool).await.expect("the SQL is valid");
         }
-        while !speaks_tls(&server).await {
+        while !accepts_tls(&server).await {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         server
     }
 }
 
-/// The statement by which the server writes a file into its folder, for itself alone to read.
-fn written(file: &str, content: &str) -> String {
+/// The statement with which the server writes a file to its folder, readable only to itself.
+fn write_file(file: &str, content: &str) -> String {
     format!(
-        "COPY (SELECT unnest(string_to_array('{content}', E'\\n'))) TO PROGRAM 'umask 077; cat > {file}'"
+        "COPY (SELECT unnest(string_to_array('{content}', E'\\n'))) \
+         TO PROGRAM 'umask 077; cat > {file}'"
     )
 }
 
-async fn speaks_tls(server: &Server) -> bool {
+async fn accepts_tls(server: &Server) -> bool {
     PgPool::connect(&format!("{}?sslmode=require", server.url())).await.is_ok()
 }
 
-fn store(url: &str) -> DbCache {
-    let mut options = DbOptions::new(url);
-    options.create_table = true;
-    options.connect_timeout = Duration::from_secs(20);
-    DbCache::new("cache", options).expect("the options are fine")
+fn store_on(url: &str) -> DbCache {
+    let options = DbOptions::new(url).create_table(true).connect_timeout(Duration::from_secs(20));
+    DbCache::new("cache", options).expect("the options are valid")
 }
 
-async fn refused(url: &str) -> Error {
-    let error =
-        store(url).set("k", Value::Int(1), None).await.expect_err("it is not to be trusted");
+/// The error of a connection that TLS does not allow.
+async fn rejection(url: &str) -> Error {
+    let result = store_on(url).set("k", Value::Int(1), None).await;
+    let error = result.expect_err("the server is not trusted");
     assert_eq!(error.kind(), ErrorKind::Config, "{error}");
     assert!(error.to_string().contains("sslrootcert"), "{error}");
     error
 }
 
 #[tokio::test]
-async fn a_server_that_is_who_it_should_be_is_spoken_to_in_secret() {
+async fn connection_to_a_trusted_server_is_encrypted() {
     let authority = Authority::new();
     let server = authority.server("127.0.0.1").await;
-    let store =
-        store(&format!("{}?sslmode=verify-full&sslrootcert={}", server.url(), authority.file()));
-    store.set("k", Value::Int(1), None).await.expect("it is stored");
-    assert_eq!(store.get("k").await.expect("it answers"), Some(Value::Int(1)));
+    let (url, file) = (server.url(), authority.file());
+    let store = store_on(&format!("{url}?sslmode=verify-full&sslrootcert={file}"));
+    store.set("k", Value::Int(1), None).await.expect("set succeeds");
+    assert_eq!(store.get("k").await.expect("get succeeds"), Some(Value::Int(1)));
 
-    let pool = PgPool::connect(&server.url()).await.expect("it answers");
-    let encrypted = "SELECT ssl FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) WHERE application_name = 'cachette'";
+    let pool = PgPool::connect(&url).await.expect("the server accepts connections");
+    let encrypted = "SELECT ssl FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) \
+                     WHERE application_name = 'cachette'";
     let encrypted: Vec<bool> =
-        sqlx::query_scalar(encrypted).fetch_all(&pool).await.expect("it answers");
+        sqlx::query_scalar(encrypted).fetch_all(&pool).await.expect("the SQL is valid");
     assert!(!encrypted.is_empty() && encrypted.iter().all(|&encrypted| encrypted), "{encrypted:?}");
 }
 
 #[tokio::test]
-async fn a_certificate_of_another_authority_is_refused() {
+async fn certificate_of_an_untrusted_authority_is_rejected() {
     let server = Authority::new().server("127.0.0.1").await;
-    let trusted = Authority::new();
+    let (url, trusted) = (server.url(), Authority::new());
     let error =
-        refused(&format!("{}?sslmode=verify-full&sslrootcert={}", server.url(), trusted.file()))
-            .await;
+        rejection(&format!("{url}?sslmode=verify-full&sslrootcert={}", trusted.file())).await;
     assert!(error.to_string().contains("invalid peer certificate"), "{error}");
 }
 
 #[tokio::test]
-async fn a_certificate_for_another_host_is_refused() {
+async fn certificate_for_another_host_is_rejected() {
     let authority = Authority::new();
     let server = authority.server("elsewhere.example").await;
-    let error =
-        refused(&format!("{}?sslmode=verify-full&sslrootcert={}", server.url(), authority.file()))
-            .await;
+    let (url, file) = (server.url(), authority.file());
+    let error = rejection(&format!("{url}?sslmode=verify-full&sslrootcert={file}")).await;
     assert!(error.to_string().contains("not valid for name"), "{error}");
 }
 
 #[tokio::test]
-async fn a_server_without_tls_is_refused_where_tls_is_demanded() {
-    for (url, demand) in [
+async fn server_without_tls_is_rejected_if_tls_is_required() {
+    for (url, requirement) in [
         (common::url("CACHETTE_POSTGRES_URL"), "sslmode=require"),
         (common::url("CACHETTE_MYSQL_URL"), "ssl-mode=REQUIRED"),
     ] {
-        let error = refused(&format!("{url}?{demand}")).await;
+        let error = rejection(&format!("{url}?{requirement}")).await;
         assert!(error.to_string().contains("does not support TLS"), "{error}");
     }
 }

@@ -1,14 +1,33 @@
-//! The store of cachette that stores nothing: for development, and for switching a cache off by configuration.
+//! The store of cachette that stores nothing: for development, and for disabling a cache by
+//! configuration.
 //!
-//! It answers what [Django's](https://docs.djangoproject.com/en/5.2/topics/cache/#dummy-caching-for-development) does: every
-//! read misses, `add` succeeds, `incr` finds nothing. Keys and values are checked and encoded as ever, so that what goes
-//! wrong with another store goes wrong here as well. OPTIONS are not looked at.
+//! ```
+//! # use std::sync::Arc;
+//! # use cache_core::{CacheHandle, Result, Settings, Timeout};
+//! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<()> {
+//! use cache_dummy::DummyCache;
+//!
+//! let cache = CacheHandle::new("default", Arc::new(DummyCache), Settings::default());
+//! cache.set("greeting", "hello", Timeout::Default).await?;
+//! assert_eq!(cache.get::<String>("greeting").await?, None);
+//! # Ok(()) }
+//! ```
+//!
+//! It returns what [Django's dummy cache][django] returns: every read is a miss, `add` succeeds,
+//! and `incr` finds no key. The handle still checks keys and encodes values, so that errors of
+//! other stores also show up here. OPTIONS are ignored.
+//!
+//! # Performance
+//!
+//! No operation waits.
+//!
+//! [django]: https://docs.djangoproject.com/en/5.2/topics/cache/#dummy-caching-for-development
 
 use std::time::Duration;
 
 use cache_core::{Cache, Result, Stats, Ttl, Value, async_trait};
 
-/// A store that stores nothing.
+/// A store that stores nothing. See the [crate documentation](crate).
 #[derive(Clone, Copy, Debug, Default)]
 pub struct DummyCache;
 

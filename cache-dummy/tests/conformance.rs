@@ -1,4 +1,4 @@
-//! The conformance suite, for a store that keeps nothing.
+//! The conformance suite for a store that stores nothing.
 
 use cache_conformance::{Harness, Profile};
 use cache_dummy::DummyCache;

@@ -12,7 +12,7 @@ use cache_core::{
 
 use crate::{FileBasedCache, FileBasedOptions};
 
-/// Makes the stores of a configuration: one for each folder, shared by all aliases that name it.
+/// Creates the stores of a configuration: one per directory, shared by all aliases that name it.
 #[derive(Debug, Default)]
 pub struct FileBasedBackend {
     stores: SharedStores<PathBuf, FileBasedOptions, FileBasedCache>,
@@ -21,38 +21,36 @@ pub struct FileBasedBackend {
 #[async_trait]
 impl Backend for FileBasedBackend {
     async fn open(&self, config: &StoreConfig) -> Result<Arc<dyn Cache>> {
-        let (options, folder) = (config.options()?, folder(config)?);
-        let make =
-            |options: &_| FileBasedCache::with_clock(&folder, *options, config.clock.clone());
-        Ok(self.stores.get_or_create(folder.clone(), options, make)?)
+        let (options, directory) = (config.options()?, directory(config)?);
+        let create =
+            |options: &_| FileBasedCache::with_clock(&directory, *options, config.clock.clone());
+        Ok(self.stores.get_or_create(directory.clone(), options, create)?)
     }
 }
 
-/// LOCATION as an absolute path. A relative one starts where its configuration lies, else where the process was started.
-fn folder(config: &StoreConfig) -> Result<PathBuf> {
+/// Resolves LOCATION to an absolute path. A relative path is resolved against the directory of the
+/// configuration file, or the current directory if there is none.
+fn directory(config: &StoreConfig) -> Result<PathBuf> {
     let Some(location) = config.one_location()? else {
-        return Err(config::invalid_setting("LOCATION", "none", "a folder"));
+        return Err(config::invalid_setting("LOCATION", "none", "a directory"));
     };
     let location = Path::new(location);
     let absolute = match config.folder() {
-        Some(start) => path::absolute(start.join(location)),
+        Some(base) => path::absolute(base.join(location)),
         None => path::absolute(location),
     };
-    let absolute =
-        absolute.map_err(|_| config::invalid_setting("LOCATION", "what is no path", "a folder"))?;
+    let absolute = absolute
+        .map_err(|_| config::invalid_setting("LOCATION", "an empty path", "a directory"))?;
     if absolute.exists() && !absolute.is_dir() {
-        return Err(config::invalid_setting(
-            "LOCATION",
-            &format!("{:?}, which is no folder", absolute.display()),
-            "a folder",
-        ));
+        let found = format!("{:?}, which is not a directory", absolute.display());
+        return Err(config::invalid_setting("LOCATION", &found, "a directory"));
     }
     if location.is_relative() {
         tracing::warn!(
             cache = config.alias,
             location = %location.display(),
-            "the LOCATION of a cache is relative: here it is {}",
-            absolute.display()
+            resolved = %absolute.display(),
+            "the LOCATION of a file-based cache is a relative path"
         );
     }
     Ok(absolute)
@@ -89,27 +87,28 @@ mod tests {
         fn exit(&self, _: &span::Id) {}
     }
 
-    fn resolve(location: &str, start: Option<&str>) -> (PathBuf, usize) {
+    /// Resolves a LOCATION and counts the warnings.
+    fn resolve(location: &str, base: Option<&str>) -> (PathBuf, usize) {
         let mut config = StoreConfig::new("default", serde_json::Map::new());
         config.location = vec![location.into()];
-        config.file = start.map(|folder| Path::new(folder).join("caches.toml"));
+        config.file = base.map(|base| Path::new(base).join("caches.toml"));
         let warnings = Warnings::default();
-        let folder = tracing::subscriber::with_default(warnings.clone(), || folder(&config));
-        (folder.expect("it is fine"), warnings.0.load(Ordering::Relaxed))
+        let path = tracing::subscriber::with_default(warnings.clone(), || directory(&config));
+        (path.expect("a valid LOCATION"), warnings.0.load(Ordering::Relaxed))
     }
 
     #[cfg(unix)]
     #[test]
-    fn a_relative_location_is_taken_from_the_configuration_s_folder_with_a_warning() {
+    fn relative_location_is_resolved_against_the_configuration_with_a_warning() {
         assert_eq!(resolve("cache", Some("/etc/shop")), (PathBuf::from("/etc/shop/cache"), 1));
-        let here = std::env::current_dir().expect("there is one");
-        assert_eq!(resolve("cache", None), (here.join("cache"), 1));
-        assert_eq!(resolve("cache", Some("conf")), (here.join("conf/cache"), 1));
+        let current = std::env::current_dir().expect("there is a current directory");
+        assert_eq!(resolve("cache", None), (current.join("cache"), 1));
+        assert_eq!(resolve("cache", Some("conf")), (current.join("conf/cache"), 1));
     }
 
     #[cfg(unix)]
     #[test]
-    fn an_absolute_location_stays_what_it_is_without_a_warning() {
+    fn absolute_location_is_used_as_it_is_without_a_warning() {
         assert_eq!(
             resolve("/var/cache/shop", Some("/etc/shop")),
             (PathBuf::from("/var/cache/shop"), 0)

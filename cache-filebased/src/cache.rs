@@ -1,4 +1,4 @@
-//! The store: what is done at once, what off the runtime, and what waits for its turn, as an implementation of [`Cache`].
+//! The store: an implementation of [`Cache`] that runs each operation on the right thread.
 
 use std::{
     fmt,
@@ -11,163 +11,180 @@ use cache_core::{Cache, Clock, Error, Result, Stats, Ttl, Value, async_trait, co
 use tokio::sync::Mutex;
 
 use crate::{
-    FileBasedOptions, Swept,
-    call::{Adrift, Call, off_the_runtime},
+    FileBasedOptions, SweepReport,
+    blocking::spawn_blocking,
+    directory::Directory,
     entries::{Entries, Target},
     entry_file::Expiry,
-    folder::Folder,
-    reading,
-    sweep::{self, Extent, Sweeper},
+    operation::{Operation, OrphanedWrites},
+    read,
+    sweep::{self, Scope, Sweeper},
 };
 
-/// A store in a folder. See the [crate's page](crate) for what it does.
+/// A store in a directory. See the [crate documentation](crate).
 pub struct FileBasedCache {
     entries: Arc<Entries>,
-    /// Whose turn it is to change something in a shard, among the tasks of this process. They wait here, in order and
-    /// without a thread, so that only one of them at a time waits for the lock among processes.
-    turns: Box<[Arc<Mutex<()>>]>,
+    /// One lock per shard for the tasks of this process. Tasks wait here in order and without a
+    /// thread, so that only one of them at a time polls the lock among processes.
+    task_locks: Box<[Arc<Mutex<()>>]>,
 }
 
-/// So many entries at once are looked at without leaving the thread: about as much work as leaving it.
-const GLANCES: usize = 8;
+/// The maximum number of keys that `get_many` reads on the caller's thread. Reading this many takes
+/// about as long as moving to another thread.
+const MAX_NONBLOCKING_KEYS: usize = 8;
 
 const NAME: &str = "filebased";
 
 impl FileBasedCache {
-    /// A store in this folder, which is made when something is stored. A relative path starts at the process's folder.
+    /// Creates a store in a directory, which is created when the first entry is stored.
+    ///
+    /// A relative path is resolved against the current directory.
     ///
     /// # Errors
-    /// [`Config`](cache_core::ErrorKind::Config) where an option is wrong or the path is empty.
-    pub fn new(folder: impl AsRef<Path>, options: FileBasedOptions) -> Result<Self> {
-        Self::with_clock(folder, options, Clock::system())
+    ///
+    /// Returns [`ErrorKind::Config`](cache_core::ErrorKind::Config) if an option is invalid or the
+    /// path is empty.
+    pub fn new(directory: impl AsRef<Path>, options: FileBasedOptions) -> Result<Self> {
+        Self::with_clock(directory, options, Clock::system())
     }
 
-    /// A store whose entries expire by the clock given.
+    /// Creates a store whose entries expire by `clock`.
     ///
     /// # Errors
-    /// [`Config`](cache_core::ErrorKind::Config) where an option is wrong or the path is empty.
+    ///
+    /// Returns [`ErrorKind::Config`](cache_core::ErrorKind::Config) if an option is invalid or the
+    /// path is empty.
     pub fn with_clock(
-        folder: impl AsRef<Path>,
+        directory: impl AsRef<Path>,
         options: FileBasedOptions,
         clock: Clock,
     ) -> Result<Self> {
         options.check()?;
-        let root = path::absolute(folder)
-            .map_err(|_| config::invalid_setting("LOCATION", "an empty path", "a folder"))?;
-        let folder = Folder::new(root);
+        let path = path::absolute(directory)
+            .map_err(|_| config::invalid_setting("LOCATION", "an empty path", "a directory"))?;
         let entries = Arc::new(Entries {
-            folder,
+            directory: Directory::new(path),
             clock,
             options,
             sweeper: Sweeper::new(),
-            adrift: Adrift::default(),
+            orphaned: OrphanedWrites::default(),
         });
-        Ok(Self { entries, turns: (0..=u8::MAX).map(|_| Arc::default()).collect() })
+        Ok(Self { entries, task_locks: (0..=u8::MAX).map(|_| Arc::default()).collect() })
     }
 
-    /// What it was made with.
+    /// Returns the options that the store was created with.
     #[must_use]
     pub fn options(&self) -> FileBasedOptions {
         self.entries.options
     }
 
-    /// Where its files are: an absolute path.
+    /// Returns the absolute path of the store's directory.
     #[must_use]
-    pub fn folder(&self) -> &Path {
-        self.entries.folder.root()
+    pub fn directory(&self) -> &Path {
+        self.entries.directory.path()
     }
 
-    /// Does at once, and for the whole folder, what is else done bit by bit in the background: removes what expired or is
-    /// broken, what dead processes left over, and, if there are more than [`FileBasedOptions::max_entries`], culls.
+    /// Sweeps the whole directory now, instead of shard by shard in the background.
     ///
-    /// Takes some 10 µs an entry.
+    /// Removes expired and undecodable entries and the temporary files of killed processes. Culls
+    /// if there are more than [`FileBasedOptions::max_entries`] entries.
     ///
     /// # Errors
-    /// [`Unavailable`](cache_core::ErrorKind::Unavailable) where another process has been at it for [`FileBasedOptions::lock_timeout`],
-    /// [`Backend`](cache_core::ErrorKind::Backend) where a file can't be listed or removed.
-    pub async fn sweep(&self) -> Result<Swept> {
+    ///
+    /// Returns [`ErrorKind::Unavailable`](cache_core::ErrorKind::Unavailable) if another process is
+    /// still sweeping after [`FileBasedOptions::lock_timeout`], and
+    /// [`ErrorKind::Backend`](cache_core::ErrorKind::Backend) if a file cannot be listed or
+    /// removed.
+    ///
+    /// # Performance
+    ///
+    /// Takes about 10 µs per entry.
+    pub async fn sweep(&self) -> Result<SweepReport> {
         let entries = Arc::clone(&self.entries);
-        let swept = off_the_runtime(move || {
-            let Some(held) = entries.folder.lock_sweep(&entries.call())? else {
-                return Ok(Swept::default());
+        let report = spawn_blocking(move || {
+            let Some(guard) = entries.directory.lock_sweep(&entries.start_operation())? else {
+                return Ok(SweepReport::default());
             };
-            sweep::sweep(&entries, &held, Extent::All)
+            sweep::sweep(&entries, &guard, Scope::Full)
         });
-        swept.await.map_err(in_store)
+        report.await.map_err(in_store)
     }
 
-    /// Changes an entry, when it is this task's turn.
-    async fn change<T, W>(&self, key: &str, work: W) -> Result<T>
+    /// Runs a write on a blocking thread, after the earlier writes of this process to the same
+    /// shard.
+    async fn write<T, W>(&self, key: &str, work: W) -> Result<T>
     where
         T: Send + 'static,
-        W: FnOnce(&Arc<Entries>, &Target, &Call) -> Result<T> + Send + 'static,
+        W: FnOnce(&Arc<Entries>, &Target, &Operation) -> Result<T> + Send + 'static,
     {
-        let call = self.entries.call();
-        let _caller = call.caller();
+        let operation = self.entries.start_operation();
+        let _caller = operation.caller();
         let target = self.entries.target(key);
-        let turn = Arc::clone(&self.turns[usize::from(target.place.shard)]).lock_owned().await;
+        let task_lock = &self.task_locks[usize::from(target.path.shard)];
+        let guard = Arc::clone(task_lock).lock_owned().await;
         let entries = Arc::clone(&self.entries);
-        let changed = off_the_runtime(move || {
-            // It ends with the work, not with the caller's interest.
-            let _turn = turn;
-            work(&entries, &target, &call)
+        let result = spawn_blocking(move || {
+            // The guard belongs to the work: it outlives a caller that is dropped.
+            let _guard = guard;
+            work(&entries, &target, &operation)
         });
-        changed.await.map_err(in_store)
+        result.await.map_err(in_store)
     }
 
-    /// Reads what can't be told at once.
+    /// Runs a read on a blocking thread.
     async fn read<T, W>(&self, key: &str, work: W) -> Result<T>
     where
         T: Send + 'static,
         W: FnOnce(&Entries, &Target) -> Result<T> + Send + 'static,
     {
         let (entries, target) = (Arc::clone(&self.entries), self.entries.target(key));
-        off_the_runtime(move || work(&entries, &target)).await.map_err(in_store)
+        spawn_blocking(move || work(&entries, &target)).await.map_err(in_store)
     }
 
-    /// Does something with each of many keys, in one go.
-    async fn each<A, T, W>(&self, items: Vec<(String, A)>, work: W) -> Result<Vec<T>>
+    /// Runs `work` for many keys, one after the other on one blocking thread.
+    async fn for_each<A, T, W>(&self, items: Vec<(String, A)>, work: W) -> Result<Vec<T>>
     where
         A: Send + 'static,
         T: Send + 'static,
-        W: Fn(&Arc<Entries>, &Target, A, &Call) -> Result<T> + Send + 'static,
+        W: Fn(&Arc<Entries>, &Target, A, &Operation) -> Result<T> + Send + 'static,
     {
-        let mut call = self.entries.call();
-        let _caller = call.caller();
+        let mut operation = self.entries.start_operation();
+        let _caller = operation.caller();
         let entries = Arc::clone(&self.entries);
-        let done = off_the_runtime(move || {
-            let one = |(key, item): (String, A)| {
-                call.renew();
-                work(&entries, &entries.target(&key), item, &call)
+        let results = spawn_blocking(move || {
+            let run = |(key, item): (String, A)| {
+                operation.restart_timeout();
+                work(&entries, &entries.target(&key), item, &operation)
             };
-            items.into_iter().map(one).collect()
+            items.into_iter().map(run).collect()
         });
-        done.await.map_err(in_store)
+        results.await.map_err(in_store)
     }
 
     fn expiry(&self, ttl: Option<Duration>) -> Expiry {
         Expiry::after(ttl, &self.entries.clock)
     }
 
-    /// Whether the key is there, if that can be told at once.
-    fn glance_for(&self, key: &str) -> Option<bool> {
-        self.entries.glance(key, |_| ()).map(|seen| seen.is_some())
+    /// Returns whether the key exists, or `None` if that would have to wait.
+    fn try_contains(&self, key: &str) -> Option<bool> {
+        self.entries.try_look(key, |_| ()).map(|found| found.is_some())
     }
 
-    /// The same for who then changes nothing: what is adrift may still change it.
-    fn is_settled(&self, key: &str) -> Option<bool> {
-        if self.entries.adrift.is_any() { None } else { self.glance_for(key) }
+    /// Like [`try_contains`](Self::try_contains), for a caller that returns without a write.
+    /// Returns `None` while an orphaned write may still change the result.
+    fn try_contains_settled(&self, key: &str) -> Option<bool> {
+        if self.entries.orphaned.any() { None } else { self.try_contains(key) }
     }
 
-    fn look_up(&self, key: &str) -> Option<Option<Value>> {
-        self.entries.glance(key, |entry| entry.payload.to_value())
+    fn try_get(&self, key: &str) -> Option<Option<Value>> {
+        self.entries.try_look(key, |entry| entry.payload.to_value())
     }
 }
 
 impl fmt::Debug for FileBasedCache {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("FileBasedCache")
-            .field("folder", &self.folder())
+            .field("directory", &self.directory())
             .field("options", &self.options())
             .finish_non_exhaustive()
     }
@@ -185,7 +202,7 @@ impl Cache for FileBasedCache {
     }
 
     fn get_now(&self, key: &str) -> Option<Result<Option<Value>>> {
-        if reading::IS_SURE_NOT_TO_WAIT { self.look_up(key).map(Ok) } else { None }
+        if read::TRY_READ_NEVER_BLOCKS { self.try_get(key).map(Ok) } else { None }
     }
 
     fn set_now(&self, _: &str, value: Value, _: Option<Duration>) -> Result<Result<()>, Value> {
@@ -193,7 +210,7 @@ impl Cache for FileBasedCache {
     }
 
     async fn get(&self, key: &str) -> Result<Option<Value>> {
-        match self.look_up(key) {
+        match self.try_get(key) {
             Some(value) => Ok(value),
             None => self.read(key, Entries::get).await,
         }
@@ -201,53 +218,59 @@ impl Cache for FileBasedCache {
 
     async fn set(&self, key: &str, value: Value, ttl: Option<Duration>) -> Result<()> {
         let expiry = self.expiry(ttl);
-        self.change(key, move |entries, target, call| entries.set(target, &value, expiry, call))
-            .await
+        self.write(key, move |entries, target, operation| {
+            entries.set(target, &value, expiry, operation)
+        })
+        .await
     }
 
     async fn add(&self, key: &str, value: Value, ttl: Option<Duration>) -> Result<bool> {
-        if self.is_settled(key) == Some(true) {
+        if self.try_contains_settled(key) == Some(true) {
             return Ok(false);
         }
         let expiry = self.expiry(ttl);
-        self.change(key, move |entries, target, call| entries.add(target, &value, expiry, call))
-            .await
+        self.write(key, move |entries, target, operation| {
+            entries.add(target, &value, expiry, operation)
+        })
+        .await
     }
 
     async fn touch(&self, key: &str, ttl: Option<Duration>) -> Result<bool> {
-        if self.is_settled(key) == Some(false) {
+        if self.try_contains_settled(key) == Some(false) {
             return Ok(false);
         }
         let expiry = self.expiry(ttl);
-        self.change(key, move |entries, target, call| entries.touch(target, expiry, call)).await
+        self.write(key, move |entries, target, operation| entries.touch(target, expiry, operation))
+            .await
     }
 
     async fn incr(&self, key: &str, delta: i64) -> Result<Option<i64>> {
-        if self.is_settled(key) == Some(false) {
+        if self.try_contains_settled(key) == Some(false) {
             return Ok(None);
         }
-        self.change(key, move |entries, target, call| entries.incr(target, delta, call)).await
+        self.write(key, move |entries, target, operation| entries.incr(target, delta, operation))
+            .await
     }
 
     async fn delete(&self, key: &str) -> Result<bool> {
-        if self.is_settled(key) == Some(false) {
+        if self.try_contains_settled(key) == Some(false) {
             return Ok(false);
         }
-        self.change(key, |entries, target, call| entries.delete(target, call)).await
+        self.write(key, |entries, target, operation| entries.delete(target, operation)).await
     }
 
     async fn ttl(&self, key: &str) -> Result<Option<Ttl>> {
-        match self.entries.glance(key, |entry| entry.expiry.left(&self.entries.clock)) {
-            Some(left) => Ok(left.flatten()),
+        match self.entries.try_look(key, |entry| entry.expiry.remaining(&self.entries.clock)) {
+            Some(ttl) => Ok(ttl.flatten()),
             None => self.read(key, Entries::ttl).await,
         }
     }
 
     async fn clear(&self) -> Result<()> {
-        let mut call = self.entries.call();
-        let _caller = call.caller();
+        let mut operation = self.entries.start_operation();
+        let _caller = operation.caller();
         let entries = Arc::clone(&self.entries);
-        off_the_runtime(move || entries.clear(&mut call)).await.map_err(in_store)
+        spawn_blocking(move || entries.clear(&mut operation)).await.map_err(in_store)
     }
 
     fn keeps_objects(&self) -> bool {
@@ -255,14 +278,14 @@ impl Cache for FileBasedCache {
     }
 
     async fn contains(&self, key: &str) -> Result<bool> {
-        match self.glance_for(key) {
-            Some(is_there) => Ok(is_there),
-            None => self.read(key, Entries::is_there).await,
+        match self.try_contains(key) {
+            Some(found) => Ok(found),
+            None => self.read(key, Entries::contains).await,
         }
     }
 
     async fn get_many(&self, keys: &[&str]) -> Result<Vec<Option<Value>>> {
-        if keys.len() <= GLANCES {
+        if keys.len() <= MAX_NONBLOCKING_KEYS {
             let mut values = Vec::with_capacity(keys.len());
             for key in keys {
                 values.push(self.get(key).await?);
@@ -270,15 +293,15 @@ impl Cache for FileBasedCache {
             return Ok(values);
         }
         let keys = keys.iter().map(|&key| (key.to_owned(), ())).collect();
-        self.each(keys, |entries, target, (), _| entries.get(target)).await
+        self.for_each(keys, |entries, target, (), _| entries.get(target)).await
     }
 
-    /// No file is too large for this store: none is refused.
+    /// Rejects no key, because this store has no limit for the size of a value.
     async fn set_many(&self, items: &[(&str, Value)], ttl: Option<Duration>) -> Result<Vec<usize>> {
         let expiry = self.expiry(ttl);
         let items = items.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect();
-        self.each(items, move |entries, target, value, call| {
-            entries.set(target, &value, expiry, call)
+        self.for_each(items, move |entries, target, value, operation| {
+            entries.set(target, &value, expiry, operation)
         })
         .await?;
         Ok(Vec::new())
@@ -287,28 +310,32 @@ impl Cache for FileBasedCache {
     async fn delete_many(&self, keys: &[&str]) -> Result<usize> {
         let keys = keys.iter().map(|&key| (key.to_owned(), ())).collect();
         let deleted =
-            self.each(keys, |entries, target, (), call| entries.delete(target, call)).await?;
-        Ok(deleted.into_iter().filter(|&was_there| was_there).count())
+            self.for_each(keys, |entries, target, (), operation| entries.delete(target, operation));
+        Ok(deleted.await?.into_iter().filter(|&existed| existed).count())
     }
 
-    /// Reads the header of every file: some 10 µs an entry.
+    /// Reads the header of every file, which takes about 10 µs per entry.
     async fn stats(&self) -> Result<Stats> {
         let entries = Arc::clone(&self.entries);
-        off_the_runtime(move || sweep::stats(&entries)).await.map_err(in_store)
+        spawn_blocking(move || sweep::stats(&entries)).await.map_err(in_store)
     }
 
-    /// Removes what is broken as well, and what dead processes left over. Looks at every file, some 10 µs each, until there
-    /// were `most`.
-    async fn purge_expired(&self, most: u64) -> Result<Option<u64>> {
+    /// Also removes undecodable entries. Reads the header of every file, about 10 µs each, until
+    /// `limit` entries are removed.
+    async fn purge_expired(&self, limit: u64) -> Result<Option<u64>> {
         let entries = Arc::clone(&self.entries);
-        let purged = off_the_runtime(move || {
-            sweep::purge(&entries, usize::try_from(most).unwrap_or(usize::MAX))
+        let purged = spawn_blocking(move || {
+            sweep::purge(&entries, usize::try_from(limit).unwrap_or(usize::MAX))
         });
         purged.await.map(|purged| Some(purged as u64)).map_err(in_store)
     }
 
-    /// No file is kept open between calls.
+    /// Does nothing, because no file stays open between calls.
     async fn close(&self) -> Result<()> {
         Ok(())
+    }
+
+    fn inner(&self) -> Option<&dyn Cache> {
+        None
     }
 }

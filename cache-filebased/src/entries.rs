@@ -1,4 +1,4 @@
-//! What each operation does on the disk, from beginning to end. All of it may block.
+//! The operations on entries. All of them but [`try_look`](Entries::try_look) may block.
 
 use std::{path::Path, sync::Arc};
 
@@ -6,79 +6,78 @@ use cache_core::{Bytes, Clock, Error, Result, Ttl, Value};
 
 use crate::{
     FileBasedOptions,
-    call::{Adrift, Call},
-    entry_file::{self, Entry, Expiry, Payload, Unusable},
-    folder::{Folder, Held, Listed, Place, failed},
-    reading::{self, Glance},
+    directory::{Directory, EntryPath, ListedFile, LockGuard, failed},
+    entry_file::{self, DecodeError, Entry, Expiry, Payload},
+    operation::{Operation, OrphanedWrites},
+    read::{self, TryRead},
     sweep::Sweeper,
 };
 
-/// A folder of entries, with the clock they expire by and what keeps them from becoming too many.
+/// The entries of a directory.
 #[derive(Debug)]
 pub(crate) struct Entries {
-    pub(crate) folder: Folder,
+    pub(crate) directory: Directory,
     pub(crate) clock: Clock,
     pub(crate) options: FileBasedOptions,
     pub(crate) sweeper: Sweeper,
-    pub(crate) adrift: Adrift,
+    pub(crate) orphaned: OrphanedWrites,
 }
 
-/// Which entry an operation is about.
+/// The key of an operation and the location of its entry.
 #[derive(Debug)]
 pub(crate) struct Target {
     pub(crate) key: String,
-    pub(crate) place: Place,
+    pub(crate) path: EntryPath,
 }
 
 impl Entries {
-    pub(crate) fn call(&self) -> Call {
-        Call::begin(self.options.lock_timeout, &self.adrift)
+    pub(crate) fn start_operation(&self) -> Operation {
+        Operation::start(self.options.lock_timeout, &self.orphaned)
     }
 
     pub(crate) fn target(&self, key: &str) -> Target {
-        Target { key: key.to_owned(), place: self.folder.place(key) }
+        Target { key: key.to_owned(), path: self.directory.entry_path(key) }
     }
 
-    /// What `look` makes of the entry, if that can be told without waiting.
-    pub(crate) fn glance<T>(
+    /// Like [`look`](Self::look), but returns `None` if it would have to wait.
+    pub(crate) fn try_look<T>(
         &self,
         key: &str,
-        look: impl FnOnce(Entry<'_>) -> T,
+        map: impl FnOnce(Entry<'_>) -> T,
     ) -> Option<Option<T>> {
-        let seen = reading::glance(&self.folder.place(key).path, |file| {
-            let entry = entry_file::read(file, key).ok()?;
-            Some((!entry.expiry.has_come(&self.clock)).then(|| look(entry)))
+        let result = read::try_read(&self.directory.entry_path(key).path, |file| {
+            let entry = entry_file::decode(file, key).ok()?;
+            Some((!entry.expiry.has_passed(&self.clock)).then(|| map(entry)))
         });
-        match seen {
-            Glance::Seen(seen) => Some(seen),
-            Glance::Absent => Some(None),
-            Glance::Unclear => None,
+        match result {
+            TryRead::Done(mapped) => Some(mapped),
+            TryRead::NotFound => Some(None),
+            TryRead::WouldBlock => None,
         }
     }
 
-    /// What `look` makes of the file and the entry in it; nothing where there is none, or it expired, or can't be used.
+    /// Applies `map` to the file and the entry in it. Returns `None` if there is no file, or if its
+    /// entry is expired or undecodable.
     pub(crate) fn look<T>(
         &self,
         target: &Target,
-        look: impl FnOnce(&Bytes, Entry<'_>) -> T,
+        map: impl FnOnce(&Bytes, Entry<'_>) -> T,
     ) -> Result<Option<T>> {
-        let path = &target.place.path;
-        let Some(file) =
-            reading::whole(path).map_err(|error| failed("cannot be read", path, error))?
-        else {
+        let path = &target.path.path;
+        let Some(file) = read::read(path).map_err(|error| failed("read", path, error))? else {
             return Ok(None);
         };
-        match entry_file::read(&file, &target.key) {
-            Ok(entry) if entry.expiry.has_come(&self.clock) => Ok(None),
-            Ok(entry) => Ok(Some(look(&file, entry))),
-            Err(why) => {
-                tell(path, why);
+        match entry_file::decode(&file, &target.key) {
+            Ok(entry) if entry.expiry.has_passed(&self.clock) => Ok(None),
+            Ok(entry) => Ok(Some(map(&file, entry))),
+            Err(error) => {
+                report_undecodable(path, error);
                 Ok(None)
             }
         }
     }
 
-    /// A large value shares the memory that its file was read into.
+    /// Returns the value of an entry. Bytes share the memory that the file was read into.
     pub(crate) fn get(&self, target: &Target) -> Result<Option<Value>> {
         self.look(target, |file, entry| match entry.payload {
             Payload::Bytes(bytes) => Value::Bytes(file.slice_ref(bytes)),
@@ -87,10 +86,10 @@ impl Entries {
     }
 
     pub(crate) fn ttl(&self, target: &Target) -> Result<Option<Ttl>> {
-        Ok(self.look(target, |_, entry| entry.expiry.left(&self.clock))?.flatten())
+        Ok(self.look(target, |_, entry| entry.expiry.remaining(&self.clock))?.flatten())
     }
 
-    pub(crate) fn is_there(&self, target: &Target) -> Result<bool> {
+    pub(crate) fn contains(&self, target: &Target) -> Result<bool> {
         Ok(self.look(target, |_, _| ())?.is_some())
     }
 
@@ -99,130 +98,147 @@ impl Entries {
         target: &Target,
         value: &Value,
         expiry: Expiry,
-        call: &Call,
+        operation: &Operation,
     ) -> Result<()> {
-        let entry = Entry { expiry, payload: Payload::of(value)? };
-        let Target { key, place } = target;
-        let is_new = self.folder.in_shard(place.shard, || {
-            let new = self.folder.write(place, key, &entry)?;
-            let held = self.hold(place.shard, call)?;
-            self.folder.put(&held, place, new)
+        let entry = Entry { expiry, payload: Payload::from_value(value)? };
+        let Target { key, path } = target;
+        let is_new = self.directory.in_shard(path.shard, || {
+            let file = self.directory.write(path, key, &entry)?;
+            let guard = self.lock(path.shard, operation)?;
+            self.directory.replace(&guard, path, file)
         })?;
         self.count(is_new);
         Ok(())
     }
 
-    /// What is seen with the lock held decides; to look before spares writing a file in vain.
+    /// Checks for the entry while holding the lock. The check before that only avoids writing a
+    /// file in vain.
     pub(crate) fn add(
         self: &Arc<Self>,
         target: &Target,
         value: &Value,
         expiry: Expiry,
-        call: &Call,
+        operation: &Operation,
     ) -> Result<bool> {
-        let entry = Entry { expiry, payload: Payload::of(value)? };
-        let Target { key, place } = target;
-        if !self.adrift.is_any() && self.is_there(target)? {
+        let entry = Entry { expiry, payload: Payload::from_value(value)? };
+        let Target { key, path } = target;
+        if !self.orphaned.any() && self.contains(target)? {
             return Ok(false);
         }
-        let is_new = self.folder.in_shard(place.shard, || {
-            let new = self.folder.write(place, key, &entry)?;
-            let held = self.hold(place.shard, call)?;
-            if self.is_there(target)? {
+        let is_new = self.directory.in_shard(path.shard, || {
+            let file = self.directory.write(path, key, &entry)?;
+            let guard = self.lock(path.shard, operation)?;
+            if self.contains(target)? {
                 return Ok(None);
             }
-            self.folder.put(&held, place, new).map(Some)
+            self.directory.replace(&guard, path, file).map(Some)
         })?;
         self.count(is_new == Some(true));
         Ok(is_new.is_some())
     }
 
-    pub(crate) fn touch(&self, target: &Target, expiry: Expiry, call: &Call) -> Result<bool> {
+    pub(crate) fn touch(
+        &self,
+        target: &Target,
+        expiry: Expiry,
+        operation: &Operation,
+    ) -> Result<bool> {
         let touched =
-            self.rewrite(target, call, |entry| Ok(Entry { expiry, payload: entry.payload }))?;
+            self.rewrite(target, operation, |entry| Ok(Entry { expiry, payload: entry.payload }))?;
         Ok(touched.is_some())
     }
 
-    pub(crate) fn incr(&self, target: &Target, delta: i64, call: &Call) -> Result<Option<i64>> {
+    pub(crate) fn incr(
+        &self,
+        target: &Target,
+        delta: i64,
+        operation: &Operation,
+    ) -> Result<Option<i64>> {
         let key = &target.key;
-        let mut answer = 0;
-        let counted = self.rewrite(target, call, |entry| {
+        let mut sum = 0;
+        let rewritten = self.rewrite(target, operation, |entry| {
             let Payload::Int(number) = entry.payload else {
                 return Err(Error::not_an_integer(key));
             };
-            answer =
-                number.checked_add(delta).ok_or_else(|| Error::overflow(key, number, delta))?;
-            Ok(Entry { expiry: entry.expiry, payload: Payload::Int(answer) })
+            sum = number.checked_add(delta).ok_or_else(|| Error::overflow(key, number, delta))?;
+            Ok(Entry { expiry: entry.expiry, payload: Payload::Int(sum) })
         })?;
-        Ok(counted.map(|()| answer))
+        Ok(rewritten.map(|()| sum))
     }
 
-    /// Puts in an entry's place what `change` makes of it, unless there is none.
-    fn rewrite<C>(&self, target: &Target, call: &Call, mut change: C) -> Result<Option<()>>
+    /// Replaces an entry by what `change` returns. Returns `None` if there is no live entry.
+    fn rewrite<C>(
+        &self,
+        target: &Target,
+        operation: &Operation,
+        mut change: C,
+    ) -> Result<Option<()>>
     where
         C: for<'a> FnMut(Entry<'a>) -> Result<Entry<'a>>,
     {
-        let Target { key, place } = target;
-        self.folder.in_shard(place.shard, || {
-            let held = self.hold(place.shard, call)?;
+        let Target { key, path } = target;
+        self.directory.in_shard(path.shard, || {
+            let guard = self.lock(path.shard, operation)?;
             let written =
-                self.look(target, |_, entry| self.folder.write(place, key, &change(entry)?))?;
-            let Some(new) = written.transpose()? else { return Ok(None) };
-            self.folder.put(&held, place, new)?;
+                self.look(target, |_, entry| self.directory.write(path, key, &change(entry)?))?;
+            let Some(file) = written.transpose()? else { return Ok(None) };
+            self.directory.replace(&guard, path, file)?;
             Ok(Some(()))
         })
     }
 
-    /// Says whether the entry was alive; a file that is none is removed all the same.
-    pub(crate) fn delete(&self, target: &Target, call: &Call) -> Result<bool> {
-        self.folder.in_shard(target.place.shard, || {
-            let held = self.hold(target.place.shard, call)?;
-            let was_there = self.is_there(target)?;
-            self.folder.remove(&held, &target.place.path)?;
-            Ok(was_there)
+    /// Removes an entry's file, even if it is expired or undecodable. Returns whether there was a
+    /// live entry.
+    pub(crate) fn delete(&self, target: &Target, operation: &Operation) -> Result<bool> {
+        self.directory.in_shard(target.path.shard, || {
+            let guard = self.lock(target.path.shard, operation)?;
+            let existed = self.contains(target)?;
+            self.directory.remove(&guard, &target.path.path)?;
+            Ok(existed)
         })
     }
 
-    /// Removes every entry and what is left over in each shard, one shard after the other.
-    pub(crate) fn clear(&self, call: &mut Call) -> Result<()> {
+    /// Removes all entries and abandoned temporary files, one shard after the other.
+    pub(crate) fn clear(&self, operation: &mut Operation) -> Result<()> {
         (0..=u8::MAX).try_for_each(|shard| {
-            if self.folder.list(shard)?.next().is_none() {
+            if self.directory.list(shard)?.next().is_none() {
                 return Ok(());
             }
-            self.folder.in_shard(shard, || {
-                call.renew();
-                let held = self.hold(shard, call)?;
-                self.empty(shard, &held)
+            self.directory.in_shard(shard, || {
+                operation.restart_timeout();
+                let guard = self.lock(shard, operation)?;
+                self.clear_shard(shard, &guard)
             })
         })
     }
 
-    fn empty(&self, shard: u8, held: &Held) -> Result<()> {
-        for file in self.folder.list(shard)? {
+    fn clear_shard(&self, shard: u8, guard: &LockGuard) -> Result<()> {
+        for file in self.directory.list(shard)? {
             match file {
-                Listed::Entry(path) => drop(self.folder.remove(held, &path)?),
-                Listed::New(path) => drop(self.folder.remove_if_left_over(&path)),
+                ListedFile::Entry(path) => drop(self.directory.remove(guard, &path)?),
+                ListedFile::Temporary(path) => drop(self.directory.remove_if_abandoned(&path)),
             }
         }
         Ok(())
     }
 
-    fn hold(&self, shard: u8, call: &Call) -> Result<Held> {
-        let held = self.folder.lock(shard, call)?;
-        call.check()?;
-        Ok(held)
+    fn lock(&self, shard: u8, operation: &Operation) -> Result<LockGuard> {
+        let guard = self.directory.lock_shard(shard, operation)?;
+        operation.check_cancelled()?;
+        Ok(guard)
     }
 
     fn count(self: &Arc<Self>, is_new: bool) {
-        if is_new && self.sweeper.one_more() {
+        if is_new && self.sweeper.record_insertion() {
             Sweeper::start(self);
         }
     }
 }
 
-/// Logs and counts a file that is a miss although it is there.
-fn tell(path: &Path, why: Unusable) {
-    metrics::counter!("cachette_unusable_total", "store" => "filebased", "reason" => why.reason())
+/// Logs and counts an undecodable file, which is a miss.
+fn report_undecodable(path: &Path, error: DecodeError) {
+    let reason = error.reason();
+    metrics::counter!("cachette_unusable_total", "store" => "filebased", "reason" => reason)
         .increment(1);
-    tracing::warn!(path = %path.display(), "a file of the cache is a miss: {why}");
+    tracing::warn!(path = %path.display(), reason = %error, "undecodable entry treated as a miss");
 }

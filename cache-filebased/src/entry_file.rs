@@ -1,18 +1,22 @@
-//! What a file of the store holds, byte for byte.
+//! The format of an entry's file.
 //!
-//! | offset | bytes | |
+//! | offset | bytes | content |
 //! |---|---|---|
 //! | 0 | 8 | the magic, `cachette` |
 //! | 8 | 1 | the version of the format: 1 |
 //! | 9 | 1 | the kind of payload: 0 for an integer, 1 for bytes |
 //! | 10 | 2 | zero |
-//! | 12 | 4 | CRC-32 (ISO-HDLC) of everything but the magic and itself |
+//! | 12 | 4 | CRC-32 (ISO-HDLC) of everything but the magic and the checksum |
 //! | 16 | 8 | the expiry in nanoseconds since 1970-01-01 UTC, or all ones for never |
 //! | 24 | 8 | the length of the payload |
 //! | 32 | 8 | the length of the key |
 //! | 40 | | the key, then the payload; an integer is 8 bytes |
 //!
-//! All numbers are unsigned and little-endian, the integer signed. A file ends with its payload.
+//! All numbers are little-endian and, except for the integer, unsigned. The file ends after the
+//! payload.
+//!
+//! The expiry is in the file, under the checksum, so that copying and restoring a file preserve it.
+//! The modification time of the file is the age of the entry for culling.
 
 use std::{
     fmt,
@@ -33,23 +37,24 @@ pub(crate) struct Expiry(u64);
 impl Expiry {
     pub(crate) const NEVER: Self = Self(u64::MAX);
 
-    /// What would lie beyond the year 2554 is never.
+    /// Calculates the expiry of an entry that is written now. A time after the year 2554 means
+    /// never.
     pub(crate) fn after(ttl: Option<Duration>, clock: &Clock) -> Self {
         let Some(ttl) = ttl else { return Self::NEVER };
         Self(nanos(clock.unix_time()).saturating_add(nanos(ttl)))
     }
 
-    pub(crate) fn has_come(self, clock: &Clock) -> bool {
+    pub(crate) fn has_passed(self, clock: &Clock) -> bool {
         self != Self::NEVER && nanos(clock.unix_time()) >= self.0
     }
 
-    /// The time that is left, unless none is.
-    pub(crate) fn left(self, clock: &Clock) -> Option<Ttl> {
+    /// The remaining time to live, or `None` if the entry has expired.
+    pub(crate) fn remaining(self, clock: &Clock) -> Option<Ttl> {
         if self == Self::NEVER {
             return Some(Ttl::Never);
         }
-        let left = self.0.saturating_sub(nanos(clock.unix_time()));
-        (left > 0).then(|| Ttl::Left(Duration::from_nanos(left)))
+        let remaining = self.0.saturating_sub(nanos(clock.unix_time()));
+        (remaining > 0).then(|| Ttl::Left(Duration::from_nanos(remaining)))
     }
 }
 
@@ -57,27 +62,27 @@ fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// Why a file is not an entry that can be used.
+/// Why a file cannot be decoded as an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Unusable {
-    /// It is shorter than it says, or than any entry.
+pub(crate) enum DecodeError {
+    /// The file is shorter than its header says, or than a header.
     Truncated,
-    /// It is longer than it says.
+    /// The file is longer than its header says.
     Overlong,
-    /// It does not begin as an entry does.
+    /// The file does not start with the magic.
     Magic,
-    /// Another version of this crate wrote it.
+    /// The file has another version of the format.
     Version(u8),
-    /// Its header says what no header says.
+    /// The header has impossible lengths or an unknown kind of payload.
     Header,
-    /// Its content is not what was written.
+    /// The checksum does not match.
     Checksum,
-    /// It holds the entry of another key.
+    /// The file holds the entry of another key.
     Key,
 }
 
-impl Unusable {
-    /// One word for metrics.
+impl DecodeError {
+    /// The label of the metric.
     pub(crate) fn reason(self) -> &'static str {
         match self {
             Self::Truncated => "truncated",
@@ -91,23 +96,23 @@ impl Unusable {
     }
 }
 
-impl fmt::Display for Unusable {
+impl fmt::Display for DecodeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Truncated => f.write_str("it is cut short"),
-            Self::Overlong => f.write_str("it has more bytes than it says"),
-            Self::Magic => f.write_str("it does not begin as an entry does"),
+            Self::Truncated => f.write_str("the file is truncated"),
+            Self::Overlong => f.write_str("the file is longer than its header says"),
+            Self::Magic => f.write_str("the file does not start with `cachette`"),
             Self::Version(version) => {
-                write!(f, "its format is version {version}, and this build reads {VERSION}")
+                write!(f, "found format version {version}, expected {VERSION}")
             }
-            Self::Header => f.write_str("its header makes no sense"),
-            Self::Checksum => f.write_str("its checksum is wrong"),
-            Self::Key => f.write_str("it holds the entry of another key"),
+            Self::Header => f.write_str("the header is invalid"),
+            Self::Checksum => f.write_str("the checksum does not match"),
+            Self::Key => f.write_str("the file holds the entry of another key"),
         }
     }
 }
 
-/// The first bytes of a file, as far as they can be judged by themselves.
+/// The header of a file. Decoding it checks everything but the checksum and the key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Header {
     kind: u8,
@@ -118,18 +123,18 @@ pub(crate) struct Header {
 }
 
 impl Header {
-    pub(crate) fn read(file: &[u8]) -> Result<Self, Unusable> {
+    pub(crate) fn decode(file: &[u8]) -> Result<Self, DecodeError> {
         let Some((header, _)) = file.split_first_chunk::<HEADER>() else {
-            return Err(Unusable::Truncated);
+            return Err(DecodeError::Truncated);
         };
         if header[..8] != MAGIC[..] {
-            return Err(Unusable::Magic);
+            return Err(DecodeError::Magic);
         }
         if header[8] != VERSION {
-            return Err(Unusable::Version(header[8]));
+            return Err(DecodeError::Version(header[8]));
         }
         let number = |at: usize| u64::from_le_bytes(part(header, at));
-        let length = |length: u64| usize::try_from(length).map_err(|_| Unusable::Header);
+        let length = |length: u64| usize::try_from(length).map_err(|_| DecodeError::Header);
         let header = Self {
             kind: header[9],
             checksum: u32::from_le_bytes(part(header, 12)),
@@ -137,11 +142,11 @@ impl Header {
             key: length(number(32))?,
             payload: length(number(24))?,
         };
-        header.length().map(|_| header).ok_or(Unusable::Header)
+        header.file_length().map(|_| header).ok_or(DecodeError::Header)
     }
 
-    /// How many bytes the file has.
-    pub(crate) fn length(&self) -> Option<usize> {
+    /// The expected length of the file in bytes.
+    pub(crate) fn file_length(&self) -> Option<usize> {
         HEADER.checked_add(self.key)?.checked_add(self.payload)
     }
 }
@@ -152,7 +157,7 @@ fn part<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
     part
 }
 
-/// An entry in the bytes of its file.
+/// An entry that borrows from the bytes of its file.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Entry<'a> {
     pub(crate) expiry: Expiry,
@@ -166,12 +171,12 @@ pub(crate) enum Payload<'a> {
 }
 
 impl<'a> Payload<'a> {
-    /// What a value is on disk. Objects do not leave the process, and are never given to this store.
-    pub(crate) fn of(value: &'a Value) -> Result<Self> {
+    /// Fails for objects, which the handle never passes to this store.
+    pub(crate) fn from_value(value: &'a Value) -> Result<Self> {
         match value {
             Value::Int(number) => Ok(Self::Int(*number)),
             Value::Bytes(bytes) => Ok(Self::Bytes(bytes)),
-            _ => Err(Error::new(ErrorKind::Encode, "a file holds integers and bytes only")),
+            _ => Err(Error::new(ErrorKind::Encode, "cannot store an object in a file")),
         }
     }
 
@@ -183,31 +188,35 @@ impl<'a> Payload<'a> {
     }
 }
 
-/// The entry of `key` in the bytes of a whole file.
-pub(crate) fn read<'a>(file: &'a [u8], key: &str) -> Result<Entry<'a>, Unusable> {
-    let header = Header::read(file)?;
-    let length = header.length().ok_or(Unusable::Header)?;
+/// Decodes the entry of `key` from the bytes of a file.
+pub(crate) fn decode<'a>(file: &'a [u8], key: &str) -> Result<Entry<'a>, DecodeError> {
+    let header = Header::decode(file)?;
+    let length = header.file_length().ok_or(DecodeError::Header)?;
     if file.len() != length {
-        return Err(if file.len() < length { Unusable::Truncated } else { Unusable::Overlong });
+        return Err(if file.len() < length {
+            DecodeError::Truncated
+        } else {
+            DecodeError::Overlong
+        });
     }
     let content = &file[HEADER..];
     if checksum(&file[..HEADER], &[content]) != header.checksum {
-        return Err(Unusable::Checksum);
+        return Err(DecodeError::Checksum);
     }
     let (written_key, payload) = content.split_at(header.key);
     if written_key != key.as_bytes() {
-        return Err(Unusable::Key);
+        return Err(DecodeError::Key);
     }
     let payload = match (header.kind, payload.try_into()) {
         (0, Ok(number)) => Payload::Int(i64::from_le_bytes(number)),
         (1, _) => Payload::Bytes(payload),
-        _ => return Err(Unusable::Header),
+        _ => return Err(DecodeError::Header),
     };
     Ok(Entry { expiry: header.expiry, payload })
 }
 
-/// Writes the file of an entry, by few calls and without a copy of a large payload.
-pub(crate) fn write(key: &str, entry: &Entry<'_>, mut file: impl Write) -> io::Result<()> {
+/// Writes an entry to a file, with few system calls and without copying a large payload.
+pub(crate) fn encode(key: &str, entry: &Entry<'_>, mut file: impl Write) -> io::Result<()> {
     let number;
     let (kind, payload) = match entry.payload {
         Payload::Int(value) => {
@@ -216,7 +225,7 @@ pub(crate) fn write(key: &str, entry: &Entry<'_>, mut file: impl Write) -> io::R
         }
         Payload::Bytes(bytes) => (1, bytes),
     };
-    let mut head = Vec::with_capacity(HEADER + key.len() + payload.len().min(COPIED_BELOW));
+    let mut head = Vec::with_capacity(HEADER + key.len() + payload.len().min(MAX_COPY));
     head.extend_from_slice(MAGIC);
     head.extend_from_slice(&[VERSION, kind, 0, 0, 0, 0, 0, 0]);
     for number in [entry.expiry.0, payload.len() as u64, key.len() as u64] {
@@ -225,7 +234,7 @@ pub(crate) fn write(key: &str, entry: &Entry<'_>, mut file: impl Write) -> io::R
     let checksum = checksum(&head, &[key.as_bytes(), payload]);
     head[12..16].copy_from_slice(&checksum.to_le_bytes());
     head.extend_from_slice(key.as_bytes());
-    if payload.len() < COPIED_BELOW {
+    if payload.len() < MAX_COPY {
         head.extend_from_slice(payload);
         return file.write_all(&head);
     }
@@ -233,8 +242,8 @@ pub(crate) fn write(key: &str, entry: &Entry<'_>, mut file: impl Write) -> io::R
     file.write_all(payload)
 }
 
-/// To copy so many bytes costs less than another call.
-const COPIED_BELOW: usize = 16 << 10;
+/// A payload below this size is cheaper to copy than to write by another system call.
+const MAX_COPY: usize = 16 << 10;
 
 fn checksum(header: &[u8], content: &[&[u8]]) -> u32 {
     let mut hasher = crc32fast::Hasher::new();
@@ -250,29 +259,29 @@ mod tests {
 
     const KEY: &str = ":1:k";
 
-    fn written(payload: Payload<'_>) -> Vec<u8> {
+    fn encoded(payload: Payload<'_>) -> Vec<u8> {
         let mut file = Vec::new();
-        write(KEY, &Entry { expiry: Expiry(7), payload }, &mut file).expect("there is room");
+        encode(KEY, &Entry { expiry: Expiry(7), payload }, &mut file).expect("a Vec never fails");
         file
     }
 
     #[test]
-    fn what_was_written_is_read() {
+    fn entry_round_trips() {
         for payload in [
             Payload::Int(i64::MIN),
             Payload::Int(42),
             Payload::Bytes(b""),
             Payload::Bytes(b"12345678"),
         ] {
-            let file = written(payload);
-            let entry = read(&file, KEY).expect("it is fine");
+            let file = encoded(payload);
+            let entry = decode(&file, KEY).expect("a valid file");
             assert_eq!((entry.expiry, entry.payload), (Expiry(7), payload));
         }
     }
 
     #[test]
-    fn the_bytes_of_version_1_stay_what_they_are() {
-        let file = written(Payload::Int(-2));
+    fn bytes_of_version_1_are_stable() {
+        let file = encoded(Payload::Int(-2));
         let expected = [
             &b"cachette"[..],
             &[1, 0, 0, 0],
@@ -287,55 +296,50 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_cut_anywhere_is_unusable() {
-        let file = written(Payload::Bytes(b"value"));
+    fn file_truncated_at_any_length_is_undecodable() {
+        let file = encoded(Payload::Bytes(b"value"));
         for length in 0..file.len() {
-            assert_eq!(
-                read(&file[..length], KEY).err(),
-                Some(Unusable::Truncated),
-                "{length} bytes"
-            );
+            let error = decode(&file[..length], KEY).err();
+            assert_eq!(error, Some(DecodeError::Truncated), "{length} bytes");
         }
     }
 
     #[test]
-    fn a_file_with_more_bytes_is_unusable() {
-        let mut file = written(Payload::Bytes(b"value"));
+    fn file_with_extra_bytes_is_undecodable() {
+        let mut file = encoded(Payload::Bytes(b"value"));
         file.push(0);
-        assert_eq!(read(&file, KEY).err(), Some(Unusable::Overlong));
+        assert_eq!(decode(&file, KEY).err(), Some(DecodeError::Overlong));
     }
 
     #[test]
-    fn any_bit_that_is_flipped_makes_a_file_unusable() {
-        let file = written(Payload::Bytes(b"value"));
+    fn file_with_any_flipped_bit_is_undecodable() {
+        let file = encoded(Payload::Bytes(b"value"));
         for bit in 0..8 * file.len() {
             let mut flipped = file.clone();
             flipped[bit / 8] ^= 1 << (bit % 8);
-            assert!(read(&flipped, KEY).is_err(), "bit {bit}");
+            assert!(decode(&flipped, KEY).is_err(), "bit {bit}");
         }
     }
 
     #[test]
-    fn the_entry_of_another_key_is_unusable() {
-        let file = written(Payload::Bytes(b"value"));
-        assert_eq!(read(&file, ":1:K").err(), Some(Unusable::Key));
+    fn entry_of_another_key_is_undecodable() {
+        let file = encoded(Payload::Bytes(b"value"));
+        assert_eq!(decode(&file, ":1:K").err(), Some(DecodeError::Key));
     }
 
     #[test]
-    fn another_version_is_told_with_its_number() {
-        let mut file = written(Payload::Int(1));
+    fn other_version_is_reported_with_its_number() {
+        let mut file = encoded(Payload::Int(1));
         file[8] = 2;
-        assert_eq!(read(&file, KEY).err(), Some(Unusable::Version(2)));
-        assert_eq!(
-            Unusable::Version(2).to_string(),
-            "its format is version 2, and this build reads 1"
-        );
+        assert_eq!(decode(&file, KEY).err(), Some(DecodeError::Version(2)));
+        let message = DecodeError::Version(2).to_string();
+        assert!(message.contains("version 2") && message.contains("expected 1"), "{message}");
     }
 
     #[test]
-    fn lengths_that_no_file_has_are_no_reason_to_panic() {
-        let mut file = written(Payload::Int(1));
+    fn impossible_lengths_do_not_panic() {
+        let mut file = encoded(Payload::Int(1));
         file[24..40].fill(0xFF);
-        assert_eq!(read(&file, KEY).err(), Some(Unusable::Header));
+        assert_eq!(decode(&file, KEY).err(), Some(DecodeError::Header));
     }
 }

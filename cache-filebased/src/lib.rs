@@ -1,68 +1,111 @@
-//! The store of cachette on disk: a file for each entry, in a folder that processes share.
+//! The file-based store of cachette: one file per entry, shared by the processes of a machine.
 //!
 //! ```
 //! # use std::sync::Arc;
 //! # use cache_core::{CacheHandle, Result, Settings, Timeout};
 //! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<()> {
-//! # let folder = tempfile::tempdir().unwrap();
-//! # let folder = folder.path().join("cache");
+//! # let directory = tempfile::tempdir().unwrap();
+//! # let directory = directory.path().join("cache");
 //! use cache_filebased::{FileBasedCache, FileBasedOptions};
 //!
-//! let store = FileBasedCache::new(&folder, FileBasedOptions { max_entries: 10_000, ..FileBasedOptions::default() })?;
+//! let store = FileBasedCache::new(&directory, FileBasedOptions::default().max_entries(10_000))?;
 //! let cache = CacheHandle::new("default", Arc::new(store), Settings::default());
 //! cache.set("greeting", "hello", Timeout::Default).await?;
 //! # Ok(()) }
 //! ```
 //!
-//! It needs nothing but a disk, and outlives the process. What it does and what that costs:
+//! The store needs a disk and no server. Its entries outlive the process.
 //!
-//! - **The folder** is made with every missing level when something is stored, and made again should it vanish. Folders are
-//!   0700 and files 0600, whatever the umask; a folder that exists keeps its mode. The name of a file is the SHA-256 of its
-//!   key, so no key can name a path outside. Files under other names are never read, counted or removed. Only those who may
-//!   write to the folder can put entries into it.
-//! - **A change** is a new file that is renamed over the old one, so a reader sees the old entry or the new one, even if the
-//!   writer is killed. `set`, `add`, `touch`, `incr` and `delete` are atomic among threads and processes: each takes the
-//!   lock (`flock`) of one of 256 shards for as long as it looks and renames. Who does not get it within `lock_timeout`, five seconds,
-//!   because its holder is stopped, say, answers [`Unavailable`](cache_core::ErrorKind::Unavailable). Readers never wait.
-//!   `touch` and `incr` write the entry anew; so `touch` of a large value costs as much as `set`.
-//! - **Durability.** Nothing is forced to the disk. When the power fails, an entry may be lost, or its file be cut short: then
-//!   its length or its checksum tells, and it is a miss, logged, and counted in `cachette_unusable_total`. So is a file of
-//!   another version of this format.
-//! - **Expiry** is by the time of day, to the nanosecond, for it has to mean the same to the next process: setting the
-//!   computer's date shifts it. Readers leave expired files where they are, for one may be replaced the moment they look.
-//! - **Room.** A `set` does not list the folder, so it costs the same at 100,000 entries as at 300. A process counts the
-//!   entries that it adds, and when those reach an eighth of `max_entries` (64 at least), or the store is full, a thread
-//!   of its own lists the names, which also corrects the count by what other processes did, and then goes through a part
-//!   of the shards for what expired. Where there are too many entries, it goes through all: what expired goes first, then
-//!   the `1 / cull_frequency` that was written longest ago. So for a moment there may be more than `max_entries`: by what
-//!   is added while the thread works, and by an eighth for each other process. Overwriting culls nothing.
-//! - **What dead processes leave**, a temporary file at most, is removed by the same thread when it is a minute old.
+//! # Directory
 //!
-//! # Which thread waits for the disk
+//! The directory and its missing parents are created when an entry is stored, and again if they are
+//! removed. New directories have mode 0700 and files 0600, regardless of the umask. An existing
+//! directory keeps its mode: anyone who can write to it can add entries.
 //!
-//! On Linux, `get`, `contains` and `ttl` of entries up to 64 KiB ask the kernel for what it has in memory, and to refuse rather
-//! than wait for a disk (`RESOLVE_CACHED`, `RWF_NOWAIT`). That took 4.5 µs on the caller's thread, 9 µs for 60 kB, whereas
-//! to have another thread read took 18 to 40 µs; so even [`get_now`](cache_core::Cache::get_now) answers. What the kernel
-//! refuses, larger entries, and everything that writes goes to tokio's threads for blocking work. The kernel refuses the
-//! first look for a file that is not there, too: such a miss took 25 µs, the next one 2.4 µs.
+//! A file is named by the SHA-256 of its key, so that no key can name a path outside the directory.
+//! Files with other names are never read, counted or removed.
 //!
-//! A write took 40 to 160 µs, but one in a hundred 0.7 ms, one in a thousand 4 ms, and one in 20,000 38 ms, while the
-//! journal of the file system (ext4) was written. For so long no runtime should stand still; so a `set` costs 20 to
-//! 70 µs more than the same on the caller's thread.
+//! # Expiry
 //!
-//! On other systems, reads of small entries are done at once, whatever the disk. Without a tokio runtime, everything is.
+//! Entries expire by the time of day, in nanoseconds, because the time must mean the same to the
+//! next process. Changing the date of the computer shifts the expiry. Reads do not remove expired
+//! files, because another process may have just replaced them.
+//!
+//! # Culling
+//!
+//! A `set` does not list the directory, so it costs the same with 100,000 entries as with 300. A
+//! process counts the entries that it adds. When it has added an eighth of `max_entries` (at least
+//! 64), or the store is full, it starts a thread that lists the names, which also counts the
+//! entries of other processes. The thread then removes the expired entries of some of the shards.
+//!
+//! If there are more than `max_entries` entries, the thread removes all expired ones. If that is
+//! not enough, it culls: it removes the entries that were written longest ago until `max_entries -
+//! max_entries / cull_frequency` are left. The store can exceed `max_entries` for a moment, by the
+//! entries that are added while the thread runs and by an eighth per other process. Overwriting an
+//! entry does not start a cull.
+//!
+//! If a process is killed, it leaves at most one temporary file per write in progress. The same
+//! thread removes these after a minute.
+//!
+//! # Atomicity
+//!
+//! A write creates a new file and renames it over the old one. A read returns the old or the new
+//! entry, even if the writer is killed, and never waits for a writer. `set`, `add`, `touch`, `incr`
+//! and `delete` are atomic among threads and processes: each takes the file lock (`flock`) of one
+//! of 256 shards while it checks and renames. `get_many`, `set_many`, `delete_many`, `clear` and
+//! `purge_expired` are not atomic as a whole.
+//!
+//! # Durability
+//!
+//! Files are not synced. If the power fails, an entry can be lost or its file truncated. The length
+//! and a checksum detect that: the entry is a miss, is logged, and is counted by the metric
+//! `cachette_unusable_total`. The same applies to a file in another version of the format.
+//!
+//! # Errors
+//!
+//! - Returns [`ErrorKind::Unavailable`](cache_core::ErrorKind::Unavailable) if a write does not get
+//!   its lock within `lock_timeout`, for example because the process that holds it was stopped.
+//! - Returns [`ErrorKind::Backend`](cache_core::ErrorKind::Backend) if a file cannot be read,
+//!   written or removed. The message names the path and the source is the
+//!   [`io::Error`](std::io::Error). It is temporary if the disk is full.
+//!
+//! # Cancel safety
+//!
+//! A write runs on a thread that outlives a dropped future. Before its first change, and while
+//! holding the lock, the write checks whether the future was dropped. If so, it changes nothing.
+//! Otherwise it completes: later writes to the key come after it, and a read returns the old or the
+//! new entry until then.
+//!
+//! # Performance
+//!
+//! On Linux, `get`, `contains` and `ttl` of entries up to 64 KiB first ask the kernel to return
+//! what is in memory or to fail instead of waiting for the disk (`RESOLVE_CACHED`, `RWF_NOWAIT`).
+//! On the caller's thread, a read took 4.5 µs, or 9 µs for 60 kB; a read on another thread took 18
+//! to 40 µs. [`get_now`](cache_core::Cache::get_now) therefore works in this store. Larger entries,
+//! reads that the kernel would have to wait for, and all writes run on tokio's blocking threads.
+//! The kernel also fails the first lookup of a missing file: such a miss took 25 µs, and the next
+//! one 2.4 µs.
+//!
+//! A write took 40 to 160 µs, but one in a hundred took 0.7 ms, one in a thousand 4 ms, and one in
+//! 20,000 took 38 ms, while the file system (ext4) wrote its journal. Such a delay must not block
+//! the runtime, so a `set` costs 20 to 70 µs more than it would on the caller's thread. `touch` and
+//! `incr` rewrite the entry: `touch` of a large value costs as much as `set`.
+//!
+//! On other systems, small entries are read on the caller's thread even if that waits for the disk.
+//! Without a tokio runtime, everything runs on the caller's thread.
 
 mod backend;
+mod blocking;
 mod cache;
-mod call;
+mod directory;
 mod entries;
 mod entry_file;
-mod folder;
-mod modes;
+mod operation;
 mod options;
-mod reading;
+mod permissions;
+mod read;
 mod sweep;
 
 pub use self::{
-    backend::FileBasedBackend, cache::FileBasedCache, options::FileBasedOptions, sweep::Swept,
+    backend::FileBasedBackend, cache::FileBasedCache, options::FileBasedOptions, sweep::SweepReport,
 };

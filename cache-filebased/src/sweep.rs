@@ -1,11 +1,14 @@
-//! Keeps the entries from becoming too many, off everybody's path.
+//! Counting and culling in the background.
 //!
-//! A set does not list: it counts the entries it adds. When enough were added, a thread lists the names, which corrects the
-//! count by what other processes did. If there are too many entries it reads the header of each, removes those that
-//! expired, and if that is not enough, those that were written longest ago. If there are not, it removes what expired in a part
-//! of the shards, a different one each time. So its work is in proportion to the entries that are added.
+//! A `set` does not list the directory: it counts the entries it adds. When enough were added, a
+//! thread lists the names, which corrects the count by what other processes did. If there are too
+//! many entries, the thread reads the header of each and removes the expired ones, and if that is
+//! not enough, the ones that were written longest ago. Otherwise it removes the expired entries of
+//! some of the shards, different ones each time. The work is therefore proportional to the number
+//! of added entries.
 
 use std::{
+    error::Error as StdError,
     fs,
     io::{self, Read},
     path::{Path, PathBuf},
@@ -20,85 +23,84 @@ use std::{
 use cache_core::{Result, Stats};
 
 use crate::{
+    directory::{ListedFile, LockGuard},
     entries::Entries,
-    entry_file::{HEADER, Header, Unusable},
-    folder::{Held, Listed},
-    reading,
+    entry_file::{DecodeError, HEADER, Header},
+    read,
 };
 
-/// When to sweep, and where.
+/// Schedules the sweeps of a process.
 #[derive(Debug)]
 pub(crate) struct Sweeper {
-    /// How many entries this process added.
+    /// The number of entries that this process has added.
     added: AtomicU64,
-    /// How many those are when it is time.
+    /// The value of `added` at which the next sweep is due.
     due: AtomicU64,
     running: AtomicBool,
-    /// The shard to go on with.
-    hand: AtomicU8,
+    /// The shard at which the next search for expired entries continues.
+    next_shard: AtomicU8,
 }
 
-/// What a sweep found and did.
+/// The result of a [sweep](crate::FileBasedCache::sweep).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Swept {
-    /// The entries that are left.
+pub struct SweepReport {
+    /// The number of remaining entries.
     pub entries: usize,
-    /// The files that were removed because their entry had expired or was broken.
+    /// The number of removed files whose entry was expired or undecodable.
     pub expired: usize,
-    /// The entries that were removed because there were too many.
+    /// The number of entries that were culled.
     pub culled: usize,
-    /// The temporary files of dead processes that were removed.
-    pub left_over: usize,
+    /// The number of removed temporary files, which processes left that were killed.
+    pub temporary_files: usize,
 }
 
-/// How much of the folder is searched for what expired.
+/// Which shards a sweep searches for expired entries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Extent {
-    /// A part of the shards, unless there are too many entries.
-    Part,
-    All,
+pub(crate) enum Scope {
+    /// Some shards, or all if there are too many entries.
+    Partial,
+    Full,
 }
 
-/// The shards that a sweep searches for what expired, where it need not search all.
-const PART: u16 = 32;
+/// The number of shards that a partial sweep searches.
+const PARTIAL_SWEEP_SHARDS: u16 = 32;
 
-/// The most that is removed while a shard's lock is held at a stretch.
-const STRETCH: usize = 64;
+/// The maximum number of files to remove before releasing the lock of their shard.
+const REMOVE_BATCH: usize = 64;
 
-/// How many ages of entries are enough to tell which are old.
-const SAMPLE: usize = 4096;
+/// The maximum number of ages to keep.
+const SAMPLE_SIZE: usize = 8192;
 
 impl Sweeper {
-    /// The first entry that a process adds has it count: how many there are is not known before.
+    /// The first sweep is due at the first entry, because the number of existing ones is unknown.
     pub(crate) fn new() -> Self {
         Self {
             added: AtomicU64::new(0),
             due: AtomicU64::new(1),
             running: AtomicBool::new(false),
-            hand: AtomicU8::new(0),
+            next_shard: AtomicU8::new(0),
         }
     }
 
-    /// Counts an entry, and says whether a sweep has to be started.
-    pub(crate) fn one_more(&self) -> bool {
+    /// Counts an added entry. Returns whether the caller must [`start`](Self::start) a sweep.
+    pub(crate) fn record_insertion(&self) -> bool {
         let added = self.added.fetch_add(1, Ordering::Relaxed) + 1;
         added >= self.due.load(Ordering::Relaxed) && !self.running.swap(true, Ordering::Acquire)
     }
 
-    /// Starts the thread, to which [`one_more`](Self::one_more) gave the right.
+    /// Starts the thread that sweeps.
     pub(crate) fn start(entries: &Arc<Entries>) {
         let sweeping = Arc::clone(entries);
-        let started =
-            thread::Builder::new().name("cachette-sweep".into()).spawn(move || run(&sweeping));
-        if let Err(error) = started {
-            tracing::warn!(%error, "no thread can be started to count and cull the files of a cache");
+        let thread = thread::Builder::new().name("cachette-sweep".into());
+        if let Err(error) = thread.spawn(move || run(&sweeping)) {
+            warn(&error, "cannot start the thread that culls a file-based cache");
             entries.sweeper.postpone();
             entries.sweeper.running.store(false, Ordering::Release);
         }
     }
 
-    /// Has another try after some more entries.
+    /// Tries again after some more entries.
     fn postpone(&self) {
         self.due.store(self.added.load(Ordering::Relaxed) + 16, Ordering::Relaxed);
     }
@@ -111,8 +113,8 @@ impl Sweeper {
 fn run(entries: &Entries) {
     let sweeper = &entries.sweeper;
     loop {
-        let has_swept = sweep_unless_another_does(entries).unwrap_or_else(|error| {
-            tracing::warn!(%error, "the files of a cache can't be counted and culled");
+        let has_swept = sweep_unless_locked(entries).unwrap_or_else(|error| {
+            warn(&error, "cannot cull a file-based cache");
             false
         });
         if !has_swept {
@@ -125,41 +127,40 @@ fn run(entries: &Entries) {
     }
 }
 
-fn sweep_unless_another_does(entries: &Entries) -> Result<bool> {
-    let Some(held) = entries.folder.try_lock_sweep()? else { return Ok(false) };
-    sweep(entries, &held, Extent::Part).map(|_| true)
+/// Passes the error as a value, so that subscribers can log its sources.
+fn warn(error: &(dyn StdError + 'static), message: &str) {
+    tracing::warn!(error, "{message}");
 }
 
-/// Counts, collects what is left over, removes what expired, and culls if there are too many. One at a time, among all
-/// processes.
-pub(crate) fn sweep(entries: &Entries, _: &Held, extent: Extent) -> Result<Swept> {
+fn sweep_unless_locked(entries: &Entries) -> Result<bool> {
+    let Some(guard) = entries.directory.try_lock_sweep()? else { return Ok(false) };
+    sweep(entries, &guard, Scope::Partial).map(|_| true)
+}
+
+/// Counts the entries, removes expired entries and abandoned files, and culls if there are too many
+/// entries. The lock ensures that only one process sweeps at a time.
+pub(crate) fn sweep(entries: &Entries, _: &LockGuard, scope: Scope) -> Result<SweepReport> {
     let added_before = entries.sweeper.added.load(Ordering::Relaxed);
-    let mut swept = Swept::default();
-    count(entries, &mut swept)?;
-    let most = entries.options.max_entries;
-    let sample = remove_expired(entries, &mut swept, extent)?;
-    let victims = entries.options.victims(swept.entries);
-    if victims > 0 {
-        let since = sample.threshold(victims, swept.entries);
-        // A sample errs a little: some more may go, lest old entries in the last shards outlive younger ones.
-        cull(entries, &mut swept, victims + victims / 16, since)?;
-        let still_too_many = swept.entries.saturating_sub(most);
-        cull(entries, &mut swept, still_too_many, None)?;
-    }
-    let room = most.saturating_sub(swept.entries) + 1;
-    let next = room.min((most / 8).max(64)) as u64;
-    entries.sweeper.due.store(added_before + next, Ordering::Relaxed);
-    Ok(swept)
+    let mut report = SweepReport::default();
+    count(entries, &mut report)?;
+    let max_entries = entries.options.max_entries;
+    let sample = remove_expired(entries, &mut report, scope)?;
+    cull(entries, &mut report, sample)?;
+    let free = max_entries.saturating_sub(report.entries) + 1;
+    let interval = free.min((max_entries / 8).max(64)) as u64;
+    entries.sweeper.due.store(added_before + interval, Ordering::Relaxed);
+    Ok(report)
 }
 
-/// Reads names only.
-fn count(entries: &Entries, swept: &mut Swept) -> Result<()> {
+/// Counts entries by the names of their files. Removes abandoned temporary files.
+fn count(entries: &Entries, report: &mut SweepReport) -> Result<()> {
     for shard in 0..=u8::MAX {
-        for file in entries.folder.list(shard)? {
+        for file in entries.directory.list(shard)? {
             match file {
-                Listed::Entry(_) => swept.entries += 1,
-                Listed::New(path) => {
-                    swept.left_over += usize::from(entries.folder.remove_if_left_over(&path))
+                ListedFile::Entry(_) => report.entries += 1,
+                ListedFile::Temporary(path) => {
+                    let removed = entries.directory.remove_if_abandoned(&path);
+                    report.temporary_files += usize::from(removed);
                 }
             }
         }
@@ -167,149 +168,180 @@ fn count(entries: &Entries, swept: &mut Swept) -> Result<()> {
     Ok(())
 }
 
-/// Answers a sample of the times at which the entries that stay were written.
-fn remove_expired(entries: &Entries, swept: &mut Swept, extent: Extent) -> Result<Sample> {
-    let victims = entries.options.victims(swept.entries);
-    let enough = swept.entries - victims;
-    let shards = if extent == Extent::All || victims > 0 { u16::from(u8::MAX) + 1 } else { PART };
-    let mut sample = Sample::of(swept.entries);
+/// Removes expired entries. Returns a sample of the times at which the remaining ones were written.
+fn remove_expired(entries: &Entries, report: &mut SweepReport, scope: Scope) -> Result<Sample> {
+    let excess = entries.options.excess(report.entries);
+    let target = report.entries - excess;
+    let search_all = scope == Scope::Full || excess > 0;
+    let shards = if search_all { u16::from(u8::MAX) + 1 } else { PARTIAL_SWEEP_SHARDS };
+    let mut sample = Sample::new(report.entries);
     for _ in 0..shards {
-        if extent == Extent::Part && victims > 0 && swept.entries <= enough {
+        if scope == Scope::Partial && excess > 0 && report.entries <= target {
             break;
         }
-        let shard = entries.sweeper.hand.fetch_add(1, Ordering::Relaxed);
+        let shard = entries.sweeper.next_shard.fetch_add(1, Ordering::Relaxed);
         let expired = expired(entries, shard, &mut sample)?;
-        let removed =
-            remove(entries, shard, &expired, |path| judge(entries, path) == Some(Verdict::Goes))?;
-        swept.expired += removed;
-        swept.entries = swept.entries.saturating_sub(removed);
+        let removed = remove(entries, shard, &expired, |path| is_garbage(entries, path))?;
+        report.expired += removed;
+        report.entries = report.entries.saturating_sub(removed);
     }
     Ok(sample)
 }
 
-/// Removes up to so many files whose entry has expired or is broken, and goes on at the next shard the next time.
-pub(crate) fn purge(entries: &Entries, most: usize) -> Result<usize> {
+/// Removes up to `limit` files whose entry is expired or undecodable. The next call continues at
+/// the next shard.
+pub(crate) fn purge(entries: &Entries, limit: usize) -> Result<usize> {
     let mut removed = 0;
     for _ in 0..=u8::MAX {
-        if removed >= most {
+        if removed >= limit {
             break;
         }
-        let shard = entries.sweeper.hand.fetch_add(1, Ordering::Relaxed);
-        let mut expired = expired(entries, shard, &mut Sample::of(0))?;
-        expired.truncate(most - removed);
-        removed +=
-            remove(entries, shard, &expired, |path| judge(entries, path) == Some(Verdict::Goes))?;
+        let shard = entries.sweeper.next_shard.fetch_add(1, Ordering::Relaxed);
+        let mut expired = expired(entries, shard, &mut Sample::new(0))?;
+        expired.truncate(limit - removed);
+        removed += remove(entries, shard, &expired, |path| is_garbage(entries, path))?;
     }
     Ok(removed)
 }
 
-/// Counts the entries, those that have expired or are broken, and the bytes of all.
+/// Counts all entries and their bytes, and the entries that are expired or undecodable.
 pub(crate) fn stats(entries: &Entries) -> Result<Stats> {
     let (mut all, mut expired, mut bytes) = (0, 0, 0);
     for shard in 0..=u8::MAX {
-        for path in listed_entries(entries, shard)? {
+        for path in list_entries(entries, shard)? {
             let Ok(metadata) = fs::symlink_metadata(&path) else { continue };
             all += 1;
             bytes += metadata.len();
-            expired += u64::from(judge(entries, &path) == Some(Verdict::Goes));
+            expired += u64::from(is_garbage(entries, &path));
         }
     }
     Ok(Stats { entries: Some(all), expired: Some(expired), bytes: Some(bytes), ..Stats::default() })
 }
 
-/// The files of a shard that have to go; those that stay are offered to the sample.
+/// Finds the files of a shard to remove, and adds the others to the sample.
 fn expired(entries: &Entries, shard: u8, sample: &mut Sample) -> Result<Vec<PathBuf>> {
     let mut expired = Vec::new();
-    for path in listed_entries(entries, shard)? {
-        match judge(entries, &path) {
-            Some(Verdict::Stays(written)) => sample.offer(written),
-            Some(Verdict::Goes) => expired.push(path),
+    for path in list_entries(entries, shard)? {
+        match inspect(entries, &path) {
+            Some(Verdict::Keep(written)) => sample.add(written),
+            Some(Verdict::Remove) => expired.push(path),
             None => {}
         }
     }
     Ok(expired)
 }
 
-/// The times at which some of the entries were written: all of them, or some thousands, evenly drawn, for digests are in no
-/// order.
+/// The times at which some of the entries were written.
+///
+/// The sample is evenly distributed, because the files are named by digests.
 struct Sample {
+    /// Every `stride`-th time is kept.
     stride: usize,
-    offered: usize,
+    added: usize,
     times: Vec<SystemTime>,
 }
 
 impl Sample {
-    fn of(entries: usize) -> Self {
-        Self { stride: entries / SAMPLE + 1, offered: 0, times: Vec::new() }
+    fn new(entries: usize) -> Self {
+        Self { stride: entries / SAMPLE_SIZE + 1, added: 0, times: Vec::new() }
     }
 
-    fn offer(&mut self, written: SystemTime) {
-        self.offered += 1;
-        if self.offered.is_multiple_of(self.stride) {
+    fn add(&mut self, written: SystemTime) {
+        self.added += 1;
+        if self.added.is_multiple_of(self.stride) {
             self.times.push(written);
         }
     }
 
-    /// The time up to which so many of the entries were written; none where all have to go.
-    fn threshold(mut self, victims: usize, entries: usize) -> Option<SystemTime> {
-        if victims >= entries {
+    /// The time before which about `count` of `total` entries were written, or `None` for
+    /// all of them. The times must be sorted.
+    fn threshold(&self, count: usize, total: usize) -> Option<SystemTime> {
+        if count >= total {
             return None;
         }
-        self.times.sort_unstable();
-        let position = (victims * self.times.len()).div_ceil(entries);
+        let position = (count * self.times.len()).div_ceil(total);
         self.times.get(position.saturating_sub(1)).copied()
     }
 }
 
+/// What to do with a file, according to its header.
 #[derive(Debug, PartialEq, Eq)]
 enum Verdict {
-    /// It was written then.
-    Stays(SystemTime),
-    Goes,
+    /// Keep the entry, which was written at this time.
+    Keep(SystemTime),
+    Remove,
 }
 
-/// Whether a file has to go by what its header says; nothing where it is gone already or can't be read. What another version
-/// of this crate wrote may be of use to that one.
-fn judge(entries: &Entries, path: &Path) -> Option<Verdict> {
-    let (head, length, written) = head(path).ok()?;
-    Some(match Header::read(&head) {
-        Ok(header) if header.expiry.has_come(&entries.clock) => Verdict::Goes,
-        Ok(header) if header.length().is_some_and(|expected| expected as u64 == length) => {
-            Verdict::Stays(written)
+fn is_garbage(entries: &Entries, path: &Path) -> bool {
+    inspect(entries, path) == Some(Verdict::Remove)
+}
+
+/// Reads the header of a file. Returns `None` if the file was removed or is not readable. A file in
+/// another version of the format is kept, because a process with that version may use it.
+fn inspect(entries: &Entries, path: &Path) -> Option<Verdict> {
+    let (header, length, written) = read_header(path).ok()?;
+    Some(match Header::decode(&header) {
+        Ok(header) if header.expiry.has_passed(&entries.clock) => Verdict::Remove,
+        Ok(header) if header.file_length().is_some_and(|expected| expected as u64 == length) => {
+            Verdict::Keep(written)
         }
-        Err(Unusable::Version(_)) => Verdict::Stays(written),
-        Ok(_) | Err(_) => Verdict::Goes,
+        Err(DecodeError::Version(_)) => Verdict::Keep(written),
+        Ok(_) | Err(_) => Verdict::Remove,
     })
 }
 
-fn head(path: &Path) -> io::Result<(Vec<u8>, u64, SystemTime)> {
-    let file = reading::open(path)?;
+fn read_header(path: &Path) -> io::Result<(Vec<u8>, u64, SystemTime)> {
+    let file = read::open(path)?;
     let metadata = file.metadata()?;
-    let mut head = Vec::with_capacity(HEADER);
-    file.take(HEADER as u64).read_to_end(&mut head)?;
-    Ok((head, metadata.len(), metadata.modified()?))
+    let mut header = Vec::with_capacity(HEADER);
+    file.take(HEADER as u64).read_to_end(&mut header)?;
+    Ok((header, metadata.len(), metadata.modified()?))
 }
 
-/// Removes so many entries at most, of those that were not written since.
-fn cull(
+/// Removes the oldest entries until few enough are left, if there are too many.
+fn cull(entries: &Entries, report: &mut SweepReport, mut sample: Sample) -> Result<()> {
+    let total = report.entries;
+    let excess = entries.options.excess(total);
+    if excess == 0 {
+        return Ok(());
+    }
+    let target = total - excess;
+    sample.times.sort_unstable();
+    // The sample gives the age of the entries to remove with an error of a few percent. If the age
+    // is too young, a few more entries may be removed. Otherwise old entries in the last shards
+    // would outlive younger ones in the first shards.
+    let margin = if sample.stride == 1 { 0 } else { excess / 16 };
+    remove_older(entries, report, excess + margin, sample.threshold(excess, total))?;
+    // If the age was too old, the number of missing entries shows by how much.
+    let missing = report.entries.saturating_sub(target);
+    let younger = sample.threshold(excess + missing + missing / 2 + 4 * sample.stride, total);
+    remove_older(entries, report, missing, younger)?;
+    let missing = report.entries.saturating_sub(target);
+    remove_older(entries, report, missing, None)
+}
+
+/// Removes up to `limit` entries that were written at `threshold` or earlier, or at any time.
+fn remove_older(
     entries: &Entries,
-    swept: &mut Swept,
-    mut victims: usize,
-    since: Option<SystemTime>,
+    report: &mut SweepReport,
+    mut limit: usize,
+    threshold: Option<SystemTime>,
 ) -> Result<()> {
-    let is_old = |written: SystemTime| since.is_none_or(|since| written <= since);
-    let first = entries.sweeper.hand.load(Ordering::Relaxed);
+    let is_old = |path: &Path| {
+        written(path).is_some_and(|written| threshold.is_none_or(|threshold| written <= threshold))
+    };
+    let first = entries.sweeper.next_shard.load(Ordering::Relaxed);
     for shard in (0..=u8::MAX).map(|step| first.wrapping_add(step)) {
-        if victims == 0 {
+        if limit == 0 {
             break;
         }
-        let mut old = listed_entries(entries, shard)?;
-        old.retain(|path| written(path).is_some_and(is_old));
-        old.truncate(victims);
-        let removed = remove(entries, shard, &old, |path| written(path).is_some_and(is_old))?;
-        victims -= removed;
-        swept.culled += removed;
-        swept.entries = swept.entries.saturating_sub(removed);
+        let mut old = list_entries(entries, shard)?;
+        old.retain(|path| is_old(path));
+        old.truncate(limit);
+        let removed = remove(entries, shard, &old, is_old)?;
+        limit -= removed;
+        report.culled += removed;
+        report.entries = report.entries.saturating_sub(removed);
     }
     Ok(())
 }
@@ -318,26 +350,27 @@ fn written(path: &Path) -> Option<SystemTime> {
     fs::symlink_metadata(path).ok()?.modified().ok()
 }
 
-fn listed_entries(entries: &Entries, shard: u8) -> Result<Vec<PathBuf>> {
+fn list_entries(entries: &Entries, shard: u8) -> Result<Vec<PathBuf>> {
     let entry = |file| match file {
-        Listed::Entry(path) => Some(path),
-        Listed::New(_) => None,
+        ListedFile::Entry(path) => Some(path),
+        ListedFile::Temporary(_) => None,
     };
-    Ok(entries.folder.list(shard)?.filter_map(entry).collect())
+    Ok(entries.directory.list(shard)?.filter_map(entry).collect())
 }
 
-/// Removes those of the files that `goes` condemns with the lock held: it may be that they were replaced meanwhile.
+/// Removes the files for which `condition` holds. It is checked while holding the lock, because a
+/// file may have been replaced since it was listed.
 fn remove(
     entries: &Entries,
     shard: u8,
     paths: &[PathBuf],
-    goes: impl Fn(&Path) -> bool,
+    condition: impl Fn(&Path) -> bool,
 ) -> Result<usize> {
     let mut removed = 0;
-    for stretch in paths.chunks(STRETCH) {
-        let held = entries.folder.lock(shard, &entries.call())?;
-        for path in stretch.iter().filter(|path| goes(path)) {
-            removed += usize::from(entries.folder.remove(&held, path)?);
+    for batch in paths.chunks(REMOVE_BATCH) {
+        let guard = entries.directory.lock_shard(shard, &entries.start_operation())?;
+        for path in batch.iter().filter(|path| condition(path)) {
+            removed += usize::from(entries.directory.remove(&guard, path)?);
         }
     }
     Ok(removed)

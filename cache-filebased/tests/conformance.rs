@@ -1,4 +1,4 @@
-//! The conformance suite, by a clock that is set and by the system's, on a disk and in memory.
+//! The conformance suite with a manual and the system clock, on disk and in memory.
 
 use std::sync::{
     Arc,
@@ -10,22 +10,23 @@ use cache_core::{Clock, ManualClock};
 use cache_filebased::{FileBasedCache, FileBasedOptions};
 use tempfile::TempDir;
 
-/// Where `cargo` puts what tests write: on the disk of the build. The temporary folder may be in memory.
+/// Creates a directory on the disk of the build. The system's temporary directory may be in memory.
 fn on_disk() -> TempDir {
-    tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("there is room")
+    tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a temporary directory")
 }
 
-/// A folder of its own for each store, in one that is removed with the harness.
-fn harness(within: TempDir, clock: Clock) -> Harness {
-    let (within, number) = (Arc::new(within), AtomicUsize::new(0));
+/// Creates each store in its own directory below `parent`, which is removed with the harness.
+fn harness(parent: TempDir, clock: Clock) -> Harness {
+    let (parent, number) = (Arc::new(parent), AtomicUsize::new(0));
     Harness::new(move || {
-        let folder = within.path().join(number.fetch_add(1, Ordering::Relaxed).to_string());
-        let store = FileBasedCache::with_clock(folder, FileBasedOptions::default(), clock.clone());
-        async { store.expect("the options are fine") }
+        let directory = parent.path().join(number.fetch_add(1, Ordering::Relaxed).to_string());
+        let store =
+            FileBasedCache::with_clock(directory, FileBasedOptions::default(), clock.clone());
+        async { store.expect("valid options") }
     })
 }
 
-mod by_a_clock_that_is_set {
+mod manual_clock {
     use super::*;
 
     fn driven() -> Harness {
@@ -36,20 +37,20 @@ mod by_a_clock_that_is_set {
     cache_conformance::suite!(driven());
 }
 
-mod by_the_system_s_clock {
+mod system_clock {
     use super::*;
 
     cache_conformance::suite!(harness(on_disk(), Clock::system()));
 }
 
-/// In memory, where a read can't be asked not to wait.
+/// tmpfs does not support non-blocking reads.
 #[cfg(target_os = "linux")]
 mod in_memory {
     use super::*;
 
     fn driven() -> Harness {
         let time = ManualClock::new();
-        let in_memory = tempfile::tempdir_in("/dev/shm").expect("there is room");
+        let in_memory = tempfile::tempdir_in("/dev/shm").expect("a temporary directory");
         harness(in_memory, time.clock()).driven_by(time)
     }
 

@@ -1,22 +1,24 @@
-//! The body of a response: from the store, from the inner service, or from there with a copy for the store.
+//! The body of a response.
 
 use std::{
-    collections::VecDeque,
     fmt,
     pin::Pin,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
 };
 
-use bytes::{Buf, Bytes};
-use http_body::{Frame, SizeHint};
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
-use crate::{fill::Fill, policy::Why};
+use crate::tee::{Tee, into_bytes};
 
 pin_project! {
-    /// The body of what a cached service answers.
+    /// The response body of [`HttpCache`](crate::HttpCache).
+    ///
+    /// It is either a stored body or the body of the inner service. While the latter is sent, it
+    /// may also be collected for the store.
     #[project = CachedBodyProjection]
-    pub struct CachedBody<B: http_body::Body> {
+    pub struct CachedBody<B: Body> {
         #[pin]
         source: Source<B>,
     }
@@ -24,21 +26,21 @@ pin_project! {
 
 pin_project! {
     #[project = SourceProjection]
-    enum Source<B: http_body::Body> {
-        /// What the store had; `None` when it is sent.
-        Whole { bytes: Option<Bytes> },
-        Through { #[pin] body: B },
+    enum Source<B: Body> {
+        /// A stored body. `None` once it has been sent.
+        Stored { bytes: Option<Bytes> },
+        PassThrough { #[pin] body: B },
         Tee { tee: Box<Tee<B>> },
     }
 }
 
-impl<B: http_body::Body> CachedBody<B> {
-    pub(crate) fn whole(bytes: Bytes) -> Self {
-        Self { source: Source::Whole { bytes: Some(bytes).filter(|bytes| !bytes.is_empty()) } }
+impl<B: Body> CachedBody<B> {
+    pub(crate) fn stored(bytes: Bytes) -> Self {
+        Self { source: Source::Stored { bytes: Some(bytes).filter(|bytes| !bytes.is_empty()) } }
     }
 
-    pub(crate) fn through(body: B) -> Self {
-        Self { source: Source::Through { body } }
+    pub(crate) fn pass_through(body: B) -> Self {
+        Self { source: Source::PassThrough { body } }
     }
 
     pub(crate) fn tee(tee: Box<Tee<B>>) -> Self {
@@ -46,23 +48,23 @@ impl<B: http_body::Body> CachedBody<B> {
     }
 }
 
-impl<B: http_body::Body> Default for CachedBody<B> {
+impl<B: Body> Default for CachedBody<B> {
     fn default() -> Self {
-        Self::whole(Bytes::new())
+        Self::stored(Bytes::new())
     }
 }
 
-impl<B: http_body::Body> fmt::Debug for CachedBody<B> {
+impl<B: Body> fmt::Debug for CachedBody<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.source {
-            Source::Whole { .. } => "CachedBody(whole)",
-            Source::Through { .. } => "CachedBody(through)",
+            Source::Stored { .. } => "CachedBody(stored)",
+            Source::PassThrough { .. } => "CachedBody(pass-through)",
             Source::Tee { .. } => "CachedBody(tee)",
         })
     }
 }
 
-impl<B: http_body::Body> http_body::Body for CachedBody<B> {
+impl<B: Body> Body for CachedBody<B> {
     type Data = Bytes;
     type Error = B::Error;
 
@@ -71,11 +73,11 @@ impl<B: http_body::Body> http_body::Body for CachedBody<B> {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
         match self.project().source.project() {
-            SourceProjection::Whole { bytes } => {
+            SourceProjection::Stored { bytes } => {
                 Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes))))
             }
-            SourceProjection::Through { body } => {
-                body.poll_frame(context).map(|frame| frame.map(|frame| frame.map(to_bytes)))
+            SourceProjection::PassThrough { body } => {
+                body.poll_frame(context).map(|frame| frame.map(|frame| frame.map(into_bytes)))
             }
             SourceProjection::Tee { tee } => tee.poll_frame(context),
         }
@@ -83,172 +85,19 @@ impl<B: http_body::Body> http_body::Body for CachedBody<B> {
 
     fn is_end_stream(&self) -> bool {
         match &self.source {
-            Source::Whole { bytes } => bytes.is_none(),
-            Source::Through { body } => body.is_end_stream(),
-            Source::Tee { tee } => tee.is_over() && tee.queue.is_empty(),
+            Source::Stored { bytes } => bytes.is_none(),
+            Source::PassThrough { body } => body.is_end_stream(),
+            Source::Tee { tee } => tee.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.source {
-            Source::Whole { bytes } => {
+            Source::Stored { bytes } => {
                 SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
             }
-            Source::Through { body } => body.size_hint(),
+            Source::PassThrough { body } => body.size_hint(),
             Source::Tee { tee } => tee.size_hint(),
         }
-    }
-}
-
-/// Costs nothing where the data are `Bytes`.
-fn to_bytes<D: Buf>(frame: Frame<D>) -> Frame<Bytes> {
-    frame.map_data(|mut data| data.copy_to_bytes(data.remaining()))
-}
-
-/// Hands the frames of a body on, and collects a copy. The last frame is handed on when the page is stored: whoever has it all
-/// finds it in the store.
-pub(crate) struct Tee<B: http_body::Body> {
-    fill: Option<Fill>,
-    storing: Option<Storing>,
-    /// What became of the page, once that is known.
-    pub(crate) outcome: Option<Result<(), Why>>,
-    queue: VecDeque<Frame<Bytes>>,
-    ended: bool,
-    /// How the body failed, for the client to hear after all that came before.
-    failure: Option<B::Error>,
-    body: Pin<Box<B>>,
-}
-
-type Storing = Pin<Box<dyn Future<Output = Result<(), Why>> + Send>>;
-
-impl<B: http_body::Body> Tee<B> {
-    pub(crate) fn new(body: B, fill: Fill) -> Self {
-        let ended = body.is_end_stream();
-        let mut tee = Self {
-            fill: Some(fill),
-            storing: None,
-            outcome: None,
-            queue: VecDeque::new(),
-            ended,
-            failure: None,
-            body: Box::pin(body),
-        };
-        if ended {
-            tee.finish();
-        }
-        tee
-    }
-
-    /// Reads what is there without waiting, and stores the page if that is all of it.
-    pub(crate) fn poll_gather(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        loop {
-            if self.storing.is_some() {
-                ready!(self.poll_storing(context));
-            }
-            if self.ended || self.fill.is_none() {
-                return Poll::Ready(());
-            }
-            if self.poll_body(context).is_pending() {
-                return Poll::Ready(());
-            }
-        }
-    }
-
-    /// Whether all was read, and the page is stored or refused.
-    pub(crate) fn is_over(&self) -> bool {
-        self.ended && self.storing.is_none() && self.failure.is_none()
-    }
-
-    fn poll_frame(
-        &mut self,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
-        loop {
-            if self.storing.is_some() {
-                ready!(self.poll_storing(context));
-            }
-            // All that was announced is here: look for the end before the last frame goes out, for the client may ask for no
-            // more.
-            let maybe_last = !self.ended && self.fill.as_ref().is_some_and(Fill::has_all);
-            if !maybe_last && let Some(frame) = self.queue.pop_front() {
-                return Poll::Ready(Some(Ok(frame)));
-            }
-            if self.ended {
-                return Poll::Ready(self.failure.take().map(Err));
-            }
-            if self.poll_body(context).is_pending() {
-                return self
-                    .queue
-                    .pop_front()
-                    .map_or(Poll::Pending, |frame| Poll::Ready(Some(Ok(frame))));
-            }
-        }
-    }
-
-    /// Reads one frame into the queue.
-    fn poll_body(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        let frame = match ready!(self.body.as_mut().poll_frame(context)) {
-            None => {
-                self.finish();
-                return Poll::Ready(());
-            }
-            Some(Err(error)) => {
-                self.ended = true;
-                self.failure = Some(error);
-                self.refuse(Why::Incomplete);
-                return Poll::Ready(());
-            }
-            Some(Ok(frame)) => to_bytes(frame),
-        };
-        let collected = match (frame.data_ref(), &mut self.fill) {
-            (Some(data), Some(fill)) => fill.push(data),
-            (None, Some(_)) => Err(Why::Trailers),
-            (_, None) => Ok(()),
-        };
-        self.queue.push_back(frame);
-        if let Err(why) = collected {
-            self.refuse(why);
-        }
-        if self.body.is_end_stream() {
-            self.finish();
-        }
-        Poll::Ready(())
-    }
-
-    fn finish(&mut self) {
-        self.ended = true;
-        if let Some(fill) = self.fill.take() {
-            self.storing = Some(Box::pin(fill.store()));
-        }
-    }
-
-    fn poll_storing(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        if let Some(storing) = &mut self.storing {
-            self.outcome = Some(ready!(storing.as_mut().poll(context)));
-            self.storing = None;
-        }
-        Poll::Ready(())
-    }
-
-    fn refuse(&mut self, why: Why) {
-        if let Some(fill) = self.fill.take() {
-            fill.refuse(why);
-            self.outcome = Some(Err(why));
-        }
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        let queued: u64 =
-            self.queue.iter().filter_map(Frame::data_ref).map(|data| data.len() as u64).sum();
-        if self.ended && self.failure.is_none() {
-            return SizeHint::with_exact(queued);
-        }
-        let rest = self.body.size_hint();
-        let mut hint = SizeHint::new();
-        if let Some(upper) = rest.upper() {
-            hint.set_upper(upper.saturating_add(queued));
-        }
-        hint.set_lower(rest.lower().saturating_add(queued));
-        hint
     }
 }

@@ -1,16 +1,20 @@
-//! The header `Cache-Control`, read leniently and written strictly.
+//! The header `Cache-Control` (RFC 9111, section 5.2). It is parsed leniently and written strictly.
 
 use std::{fmt, time::Duration};
 
 use http::{HeaderMap, HeaderValue, header::HeaderName};
 
-/// The largest number of seconds that is told apart: RFC 9111, section 1.2.2, has larger ones become 2^31.
-pub const MOST_SECONDS: u64 = 1 << 31;
+/// The largest number of seconds in a directive: 2^31. Larger numbers are replaced by it (RFC 9111,
+/// section 1.2.2).
+pub const MAX_SECONDS: u64 = 1 << 31;
 
 /// The directives of a `Cache-Control`, in their order. Names are in lower case.
 ///
+/// # Examples
+///
 /// ```
 /// use std::time::Duration;
+///
 /// use cache_http::CacheControl;
 ///
 /// let header = CacheControl::new().public().max_age(Duration::from_secs(60));
@@ -24,49 +28,49 @@ pub struct CacheControl {
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Directive {
     name: String,
-    /// Without its quotes.
+    /// The value without its quotes.
     value: Option<String>,
 }
 
-/// What a directive of seconds says.
+/// The value of a directive in seconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Seconds {
-    /// It is not there.
+    /// The directive is absent.
     Absent,
-    /// It is there, and is no number: to be taken for zero.
+    /// The directive is present, and its value is not a number. It counts as zero.
     Invalid,
-    /// Of several, the smallest; at most [`MOST_SECONDS`].
-    Of(u64),
+    /// The value, at most [`MAX_SECONDS`]. If there are several, the smallest.
+    Value(u64),
 }
 
 impl Seconds {
-    /// The duration; zero where it is invalid, `None` where it is absent.
+    /// Returns the duration: zero if the value is invalid, `None` if the directive is absent.
     #[must_use]
     pub fn duration(self) -> Option<Duration> {
         match self {
             Self::Absent => None,
             Self::Invalid => Some(Duration::ZERO),
-            Self::Of(seconds) => Some(Duration::from_secs(seconds)),
+            Self::Value(seconds) => Some(Duration::from_secs(seconds)),
         }
     }
 }
 
 impl CacheControl {
-    /// No directive.
+    /// Creates a header without directives.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// All lines of `Cache-Control` together.
+    /// Parses all lines of `Cache-Control`.
     #[must_use]
-    pub fn of(headers: &HeaderMap) -> Self {
-        Self::read(headers, &http::header::CACHE_CONTROL)
+    pub fn from_headers(headers: &HeaderMap) -> Self {
+        Self::from_field(headers, &http::header::CACHE_CONTROL)
     }
 
-    /// All lines of a header that is written like `Cache-Control`.
+    /// Parses all lines of a header that has the syntax of `Cache-Control`.
     #[must_use]
-    pub fn read(headers: &HeaderMap, name: &HeaderName) -> Self {
+    pub fn from_field(headers: &HeaderMap, name: &HeaderName) -> Self {
         let mut all = Self::new();
         for line in headers.get_all(name) {
             all.directives.extend(parse(line));
@@ -74,109 +78,117 @@ impl CacheControl {
         all
     }
 
-    /// Whether there is no directive.
+    /// Returns `true` if there are no directives.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.directives.is_empty()
     }
 
-    /// Whether the directive is there, with a value or without. `name` is in lower case.
+    /// Returns `true` if the directive is present, with or without a value. `name` is in lower
+    /// case.
     #[must_use]
     pub fn has(&self, name: &str) -> bool {
         self.directives.iter().any(|directive| directive.name == name)
     }
 
-    /// Whether the directive is there without a value.
+    /// Returns `true` if the directive is present without a value. `name` is in lower case.
     #[must_use]
     pub fn has_bare(&self, name: &str) -> bool {
         self.directives.iter().any(|directive| directive.name == name && directive.value.is_none())
     }
 
-    /// The seconds that a directive gives. Of several, the least; and if one of them is no number, none is believed.
+    /// Returns the value of a directive in seconds.
+    ///
+    /// If there are several values, returns the smallest, or [`Seconds::Invalid`] if one of them is
+    /// not a number.
     #[must_use]
     pub fn seconds(&self, name: &str) -> Seconds {
-        let mut least = Seconds::Absent;
+        let mut smallest = Seconds::Absent;
         for directive in self.directives.iter().filter(|directive| directive.name == name) {
-            least = match (least, directive.seconds()) {
+            smallest = match (smallest, directive.seconds()) {
                 (Seconds::Invalid, _) | (_, None) => Seconds::Invalid,
-                (Seconds::Absent, Some(seconds)) => Seconds::Of(seconds),
-                (Seconds::Of(least), Some(seconds)) => Seconds::Of(least.min(seconds)),
+                (Seconds::Absent, Some(seconds)) => Seconds::Value(seconds),
+                (Seconds::Value(least), Some(seconds)) => Seconds::Value(least.min(seconds)),
             };
         }
-        least
+        smallest
     }
 
-    /// `public`: any cache may store it. Takes the place of `private`.
+    /// Adds `public`, which allows every cache to store the response. Replaces `private`.
     #[must_use]
     pub fn public(self) -> Self {
         self.with("public", None)
     }
 
-    /// `private`: only the browser's cache may store it. Takes the place of `public`.
+    /// Adds `private`, which allows only browsers to store the response. Replaces `public`.
     #[must_use]
     pub fn private(self) -> Self {
         self.with("private", None)
     }
 
-    /// `no-cache`: every use is to be validated.
+    /// Adds `no-cache`: the response must be validated each time it is used.
     #[must_use]
     pub fn no_cache(self) -> Self {
         self.with("no-cache", None)
     }
 
-    /// `no-store`: nobody may store it.
+    /// Adds `no-store`: the response must not be stored.
     #[must_use]
     pub fn no_store(self) -> Self {
         self.with("no-store", None)
     }
 
-    /// `must-revalidate`: never to be served stale.
+    /// Adds `must-revalidate`: the response must not be served stale.
     #[must_use]
     pub fn must_revalidate(self) -> Self {
         self.with("must-revalidate", None)
     }
 
-    /// `immutable`: no need to validate it while it is fresh (RFC 8246).
+    /// Adds `immutable`: the response need not be validated while it is fresh (RFC 8246).
     #[must_use]
     pub fn immutable(self) -> Self {
         self.with("immutable", None)
     }
 
-    /// `max-age`, in whole seconds.
+    /// Adds `max-age`, in whole seconds.
     #[must_use]
     pub fn max_age(self, age: Duration) -> Self {
         self.with_seconds("max-age", age)
     }
 
-    /// `s-maxage`, in whole seconds: the lifetime in shared caches.
+    /// Adds `s-maxage`, the lifetime in shared caches, in whole seconds.
     #[must_use]
     pub fn s_maxage(self, age: Duration) -> Self {
         self.with_seconds("s-maxage", age)
     }
 
-    /// `stale-while-revalidate`, in whole seconds (RFC 5861).
+    /// Adds `stale-while-revalidate`, in whole seconds (RFC 5861, section 3).
     #[must_use]
     pub fn stale_while_revalidate(self, window: Duration) -> Self {
         self.with_seconds("stale-while-revalidate", window)
     }
 
-    /// `stale-if-error`, in whole seconds (RFC 5861).
+    /// Adds `stale-if-error`, in whole seconds (RFC 5861, section 4).
     #[must_use]
     pub fn stale_if_error(self, window: Duration) -> Self {
         self.with_seconds("stale-if-error", window)
     }
 
-    /// A directive by name, with a value or without, put in by [Django's rules](Self::patch).
+    /// Adds a directive by name, as [`patch`](Self::patch) does.
     #[must_use]
     pub fn with(mut self, name: &str, value: Option<&str>) -> Self {
         self.put(Directive { name: directive_name(name), value: value.map(str::to_owned) });
         self
     }
 
-    /// Puts the directives of `other` in, by the rules of
-    /// [Django's `patch_cache_control`](https://docs.djangoproject.com/en/5.2/ref/utils/#django.utils.cache.patch_cache_control):
-    /// the smaller `max-age` wins; `public` and `private` drive each other out; `no-cache` collects the names of fields,
-    /// unless it once has none; otherwise the later value wins.
+    /// Adds the directives of `other`, as Django's [`patch_cache_control`] does.
+    ///
+    /// - The smaller `max-age` is kept.
+    /// - `public` and `private` replace each other.
+    /// - `no-cache` collects field names, until it is added without any.
+    /// - Otherwise the new value replaces the old one.
+    ///
+    /// [`patch_cache_control`]: https://docs.djangoproject.com/en/5.2/ref/utils/
     pub fn patch(&mut self, other: &Self) {
         for directive in &other.directives {
             self.put(directive.clone());
@@ -188,17 +200,17 @@ impl CacheControl {
             "public" => self.remove("private"),
             "private" => self.remove("public"),
             "max-age" => new.value = self.smaller_max_age(new.value),
-            "no-cache" => new.value = self.more_fields(new.value),
+            "no-cache" => new.value = self.merged_no_cache(new.value),
             _ => {}
         }
         match self.directives.iter().position(|old| old.name == new.name) {
-            Some(place) => {
-                self.directives[place].value = new.value;
-                let name = self.directives[place].name.clone();
-                let mut seen = 0;
+            Some(index) => {
+                self.directives[index].value = new.value;
+                let name = self.directives[index].name.clone();
+                let mut count = 0;
                 self.directives.retain(|directive| {
-                    seen += usize::from(directive.name == name);
-                    directive.name != name || seen == 1
+                    count += usize::from(directive.name == name);
+                    directive.name != name || count == 1
                 });
             }
             None => self.directives.push(new),
@@ -209,14 +221,14 @@ impl CacheControl {
         match self.seconds("max-age") {
             Seconds::Absent => new,
             Seconds::Invalid => Some("0".to_owned()),
-            Seconds::Of(old) => match new.as_deref().and_then(seconds) {
+            Seconds::Value(old) => match new.as_deref().and_then(seconds) {
                 Some(new) => Some(old.min(new).to_string()),
                 None => Some("0".to_owned()),
             },
         }
     }
 
-    fn more_fields(&self, new: Option<String>) -> Option<String> {
+    fn merged_no_cache(&self, new: Option<String>) -> Option<String> {
         let new = new?;
         let mut fields = Vec::<String>::new();
         let old = self.directives.iter().filter(|directive| directive.name == "no-cache");
@@ -235,11 +247,11 @@ impl CacheControl {
     }
 
     fn with_seconds(self, name: &str, duration: Duration) -> Self {
-        let seconds = duration.as_secs().min(MOST_SECONDS).to_string();
+        let seconds = duration.as_secs().min(MAX_SECONDS).to_string();
         self.with(name, Some(&seconds))
     }
 
-    /// The header's value; `None` where there is no directive.
+    /// Returns the header value, or `None` if there are no directives.
     #[must_use]
     pub fn to_value(&self) -> Option<HeaderValue> {
         if self.is_empty() {
@@ -255,17 +267,18 @@ impl Directive {
     }
 }
 
-/// A directive's name as it is compared: also Django's keyword arguments, whose underscores are hyphens.
+/// Normalizes the name of a directive. Accepts Django's keyword arguments, in which hyphens are
+/// underscores.
 fn directive_name(name: &str) -> String {
     name.to_ascii_lowercase().replace('_', "-")
 }
 
-/// Digits and nothing else; what is too large is the largest.
+/// Parses seconds, which consist of digits only. Numbers that are too large become [`MAX_SECONDS`].
 fn seconds(text: &str) -> Option<u64> {
     if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;
     }
-    Some(text.parse().unwrap_or(MOST_SECONDS).min(MOST_SECONDS))
+    Some(text.parse().unwrap_or(MAX_SECONDS).min(MAX_SECONDS))
 }
 
 impl fmt::Display for CacheControl {
@@ -303,7 +316,7 @@ fn is_token(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(is_token_byte)
 }
 
-/// One line. Never fails: what is no directive is one that nobody asks for.
+/// Parses one line. This never fails: malformed members become directives that match no name.
 fn parse(line: &HeaderValue) -> Vec<Directive> {
     let text = String::from_utf8_lossy(line.as_bytes());
     members(&text).into_iter().filter_map(directive).collect()
@@ -321,12 +334,12 @@ fn directive(member: &str) -> Option<Directive> {
     Some(Directive { name: name.trim().to_ascii_lowercase(), value })
 }
 
-/// What stands between commas, those in quotes aside.
+/// Splits a list at its commas, except those within quotes.
 pub(crate) fn members(text: &str) -> Vec<&str> {
     split_unquoted(text, b',')
 }
 
-/// The parts between separators that are not within quotes.
+/// Splits a text at each separator that is not within quotes.
 pub(crate) fn split_unquoted(text: &str, separator: u8) -> Vec<&str> {
     let (mut members, mut start) = (Vec::new(), 0);
     let (mut quoted, mut escaped) = (false, false);
@@ -363,38 +376,39 @@ fn unquoted(value: &str) -> String {
 mod tests {
     use super::*;
 
-    fn read(lines: &[&'static str]) -> CacheControl {
+    fn parse(lines: &[&'static str]) -> CacheControl {
         let mut headers = HeaderMap::new();
         for line in lines {
             headers.append("cache-control", HeaderValue::from_static(line));
         }
-        CacheControl::of(&headers)
+        CacheControl::from_headers(&headers)
     }
 
     #[test]
-    fn names_are_read_in_any_case_and_spacing() {
-        let header = read(&["  NO-Store ,Max-Age = 60,,\tPUBLIC"]);
+    fn directives_are_parsed_in_any_case_and_spacing() {
+        let header = parse(&["  NO-Store ,Max-Age = 60,,\tPUBLIC"]);
         assert!(header.has("no-store") && header.has("public"));
-        assert_eq!(header.seconds("max-age"), Seconds::Of(60));
+        assert_eq!(header.seconds("max-age"), Seconds::Value(60));
     }
 
     #[test]
-    fn a_comma_in_quotes_separates_nothing() {
-        let header = read(&[r#"no-cache="a, no-store", x="\", private", max-age="7""#]);
+    fn quoted_comma_does_not_separate_directives() {
+        let header = parse(&[r#"no-cache="a, no-store", x="\", private", max-age="7""#]);
         assert!(!header.has("no-store") && !header.has("private"));
-        assert_eq!(header.seconds("max-age"), Seconds::Of(7));
+        assert_eq!(header.seconds("max-age"), Seconds::Value(7));
     }
 
     #[test]
-    fn all_lines_count() {
-        let header = read(&["public", "max-age=5"]);
+    fn all_lines_are_parsed() {
+        let header = parse(&["public", "max-age=5"]);
         assert!(header.has("public"));
-        assert_eq!(header.seconds("max-age"), Seconds::Of(5));
+        assert_eq!(header.seconds("max-age"), Seconds::Value(5));
     }
 
     #[test]
-    fn of_several_the_least_counts_and_one_that_is_no_number_spoils_all() {
-        assert_eq!(read(&["max-age=9, max-age=5", "max-age=7"]).seconds("max-age"), Seconds::Of(5));
+    fn smallest_of_several_values_counts_unless_one_is_invalid() {
+        let smallest = parse(&["max-age=9, max-age=5", "max-age=7"]).seconds("max-age");
+        assert_eq!(smallest, Seconds::Value(5));
         for invalid in [
             "max-age='60'",
             "max-age=-1",
@@ -404,50 +418,48 @@ mod tests {
             "max-age=+1",
             "max-age=5, max-age=x",
         ] {
-            assert_eq!(read(&[invalid]).seconds("max-age"), Seconds::Invalid, "{invalid}");
+            assert_eq!(parse(&[invalid]).seconds("max-age"), Seconds::Invalid, "{invalid}");
         }
     }
 
     #[test]
-    fn what_overflows_is_the_largest() {
-        assert_eq!(
-            read(&["max-age=99999999999999999999999"]).seconds("max-age"),
-            Seconds::Of(MOST_SECONDS)
-        );
-        assert_eq!(read(&["max-age=2147483649"]).seconds("max-age"), Seconds::Of(MOST_SECONDS));
+    fn overflowing_seconds_become_the_maximum() {
+        for line in ["max-age=99999999999999999999999", "max-age=2147483649"] {
+            assert_eq!(parse(&[line]).seconds("max-age"), Seconds::Value(MAX_SECONDS), "{line}");
+        }
     }
 
     #[test]
-    fn a_header_is_written_as_it_reads() {
+    fn parsed_header_is_written_unchanged() {
         let line = r#"no-cache="a, b", max-age=60, x="q\"q", public"#;
-        let header = read(&[line]);
+        let header = parse(&[line]);
         assert_eq!(header.to_string(), line);
     }
 
     #[test]
-    fn the_smaller_max_age_wins() {
+    fn smaller_max_age_is_kept() {
         let minute = |header: CacheControl| header.max_age(Duration::from_secs(60)).to_string();
-        assert_eq!(minute(read(&["max-age=30"])), "max-age=30");
-        assert_eq!(minute(read(&["max-age=90"])), "max-age=60");
-        assert_eq!(minute(read(&["max-age=x"])), "max-age=0");
+        assert_eq!(minute(parse(&["max-age=30"])), "max-age=30");
+        assert_eq!(minute(parse(&["max-age=90"])), "max-age=60");
+        assert_eq!(minute(parse(&["max-age=x"])), "max-age=0");
     }
 
     #[test]
-    fn public_and_private_drive_each_other_out() {
-        assert_eq!(read(&["private, max-age=1"]).public().to_string(), "max-age=1, public");
-        assert_eq!(read(&["public"]).private().to_string(), "private");
+    fn public_and_private_replace_each_other() {
+        assert_eq!(parse(&["private, max-age=1"]).public().to_string(), "max-age=1, public");
+        assert_eq!(parse(&["public"]).private().to_string(), "private");
     }
 
     #[test]
     fn no_cache_collects_fields_until_it_has_none() {
-        let two = read(&[r#"no-cache="a""#]).with("no_cache", Some("B, A"));
+        let two = parse(&[r#"no-cache="a""#]).with("no_cache", Some("B, A"));
         assert_eq!(two.to_string(), r#"no-cache="a, B""#);
         assert_eq!(two.no_cache().with("no-cache", Some("c")).to_string(), "no-cache");
     }
 
     #[test]
-    fn a_later_value_replaces_all_earlier_ones_in_the_place_of_the_first() {
-        let header = read(&["s-maxage=1, public, s-maxage=2"]).s_maxage(Duration::from_secs(3));
+    fn new_value_replaces_all_old_ones_at_the_position_of_the_first() {
+        let header = parse(&["s-maxage=1, public, s-maxage=2"]).s_maxage(Duration::from_secs(3));
         assert_eq!(header.to_string(), "s-maxage=3, public");
     }
 }

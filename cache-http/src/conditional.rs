@@ -1,4 +1,4 @@
-//! Conditional requests: what `If-Match`, `If-None-Match` and their kin ask (RFC 9110, section 13).
+//! Conditional requests (RFC 9110, section 13).
 
 use std::time::SystemTime;
 
@@ -12,24 +12,25 @@ use http::{
 
 use crate::{cache_control::members, date};
 
-/// What the preconditions of a request come to.
+/// The result of evaluating the preconditions of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Precondition {
-    /// The response is sent as it is.
+    /// The request is processed as if it had no preconditions.
     Proceed,
-    /// 304: the client has it already.
+    /// The client has the current representation. The response is a 304.
     NotModified,
-    /// 412: what the client wants to change is not what it believes.
+    /// A precondition failed. The response is a 412.
     Failed,
 }
 
-/// Evaluates a request's preconditions against the validators `ETag` and `Last-Modified` of the current representation,
-/// in the order of RFC 9110, section 13.2.2.
+/// Evaluates the preconditions of a request, in the order of RFC 9110, section 13.2.2.
+///
+/// `current` contains the validators of the current representation: `ETag` and `Last-Modified`.
 #[must_use]
 pub fn precondition(method: &Method, request: &HeaderMap, current: &HeaderMap) -> Precondition {
-    let reads = method == Method::GET || method == Method::HEAD;
+    let is_read = method == Method::GET || method == Method::HEAD;
     if request.contains_key(IF_MATCH) {
-        if !any_tag(request, &IF_MATCH, current, strongly_equal) {
+        if !any_tag_matches(request, &IF_MATCH, current, is_strong_match) {
             return Precondition::Failed;
         }
     } else if let Some(since) = date::read(request, &IF_UNMODIFIED_SINCE)
@@ -38,13 +39,13 @@ pub fn precondition(method: &Method, request: &HeaderMap, current: &HeaderMap) -
         return Precondition::Failed;
     }
     if request.contains_key(IF_NONE_MATCH) {
-        return match (any_tag(request, &IF_NONE_MATCH, current, weakly_equal), reads) {
+        return match (any_tag_matches(request, &IF_NONE_MATCH, current, is_weak_match), is_read) {
             (false, _) => Precondition::Proceed,
             (true, true) => Precondition::NotModified,
             (true, false) => Precondition::Failed,
         };
     }
-    if reads
+    if is_read
         && let Some(since) = date::read(request, &IF_MODIFIED_SINCE)
         && date::read(current, &LAST_MODIFIED).is_some_and(|modified| modified <= since)
     {
@@ -53,79 +54,86 @@ pub fn precondition(method: &Method, request: &HeaderMap, current: &HeaderMap) -
     Precondition::Proceed
 }
 
-/// As [`precondition`], of a page that is stored: one that does not tell when it last changed had not changed after it was made
-/// (RFC 9111, section 4.3.2).
+/// Like [`precondition`], for a stored page. If the page has no `Last-Modified`, its `Date` is used
+/// instead (RFC 9111, section 4.3.2).
 pub(crate) fn precondition_of_stored(
     method: &Method,
     request: &HeaderMap,
     stored: &HeaderMap,
 ) -> Precondition {
-    let dated = !request.contains_key(IF_NONE_MATCH) && !stored.contains_key(LAST_MODIFIED);
+    let uses_date = !request.contains_key(IF_NONE_MATCH) && !stored.contains_key(LAST_MODIFIED);
     match (
-        dated.then(|| date::read(request, &IF_MODIFIED_SINCE)).flatten(),
+        uses_date.then(|| date::read(request, &IF_MODIFIED_SINCE)).flatten(),
         date::read(stored, &DATE),
     ) {
-        (Some(since), Some(made)) if made <= since => Precondition::NotModified,
+        (Some(since), Some(date)) if date <= since => Precondition::NotModified,
         _ => precondition(method, request, stored),
     }
 }
 
-/// Whether a list of entity tags has the current one. `*` means any that exists.
-fn any_tag(
+/// Whether a list of entity tags contains the current one. `*` matches every existing
+/// representation.
+fn any_tag_matches(
     request: &HeaderMap,
     name: &HeaderName,
     current: &HeaderMap,
-    equal: fn(&str, &str) -> bool,
+    is_match: fn(&str, &str) -> bool,
 ) -> bool {
     let current = current.get(ETAG).and_then(|tag| tag.to_str().ok());
     request.get_all(name).iter().filter_map(|line| line.to_str().ok()).any(|line| {
         members(line)
             .into_iter()
             .map(str::trim)
-            .any(|tag| tag == "*" || current.is_some_and(|current| equal(tag, current)))
+            .any(|tag| tag == "*" || current.is_some_and(|current| is_match(tag, current)))
     })
 }
 
-pub(crate) fn strongly_equal(one: &str, other: &str) -> bool {
-    one == other && is_tag(one)
+/// Compares entity tags strongly (RFC 9110, section 8.8.3.2).
+pub(crate) fn is_strong_match(one: &str, other: &str) -> bool {
+    one == other && is_strong_tag(one)
 }
 
-fn weakly_equal(one: &str, other: &str) -> bool {
+fn is_weak_match(one: &str, other: &str) -> bool {
     let opaque = |tag: &str| tag.strip_prefix("W/").unwrap_or(tag).to_owned();
-    strongly_equal(&opaque(one), &opaque(other))
+    is_strong_match(&opaque(one), &opaque(other))
 }
 
-fn is_tag(tag: &str) -> bool {
+fn is_strong_tag(tag: &str) -> bool {
     tag.len() >= 2 && tag.starts_with('"') && tag.ends_with('"')
 }
 
-/// The headers that a 304 has, where the 200 would have them.
-const OF_NOT_MODIFIED: [HeaderName; 8] =
+/// Headers of the 200 that a 304 must have as well (RFC 9110, section 15.4.5), and two more:
+/// `Last-Modified`, for responses without an entity tag, and `Set-Cookie`.
+const NOT_MODIFIED_HEADERS: [HeaderName; 8] =
     [CACHE_CONTROL, CONTENT_LOCATION, DATE, ETAG, EXPIRES, LAST_MODIFIED, VARY, SET_COOKIE];
 
-/// What a 304 says of all the headers of the 200.
-pub(crate) fn of_not_modified(headers: &HeaderMap) -> HeaderMap {
-    let mut kept = HeaderMap::with_capacity(OF_NOT_MODIFIED.len());
-    for name in OF_NOT_MODIFIED {
+/// Returns the headers of a 304 from those of the 200.
+pub(crate) fn not_modified_headers(headers: &HeaderMap) -> HeaderMap {
+    let mut selected = HeaderMap::with_capacity(NOT_MODIFIED_HEADERS.len());
+    for name in NOT_MODIFIED_HEADERS {
         for value in headers.get_all(&name) {
-            kept.append(name.clone(), value.clone());
+            selected.append(name.clone(), value.clone());
         }
     }
-    kept
+    selected
 }
 
-/// Django's `condition`, `etag` and `last_modified` in one: gives a response its validators, and answers 304 or 412 where
-/// the request asks for that.
+/// Validators of a response, and the evaluation of preconditions against them.
 ///
-/// A handler that knows the validators before it does the work asks [`check`](Self::check) first.
+/// Combines Django's decorators `condition`, `etag` and `last_modified`. A handler that knows the
+/// validators before it does the work can call [`check`](Self::check) first.
+///
+/// # Examples
 ///
 /// ```
 /// use cache_http::Condition;
 /// use http::{Request, Response, StatusCode};
 ///
 /// let request = Request::get("/").header("if-none-match", "W/\"v7\"").body(()).unwrap();
-/// let condition = Condition::new().etag("v7");
-/// let response: Response<String> = condition.apply(request.method(), request.headers(), Response::new("long".into()));
+/// let response = Response::new("a long text".to_owned());
+/// let response = Condition::new()
+///     .etag("v7")
+///     .apply(request.method(), request.headers(), response);
 /// assert_eq!(response.status(), StatusCode::NOT_MODIFIED);
 /// assert_eq!(response.headers()["etag"], "\"v7\"");
 /// assert!(response.body().is_empty());
@@ -136,26 +144,28 @@ pub struct Condition {
 }
 
 impl Condition {
-    /// No validator.
+    /// Creates a condition without validators.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// A strong entity tag: it changes whenever a byte of the response does. Quotes are added; a text with quotes or
-    /// anything else that a tag cannot have gives no tag.
+    /// Sets a strong entity tag, which changes whenever a byte of the response changes.
+    ///
+    /// Quotes are added. If the text contains characters that a tag cannot have, such as quotes, no
+    /// tag is set.
     #[must_use]
     pub fn etag(self, opaque: &str) -> Self {
         self.with_tag("", opaque)
     }
 
-    /// A weak entity tag: it changes whenever the response's meaning does.
+    /// Sets a weak entity tag, which changes whenever the meaning of the response changes.
     #[must_use]
     pub fn weak_etag(self, opaque: &str) -> Self {
         self.with_tag("W/", opaque)
     }
 
-    /// When the representation last changed; fractions of a second are cut.
+    /// Sets the time of the last modification. Fractions of a second are cut off.
     #[must_use]
     pub fn last_modified(mut self, time: SystemTime) -> Self {
         let time = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
@@ -163,13 +173,17 @@ impl Condition {
         self
     }
 
-    /// What the request's preconditions come to.
+    /// Evaluates the preconditions of a request.
     #[must_use]
     pub fn check(&self, method: &Method, request: &HeaderMap) -> Precondition {
         precondition(method, request, &self.validators)
     }
 
-    /// The response with the validators, unless it has them; or, if it is a success, what the preconditions make of it.
+    /// Adds the validators to a response, unless it has them, and evaluates the preconditions of
+    /// the request.
+    ///
+    /// The result is the response, or a 304 or a 412 in its place. A response that is not
+    /// successful stays unchanged.
     #[must_use]
     pub fn apply<B: Default>(
         &self,
@@ -188,17 +202,17 @@ impl Condition {
             Precondition::NotModified => StatusCode::NOT_MODIFIED,
             Precondition::Failed => StatusCode::PRECONDITION_FAILED,
         };
-        let mut short = Response::new(B::default());
-        *short.status_mut() = status;
-        *short.headers_mut() = of_not_modified(response.headers());
-        short
+        let mut replacement = Response::new(B::default());
+        *replacement.status_mut() = status;
+        *replacement.headers_mut() = not_modified_headers(response.headers());
+        replacement
     }
 
-    fn with_tag(mut self, weak: &str, opaque: &str) -> Self {
-        let fits = opaque
+    fn with_tag(mut self, prefix: &str, opaque: &str) -> Self {
+        let is_valid = opaque
             .bytes()
             .all(|byte| byte == b'!' || (b'#'..=b'~').contains(&byte) || byte >= 0x80);
-        if fits && let Ok(tag) = HeaderValue::from_str(&format!("{weak}\"{opaque}\"")) {
+        if is_valid && let Ok(tag) = HeaderValue::from_str(&format!("{prefix}\"{opaque}\"")) {
             self.validators.insert(ETAG, tag);
         }
         self
@@ -228,14 +242,14 @@ mod tests {
     }
 
     #[test]
-    fn if_match_wants_the_very_same_tag() {
+    fn if_match_compares_strongly() {
         assert_eq!(check(&Method::PUT, &[("if-match", "\"b\", \"a\"")]), Precondition::Proceed);
         assert_eq!(check(&Method::PUT, &[("if-match", "W/\"a\"")]), Precondition::Failed);
         assert_eq!(check(&Method::PUT, &[("if-match", "*")]), Precondition::Proceed);
     }
 
     #[test]
-    fn if_match_comes_before_if_unmodified_since() {
+    fn if_match_takes_precedence_over_if_unmodified_since() {
         assert_eq!(check(&Method::PUT, &[("if-unmodified-since", OLD)]), Precondition::Failed);
         assert_eq!(
             check(&Method::PUT, &[("if-match", "\"a\""), ("if-unmodified-since", OLD)]),
@@ -244,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn if_none_match_compares_weakly_and_is_a_304_for_readers_only() {
+    fn if_none_match_compares_weakly_and_gives_304_only_for_reads() {
         assert_eq!(
             check(&Method::GET, &[("if-none-match", "\"b\" , W/\"a\"")]),
             Precondition::NotModified
@@ -254,12 +268,12 @@ mod tests {
     }
 
     #[test]
-    fn a_comma_within_a_tag_separates_nothing() {
+    fn comma_within_a_tag_does_not_separate_tags() {
         assert_eq!(check(&Method::GET, &[("if-none-match", "\"b,\"a\"")]), Precondition::Proceed);
     }
 
     #[test]
-    fn if_none_match_comes_before_if_modified_since() {
+    fn if_none_match_takes_precedence_over_if_modified_since() {
         assert_eq!(check(&Method::GET, &[("if-modified-since", NEW)]), Precondition::NotModified);
         assert_eq!(check(&Method::GET, &[("if-modified-since", OLD)]), Precondition::Proceed);
         assert_eq!(
@@ -270,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stored_page_that_does_not_tell_when_it_changed_had_not_changed_after_it_was_made() {
+    fn stored_page_without_last_modified_uses_its_date() {
         let check = |request: &[(&'static str, &'static str)],
                      stored: &[(&'static str, &'static str)]| {
             precondition_of_stored(&Method::GET, &headers(request), &headers(stored))
@@ -292,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn a_date_that_is_none_asks_nothing() {
+    fn invalid_date_is_ignored() {
         assert_eq!(
             check(&Method::GET, &[("if-modified-since", "yesterday")]),
             Precondition::Proceed
@@ -300,7 +314,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failed_response_has_no_validators_and_is_never_a_304() {
+    fn failed_response_gets_no_validators_and_never_becomes_a_304() {
         let mut failed = Response::new("sorry".to_owned());
         *failed.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
         let request = headers(&[("if-none-match", "\"a\"")]);
@@ -310,7 +324,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_that_no_tag_can_have_gives_none() {
+    fn invalid_tag_is_not_set() {
         for hostile in ["a\"b", "a b", "a\r\nb"] {
             assert!(!Condition::new().etag(hostile).validators.contains_key(ETAG), "{hostile}");
         }

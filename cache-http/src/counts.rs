@@ -1,88 +1,93 @@
-//! How often the cache answered, and why it did not.
+//! Counters of requests and responses, and the metrics of the same numbers.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use metrics::{Key, Label, Level, Metadata};
 
-use crate::policy::Why;
+use crate::policy::Reason;
 
-/// What became of the requests of a cache and its clones, in this process.
+/// The numbers of requests and responses that a layer and its clones have handled in this process.
 ///
-/// The same is in the metrics `cachette_http_requests_total`, by `cache` (the alias), `result` (`hit`, `stale`, `miss`, `bypass`)
-/// and `why`, and `cachette_http_responses_total`, by `cache`, `result` (`stored`, `refused`) and `why`.
+/// The same numbers are published as the metrics `cachette_http_requests_total` and
+/// `cachette_http_responses_total`, with these labels:
+///
+/// - `cache`: the alias.
+/// - `result`: `hit`, `stale`, `miss` or `bypass` of requests, `stored` or `rejected` of responses.
+/// - `reason`: the [name](Reason::name) of the reason, or an empty text.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Counts {
-    /// Answered with a fresh page of the store, or with one that another request just made.
+    /// Requests served with a fresh page, from the store or just produced for another request.
     pub hits: u64,
-    /// Answered with a stale page.
+    /// Requests served with a stale page.
     pub stale: u64,
-    /// Not answered from the store.
+    /// Requests that were not served from the store.
     pub misses: u64,
-    /// Passed by, or left to a layer further inside, which counts them too.
+    /// Requests that bypassed the cache, or that a layer further inside handles and counts.
     pub bypasses: u64,
-    /// Pages stored.
+    /// Responses that were stored.
     pub stored: u64,
     /// Responses that were not stored.
-    pub refused: u64,
-    /// Why requests were missed or passed by and responses refused, with how often; those that never were are left out.
-    pub reasons: Vec<(Why, u64)>,
+    pub rejected: u64,
+    /// The reasons of misses, bypasses and rejected responses, with their numbers. Reasons that
+    /// have not occurred are left out.
+    pub reasons: Vec<(Reason, u64)>,
 }
 
 #[derive(Debug)]
 pub(crate) struct Counters {
-    /// The metric of a hit, ready to be handed to whichever recorder there is at the time.
+    /// The metric of a hit. It is built in advance because hits are frequent.
     hit: Key,
     totals: [AtomicU64; 6],
     reasons: Box<[AtomicU64]>,
 }
 
-/// What is counted.
+/// Something that is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Event {
     Hit,
     Stale,
-    Miss(Why),
-    Bypass(Why),
+    Miss(Reason),
+    Bypass(Reason),
     Stored,
-    Refused(Why),
+    Rejected(Reason),
 }
 
 impl Event {
-    const fn place(self) -> usize {
+    const fn index(self) -> usize {
         match self {
             Self::Hit => 0,
             Self::Stale => 1,
             Self::Miss(_) => 2,
             Self::Bypass(_) => 3,
             Self::Stored => 4,
-            Self::Refused(_) => 5,
+            Self::Rejected(_) => 5,
         }
     }
 
-    const fn why(self) -> Option<Why> {
+    const fn reason(self) -> Option<Reason> {
         match self {
-            Self::Miss(why) | Self::Bypass(why) | Self::Refused(why) => Some(why),
+            Self::Miss(reason) | Self::Bypass(reason) | Self::Rejected(reason) => Some(reason),
             Self::Hit | Self::Stale | Self::Stored => None,
         }
     }
 }
 
-const RESULTS: [&str; 6] = ["hit", "stale", "miss", "bypass", "stored", "refused"];
+const RESULTS: [&str; 6] = ["hit", "stale", "miss", "bypass", "stored", "rejected"];
 
 impl Counters {
     pub(crate) fn new(alias: &str) -> Self {
         Self {
             hit: metric(alias, Event::Hit),
             totals: Default::default(),
-            reasons: Why::ALL.iter().map(|_| AtomicU64::new(0)).collect(),
+            reasons: Reason::ALL.iter().map(|_| AtomicU64::new(0)).collect(),
         }
     }
 
     pub(crate) fn count(&self, alias: &str, event: Event) {
-        self.totals[event.place()].fetch_add(1, Relaxed);
-        if let Some(why) = event.why() {
-            self.reasons[why as usize].fetch_add(1, Relaxed);
+        self.totals[event.index()].fetch_add(1, Relaxed);
+        if let Some(reason) = event.reason() {
+            self.reasons[reason as usize].fetch_add(1, Relaxed);
         }
         match event {
             Event::Hit => publish(&self.hit),
@@ -91,25 +96,27 @@ impl Counters {
     }
 
     pub(crate) fn read(&self) -> Counts {
-        let [hits, stale, misses, bypasses, stored, refused] =
+        let [hits, stale, misses, bypasses, stored, rejected] =
             self.totals.each_ref().map(|count| count.load(Relaxed));
-        let reasons =
-            Why::ALL.iter().zip(&self.reasons).map(|(why, count)| (*why, count.load(Relaxed)));
+        let reasons = Reason::ALL
+            .iter()
+            .zip(&self.reasons)
+            .map(|(reason, count)| (*reason, count.load(Relaxed)));
         let reasons = reasons.filter(|(_, count)| *count > 0).collect();
-        Counts { hits, stale, misses, bypasses, stored, refused, reasons }
+        Counts { hits, stale, misses, bypasses, stored, rejected, reasons }
     }
 }
 
 fn metric(alias: &str, event: Event) -> Key {
-    let name = if event.place() < 4 {
+    let name = if event.index() < 4 {
         "cachette_http_requests_total"
     } else {
         "cachette_http_responses_total"
     };
     let labels = vec![
         Label::new("cache", alias.to_owned()),
-        Label::new("result", RESULTS[event.place()]),
-        Label::new("why", event.why().map_or("", Why::name)),
+        Label::new("result", RESULTS[event.index()]),
+        Label::new("reason", event.reason().map_or("", Reason::name)),
     ];
     Key::from_parts(name, labels)
 }

@@ -1,13 +1,13 @@
-//! Dates in headers: three forms are read, one is written (RFC 9110, section 5.6.7).
+//! Dates in headers: three forms are parsed, and one is written (RFC 9110, section 5.6.7).
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use http::{HeaderMap, HeaderValue, header::HeaderName};
 
-/// A time of day, as the time since 1970-01-01 UTC.
+/// A time of the system clock, as the time since 1970-01-01 UTC.
 pub(crate) type UnixTime = Duration;
 
-/// The date in a header. `None` where it is absent, occurs twice, or is no date.
+/// Reads the date in a header. It is `None` if the header is absent, invalid or repeated.
 pub(crate) fn read(headers: &HeaderMap, name: &HeaderName) -> Option<UnixTime> {
     let mut lines = headers.get_all(name).iter();
     match (lines.next(), lines.next()) {
@@ -16,7 +16,7 @@ pub(crate) fn read(headers: &HeaderMap, name: &HeaderName) -> Option<UnixTime> {
     }
 }
 
-/// As [`read`], for `Expires`: what is there and no date lies in the past (RFC 9111, section 5.3).
+/// Reads the date in `Expires`. An invalid date lies in the past (RFC 9111, section 5.3).
 pub(crate) fn read_expires(headers: &HeaderMap) -> Option<UnixTime> {
     headers
         .contains_key(http::header::EXPIRES)
@@ -25,14 +25,14 @@ pub(crate) fn read_expires(headers: &HeaderMap) -> Option<UnixTime> {
 
 fn parse(line: &HeaderValue) -> Option<UnixTime> {
     let text = line.to_str().ok()?.trim();
-    // A cache is to read them in any case (RFC 9111, section 4.2).
+    // A cache should parse dates in any case (RFC 9111, section 4.2).
     let date = httpdate::parse_http_date(text)
         .or_else(|_| httpdate::parse_http_date(&in_usual_case(text)))
         .ok()?;
     date.duration_since(UNIX_EPOCH).ok()
 }
 
-/// `Sun` and `Nov`, but `GMT`.
+/// Writes words as in `Sun` and `Nov`, and `GMT` in upper case.
 fn in_usual_case(text: &str) -> String {
     let mut within = false;
     let letters = text.chars().map(|letter| {
@@ -42,10 +42,10 @@ fn in_usual_case(text: &str) -> String {
     letters.collect::<String>().replace("Gmt", "GMT")
 }
 
-/// The last second that the form has room for: the year 9999.
+/// The last second that the format can express: the end of the year 9999.
 const LAST: u64 = 253_402_300_799;
 
-/// A time as a header has it, in whole seconds.
+/// Formats a time as a header value, in whole seconds.
 pub(crate) fn write(time: UnixTime) -> HeaderValue {
     let time: SystemTime = UNIX_EPOCH + Duration::from_secs(time.as_secs().min(LAST));
     HeaderValue::from_str(&httpdate::fmt_http_date(time))
@@ -67,19 +67,19 @@ mod tests {
     }
 
     #[test]
-    fn three_forms_are_read_and_one_is_written() {
+    fn three_forms_are_parsed_and_one_is_written() {
         for form in [
             "Sun, 06 Nov 1994 08:49:37 GMT",
             "Sunday, 06-Nov-94 08:49:37 GMT",
             "Sun Nov  6 08:49:37 1994",
         ] {
-            let time = read_expires(&headers(&[form])).expect("it is a date");
+            let time = read_expires(&headers(&[form])).expect("valid date");
             assert_eq!(write(time), "Sun, 06 Nov 1994 08:49:37 GMT", "{form}");
         }
     }
 
     #[test]
-    fn dates_are_read_in_any_case() {
+    fn dates_are_parsed_in_any_case() {
         let expected = read_expires(&headers(&["Sun, 06 Nov 1994 08:49:37 GMT"]));
         for form in [
             "sun, 06 nov 1994 08:49:37 gmt",
@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn an_expires_that_is_no_date_or_there_twice_lies_in_the_past() {
+    fn invalid_or_repeated_expires_lies_in_the_past() {
         assert_eq!(read_expires(&headers(&[])), None);
         assert_eq!(read_expires(&headers(&["0"])), Some(Duration::ZERO));
         let date = "Sun, 06 Nov 1994 08:49:37 GMT";
@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn a_time_beyond_the_calendar_is_its_last_second() {
+    fn time_after_the_year_9999_is_written_as_its_last_second() {
         assert_eq!(write(Duration::MAX), "Fri, 31 Dec 9999 23:59:59 GMT");
     }
 }

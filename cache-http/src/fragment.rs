@@ -1,12 +1,19 @@
-//! Parts of pages, for any template engine.
+//! Caching of fragments of pages, for any template engine.
 
 use std::fmt::Write;
 
 use cache_core::{CacheHandle, Result, Timeout};
 use sha2::{Digest, Sha256};
 
-/// The key of a fragment: its name, and all that it varies on, in this order. What Django calls
-/// `make_template_fragment_key`; but here no two lists give one key, as each part has its length in front.
+/// Returns the cache key of a fragment, made of its name and of everything that it varies on.
+///
+/// The order of `vary_on` matters. It must contain everything that changes the fragment, such as
+/// the language and the user.
+///
+/// This is Django's `make_template_fragment_key`, except that different lists never have the same
+/// key: each part is preceded by its length.
+///
+/// # Examples
 ///
 /// ```
 /// use cache_http::fragment_key;
@@ -15,8 +22,6 @@ use sha2::{Digest, Sha256};
 /// assert!(key.starts_with("fragment.sidebar."));
 /// assert_ne!(fragment_key("sidebar", &["x:", "y"]), fragment_key("sidebar", &["x", ":y"]));
 /// ```
-///
-/// The language, the user, and whatever else changes what the fragment shows, must be among the parts.
 #[must_use]
 pub fn fragment_key(name: &str, vary_on: &[&str]) -> String {
     let mut digest = Sha256::new();
@@ -24,8 +29,9 @@ pub fn fragment_key(name: &str, vary_on: &[&str]) -> String {
         digest.update((part.len() as u64).to_be_bytes());
         digest.update(part);
     }
-    let shown: String = name.chars().filter(char::is_ascii_alphanumeric).take(MOST_SHOWN).collect();
-    let mut key = format!("fragment.{shown}.");
+    let readable: String =
+        name.chars().filter(char::is_ascii_alphanumeric).take(MAX_NAME_CHARS).collect();
+    let mut key = format!("fragment.{readable}.");
     for byte in &digest.finalize()[..16] {
         // Writing into a String never fails.
         let _ = write!(key, "{byte:02x}");
@@ -33,38 +39,45 @@ pub fn fragment_key(name: &str, vary_on: &[&str]) -> String {
     key
 }
 
-/// So much of a fragment's name stands in its key, to be known by on a server.
-const MOST_SHOWN: usize = 40;
+/// The number of characters of the name that the key contains, so that an operator recognizes the
+/// fragment.
+const MAX_NAME_CHARS: usize = 40;
 
-/// Fragments in a cache.
+/// Extension of [`CacheHandle`] for fragments of pages.
 pub trait Fragments {
-    /// The fragment, rendered if it is not there.
+    /// Returns the fragment. On a miss, calls `render` and stores its result.
+    ///
+    /// # Errors
+    ///
+    /// The outer result is an error if the cache fails. The inner result is the error of `render`,
+    /// if it fails; nothing is stored then.
+    ///
+    /// # Examples
     ///
     /// ```
     /// # use std::{sync::Arc, time::Duration};
-    /// # use cache_core::{CacheHandle, Result, Settings};
+    /// # use cache_core::{CacheHandle, Settings};
     /// # use cache_locmem::LocMemCache;
-    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
-    /// # let cache = CacheHandle::new("default", Arc::new(LocMemCache::default()), Settings::default());
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let store = Arc::new(LocMemCache::default());
+    /// # let cache = CacheHandle::new("default", store, Settings::default());
     /// use cache_http::Fragments;
     /// use minijinja::{Environment, context};
     ///
     /// let mut templates = Environment::new();
-    /// templates.add_template("news.html", "<ul>{% for line in news %}<li>{{ line }}{% endfor %}</ul>")?;
-    /// templates.add_template("page.html", "<h1>Hello, {{ user }}</h1>{{ news|safe }}")?;
+    /// templates.add_template("news", "<ul>{% for n in news %}<li>{{ n }}{% endfor %}</ul>")?;
+    /// templates.add_template("page", "<h1>Hello, {{ user }}</h1>{{ news|safe }}")?;
     ///
     /// let news = cache
     ///     .fragment("news", &["en"], Duration::from_secs(60), async || {
-    ///         templates.get_template("news.html")?.render(context! { news => ["fresh"] })
+    ///         templates.get_template("news")?.render(context! { news => ["fresh"] })
     ///     })
     ///     .await??;
-    /// let page = templates.get_template("page.html")?.render(context! { user => "Ada", news })?;
+    /// let page = templates.get_template("page")?.render(context! { user => "Ada", news })?;
     /// assert_eq!(page, "<h1>Hello, Ada</h1><ul><li>fresh</ul>");
     /// # Ok(()) }
     /// ```
-    ///
-    /// # Errors
-    /// The outer result is the cache's, the inner one is `render`'s, whose error comes back as it is and stores nothing.
     fn fragment<E, F>(
         &self,
         name: &str,
@@ -75,11 +88,12 @@ pub trait Fragments {
     where
         F: Future<Output = Result<String, E>>;
 
-    /// Forgets a fragment, and says whether it was there.
+    /// Deletes a fragment. Returns `false` if it was not stored.
     ///
     /// # Errors
-    /// Those of the store.
-    fn forget_fragment(
+    ///
+    /// Returns the error of the store if it fails.
+    fn delete_fragment(
         &self,
         name: &str,
         vary_on: &[&str],
@@ -100,7 +114,7 @@ impl Fragments for CacheHandle {
         self.try_get_or_set(&fragment_key(name, vary_on), timeout, render).await
     }
 
-    async fn forget_fragment(&self, name: &str, vary_on: &[&str]) -> Result<bool> {
+    async fn delete_fragment(&self, name: &str, vary_on: &[&str]) -> Result<bool> {
         self.delete(&fragment_key(name, vary_on)).await
     }
 }
@@ -116,7 +130,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_fragment_is_rendered_once_for_each_list_it_varies_on() {
+    async fn fragment_is_rendered_once_for_each_list_that_it_varies_on() {
         let cache =
             CacheHandle::new("default", Arc::new(LocMemCache::default()), Settings::default());
         let minute = Duration::from_secs(60);
@@ -124,25 +138,28 @@ mod tests {
             let got = cache
                 .fragment("box", &[user], minute, async || Ok::<_, ()>(rendered.to_owned()))
                 .await;
-            assert_eq!(got.expect("the store works").as_deref(), Ok(expected));
+            assert_eq!(got.expect("store works").as_deref(), Ok(expected));
         }
-        assert_eq!(cache.forget_fragment("box", &["a"]).await.ok(), Some(true));
+        assert_eq!(cache.delete_fragment("box", &["a"]).await.ok(), Some(true));
         let got = cache.fragment("box", &["a"], minute, async || Err::<String, _>("broken")).await;
-        assert_eq!(got.expect("the store works"), Err("broken"));
+        assert_eq!(got.expect("store works"), Err("broken"));
     }
 
     #[test]
-    fn a_key_is_one_that_every_store_takes_whatever_the_name() {
+    fn key_of_any_name_is_short_and_printable() {
         let key = fragment_key(&"ä b\r\n".repeat(100), &["\0"]);
         assert!(key.len() < 100 && key.bytes().all(|byte| byte.is_ascii_graphic()), "{key}");
     }
 
     proptest! {
         #[test]
-        fn no_two_lists_give_one_key(
-            one in proptest::collection::vec("[ab:]{0,3}", 0..4), other in proptest::collection::vec("[ab:]{0,3}", 0..4),
+        fn different_lists_never_have_the_same_key(
+            one in proptest::collection::vec("[ab:]{0,3}", 0..4),
+            other in proptest::collection::vec("[ab:]{0,3}", 0..4),
         ) {
-            let key = |parts: &[String]| fragment_key("n", &parts.iter().map(String::as_str).collect::<Vec<_>>());
+            let key = |parts: &[String]| {
+                fragment_key("n", &parts.iter().map(String::as_str).collect::<Vec<_>>())
+            };
             prop_assert_eq!(key(&one) == key(&other), one == other);
         }
     }

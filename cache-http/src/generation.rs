@@ -1,11 +1,12 @@
-//! What makes all pages of a URI, of a tag, or all there are, unreachable at once.
+//! Generations: numbers that make all pages of a URI, of a tag, or of a cache unreachable at once.
 //!
-//! Each page is stamped with the numbers that its URI, its tags and the cache as a whole had when it was stored. A purge
-//! replaces a number: then no page has it any more, however many there are. A number that the store lost is replaced
-//! as well, so losing one costs pages and never brings any back.
+//! A page is stamped with the generations that its URI, its tags and the whole cache have when it
+//! is stored. A purge replaces a generation. From then on no page has the current number, however
+//! many pages there are. If a store loses a generation, it is replaced as well: the pages are
+//! lost, and none becomes reachable again.
 //!
-//! In a store of this process, all purges are this process's own. While it makes none, a page that had the right numbers once
-//! has them still, and nobody looks.
+//! In a store of this process, this process makes every purge. Until it purges something, a page
+//! whose stamps were current still has current stamps, and the generations need not be read.
 
 use std::{
     hash::{BuildHasher, Hasher, RandomState},
@@ -18,7 +19,10 @@ use std::{
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-/// The numbers a page must have to be served at all (`hard`), and to be served as fresh (`soft`).
+use crate::date::UnixTime;
+
+/// The numbers that a page must have to be served at all (`hard`), and to be served as fresh
+/// (`soft`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Stamp {
     pub(crate) hard: u64,
@@ -28,29 +32,32 @@ pub(crate) struct Stamp {
 /// How pages are purged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Purge {
-    /// They are never served again.
+    /// The pages are never served again.
     #[default]
     Hard,
-    /// They are stale from now on: served where a stale page may be served, and validated where it may be. Of a soft and a hard
-    /// purge of the same pages at the same moment, either may win.
+    /// The pages are stale from now on.
+    ///
+    /// They are served if stale pages may be served, and validated if they can be. If a soft and a
+    /// hard purge of the same pages happen at the same time, either may take effect.
     Soft,
 }
 
-/// A record of the store: the numbers of today, and when they last changed.
+/// A stored generation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Generation {
     pub(crate) stamp: Stamp,
-    /// Since 1970; zero where there was no purge.
-    pub(crate) purged: Duration,
+    /// The time of the last purge, or zero if there was none.
+    pub(crate) purged_at: UnixTime,
 }
 
 impl Generation {
     pub(crate) fn new() -> Self {
-        Self { stamp: Stamp { hard: unique(), soft: unique() }, purged: Duration::ZERO }
+        let stamp = Stamp { hard: unique_number(), soft: unique_number() };
+        Self { stamp, purged_at: UnixTime::ZERO }
     }
 
-    pub(crate) fn purged(old: Option<Self>, purge: Purge, now: Duration) -> Self {
-        let mut new = Self { purged: now, ..Self::new() };
+    pub(crate) fn after_purge(old: Option<Self>, purge: Purge, now: UnixTime) -> Self {
+        let mut new = Self { purged_at: now, ..Self::new() };
         if let (Purge::Soft, Some(old)) = (purge, old) {
             new.stamp.hard = old.stamp.hard;
         }
@@ -58,10 +65,10 @@ impl Generation {
     }
 
     fn to_bytes(self) -> [u8; SIZE] {
-        let mut bytes = [VERSION; SIZE];
+        let mut bytes = [FORMAT; SIZE];
         bytes[1..9].copy_from_slice(&self.stamp.hard.to_be_bytes());
         bytes[9..17].copy_from_slice(&self.stamp.soft.to_be_bytes());
-        let nanos = u64::try_from(self.purged.as_nanos()).unwrap_or(u64::MAX);
+        let nanos = u64::try_from(self.purged_at.as_nanos()).unwrap_or(u64::MAX);
         bytes[17..].copy_from_slice(&nanos.to_be_bytes());
         bytes
     }
@@ -70,64 +77,67 @@ impl Generation {
         let bytes: &[u8; SIZE] = bytes.try_into().ok()?;
         let number = |start: usize| bytes[start..start + 8].try_into().map(u64::from_be_bytes).ok();
         let stamp = Stamp { hard: number(1)?, soft: number(9)? };
-        (bytes[0] == VERSION).then_some(Self { stamp, purged: Duration::from_nanos(number(17)?) })
+        let purged_at = Duration::from_nanos(number(17)?);
+        (bytes[0] == FORMAT).then_some(Self { stamp, purged_at })
     }
 }
 
 static PURGES: AtomicU64 = AtomicU64::new(0);
 
-/// How many purges this process made so far, of whatever and in whichever store.
+/// The number of purges in this process so far, of any page in any store.
 pub(crate) fn purges() -> u64 {
     PURGES.load(Acquire)
 }
 
-/// Called when the number is replaced: who counted before may have seen the old one, and looks again.
+/// Counts a purge, after the generation has been replaced. A request that read the count before
+/// that may have read the old generation, and reads it again.
 pub(crate) fn count_purge() {
     PURGES.fetch_add(1, Release);
 }
 
-/// When a page was last found to have the numbers of today.
+/// When the stamps of a page were last found to be current.
 #[derive(Debug)]
-pub(crate) struct Checked {
-    /// How many purges there had been before.
+pub(crate) struct GenerationCheck {
+    /// The number of purges before the check.
     purges: AtomicU64,
-    /// How old it was, in seconds.
+    /// The age of the page at the check, in seconds.
     age: AtomicU64,
 }
 
-impl Checked {
-    pub(crate) fn note(&self, purges: u64, age: Duration) {
+impl GenerationCheck {
+    pub(crate) fn record(&self, purges: u64, age: Duration) {
         self.age.store(age.as_secs(), Relaxed);
         self.purges.store(purges, Release);
     }
 
-    /// Whether the page has them still. Once in a second somebody looks all the same: a store that is full forgets what
-    /// nobody looks at.
-    pub(crate) fn holds(&self, age: Duration) -> bool {
+    /// Whether the stamps are still current.
+    ///
+    /// The result is `false` once a second, so that the generations are read: a full store evicts
+    /// entries that are not read.
+    pub(crate) fn is_current(&self, age: Duration) -> bool {
         self.purges.load(Acquire) == purges() && self.age.load(Relaxed) == age.as_secs()
     }
 }
 
-impl Default for Checked {
-    /// Never.
+impl Default for GenerationCheck {
     fn default() -> Self {
         Self { purges: AtomicU64::new(u64::MAX), age: AtomicU64::new(u64::MAX) }
     }
 }
 
-impl Clone for Checked {
-    /// What is made of a page is another one.
+impl Clone for GenerationCheck {
+    /// Creates a check that has not happened: a copy of a page is another page.
     fn clone(&self) -> Self {
         Self::default()
     }
 }
 
-const VERSION: u8 = 1;
+const FORMAT: u8 = 1;
 const SIZE: usize = 25;
 
-/// A number that nobody had before. The keys of std's hasher come from the system's random numbers, and each hasher has
-/// others.
-fn unique() -> u64 {
+/// Creates a number that has not been used before. Each `RandomState` of std has keys of its own,
+/// which come from the random numbers of the system.
+fn unique_number() -> u64 {
     RandomState::new().build_hasher().finish()
 }
 
@@ -145,7 +155,7 @@ impl<'de> Deserialize<'de> for Generation {
             type Value = Generation;
 
             fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("a generation of pages")
+                write!(f, "a generation of pages in format {FORMAT}")
             }
 
             fn visit_bytes<E: de::Error>(self, bytes: &[u8]) -> Result<Generation, E> {
@@ -163,27 +173,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_generation_reads_as_it_was_written() {
-        let generation = Generation { purged: Duration::from_nanos(7), ..Generation::new() };
+    fn decode_reverses_encode_and_rejects_other_formats() {
+        let generation = Generation { purged_at: Duration::from_nanos(7), ..Generation::new() };
         assert_eq!(Generation::from_bytes(&generation.to_bytes()), Some(generation));
-        assert_eq!(Generation::from_bytes(&[VERSION; SIZE - 1]), None);
-        assert_eq!(Generation::from_bytes(&[VERSION + 1; SIZE]), None);
+        assert_eq!(Generation::from_bytes(&[FORMAT; SIZE - 1]), None);
+        assert_eq!(Generation::from_bytes(&[FORMAT + 1; SIZE]), None);
     }
 
     #[test]
-    fn a_page_is_checked_anew_after_a_purge_and_in_another_second() {
-        let (checked, second) = (Checked::default(), Duration::from_millis(3999));
-        assert!(!checked.holds(second));
-        checked.note(purges(), second);
-        assert!(!checked.holds(second + Duration::from_millis(1)));
+    fn check_expires_after_a_purge_and_in_the_next_second() {
+        let (check, age) = (GenerationCheck::default(), Duration::from_millis(3999));
+        assert!(!check.is_current(age));
+        check.record(purges(), age);
+        assert!(!check.is_current(age + Duration::from_millis(1)));
         count_purge();
-        assert!(!checked.holds(second));
+        assert!(!check.is_current(age));
     }
 
     #[test]
-    fn a_soft_purge_keeps_the_number_that_a_hard_one_replaces() {
+    fn soft_purge_keeps_the_hard_number_and_hard_purge_replaces_it() {
         let old = Generation::new();
-        let purge = |purge| Generation::purged(Some(old), purge, Duration::ZERO).stamp;
+        let purge = |purge| Generation::after_purge(Some(old), purge, Duration::ZERO).stamp;
         assert!(
             purge(Purge::Soft).hard == old.stamp.hard && purge(Purge::Soft).soft != old.stamp.soft
         );

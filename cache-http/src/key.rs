@@ -1,8 +1,8 @@
-//! Where a request goes, and the keys under which its answers lie.
+//! Cache keys of requests.
 //!
-//! Everything that a key is made of has its length in front, so that no two requests can have one key by the way their
-//! parts are cut. What a digest was made of is stored with each page, and compared: two pages of one digest are in each
-//! other's way, and never taken for each other.
+//! Every part of a key is preceded by its length, so that different parts never form the same key.
+//! Each page is stored with the input of its digest, the *preimage*, which is compared on lookup:
+//! two pages with the same digest replace each other and are never confused.
 
 use std::{
     borrow::Cow,
@@ -23,164 +23,157 @@ use sha2::{Digest as _, Sha256};
 
 use crate::{
     cache_control::split_unquoted,
-    notice::Notice,
-    policy::{Dimensions, Why},
-    vary::combined,
+    policy::{Reason, SecondaryKey},
+    request_flags::{FORWARDED_BY_PROXIES, RequestFlags},
+    vary::combined_value,
 };
 
-/// What the application adds to a key: a language, a tenant.
+/// A function of the application that adds a part to the key.
 pub(crate) type KeyFunction = dyn Fn(&Parts) -> String + Send + Sync;
 
-/// What the application says a request's URI is, where a router has cut it.
+/// A function of the application that returns the full URI of a request.
 pub(crate) type UriFunction = dyn Fn(&Parts) -> Uri + Send + Sync;
 
-/// Headers by which proxies tell an application what it is called, and from which it makes links, without the `x-` before
-/// them.
-pub(crate) const FORWARDED_BY_PROXIES: [&str; 15] = [
-    "forwarded-host",
-    "forwarded-proto",
-    "forwarded-prefix",
-    "forwarded-scheme",
-    "forwarded-port",
-    "forwarded-server",
-    "forwarded-ssl",
-    "forwarded-protocol",
-    "forwarded-path",
-    "forwarded-uri",
-    "script-name",
-    "url-scheme",
-    "host",
-    "original-host",
-    "http-host-override",
-];
-
-/// How requests become keys.
+/// Builds the keys of requests.
 #[derive(Clone, Default)]
-pub(crate) struct Keying {
+pub(crate) struct KeyBuilder {
     pub(crate) prefix: Arc<str>,
-    /// Empty: any valid host.
+    /// The allowed hosts. If empty, every valid host is allowed.
     pub(crate) hosts: Arc<[String]>,
     pub(crate) scheme: Option<Arc<str>>,
     pub(crate) function: Option<Arc<KeyFunction>>,
     pub(crate) uri: Option<Arc<UriFunction>>,
-    pub(crate) digest: Digest,
+    pub(crate) hash: KeyHash,
 }
 
-/// What makes names of what a key is made of.
+/// The hash function of keys.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Digest {
-    /// For a store that other processes share: 128 bits of SHA-256.
+pub(crate) enum KeyHash {
+    /// 128 bits of SHA-256, for a store that processes share.
     #[default]
     Portable,
-    /// For a store of this process: 64 bits that come out otherwise in each process. Takes a tenth of the time.
+    /// 64 bits that differ between processes, for a store in this process. It takes a tenth of the
+    /// time.
     Local,
 }
 
-/// The keys of one request.
+/// The keys of a request.
 #[derive(Clone, Debug)]
 pub(crate) struct Keys {
-    /// Where the URI's generation lies.
-    pub(crate) generation: Name,
-    /// Where its only page lies, or what its pages vary on.
-    pub(crate) root: Name,
-    /// What `root` was made of.
-    pub(crate) material: Vec<u8>,
-    pub(crate) digest: Digest,
+    /// The key of the generation of the URI.
+    pub(crate) generation: StoreKey,
+    /// The key of the root entry: the only page of the URI, or what its pages vary on.
+    pub(crate) root: StoreKey,
+    /// The input of the digest in `root`.
+    pub(crate) preimage: Vec<u8>,
+    pub(crate) hash: KeyHash,
 }
 
-impl Keying {
+impl KeyBuilder {
+    /// Creates the keys of a request.
+    ///
     /// # Errors
-    /// Where the host is none, or not allowed.
-    pub(crate) fn keys(&self, parts: &Parts, notice: Notice) -> Result<Keys, Why> {
+    ///
+    /// Returns [`Reason::Host`] if the host is invalid, and [`Reason::HostNotAllowed`] if it is not
+    /// allowed.
+    pub(crate) fn keys(&self, parts: &Parts, flags: RequestFlags) -> Result<Keys, Reason> {
         let uri = &*self.uri(parts);
         let host = host(uri, &parts.headers)?;
         if !self.allows(host) {
-            return Err(Why::HostNotAllowed);
+            return Err(Reason::HostNotAllowed);
         }
-        let mut material = Vec::with_capacity(160);
-        let port = self.put_uri(&mut material, host, uri);
-        let generation = self.digest.name(b'g', &material);
-        put(&mut material, port.as_bytes());
+        let mut preimage = Vec::with_capacity(160);
+        let port = self.put_uri(&mut preimage, host, uri);
+        let generation = self.hash.key(b'g', &preimage);
+        put(&mut preimage, port.as_bytes());
         let scheme = uri.scheme_str().or(self.scheme.as_deref()).unwrap_or("http");
-        put(&mut material, scheme.as_bytes());
-        put_forwarded(&mut material, notice.forwarded.then_some(&parts.headers));
+        put(&mut preimage, scheme.as_bytes());
+        put_forwarded(&mut preimage, flags.forwarded.then_some(&parts.headers));
         put_option(
-            &mut material,
+            &mut preimage,
             self.function.as_ref().map(|function| function(parts)).as_deref().map(str::as_bytes),
         );
-        let root = self.digest.name(b'p', &material);
-        Ok(Keys { generation, root, material, digest: self.digest })
+        let root = self.hash.key(b'p', &preimage);
+        Ok(Keys { generation, root, preimage, hash: self.hash })
     }
 
-    /// Where the generations of a URI lie: one for each host it may be asked at.
-    pub(crate) fn generations(&self, uri: &Uri) -> Option<Vec<Name>> {
-        let of = |host: Option<&str>| {
-            let mut material = Vec::new();
-            self.put_uri(&mut material, host, uri);
-            self.digest.name(b'g', &material)
+    /// Creates the keys of the generations of a URI: one for each host that it may be requested at,
+    /// or `None` if there is no host.
+    pub(crate) fn generations(&self, uri: &Uri) -> Option<Vec<StoreKey>> {
+        let generation = |host: Option<&str>| {
+            let mut preimage = Vec::new();
+            self.put_uri(&mut preimage, host, uri);
+            self.hash.key(b'g', &preimage)
         };
         if let Some(authority) = uri.authority() {
-            return Some(vec![of(Some(authority.as_str()))]);
+            return Some(vec![generation(Some(authority.as_str()))]);
         }
-        let exact =
-            self.hosts.iter().filter(|host| !host.starts_with('.')).map(|host| of(Some(host)));
-        let all: Vec<Name> = exact.collect();
+        let exact = self.hosts.iter().filter(|host| !host.starts_with('.'));
+        let all: Vec<StoreKey> = exact.map(|host| generation(Some(host))).collect();
         (!all.is_empty()).then_some(all)
     }
 
-    /// Where the generation of what a request asks for lies.
-    pub(crate) fn target(&self, parts: &Parts) -> Option<Name> {
-        self.neighbour(parts, &self.uri(parts))
+    /// The key of the generation of the URI of a request.
+    pub(crate) fn generation_of_target(&self, parts: &Parts) -> Option<StoreKey> {
+        self.generation_of_reference(parts, &self.uri(parts))
     }
 
-    fn uri<'a>(&self, parts: &'a Parts) -> Cow<'a, Uri> {
-        self.uri
-            .as_ref()
-            .map_or_else(|| Cow::Borrowed(whole_uri(parts)), |function| Cow::Owned(function(parts)))
-    }
-
-    /// Where the generation of what a response refers to lies, where that is at the same host (RFC 9111, section 4.4).
-    pub(crate) fn neighbour(&self, parts: &Parts, reference: &Uri) -> Option<Name> {
+    /// The key of the generation of a URI that a response refers to, if it has the host of the
+    /// request (RFC 9111, section 4.4).
+    pub(crate) fn generation_of_reference(
+        &self,
+        parts: &Parts,
+        reference: &Uri,
+    ) -> Option<StoreKey> {
         let uri = self.uri(parts);
         let host = host(&uri, &parts.headers).ok()?;
-        if let Some(theirs) = reference.authority()
-            && !host.is_some_and(|host| host.eq_ignore_ascii_case(theirs.as_str()))
+        if let Some(authority) = reference.authority()
+            && !host.is_some_and(|host| host.eq_ignore_ascii_case(authority.as_str()))
         {
             return None;
         }
-        let mut material = Vec::new();
-        self.put_uri(&mut material, host, reference);
-        Some(self.digest.name(b'g', &material))
+        let mut preimage = Vec::new();
+        self.put_uri(&mut preimage, host, reference);
+        Some(self.hash.key(b'g', &preimage))
     }
 
-    pub(crate) fn generation_of_all(&self) -> Name {
-        self.digest.name(b'a', &self.prefixed(b""))
+    pub(crate) fn generation_of_all(&self) -> StoreKey {
+        self.hash.key(b'a', &self.prefixed(b""))
     }
 
-    pub(crate) fn generation_of_tag(&self, tag: &str) -> Name {
-        self.digest.name(b't', &self.prefixed(tag.as_bytes()))
+    pub(crate) fn generation_of_tag(&self, tag: &str) -> StoreKey {
+        self.hash.key(b't', &self.prefixed(tag.as_bytes()))
     }
 
     fn prefixed(&self, part: &[u8]) -> Vec<u8> {
-        let mut material = Vec::new();
-        put(&mut material, self.prefix.as_bytes());
-        put(&mut material, part);
-        material
+        let mut preimage = Vec::new();
+        put(&mut preimage, self.prefix.as_bytes());
+        put(&mut preimage, part);
+        preimage
     }
 
-    /// What the pages of a URI have in common, at whichever port they were asked for, which is answered: `:80`, or nothing.
-    fn put_uri<'a>(&self, material: &mut Vec<u8>, host: Option<&'a str>, uri: &Uri) -> &'a str {
-        put(material, self.prefix.as_bytes());
+    fn uri<'a>(&self, parts: &'a Parts) -> Cow<'a, Uri> {
+        self.uri.as_ref().map_or_else(
+            || Cow::Borrowed(original_uri(parts)),
+            |function| Cow::Owned(function(parts)),
+        )
+    }
+
+    /// Writes what all pages of a URI have in common, which excludes the port. Returns the port,
+    /// with its colon, or an empty text.
+    fn put_uri<'a>(&self, preimage: &mut Vec<u8>, host: Option<&'a str>, uri: &Uri) -> &'a str {
+        put(preimage, self.prefix.as_bytes());
         let bare = host.map(without_port);
-        put_option(material, bare.map(str::as_bytes));
-        let (end, length) = (material.len(), bare.map_or(0, str::len));
-        material[end - length..].make_ascii_lowercase();
-        put(material, uri.path().as_bytes());
-        put_option(material, uri.query().map(str::as_bytes));
+        put_option(preimage, bare.map(str::as_bytes));
+        let (end, length) = (preimage.len(), bare.map_or(0, str::len));
+        preimage[end - length..].make_ascii_lowercase();
+        put(preimage, uri.path().as_bytes());
+        put_option(preimage, uri.query().map(str::as_bytes));
         host.map_or("", |host| &host[length..])
     }
 
-    /// Names that begin with a dot stand for all hosts below, and for the one without the dot, as in Django's `ALLOWED_HOSTS`.
+    /// Names that begin with a dot allow that domain and its subdomains, as in Django's
+    /// `ALLOWED_HOSTS`.
     fn allows(&self, host: Option<&str>) -> bool {
         if self.hosts.is_empty() {
             return true;
@@ -201,72 +194,16 @@ impl Keying {
 }
 
 impl Keys {
-    /// Where the page for these values lies.
-    pub(crate) fn variant(&self, dimensions: &Dimensions) -> Name {
-        let mut material = self.material.clone();
-        put_dimensions(&mut material, dimensions);
-        self.digest.name(b'v', &material)
+    /// Creates the key of the page for these values.
+    pub(crate) fn variant(&self, secondary_key: &SecondaryKey) -> StoreKey {
+        let mut preimage = self.preimage.clone();
+        put_secondary_key(&mut preimage, secondary_key);
+        self.hash.key(b'v', &preimage)
     }
 }
 
-fn without_port(host: &str) -> &str {
-    let digits = host.bytes().rev().take_while(u8::is_ascii_digit).count();
-    host[..host.len() - digits].strip_suffix(':').unwrap_or(host)
-}
-
-/// The host, in whichever case; `None` where the request has none. Where the URI and the header both have one, it must be the
-/// same.
-fn host<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> Result<Option<&'a str>, Why> {
-    let mut lines = headers.get_all(HOST).iter();
-    let header = match (lines.next(), lines.next()) {
-        (None, _) => None,
-        (Some(line), None) => Some(line.to_str().map_err(|_| Why::Host)?),
-        (Some(_), Some(_)) => return Err(Why::Host),
-    };
-    let authority = uri.authority().map(http::uri::Authority::as_str);
-    let host = match (authority, header) {
-        (Some(one), Some(other)) if !one.eq_ignore_ascii_case(other) => return Err(Why::Host),
-        (Some(host), _) | (None, Some(host)) => host,
-        (None, None) => return Ok(None),
-    };
-    if is_host(host) { Ok(Some(host)) } else { Err(Why::Host) }
-}
-
-fn is_host(host: &str) -> bool {
-    let fits = |byte| matches!(byte, b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z' | b'-' | b'.' | b'_' | b':' | b'[' | b']');
-    !host.is_empty() && host.len() <= 261 && host.bytes().all(fits)
-}
-
-fn put(material: &mut Vec<u8>, part: &[u8]) {
-    put_count(material, part.len());
-    material.put_slice(part);
-}
-
-/// One byte in most cases: the shorter what is digested, the better.
-fn put_count(material: &mut Vec<u8>, count: usize) {
-    match u8::try_from(count) {
-        Ok(count) if count < u8::MAX => material.put_u8(count),
-        _ => {
-            material.put_u8(u8::MAX);
-            material.put_u64(count as u64);
-        }
-    }
-}
-
-/// Absent is not empty.
-fn put_option(material: &mut Vec<u8>, part: Option<&[u8]>) {
-    match part {
-        None => material.put_u8(0),
-        Some(part) => {
-            material.put_u8(1);
-            put(material, part);
-        }
-    }
-}
-
-/// `headers` are those of a request that has any such header.
-/// What it was before a router of axum cut it.
-fn whole_uri(parts: &Parts) -> &Uri {
+/// The URI as it was before a router of axum shortened it.
+fn original_uri(parts: &Parts) -> &Uri {
     #[cfg(feature = "axum")]
     if let Some(axum::extract::OriginalUri(uri)) = parts.extensions.get() {
         return uri;
@@ -274,71 +211,132 @@ fn whole_uri(parts: &Parts) -> &Uri {
     &parts.uri
 }
 
-fn put_forwarded(material: &mut Vec<u8>, headers: Option<&HeaderMap>) {
-    let Some(headers) = headers else { return material.put_u8(0) };
-    material.put_u8(1);
-    for name in FORWARDED_BY_PROXIES {
-        let name = HeaderName::try_from(format!("x-{name}")).ok();
-        put_option(material, name.and_then(|name| combined(headers, &name)).as_deref());
-    }
-    let forwarded = headers.contains_key(FORWARDED).then(|| forwarded_names(headers));
-    put_option(material, forwarded.as_deref().map(str::as_bytes));
+fn without_port(host: &str) -> &str {
+    let digits = host.bytes().rev().take_while(u8::is_ascii_digit).count();
+    host[..host.len() - digits].strip_suffix(':').unwrap_or(host)
 }
 
-/// What `Forwarded` says of the host and the protocol at each proxy, and not of the client.
-fn forwarded_names(headers: &HeaderMap) -> String {
-    let line = combined(headers, &FORWARDED).unwrap_or_default();
-    let line = String::from_utf8_lossy(&line).to_ascii_lowercase();
-    let mut names = String::with_capacity(line.len());
-    for proxy in split_unquoted(&line, b',') {
-        names.push(',');
-        let pairs = split_unquoted(proxy, b';').into_iter().map(str::trim);
-        for pair in pairs.filter(|pair| !is_of_the_client(pair)) {
-            names.push_str(pair);
-            names.push(';');
+/// Finds the host, in its original case. It is `None` if the request has none. If both the URI and
+/// the header have a host, they must be equal.
+fn host<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> Result<Option<&'a str>, Reason> {
+    let mut lines = headers.get_all(HOST).iter();
+    let header = match (lines.next(), lines.next()) {
+        (None, _) => None,
+        (Some(line), None) => Some(line.to_str().map_err(|_| Reason::Host)?),
+        (Some(_), Some(_)) => return Err(Reason::Host),
+    };
+    let authority = uri.authority().map(http::uri::Authority::as_str);
+    let host = match (authority, header) {
+        (Some(one), Some(other)) if !one.eq_ignore_ascii_case(other) => return Err(Reason::Host),
+        (Some(host), _) | (None, Some(host)) => host,
+        (None, None) => return Ok(None),
+    };
+    if is_host(host) { Ok(Some(host)) } else { Err(Reason::Host) }
+}
+
+fn is_host(host: &str) -> bool {
+    let valid = |byte: u8| {
+        byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b':' | b'[' | b']')
+    };
+    !host.is_empty() && host.len() <= 261 && host.bytes().all(valid)
+}
+
+fn put(preimage: &mut Vec<u8>, part: &[u8]) {
+    put_count(preimage, part.len());
+    preimage.put_slice(part);
+}
+
+/// Writes a count, usually as one byte: the time of hashing grows with the length of its input.
+fn put_count(preimage: &mut Vec<u8>, count: usize) {
+    match u8::try_from(count) {
+        Ok(count) if count < u8::MAX => preimage.put_u8(count),
+        _ => {
+            preimage.put_u8(u8::MAX);
+            preimage.put_u64(count as u64);
         }
     }
-    names
 }
 
-/// Whether it is so for everybody, also for who takes no notice of quotes.
-fn is_of_the_client(pair: &str) -> bool {
+/// Writes an optional part. An absent part differs from an empty one.
+fn put_option(preimage: &mut Vec<u8>, part: Option<&[u8]>) {
+    match part {
+        None => preimage.put_u8(0),
+        Some(part) => {
+            preimage.put_u8(1);
+            put(preimage, part);
+        }
+    }
+}
+
+/// Writes the headers by which proxies tell an application its own address. `headers` is `None` if
+/// the request has no such header.
+fn put_forwarded(preimage: &mut Vec<u8>, headers: Option<&HeaderMap>) {
+    let Some(headers) = headers else { return preimage.put_u8(0) };
+    preimage.put_u8(1);
+    for name in FORWARDED_BY_PROXIES {
+        let name = HeaderName::try_from(format!("x-{name}")).ok();
+        put_option(preimage, name.and_then(|name| combined_value(headers, &name)).as_deref());
+    }
+    let forwarded = headers.contains_key(FORWARDED).then(|| forwarded_address(headers));
+    put_option(preimage, forwarded.as_deref().map(str::as_bytes));
+}
+
+/// The parameters of `Forwarded` (RFC 7239) without those that identify the client and the
+/// proxies.
+fn forwarded_address(headers: &HeaderMap) -> String {
+    let line = combined_value(headers, &FORWARDED).unwrap_or_default();
+    let line = String::from_utf8_lossy(&line).to_ascii_lowercase();
+    let mut address = String::with_capacity(line.len());
+    for proxy in split_unquoted(&line, b',') {
+        address.push(',');
+        let pairs = split_unquoted(proxy, b';').into_iter().map(str::trim);
+        for pair in pairs.filter(|pair| !identifies_client(pair)) {
+            address.push_str(pair);
+            address.push(';');
+        }
+    }
+    address
+}
+
+/// Whether a parameter identifies the client or a proxy. A separator within quotes must not hide
+/// another parameter from an application that ignores quotes.
+fn identifies_client(pair: &str) -> bool {
     (pair.starts_with("for=") || pair.starts_with("by=")) && !pair.contains([',', ';'])
 }
 
-fn put_dimensions(material: &mut Vec<u8>, dimensions: &Dimensions) {
-    put_count(material, dimensions.0.len());
-    for (name, value) in &dimensions.0 {
-        put(material, name.as_str().as_bytes());
-        put_option(material, value.as_deref());
+fn put_secondary_key(preimage: &mut Vec<u8>, secondary_key: &SecondaryKey) {
+    put_count(preimage, secondary_key.0.len());
+    for (name, value) in &secondary_key.0 {
+        put(preimage, name.as_str().as_bytes());
+        put_option(preimage, value.as_deref());
     }
 }
 
-/// A key that every store takes: some ASCII letters.
+/// A key in the store: up to 39 ASCII characters, which every store accepts.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) struct Name {
+pub(crate) struct StoreKey {
     text: [u8; PREFIX + 32],
     length: usize,
 }
 
-/// How much of a name stands before the digest.
+/// The length of the text before the digest.
 const PREFIX: usize = 7;
 
-impl Digest {
-    fn name(self, kind: u8, material: &[u8]) -> Name {
+impl KeyHash {
+    fn key(self, kind: u8, preimage: &[u8]) -> StoreKey {
         match self {
-            Self::Portable => Name::new(kind, &Sha256::digest(material)[..16]),
+            Self::Portable => StoreKey::new(kind, &Sha256::digest(preimage)[..16]),
             Self::Local => {
                 static KEYED: LazyLock<RandomState> = LazyLock::new(RandomState::default);
                 let mut hasher = KEYED.build_hasher();
-                hasher.write(material);
-                Name::new(kind, &hasher.finish().to_be_bytes())
+                hasher.write(preimage);
+                StoreKey::new(kind, &hasher.finish().to_be_bytes())
             }
         }
     }
 }
 
-impl Name {
+impl StoreKey {
     fn new(kind: u8, digest: &[u8]) -> Self {
         const DIGITS: &[u8; 16] = b"0123456789abcdef";
         let mut text = *b"http.?.00000000000000000000000000000000";
@@ -350,7 +348,7 @@ impl Name {
     }
 }
 
-impl Deref for Name {
+impl Deref for StoreKey {
     type Target = str;
 
     fn deref(&self) -> &str {
@@ -358,7 +356,7 @@ impl Deref for Name {
     }
 }
 
-impl fmt::Debug for Name {
+impl fmt::Debug for StoreKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self)
     }
@@ -376,19 +374,19 @@ mod tests {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        request.body(()).expect("it is a request").into_parts().0
+        request.body(()).expect("valid request").into_parts().0
     }
 
-    fn keys(keying: &Keying, parts: &Parts) -> Result<Keys, Why> {
-        keying.keys(parts, Notice::of(&parts.headers))
+    fn keys(key_builder: &KeyBuilder, parts: &Parts) -> Result<Keys, Reason> {
+        key_builder.keys(parts, RequestFlags::from_headers(&parts.headers))
     }
 
-    fn root(uri: &str, headers: &[(&str, &str)]) -> Result<Name, Why> {
-        keys(&Keying::default(), &parts(uri, headers)).map(|keys| keys.root)
+    fn root(uri: &str, headers: &[(&str, &str)]) -> Result<StoreKey, Reason> {
+        keys(&KeyBuilder::default(), &parts(uri, headers)).map(|keys| keys.root)
     }
 
     #[test]
-    fn scheme_host_path_and_query_make_the_key_as_they_were_sent() {
+    fn key_contains_scheme_host_path_and_query_as_sent() {
         let uris = [
             "http://a/",
             "https://a/",
@@ -406,57 +404,58 @@ mod tests {
     }
 
     #[test]
-    fn pages_of_two_ports_are_two_pages_of_which_one_purge_gets_rid() {
-        let of =
-            |host| keys(&Keying::default(), &parts("/", &[("host", host)])).expect("it has keys");
+    fn ports_have_separate_pages_and_one_generation() {
+        let keys = |host| {
+            keys(&KeyBuilder::default(), &parts("/", &[("host", host)])).expect("valid host")
+        };
         for (one, other) in [("a", "a:80"), ("a:80", "A:81"), ("[::1]:80", "[::1]:81")] {
-            let (one, other) = (of(one), of(other));
+            let (one, other) = (keys(one), keys(other));
             assert!(one.generation == other.generation && one.root != other.root);
-            assert_ne!(one.material, other.material);
+            assert_ne!(one.preimage, other.preimage);
         }
         assert!(
-            of("a").generation != of("b").generation
-                && of("[::1]").generation != of("[::2]").generation
+            keys("a").generation != keys("b").generation
+                && keys("[::1]").generation != keys("[::2]").generation
         );
     }
 
     #[test]
-    fn a_host_is_the_same_in_the_uri_and_in_the_header_in_any_case() {
+    fn host_is_case_insensitive_and_may_be_in_the_uri_or_the_header() {
         assert_eq!(root("http://a.b/", &[]), root("/", &[("host", "A.b")]));
     }
 
     #[test]
-    fn a_host_that_is_none_or_that_there_are_two_of_is_refused() {
-        assert_eq!(root("/", &[("host", "a/b")]), Err(Why::Host));
-        assert_eq!(root("/", &[("host", "a"), ("host", "a")]), Err(Why::Host));
-        assert_eq!(root("http://a/", &[("host", "b")]), Err(Why::Host));
-        assert_eq!(root("http://u@a/", &[]), Err(Why::Host));
+    fn invalid_or_ambiguous_host_is_rejected() {
+        assert_eq!(root("/", &[("host", "a/b")]), Err(Reason::Host));
+        assert_eq!(root("/", &[("host", "a"), ("host", "a")]), Err(Reason::Host));
+        assert_eq!(root("http://a/", &[("host", "b")]), Err(Reason::Host));
+        assert_eq!(root("http://u@a/", &[]), Err(Reason::Host));
         assert_ne!(root("/", &[]), root("/", &[("host", "a")]));
     }
 
     #[test]
     fn hosts_are_allowed_by_name_or_by_domain() {
-        let keying = Keying {
+        let key_builder = KeyBuilder {
             hosts: vec!["a.org".to_owned(), ".b.org".to_owned()].into(),
-            ..Keying::default()
+            ..KeyBuilder::default()
         };
-        let allowed = |host| keys(&keying, &parts("/", &[("host", host)])).is_ok();
+        let allowed = |host| keys(&key_builder, &parts("/", &[("host", host)])).is_ok();
         assert!(
             allowed("a.org") && allowed("A.org:8000") && allowed("b.org") && allowed("x.b.org")
         );
         assert!(!allowed("x.a.org") && !allowed("xb.org") && !allowed("a.org.evil"));
-        assert_eq!(keys(&keying, &parts("/", &[])).err(), Some(Why::HostNotAllowed));
+        assert_eq!(keys(&key_builder, &parts("/", &[])).err(), Some(Reason::HostNotAllowed));
     }
 
     #[test]
-    fn what_a_proxy_says_of_the_host_is_part_of_the_key_and_what_it_says_of_the_client_is_not() {
-        let of = |value| root("/", &[("forwarded", value)]);
-        assert_eq!(of("for=1.2.3.4;host=a"), of("for=5.6.7.8;host=a"));
-        assert_ne!(of("for=1.2.3.4;host=a"), of("for=1.2.3.4;host=b"));
-        assert_ne!(of("host=a;proto=http"), of("host=a, proto=http"));
-        assert_ne!(of("host=\"a;for=b\""), of("host=\"a;for=c\""));
-        assert_ne!(of("for=\"a;host=b\""), of("for=\"a;host=c\""));
-        assert_ne!(of("for=\"a, host=b"), of("for=\"a, host=c"));
+    fn key_contains_the_forwarded_host_and_not_the_forwarded_client() {
+        let forwarded = |value| root("/", &[("forwarded", value)]);
+        assert_eq!(forwarded("for=1.2.3.4;host=a"), forwarded("for=5.6.7.8;host=a"));
+        assert_ne!(forwarded("for=1.2.3.4;host=a"), forwarded("for=1.2.3.4;host=b"));
+        assert_ne!(forwarded("host=a;proto=http"), forwarded("host=a, proto=http"));
+        assert_ne!(forwarded("host=\"a;for=b\""), forwarded("host=\"a;for=c\""));
+        assert_ne!(forwarded("for=\"a;host=b\""), forwarded("for=\"a;host=c\""));
+        assert_ne!(forwarded("for=\"a, host=b"), forwarded("for=\"a, host=c"));
         for name in FORWARDED_BY_PROXIES.map(|name| format!("x-{name}")) {
             let name = &*name;
             assert_ne!(root("/", &[(name, "a")]), root("/", &[(name, "b")]), "{name}");
@@ -465,13 +464,15 @@ mod tests {
     }
 
     #[test]
-    fn a_function_of_the_application_s_own_is_part_of_the_key() {
+    fn key_contains_the_result_of_the_key_function() {
         let language = |parts: &Parts| {
             String::from_utf8_lossy(parts.headers["accept-language"].as_bytes())[..2].to_owned()
         };
-        let keying = Keying { function: Some(Arc::new(language)), ..Keying::default() };
+        let key_builder =
+            KeyBuilder { function: Some(Arc::new(language)), ..KeyBuilder::default() };
         let key = |value| {
-            keys(&keying, &parts("/", &[("accept-language", value)])).expect("it has one").root
+            let parts = parts("/", &[("accept-language", value)]);
+            keys(&key_builder, &parts).expect("valid host").root
         };
         assert_eq!(key("de-DE"), key("de"));
         assert_ne!(key("de"), key("en"));
@@ -479,15 +480,15 @@ mod tests {
 
     proptest! {
         #[test]
-        fn two_lists_of_values_never_make_one_key(
+        fn different_values_never_have_the_same_key(
             one in proptest::collection::vec(proptest::option::of("(a|b|,|cookie\u{1}){0,3}"), 2),
             other in proptest::collection::vec(proptest::option::of("(a|b|,|cookie\u{1}){0,3}"), 2),
         ) {
-            let keys = keys(&Keying::default(), &parts("/", &[])).expect("it has one");
+            let keys = keys(&KeyBuilder::default(), &parts("/", &[])).expect("valid host");
             let variant = |values: &[Option<String>]| {
                 let names = [http::header::ACCEPT, http::header::COOKIE];
                 let values = values.iter().map(|value| value.clone().map(String::into_bytes));
-                keys.variant(&Dimensions(names.into_iter().zip(values).collect()))
+                keys.variant(&SecondaryKey(names.into_iter().zip(values).collect()))
             };
             prop_assert_eq!(variant(&one) == variant(&other), one == other);
         }

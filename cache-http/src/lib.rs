@@ -1,121 +1,182 @@
-//! Per-site and per-view caching of responses, for any `tower` service, on any store of cachette: what
-//! [Django's cache framework](https://docs.djangoproject.com/en/5.2/topics/cache/) does for sites, and a shared cache by
-//! [RFC 9111](https://www.rfc-editor.org/rfc/rfc9111).
+//! Per-site and per-view caching of HTTP responses, as [`tower`](https://docs.rs/tower) middleware
+//! on any cachette store.
 //!
 //! ```
 //! # use std::{sync::Arc, time::Duration};
 //! # use cache_core::{CacheHandle, Settings};
 //! # use cache_locmem::LocMemCache;
-//! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! use axum::{Router, body::Body, routing::get};
-//! use cache_http::{HttpCache, Purge, cache_page, never_cache};
+//! use cache_http::{HttpCacheLayer, Purge, cache_page, never_cache};
 //! use http::Request;
 //! use tower::ServiceExt;
 //!
-//! # let cache = CacheHandle::new("default", Arc::new(LocMemCache::default()), Settings::default());
-//! let site = HttpCache::new(&cache).hosts(["shop.org"]).ttl(Duration::from_secs(60));
+//! # let store = Arc::new(LocMemCache::default());
+//! # let cache = CacheHandle::new("default", store, Settings::default());
+//! let site = HttpCacheLayer::new(&cache).hosts(["shop.org"]).ttl(Duration::from_secs(60));
 //! let terms = cache_page(&cache, Duration::from_secs(86_400));
 //! let app = Router::new()
 //!     .route("/", get(async || "the front page"))
-//!     .route("/terms", get(async || "seldom new").layer(terms))
-//!     .route("/account", get(async || "yours").layer(never_cache()))
+//!     .route("/terms", get(async || "rarely changes").layer(terms))
+//!     .route("/account", get(async || "your account").layer(never_cache()))
 //!     .layer(site.clone());
 //!
+//! // The first request is a miss. The second one is a hit, with an `Age`.
 //! for age in [None, Some("0")] {
 //!     let request = Request::get("http://shop.org/").body(Body::empty())?;
 //!     let response = app.clone().oneshot(request).await?;
 //!     assert_eq!(response.headers().get("age").map(|age| age.to_str().unwrap()), age);
 //!     axum::body::to_bytes(response.into_body(), 1024).await?;
 //! }
-//! site.purge_uri("/", Purge::Hard).await?;
 //! assert_eq!(site.counts().hits, 1);
+//! site.purge_handle().purge_uri("/", Purge::Hard).await?;
 //! # Ok(()) }
 //! ```
 //!
-//! - [`HttpCache`] is the layer, [`cache_page`] the same for one view, [`Policy`] what it may store: there is a preset for
-//!   sites and one for shared caches.
-//! - [`cache_control`], [`never_cache`], [`vary_on_headers`], [`vary_on_cookie`] and [`Condition`] are for views;
-//!   [`patch_cache_control`] and its siblings do the same to headers.
-//! - [`Fragments`] keeps parts of pages, for any template engine.
+//! The crate does for tower services what
+//! [Django's cache framework](https://docs.djangoproject.com/en/5.2/topics/cache/) does for Django
+//! sites. It can also act as a shared cache as defined in
+//! [RFC 9111](https://www.rfc-editor.org/rfc/rfc9111).
+//!
+//! # Overview
+//!
+//! - [`HttpCacheLayer`] is the layer, and [`HttpCache`] the service. [`cache_page`] returns a layer
+//!   for one view.
+//! - [`Policy`] decides what is stored. It has a preset for sites and one for shared caches.
+//! - [`PurgeHandle`] removes the pages of a URI, of a tag, or all of them.
+//! - [`CacheTags`] and [`NoStore`] are extensions by which a view controls the cache.
+//! - [`cache_control`], [`never_cache`], [`vary_on_headers`] and [`vary_on_cookie`] are layers that
+//!   change response headers. [`patch_cache_control`] and similar functions do the same to a
+//!   [`HeaderMap`](http::HeaderMap).
+//! - [`Condition`] handles conditional requests in a view.
+//! - [`Fragments`] caches parts of pages, for any template engine.
 //!
 //! # What is never stored
 //!
-//! One visitor's page must not be shown to another, so what is in doubt is not stored. A request passes by that has
-//! `Authorization`, a cookie that looks like a session's, a body, a range or a header that changes its path. A response is
-//! not stored that has `Set-Cookie`, that says `private`, `no-store` or `no-cache` anywhere in its `Cache-Control`, that varies on
-//! `*`, that is a part, that broke off, or is not as long as it says. Each such case has a [name](Why), which is in
-//! [`Counts`], in metrics and in `Cache-Status`.
+//! A page of one visitor must not be served to another. In case of doubt, a response is not stored.
 //!
-//! What a cache cannot know is what a view reads and does not tell: **a view whose answer depends on a header or a cookie
-//! must say so in `Vary`**, or be `private`.
+//! - A *request* bypasses the cache if it has `Authorization`, a cookie that looks like a session
+//!   cookie, a body, a range, or a header that overrides its method or path.
+//! - A *response* is not stored if it has `Set-Cookie` or `Vary: *`, if its `Cache-Control`
+//!   contains `private`, `no-store` or `no-cache` in any form, if it is partial, or if its body
+//!   ends early or differs in length from `Content-Length`.
 //!
-//! # Where to put it
+//! Each case has a [`Reason`], which is reported in [`Counts`], in metrics and in `Cache-Status`.
 //!
-//! What is outside the layer is done for each request, what is inside is frozen in the page. So put the layer outside of
-//! compression, to store compressed pages, of which there is then one for each set of codings that clients accept; and inside
-//! of what adds request ids, nonces or CORS headers. A page with a nonce or a CSRF token in it must be `private`.
+//! The cache cannot detect which parts of a request a view reads. **A view whose response depends
+//! on a header or a cookie must list it in `Vary`**, or mark the response as `private`.
 //!
-//! The layer knows a page by the URI that it sees. A router that cuts URIs, as axum's `nest` does, shows a layer inside of it
-//! what is left, so two views could be one page: use the feature `axum`, or tell the layer [the whole](HttpCache::uri).
+//! # Order of layers
 //!
-//! # What it does and what that costs
+//! Layers outside of the cache run for every request. The results of layers inside of it are stored
+//! with the page.
 //!
-//! - **A hit** on a store of this process calls neither the service inside nor a codec, and boxes no future: one look-up, or
-//!   two where the page varies, a keyed hash for each and one more, a copy of the header map, and three allocations. The body
-//!   is the stored one. After a purge of whatever, and once a second, the page is looked up once more, and with it two numbers
-//!   and one for each tag. On other stores it is one round trip, or two where the page varies, and one for each tag.
-//! - **A miss** streams to its visitor while it is collected. It is stored before the last part goes out. More than
-//!   [2 MiB](Policy::most_body) pass through.
-//! - **Many at once**: one request makes a page, others of this process wait for it, [5 seconds](HttpCache::wait_limit) at
-//!   most. What may not be stored is not handed to them, and for 10 seconds nobody waits there.
-//! - **A purge** replaces a number that pages are stamped with: one write, however many pages there are.
-//! - **A store that fails**, or does not answer within [5 seconds](HttpCache::store_limit), is logged and counted, and the page
-//!   is served all the same.
-//! - **Time**: pages age by the monotonic clock where this process made them and keeps them, by the time of day elsewhere.
-//! - **Memory**: pages count with their headers and bodies where a store is bounded by `max_bytes`.
+//! - Put the cache outside of compression, so that compressed pages are stored, one for each set of
+//!   codings that clients accept.
+//! - Put the cache inside of layers that add request ids, nonces or CORS headers.
+//! - A page that contains a nonce or a CSRF token must be `private`.
+//!
+//! The cache identifies a page by the URI that it sees. A router that shortens URIs, such as axum's
+//! `nest`, shows an inner layer only the rest of the URI, and two views may then share one page.
+//! Enable the feature `axum`, or set [`HttpCacheLayer::uri_function`].
+//!
+//! # Errors
+//!
+//! [`HttpCache`] returns the errors of the inner service unchanged and adds none of its own. If the
+//! store fails, or does not respond within the [store timeout](HttpCacheLayer::store_timeout) of 5
+//! seconds, the failure is logged, counted as [`Reason::StoreFailed`], and the inner service is
+//! called. If the response body of the inner service fails, the client receives the error, and the
+//! page is not stored.
+//!
+//! # Performance
+//!
+//! - **Hit.** A hit in a store of the same process calls neither the inner service nor a codec and
+//!   boxes no future. It costs one lookup, or two if the page varies, one keyed hash for each and
+//!   one more, a copy of the header map, and three allocations. The body is shared, not copied.
+//!   After a purge of any page, and once a second, the page is looked up once more, together with
+//!   two generations and one for each tag. In other stores, a hit costs one round trip, one more if
+//!   the page varies, and one for each tag.
+//! - **Miss.** The response is streamed to the client while it is collected. It is stored before
+//!   its last part is sent. Bodies over [2 MiB](Policy::max_body) pass through.
+//! - **Concurrent requests.** One request produces a page, and the other requests of this process
+//!   wait for it, for at most [5 seconds](HttpCacheLayer::wait_timeout). A response that must not
+//!   be stored is not shared with them, and no request waits for that page during the next 10
+//!   seconds.
+//! - **Purge.** A purge replaces a number that pages are stamped with: one read and one write,
+//!   however many pages there are.
+//! - **Time.** The age of a page is measured with the monotonic clock in the process that has
+//!   produced it and keeps it, and with the system clock elsewhere.
+//! - **Memory.** The headers and bodies of pages count towards the `max_bytes` of a store.
+//!
+//! # Cancel safety
+//!
+//! A request can be cancelled at any time. If it was producing a page for others, one of them takes
+//! over. A response whose body is dropped before it is complete is not stored.
+//!
+//! # Features
+//!
+//! - `axum`: identifies requests by their full URI inside nested axum routers.
 
-mod answer;
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 mod body;
+mod bounds;
 mod cache_control;
+mod cache_status;
+mod change_headers;
 mod conditional;
-mod config;
+mod context;
 mod counts;
 mod date;
-mod fill;
-mod flight;
+mod extensions;
+mod fetch;
 mod fragment;
+pub mod future;
 mod generation;
-mod headers;
+mod hit;
+mod invalidate;
 mod key;
-mod notice;
-mod outgoing;
+mod layer;
+mod miss;
+mod page_store;
 mod patch;
+mod pending_page;
 pub mod policy;
 mod purge;
 mod range;
-mod serve;
+mod record;
+mod request_flags;
+mod respond;
+mod response_headers;
+mod revalidate;
 mod service;
-mod shelf;
-mod stored;
+mod settings;
+mod single_flight;
+mod storable;
+mod tee;
 mod vary;
 
 pub use self::{
     body::CachedBody,
-    cache_control::{CacheControl, MOST_SECONDS, Seconds},
-    conditional::{Condition, Precondition, precondition},
-    config::{Browser, CacheTags, HttpCache, NoStore, cache_page},
-    counts::Counts,
-    fragment::{Fragments, fragment_key},
-    generation::Purge,
-    headers::{
-        ChangeHeaders, ChangeHeadersFuture, cache_control, never_cache, vary_on_cookie,
+    cache_control::{CacheControl, MAX_SECONDS, Seconds},
+    change_headers::{
+        ChangeHeaders, ChangeHeadersLayer, cache_control, never_cache, vary_on_cookie,
         vary_on_headers,
     },
+    conditional::{Condition, Precondition, precondition},
+    counts::Counts,
+    extensions::{CacheTags, NoStore},
+    fragment::{Fragments, fragment_key},
+    generation::Purge,
+    layer::{HttpCacheLayer, cache_page},
     patch::{
         add_never_cache_headers, has_vary_header, patch_cache_control, patch_response_headers,
         patch_vary_headers,
     },
-    policy::{Policy, Why},
-    service::{CachedFuture, CachedService},
+    policy::{Policy, Reason},
+    purge::PurgeHandle,
+    service::HttpCache,
+    settings::BrowserTtl,
     vary::Vary,
 };

@@ -1,5 +1,6 @@
-//! Headers of a response that is being made, by
-//! [Django's rules](https://docs.djangoproject.com/en/5.2/ref/utils/#module-django.utils.cache).
+//! Functions that change the headers of a response, with the semantics of [`django.utils.cache`].
+//!
+//! [`django.utils.cache`]: https://docs.djangoproject.com/en/5.2/ref/utils/
 
 use std::time::Duration;
 
@@ -9,31 +10,42 @@ use http::{
 };
 
 use crate::{
-    CacheControl,
+    cache_control::CacheControl,
     date::{self, UnixTime},
+    vary::Vary,
 };
 
-/// Puts directives into `Cache-Control`: see [`CacheControl::patch`] for which one wins.
+/// Adds directives to `Cache-Control`.
+///
+/// [`CacheControl::patch`] defines how they are combined with the directives that are present.
+///
+/// # Examples
 ///
 /// ```
 /// use std::time::Duration;
+///
 /// use cache_http::{CacheControl, patch_cache_control};
 ///
 /// let mut headers = http::HeaderMap::new();
 /// headers.insert("cache-control", "private, max-age=30".parse().unwrap());
-/// patch_cache_control(&mut headers, &CacheControl::new().public().max_age(Duration::from_secs(60)));
+/// let minute = CacheControl::new().public().max_age(Duration::from_secs(60));
+/// patch_cache_control(&mut headers, &minute);
 /// assert_eq!(headers["cache-control"], "max-age=30, public");
 /// ```
 pub fn patch_cache_control(headers: &mut HeaderMap, new: &CacheControl) {
-    let mut all = CacheControl::of(headers);
+    let mut all = CacheControl::from_headers(headers);
     all.patch(new);
     if let Some(value) = all.to_value() {
         headers.insert(CACHE_CONTROL, value);
     }
 }
 
-/// Adds names to `Vary`, after those that are there, which keep their order and spelling. With a `*` among them, the
-/// header is `*` alone.
+/// Adds names to `Vary`.
+///
+/// Names that are present keep their order and spelling. If any name is `*`, the header becomes
+/// `*`.
+///
+/// # Examples
 ///
 /// ```
 /// use cache_http::patch_vary_headers;
@@ -57,24 +69,28 @@ pub fn patch_vary_headers<'a>(headers: &mut HeaderMap, names: impl IntoIterator<
         }
     }
     let joined = if all.iter().any(|name| name == "*") { "*".to_owned() } else { all.join(", ") };
-    // What is no text of a header means that nobody can know what it varies on.
+    // If the names are not a valid header value, the response varies on something unknown.
     let value = HeaderValue::from_str(&joined).unwrap_or(HeaderValue::from_static("*"));
     if !value.is_empty() {
         headers.insert(VARY, value);
     }
 }
 
-/// Whether `Vary` has this name, or a `*`.
+/// Returns `true` if `Vary` contains this name or `*`.
 #[must_use]
 pub fn has_vary_header(headers: &HeaderMap, name: &HeaderName) -> bool {
-    match crate::Vary::of(headers) {
-        crate::Vary::Anything => true,
-        crate::Vary::On(names) => names.contains(name),
+    match Vary::from_headers(headers) {
+        Vary::Any => true,
+        Vary::Headers(names) => names.contains(name),
     }
 }
 
-/// Forbids every cache to keep the response: `max-age=0, no-cache, no-store, must-revalidate, private`, and an `Expires`
-/// that has passed.
+/// Forbids every cache to store the response.
+///
+/// Sets `Cache-Control` to `max-age=0, no-cache, no-store, must-revalidate, private`, and `Expires`
+/// to a date in the past.
+///
+/// # Examples
 ///
 /// ```
 /// let mut headers = http::HeaderMap::new();
@@ -92,8 +108,21 @@ pub fn add_never_cache_headers(headers: &mut HeaderMap) {
     patch_cache_control(headers, &never);
 }
 
-/// Tells browsers and caches how long the response lives: `Expires`, unless it has one, and `max-age`, where the smaller
-/// one wins. `now` is the time since 1970.
+/// Sets the lifetime of the response for browsers and caches.
+///
+/// Sets `Expires`, unless it is present, and `max-age`, unless a smaller one is present. `now` is
+/// the time since 1970-01-01 UTC.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+///
+/// let mut headers = http::HeaderMap::new();
+/// cache_http::patch_response_headers(&mut headers, Duration::from_secs(60), Duration::ZERO);
+/// assert_eq!(headers["cache-control"], "max-age=60");
+/// assert_eq!(headers["expires"], "Thu, 01 Jan 1970 00:01:00 GMT");
+/// ```
 pub fn patch_response_headers(headers: &mut HeaderMap, lifetime: Duration, now: Duration) {
     if !headers.contains_key(EXPIRES) {
         headers.insert(EXPIRES, date::write(now.saturating_add(lifetime)));
@@ -106,7 +135,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_star_swallows_the_other_names() {
+    fn star_replaces_the_other_names() {
         let mut headers = HeaderMap::new();
         headers.append(VARY, HeaderValue::from_static("Cookie"));
         headers.append(VARY, HeaderValue::from_static("*"));
@@ -116,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn all_lines_become_one() {
+    fn all_lines_are_joined() {
         let mut headers = HeaderMap::new();
         headers.append(VARY, HeaderValue::from_static("a,b"));
         headers.append(VARY, HeaderValue::from_static("C"));
@@ -125,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn never_cache_wins_over_what_the_view_said() {
+    fn never_cache_overrides_the_headers_of_the_view() {
         let mut headers = HeaderMap::new();
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("public, max-age=60"));
         headers.insert(EXPIRES, HeaderValue::from_static("Fri, 31 Dec 9999 23:59:59 GMT"));
@@ -138,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn an_expires_of_the_view_stays() {
+    fn expires_of_the_view_is_kept() {
         let mut headers = HeaderMap::new();
         headers.insert(EXPIRES, HeaderValue::from_static("Fri, 31 Dec 9999 23:59:59 GMT"));
         patch_response_headers(&mut headers, Duration::from_secs(60), Duration::ZERO);

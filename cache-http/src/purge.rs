@@ -1,55 +1,109 @@
-//! Pages made unreachable: those of a URI, of a tag, or all. Each costs one or two operations of the store, however many
-//! pages there are.
+//! Purging pages by URI, by tag, or all of them.
+
+use std::{fmt, sync::Arc};
 
 use cache_core::{Error, ErrorKind, Result};
-use http::Uri;
+use http::{Uri, uri::InvalidUri};
 
-use crate::{HttpCache, Purge};
+use crate::{generation::Purge, settings::Settings};
 
-impl HttpCache {
-    /// Purges every page of a URI, whatever it varies on and by whichever scheme and at whichever port it was asked for. The
-    /// query counts as it is written.
+/// A handle that purges the pages of an [`HttpCacheLayer`](crate::HttpCacheLayer).
+///
+/// Created by [`HttpCacheLayer::purge_handle`](crate::HttpCacheLayer::purge_handle). Cloning costs
+/// a reference count.
+///
+/// A page that is being produced during a purge is not stored.
+///
+/// # Performance
+///
+/// Each page is stamped with the generations of its URI, of its tags and of the whole cache. A
+/// purge replaces one generation, with one read and one write, however many pages there are.
+/// [`purge_uri`](Self::purge_uri) does that for each host if the URI has none.
+///
+/// # Examples
+///
+/// ```
+/// # use std::sync::Arc;
+/// # use cache_core::{CacheHandle, Settings};
+/// # use cache_locmem::LocMemCache;
+/// use cache_http::{HttpCacheLayer, Purge};
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> cache_core::Result<()> {
+/// # let store = Arc::new(LocMemCache::default());
+/// # let cache = CacheHandle::new("default", store, Settings::default());
+/// let layer = HttpCacheLayer::new(&cache).hosts(["shop.example.org"]);
+/// let pages = layer.purge_handle();
+/// pages.purge_uri("/books/42", Purge::Hard).await?;
+/// pages.purge_tag("author:7", Purge::Soft).await?;
+/// # Ok(()) }
+/// ```
+#[derive(Clone)]
+pub struct PurgeHandle {
+    settings: Arc<Settings>,
+}
+
+impl PurgeHandle {
+    pub(crate) fn new(settings: Arc<Settings>) -> Self {
+        Self { settings }
+    }
+
+    /// Purges every page of a URI: all variants, schemes and ports.
     ///
-    /// A page that is being made at the moment is not stored.
+    /// The query is compared as it is written. If `uri` is only a path, the pages of all
+    /// [`hosts`](crate::HttpCacheLayer::hosts) are purged, except of those that begin with a dot.
     ///
     /// # Errors
-    /// [`Config`](ErrorKind::Config) where the URI has no host and [`hosts`](Self::hosts) names none; and those of the store.
+    ///
+    /// Returns [`ErrorKind::Config`] if `uri` is not a URI, or if it has no host and the layer has
+    /// no list of hosts. Returns the error of the store if it fails.
     pub async fn purge_uri(&self, uri: &str, purge: Purge) -> Result<()> {
         let config_error = |message: String| Error::new(ErrorKind::Config, message);
-        let parsed: Uri =
-            uri.parse().map_err(|error| config_error(format!("{uri:?} is no URI: {error}")))?;
-        let Some(keys) = self.config.keying.generations(&parsed) else {
-            let message = format!(
-                "{uri:?} has no host: write http://HOST{uri}, or name the site's hosts in `hosts`"
-            );
-            return Err(config_error(message));
+        let parsed: Uri = uri.parse().map_err(|error: InvalidUri| {
+            config_error(format!("{uri:?} is not a valid URI")).with_source(error)
+        })?;
+        let Some(keys) = self.settings.key_builder.generations(&parsed) else {
+            return Err(config_error(format!(
+                "{uri:?} has no host: use \"http://HOST{uri}\", or list the hosts of the site with \
+                 `HttpCacheLayer::hosts`"
+            )));
         };
         for key in keys {
-            self.purge_key(&key, purge).await?;
+            self.purge_generation(&key, purge).await?;
         }
         Ok(())
     }
 
     /// Purges every page that has this tag.
     ///
-    /// Pages that are being made at the moment are not stored, so far as the clocks of the machines that share the store
-    /// agree.
+    /// A page that is being produced is not stored, provided that the clocks of the machines that
+    /// share the store agree.
     ///
     /// # Errors
-    /// Those of the store.
+    ///
+    /// Returns the error of the store if it fails.
     pub async fn purge_tag(&self, tag: &str, purge: Purge) -> Result<()> {
-        self.purge_key(&self.config.keying.generation_of_tag(tag), purge).await
+        self.purge_generation(&self.settings.key_builder.generation_of_tag(tag), purge).await
     }
 
-    /// Purges every page of this cache and key prefix.
+    /// Purges every page of this cache that has the layer's key prefix.
     ///
     /// # Errors
-    /// Those of the store.
+    ///
+    /// Returns the error of the store if it fails.
     pub async fn purge_all(&self, purge: Purge) -> Result<()> {
-        self.purge_key(self.config.shelf.generation_of_all(), purge).await
+        self.purge_generation(self.settings.page_store.generation_of_all(), purge).await
     }
 
-    async fn purge_key(&self, key: &str, purge: Purge) -> Result<()> {
-        self.config.shelf.purge(key, purge, self.config.clock.unix_time()).await
+    async fn purge_generation(&self, key: &str, purge: Purge) -> Result<()> {
+        self.settings.page_store.purge(key, purge, self.settings.clock.unix_time()).await
+    }
+}
+
+impl fmt::Debug for PurgeHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PurgeHandle")
+            .field("alias", &self.settings.page_store.cache().alias())
+            .field("key_prefix", &self.settings.key_builder.prefix)
+            .finish_non_exhaustive()
     }
 }

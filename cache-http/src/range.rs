@@ -1,4 +1,4 @@
-//! A part of a stored whole (RFC 9110, section 14).
+//! Range requests for stored responses (RFC 9110, section 14).
 
 use std::ops;
 
@@ -7,35 +7,39 @@ use http::{
     header::{CONTENT_ENCODING, ETAG, IF_RANGE, LAST_MODIFIED, RANGE},
 };
 
-use crate::{conditional::strongly_equal, date};
+use crate::{conditional::is_strong_match, date};
 
-/// What of a body a request is to get.
+/// The part of a body that a request selects.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Range {
-    Whole,
+    Full,
     Part(ops::Range<usize>),
     Unsatisfiable,
 }
 
-/// One range is honoured; of several, none, which a server may do. A body that is encoded is not cut.
+/// Selects the part of a stored body for a request.
+///
+/// The full body is selected if there are several ranges, which a server may ignore, or if the body
+/// has a content coding.
 pub(crate) fn range(request: &HeaderMap, stored: &HeaderMap, length: usize) -> Range {
-    if stored.contains_key(CONTENT_ENCODING) || !still_the_same(request, stored) {
-        return Range::Whole;
+    if stored.contains_key(CONTENT_ENCODING) || !if_range_matches(request, stored) {
+        return Range::Full;
     }
     let mut lines = request.get_all(RANGE).iter();
-    let (Some(line), None) = (lines.next(), lines.next()) else { return Range::Whole };
-    line.to_str().ok().and_then(|line| parse(line, length)).unwrap_or(Range::Whole)
+    let (Some(line), None) = (lines.next(), lines.next()) else { return Range::Full };
+    line.to_str().ok().and_then(|line| parse(line, length)).unwrap_or(Range::Full)
 }
 
-/// `If-Range`: strongly compared, and a date only if it is exactly that of the last change.
-fn still_the_same(request: &HeaderMap, stored: &HeaderMap) -> bool {
+/// Evaluates `If-Range` (RFC 9110, section 13.1.5): entity tags are compared strongly, and a date
+/// must equal that of the last modification.
+fn if_range_matches(request: &HeaderMap, stored: &HeaderMap) -> bool {
     let Some(condition) = request.get(IF_RANGE) else { return true };
     let text = |value: &http::HeaderValue| value.to_str().map(str::to_owned).unwrap_or_default();
-    if stored.get(ETAG).is_some_and(|tag| strongly_equal(&text(tag), &text(condition))) {
+    if stored.get(ETAG).is_some_and(|tag| is_strong_match(&text(tag), &text(condition))) {
         return true;
     }
-    let asked = date::read(request, &IF_RANGE);
-    asked.is_some() && asked == date::read(stored, &LAST_MODIFIED)
+    let date = date::read(request, &IF_RANGE);
+    date.is_some() && date == date::read(stored, &LAST_MODIFIED)
 }
 
 fn parse(line: &str, length: usize) -> Option<Range> {
@@ -56,7 +60,8 @@ fn parse(line: &str, length: usize) -> Option<Range> {
     Some(if part.is_empty() { Range::Unsatisfiable } else { Range::Part(part) })
 }
 
-/// A number, or nothing where there is none; a number that is too large is the largest.
+/// Parses an optional number. The outer `None` means that the text is invalid. A number that is too
+/// large becomes the largest one.
 fn number(text: &str) -> Option<Option<usize>> {
     if text.is_empty() {
         return Some(None);
@@ -71,36 +76,36 @@ mod tests {
 
     use super::*;
 
-    fn of(line: &'static str) -> Range {
+    fn range_of(line: &'static str) -> Range {
         let mut request = HeaderMap::new();
         request.insert(RANGE, HeaderValue::from_static(line));
         range(&request, &HeaderMap::new(), 10)
     }
 
     #[test]
-    fn one_range_is_cut_out_and_ends_with_the_body() {
-        assert_eq!(of("bytes=0-0"), Range::Part(0..1));
-        assert_eq!(of("bytes=2-"), Range::Part(2..10));
-        assert_eq!(of("Bytes=-3"), Range::Part(7..10));
-        assert_eq!(of("bytes=-99"), Range::Part(0..10));
-        assert_eq!(of("bytes=5-99999999999999999999999"), Range::Part(5..10));
+    fn single_range_ends_with_the_body_at_the_latest() {
+        assert_eq!(range_of("bytes=0-0"), Range::Part(0..1));
+        assert_eq!(range_of("bytes=2-"), Range::Part(2..10));
+        assert_eq!(range_of("Bytes=-3"), Range::Part(7..10));
+        assert_eq!(range_of("bytes=-99"), Range::Part(0..10));
+        assert_eq!(range_of("bytes=5-99999999999999999999999"), Range::Part(5..10));
     }
 
     #[test]
-    fn what_lies_beyond_the_end_cannot_be_satisfied() {
-        assert_eq!(of("bytes=10-"), Range::Unsatisfiable);
-        assert_eq!(of("bytes=-0"), Range::Unsatisfiable);
+    fn range_after_the_end_is_unsatisfiable() {
+        assert_eq!(range_of("bytes=10-"), Range::Unsatisfiable);
+        assert_eq!(range_of("bytes=-0"), Range::Unsatisfiable);
     }
 
     #[test]
-    fn what_is_no_single_range_of_bytes_gives_the_whole() {
+    fn invalid_or_multiple_ranges_select_the_full_body() {
         for line in ["bytes=0-1,3-4", "lines=1-2", "bytes=3-2", "bytes=-", "bytes=a-b", "bytes"] {
-            assert_eq!(of(line), Range::Whole, "{line}");
+            assert_eq!(range_of(line), Range::Full, "{line}");
         }
     }
 
     #[test]
-    fn a_condition_that_does_not_hold_gives_the_whole() {
+    fn failed_if_range_selects_the_full_body() {
         let headers = |name, value| {
             let mut headers = HeaderMap::new();
             headers.insert(RANGE, HeaderValue::from_static("bytes=0-0"));
@@ -109,7 +114,7 @@ mod tests {
         };
         let stored = headers(ETAG, "\"a\"");
         assert_eq!(range(&headers(IF_RANGE, "\"a\""), &stored, 10), Range::Part(0..1));
-        assert_eq!(range(&headers(IF_RANGE, "W/\"a\""), &stored, 10), Range::Whole);
-        assert_eq!(range(&headers(IF_RANGE, "\"b\""), &stored, 10), Range::Whole);
+        assert_eq!(range(&headers(IF_RANGE, "W/\"a\""), &stored, 10), Range::Full);
+        assert_eq!(range(&headers(IF_RANGE, "\"b\""), &stored, 10), Range::Full);
     }
 }

@@ -1,20 +1,36 @@
-//! The header `Vary`: which of the request's headers a response depends on (RFC 9110, section 12.5.5).
+//! The header `Vary` (RFC 9110, section 12.5.5).
 
 use http::{HeaderMap, HeaderName, header};
 
-/// What a response varies on.
+/// The request headers that a response depends on.
+///
+/// # Examples
+///
+/// ```
+/// use cache_http::Vary;
+/// use http::{HeaderMap, header};
+///
+/// let mut headers = HeaderMap::new();
+/// headers.insert("vary", "Cookie, Accept".parse().unwrap());
+/// let names = vec![header::ACCEPT, header::COOKIE];
+/// assert_eq!(Vary::from_headers(&headers), Vary::Headers(names));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Vary {
-    /// On something that is in no header, or on what cannot be read: no other request can be answered with it.
-    Anything,
-    /// On these headers: in order, each once. Often none.
-    On(Vec<HeaderName>),
+    /// The response depends on something other than headers, or the header is invalid. The response
+    /// must not be used for another request.
+    Any,
+    /// The response depends on these headers, which are sorted and have no duplicates. The list is
+    /// often empty.
+    Headers(Vec<HeaderName>),
 }
 
 impl Vary {
-    /// All lines of `Vary` together. A `*` anywhere, or a name that is none, means [`Anything`](Self::Anything).
+    /// Parses all lines of `Vary`.
+    ///
+    /// Returns [`Vary::Any`] if a member is `*` or an invalid name.
     #[must_use]
-    pub fn of(headers: &HeaderMap) -> Self {
+    pub fn from_headers(headers: &HeaderMap) -> Self {
         let mut names = Vec::new();
         for line in headers.get_all(header::VARY) {
             for member in line.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii) {
@@ -23,19 +39,22 @@ impl Vary {
                 }
                 match HeaderName::from_bytes(member) {
                     Ok(name) if name.as_str() != "*" => names.push(name),
-                    _ => return Self::Anything,
+                    _ => return Self::Any,
                 }
             }
         }
         names.sort_unstable_by(|one, other| one.as_str().cmp(other.as_str()));
         names.dedup();
-        Self::On(names)
+        Self::Headers(names)
     }
 }
 
-/// What a request has under a name, for comparison: its lines trimmed and combined; `None` where the header is absent,
-/// which is not the same as empty. Cookies, which HTTP/2 sends one by one, are those of one line of HTTP/1.1.
-pub(crate) fn combined(headers: &HeaderMap, name: &HeaderName) -> Option<Vec<u8>> {
+/// Returns the value of a request header for comparison: its lines, trimmed and combined. Returns
+/// `None` if the header is absent, which differs from an empty header.
+///
+/// HTTP/2 may send each cookie in a line of its own. They are combined as in HTTP/1.1 (RFC 9113,
+/// section 8.2.3).
+pub(crate) fn combined_value(headers: &HeaderMap, name: &HeaderName) -> Option<Vec<u8>> {
     let mut lines = headers.get_all(name).iter().map(|line| line.as_bytes().trim_ascii());
     let mut all = lines.next()?.to_vec();
     let separator = if name == header::COOKIE { b"; " } else { b", " };
@@ -57,44 +76,44 @@ mod tests {
         for line in lines {
             headers.append(header::VARY, HeaderValue::from_static(line));
         }
-        Vary::of(&headers)
+        Vary::from_headers(&headers)
     }
 
     #[test]
-    fn all_lines_count_and_order_case_and_repetition_do_not() {
+    fn all_lines_count_regardless_of_order_case_and_repetition() {
         assert_eq!(vary(&["B, a", " b ,,C"]), vary(&["a,b,c"]));
-        assert_eq!(vary(&[]), Vary::On(Vec::new()));
+        assert_eq!(vary(&[]), Vary::Headers(Vec::new()));
     }
 
     #[test]
-    fn a_star_anywhere_means_anything() {
+    fn star_anywhere_means_any() {
         for lines in [&["*"][..], &["a, *"], &["a", " * "], &["*,a"]] {
-            assert_eq!(vary(lines), Vary::Anything, "{lines:?}");
+            assert_eq!(vary(lines), Vary::Any, "{lines:?}");
         }
     }
 
     #[test]
-    fn a_name_that_is_none_means_anything() {
-        assert_eq!(vary(&["a b"]), Vary::Anything);
+    fn invalid_name_means_any() {
+        assert_eq!(vary(&["a b"]), Vary::Any);
     }
 
     #[test]
-    fn lines_are_combined_and_absent_is_not_empty() {
+    fn lines_are_combined_and_absent_differs_from_empty() {
         let mut headers = HeaderMap::new();
         let name = HeaderName::from_static("x-a");
-        assert_eq!(combined(&headers, &name), None);
+        assert_eq!(combined_value(&headers, &name), None);
         headers.append(&name, HeaderValue::from_static(""));
-        assert_eq!(combined(&headers, &name).as_deref(), Some(&b""[..]));
+        assert_eq!(combined_value(&headers, &name).as_deref(), Some(&b""[..]));
         headers.append(&name, HeaderValue::from_static(" b "));
-        assert_eq!(combined(&headers, &name).as_deref(), Some(&b", b"[..]));
+        assert_eq!(combined_value(&headers, &name).as_deref(), Some(&b", b"[..]));
     }
 
     #[test]
-    fn cookies_are_the_same_one_by_one_and_all_in_a_line() {
-        let of = |lines: &[&'static str]| {
+    fn cookies_in_separate_lines_equal_cookies_in_one_line() {
+        let cookies = |lines: &[&'static str]| {
             let lines = lines.iter().map(|line| (header::COOKIE, HeaderValue::from_static(line)));
-            combined(&lines.collect(), &header::COOKIE)
+            combined_value(&lines.collect(), &header::COOKIE)
         };
-        assert_eq!(of(&["a=1", "b=2"]), of(&["a=1; b=2"]));
+        assert_eq!(cookies(&["a=1", "b=2"]), cookies(&["a=1; b=2"]));
     }
 }

@@ -1,4 +1,4 @@
-//! What a hit allocates.
+//! The number of allocations of a hit.
 
 mod common;
 
@@ -9,7 +9,7 @@ use std::{
 
 use allocation_counter::measure;
 use axum::body::Body;
-use cache_http::{CachedService, HttpCache};
+use cache_http::{HttpCache, HttpCacheLayer};
 use common::{Inner, Site, View, page, request};
 use http::{Method, Request};
 use http_body_util::BodyExt;
@@ -21,10 +21,10 @@ fn view() -> View {
     })
 }
 
-/// How much a hit allocates, the making of the request aside.
-async fn allocations(layer: &HttpCache) -> u64 {
+/// Returns the number of allocations of a hit, without those of creating the request.
+async fn allocations(layer: &HttpCacheLayer) -> u64 {
     let cached = view().cached(layer);
-    // What is done once, for each page or for each thread, is done by then.
+    // Performs what is done once for each page or for each thread.
     for _ in 0..3 {
         cached.get_with(PAGE, &BROWSER).await;
     }
@@ -32,18 +32,17 @@ async fn allocations(layer: &HttpCache) -> u64 {
     measure(|| hit(&mut service, request)).count_total
 }
 
-fn hit(service: &mut CachedService<Inner>, request: Request<Body>) {
-    let response = now(service.call(request)).expect("views never fail");
-    assert!(response.headers().contains_key("age"), "it is a hit");
-    let body =
-        now(response.into_body().frame()).expect("there is a body").expect("it does not break off");
+fn hit(service: &mut HttpCache<Inner>, request: Request<Body>) {
+    let response = now(service.call(request)).expect("infallible");
+    assert!(response.headers().contains_key("age"), "not a hit");
+    let body = now(response.into_body().frame()).expect("body").expect("infallible");
     assert_eq!(body.into_data().map(|data| data.len()).ok(), Some(10_000));
 }
 
 fn now<T>(future: impl Future<Output = T>) -> T {
     match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(output) => output,
-        Poll::Pending => panic!("a hit never waits"),
+        Poll::Pending => panic!("pending"),
     }
 }
 
@@ -56,21 +55,23 @@ const BROWSER: [(&str, &str); 4] = [
     ("cookie", "_ga=GA1.1.1234567890.1234567890; theme=dark"),
 ];
 
-/// What the key is made of, and the header map, which is two.
-const OF_A_HIT: u64 = 3;
+/// The preimage of the key, and two for the header map.
+const ALLOCATIONS_PER_HIT: u64 = 3;
 
 #[tokio::test]
-async fn a_hit_allocates_its_headers_and_little_else() {
+async fn hit_allocates_the_key_and_the_header_map() {
     let site = Site::in_memory();
-    for layer in [HttpCache::new(&site.cache), HttpCache::shared(&site.cache).key_prefix("shared")]
+    for layer in
+        [HttpCacheLayer::new(&site.cache), HttpCacheLayer::shared(&site.cache).key_prefix("shared")]
     {
-        assert_eq!(allocations(&layer.clock(site.time.clock())).await, OF_A_HIT);
+        assert_eq!(allocations(&layer.clock(site.time.clock())).await, ALLOCATIONS_PER_HIT);
     }
 }
 
 #[tokio::test]
-async fn the_hosts_of_a_site_cost_a_hit_nothing() {
+async fn list_of_hosts_adds_no_allocation_to_a_hit() {
     let site = Site::in_memory();
-    let layer = HttpCache::new(&site.cache).clock(site.time.clock()).hosts([".org", "example.org"]);
-    assert_eq!(allocations(&layer).await, OF_A_HIT);
+    let layer =
+        HttpCacheLayer::new(&site.cache).clock(site.time.clock()).hosts([".org", "example.org"]);
+    assert_eq!(allocations(&layer).await, ALLOCATIONS_PER_HIT);
 }

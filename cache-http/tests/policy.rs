@@ -1,8 +1,9 @@
-//! The decisions, over random headers: no panic, nothing stored that must not be, nothing reused that is too old.
+//! Properties of [`Policy`], tested with random headers: it does not panic, rejects what must not
+//! be stored, and does not reuse what is too old.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use cache_http::policy::{BodyLength, Policy, Reuse, Terms};
+use cache_http::policy::{BodyLength, CacheMeta, Policy, Reuse};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use http_cache_semantics::{CacheOptions, CachePolicy};
 use proptest::{collection::vec, prelude::*, sample::select};
@@ -38,6 +39,18 @@ const DIRECTIVES: &[&str] = &[
     "private;max-age=3",
     "foo=\"no-store\"",
     "\tprivate\t",
+];
+
+/// Directives that RFC 9111 and the other implementation interpret in the same way.
+const WELL_FORMED: &[&str] = &[
+    "public",
+    "max-age=60",
+    "s-maxage=10",
+    "must-revalidate",
+    "no-transform",
+    "max-age=0",
+    "private",
+    "no-store",
 ];
 
 const NAMES: &[&str] = &[
@@ -92,20 +105,20 @@ const VALUES: &[&str] = &[
     "18446744073709551616",
 ];
 
-fn a_value() -> impl Strategy<Value = HeaderValue> {
+fn value() -> impl Strategy<Value = HeaderValue> {
     prop_oneof![
         4 => select(VALUES).prop_map(HeaderValue::from_static),
         3 => vec(select(DIRECTIVES), 0..4)
-            .prop_map(|some| HeaderValue::from_str(&some.join(",")).expect("visible")),
+            .prop_map(|list| HeaderValue::from_str(&list.join(",")).expect("valid value")),
         1 => vec(any::<u8>(), 0..12).prop_map(|bytes| {
             HeaderValue::from_bytes(&bytes).unwrap_or(HeaderValue::from_static("x"))
         }),
     ]
 }
 
-fn some_headers() -> impl Strategy<Value = HeaderMap> {
+fn headers() -> impl Strategy<Value = HeaderMap> {
     let name = prop_oneof![2 => Just("cache-control"), 3 => select(NAMES)];
-    vec((name, a_value()), 0..6).prop_map(|lines| {
+    vec((name, value()), 0..6).prop_map(|lines| {
         let mut headers = HeaderMap::new();
         for (name, value) in lines {
             headers.append(HeaderName::from_static(name), value);
@@ -114,7 +127,7 @@ fn some_headers() -> impl Strategy<Value = HeaderMap> {
     })
 }
 
-fn a_policy() -> impl Strategy<Value = Policy> {
+fn policy() -> impl Strategy<Value = Policy> {
     (any::<bool>(), any::<bool>()).prop_map(|(shared, asked)| {
         let policy = if shared {
             Policy::shared()
@@ -125,11 +138,11 @@ fn a_policy() -> impl Strategy<Value = Policy> {
     })
 }
 
-fn a_length() -> impl Strategy<Value = BodyLength> {
+fn length() -> impl Strategy<Value = BodyLength> {
     prop_oneof![(0_u64..9).prop_map(BodyLength::Known), Just(BodyLength::Unknown)]
 }
 
-/// The text of all lines of a header, in lower case.
+/// Returns all lines of a header in lower case.
 fn text(headers: &HeaderMap, name: &str) -> String {
     let lines = headers
         .get_all(name)
@@ -139,14 +152,24 @@ fn text(headers: &HeaderMap, name: &str) -> String {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 4096, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: 4096,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
 
     #[test]
-    fn what_must_not_be_stored_never_is(
-        policy in a_policy(), request in some_headers(), response in some_headers(), status in 100_u16..600, body in a_length(),
+    fn unstorable_responses_are_rejected(
+        policy in policy(),
+        request in headers(),
+        response in headers(),
+        status in 100_u16..600,
+        body in length(),
     ) {
-        let status = StatusCode::from_u16(status).expect("it is one");
-        let Ok(terms) = policy.store(&request, status, &response, body, NOW) else { return Ok(()) };
+        let status = StatusCode::from_u16(status).expect("valid status");
+        let Ok(meta) = policy.check_response(&request, status, &response, body, NOW) else {
+            return Ok(());
+        };
         let directives = text(&response, "cache-control");
         for never in ["private", "no-store", "no-cache"] {
             prop_assert!(!directives.contains(never), "{directives}");
@@ -156,62 +179,83 @@ proptest! {
         prop_assert!(!response.contains_key("content-range"));
         prop_assert!(status.as_u16() >= 200 && status != 206 && status != 304);
         prop_assert!(policy.is_shared() || status == 200 || status == 404);
-        let allowed = ["public", "s-maxage", "must-revalidate"].iter().any(|name| directives.contains(name));
+        let allowed = ["public", "s-maxage", "must-revalidate"]
+            .iter()
+            .any(|name| directives.contains(name));
         prop_assert!(!request.contains_key("authorization") || allowed);
         if let (BodyLength::Known(known), Some(stated)) = (body, response.get("content-length")) {
-            prop_assert_eq!(stated.to_str().ok().and_then(|text| text.trim().parse().ok()), Some(known));
+            let stated = stated.to_str().ok().and_then(|text| text.trim().parse().ok());
+            prop_assert_eq!(stated, Some(known));
         }
-        prop_assert!(policy.is_shared() || terms.lifetime > terms.age);
+        prop_assert!(policy.is_shared() || meta.lifetime > meta.initial_age);
     }
 
     #[test]
-    fn who_must_pass_by_does(policy in a_policy(), request in some_headers(), empty: bool) {
-        if policy.admit(&Method::GET, &request, empty).is_ok() {
+    fn requests_that_must_bypass_the_cache_do(
+        policy in policy(),
+        request in headers(),
+        empty: bool,
+    ) {
+        if policy.check_request(&Method::GET, &request, empty).is_ok() {
             prop_assert!(empty);
-            for never in ["authorization", "x-original-url", "if-match", "upgrade", "transfer-encoding"] {
-                prop_assert!(!request.contains_key(never), "{never}");
+            for name in
+                ["authorization", "x-original-url", "if-match", "upgrade", "transfer-encoding"]
+            {
+                prop_assert!(!request.contains_key(name), "{name}");
             }
             prop_assert!(!text(&request, "cookie").contains("sessionid"));
         }
     }
 
     #[test]
-    fn nothing_is_fresh_beyond_its_lifetime_or_stale_beyond_its_window(
-        policy in a_policy(), request in some_headers(), lifetime in 0_u64..99, age in 0_u64..200, while_ in 0_u64..99,
-        error in 0_u64..99, purged: bool,
+    fn reuse_respects_lifetime_and_stale_windows(
+        policy in policy(),
+        request in headers(),
+        lifetime in 0_u64..99,
+        age in 0_u64..200,
+        while_revalidate in 0_u64..99,
+        if_error in 0_u64..99,
+        purged: bool,
     ) {
         let seconds = Duration::from_secs;
-        let terms = Terms {
-            lifetime: seconds(lifetime), age: Duration::ZERO, date: NOW, vary: Vec::new(),
-            stale_while_revalidate: seconds(while_), stale_if_error: seconds(error), keep: Duration::ZERO,
+        let meta = CacheMeta {
+            lifetime: seconds(lifetime),
+            initial_age: Duration::ZERO,
+            date: NOW,
+            vary: Vec::new(),
+            stale_while_revalidate: seconds(while_revalidate),
+            stale_if_error: seconds(if_error),
+            validation_window: Duration::ZERO,
         };
-        match policy.reuse(&terms, seconds(age), purged, &request) {
+        match policy.reuse(&meta, seconds(age), purged, &request) {
             Reuse::Fresh(left) => prop_assert!(!purged && left == seconds(lifetime - age)),
-            Reuse::WhileRevalidating => prop_assert!(age < lifetime + while_),
-            Reuse::IfError(_) => prop_assert!(age < lifetime + error),
+            Reuse::StaleWhileRevalidate => prop_assert!(age < lifetime + while_revalidate),
+            Reuse::StaleIfError(_) => prop_assert!(age < lifetime + if_error),
             Reuse::No(_) => {}
         }
     }
 
-    /// On headers that it reads as RFC 9111 says, another implementation agrees. It takes
-    /// `proxy-revalidate` for a lifetime of zero, and stores no 500 whatever its lifetime: those are not among them.
+    // Compares with another implementation. It treats `proxy-revalidate` as a lifetime of zero and
+    // never stores a 500, which differs from RFC 9111. These cases are left out.
     #[test]
-    fn what_is_stored_another_implementation_would_store_too(
-        directives in vec(select(&["public", "max-age=60", "s-maxage=10", "must-revalidate", "no-transform", "max-age=0",
-            "private", "no-store"][..]), 0..4),
+    fn stored_responses_are_storable_for_http_cache_semantics(
+        directives in vec(select(WELL_FORMED), 0..4),
         status in select(&[200_u16, 203, 204, 301, 302, 404, 410][..]),
-        age in prop::option::of(0_u64..100), modified: bool, authorized: bool,
+        age in prop::option::of(0_u64..100),
+        modified: bool,
+        authorized: bool,
     ) {
-        let mut response = Response::builder().status(status).header("date", "Thu, 01 Jan 2026 00:00:00 GMT");
-        let mut seen: Vec<&str> = Vec::new();
+        let mut response =
+            Response::builder().status(status).header("date", "Thu, 01 Jan 2026 00:00:00 GMT");
+        let mut unique: Vec<&str> = Vec::new();
         for directive in directives {
-            let name = directive.split('=').next().expect("there is a first");
-            if !seen.iter().any(|other| other.split('=').next() == Some(name)) {
-                seen.push(directive);
+            let name = directive.split('=').next().expect("first part");
+            if !unique.iter().any(|other| other.split('=').next() == Some(name)) {
+                unique.push(directive);
             }
         }
-        if !seen.is_empty() {
-            response = response.header("cache-control", seen.join(", "));
+        if !unique.is_empty() {
+            response = response.header("cache-control", unique.join(", "));
         }
         if let Some(age) = age {
             response = response.header("age", age);
@@ -219,22 +263,28 @@ proptest! {
         if modified {
             response = response.header("last-modified", "Wed, 31 Dec 2025 23:59:00 GMT");
         }
-        let response = response.body(()).expect("it is one");
+        let response = response.body(()).expect("valid response");
         let mut request = Request::get("https://example.org/");
         if authorized {
             request = request.header("authorization", "Basic x");
         }
-        let request = request.body(()).expect("it is one");
+        let request = request.body(()).expect("valid request");
 
         let policy = Policy::shared().authorization_by_response();
-        let ours = policy.store(request.headers(), response.status(), response.headers(), BodyLength::Known(3), NOW);
+        let checked = policy.check_response(
+            request.headers(),
+            response.status(),
+            response.headers(),
+            BodyLength::Known(3),
+            NOW,
+        );
         let time: SystemTime = UNIX_EPOCH + NOW;
         let options = CacheOptions { shared: true, ..CacheOptions::default() };
-        let theirs = CachePolicy::new_options(&request, &response, time, options);
-        if let Ok(terms) = ours {
-            prop_assert!(theirs.is_storable());
-            let fresh = terms.lifetime.saturating_sub(terms.age);
-            prop_assert!(fresh <= theirs.time_to_live(time) + Duration::from_secs(1), "{fresh:?}");
+        let oracle = CachePolicy::new_options(&request, &response, time, options);
+        if let Ok(meta) = checked {
+            prop_assert!(oracle.is_storable());
+            let fresh = meta.lifetime.saturating_sub(meta.initial_age);
+            prop_assert!(fresh <= oracle.time_to_live(time) + Duration::from_secs(1), "{fresh:?}");
         }
     }
 }

@@ -1,16 +1,17 @@
-//! The shared cache of RFC 9111: validation, stale answers, invalidation, ranges, directives of requests, targeted headers.
+//! The shared cache of RFC 9111: validation, stale responses, invalidation, ranges, directives of
+//! requests, targeted headers.
 
 mod common;
 
 use std::time::Duration;
 
 use axum::body::Body;
-use cache_http::{HttpCache, Policy, Purge};
+use cache_http::{HttpCacheLayer, Policy, Purge};
 use common::{Site, View, page, until};
 use http::{HeaderName, Method, Request, Response, StatusCode};
 use tokio::time::Instant;
 
-/// A view whose page has this tag, and which answers 304 to who has it already.
+/// Creates a view whose page has this entity tag. It returns a 304 to clients that have the page.
 fn tagged(headers: &'static [(&'static str, &'static str)], tag: &'static str) -> View {
     View::new(move |request, calls| validated(&request, headers, tag, calls))
 }
@@ -22,7 +23,7 @@ fn validated(
     calls: usize,
 ) -> Response<Body> {
     let mut response = page(headers, &format!("page {calls}"));
-    response.headers_mut().insert("etag", tag.parse().expect("a value"));
+    response.headers_mut().insert("etag", tag.parse().expect("valid value"));
     if request.headers().get("if-none-match").is_some_and(|asked| *asked == *tag) {
         *response.status_mut() = StatusCode::NOT_MODIFIED;
         *response.body_mut() = Body::empty();
@@ -32,16 +33,17 @@ fn validated(
 
 fn error(status: u16) -> Response<Body> {
     let mut response = page(&[], "sorry");
-    *response.status_mut() = StatusCode::from_u16(status).expect("it is one");
+    *response.status_mut() = StatusCode::from_u16(status).expect("valid status");
     response
 }
 
-/// A stale page, many who want it, and a view that takes a second: how many seconds they wait, and how often it is asked.
-async fn many(view: &View, layer: &HttpCache, site: &Site) -> (u64, usize) {
+/// Sends concurrent requests for a stale page whose view takes a second. Returns how many seconds
+/// they take, and how often the view is called.
+async fn concurrent_requests(view: &View, layer: &HttpCacheLayer, site: &Site) -> (u64, usize) {
     let cached = view.cached(layer);
     cached.get("/").await;
-    site.wait(11);
-    let (began, before) = (Instant::now(), view.calls());
+    site.advance(11);
+    let (started_at, before) = (Instant::now(), view.calls());
     let visits: Vec<_> = (0..10)
         .map(|_| {
             tokio::spawn({
@@ -50,27 +52,27 @@ async fn many(view: &View, layer: &HttpCache, site: &Site) -> (u64, usize) {
             })
         })
         .collect();
-    for visit in visits {
-        assert_eq!(visit.await.expect("no panic"), "page 0");
+    for context in visits {
+        assert_eq!(context.await.expect("task panicked"), "page 0");
     }
-    (began.elapsed().as_secs(), view.calls() - before)
+    (started_at.elapsed().as_secs(), view.calls() - before)
 }
 
 const SECOND: Duration = Duration::from_secs(1);
 
 #[tokio::test(start_paused = true)]
-async fn those_who_wait_for_a_page_that_is_private_by_now_do_not_wait_for_each_other() {
+async fn waiters_for_a_page_that_became_private_do_not_wait_for_each_other() {
     let site = Site::in_memory();
     let view = View::waiting(|request, calls| async move {
         tokio::time::sleep(SECOND).await;
         let directives = if calls == 0 { "max-age=10" } else { "private, max-age=10" };
         validated(&request, &[("cache-control", directives)], "\"v\"", calls)
     });
-    assert_eq!(many(&view, &site.shared(), &site).await, (2, 10));
+    assert_eq!(concurrent_requests(&view, &site.shared(), &site).await, (2, 10));
 }
 
 #[tokio::test(start_paused = true)]
-async fn of_many_who_want_a_stale_page_one_hears_from_the_origin_that_it_fails() {
+async fn failing_origin_is_called_once_for_concurrent_requests() {
     let site = Site::in_memory();
     let view = View::waiting(|_, calls| async move {
         tokio::time::sleep(SECOND).await;
@@ -80,243 +82,331 @@ async fn of_many_who_want_a_stale_page_one_hears_from_the_origin_that_it_fails()
             error(503)
         }
     });
-    assert_eq!(many(&view, &site.layer(), &site).await, (1, 1));
+    assert_eq!(concurrent_requests(&view, &site.layer(), &site).await, (1, 1));
 }
 
-on_each_store! {
-    async fn nothing_is_stored_whose_lifetime_nobody_knows(site: Site) {
-        let cached = View::with(&[]).cached(&site.shared());
-        assert_eq!(cached.get("/").await.why(), "no-lifetime");
-    }
+async fn response_without_lifetime_is_not_stored(site: Site) {
+    let cached = View::with(&[]).cached(&site.shared());
+    assert_eq!(cached.get("/").await.reason(), "no-lifetime");
+}
 
-    async fn a_page_that_tells_its_age_lives_a_tenth_of_it(site: Site) {
-        let view = View::with(&[("last-modified", "Wed, 31 Dec 2025 23:43:20 GMT")]);
-        let cached = view.cached(&site.shared());
-        cached.get("/").await;
-        site.wait(99);
-        assert!(cached.get("/").await.is_hit());
-        site.wait(1);
-        assert_eq!(cached.get("/").await.body, "page 1");
-    }
+async fn heuristic_lifetime_is_a_tenth_of_the_time_since_modification(site: Site) {
+    let view = View::with(&[("last-modified", "Wed, 31 Dec 2025 23:43:20 GMT")]);
+    let cached = view.cached(&site.shared());
+    cached.get("/").await;
+    site.advance(99);
+    assert!(cached.get("/").await.is_hit());
+    site.advance(1);
+    assert_eq!(cached.get("/").await.body, "page 1");
+}
 
-    async fn the_age_that_a_page_came_with_counts(site: Site) {
-        let view = View::with(&[("cache-control", "max-age=60"), ("age", "50")]);
-        let cached = view.cached(&site.shared());
-        cached.get("/").await;
-        site.wait(9);
-        assert_eq!(cached.get("/").await.header("age"), Some("59"));
-        site.wait(1);
-        assert!(!cached.get("/").await.is_hit());
-    }
+async fn initial_age_counts(site: Site) {
+    let view = View::with(&[("cache-control", "max-age=60"), ("age", "50")]);
+    let cached = view.cached(&site.shared());
+    cached.get("/").await;
+    site.advance(9);
+    assert_eq!(cached.get("/").await.header("age"), Some("59"));
+    site.advance(1);
+    assert!(!cached.get("/").await.is_hit());
+}
 
-    async fn a_stale_page_that_is_still_right_is_served_and_lives_anew(site: Site) {
-        let view = tagged(&[("cache-control", "max-age=10")], "\"v1\"");
-        let cached = view.cached(&site.shared());
-        cached.get("/").await;
-        site.wait(11);
-        let validated = cached.get("/").await;
-        assert_eq!((validated.status, &*validated.body, validated.header("age")), (StatusCode::OK, "page 0", Some("0")));
-        assert_eq!(validated.header("cache-status"), Some("c; fwd=stale; fwd-status=304; stored; detail=stale"));
-        site.wait(9);
-        assert!(cached.get("/").await.is_hit());
-        assert_eq!(view.calls(), 2);
-    }
+async fn validated_page_is_fresh_again(site: Site) {
+    let view = tagged(&[("cache-control", "max-age=10")], "\"v1\"");
+    let cached = view.cached(&site.shared());
+    cached.get("/").await;
+    site.advance(11);
+    let validated = cached.get("/").await;
+    assert_eq!(
+        (validated.status, &*validated.body, validated.header("age")),
+        (StatusCode::OK, "page 0", Some("0"))
+    );
+    assert_eq!(
+        validated.header("cache-status"),
+        Some("c; fwd=stale; fwd-status=304; stored; detail=stale")
+    );
+    site.advance(9);
+    assert!(cached.get("/").await.is_hit());
+    assert_eq!(view.calls(), 2);
+}
 
-    async fn a_stale_page_that_changed_is_replaced(site: Site) {
-        let view = View::new(|request, calls| validated(&request, &[("cache-control", "max-age=10")], &format!("\"v{calls}\""), calls));
-        let cached = view.cached(&site.shared());
-        cached.get("/").await;
-        site.wait(11);
-        assert_eq!(cached.get("/").await.body, "page 1");
-        assert_eq!(cached.get("/").await.body, "page 1");
-    }
+async fn changed_page_is_replaced(site: Site) {
+    let view = View::new(|request, calls| {
+        validated(&request, &[("cache-control", "max-age=10")], &format!("\"v{calls}\""), calls)
+    });
+    let cached = view.cached(&site.shared());
+    cached.get("/").await;
+    site.advance(11);
+    assert_eq!(cached.get("/").await.body, "page 1");
+    assert_eq!(cached.get("/").await.body, "page 1");
+}
 
-    async fn a_page_that_is_private_by_now_is_not_kept_any_longer(site: Site) {
-        let view = View::new(|request, calls| {
-            let directives = if calls == 0 { "max-age=10" } else { "private, max-age=10" };
-            validated(&request, &[("cache-control", directives)], "\"v\"", calls)
-        });
-        let cached = view.cached(&site.shared());
-        cached.get("/").await;
-        site.wait(11);
-        for calls in [2, 3] {
-            let got = cached.get("/").await;
-            assert_eq!((got.header("age"), got.is_hit()), (Some("0"), false));
-            assert_eq!(view.calls(), calls);
-        }
-    }
-
-    async fn who_causes_a_cookie_gets_it_also_where_the_page_is_still_right(site: Site) {
-        let view = View::new(|request, calls| {
-            let mut response = validated(&request, &[("cache-control", "max-age=10")], "\"v\"", calls);
-            if calls > 0 {
-                response.headers_mut().insert("set-cookie", "a=1".parse().expect("a value"));
-            }
-            response
-        });
-        let cached = view.cached(&site.shared().policy(Policy::shared().strip_cookies()));
-        cached.get("/").await;
-        site.wait(11);
+async fn validated_page_that_became_private_is_not_stored(site: Site) {
+    let view = View::new(|request, calls| {
+        let directives = if calls == 0 { "max-age=10" } else { "private, max-age=10" };
+        validated(&request, &[("cache-control", directives)], "\"v\"", calls)
+    });
+    let cached = view.cached(&site.shared());
+    cached.get("/").await;
+    site.advance(11);
+    for calls in [2, 3] {
         let got = cached.get("/").await;
-        assert_eq!((&*got.body, got.header("set-cookie")), ("page 0", Some("a=1")));
-        let next = cached.get("/").await;
-        assert!(next.is_hit() && next.header("set-cookie").is_none(), "{next:?}");
+        assert_eq!((got.header("age"), got.is_hit()), (Some("0"), false));
+        assert_eq!(view.calls(), calls);
     }
+}
 
-    async fn a_client_that_has_the_page_gets_a_304_even_when_it_is_validated(site: Site) {
-        let cached = tagged(&[("cache-control", "max-age=10")], "\"v1\"").cached(&site.shared());
-        cached.get("/").await;
-        site.wait(11);
-        assert_eq!(cached.get_with("/", &[("if-none-match", "\"v1\"")]).await.status, StatusCode::NOT_MODIFIED);
-        assert_eq!(cached.get_with("/", &[("if-none-match", "\"v0\"")]).await.body, "page 0");
+async fn cookie_of_a_304_is_sent_only_to_its_client(site: Site) {
+    let view = View::new(|request, calls| {
+        let mut response = validated(&request, &[("cache-control", "max-age=10")], "\"v\"", calls);
+        if calls > 0 {
+            response.headers_mut().insert("set-cookie", "a=1".parse().expect("valid value"));
+        }
+        response
+    });
+    let cached = view.cached(&site.shared().policy(Policy::shared().strip_cookies()));
+    cached.get("/").await;
+    site.advance(11);
+    let got = cached.get("/").await;
+    assert_eq!((&*got.body, got.header("set-cookie")), ("page 0", Some("a=1")));
+    let next = cached.get("/").await;
+    assert!(next.is_hit() && next.header("set-cookie").is_none(), "{next:?}");
+}
+
+async fn client_with_the_page_gets_a_304_after_validation(site: Site) {
+    let cached = tagged(&[("cache-control", "max-age=10")], "\"v1\"").cached(&site.shared());
+    cached.get("/").await;
+    site.advance(11);
+    assert_eq!(
+        cached.get_with("/", &[("if-none-match", "\"v1\"")]).await.status,
+        StatusCode::NOT_MODIFIED
+    );
+    assert_eq!(cached.get_with("/", &[("if-none-match", "\"v0\"")]).await.body, "page 0");
+}
+
+async fn stale_page_is_served_while_revalidating(site: Site) {
+    let view = View::with(&[("cache-control", "max-age=10, stale-while-revalidate=20")]);
+    let cached = view.cached(&site.shared());
+    cached.get("/").await;
+    site.advance(15);
+    assert_eq!(cached.get("/").await.body, "page 0");
+    until(async || cached.get("/").await.body == "page 1").await;
+    assert_eq!(view.calls(), 2, "the view was called once more");
+    site.advance(30);
+    assert_eq!(cached.get("/").await.body, "page 2");
+}
+
+async fn stale_page_is_served_if_the_origin_fails(site: Site) {
+    let view = View::new(|_, calls| match calls {
+        0 => page(&[("cache-control", "max-age=10, stale-if-error=20")], "good"),
+        calls => error([500, 502, 503, 504, 404][calls - 1]),
+    });
+    let cached = view.cached(&site.shared());
+    cached.get("/").await;
+    site.advance(11);
+    for _ in 0..4 {
+        assert_eq!(cached.get("/").await.body, "good");
     }
+    assert_eq!(
+        cached.get("/").await.status,
+        StatusCode::NOT_FOUND,
+        "a 404 is not an error of the origin"
+    );
+}
 
-    async fn a_stale_page_is_served_while_a_fresh_one_is_made(site: Site) {
-        let view = View::with(&[("cache-control", "max-age=10, stale-while-revalidate=20")]);
-        let cached = view.cached(&site.shared());
-        cached.get("/").await;
-        site.wait(15);
-        assert_eq!(cached.get("/").await.body, "page 0");
-        until(async || cached.get("/").await.body == "page 1").await;
-        assert_eq!(view.calls(), 2, "it was made once");
-        site.wait(30);
-        assert_eq!(cached.get("/").await.body, "page 2");
-    }
-
-    async fn a_stale_page_is_better_than_an_error(site: Site) {
-        let view = View::new(|_, calls| match calls {
-            0 => page(&[("cache-control", "max-age=10, stale-if-error=20")], "good"),
-            calls => error([500, 502, 503, 504, 404][calls - 1]),
+async fn page_with_must_revalidate_is_not_served_stale(site: Site) {
+    for directive in ["must-revalidate", "proxy-revalidate", "s-maxage=10"] {
+        let view = View::new(move |_, calls| match calls {
+            0 => page(
+                &[(
+                    "cache-control",
+                    &format!(
+                        "max-age=10, stale-if-error=99, stale-while-revalidate=99, {directive}"
+                    ),
+                )],
+                "",
+            ),
+            _ => error(500),
         });
-        let cached = view.cached(&site.shared());
+        let cached = view.cached(&site.shared().key_prefix(directive));
         cached.get("/").await;
-        site.wait(11);
-        for _ in 0..4 {
-            assert_eq!(cached.get("/").await.body, "good");
-        }
-        assert_eq!(cached.get("/").await.status, StatusCode::NOT_FOUND, "which is an answer");
+        site.advance(11);
+        assert_eq!(cached.get("/").await.status, StatusCode::INTERNAL_SERVER_ERROR, "{directive}");
     }
+}
 
-    async fn what_must_be_validated_is_never_served_stale(site: Site) {
-        for directive in ["must-revalidate", "proxy-revalidate", "s-maxage=10"] {
-            let view = View::new(move |_, calls| match calls {
-                0 => page(&[("cache-control", &format!("max-age=10, stale-if-error=99, stale-while-revalidate=99, {directive}"))], ""),
-                _ => error(500),
-            });
-            let cached = view.cached(&site.shared().key_prefix(directive));
-            cached.get("/").await;
-            site.wait(11);
-            assert_eq!(cached.get("/").await.status, StatusCode::INTERNAL_SERVER_ERROR, "{directive}");
-        }
-    }
-
-    async fn what_was_changed_is_forgotten_and_only_if_the_change_succeeded(site: Site) {
-        let view = View::new(|request, calls| match (request.method().as_str(), request.uri().query()) {
+async fn successful_unsafe_request_invalidates(site: Site) {
+    let view =
+        View::new(|request, calls| match (request.method().as_str(), request.uri().query()) {
             ("GET", _) => page(&[("cache-control", "max-age=60")], &format!("page {calls}")),
             (_, Some("fail")) => error(400),
             _ => page(&[("location", "/b"), ("content-location", "http://elsewhere.org/c")], ""),
         });
-        let cached = view.cached(&site.shared());
-        for method in ["POST", "PUT", "DELETE", "PATCH", "FROBNICATE"] {
-            let method = Method::from_bytes(method.as_bytes()).expect("a token");
-            for uri in ["/a", "/b", "/c", "/d?fail"] {
-                cached.get(uri).await;
-            }
-            cached.ask(method.clone(), "/a", &[]).await;
-            cached.ask(method.clone(), "/d?fail", &[]).await;
-            for (uri, kept) in [("/a", false), ("/b", false), ("/c", true), ("/d?fail", true)] {
-                assert_eq!(cached.get(uri).await.is_hit(), kept, "{method} {uri}");
-            }
+    let cached = view.cached(&site.shared());
+    for method in ["POST", "PUT", "DELETE", "PATCH", "FROBNICATE"] {
+        let method = Method::from_bytes(method.as_bytes()).expect("valid method");
+        for uri in ["/a", "/b", "/c", "/d?fail"] {
+            cached.get(uri).await;
+        }
+        cached.ask(method.clone(), "/a", &[]).await;
+        cached.ask(method.clone(), "/d?fail", &[]).await;
+        for (uri, kept) in [("/a", false), ("/b", false), ("/c", true), ("/d?fail", true)] {
+            assert_eq!(cached.get(uri).await.is_hit(), kept, "{method} {uri}");
         }
     }
+}
 
-    async fn a_part_is_cut_out_of_a_stored_whole(site: Site) {
-        let view = View::with(&[("cache-control", "max-age=60"), ("etag", "\"v\"")]);
-        let cached = view.cached(&site.shared());
-        assert_eq!(cached.get_with("/", &[("range", "bytes=0-0")]).await.body, "page 0", "the view knows no ranges");
-        cached.get("/").await;
-        let part = cached.get_with("/", &[("range", "bytes=0-3")]).await;
-        assert_eq!((part.status, &*part.body), (StatusCode::PARTIAL_CONTENT, "page"));
-        assert_eq!((part.header("content-range"), part.header("content-length")), (Some("bytes 0-3/6"), Some("4")));
-        let beyond = cached.get_with("/", &[("range", "bytes=9-")]).await;
-        assert_eq!((beyond.status, beyond.header("content-range")), (StatusCode::RANGE_NOT_SATISFIABLE, Some("bytes */6")));
-        let changed = cached.get_with("/", &[("range", "bytes=0-3"), ("if-range", "\"w\"")]).await;
-        assert_eq!((changed.status, &*changed.body), (StatusCode::OK, "page 1"));
-        assert_eq!(view.calls(), 2);
+async fn range_is_served_from_a_complete_page(site: Site) {
+    let view = View::with(&[("cache-control", "max-age=60"), ("etag", "\"v\"")]);
+    let cached = view.cached(&site.shared());
+    assert_eq!(
+        cached.get_with("/", &[("range", "bytes=0-0")]).await.body,
+        "page 0",
+        "the view does not support ranges"
+    );
+    cached.get("/").await;
+    let part = cached.get_with("/", &[("range", "bytes=0-3")]).await;
+    assert_eq!((part.status, &*part.body), (StatusCode::PARTIAL_CONTENT, "page"));
+    assert_eq!(
+        (part.header("content-range"), part.header("content-length")),
+        (Some("bytes 0-3/6"), Some("4"))
+    );
+    let beyond = cached.get_with("/", &[("range", "bytes=9-")]).await;
+    assert_eq!(
+        (beyond.status, beyond.header("content-range")),
+        (StatusCode::RANGE_NOT_SATISFIABLE, Some("bytes */6"))
+    );
+    let changed = cached.get_with("/", &[("range", "bytes=0-3"), ("if-range", "\"w\"")]).await;
+    assert_eq!((changed.status, &*changed.body), (StatusCode::OK, "page 1"));
+    assert_eq!(view.calls(), 2);
+}
+
+async fn request_directives_are_obeyed_only_if_enabled(site: Site) {
+    let view = View::with(&[("cache-control", "max-age=60")]);
+    let obeying = view.cached(&site.shared().policy(Policy::shared().request_directives(true)));
+    assert_eq!(
+        obeying.get_with("/", &[("cache-control", "only-if-cached")]).await.status,
+        StatusCode::GATEWAY_TIMEOUT
+    );
+    obeying.get("/").await;
+    site.advance(10);
+    for directive in ["no-cache", "max-age=0", "max-age=5", "min-fresh=55"] {
+        let got = view.cached(&site.shared()).get_with("/", &[("cache-control", directive)]).await;
+        assert!(got.is_hit(), "{directive} is ignored unless switched on");
+        let got = obeying.get_with("/", &[("cache-control", directive)]).await;
+        assert!(!got.is_hit(), "{directive}");
+        site.advance(10);
     }
+    assert!(
+        obeying.get_with("/", &[("cache-control", "max-age=20, only-if-cached")]).await.is_hit()
+    );
+}
 
-    async fn directives_of_requests_are_obeyed_where_that_is_switched_on(site: Site) {
-        let view = View::with(&[("cache-control", "max-age=60")]);
-        let obeying = view.cached(&site.shared().policy(Policy::shared().request_directives(true)));
-        assert_eq!(obeying.get_with("/", &[("cache-control", "only-if-cached")]).await.status, StatusCode::GATEWAY_TIMEOUT);
-        obeying.get("/").await;
-        site.wait(10);
-        for directive in ["no-cache", "max-age=0", "max-age=5", "min-fresh=55"] {
-            let got = view.cached(&site.shared()).get_with("/", &[("cache-control", directive)]).await;
-            assert!(got.is_hit(), "{directive} is ignored unless switched on");
-            let got = obeying.get_with("/", &[("cache-control", directive)]).await;
-            assert!(!got.is_hit(), "{directive}");
-            site.wait(10);
-        }
-        assert!(obeying.get_with("/", &[("cache-control", "max-age=20, only-if-cached")]).await.is_hit());
-    }
+async fn response_to_a_request_with_no_store_is_not_stored(site: Site) {
+    let cached = View::with(&[("cache-control", "max-age=60")]).cached(&site.shared());
+    cached.get_with("/", &[("cache-control", "no-store")]).await;
+    assert!(!cached.get("/").await.is_hit());
+}
 
-    async fn a_request_that_says_no_store_leaves_nothing(site: Site) {
-        let cached = View::with(&[("cache-control", "max-age=60")]).cached(&site.shared());
-        cached.get_with("/", &[("cache-control", "no-store")]).await;
-        assert!(!cached.get("/").await.is_hit());
-    }
+async fn request_with_no_store_does_not_disable_single_flight(site: Site) {
+    let view = View::waiting(|_, calls| async move {
+        tokio::task::yield_now().await;
+        page(&[("cache-control", "max-age=60")], &format!("page {calls}"))
+    });
+    let cached = view.cached(&site.shared());
+    cached.get_with("/", &[("cache-control", "no-store")]).await;
+    let (one, other) = tokio::join!(cached.get("/"), cached.get("/"));
+    assert_eq!((one.body, other.body), ("page 1".to_owned(), "page 1".to_owned()));
+}
 
-    async fn a_request_that_says_no_store_does_not_make_others_stop_waiting_for_each_other(site: Site) {
-        let view = View::waiting(|_, calls| async move {
-            tokio::task::yield_now().await;
-            page(&[("cache-control", "max-age=60")], &format!("page {calls}"))
+async fn request_with_no_store_does_not_prevent_revalidation(site: Site) {
+    let view = View::with(&[("cache-control", "max-age=10, stale-while-revalidate=99")]);
+    let cached = view.cached(&site.shared());
+    cached.get("/").await;
+    site.advance(11);
+    assert_eq!(cached.get_with("/", &[("cache-control", "no-store")]).await.body, "page 0");
+    until(async || cached.get("/").await.body == "page 1").await;
+    assert_eq!(view.calls(), 2);
+}
+
+async fn targeted_headers_take_precedence_and_are_removed(site: Site) {
+    let own = HeaderName::from_static("shop-cache-control");
+    let layer = site.shared().policy(Policy::shared().targeted([own]));
+    let lifetime = async |headers: &'static [(&'static str, &'static str)]| {
+        layer.purge_handle().purge_all(Purge::Hard).await.expect("store works");
+        let cached = View::with(headers).cached(&layer);
+        let first = cached.get("/").await;
+        assert_eq!(first.header("shop-cache-control"), None);
+        let second = cached.get("/").await;
+        assert_eq!(second.header("shop-cache-control"), None);
+        second
+            .header("cache-status")
+            .and_then(|status| status.split("ttl=").nth(1)?.parse::<u64>().ok())
+    };
+    assert_eq!(
+        lifetime(&[("shop-cache-control", "max-age=30"), ("cache-control", "no-store")]).await,
+        Some(30)
+    );
+    assert_eq!(
+        lifetime(&[("shop-cache-control", "no-store"), ("cache-control", "max-age=60")]).await,
+        None
+    );
+    assert_eq!(
+        lifetime(&[("shop-cache-control", "max-age=\"30\""), ("cache-control", "max-age=60")])
+            .await,
+        Some(60)
+    );
+    assert_eq!(
+        lifetime(&[("shop-cache-control", ""), ("cache-control", "max-age=60")]).await,
+        Some(60)
+    );
+    assert_eq!(
+        lifetime(&[("cdn-cache-control", "max-age=30"), ("cache-control", "max-age=60")]).await,
+        Some(60)
+    );
+}
+
+async fn other_statuses_are_stored_only_with_an_explicit_lifetime(site: Site) {
+    for (status, directives, stored) in [
+        (301, "max-age=9", true),
+        (302, "max-age=9", true),
+        (302, "public", false),
+        (500, "public", false),
+    ] {
+        let view = View::new(move |_, _| {
+            let mut response = page(
+                &[
+                    ("cache-control", directives),
+                    ("last-modified", "Mon, 01 Dec 2025 00:00:00 GMT"),
+                ],
+                "",
+            );
+            *response.status_mut() = StatusCode::from_u16(status).expect("valid status");
+            response
         });
-        let cached = view.cached(&site.shared());
-        cached.get_with("/", &[("cache-control", "no-store")]).await;
-        let (one, other) = tokio::join!(cached.get("/"), cached.get("/"));
-        assert_eq!((one.body, other.body), ("page 1".to_owned(), "page 1".to_owned()));
-    }
-
-    async fn a_request_that_says_no_store_does_not_keep_a_stale_page_from_being_made_anew(site: Site) {
-        let view = View::with(&[("cache-control", "max-age=10, stale-while-revalidate=99")]);
-        let cached = view.cached(&site.shared());
+        let cached = view.cached(&site.shared().key_prefix(&format!("{status}{directives}")));
         cached.get("/").await;
-        site.wait(11);
-        assert_eq!(cached.get_with("/", &[("cache-control", "no-store")]).await.body, "page 0");
-        until(async || cached.get("/").await.body == "page 1").await;
-        assert_eq!(view.calls(), 2);
+        assert_eq!(cached.get("/").await.is_hit(), stored, "{status} {directives}");
     }
+}
 
-    async fn headers_for_this_cache_alone_win_and_do_not_go_out(site: Site) {
-        let own = HeaderName::from_static("shop-cache-control");
-        let layer = site.shared().policy(Policy::shared().targeted([own]));
-        let lifetime = async |headers: &'static [(&'static str, &'static str)]| {
-            layer.purge_all(Purge::Hard).await.expect("the store works");
-            let cached = View::with(headers).cached(&layer);
-            let first = cached.get("/").await;
-            assert_eq!(first.header("shop-cache-control"), None);
-            let second = cached.get("/").await;
-            assert_eq!(second.header("shop-cache-control"), None);
-            second.header("cache-status").and_then(|status| status.split("ttl=").nth(1)?.parse::<u64>().ok())
-        };
-        assert_eq!(lifetime(&[("shop-cache-control", "max-age=30"), ("cache-control", "no-store")]).await, Some(30));
-        assert_eq!(lifetime(&[("shop-cache-control", "no-store"), ("cache-control", "max-age=60")]).await, None);
-        assert_eq!(lifetime(&[("shop-cache-control", "max-age=\"30\""), ("cache-control", "max-age=60")]).await, Some(60));
-        assert_eq!(lifetime(&[("shop-cache-control", ""), ("cache-control", "max-age=60")]).await, Some(60));
-        assert_eq!(lifetime(&[("cdn-cache-control", "max-age=30"), ("cache-control", "max-age=60")]).await, Some(60));
-    }
-
-    async fn a_permanent_redirect_is_stored_and_an_unknown_status_only_with_a_lifetime(site: Site) {
-        for (status, directives, stored) in [(301, "max-age=9", true), (302, "max-age=9", true), (302, "public", false), (500, "public", false)] {
-            let view = View::new(move |_, _| {
-                let mut response = page(&[("cache-control", directives), ("last-modified", "Mon, 01 Dec 2025 00:00:00 GMT")], "");
-                *response.status_mut() = StatusCode::from_u16(status).expect("it is one");
-                response
-            });
-            let cached = view.cached(&site.shared().key_prefix(&format!("{status}{directives}")));
-            cached.get("/").await;
-            assert_eq!(cached.get("/").await.is_hit(), stored, "{status} {directives}");
-        }
-    }
+on_each_store! {
+    response_without_lifetime_is_not_stored,
+    heuristic_lifetime_is_a_tenth_of_the_time_since_modification,
+    initial_age_counts,
+    validated_page_is_fresh_again,
+    changed_page_is_replaced,
+    validated_page_that_became_private_is_not_stored,
+    cookie_of_a_304_is_sent_only_to_its_client,
+    client_with_the_page_gets_a_304_after_validation,
+    stale_page_is_served_while_revalidating,
+    stale_page_is_served_if_the_origin_fails,
+    page_with_must_revalidate_is_not_served_stale,
+    successful_unsafe_request_invalidates,
+    range_is_served_from_a_complete_page,
+    request_directives_are_obeyed_only_if_enabled,
+    response_to_a_request_with_no_store_is_not_stored,
+    request_with_no_store_does_not_disable_single_flight,
+    request_with_no_store_does_not_prevent_revalidation,
+    targeted_headers_take_precedence_and_are_removed,
+    other_statuses_are_stored_only_with_an_explicit_lifetime,
 }

@@ -9,7 +9,7 @@ use cache_core::{
 
 use crate::{LocMemCache, LocMemOptions};
 
-/// Makes the stores of a configuration: one for each LOCATION, shared by all aliases that name it.
+/// Creates the stores of a configuration: one per LOCATION, shared by all aliases that name it.
 #[derive(Debug, Default)]
 pub struct LocMemBackend {
     stores: SharedStores<String, LocMemOptions, LocMemCache>,
@@ -19,8 +19,8 @@ pub struct LocMemBackend {
 impl Backend for LocMemBackend {
     async fn open(&self, config: &StoreConfig) -> Result<Arc<dyn Cache>> {
         let location = config.one_location()?.unwrap_or_default().to_owned();
-        let make =
+        let create =
             |options: &LocMemOptions| LocMemCache::with_clock(*options, config.clock.clone());
-        Ok(self.stores.get_or_create(location, config.options()?, make)?)
+        Ok(self.stores.get_or_create(location, config.options()?, create)?)
     }
 }

@@ -1,92 +1,104 @@
-//! How the room is divided between what is new and what has proven itself.
+//! The split of the capacity between the small and the main queue of S3-FIFO.
+//!
+//! No fixed share suits all traffic. On the traces of the bench `hit_ratio`, a tenth for the small
+//! queue was up to 1.8 points below `quick_cache` on loops over slightly more keys than fit,
+//! because every place in the small queue would be a hit in the main one. A twentieth was within
+//! half a point there, but 15 points below LRU if each key is read a few times shortly after it was
+//! added. Adapting the share took the mean share of Belady's optimum from 0.836 to 0.847; no trace
+//! is more than 0.7 points below `quick_cache`, or more than 0.1 below LRU. Steps of a quarter and
+//! of four times the size gave the same within 0.002. The initial share matters more, because a
+//! short trace ends before the share has moved far.
 
 use crate::policy::Bounds;
 
-/// The small queue's part of the bounds. It starts with a twentieth, and goes where room is missed: an entry and a 4096th of
-/// the store at a time, between a hundredth and nine tenths.
+/// The share of the small queue.
+///
+/// It starts at a twentieth and moves between a hundredth and nine tenths, in steps of one entry
+/// plus a 4096th of the store.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Balance {
-    /// Of [`PARTS`].
+    /// In units of 1 / [`SCALE`].
     small: usize,
 }
 
-/// A whole.
-const PARTS: usize = 1 << 16;
-const FIRST: usize = PARTS / 20;
-const LEAST: usize = PARTS / 100;
-const MOST: usize = PARTS / 10 * 9;
-/// The smallest step: so small that chance moves little in a large store.
-const STEP: usize = PARTS / 4096;
+const SCALE: usize = 1 << 16;
+const INITIAL: usize = SCALE / 20;
+const MIN: usize = SCALE / 100;
+const MAX: usize = SCALE / 10 * 9;
+/// The smallest step. It is small enough that noise hardly moves the share of a large store.
+const MIN_STEP: usize = SCALE / 4096;
 
 impl Balance {
     pub(crate) const fn new() -> Self {
-        Self { small: FIRST }
+        Self { small: INITIAL }
     }
 
-    /// Gives the small queue more of a store of so many entries.
-    pub(crate) fn favour_small(&mut self, entries: usize) {
-        self.small = (self.small + step(entries)).min(MOST);
+    /// Grows the small queue of a store of `entries` by a step.
+    pub(crate) fn grow_small(&mut self, entries: usize) {
+        self.small = (self.small + step(entries)).min(MAX);
     }
 
-    /// Gives the main queue more of a store of so many entries.
-    pub(crate) fn favour_main(&mut self, entries: usize) {
-        self.small = self.small.saturating_sub(step(entries)).max(LEAST);
+    /// Grows the main queue of a store of `entries` by a step.
+    pub(crate) fn grow_main(&mut self, entries: usize) {
+        self.small = self.small.saturating_sub(step(entries)).max(MIN);
     }
 
-    /// What the small queue may hold, which is something, and what is left for the main one.
-    pub(crate) fn divide(self, whole: Bounds) -> (Bounds, Bounds) {
-        let small =
-            Bounds { entries: self.small_part(whole.entries), bytes: self.small_part(whole.bytes) };
+    /// Returns the bounds of the small queue, which are at least 1, and of the main queue.
+    pub(crate) fn split(self, total: Bounds) -> (Bounds, Bounds) {
+        let small = Bounds {
+            entries: self.small_share(total.entries),
+            bytes: self.small_share(total.bytes),
+        };
         let main =
-            Bounds { entries: whole.entries - small.entries, bytes: whole.bytes - small.bytes };
+            Bounds { entries: total.entries - small.entries, bytes: total.bytes - small.bytes };
         (small, main)
     }
 
-    /// In two steps, as a bound may be the largest number there is.
-    fn small_part(self, bound: usize) -> usize {
-        let part = bound / PARTS * self.small + bound % PARTS * self.small / PARTS;
-        part.max(1)
+    /// Multiplies in two steps, because a bound can be `usize::MAX`.
+    fn small_share(self, bound: usize) -> usize {
+        let share = bound / SCALE * self.small + bound % SCALE * self.small / SCALE;
+        share.max(1)
     }
 }
 
 fn step(entries: usize) -> usize {
-    STEP + PARTS / entries.max(1)
+    MIN_STEP + SCALE / entries.max(1)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const WHOLE: Bounds = Bounds { entries: 1000, bytes: usize::MAX };
+    const TOTAL: Bounds = Bounds { entries: 1000, bytes: usize::MAX };
 
     fn small(balance: Balance) -> usize {
-        balance.divide(WHOLE).0.entries
+        balance.split(TOTAL).0.entries
     }
 
     #[test]
-    fn the_small_queue_starts_with_a_twentieth_and_the_main_one_has_the_rest() {
-        let (small, main) = Balance::new().divide(WHOLE);
+    fn small_queue_starts_with_a_twentieth_and_main_queue_has_the_rest() {
+        let (small, main) = Balance::new().split(TOTAL);
         assert_eq!((small.entries, main.entries), (49, 951));
         assert_eq!(small.bytes + main.bytes, usize::MAX);
         assert_eq!(usize::MAX / small.bytes, 20);
     }
 
     #[test]
-    fn a_step_takes_an_entry_and_a_part_of_a_large_store() {
+    fn step_is_an_entry_plus_a_fraction_of_a_large_store() {
         let mut balance = Balance::new();
-        balance.favour_small(1000);
+        balance.grow_small(1000);
         assert_eq!(small(balance), 51);
-        balance.favour_main(1_000_000);
+        balance.grow_main(1_000_000);
         assert_eq!(small(balance), 50);
     }
 
     #[test]
-    fn neither_queue_takes_all() {
+    fn shares_stay_between_a_hundredth_and_nine_tenths() {
         let mut balance = Balance::new();
-        (0..100).for_each(|_| balance.favour_main(20));
+        (0..100).for_each(|_| balance.grow_main(20));
         assert_eq!(small(balance), 9);
-        (0..100).for_each(|_| balance.favour_small(20));
+        (0..100).for_each(|_| balance.grow_small(20));
         assert_eq!(small(balance), 899);
-        assert_eq!(balance.divide(Bounds { entries: 1, bytes: 1 }).0.entries, 1);
+        assert_eq!(balance.split(Bounds { entries: 1, bytes: 1 }).0.entries, 1);
     }
 }

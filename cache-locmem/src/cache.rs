@@ -1,4 +1,4 @@
-//! The store: shards behind locks, as an implementation of [`Cache`].
+//! The store: an implementation of [`Cache`] over locked shards.
 
 use std::{fmt, hash::BuildHasher, thread, time::Duration};
 
@@ -9,10 +9,10 @@ use parking_lot::Mutex;
 use crate::{
     LocMemOptions,
     policy::Bounds,
-    shard::{Counted, Limits, Removed, Shard, Term, weight},
+    shard::{Expiration, IncrOutcome, Limits, Removed, Shard, weight},
 };
 
-/// A store in this process's memory. See the [crate's page](crate) for what it does.
+/// A store in the memory of this process. See the [crate documentation](crate).
 pub struct LocMemCache {
     shards: Box<[Padded]>,
     hasher: RandomState,
@@ -26,18 +26,20 @@ pub struct LocMemCache {
 struct Padded(Mutex<Shard>);
 
 impl LocMemCache {
-    /// An empty store.
+    /// Creates an empty store.
     ///
     /// # Errors
-    /// [`Config`](cache_core::ErrorKind::Config) where a bound is zero.
+    ///
+    /// Returns [`ErrorKind::Config`](cache_core::ErrorKind::Config) if a limit is zero.
     pub fn new(options: LocMemOptions) -> Result<Self> {
         Self::with_clock(options, Clock::system())
     }
 
-    /// An empty store whose entries expire by the clock given.
+    /// Creates an empty store whose entries expire by `clock`.
     ///
     /// # Errors
-    /// [`Config`](cache_core::ErrorKind::Config) where a bound is zero.
+    ///
+    /// Returns [`ErrorKind::Config`](cache_core::ErrorKind::Config) if a limit is zero.
     pub fn with_clock(options: LocMemOptions, clock: Clock) -> Result<Self> {
         options.check()?;
         Ok(Self::build(options, clock))
@@ -45,12 +47,13 @@ impl LocMemCache {
 
     fn build(options: LocMemOptions, clock: Clock) -> Self {
         let shards = options.shards(thread::available_parallelism().map_or(1, Into::into));
+        let bounds = Bounds {
+            entries: options.max_entries / shards,
+            bytes: options.max_bytes.map_or(usize::MAX, |bytes| bytes / shards),
+        };
         let limits = Limits {
-            bounds: Bounds {
-                entries: options.max_entries / shards,
-                bytes: options.max_bytes.map_or(usize::MAX, |bytes| bytes / shards),
-            },
-            cull_frequency: options.cull_frequency,
+            bounds,
+            after_cull: bounds.after_cull(options.cull_frequency),
             policy: options.policy,
             strict: shards == 1,
         };
@@ -59,68 +62,77 @@ impl LocMemCache {
         Self { shards: (0..shards).map(|_| shard()).collect(), hasher, clock, options, limits }
     }
 
-    /// What it was made with.
+    /// Returns the options that the store was created with.
     #[must_use]
     pub fn options(&self) -> LocMemOptions {
         self.options
     }
 
-    /// How many entries it holds, those included that expired and were not met since.
+    /// Returns the number of entries, including expired ones that were not removed yet.
     #[must_use]
     pub fn entries(&self) -> usize {
         self.shards.iter().map(|shard| shard.0.lock().len()).sum()
     }
 
-    /// How many bytes its entries take, as [`LocMemOptions::max_bytes`] counts them.
+    /// Returns the size of all entries in bytes, as [`LocMemOptions::max_bytes`] counts it.
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.shards.iter().map(|shard| shard.0.lock().bytes()).sum()
     }
 
-    /// Runs `operation` on the key's shard. What leaves the shard is dropped when its lock is released.
-    fn at<T>(&self, key: &str, operation: impl FnOnce(&mut Shard, u64, &mut Removed) -> T) -> T {
+    /// Runs `operation` on the shard of a key. Drops what it removed after releasing the lock.
+    fn with_shard<T>(
+        &self,
+        key: &str,
+        operation: impl FnOnce(&mut Shard, u64, &mut Removed) -> T,
+    ) -> T {
         let hash = self.hash(key);
         let mut removed = Removed::default();
         operation(&mut self.shard(hash).lock(), hash, &mut removed)
     }
 
-    /// The table in a shard goes by the lowest and the highest bits of the hash; so this goes by others.
+    /// Uses bits of the hash that the table in the shard does not use: that uses the lowest and the
+    /// highest ones.
     fn shard(&self, hash: u64) -> &Mutex<Shard> {
         let position = (hash >> 32) as usize & (self.shards.len() - 1);
         &self.shards[position].0
     }
 
-    /// Refuses an entry that would not fit even into an empty shard.
-    fn refuse_giant(&self, key: &str, value: &Value) -> Result<()> {
-        let (weight, most) = (weight(key, value.size()), self.limits.bounds.bytes);
-        if weight <= most {
+    /// Rejects an entry that does not fit even into an empty shard.
+    fn check_size(&self, key: &str, value: &Value) -> Result<()> {
+        let (weight, limit) = (weight(key, value.size()), self.limits.bounds.bytes);
+        if weight <= limit {
             return Ok(());
         }
-        Err(Error::too_large(key, weight, most).in_store(self.name()))
+        Err(Error::too_large(key, weight, limit).in_store(self.name()))
     }
 
-    /// A value that is refused leaves no older one behind.
+    /// Stores an entry. If it is rejected, the old entry is removed, because it is out of date.
     fn store(&self, key: &str, value: Value, ttl: Option<Duration>) -> Result<()> {
-        if let Err(refused) = self.refuse_giant(key, &value) {
-            self.at(key, |shard, hash, removed| shard.delete(hash, key, removed));
-            return Err(refused);
+        if let Err(error) = self.check_size(key, &value) {
+            self.with_shard(key, |shard, hash, removed| shard.delete(hash, key, removed));
+            return Err(error);
         }
-        get_ready_to_share(&value);
-        let term = self.term(ttl);
-        self.at(key, |shard, hash, removed| shard.set(hash, key, value, term, removed));
+        prepare_for_sharing(&value);
+        let expiration = self.expiration(ttl);
+        self.with_shard(key, |shard, hash, removed| {
+            shard.set(hash, key, value, expiration, removed);
+        });
         Ok(())
     }
 
-    fn term(&self, ttl: Option<Duration>) -> Option<Term> {
-        ttl.map(|ttl| Term::starting(self.clock.now(), ttl))
+    fn expiration(&self, ttl: Option<Duration>) -> Option<Expiration> {
+        ttl.map(|ttl| Expiration::new(self.clock.now(), ttl))
     }
 
-    fn look_up(&self, key: &str) -> Option<Value> {
+    fn lookup(&self, key: &str) -> Option<Value> {
         let hash = self.hash(key);
         let mut expired = false;
         let value = self.shard(hash).lock().get(hash, key, &mut expired);
         if expired {
-            self.at(key, |shard, hash, removed| shard.remove_if_expired(hash, key, removed));
+            self.with_shard(key, |shard, hash, removed| {
+                shard.remove_if_expired(hash, key, removed);
+            });
         }
         value
     }
@@ -131,7 +143,7 @@ impl LocMemCache {
 }
 
 impl Default for LocMemCache {
-    /// A store with Django's bounds: 300 entries, and a third of them culled when it is full.
+    /// Creates a store with Django's limits: 300 entries, and a cull of a third if it is full.
     fn default() -> Self {
         Self::build(LocMemOptions::default(), Clock::system())
     }
@@ -146,8 +158,9 @@ impl fmt::Debug for LocMemCache {
     }
 }
 
-/// Lest a hit allocate: bytes made from a vector do so when they are cloned the first time.
-fn get_ready_to_share(value: &Value) {
+/// Clones the value once so that hits never allocate: `Bytes::from(Vec)` allocates its reference
+/// count on first clone.
+fn prepare_for_sharing(value: &Value) {
     if let Value::Bytes(bytes) = value {
         drop(bytes.clone());
     }
@@ -161,7 +174,7 @@ impl Cache for LocMemCache {
     }
 
     fn get_now(&self, key: &str) -> Option<Result<Option<Value>>> {
-        Some(Ok(self.look_up(key)))
+        Some(Ok(self.lookup(key)))
     }
 
     fn set_now(&self, key: &str, value: Value, ttl: Option<Duration>) -> Result<Result<()>, Value> {
@@ -169,7 +182,7 @@ impl Cache for LocMemCache {
     }
 
     async fn get(&self, key: &str) -> Result<Option<Value>> {
-        Ok(self.look_up(key))
+        Ok(self.lookup(key))
     }
 
     async fn set(&self, key: &str, value: Value, ttl: Option<Duration>) -> Result<()> {
@@ -177,35 +190,37 @@ impl Cache for LocMemCache {
     }
 
     async fn add(&self, key: &str, value: Value, ttl: Option<Duration>) -> Result<bool> {
-        if let Err(refused) = self.refuse_giant(key, &value) {
-            let taken = self.at(key, |shard, hash, _| shard.contains(hash, key));
-            return if taken { Ok(false) } else { Err(refused) };
+        if let Err(error) = self.check_size(key, &value) {
+            let exists = self.with_shard(key, |shard, hash, _| shard.contains(hash, key));
+            return if exists { Ok(false) } else { Err(error) };
         }
-        get_ready_to_share(&value);
-        let term = self.term(ttl);
-        Ok(self.at(key, |shard, hash, removed| shard.add(hash, key, value, term, removed)))
+        prepare_for_sharing(&value);
+        let expiration = self.expiration(ttl);
+        Ok(self.with_shard(key, |shard, hash, removed| {
+            shard.add(hash, key, value, expiration, removed)
+        }))
     }
 
     async fn touch(&self, key: &str, ttl: Option<Duration>) -> Result<bool> {
-        Ok(self.at(key, |shard, hash, _| shard.touch(hash, key, ttl)))
+        Ok(self.with_shard(key, |shard, hash, _| shard.touch(hash, key, ttl)))
     }
 
     async fn incr(&self, key: &str, delta: i64) -> Result<Option<i64>> {
-        let problem = match self.at(key, |shard, hash, _| shard.incr(hash, key, delta)) {
-            Counted::Sum(sum) => return Ok(Some(sum)),
-            Counted::Missing => return Ok(None),
-            Counted::Overflow(number) => Error::overflow(key, number, delta),
-            Counted::NotAnInteger => Error::not_an_integer(key),
+        let error = match self.with_shard(key, |shard, hash, _| shard.incr(hash, key, delta)) {
+            IncrOutcome::Value(value) => return Ok(Some(value)),
+            IncrOutcome::Missing => return Ok(None),
+            IncrOutcome::Overflow(number) => Error::overflow(key, number, delta),
+            IncrOutcome::NotAnInteger => Error::not_an_integer(key),
         };
-        Err(problem.in_store(self.name()))
+        Err(error.in_store(self.name()))
     }
 
     async fn delete(&self, key: &str) -> Result<bool> {
-        Ok(self.at(key, |shard, hash, removed| shard.delete(hash, key, removed)))
+        Ok(self.with_shard(key, |shard, hash, removed| shard.delete(hash, key, removed)))
     }
 
     async fn ttl(&self, key: &str) -> Result<Option<Ttl>> {
-        Ok(self.at(key, |shard, hash, _| shard.ttl(hash, key)))
+        Ok(self.with_shard(key, |shard, hash, _| shard.ttl(hash, key)))
     }
 
     async fn clear(&self) -> Result<()> {
@@ -221,11 +236,11 @@ impl Cache for LocMemCache {
     }
 
     async fn contains(&self, key: &str) -> Result<bool> {
-        Ok(self.at(key, |shard, hash, _| shard.contains(hash, key)))
+        Ok(self.with_shard(key, |shard, hash, _| shard.contains(hash, key)))
     }
 
     async fn get_many(&self, keys: &[&str]) -> Result<Vec<Option<Value>>> {
-        Ok(keys.iter().map(|key| self.look_up(key)).collect())
+        Ok(keys.iter().map(|key| self.lookup(key)).collect())
     }
 
     async fn set_many(
@@ -233,22 +248,23 @@ impl Cache for LocMemCache {
         entries: &[(&str, Value)],
         ttl: Option<Duration>,
     ) -> Result<Vec<usize>> {
-        let mut refused = Vec::new();
+        let mut rejected = Vec::new();
         for (position, (key, value)) in entries.iter().enumerate() {
             if self.store(key, value.clone(), ttl).is_err() {
-                refused.push(position);
+                rejected.push(position);
             }
         }
-        Ok(refused)
+        Ok(rejected)
     }
 
     async fn delete_many(&self, keys: &[&str]) -> Result<usize> {
-        let delete =
-            |key: &&&str| self.at(key, |shard, hash, removed| shard.delete(hash, key, removed));
+        let delete = |key: &&&str| {
+            self.with_shard(key, |shard, hash, removed| shard.delete(hash, key, removed))
+        };
         Ok(keys.iter().filter(delete).count())
     }
 
-    /// Looks at every entry, shard by shard.
+    /// Checks every entry for expiry, one shard after the other.
     async fn stats(&self) -> Result<Stats> {
         let expired: usize = self.shards.iter().map(|shard| shard.0.lock().expired()).sum();
         Ok(Stats {
@@ -259,17 +275,17 @@ impl Cache for LocMemCache {
         })
     }
 
-    async fn purge_expired(&self, most: u64) -> Result<Option<u64>> {
-        /// Few enough that nobody waits long for the lock.
-        const STRETCH: u64 = 512;
+    async fn purge_expired(&self, limit: u64) -> Result<Option<u64>> {
+        /// Small enough that no other call waits long for the lock.
+        const BATCH: u64 = 512;
         let mut purged = 0;
         for shard in &self.shards {
-            while purged < most {
-                let stretch = STRETCH.min(most - purged);
+            while purged < limit {
+                let batch = BATCH.min(limit - purged);
                 let mut removed = Removed::default();
-                let gone = shard.0.lock().purge(stretch, &mut removed);
-                purged += gone;
-                if gone < stretch {
+                let removed_count = shard.0.lock().purge(batch, &mut removed);
+                purged += removed_count;
+                if removed_count < batch {
                     break;
                 }
             }
@@ -279,5 +295,9 @@ impl Cache for LocMemCache {
 
     async fn close(&self) -> Result<()> {
         Ok(())
+    }
+
+    fn inner(&self) -> Option<&dyn Cache> {
+        None
     }
 }

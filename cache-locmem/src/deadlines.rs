@@ -1,57 +1,58 @@
-//! When which slot has to be looked at for an expired entry.
+//! A queue of the slots whose entries expire, ordered by deadline.
 
 use std::{cmp::Reverse, collections::BinaryHeap};
 
 use cache_core::Moment;
 
-/// A reminder for each slot whose entry expires.
+/// Schedules a check of each slot whose entry expires.
 ///
-/// A reminder comes at the entry's deadline or before it: when an entry is overwritten or touched, its slot's reminder
-/// stays, and is set again only once it has come. So an entry that is overwritten all the time costs no work here.
+/// A slot is checked at its entry's deadline or earlier. If the entry is overwritten or touched,
+/// the scheduled check stays where it is; once it is due, the slot is scheduled again. Overwriting
+/// a key all the time therefore costs no work here.
 #[derive(Debug, Default)]
 pub(crate) struct Deadlines {
     queue: BinaryHeap<Reverse<(Moment, u32)>>,
-    /// The moment of each slot's one valid reminder; others in the queue are left over.
-    reminders: Vec<Moment>,
+    /// When each slot is checked next. Items of the queue with another time are outdated.
+    scheduled: Vec<Moment>,
 }
 
 impl Deadlines {
-    /// Makes sure that `slot` is looked at once `deadline` has come.
-    pub(crate) fn remind(&mut self, slot: u32, deadline: Moment) {
+    /// Ensures that `slot` is checked at `deadline` or earlier.
+    pub(crate) fn schedule(&mut self, slot: u32, deadline: Moment) {
         if deadline == Moment::NEVER {
             return;
         }
         let position = slot as usize;
-        if position >= self.reminders.len() {
-            self.reminders.resize(position + 1, Moment::NEVER);
+        if position >= self.scheduled.len() {
+            self.scheduled.resize(position + 1, Moment::NEVER);
         }
-        if deadline < self.reminders[position] {
-            self.reminders[position] = deadline;
+        if deadline < self.scheduled[position] {
+            self.scheduled[position] = deadline;
             self.queue.push(Reverse((deadline, slot)));
-            self.drop_leftovers();
+            self.discard_outdated();
         }
     }
 
-    /// The next slot whose reminder has come, and with it the reminder.
-    pub(crate) fn next_due(&mut self, now: Moment) -> Option<u32> {
-        while let Some(&Reverse((moment, slot))) = self.queue.peek()
-            && moment <= now
+    /// Removes and returns the next slot that is due.
+    pub(crate) fn pop_due(&mut self, now: Moment) -> Option<u32> {
+        while let Some(&Reverse((time, slot))) = self.queue.peek()
+            && time <= now
         {
             self.queue.pop();
-            let reminder = &mut self.reminders[slot as usize];
-            if *reminder == moment {
-                *reminder = Moment::NEVER;
+            let scheduled = &mut self.scheduled[slot as usize];
+            if *scheduled == time {
+                *scheduled = Moment::NEVER;
                 return Some(slot);
             }
         }
         None
     }
 
-    /// Keeps the queue below twice the number of slots.
-    fn drop_leftovers(&mut self) {
-        if self.queue.len() > 2 * self.reminders.len() {
-            let reminders = &self.reminders;
-            self.queue.retain(|&Reverse((moment, slot))| reminders[slot as usize] == moment);
+    /// Keeps the queue at no more than twice the number of slots.
+    fn discard_outdated(&mut self) {
+        if self.queue.len() > 2 * self.scheduled.len() {
+            let scheduled = &self.scheduled;
+            self.queue.retain(|&Reverse((time, slot))| scheduled[slot as usize] == time);
         }
     }
 }
@@ -69,41 +70,41 @@ mod tests {
     }
 
     #[test]
-    fn slots_are_due_in_the_order_of_their_deadlines() {
+    fn slots_are_due_in_deadline_order() {
         let mut deadlines = Deadlines::default();
         for (slot, deadline) in [(0, 30), (1, 10), (2, 20)] {
-            deadlines.remind(slot, seconds(deadline));
+            deadlines.schedule(slot, seconds(deadline));
         }
-        assert_eq!(deadlines.next_due(seconds(9)), None);
-        assert_eq!(deadlines.next_due(seconds(25)), Some(1));
-        assert_eq!(deadlines.next_due(seconds(25)), Some(2));
-        assert_eq!(deadlines.next_due(seconds(25)), None);
+        assert_eq!(deadlines.pop_due(seconds(9)), None);
+        assert_eq!(deadlines.pop_due(seconds(25)), Some(1));
+        assert_eq!(deadlines.pop_due(seconds(25)), Some(2));
+        assert_eq!(deadlines.pop_due(seconds(25)), None);
     }
 
     #[test]
-    fn a_later_deadline_needs_no_reminder_while_an_earlier_one_waits() {
+    fn later_deadline_adds_no_queue_item() {
         let mut deadlines = Deadlines::default();
         for deadline in 10..1000 {
-            deadlines.remind(0, seconds(deadline));
+            deadlines.schedule(0, seconds(deadline));
         }
         assert_eq!(deadlines.queue.len(), 1);
-        assert_eq!(deadlines.next_due(seconds(10)), Some(0));
+        assert_eq!(deadlines.pop_due(seconds(10)), Some(0));
     }
 
     #[test]
-    fn an_earlier_deadline_replaces_the_reminder() {
+    fn earlier_deadline_replaces_a_later_one() {
         let mut deadlines = Deadlines::default();
-        deadlines.remind(0, seconds(20));
-        deadlines.remind(0, seconds(10));
-        assert_eq!(deadlines.next_due(seconds(10)), Some(0));
-        assert_eq!(deadlines.next_due(seconds(20)), None);
+        deadlines.schedule(0, seconds(20));
+        deadlines.schedule(0, seconds(10));
+        assert_eq!(deadlines.pop_due(seconds(10)), Some(0));
+        assert_eq!(deadlines.pop_due(seconds(20)), None);
     }
 
     #[test]
-    fn leftovers_never_outnumber_the_slots() {
+    fn outdated_items_never_outnumber_the_slots() {
         let mut deadlines = Deadlines::default();
         for deadline in (0..10_000).rev() {
-            deadlines.remind(deadline % 7, seconds(u64::from(deadline)));
+            deadlines.schedule(deadline % 7, seconds(u64::from(deadline)));
         }
         assert!(deadlines.queue.len() <= 14, "{}", deadlines.queue.len());
     }

@@ -1,4 +1,4 @@
-//! The in-memory store of cachette.
+//! The in-memory store of cachette: LRU or S3-FIFO, bounded in entries and bytes.
 //!
 //! ```
 //! # use std::sync::Arc;
@@ -6,39 +6,80 @@
 //! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<()> {
 //! use cache_locmem::{LocMemCache, LocMemOptions};
 //!
-//! let store = LocMemCache::new(LocMemOptions { max_entries: 10_000, ..LocMemOptions::default() })?;
+//! let store = LocMemCache::new(LocMemOptions::default().max_entries(10_000))?;
 //! let cache = CacheHandle::new("default", Arc::new(store), Settings::default());
 //! cache.set("greeting", "hello", Timeout::Default).await?;
 //! # Ok(()) }
 //! ```
 //!
-//! It lives and dies with the process. What it does and what that costs:
+//! The entries belong to the process: they are lost when it ends, and no other process sees them.
+//! Objects ([`CacheHandle::set_shared`](cache_core::CacheHandle::set_shared)) are stored as they
+//! are and never encoded.
 //!
-//! - **Order.** Up to 16,383 `max_entries` there is one list, strictly in the order of use where the policy is LRU. Above, the entries are spread by
-//!   hash over up to 64 shards, each with its share of the bounds, a lock and a list of its own; there, a use within
-//!   the most recent quarter of a shard's list leaves the entry where it is, which saves most hits the work of moving it.
-//!   As in Django, `get`, `set`, `add` and `incr` count as a use, `touch` and `contains` do not.
-//! - **Room.** When a new entry would pass a bound, expired entries go first. If that is not enough, `1 / cull_frequency` of
-//!   the entries go, as in Django, but at least one, and no more than 512 at once, so that nobody waits long; and never for
-//!   overwriting an entry. Which ones, the policy says.
-//! - **Policy.** `"lru"`, the default and Django's: those that were used least recently. `"s3-fifo"`: first those that came and
-//!   were not used again, so that what is asked for once pushes out nothing that is asked for often, and a loop over more
-//!   than there is room for still hits. It finds more on most traffic, and a little less where what was used last is always used next
-//!   (`cargo bench -p cachette-benches --bench hit_ratio` measures both on traces of your own). A twentieth of the store is for
-//!   what is new, and by and by more or less of it, as keys come back: it needs some hundred entries to tell what is wanted. An
-//!   entry takes 9 to 18 bytes more under it, once the store has been full, which `max_bytes` does not count. Whichever it is: a
-//!   cull of a third costs hits, and where they matter, `cull_frequency = 1000000` lets one entry go at a time.
-//! - **Expiry** is exact to the clock. Expired entries are removed when they are met, when room is needed, and a few with
-//!   each `set` that has a timeout, so that they do not pile up.
-//! - **A hit** takes one lock, never held while a value is decoded or dropped, and allocates nothing.
-//! - **Objects** ([`CacheHandle::set_shared`](cache_core::CacheHandle::set_shared)) are kept as they are.
+//! # Shards
+//!
+//! With up to 16,383 `max_entries`, all entries are in one list. If the policy is LRU, the list is
+//! in strict order of use. Above that, the entries are spread by hash over up to 64 shards. Each
+//! shard has a lock, a list and an equal part of the limits. A use of an entry within the most
+//! recent quarter of a shard's list does not move it, which makes most hits cheaper.
+//!
+//! As in Django, `get`, `set`, `add` and `incr` count as a use; `touch` and `contains` do not.
+//!
+//! # Eviction
+//!
+//! If a new entry would exceed a limit, expired entries are removed first. If that is not enough,
+//! the store is culled: it evicts entries until `max_entries - max_entries / cull_frequency` are
+//! left, as in Django, and the same fraction of `max_bytes`. Every cull evicts at least one entry.
+//! A call evicts at most 512 entries, or more only if the new entry would not fit otherwise; the
+//! next calls that add an entry continue the cull. Overwriting an entry does not cull, unless the
+//! new value is so much larger that it exceeds `max_bytes`.
+//!
+//! The [`Policy`] chooses the entries:
+//!
+//! - `"lru"`, the default and Django's policy, evicts the least recently used entries.
+//! - `"s3-fifo"` evicts the entries first that were not used again after they were added. Keys that
+//!   are read once then evict none that are read often, and a loop over more keys than fit still
+//!   hits. It has more hits on most traffic, and slightly fewer if the next key read is always a
+//!   recent one; `cargo bench -p cachette-benches --bench hit_ratio` measures both on your traces.
+//!   A twentieth of the store is reserved for new entries at first, and the share adapts to the
+//!   traffic. The policy needs some hundred entries to work well, and 9 to 18 bytes more per entry
+//!   once the store has been full, which `max_bytes` does not count.
+//!
+//! Evicting a third of the entries at once costs hits under either policy. If hits matter most, set
+//! `cull_frequency` to 1,000,000: then a full store evicts one entry at a time.
+//!
+//! # Expiry
+//!
+//! An expired entry is never returned. It is removed when it is read, or when space is needed. Each
+//! `set` with a timeout also removes up to two expired entries, so that they do not accumulate.
+//!
+//! # Performance
+//!
+//! A hit takes one lock and allocates nothing. No lock is held while a value is decoded or dropped.
+//!
+//! # Errors
+//!
+//! `set` and `add` return [`ErrorKind::TooLarge`](cache_core::ErrorKind::TooLarge) if the entry is
+//! larger than the part of `max_bytes` that one shard has. `set` then removes the old entry. `incr`
+//! returns [`ErrorKind::NotAnInteger`](cache_core::ErrorKind::NotAnInteger) or
+//! [`ErrorKind::Overflow`](cache_core::ErrorKind::Overflow) and changes nothing. No other operation
+//! fails.
+//!
+//! # Atomicity
+//!
+//! Every operation on one key is atomic. `get_many`, `set_many`, `delete_many`, `clear` and
+//! `purge_expired` are not: other calls can run between two keys or shards.
+//!
+//! # Cancel safety
+//!
+//! No future of this store ever waits. Once polled, it is complete.
 
 mod backend;
 mod balance;
 mod cache;
+mod compact_value;
 mod deadlines;
 mod ghosts;
-mod kept;
 mod key;
 mod lru;
 mod options;

@@ -1,12 +1,12 @@
-//! The entries in the order of their use: the least recently used one goes.
+//! Least recently used: entries in the order of their use.
 
-use crate::slab::{Mark, Queue, Slab};
+use crate::slab::{PolicyState, Queue, Slab};
 
 /// The order of use.
 #[derive(Debug)]
 pub(crate) struct Lru {
     queue: Queue,
-    /// How often an item was moved to the front. An item's mark says at which move that was.
+    /// Counts the moves to the front. The position of an item is the count at its last move.
     moves: u32,
     /// Whether every use moves an item to the front.
     strict: bool,
@@ -19,17 +19,18 @@ impl Lru {
 
     pub(crate) fn insert<T>(&mut self, slab: &mut Slab<T>, slot: u32) {
         self.moves = self.moves.wrapping_add(1);
-        *slab.mark_mut(slot) = Mark { since: self.moves, ..Mark::default() };
+        *slab.state_mut(slot) = PolicyState { position: self.moves, ..PolicyState::default() };
         self.queue.push(slab, slot);
     }
 
-    /// Notes a use: moves the item to the front, unless it is within the most recent quarter and the order is not strict.
+    /// Moves an item to the front. Unless the order is strict, an item within the most recent
+    /// quarter stays in place, which saves most hits the three cache lines of a move.
     #[inline]
-    pub(crate) fn used<T>(&mut self, slab: &mut Slab<T>, slot: u32) {
+    pub(crate) fn record_use<T>(&mut self, slab: &mut Slab<T>, slot: u32) {
         let window = if self.strict { 0 } else { self.queue.len() / 4 };
         let window = u32::try_from(window).unwrap_or(u32::MAX);
         let at_front = self.queue.newest() == Some(slot);
-        if !at_front && self.moves.wrapping_sub(slab.mark(slot).since) > window {
+        if !at_front && self.moves.wrapping_sub(slab.state(slot).position) > window {
             self.queue.unlink(slab, slot);
             self.insert(slab, slot);
         }
@@ -39,7 +40,6 @@ impl Lru {
         self.queue.unlink(slab, slot);
     }
 
-    /// The least recently used item.
     pub(crate) fn victim(&self) -> Option<u32> {
         self.queue.oldest()
     }
@@ -57,21 +57,21 @@ mod tests {
     }
 
     #[test]
-    fn every_use_moves_an_item_to_the_front_of_a_strict_order() {
+    fn strict_order_moves_every_used_item_to_the_front() {
         let (mut lru, mut slab, slots) = filled(true);
         for item in [6, 0, 0] {
-            lru.used(&mut slab, slots[item]);
+            lru.record_use(&mut slab, slots[item]);
         }
         assert_eq!(lru.queue.items(&slab), [0, 6, 7, 5, 4, 3, 2, 1]);
         assert_eq!(lru.victim(), Some(slots[1]));
     }
 
     #[test]
-    fn a_use_within_the_most_recent_quarter_of_another_order_moves_nothing() {
+    fn relaxed_order_leaves_the_most_recent_quarter_in_place() {
         let (mut lru, mut slab, slots) = filled(false);
-        lru.used(&mut slab, slots[5]);
+        lru.record_use(&mut slab, slots[5]);
         assert_eq!(lru.queue.items(&slab), [7, 6, 5, 4, 3, 2, 1, 0]);
-        lru.used(&mut slab, slots[4]);
+        lru.record_use(&mut slab, slots[4]);
         assert_eq!(lru.queue.items(&slab), [4, 7, 6, 5, 3, 2, 1, 0]);
     }
 }

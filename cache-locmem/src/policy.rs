@@ -1,62 +1,74 @@
-//! Entries under a policy: which of them goes when there is no room.
+//! Entries under an eviction policy.
 
+use cache_core::entries_after_cull;
 use serde::Deserialize;
 
 use crate::{lru::Lru, s3_fifo::S3Fifo, slab::Slab};
 
-/// Which entries go when there is no room and none has expired.
+/// Which entries to evict when the store is full and none has expired.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Policy {
-    /// `"lru"`: those that were used least recently, as in Django.
+    /// `"lru"`: the least recently used entries, as in Django.
     #[default]
     Lru,
-    /// `"s3-fifo"`: first those that came and were not used again. Entries that are asked for once, as by a crawler or a
-    /// report, then push out none that are asked for often.
+    /// `"s3-fifo"`: first the entries that were not used again after they were added.
+    ///
+    /// Entries that are read once, as by a crawler or a report, then evict none that are read
+    /// often.
     S3Fifo,
 }
 
-/// What there may be.
+/// Limits of a shard or of a queue.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Bounds {
     pub(crate) entries: usize,
     pub(crate) bytes: usize,
 }
 
-/// What takes up bytes.
-pub(crate) trait Weigh {
-    /// The bytes that it takes.
+impl Bounds {
+    /// Applies the culling rule to both bounds.
+    pub(crate) fn after_cull(self, cull_frequency: usize) -> Self {
+        let left = |bound: usize| entries_after_cull(bound as u64, cull_frequency as u64) as usize;
+        Self { entries: left(self.entries), bytes: left(self.bytes) }
+    }
+}
+
+/// An item with a size.
+pub(crate) trait Weighted {
+    /// The size in bytes.
     fn weight(&self) -> usize;
 }
 
-/// Why an entry leaves.
+/// Why an entry is removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Leaving {
-    /// It was the policy's choice.
+pub(crate) enum RemovalReason {
+    /// The policy chose it.
     Evicted,
-    /// It was deleted, or has expired.
-    Gone,
+    /// It was deleted, or it expired.
+    Deleted,
 }
 
-/// Entries in numbered slots, and the order in which they would go.
+/// Entries in numbered slots, and the order in which they are evicted.
 #[derive(Debug)]
 pub(crate) struct Entries<T> {
     slab: Slab<T>,
     order: Order,
 }
 
+/// An enum and not a trait object, because a hit must not pay for the choice.
 #[derive(Debug)]
 enum Order {
     Lru(Lru),
     S3Fifo(S3Fifo),
 }
 
-impl<T: Weigh> Entries<T> {
-    /// The bytes that an entry's place takes.
+impl<T: Weighted> Entries<T> {
+    /// The size of a slot in bytes.
     pub(crate) const SLOT: usize = Slab::<T>::SLOT;
 
-    /// No entries. Where the order need not be `strict`, less work is done for it.
+    /// Creates an empty collection. Unless LRU has to be `strict`, it does less work per use.
     pub(crate) fn new(policy: Policy, bounds: Bounds, strict: bool) -> Self {
         let order = match policy {
             Policy::Lru => Order::Lru(Lru::new(strict)),
@@ -73,7 +85,8 @@ impl<T: Weigh> Entries<T> {
         self.slab.get(slot)
     }
 
-    /// The entry, for changes that leave its weight as it is.
+    /// Returns the entry for a change. Report a new weight with
+    /// [`update_weight`](Self::update_weight).
     pub(crate) fn get_mut(&mut self, slot: u32) -> Option<&mut T> {
         self.slab.get_mut(slot)
     }
@@ -87,37 +100,38 @@ impl<T: Weigh> Entries<T> {
         slot
     }
 
-    /// Notes a use.
-    pub(crate) fn used(&mut self, slot: u32) {
+    /// Records a use of an entry.
+    pub(crate) fn record_use(&mut self, slot: u32) {
         match &mut self.order {
-            Order::Lru(lru) => lru.used(&mut self.slab, slot),
-            Order::S3Fifo(_) => S3Fifo::used(&mut self.slab, slot),
+            Order::Lru(lru) => lru.record_use(&mut self.slab, slot),
+            Order::S3Fifo(_) => S3Fifo::record_use(&mut self.slab, slot),
         }
     }
 
-    /// Notes that an entry has become lighter or heavier.
-    pub(crate) fn reweighed(&mut self, slot: u32, before: usize, after: usize) {
+    /// Records a new weight of an entry.
+    pub(crate) fn update_weight(&mut self, slot: u32, before: usize, after: usize) {
         if let Order::S3Fifo(s3_fifo) = &mut self.order {
-            s3_fifo.reweighed(&self.slab, slot, before, after);
+            s3_fifo.update_weight(&self.slab, slot, before, after);
         }
     }
 
-    /// The entry that shall go. `looks` says how much work may be done to find it, and afterwards how much is left.
-    pub(crate) fn victim(&mut self, looks: &mut usize) -> Option<u32> {
+    /// Returns the entry to evict next. `reinsertions` limits the work: it is the number of entries
+    /// that may be reinserted instead, and is decremented for each.
+    pub(crate) fn victim(&mut self, reinsertions: &mut usize) -> Option<u32> {
         match &mut self.order {
             Order::Lru(lru) => lru.victim(),
-            Order::S3Fifo(s3_fifo) => s3_fifo.victim(&mut self.slab, looks),
+            Order::S3Fifo(s3_fifo) => s3_fifo.victim(&mut self.slab, reinsertions),
         }
     }
 
-    /// Takes an entry out; `None` if the slot is free.
-    pub(crate) fn remove(&mut self, slot: u32, hash: u64, leaving: Leaving) -> Option<T> {
+    /// Removes an entry, or returns `None` if the slot is free.
+    pub(crate) fn remove(&mut self, slot: u32, hash: u64, reason: RemovalReason) -> Option<T> {
         self.slab.get(slot)?;
         match &mut self.order {
             Order::Lru(lru) => lru.unlink(&mut self.slab, slot),
             Order::S3Fifo(s3_fifo) => {
-                if leaving == Leaving::Evicted {
-                    s3_fifo.evicting(&self.slab, slot, hash);
+                if reason == RemovalReason::Evicted {
+                    s3_fifo.record_eviction(&self.slab, slot, hash);
                 }
                 s3_fifo.unlink(&mut self.slab, slot);
             }

@@ -1,7 +1,7 @@
-//! Entries that one lock guards, found by hash, bounded in number and bytes.
+//! A shard: a hash table of entries behind one lock, bounded in number and bytes.
 //!
-//! Nothing here drops an entry or a value: what leaves a shard is handed to the caller, who drops it once the lock is
-//! released.
+//! Nothing here drops an entry or a value. Removed entries are handed to the caller, which drops
+//! them after it has released the lock, because the `Drop` of a value may use the cache.
 
 use std::{hash::BuildHasher, mem, time::Duration};
 
@@ -11,17 +11,18 @@ use hashbrown::HashTable;
 
 use crate::{
     Policy,
+    compact_value::{CompactValue, NonBytes},
     deadlines::Deadlines,
-    kept::{Kept, Other},
     key::Key,
-    policy::{Bounds, Entries, Leaving, Weigh},
+    policy::{Bounds, Entries, RemovalReason, Weighted},
 };
 
-/// What a shard may hold.
+/// The limits of a shard.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
     pub(crate) bounds: Bounds,
-    pub(crate) cull_frequency: usize,
+    /// A cull ends when the shard is within these bounds.
+    pub(crate) after_cull: Bounds,
     pub(crate) policy: Policy,
     /// Whether every use moves an entry to the front of the list.
     pub(crate) strict: bool,
@@ -30,56 +31,62 @@ pub(crate) struct Limits {
 #[derive(Debug)]
 pub(crate) struct Entry {
     key: Key,
-    value: Kept,
+    value: CompactValue,
     deadline: Moment,
 }
 
-/// The life of an entry that expires. The clock is read before the lock is taken, not while others wait for it.
+/// The deadline of an entry that expires.
+///
+/// The clock is read before the lock is taken, so that no other thread waits for it.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Term {
+pub(crate) struct Expiration {
     now: Moment,
     deadline: Moment,
 }
 
-impl Term {
-    pub(crate) fn starting(now: Moment, ttl: Duration) -> Self {
+impl Expiration {
+    pub(crate) fn new(now: Moment, ttl: Duration) -> Self {
         Self { now, deadline: now + ttl }
     }
 }
 
-/// What left the shard during a call, or did not get in.
+/// What a call removed from the shard, or did not store.
 #[derive(Debug, Default)]
 pub(crate) struct Removed {
-    value: Option<Kept>,
+    value: Option<CompactValue>,
     entries: Vec<Entry>,
 }
 
-/// What became of an attempt to count.
+/// The result of an increment.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Counted {
-    Sum(i64),
+pub(crate) enum IncrOutcome {
+    /// The new value.
+    Value(i64),
+    /// The old value, to which the delta cannot be added.
     Overflow(i64),
     NotAnInteger,
     Missing,
 }
 
+/// Entries behind one lock.
 #[derive(Debug)]
 pub(crate) struct Shard {
     table: HashTable<u32>,
     entries: Entries<Entry>,
     deadlines: Deadlines,
     bytes: usize,
-    /// How many entries of a cull have still to go.
-    to_cull: usize,
+    /// Whether a cull has started and has not reached its bounds yet.
+    culling: bool,
     limits: Limits,
     clock: Clock,
     hasher: RandomState,
 }
 
-/// How many entries one call culls at the most, so that nobody waits long for the lock.
-const CULL_AT_ONCE: usize = 512;
-/// How many entries one cull gives another chance at the most, for the same reason.
-const LOOKS_AT_ONCE: usize = 4096;
+/// The maximum number of entries that one call evicts. Evicting a third of a store of a million
+/// entries at once took 8 to 14 ms.
+const MAX_EVICTIONS_PER_CALL: usize = 512;
+/// The maximum number of entries that one call reinserts, for the same reason.
+const MAX_REINSERTIONS_PER_CALL: usize = 4096;
 
 impl Shard {
     pub(crate) fn new(limits: Limits, clock: Clock, hasher: RandomState) -> Self {
@@ -88,7 +95,7 @@ impl Shard {
             entries: Entries::new(limits.policy, limits.bounds, limits.strict),
             deadlines: Deadlines::default(),
             bytes: 0,
-            to_cull: 0,
+            culling: false,
             limits,
             clock,
             hasher,
@@ -103,7 +110,8 @@ impl Shard {
         self.bytes
     }
 
-    /// The value of a live entry, whose use is noted. Tells where there is one that has `expired` and should go.
+    /// Returns the value of a live entry and records the use. Sets `expired` if the entry exists
+    /// but has expired.
     #[inline]
     pub(crate) fn get(&mut self, hash: u64, key: &str, expired: &mut bool) -> Option<Value> {
         let slot = self.find(hash, key)?;
@@ -112,14 +120,14 @@ impl Shard {
             *expired = true;
             return None;
         }
-        let value = entry.value.value();
-        self.entries.used(slot);
+        let value = entry.value.to_value();
+        self.entries.record_use(slot);
         Some(value)
     }
 
     pub(crate) fn remove_if_expired(&mut self, hash: u64, key: &str, removed: &mut Removed) {
         if let Some(slot) = self.find(hash, key).filter(|&slot| self.is_expired(slot)) {
-            self.remove(slot, Leaving::Gone, removed);
+            self.remove(slot, RemovalReason::Deleted, removed);
         }
     }
 
@@ -142,11 +150,11 @@ impl Shard {
         hash: u64,
         key: &str,
         value: Value,
-        term: Option<Term>,
+        expiration: Option<Expiration>,
         removed: &mut Removed,
     ) {
         let slot = self.find(hash, key);
-        self.store(slot, hash, key, value, term, removed);
+        self.store(slot, hash, key, value, expiration, removed);
     }
 
     pub(crate) fn add(
@@ -154,7 +162,7 @@ impl Shard {
         hash: u64,
         key: &str,
         value: Value,
-        term: Option<Term>,
+        expiration: Option<Expiration>,
         removed: &mut Removed,
     ) -> bool {
         let slot = self.find(hash, key);
@@ -162,48 +170,48 @@ impl Shard {
             removed.value = Some(value.into());
             return false;
         }
-        self.store(slot, hash, key, value, term, removed);
+        self.store(slot, hash, key, value, expiration, removed);
         true
     }
 
     pub(crate) fn touch(&mut self, hash: u64, key: &str, ttl: Option<Duration>) -> bool {
         let Some(slot) = self.find_live(hash, key) else { return false };
         let deadline = self.deadline(ttl);
-        self.entries.get_mut(slot).expect("it was just found").deadline = deadline;
-        self.deadlines.remind(slot, deadline);
+        self.entries.get_mut(slot).expect("the slot was just found").deadline = deadline;
+        self.deadlines.schedule(slot, deadline);
         true
     }
 
-    pub(crate) fn incr(&mut self, hash: u64, key: &str, delta: i64) -> Counted {
-        let Some(slot) = self.find_live(hash, key) else { return Counted::Missing };
-        self.entries.used(slot);
-        match &mut self.entries.get_mut(slot).expect("it was just found").value {
-            Kept::Other(Other::Int(number)) => match number.checked_add(delta) {
+    pub(crate) fn incr(&mut self, hash: u64, key: &str, delta: i64) -> IncrOutcome {
+        let Some(slot) = self.find_live(hash, key) else { return IncrOutcome::Missing };
+        self.entries.record_use(slot);
+        match &mut self.entries.get_mut(slot).expect("the slot was just found").value {
+            CompactValue::Other(NonBytes::Int(number)) => match number.checked_add(delta) {
                 Some(sum) => {
                     *number = sum;
-                    Counted::Sum(sum)
+                    IncrOutcome::Value(sum)
                 }
-                None => Counted::Overflow(*number),
+                None => IncrOutcome::Overflow(*number),
             },
-            _ => Counted::NotAnInteger,
+            _ => IncrOutcome::NotAnInteger,
         }
     }
 
-    /// Removes the entry, and says whether it was alive.
+    /// Removes an entry. Returns whether it existed and had not expired.
     pub(crate) fn delete(&mut self, hash: u64, key: &str, removed: &mut Removed) -> bool {
         let Some(slot) = self.find(hash, key) else { return false };
-        let alive = !self.is_expired(slot);
-        self.remove(slot, Leaving::Gone, removed);
-        alive
+        let was_live = !self.is_expired(slot);
+        self.remove(slot, RemovalReason::Deleted, removed);
+        was_live
     }
 
-    /// Removes up to so many entries that have expired, and answers how many.
-    pub(crate) fn purge(&mut self, most: u64, removed: &mut Removed) -> u64 {
+    /// Removes up to `limit` expired entries and returns their number.
+    pub(crate) fn purge(&mut self, limit: u64, removed: &mut Removed) -> u64 {
         let now = self.clock.now();
-        (0..most).take_while(|_| self.remove_an_expired(now, removed)).count() as u64
+        (0..limit).take_while(|_| self.remove_next_expired(now, removed)).count() as u64
     }
 
-    /// How many entries have expired. Looks at each.
+    /// Counts the expired entries. Checks every entry.
     pub(crate) fn expired(&self) -> usize {
         let now = self.clock.now();
         self.table
@@ -212,17 +220,17 @@ impl Shard {
             .count()
     }
 
-    /// Leaves an empty shard, and takes all memory of the former one along.
+    /// Replaces the shard by an empty one and returns the old one with all its memory.
     pub(crate) fn take(&mut self) -> Self {
         mem::replace(self, Self::new(self.limits, self.clock.clone(), self.hasher.clone()))
     }
 
     #[inline]
     fn find(&self, hash: u64, key: &str) -> Option<u32> {
-        let is_it = |&slot: &u32| {
+        let is_match = |&slot: &u32| {
             self.entries.get(slot).is_some_and(|entry| entry.key.as_bytes() == key.as_bytes())
         };
-        self.table.find(hash, is_it).copied()
+        self.table.find(hash, is_match).copied()
     }
 
     fn find_live(&self, hash: u64, key: &str) -> Option<u32> {
@@ -240,19 +248,19 @@ impl Shard {
         hash: u64,
         key: &str,
         value: Value,
-        term: Option<Term>,
+        expiration: Option<Expiration>,
         removed: &mut Removed,
     ) {
-        let Some(Term { now, deadline }) = term else {
+        let Some(Expiration { now, deadline }) = expiration else {
             self.put(slot, hash, key, value, Moment::NEVER, removed);
             return;
         };
         let slot = self.put(slot, hash, key, value, deadline, removed);
-        self.deadlines.remind(slot, deadline);
-        self.collect_a_few(now, removed);
+        self.deadlines.schedule(slot, deadline);
+        self.collect_expired(now, removed);
     }
 
-    /// Writes over the entry in `slot` where the bounds allow it, else inserts one.
+    /// Overwrites the entry in `slot` if the new value fits, or else inserts a new entry.
     #[inline]
     fn put(
         &mut self,
@@ -265,20 +273,20 @@ impl Shard {
     ) -> u32 {
         let weight = weight(key, value.size());
         if let Some(slot) = slot {
-            let entry = self.entries.get_mut(slot).expect("it was just found");
+            let entry = self.entries.get_mut(slot).expect("the slot was just found");
             let before = entry.weight();
             let bytes = self.bytes - before + weight;
             if bytes <= self.limits.bounds.bytes {
                 removed.value = Some(mem::replace(&mut entry.value, value.into()));
                 entry.deadline = deadline;
                 self.bytes = bytes;
-                self.entries.reweighed(slot, before, weight);
-                self.entries.used(slot);
+                self.entries.update_weight(slot, before, weight);
+                self.entries.record_use(slot);
                 return slot;
             }
-            self.remove(slot, Leaving::Gone, removed);
+            self.remove(slot, RemovalReason::Deleted, removed);
         }
-        self.make_room(weight, removed);
+        self.make_space(weight, removed);
         let slot =
             self.entries.insert(Entry { key: key.into(), value: value.into(), deadline }, hash);
         self.bytes += weight;
@@ -290,79 +298,80 @@ impl Shard {
         slot
     }
 
-    /// Removes what has to go before an entry of this weight fits in: expired entries first, then a part that the
-    /// policy chooses. Of a large part, the rest goes with the next entries that come.
-    fn make_room(&mut self, weight: usize, removed: &mut Removed) {
-        if !self.has_room(weight) {
+    /// Removes entries until one of this weight fits: expired entries first, and if that is not
+    /// enough, the entries that the policy evicts. Also continues a cull that was not finished.
+    fn make_space(&mut self, weight: usize, removed: &mut Removed) {
+        if !self.fits(weight) {
             let now = self.clock.now();
-            while !self.has_room(weight) && self.remove_an_expired(now, removed) {}
+            while !self.fits(weight) && self.remove_next_expired(now, removed) {}
         }
-        let mut culled = false;
-        while self.len() > 0 && (!self.has_room(weight) || (self.to_cull > 0 && !culled)) {
-            self.cull(removed);
-            culled = true;
+        let mut has_culled = false;
+        while self.len() > 0 && (!self.fits(weight) || (self.culling && !has_culled)) {
+            self.cull(weight, removed);
+            has_culled = true;
         }
     }
 
-    fn has_room(&self, weight: usize) -> bool {
+    fn fits(&self, weight: usize) -> bool {
         self.len() < self.limits.bounds.entries && self.bytes + weight <= self.limits.bounds.bytes
     }
 
-    fn cull(&mut self, removed: &mut Removed) {
-        if self.to_cull == 0 {
-            let part = self.len().checked_div(self.limits.cull_frequency).unwrap_or(self.len());
-            self.to_cull = part.max(1);
-        }
-        let mut looks = LOOKS_AT_ONCE;
-        for _ in 0..self.to_cull.min(CULL_AT_ONCE) {
-            let Some(victim) = self.entries.victim(&mut looks) else {
-                self.to_cull = 0;
-                return;
-            };
-            self.remove(victim, Leaving::Evicted, removed);
-            self.to_cull -= 1;
-            if looks == 0 {
+    /// Starts or continues a cull. Removes a limited number of entries.
+    fn cull(&mut self, weight: usize, removed: &mut Removed) {
+        let mut reinsertions = MAX_REINSERTIONS_PER_CALL;
+        for _ in 0..MAX_EVICTIONS_PER_CALL {
+            self.culling = !(self.is_culled() && self.fits(weight));
+            if !self.culling || reinsertions == 0 {
                 return;
             }
+            let Some(victim) = self.entries.victim(&mut reinsertions) else { break };
+            self.remove(victim, RemovalReason::Evicted, removed);
         }
+        self.culling = !self.is_culled();
     }
 
-    fn remove_an_expired(&mut self, now: Moment, removed: &mut Removed) -> bool {
-        while let Some(slot) = self.deadlines.next_due(now) {
-            if self.look_at(slot, now, removed) {
+    fn is_culled(&self) -> bool {
+        let Bounds { entries, bytes } = self.limits.after_cull;
+        self.len() <= entries && self.bytes <= bytes
+    }
+
+    fn remove_next_expired(&mut self, now: Moment, removed: &mut Removed) -> bool {
+        while let Some(slot) = self.deadlines.pop_due(now) {
+            if self.check_expiry(slot, now, removed) {
                 return true;
             }
         }
         false
     }
 
-    /// Keeps expired entries from piling up: a set makes at most one slot due, and looks at two.
-    fn collect_a_few(&mut self, now: Moment, removed: &mut Removed) {
+    /// Keeps expired entries from accumulating: a set schedules at most one slot and checks two.
+    fn collect_expired(&mut self, now: Moment, removed: &mut Removed) {
         for _ in 0..2 {
-            let Some(slot) = self.deadlines.next_due(now) else { return };
-            self.look_at(slot, now, removed);
+            let Some(slot) = self.deadlines.pop_due(now) else { return };
+            self.check_expiry(slot, now, removed);
         }
     }
 
-    /// Removes what is in a slot that is due, if it has expired; else has it looked at again later.
-    fn look_at(&mut self, slot: u32, now: Moment, removed: &mut Removed) -> bool {
+    /// Removes the entry in a slot that is due if it has expired, or else schedules it again.
+    /// Returns whether an entry was removed.
+    fn check_expiry(&mut self, slot: u32, now: Moment, removed: &mut Removed) -> bool {
         let Some(deadline) = self.entries.get(slot).map(|entry| entry.deadline) else {
             return false;
         };
         if deadline > now {
-            self.deadlines.remind(slot, deadline);
+            self.deadlines.schedule(slot, deadline);
             return false;
         }
-        self.remove(slot, Leaving::Gone, removed);
+        self.remove(slot, RemovalReason::Deleted, removed);
         true
     }
 
-    fn remove(&mut self, slot: u32, leaving: Leaving, removed: &mut Removed) {
+    fn remove(&mut self, slot: u32, reason: RemovalReason, removed: &mut Removed) {
         let Some(entry) = self.entries.get(slot) else { return };
         let hash = self.hasher.hash_one(entry.key.as_bytes());
-        let Some(entry) = self.entries.remove(slot, hash, leaving) else { return };
-        if let Ok(place) = self.table.find_entry(hash, |&other| other == slot) {
-            place.remove();
+        let Some(entry) = self.entries.remove(slot, hash, reason) else { return };
+        if let Ok(occupied) = self.table.find_entry(hash, |&other| other == slot) {
+            occupied.remove();
         }
         self.bytes -= entry.weight();
         removed.entries.push(entry);
@@ -373,24 +382,25 @@ impl Shard {
     }
 }
 
-impl Weigh for Entry {
+impl Weighted for Entry {
     fn weight(&self) -> usize {
-        self.key.size() + weight_over_key(self.value.size())
+        self.key.heap_size() + weight_over_key(self.value.heap_size())
     }
 }
 
-/// The memory that an entry takes whose value has so many bytes: what it holds, and its places in the slab, the table and the
-/// queue of deadlines.
+/// The memory that an entry with a value of `size` bytes takes, including its share of the
+/// slab, the table and the deadlines.
 pub(crate) fn weight(key: &str, size: usize) -> usize {
-    Key::size_of(key) + weight_over_key(size)
+    Key::heap_size_of(key) + weight_over_key(size)
 }
 
 fn weight_over_key(size: usize) -> usize {
-    /// The slot, with the spare ones; its number in the table, which is never full; a reminder.
-    const HOUSEKEEPING: usize =
+    /// The slot and its share of the spare ones, its number in the table, which is never full, and
+    /// an item of the deadlines.
+    const OVERHEAD: usize =
         Entries::<Entry>::SLOT * 9 / 8 + 2 * size_of::<u32>() + size_of::<(Moment, u32)>();
-    /// The reference count of bytes that are shared, and what the allocator adds to the two blocks.
-    const SHARING: usize = 48;
-    let sharing = if size > 0 { SHARING } else { 0 };
-    HOUSEKEEPING + sharing + size
+    /// The reference count of a shared value, and the allocator's overhead for the two blocks.
+    const SHARED_OVERHEAD: usize = 48;
+    let shared = if size > 0 { SHARED_OVERHEAD } else { 0 };
+    OVERHEAD + shared + size
 }

@@ -1,10 +1,12 @@
-//! Items in numbered slots, and queues through them.
+//! A slab of items in numbered slots, and queues that link the slots.
 
-/// No slot.
+/// The absence of a slot.
 const NONE: u32 = u32::MAX;
 
-/// A slab of items. Slots are numbered, so that a hash table and queues can point to them; the number of an item that is
-/// removed goes to the next one that comes.
+/// A slab of items.
+///
+/// Slots are numbered, so that a hash table, queues and the deadlines can refer to them without a
+/// copy of the key. A removed item's slot is reused by the next insertion.
 #[derive(Debug)]
 pub(crate) struct Slab<T> {
     slots: Vec<Slot<T>>,
@@ -12,30 +14,30 @@ pub(crate) struct Slab<T> {
     length: usize,
 }
 
-/// Aligned so that one of an entry, 96 bytes, never reaches into a third line of the processor's cache.
+/// A slot of an entry takes 96 bytes. With this alignment it never spans three cache lines.
 #[derive(Debug)]
 #[repr(align(32))]
 struct Slot<T> {
-    /// `None` in a free slot; `older` then leads to the next free one.
+    /// `None` if the slot is free. Then `older` is the next free slot.
     item: Option<T>,
     newer: u32,
     older: u32,
-    mark: Mark,
+    state: PolicyState,
 }
 
-/// What a policy notes about an item.
+/// The state that an eviction policy keeps for an item.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Mark {
-    /// When it came to its place, by a count of the policy's own.
-    pub(crate) since: u32,
-    /// How often it was used since, as far as the policy counts.
-    pub(crate) uses: u8,
-    /// Whether it has shown that it is wanted.
-    pub(crate) proven: bool,
+pub(crate) struct PolicyState {
+    /// When the item got its place in the queue, in a unit of the policy's own.
+    pub(crate) position: u32,
+    /// The number of uses since then, up to a maximum of the policy's own.
+    pub(crate) frequency: u8,
+    /// Whether the item is in the main queue of S3-FIFO.
+    pub(crate) in_main: bool,
 }
 
 impl<T> Slab<T> {
-    /// The bytes that a slot takes.
+    /// The size of a slot in bytes.
     pub(crate) const SLOT: usize = size_of::<Slot<T>>();
 
     pub(crate) const fn new() -> Self {
@@ -54,15 +56,15 @@ impl<T> Slab<T> {
         self.slots[slot as usize].item.as_mut()
     }
 
-    pub(crate) fn mark(&self, slot: u32) -> Mark {
-        self.slots[slot as usize].mark
+    pub(crate) fn state(&self, slot: u32) -> PolicyState {
+        self.slots[slot as usize].state
     }
 
-    pub(crate) fn mark_mut(&mut self, slot: u32) -> &mut Mark {
-        &mut self.slots[slot as usize].mark
+    pub(crate) fn state_mut(&mut self, slot: u32) -> &mut PolicyState {
+        &mut self.slots[slot as usize].state
     }
 
-    /// Puts an item into a free slot. It is in no queue yet.
+    /// Adds an item and returns its slot, which is in no queue yet.
     pub(crate) fn insert(&mut self, item: T) -> u32 {
         self.length += 1;
         if self.free == NONE {
@@ -77,15 +79,20 @@ impl<T> Slab<T> {
 
     fn append(&mut self, item: T) -> u32 {
         let slot = u32::try_from(self.slots.len()).unwrap_or(NONE);
-        assert_ne!(slot, NONE, "a shard holds fewer than 2^32 - 1 entries");
+        assert_ne!(slot, NONE, "a shard cannot hold more than 2^32 - 1 entries");
         if self.slots.len() == self.slots.capacity() {
             self.slots.reserve_exact(self.slots.len() / 4 + 8);
         }
-        self.slots.push(Slot { item: Some(item), newer: NONE, older: NONE, mark: Mark::default() });
+        self.slots.push(Slot {
+            item: Some(item),
+            newer: NONE,
+            older: NONE,
+            state: PolicyState::default(),
+        });
         slot
     }
 
-    /// Takes an item out that is in no queue any more; `None` if the slot is free.
+    /// Removes an item that is in no queue, or returns `None` if the slot is free.
     pub(crate) fn take(&mut self, slot: u32) -> Option<T> {
         let item = self.slots[slot as usize].item.take()?;
         self.slots[slot as usize].older = self.free;
@@ -95,7 +102,7 @@ impl<T> Slab<T> {
     }
 }
 
-/// Slots of a slab, from the newest to the oldest. A slot is in one queue at most.
+/// A doubly linked list of slots, from the newest to the oldest. A slot is in at most one queue.
 #[derive(Debug)]
 pub(crate) struct Queue {
     newest: u32,
@@ -120,7 +127,7 @@ impl Queue {
         (self.oldest != NONE).then_some(self.oldest)
     }
 
-    /// Puts a slot that is in no queue at the front.
+    /// Adds a slot that is in no queue as the newest one.
     pub(crate) fn push<T>(&mut self, slab: &mut Slab<T>, slot: u32) {
         let front = &mut slab.slots[slot as usize];
         front.newer = NONE;
@@ -133,7 +140,7 @@ impl Queue {
         self.length += 1;
     }
 
-    /// Takes a slot of this queue out of it.
+    /// Removes a slot that is in this queue.
     pub(crate) fn unlink<T>(&mut self, slab: &mut Slab<T>, slot: u32) {
         let Slot { newer, older, .. } = slab.slots[slot as usize];
         match newer {
@@ -168,7 +175,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_queue_behaves_like_a_list_that_is_shifted_by_hand(steps in vec((0..3_u8, 0..12_usize), 0..200)) {
+        fn queue_behaves_like_a_vec(
+            steps in vec((0..3_u8, 0..12_usize), 0..200),
+        ) {
             let (mut slab, mut queue) = (Slab::new(), Queue::new());
             let mut model: Vec<(u32, usize)> = Vec::new();
             for (number, (step, position)) in steps.into_iter().enumerate() {

@@ -1,4 +1,4 @@
-//! What the store, and the handle before it, allocate.
+//! Allocations of the store, with and without a handle.
 
 use std::{
     hint::black_box,
@@ -13,7 +13,7 @@ use cache_locmem::{LocMemCache, LocMemOptions, Policy};
 
 const TTL: Option<Duration> = Some(Duration::from_secs(300));
 
-/// The result of a future of locmem's, which never waits.
+/// Polls a future of locmem, which never waits.
 fn ready<T>(future: impl Future<Output = T>) -> T {
     match std::pin::pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(output) => output,
@@ -22,7 +22,7 @@ fn ready<T>(future: impl Future<Output = T>) -> T {
 }
 
 fn store() -> LocMemCache {
-    let options = LocMemOptions { max_entries: 100_000, ..LocMemOptions::default() };
+    let options = LocMemOptions::default().max_entries(100_000);
     LocMemCache::new(options).expect("valid options")
 }
 
@@ -31,105 +31,115 @@ fn handle() -> CacheHandle {
 }
 
 fn set(store: &LocMemCache, key: &str, value: Value, ttl: Option<Duration>) {
-    store.set_now(key, value, ttl).expect("it never waits").expect("no failure");
+    store.set_now(key, value, ttl).expect("locmem never waits").expect("set succeeds");
 }
 
-/// A value made as a codec makes one: `Bytes` from a vector, of which the first clone allocates.
+/// Returns a value as a codec creates it: `Bytes` from a vector, whose first clone allocates.
 fn fresh_bytes() -> Value {
     Value::Bytes(vec![7; 100].into())
 }
 
-/// How many allocations an operation makes, when its thread and its key have been used once.
+/// Counts the allocations of an operation that has run once before.
 fn allocations<T>(mut operation: impl FnMut() -> T) -> u64 {
     black_box(operation());
     measure(|| drop(black_box(operation()))).count_total
 }
 
 #[track_caller]
-fn assert_first_hit_is_free(value: Value) {
+fn assert_first_hit_does_not_allocate(value: Value) {
     let store = store();
-    ready(store.set("key", value, TTL)).expect("no failure");
+    ready(store.set("key", value, TTL)).expect("locmem does not fail");
     let first = measure(|| assert!(matches!(black_box(store.get_now("key")), Some(Ok(Some(_))))));
     assert_eq!(first.count_total, 0);
 }
 
 #[test]
-fn a_hit_of_an_integer_allocates_nothing() {
-    assert_first_hit_is_free(Value::Int(42));
+fn integer_hit_does_not_allocate() {
+    assert_first_hit_does_not_allocate(Value::Int(42));
 }
 
 #[test]
-fn a_hit_of_bytes_allocates_nothing_not_even_the_first() {
-    assert_first_hit_is_free(fresh_bytes());
+fn first_bytes_hit_does_not_allocate() {
+    assert_first_hit_does_not_allocate(fresh_bytes());
 }
 
 #[test]
-fn a_hit_of_an_object_allocates_nothing() {
-    assert_first_hit_is_free(Value::Object(Object::new(Arc::new(String::from("shared")))));
+fn object_hit_does_not_allocate() {
+    assert_first_hit_does_not_allocate(Value::Object(Object::new(Arc::new(String::from(
+        "shared",
+    )))));
 }
 
 #[test]
-fn a_miss_allocates_nothing() {
+fn miss_does_not_allocate() {
     let store = store();
     assert_eq!(allocations(|| store.get_now("absent")), 0);
 }
 
 #[test]
-fn a_get_of_a_number_through_the_handle_allocates_nothing() {
+fn handle_get_of_number_does_not_allocate() {
     let cache = handle();
-    ready(cache.set("key", &42_u64, Timeout::Default)).expect("no failure");
+    ready(cache.set("key", &42_u64, Timeout::Default)).expect("locmem does not fail");
     assert_eq!(
-        allocations(|| ready(cache.get::<u64>("key")).expect("no failure").expect("a hit")),
-        0
-    );
-}
-
-#[test]
-fn a_get_of_bytes_through_the_handle_allocates_nothing() {
-    let cache = handle();
-    ready(cache.set("key", &Bytes::from_static(b"some bytes"), Timeout::Default))
-        .expect("no failure");
-    assert_eq!(
-        allocations(|| ready(cache.get::<Bytes>("key")).expect("no failure").expect("a hit")),
-        0
-    );
-}
-
-#[test]
-fn a_get_of_a_shared_object_through_the_handle_allocates_nothing() {
-    let cache = handle();
-    ready(cache.set_shared("key", &Arc::new(String::from("shared")), Timeout::Default))
-        .expect("no failure");
-    assert_eq!(
-        allocations(|| ready(cache.get_shared::<String>("key"))
-            .expect("no failure")
+        allocations(|| ready(cache.get::<u64>("key"))
+            .expect("locmem does not fail")
             .expect("a hit")),
         0
     );
 }
 
 #[test]
-fn a_get_of_a_string_allocates_the_string_alone() {
+fn handle_get_of_bytes_does_not_allocate() {
     let cache = handle();
-    ready(cache.set("key", "some text", Timeout::Default)).expect("no failure");
+    ready(cache.set("key", &Bytes::from_static(b"some bytes"), Timeout::Default))
+        .expect("locmem does not fail");
     assert_eq!(
-        allocations(|| ready(cache.get::<String>("key")).expect("no failure").expect("a hit")),
+        allocations(|| ready(cache.get::<Bytes>("key"))
+            .expect("locmem does not fail")
+            .expect("a hit")),
+        0
+    );
+}
+
+#[test]
+fn handle_get_of_shared_object_does_not_allocate() {
+    let cache = handle();
+    ready(cache.set_shared("key", &Arc::new(String::from("shared")), Timeout::Default))
+        .expect("locmem does not fail");
+    assert_eq!(
+        allocations(|| ready(cache.get_shared::<String>("key"))
+            .expect("locmem does not fail")
+            .expect("a hit")),
+        0
+    );
+}
+
+#[test]
+fn handle_get_of_string_allocates_only_the_string() {
+    let cache = handle();
+    ready(cache.set("key", "some text", Timeout::Default)).expect("locmem does not fail");
+    assert_eq!(
+        allocations(|| ready(cache.get::<String>("key"))
+            .expect("locmem does not fail")
+            .expect("a hit")),
         1
     );
 }
 
 #[test]
-fn a_get_of_a_vector_of_bytes_allocates_the_vector_alone() {
+fn handle_get_of_byte_vec_allocates_only_the_vec() {
     let cache = handle();
-    ready(cache.set("key", &vec![7_u8; 100], Timeout::Default)).expect("no failure");
+    ready(cache.set("key", &vec![7_u8; 100], Timeout::Default)).expect("locmem does not fail");
     assert_eq!(
-        allocations(|| ready(cache.get::<Vec<u8>>("key")).expect("no failure").expect("a hit")),
+        allocations(|| ready(cache.get::<Vec<u8>>("key"))
+            .expect("locmem does not fail")
+            .expect("a hit")),
         1
     );
 }
 
 #[test]
-fn an_overwrite_allocates_nothing() {
+fn overwrite_does_not_allocate() {
     let store = store();
     let shared = Value::Bytes(Bytes::from_static(b"some bytes"));
     for ttl in [None, TTL] {
@@ -138,40 +148,40 @@ fn an_overwrite_allocates_nothing() {
 }
 
 #[test]
-fn an_overwrite_by_an_object_allocates_nothing() {
+fn overwrite_by_object_does_not_allocate() {
     let store = store();
     let object = Value::Object(Object::new(Arc::new(String::from("shared"))));
     assert_eq!(allocations(|| set(&store, "key", object.clone(), TTL)), 0);
 }
 
 #[test]
-fn an_overwrite_by_a_number_through_the_handle_allocates_nothing() {
+fn handle_overwrite_by_number_does_not_allocate() {
     let cache = handle();
-    assert_eq!(
-        allocations(|| ready(cache.set("key", &42_u64, Timeout::Default)).expect("no failure")),
-        0
-    );
-}
-
-#[test]
-fn an_overwrite_by_a_shared_object_through_the_handle_allocates_nothing() {
-    let cache = handle();
-    let object = Arc::new(String::from("shared"));
     assert_eq!(
         allocations(
-            || ready(cache.set_shared("key", &object, Timeout::Default)).expect("no failure")
+            || ready(cache.set("key", &42_u64, Timeout::Default)).expect("locmem does not fail")
         ),
         0
     );
 }
 
 #[test]
-fn under_s3_fifo_a_hit_allocates_nothing_in_either_queue() {
-    let options =
-        LocMemOptions { max_entries: 20, policy: Policy::S3Fifo, ..LocMemOptions::default() };
+fn handle_overwrite_by_shared_object_does_not_allocate() {
+    let cache = handle();
+    let object = Arc::new(String::from("shared"));
+    assert_eq!(
+        allocations(|| ready(cache.set_shared("key", &object, Timeout::Default))
+            .expect("locmem does not fail")),
+        0
+    );
+}
+
+#[test]
+fn s3_fifo_hit_does_not_allocate_in_either_queue() {
+    let options = LocMemOptions::default().max_entries(20).policy(Policy::S3Fifo);
     let store = LocMemCache::new(options).expect("valid options");
     for number in 0..20 {
-        ready(store.set(&number.to_string(), fresh_bytes(), TTL)).expect("no failure");
+        ready(store.set(&number.to_string(), fresh_bytes(), TTL)).expect("locmem does not fail");
     }
     for key in ["0", "19"] {
         assert_eq!(
@@ -183,26 +193,21 @@ fn under_s3_fifo_a_hit_allocates_nothing_in_either_queue() {
 }
 
 #[test]
-fn under_s3_fifo_an_overwrite_allocates_nothing() {
-    let options = LocMemOptions { policy: Policy::S3Fifo, ..LocMemOptions::default() };
+fn s3_fifo_overwrite_does_not_allocate() {
+    let options = LocMemOptions::default().policy(Policy::S3Fifo);
     let store = LocMemCache::new(options).expect("valid options");
     let shared = Value::Bytes(Bytes::from_static(b"some bytes"));
     assert_eq!(allocations(|| set(&store, "key", shared.clone(), TTL)), 0);
 }
 
-/// What is left is the list of what goes, which is dropped when the lock is released.
+/// The one allocation is the list of removed entries, which is dropped after the lock is released.
 #[test]
-fn a_new_entry_in_a_full_store_allocates_no_more_than_the_one_that_goes_needs() {
+fn new_entry_in_full_store_allocates_only_the_list_of_removed_entries() {
     for policy in [Policy::Lru, Policy::S3Fifo] {
-        let options = LocMemOptions {
-            max_entries: 100,
-            cull_frequency: 1000,
-            policy,
-            ..LocMemOptions::default()
-        };
+        let options = LocMemOptions::default().max_entries(100).cull_frequency(1000).policy(policy);
         let store = LocMemCache::new(options).expect("valid options");
         let keys: Vec<String> = (0..1001).map(|number| number.to_string()).collect();
-        let (last, others) = keys.split_last().expect("there are some");
+        let (last, others) = keys.split_last().expect("it is not empty");
         let set = |key: &str| set(&store, key, Value::Int(1), None);
         others.iter().for_each(|key| set(key));
         assert_eq!(measure(|| set(last)).count_total, 1, "{policy:?}");
@@ -210,24 +215,24 @@ fn a_new_entry_in_a_full_store_allocates_no_more_than_the_one_that_goes_needs() 
 }
 
 #[test]
-fn clear_gives_back_all_memory_but_a_page() {
+fn clear_frees_all_memory_but_a_page() {
     const TOLERANCE: i64 = 4096;
     let store = store();
     let fill = || {
         for number in 0..50_000 {
-            let key = format!("a key of some more bytes than stand in an entry: {number}");
-            ready(store.set(&key, fresh_bytes(), TTL)).expect("no failure");
+            let key = format!("a key that is too long to be stored inline: {number}");
+            ready(store.set(&key, fresh_bytes(), TTL)).expect("locmem does not fail");
         }
     };
     let filled = measure(fill).bytes_current;
     assert!(filled > 50_000 * 150, "{filled} bytes for 50,000 entries");
-    let gone = -measure(|| ready(store.clear()).expect("no failure")).bytes_current;
-    assert!((filled - gone).abs() <= TOLERANCE, "{filled} bytes came, {gone} went");
+    let freed = -measure(|| ready(store.clear()).expect("locmem does not fail")).bytes_current;
+    assert!((filled - freed).abs() <= TOLERANCE, "{filled} bytes allocated, {freed} freed");
 }
 
-/// Within a quarter: the table and the slots grow in steps.
+/// The tolerance is a quarter, because the table and the slots grow in steps.
 #[test]
-fn max_bytes_counts_about_what_the_allocator_does() {
+fn max_bytes_counts_about_what_is_allocated() {
     let small = |cache: &CacheHandle, key: &str| {
         ready(cache.set(key, &(1_u8, "two", 3.0), Timeout::Default))
     };
@@ -240,13 +245,15 @@ fn max_bytes_counts_about_what_the_allocator_does() {
         let store = Arc::new(store());
         let cache =
             CacheHandle::new("default", Arc::<LocMemCache>::clone(&store), Settings::default());
-        let fill =
-            || (0..20_000).for_each(|number| set(&cache, &number.to_string()).expect("no failure"));
-        let taken = measure(fill).bytes_current;
-        let counted = i64::try_from(store.bytes()).expect("it fits");
+        let fill = || {
+            (0..20_000)
+                .for_each(|number| set(&cache, &number.to_string()).expect("locmem does not fail"));
+        };
+        let allocated = measure(fill).bytes_current;
+        let counted = i64::try_from(store.bytes()).expect("it fits into i64");
         assert!(
-            (taken - counted).abs() < taken / 4,
-            "{kind}: {taken} bytes are taken, {counted} counted"
+            (allocated - counted).abs() < allocated / 4,
+            "{kind}: {allocated} bytes allocated, {counted} counted"
         );
     }
 }

@@ -1,4 +1,4 @@
-//! The conformance suite, on stores of one shard and of several, under each policy.
+//! The conformance suite on stores of one and of several shards, under each policy.
 
 use cache_conformance::Harness;
 use cache_core::ManualClock;
@@ -7,12 +7,11 @@ use cache_locmem::{LocMemCache, LocMemOptions};
 fn harness(options: LocMemOptions) -> Harness {
     let time = ManualClock::new();
     let clock = time.clock();
-    let make =
-        move || LocMemCache::with_clock(options, clock.clone()).expect("the options are fine");
-    Harness::new(move || std::future::ready(make())).driven_by(time)
+    let create = move || LocMemCache::with_clock(options, clock.clone()).expect("valid options");
+    Harness::new(move || std::future::ready(create())).driven_by(time)
 }
 
-/// The suites that a store runs under any policy.
+/// The suites that run under each policy.
 macro_rules! suites_under {
     ($policy:expr) => {
         use cache_conformance::Profile;
@@ -20,7 +19,7 @@ macro_rules! suites_under {
         use super::*;
 
         fn options() -> LocMemOptions {
-            LocMemOptions { policy: $policy, ..LocMemOptions::default() }
+            LocMemOptions::default().policy($policy)
         }
 
         mod strict {
@@ -32,17 +31,17 @@ macro_rules! suites_under {
         mod sharded {
             use super::*;
 
-            cache_conformance::suite!(harness(LocMemOptions { max_entries: 100_000, ..options() }));
+            cache_conformance::suite!(harness(options().max_entries(100_000)));
         }
 
         mod bounded_in_bytes {
             use super::*;
 
-            /// What housekeeping takes is not for the value.
+            /// The overhead of an entry reduces the space for its value.
             const LARGEST: usize = (2 << 20) - 256;
 
             fn bounded() -> Harness {
-                harness(LocMemOptions { max_bytes: Some(2 << 20), ..options() })
+                harness(options().max_bytes(2 << 20))
                     .with_profile(Profile { largest_value: Some(LARGEST), ..Profile::default() })
             }
 
@@ -59,7 +58,7 @@ mod s3_fifo {
     suites_under!(cache_locmem::Policy::S3Fifo);
 }
 
-mod by_the_system_s_clock {
+mod system_clock {
     use super::*;
 
     cache_conformance::suite!(Harness::new(|| async { LocMemCache::default() }));

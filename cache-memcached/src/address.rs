@@ -1,34 +1,34 @@
-//! Where a server listens, as LOCATION says it.
+//! Parsing of LOCATION.
 
-use std::{fmt, path::PathBuf};
+use std::{fmt, net::Ipv6Addr, path::PathBuf};
 
 use cache_core::{
     Result,
     config::{invalid_setting, redact_setting},
 };
+use cache_net::split_host_port;
 
 const DEFAULT_PORT: u16 = 11211;
 
-/// One server. Displays as it is called in messages and in placement, which is what pymemcache calls it: `host:port`, or
-/// the path of a unix socket.
+/// The address of one server.
+///
+/// `Display` writes the name that pymemcache uses for the server, `host:port` or the path of a Unix
+/// socket. It is used in messages and for the placement of keys.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Address {
     Tcp { host: String, port: u16 },
     Unix(PathBuf),
 }
 
-/// Every server of a LOCATION: each of its texts may hold several, with `,` or `;` between them.
-pub(crate) fn read_all<S: AsRef<str>>(location: &[S]) -> Result<Vec<Address>> {
+/// Parses all servers of a LOCATION. Each text may contain several, separated by `,` or `;`.
+pub(crate) fn parse_all<S: AsRef<str>>(location: &[S]) -> Result<Vec<Address>> {
     let parts = location.iter().flat_map(|text| text.as_ref().split([',', ';']));
     let mut addresses = Vec::new();
     for part in parts {
-        let address = Address::read(part.trim())?;
+        let address = Address::parse(part.trim())?;
         if addresses.contains(&address) {
-            return Err(invalid_setting(
-                "LOCATION",
-                &format!("{address} twice"),
-                "each server once",
-            ));
+            let found = format!("{address} twice");
+            return Err(invalid_setting("LOCATION", &found, "each server once"));
         }
         addresses.push(address);
     }
@@ -38,33 +38,22 @@ pub(crate) fn read_all<S: AsRef<str>>(location: &[S]) -> Result<Vec<Address>> {
     Ok(addresses)
 }
 
-const EXPECTED: &str = "servers as \"host:port\", \"[IPv6]:port\" or \"unix:/path\", several of them as a list or with \",\" or \
-                        \";\" between them";
+const EXPECTED: &str = "servers as \"host:port\", \"[IPv6]:port\" or \"unix:/path\", as a list or \
+                        separated by \",\" or \";\"";
 
 impl Address {
-    fn read(text: &str) -> Result<Self> {
-        let wrong =
+    fn parse(text: &str) -> Result<Self> {
+        let invalid =
             || invalid_setting("LOCATION", &format!("{:?}", redact_setting(text)), EXPECTED);
         let path = text.strip_prefix("unix:").unwrap_or(text);
         if path.starts_with('/') {
             return Ok(Self::Unix(path.into()));
         }
-        let (host, port) = match text.rsplit_once(':') {
-            Some((host, port)) if !text.ends_with(']') => {
-                (host, port.parse().map_err(|_| wrong())?)
-            }
-            _ => (text, DEFAULT_PORT),
-        };
-        let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
-        let is_name =
-            |host: &str| !host.is_empty() && !host.contains([':', '[', ']', '/', '@', ' ']);
-        match bare {
-            Some(bare) if bare.parse::<std::net::Ipv6Addr>().is_ok() => {
-                Ok(Self::Tcp { host: bare.into(), port })
-            }
-            None if is_name(host) && port > 0 => Ok(Self::Tcp { host: host.into(), port }),
-            _ => Err(wrong()),
+        let (host, port) = split_host_port(text).ok_or_else(invalid)?;
+        if host.is_empty() || text.starts_with('[') && host.parse::<Ipv6Addr>().is_err() {
+            return Err(invalid());
         }
+        Ok(Self::Tcp { host: host.into(), port: port.unwrap_or(DEFAULT_PORT) })
     }
 }
 
@@ -79,14 +68,17 @@ impl fmt::Display for Address {
 
 #[cfg(test)]
 mod tests {
+    use cache_core::ErrorKind;
+
     use super::*;
 
     fn names(location: &[&str]) -> Vec<String> {
-        read_all(location).expect("it is fine").iter().map(ToString::to_string).collect()
+        let addresses = parse_all(location).expect("location should be valid");
+        addresses.iter().map(ToString::to_string).collect()
     }
 
     #[test]
-    fn servers_come_in_a_list_or_in_one_text() {
+    fn location_is_a_list_or_a_separated_text() {
         let expected = ["a:1", "b:2", "c:11211", "::1:4", "::1:11211", "/run/mc.sock", "/other"];
         let all = ["a:1", "b:2", "c", "[::1]:4", "[::1]", "unix:/run/mc.sock", "/other"];
         assert_eq!(names(&all), expected);
@@ -95,20 +87,23 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_server_is_told_with_what_would_be_right() {
+    fn invalid_location_is_rejected_and_redacted() {
         for (location, found) in [
             (&["a:port"][..], "found \"a:port\""),
             (&["a:1,,b:1"], "found \"\""),
             (&["::1:11211"], "found \"::1:11211\""),
             (&["[a]:1"], "found \"[a]:1\""),
             (&["a:0"], "found \"a:0\""),
+            (&["[::1]:0"], "found \"[::1]:0\""),
             (&["http://a:1"], "found \"http://a:1\""),
             (&["ada:hunter2@host:1"], "found \"***@host:1\""),
             (&["a:1", "a:1"], "found a:1 twice"),
             (&[], "found none"),
         ] {
-            let told = read_all(location).expect_err("a mistake").to_string();
-            assert!(told.starts_with(&format!("LOCATION: {found}, expected ")), "{told}");
+            let error = parse_all(location).expect_err("location should be rejected");
+            assert_eq!(error.kind(), ErrorKind::Config);
+            let message = error.to_string();
+            assert!(message.starts_with("LOCATION: ") && message.contains(found), "{message}");
         }
     }
 }

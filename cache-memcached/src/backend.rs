@@ -13,15 +13,16 @@ use crate::{
     address::{self, Address},
 };
 
-/// Makes the stores of a configuration. Aliases with the same servers and the same OPTIONS share a store, and with it its
-/// connections.
+/// Creates the stores of a configuration.
+///
+/// Aliases with the same servers and the same OPTIONS share a store and its connections.
 #[derive(Debug, Default)]
 pub struct MemcachedBackend {
-    made: Mutex<Vec<Made>>,
+    opened: Mutex<Vec<Opened>>,
 }
 
 #[derive(Debug)]
-struct Made {
+struct Opened {
     addresses: Vec<Address>,
     options: MemcachedOptions,
     store: Arc<MemcachedCache>,
@@ -36,24 +37,24 @@ impl Backend for MemcachedBackend {
 
 impl MemcachedBackend {
     fn open_store(&self, config: &StoreConfig) -> Result<Arc<MemcachedCache>> {
-        let addresses = address::read_all(&config.location)?;
+        let addresses = address::parse_all(&config.location)?;
         #[cfg_attr(
             not(feature = "tls"),
-            expect(unused_mut, reason = "only the file of TLS depends on the folder")
+            expect(unused_mut, reason = "only the path of the TLS file depends on the folder")
         )]
-        let mut options = MemcachedOptions::of(config)?;
+        let mut options = MemcachedOptions::from_config(config)?;
         #[cfg(feature = "tls")]
         if let (Some(file), Some(folder)) = (&options.tls_ca, config.folder()) {
             options.tls_ca = Some(folder.join(file));
         }
-        let mut all = self.made.lock();
-        if let Some(made) =
-            all.iter().find(|made| made.addresses == addresses && made.options == options)
+        let mut opened = self.opened.lock();
+        if let Some(same) =
+            opened.iter().find(|other| other.addresses == addresses && other.options == options)
         {
-            return Ok(Arc::clone(&made.store));
+            return Ok(Arc::clone(&same.store));
         }
-        let store = Arc::new(MemcachedCache::at(addresses.clone(), &options)?);
-        all.push(Made { addresses, options, store: Arc::clone(&store) });
+        let store = Arc::new(MemcachedCache::with_addresses(addresses.clone(), &options)?);
+        opened.push(Opened { addresses, options, store: Arc::clone(&store) });
         Ok(store)
     }
 }

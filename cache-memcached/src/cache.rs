@@ -1,4 +1,4 @@
-//! The store: memcached's commands as the verbs of [`Cache`].
+//! The store: [`Cache`] implemented with the commands of memcached.
 
 mod counting;
 mod many;
@@ -6,204 +6,215 @@ mod many;
 use std::{fmt, sync::Arc, time::Duration};
 
 use cache_core::{Cache, Error, ErrorKind, MAX_KEY_CHARS, Result, Stats, Ttl, Value, async_trait};
+use futures_util::future::join_all;
 
 use crate::{
     MemcachedOptions, WhenDead,
     address::{self, Address},
-    dial::{Credentials, Dialer},
+    connect::{Connector, Credentials},
     expiry::Expiry,
     item::{self, Item},
-    join::all,
-    ring::Ring,
-    server::{Limits, Server, Unanswered},
+    rendezvous::Rendezvous,
+    server::{CallError, Server, Timeouts},
+    tls,
     wire::{Command, Reply, Status},
 };
 
 /// The name of the store in errors and metrics.
 const NAME: &str = "memcached";
 
-/// memcached's limit for a key, in bytes.
+/// The maximum length of a key in bytes, which is memcached's limit.
 pub const MAX_KEY_BYTES: usize = 250;
 
-/// A cache on one or many memcached servers. See the [crate's page](crate).
+/// A cache on one or many memcached servers.
 ///
-/// Cloning it is cheap, and a clone is the same store.
+/// Cloning it is cheap, and clones share their connections. The [crate documentation](crate)
+/// describes its behavior.
 #[derive(Clone)]
 pub struct MemcachedCache(Arc<Inner>);
 
 struct Inner {
     servers: Vec<Arc<Server>>,
-    ring: Ring,
+    rendezvous: Rendezvous,
     when_dead: WhenDead,
     compress_above: Option<usize>,
-    largest_inflated: usize,
+    max_decompressed: usize,
 }
 
 impl MemcachedCache {
-    /// The store on these servers: `host:port`, `[IPv6]:port` or `unix:/path`, each once. Nothing is sent before it is
-    /// used, and then a tokio runtime with time and I/O enabled is needed.
+    /// Creates a store on these servers, each given once as `host:port`, `[IPv6]:port` or
+    /// `unix:/path`.
+    ///
+    /// Connections are made when they are needed, by calls from within a tokio runtime with time
+    /// and I/O enabled.
     ///
     /// # Errors
-    /// [`ErrorKind::Config`] where an address or an option can't be meant.
+    ///
+    /// Returns [`ErrorKind::Config`] if an address or an option is invalid.
     pub fn new<S: AsRef<str>>(location: &[S], options: &MemcachedOptions) -> Result<Self> {
-        Self::at(address::read_all(location)?, options)
+        Self::with_addresses(address::parse_all(location)?, options)
     }
 
-    pub(crate) fn at(addresses: Vec<Address>, options: &MemcachedOptions) -> Result<Self> {
-        options.check(addresses.len())?;
-        let limits = Limits {
+    pub(crate) fn with_addresses(
+        addresses: Vec<Address>,
+        options: &MemcachedOptions,
+    ) -> Result<Self> {
+        options.validate(addresses.len())?;
+        let timeouts = Timeouts {
             connect: options.connect_timeout,
             request: options.timeout,
-            dead: options.dead_timeout,
+            max_pause: options.dead_timeout,
         };
-        let ring = Ring::new(addresses.iter().map(ToString::to_string), &options.weights);
+        let names = addresses.iter().map(ToString::to_string);
+        let rendezvous = Rendezvous::new(names, &options.weights);
         let credentials = options.username.clone().zip(options.password.clone());
         let credentials =
             credentials.map(|(username, password)| Credentials { username, password });
-        #[cfg(feature = "tls")]
-        let tls = options.tls_ca.as_deref().map(crate::tls::Tls::trusting).transpose()?;
-        let dialer = |address| Dialer {
-            address,
-            credentials: credentials.clone(),
-            #[cfg(feature = "tls")]
-            tls: tls.clone(),
-        };
-        let servers =
-            addresses.into_iter().map(|address| Arc::new(Server::new(dialer(address), limits)));
+        let tls = tls::client(options)?;
+        let connector =
+            |address| Connector { address, credentials: credentials.clone(), tls: tls.clone() };
+        let servers = addresses
+            .into_iter()
+            .map(|address| Arc::new(Server::new(connector(address), timeouts)));
         Ok(Self(Arc::new(Inner {
             servers: servers.collect(),
-            ring,
+            rendezvous,
             when_dead: options.when_dead,
-            compress_above: options.compress_above(),
-            largest_inflated: options.largest_inflated(),
+            compress_above: options.compression_threshold(),
+            max_decompressed: options.decompression_limit(),
         })))
     }
 
-    /// Asks every server, and answers those that can't be used, with the reason: by its keys alone, a store with one dead
-    /// server of many may look well for long.
+    /// Contacts every server and returns the names of those that cannot be used, with the reason.
+    ///
+    /// A health check that uses single keys may overlook one failed server of many.
     pub async fn unreachable(&self) -> Vec<(String, Error)> {
         let servers = &self.0.servers;
-        let answers = all(servers.iter().map(|server| server.stats())).await;
-        let dead = |(server, answer): (&Arc<Server>, Result<_>)| {
-            Some((server.name().to_owned(), named(answer.err()?)))
+        let results = join_all(servers.iter().map(|server| server.stats())).await;
+        let failed = |(server, result): (&Arc<Server>, Result<_>)| {
+            Some((server.name().to_owned(), in_store(result.err()?)))
         };
-        servers.iter().zip(answers).filter_map(dead).collect()
+        servers.iter().zip(results).filter_map(failed).collect()
     }
 
-    /// The reply of the server that has the key; `None` where it is dead and its keys are missed.
-    async fn ask(&self, command: &Command<'_>) -> Result<Option<Reply>> {
-        let Inner { servers, ring, when_dead, .. } = &*self.0;
-        let first = ring.pick(command.key());
-        match servers[first].ask(command).await {
+    /// Sends a command to the server that holds the key. Returns `None` if the server cannot be
+    /// reached and the option `when_dead` is `miss`.
+    async fn call(&self, command: &Command<'_>) -> Result<Option<Reply>> {
+        let Inner { servers, rendezvous, when_dead, .. } = &*self.0;
+        let first = rendezvous.pick(command.key());
+        match servers[first].call(command).await {
             Ok(reply) => Ok(Some(reply)),
-            Err(unanswered) => match when_dead {
-                WhenDead::Error => Err(unanswered.error),
+            Err(failed) => match when_dead {
+                WhenDead::Error => Err(failed.error),
                 WhenDead::Miss => Ok(None),
-                WhenDead::Next => self.ask_the_next(command, first, unanswered).await.map(Some),
+                WhenDead::Next => self.call_next(command, first, failed).await.map(Some),
             },
         }
     }
 
-    async fn ask_the_next(
+    /// Sends a command to the next servers in the ranking of the key until one replies.
+    async fn call_next(
         &self,
         command: &Command<'_>,
         first: usize,
-        unanswered: Unanswered,
+        failed: CallError,
     ) -> Result<Reply> {
-        let Inner { servers, ring, .. } = &*self.0;
-        let mut dead = vec![first];
-        let mut last = unanswered;
-        while !last.perhaps_done || command.may_be_repeated() {
-            let Some(next) = ring.pick_among(command.key(), |server| !dead.contains(&server))
-            else {
-                break;
-            };
-            match servers[next].ask(command).await {
+        let Inner { servers, rendezvous, .. } = &*self.0;
+        let mut tried = vec![first];
+        let mut last = failed;
+        while !last.maybe_executed || command.is_retryable() {
+            let next = rendezvous.pick_among(command.key(), |server| !tried.contains(&server));
+            let Some(next) = next else { break };
+            match servers[next].call(command).await {
                 Ok(reply) => return Ok(reply),
-                Err(unanswered) => last = unanswered,
+                Err(failed) => last = failed,
             }
-            dead.push(next);
+            tried.push(next);
         }
         Err(last.error)
     }
 
-    /// What the server may take at most for an entry, where the key's server has told.
-    fn largest(&self, key: &str) -> Option<usize> {
-        self.0.servers[self.0.ring.pick(key)].largest()
+    /// The size in bytes of the largest item that the key's server stores, if it is known.
+    fn max_item_size(&self, key: &str) -> Option<usize> {
+        self.0.servers[self.0.rendezvous.pick(key)].max_item_size()
     }
 
-    /// Whether the server is known to refuse so long an item. Then it is not sent, and the entry is removed, as the server
-    /// would.
-    fn is_too_large(&self, key: &str, length: usize) -> bool {
-        self.largest(key).is_some_and(|largest| length > largest)
+    /// Returns whether the server is known to reject an item of this length.
+    ///
+    /// Such an item is not sent. Instead the old entry is deleted, as the server would do.
+    fn is_too_large(&self, key: &str, len: usize) -> bool {
+        self.max_item_size(key).is_some_and(|max| len > max)
     }
 
-    fn too_large(&self, key: &str, length: usize) -> Error {
-        Error::too_large(key, length + key.len(), self.largest(key).unwrap_or(0))
+    fn too_large(&self, key: &str, len: usize) -> Error {
+        Error::too_large(key, len + key.len(), self.max_item_size(key).unwrap_or(0))
     }
 
     fn item<'a>(&self, value: &'a Value) -> Result<Item<'a>> {
         Item::new(value, self.0.compress_above)
     }
 
-    /// What an entry holds. One that is not ours, or broken, is a miss.
-    fn read(&self, key: &str, reply: Reply) -> Option<Value> {
+    /// Decodes an entry. One that is corrupt or was written by another application is a miss.
+    fn decode(&self, key: &str, reply: Reply) -> Option<Value> {
         let flags = reply.flags;
-        let value = item::read(flags, reply.data, self.0.largest_inflated);
+        let value = item::decode(flags, reply.data, self.0.max_decompressed);
         if value.is_none() {
             metrics::counter!("cachette_memcached_foreign_total").increment(1);
             tracing::warn!(
                 key,
                 flags,
-                "an entry in memcached is not one of ours, or broken: it is taken for a miss"
+                "entry treated as a miss: it is corrupt or was written by another application"
             );
         }
         value
     }
 
+    /// Sends a command that replaces an entry. If the item is too large, the old entry is deleted.
     async fn store(&self, command: Command<'_>) -> Result<Status> {
         let key = command.key();
-        let length = command.item().map_or(0, Item::length);
-        if self.is_too_large(key, length) {
-            self.ask(&Command::Delete(key)).await?;
-            return Err(self.too_large(key, length));
+        let len = command.item().map_or(0, Item::len);
+        if self.is_too_large(key, len) {
+            self.call(&Command::Delete(key)).await?;
+            return Err(self.too_large(key, len));
         }
         self.send(command).await
     }
 
-    /// As [`store`](Self::store), but leaves what is there. The server would remove it on seeing a value that is too large, so
-    /// that is never sent.
+    /// Sends a command that adds an entry. If the item is too large, an existing entry is kept.
+    ///
+    /// The server would delete the existing entry, so an item that is too large is never sent.
     async fn store_new(&self, command: Command<'_>) -> Result<Status> {
         let key = command.key();
-        let length = command.item().map_or(0, Item::length);
-        if self.largest(key).is_none() {
-            self.0.servers[self.0.ring.pick(key)].get_ready().await;
+        let len = command.item().map_or(0, Item::len);
+        if self.max_item_size(key).is_none() {
+            self.0.servers[self.0.rendezvous.pick(key)].ensure_connected().await;
         }
-        if !self.is_too_large(key, length) {
+        if !self.is_too_large(key, len) {
             return self.send(command).await;
         }
-        match self.ask(&Command::Look(key)).await? {
-            Some(reply) if is_there(&reply)? => Ok(Status::NotStored),
-            _ => Err(self.too_large(key, length)),
+        match self.call(&Command::GetFlags(key)).await? {
+            Some(reply) if is_found(&reply)? => Ok(Status::NotStored),
+            _ => Err(self.too_large(key, len)),
         }
     }
 
     async fn send(&self, command: Command<'_>) -> Result<Status> {
         let key = command.key();
-        let length = command.item().map_or(0, Item::length);
-        match self.ask(&command).await?.map(|reply| reply.status) {
+        let len = command.item().map_or(0, Item::len);
+        match self.call(&command).await?.map(|reply| reply.status) {
             None => Ok(Status::NotStored),
-            Some(Status::Refused(words)) if is_about_size(&words) => {
-                Err(self.too_large(key, length))
+            Some(Status::Error(message)) if is_size_error(&message) => {
+                Err(self.too_large(key, len))
             }
-            Some(Status::Refused(words)) => Err(refused(&words)),
+            Some(Status::Error(message)) => Err(server_error(&message)),
             Some(status) => Ok(status),
         }
     }
 }
 
-/// Django's rule, but counted in bytes, as the server does. What passes can't end a command or begin another one.
-fn check(key: &str) -> Result<()> {
+/// Applies Django's rule for keys, but counts bytes, as the server does. A valid key cannot end a
+/// command or start another one.
+fn validate_key(key: &str) -> Result<()> {
     let problem = if key.is_empty() {
         "is empty"
     } else if key.len() > MAX_KEY_BYTES {
@@ -216,108 +227,106 @@ fn check(key: &str) -> Result<()> {
     let shown: String = key.chars().take(MAX_KEY_CHARS).collect();
     Err(Error::new(
         ErrorKind::InvalidKey,
-        format!("the key {shown:?} {problem}, which memcached does not take"),
+        format!("the key {shown:?} {problem}, which memcached does not accept"),
     ))
 }
 
-fn is_about_size(words: &str) -> bool {
-    words.contains("object too large")
+fn is_size_error(message: &str) -> bool {
+    message.contains("object too large")
 }
 
-fn refused(words: &str) -> Error {
-    Error::new(ErrorKind::Backend, words.to_owned())
+fn server_error(message: &str) -> Error {
+    Error::new(ErrorKind::Backend, message.to_owned())
 }
 
-/// A reply that the server does not give to what was asked.
+/// The error for a reply that does not belong to the command.
 fn unexpected(status: &Status) -> Error {
     match status {
-        Status::Refused(words) => refused(words),
-        other => {
-            Error::new(ErrorKind::Backend, format!("it answered what was not asked: {other:?}"))
-        }
+        Status::Error(message) => server_error(message),
+        other => Error::new(ErrorKind::Backend, format!("unexpected reply {other:?}")),
     }
 }
 
-fn is_there(reply: &Reply) -> Result<bool> {
+fn is_found(reply: &Reply) -> Result<bool> {
     match &reply.status {
         Status::Done | Status::Value => Ok(true),
-        Status::Missing => Ok(false),
+        Status::NotFound => Ok(false),
         other => Err(unexpected(other)),
     }
 }
 
-fn named(error: Error) -> Error {
+fn in_store(error: Error) -> Error {
     error.in_store(NAME)
 }
 
 impl MemcachedCache {
     async fn get_value(&self, key: &str) -> Result<Option<Value>> {
-        check(key)?;
-        match self.ask(&Command::Get(key)).await? {
-            Some(reply) if is_there(&reply)? => Ok(self.read(key, reply)),
+        validate_key(key)?;
+        match self.call(&Command::Get(key)).await? {
+            Some(reply) if is_found(&reply)? => Ok(self.decode(key, reply)),
             _ => Ok(None),
         }
     }
 
     async fn set_value(&self, key: &str, value: &Value, ttl: Option<Duration>) -> Result<()> {
-        check(key)?;
-        // "Not stored" is what a dead server's keys answer where they are missed.
-        match self.store(Command::Set(key, self.item(value)?, Expiry::of(ttl))).await? {
+        validate_key(key)?;
+        match self.store(Command::Set(key, self.item(value)?, Expiry::new(ttl))).await? {
+            // `NotStored` means that the server is down and `when_dead` is `miss`.
             Status::Done | Status::NotStored => Ok(()),
             other => Err(unexpected(&other)),
         }
     }
 
     async fn add_value(&self, key: &str, value: &Value, ttl: Option<Duration>) -> Result<bool> {
-        check(key)?;
-        match self.store_new(Command::Add(key, self.item(value)?, Expiry::of(ttl))).await? {
+        validate_key(key)?;
+        match self.store_new(Command::Add(key, self.item(value)?, Expiry::new(ttl))).await? {
             Status::Done => Ok(true),
             Status::NotStored => Ok(false),
             other => Err(unexpected(&other)),
         }
     }
 
-    /// For a command whose reply says only whether there is an entry.
-    async fn found(&self, command: Command<'_>) -> Result<bool> {
-        check(command.key())?;
-        self.ask(&command).await?.map_or(Ok(false), |reply| is_there(&reply))
+    /// Sends a command whose reply contains only whether the entry exists.
+    async fn call_found(&self, command: Command<'_>) -> Result<bool> {
+        validate_key(command.key())?;
+        self.call(&command).await?.map_or(Ok(false), |reply| is_found(&reply))
     }
 
-    async fn time_left(&self, key: &str) -> Result<Option<Ttl>> {
-        check(key)?;
-        let Some(reply) = self.ask(&Command::TimeLeft(key)).await? else { return Ok(None) };
-        if !is_there(&reply)? || !item::is_ours(reply.flags) {
+    async fn get_ttl(&self, key: &str) -> Result<Option<Ttl>> {
+        validate_key(key)?;
+        let Some(reply) = self.call(&Command::GetTtl(key)).await? else { return Ok(None) };
+        if !is_found(&reply)? || !item::has_known_flags(reply.flags) {
             return Ok(None);
         }
-        let left = u64::try_from(reply.time_left).ok();
-        Ok(Some(left.map_or(Ttl::Never, |seconds| Ttl::Left(Duration::from_secs(seconds)))))
+        let ttl = u64::try_from(reply.ttl).ok();
+        Ok(Some(ttl.map_or(Ttl::Never, |seconds| Ttl::Left(Duration::from_secs(seconds)))))
     }
 
-    async fn is_ours_there(&self, key: &str) -> Result<bool> {
-        check(key)?;
-        let Some(reply) = self.ask(&Command::Look(key)).await? else { return Ok(false) };
-        Ok(is_there(&reply)? && item::is_ours(reply.flags))
+    async fn contains_value(&self, key: &str) -> Result<bool> {
+        validate_key(key)?;
+        let Some(reply) = self.call(&Command::GetFlags(key)).await? else { return Ok(false) };
+        Ok(is_found(&reply)? && item::has_known_flags(reply.flags))
     }
 
     async fn flush(&self) -> Result<()> {
         let servers = &self.0.servers;
         tracing::warn!(
             servers = servers.len(),
-            "memcached is emptied by flush_all, whoever wrote to it"
+            "flush_all removes all entries from memcached, including those of other applications"
         );
-        let answers = all(servers.iter().map(|server| server.flush())).await;
-        answers.into_iter().collect()
+        let results = join_all(servers.iter().map(|server| server.flush())).await;
+        results.into_iter().collect()
     }
 
-    async fn tell(&self) -> Stats {
+    async fn collect_stats(&self) -> Stats {
         let servers = &self.0.servers;
-        let answers = all(servers.iter().map(|server| server.stats())).await;
+        let results = join_all(servers.iter().map(|server| server.stats())).await;
         let mut stats = Stats::default();
-        for (server, answer) in servers.iter().zip(answers) {
-            match answer {
-                Ok(told) => add_up(&mut stats, server.name(), &told),
+        for (server, result) in servers.iter().zip(results) {
+            match result {
+                Ok(values) => add_stats(&mut stats, server.name(), &values),
                 Err(error) => {
-                    stats.details.push((format!("{} down", server.name()), error.to_string()))
+                    stats.details.push((format!("{} down", server.name()), error.to_string()));
                 }
             }
         }
@@ -325,7 +334,7 @@ impl MemcachedCache {
     }
 }
 
-/// What of `stats` an operator looks at first.
+/// The statistics of each server that are shown to operators.
 const DETAILS: [&str; 8] = [
     "version",
     "uptime",
@@ -337,8 +346,8 @@ const DETAILS: [&str; 8] = [
     "threads",
 ];
 
-fn add_up(stats: &mut Stats, server: &str, told: &[(String, String)]) {
-    let find = |name: &str| told.iter().find(|(told, _)| told == name).map(|(_, value)| value);
+fn add_stats(stats: &mut Stats, server: &str, values: &[(String, String)]) {
+    let find = |stat: &str| values.iter().find(|(name, _)| name == stat).map(|(_, value)| value);
     for (sum, name) in [(&mut stats.entries, "curr_items"), (&mut stats.bytes, "bytes")] {
         if let Some(number) = find(name).and_then(|value| value.parse::<u64>().ok()) {
             *sum = Some(sum.unwrap_or(0) + number);
@@ -356,45 +365,47 @@ impl Cache for MemcachedCache {
     }
 
     async fn get(&self, key: &str) -> Result<Option<Value>> {
-        self.get_value(key).await.map_err(named)
+        self.get_value(key).await.map_err(in_store)
     }
 
     async fn set(&self, key: &str, value: Value, ttl: Option<Duration>) -> Result<()> {
-        self.set_value(key, &value, ttl).await.map_err(named)
+        self.set_value(key, &value, ttl).await.map_err(in_store)
     }
 
     async fn add(&self, key: &str, value: Value, ttl: Option<Duration>) -> Result<bool> {
-        self.add_value(key, &value, ttl).await.map_err(named)
+        self.add_value(key, &value, ttl).await.map_err(in_store)
     }
 
     async fn touch(&self, key: &str, ttl: Option<Duration>) -> Result<bool> {
-        self.found(Command::Touch(key, Expiry::of(ttl))).await.map_err(named)
+        self.call_found(Command::Touch(key, Expiry::new(ttl))).await.map_err(in_store)
     }
 
     async fn incr(&self, key: &str, delta: i64) -> Result<Option<i64>> {
-        self.count(key, delta).await.map_err(named)
+        self.add_delta(key, delta).await.map_err(in_store)
     }
 
     async fn delete(&self, key: &str) -> Result<bool> {
-        self.found(Command::Delete(key)).await.map_err(named)
+        self.call_found(Command::Delete(key)).await.map_err(in_store)
     }
 
     async fn ttl(&self, key: &str) -> Result<Option<Ttl>> {
-        self.time_left(key).await.map_err(named)
+        self.get_ttl(key).await.map_err(in_store)
     }
 
-    /// `flush_all` on every server: whatever other applications and other caches keep there is gone as well. An error
-    /// names a server that was not emptied; the others are all the same.
+    /// Sends `flush_all` to every server, which also removes the entries of other applications and
+    /// other caches.
+    ///
+    /// If a server fails, the error names it, and the other servers are emptied nevertheless.
     async fn clear(&self) -> Result<()> {
-        self.flush().await.map_err(named)
+        self.flush().await.map_err(in_store)
     }
 
     async fn contains(&self, key: &str) -> Result<bool> {
-        self.is_ours_there(key).await.map_err(named)
+        self.contains_value(key).await.map_err(in_store)
     }
 
     async fn get_many(&self, keys: &[&str]) -> Result<Vec<Option<Value>>> {
-        self.get_each(keys).await.map_err(named)
+        self.get_values(keys).await.map_err(in_store)
     }
 
     async fn set_many(
@@ -402,16 +413,17 @@ impl Cache for MemcachedCache {
         entries: &[(&str, Value)],
         ttl: Option<Duration>,
     ) -> Result<Vec<usize>> {
-        self.set_each(entries, ttl).await.map_err(named)
+        self.set_values(entries, ttl).await.map_err(in_store)
     }
 
     async fn delete_many(&self, keys: &[&str]) -> Result<usize> {
-        self.delete_each(keys).await.map_err(named)
+        self.delete_values(keys).await.map_err(in_store)
     }
 
-    /// Of all servers together. The details tell of each one by itself, and which are down; so this is no error.
+    /// Returns the totals of all servers. The details list each server, and those that are down, so
+    /// a server that cannot be reached is not an error.
     async fn stats(&self) -> Result<Stats> {
-        Ok(self.tell().await)
+        Ok(self.collect_stats().await)
     }
 
     async fn close(&self) -> Result<()> {

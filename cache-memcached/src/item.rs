@@ -1,14 +1,14 @@
-//! A value as memcached keeps it: bytes and a number of 32 bits, the flags.
+//! Encoding of a value as a memcached item: bytes and 32-bit flags.
 //!
 //! | flags | data |
 //! |---|---|
-//! | 2 | an integer in decimal digits, as pymemcache and pylibmc store it; blanks behind it are the server's |
-//! | 256 | bytes as they are |
-//! | 256 + 512 | bytes behind one byte `=`: such as the server could take for a number, and count |
-//! | 256 + 512 + 1024 | compressed bytes behind one byte `=` (feature `compression`) |
+//! | 2 | an integer in decimal digits, as in pymemcache and pylibmc; the server pads with spaces |
+//! | 256 | bytes, unchanged |
+//! | 256 + 512 | a guard byte `=`, then bytes that the server could parse as a number |
+//! | 256 + 512 + 1024 | a guard byte `=`, then compressed bytes (feature `compression`) |
 //!
-//! pymemcache's own flags are 1 (pickle), 2, 4 (long), 8 (compressed) and 16 (text). Entries with flags that are not in the
-//! table belong to somebody else, and are a miss here.
+//! pymemcache's own flags are 1 (pickle), 2, 4 (long), 8 (compressed) and 16 (text). An entry whose
+//! flags are not in the table was written by another application and is a miss.
 
 use std::borrow::Cow;
 
@@ -22,7 +22,7 @@ const COMPRESSED: u32 = 1024;
 
 const GUARD: u8 = b'=';
 
-/// What is sent for a value.
+/// An encoded value, ready to be sent.
 #[derive(Debug)]
 pub(crate) struct Item<'a> {
     flags: u32,
@@ -30,36 +30,37 @@ pub(crate) struct Item<'a> {
 }
 
 impl<'a> Item<'a> {
-    /// `compress_above`: from how many bytes on it is tried to make them fewer.
+    /// Encodes a value. Bytes longer than `compress_above` are compressed if that makes them
+    /// shorter.
     pub(crate) fn new(value: &'a Value, compress_above: Option<usize>) -> Result<Self> {
         match value {
             Value::Int(number) => {
                 Ok(Self { flags: INTEGER, data: number.to_string().into_bytes().into() })
             }
-            Value::Bytes(bytes) => Ok(Self::of_bytes(bytes, compress_above)),
+            Value::Bytes(bytes) => Ok(Self::from_bytes(bytes, compress_above)),
             _ => Err(Error::new(
                 ErrorKind::Encode,
-                "memcached keeps integers and bytes, and no objects",
+                "memcached stores integers and bytes, not objects",
             )),
         }
     }
 
-    /// A counter as the server counts: it goes beyond what an `i64` holds.
-    pub(crate) fn of_counter(number: u64) -> Self {
+    /// Encodes a counter of the server, which may be larger than an `i64`.
+    pub(crate) fn from_counter(number: u64) -> Self {
         Self { flags: INTEGER, data: number.to_string().into_bytes().into() }
     }
 
-    fn of_bytes(bytes: &'a [u8], compress_above: Option<usize>) -> Self {
+    fn from_bytes(bytes: &'a [u8], compress_above: Option<usize>) -> Self {
         if compress_above.is_some_and(|above| bytes.len() > above)
-            && let Some(data) = compression::deflate(bytes)
+            && let Some(data) = compression::compress(bytes)
         {
             return Self { flags: BYTES | GUARDED | COMPRESSED, data: data.into() };
         }
-        let flags = if could_be_counted(bytes) { BYTES | GUARDED } else { BYTES };
+        let flags = if looks_numeric(bytes) { BYTES | GUARDED } else { BYTES };
         Self { flags, data: bytes.into() }
     }
 
-    pub(crate) fn flags_in_digits(&self) -> &'static str {
+    pub(crate) fn flag_digits(&self) -> &'static str {
         match self.flags {
             INTEGER => "2",
             BYTES => "256",
@@ -72,8 +73,8 @@ impl<'a> Item<'a> {
         self.flags & GUARDED != 0
     }
 
-    /// How many bytes it takes on the wire and in the server.
-    pub(crate) fn length(&self) -> usize {
+    /// The length in bytes on the wire and in the server.
+    pub(crate) fn len(&self) -> usize {
         self.data.len() + usize::from(self.is_guarded())
     }
 
@@ -85,33 +86,38 @@ impl<'a> Item<'a> {
     }
 }
 
-/// Whether the server's `strtoull` would find a number in it: then `incr` would count what is no integer. Of blanks alone it
-/// reads on, over the line's end, in what an earlier item left in the server's memory.
-fn could_be_counted(bytes: &[u8]) -> bool {
+/// Returns whether the server's `strtoull` would parse a number at the start of these bytes.
+///
+/// Without a guard byte, `incr` would then change a value that is not an integer. If there are only
+/// blanks, `strtoull` reads past the end of the item, into what an earlier item left in the memory
+/// of the server.
+fn looks_numeric(bytes: &[u8]) -> bool {
     bytes
         .iter()
         .find(|byte| !byte.is_ascii_whitespace() && **byte != 0x0B)
         .is_none_or(|byte| byte.is_ascii_digit() || matches!(byte, b'+' | b'-'))
 }
 
-/// What an entry holds; `None` where it is not one of ours.
-pub(crate) fn read(flags: u32, mut data: Bytes, largest: usize) -> Option<Value> {
+/// Decodes an entry. Returns `None` if it is corrupt or was written by another application.
+///
+/// `max_size` is the largest size of a decompressed value.
+pub(crate) fn decode(flags: u32, mut data: Bytes, max_size: usize) -> Option<Value> {
     match flags {
-        INTEGER => integer(&data).map(Value::Int),
+        INTEGER => parse_integer(&data).map(Value::Int),
         BYTES => Some(Value::Bytes(data)),
         _ if flags == BYTES | GUARDED && data.first() == Some(&GUARD) => {
             data.advance(1);
             Some(Value::Bytes(data))
         }
         _ if flags == BYTES | GUARDED | COMPRESSED && data.first() == Some(&GUARD) => {
-            compression::inflate(&data[1..], largest).map(Value::Bytes)
+            compression::decompress(&data[1..], max_size).map(Value::Bytes)
         }
         _ => None,
     }
 }
 
-/// Whether entries with these flags may be ours.
-pub(crate) fn is_ours(flags: u32) -> bool {
+/// Returns whether the flags are one of the combinations that this crate writes.
+pub(crate) fn has_known_flags(flags: u32) -> bool {
     matches!(flags, INTEGER | BYTES)
         || flags == BYTES | GUARDED
         || flags == BYTES | GUARDED | COMPRESSED
@@ -121,13 +127,13 @@ pub(crate) fn is_integer(flags: u32) -> bool {
     flags == INTEGER
 }
 
-/// The server leaves blanks where digits were that a smaller number has no more.
-fn integer(data: &[u8]) -> Option<i64> {
+/// Parses an integer. If a counter loses a digit, the server keeps the length and pads with spaces.
+fn parse_integer(data: &[u8]) -> Option<i64> {
     std::str::from_utf8(data).ok()?.trim_end_matches(' ').parse().ok()
 }
 
-/// A counter as the server counts.
-pub(crate) fn counter(data: &[u8]) -> Option<u64> {
+/// Parses a counter of the server, which may be larger than an `i64`.
+pub(crate) fn parse_counter(data: &[u8]) -> Option<u64> {
     std::str::from_utf8(data).ok()?.trim_end_matches(' ').parse().ok()
 }
 
@@ -135,38 +141,43 @@ pub(crate) fn counter(data: &[u8]) -> Option<u64> {
 mod compression {
     use bytes::Bytes;
 
-    pub(super) fn deflate(_: &[u8]) -> Option<Vec<u8>> {
+    pub(super) fn compress(_: &[u8]) -> Option<Vec<u8>> {
         None
     }
 
-    pub(super) fn inflate(_: &[u8], _: usize) -> Option<Bytes> {
+    pub(super) fn decompress(_: &[u8], _: usize) -> Option<Bytes> {
         None
     }
 }
 
 #[cfg(feature = "compression")]
 mod compression {
-    //! An LZ4 block behind its inflated length, four bytes, little end first.
+    //! LZ4 blocks, prefixed with the decompressed length as four little-endian bytes.
+    //!
+    //! LZ4 was chosen because it exists in pure Rust and decompressing costs less than the network
+    //! traffic it saves. zstd would need C, and its better ratio pays off for archives.
 
     use bytes::Bytes;
 
-    /// Fewer bytes, where that can be had.
-    pub(super) fn deflate(bytes: &[u8]) -> Option<Vec<u8>> {
-        let deflated = lz4_flex::block::compress_prepend_size(bytes);
-        (deflated.len() < bytes.len()).then_some(deflated)
+    /// Compresses the bytes. Returns `None` if that does not make them shorter.
+    pub(super) fn compress(bytes: &[u8]) -> Option<Vec<u8>> {
+        let compressed = lz4_flex::block::compress_prepend_size(bytes);
+        (compressed.len() < bytes.len()).then_some(compressed)
     }
 
-    /// The bytes again, unless they are broken or would be more than `largest`: no memory is taken for what an entry
-    /// claims beyond that, nor beyond what its length could be inflated to.
-    pub(super) fn inflate(deflated: &[u8], largest: usize) -> Option<Bytes> {
-        const MOST_A_BYTE: usize = 255;
-        let length = u32::from_le_bytes(*deflated.first_chunk()?) as usize;
-        let block = &deflated[4..];
-        if length > largest || length > block.len().saturating_mul(MOST_A_BYTE) {
+    /// Decompresses a block. Returns `None` if it is corrupt or longer than `max_size`.
+    ///
+    /// The claimed length is checked before memory is allocated: against `max_size`, and against
+    /// what a block of this length can expand to at most.
+    pub(super) fn decompress(compressed: &[u8], max_size: usize) -> Option<Bytes> {
+        const MAX_RATIO: usize = 255;
+        let size = u32::from_le_bytes(*compressed.first_chunk()?) as usize;
+        let block = &compressed[4..];
+        if size > max_size || size > block.len().saturating_mul(MAX_RATIO) {
             return None;
         }
-        let inflated = lz4_flex::block::decompress(block, length).ok()?;
-        (inflated.len() == length).then(|| inflated.into())
+        let bytes = lz4_flex::block::decompress(block, size).ok()?;
+        (bytes.len() == size).then(|| bytes.into())
     }
 }
 
@@ -174,98 +185,104 @@ mod compression {
 mod tests {
     use super::*;
 
-    fn written(value: &Value, compress_above: Option<usize>) -> (u32, Bytes) {
-        let item = Item::new(value, compress_above).expect("it is kept");
+    fn encode(value: &Value, compress_above: Option<usize>) -> (u32, Bytes) {
+        let item = Item::new(value, compress_above).expect("value should be encodable");
         let mut data = Vec::new();
         item.write(&mut data);
-        assert_eq!(data.len(), item.length());
-        assert_eq!(item.flags_in_digits(), item.flags.to_string());
+        assert_eq!(data.len(), item.len());
+        assert_eq!(item.flag_digits(), item.flags.to_string());
         (item.flags, data.into())
     }
 
-    fn there_and_back(value: &Value) -> Option<Value> {
-        let (flags, data) = written(value, None);
-        assert!(is_ours(flags));
-        read(flags, data, usize::MAX)
+    fn round_trip(value: &Value) -> Option<Value> {
+        let (flags, data) = encode(value, None);
+        assert!(has_known_flags(flags));
+        decode(flags, data, usize::MAX)
     }
 
     #[test]
-    fn integers_and_bytes_come_back() {
+    fn integers_and_bytes_round_trip() {
         for number in [0, 7, -7, i64::MAX, i64::MIN] {
-            assert_eq!(there_and_back(&Value::Int(number)), Some(Value::Int(number)));
+            assert_eq!(round_trip(&Value::Int(number)), Some(Value::Int(number)));
         }
         for text in ["", "text", "=", "42", " 42", "\x0b+1", "-1", "    ", "\t\n"] {
             let value = Value::Bytes(Bytes::from_static(text.as_bytes()));
-            assert_eq!(there_and_back(&value), Some(value), "{text:?}");
+            assert_eq!(round_trip(&value), Some(value), "{text:?}");
         }
     }
 
     #[test]
-    fn bytes_that_could_be_counted_have_something_before_them_and_others_have_not() {
-        let data =
-            |text: &'static str| written(&Value::Bytes(Bytes::from_static(text.as_bytes())), None);
-        assert_eq!(data("text"), (256, "text".into()));
+    fn only_numeric_looking_bytes_are_guarded() {
+        let encode =
+            |text: &'static str| encode(&Value::Bytes(Bytes::from_static(text.as_bytes())), None);
+        assert_eq!(encode("text"), (256, "text".into()));
         for text in ["42", " 42", "+7", "-1", "\x0b1", "", " ", "\r\n"] {
-            assert_eq!(data(text), (768, format!("={text}").into()));
+            assert_eq!(encode(text), (768, format!("={text}").into()));
         }
     }
 
     #[test]
-    fn what_is_not_ours_is_no_value() {
+    fn foreign_flags_are_not_decoded() {
         for flags in [0, 1, 4, 8, 16, 18, 512, 1024, 1280, 2048, u32::MAX] {
-            assert_eq!(read(flags, "=5".into(), usize::MAX), None, "{flags}");
-            assert!(!is_ours(flags));
+            assert_eq!(decode(flags, "=5".into(), usize::MAX), None, "{flags}");
+            assert!(!has_known_flags(flags));
         }
-        assert_eq!(read(768, "5".into(), usize::MAX), None, "without its guard");
+        assert_eq!(decode(768, "5".into(), usize::MAX), None, "missing guard byte");
     }
 
     #[test]
-    fn an_integer_that_is_too_large_or_none_is_no_value() {
+    fn invalid_integers_are_not_decoded() {
         for text in ["9223372036854775808", "1e3", "", "5x", " 5"] {
-            assert_eq!(read(2, text.into(), usize::MAX), None, "{text:?}");
+            assert_eq!(decode(2, text.into(), usize::MAX), None, "{text:?}");
         }
-        assert_eq!(read(2, "9  ".into(), usize::MAX), Some(Value::Int(9)));
-        assert_eq!(counter(b"9223372036854775808 "), Some(1 << 63));
+        assert_eq!(decode(2, "9  ".into(), usize::MAX), Some(Value::Int(9)));
+        assert_eq!(parse_counter(b"9223372036854775808 "), Some(1 << 63));
     }
 
     #[cfg(feature = "compression")]
     mod compressed {
         use super::*;
 
-        fn long() -> Bytes {
+        fn long_text() -> Bytes {
             Bytes::from("all work and no play ".repeat(500))
         }
 
         #[test]
-        fn long_values_take_less_and_come_back() {
-            let value = Value::Bytes(long());
-            let (flags, data) = written(&value, Some(1000));
+        fn compressed_values_are_shorter_and_round_trip() {
+            let value = Value::Bytes(long_text());
+            let (flags, data) = encode(&value, Some(1000));
             assert_eq!(flags, 256 + 512 + 1024);
-            assert!(data.len() < long().len() / 10);
-            assert_eq!(read(flags, data, usize::MAX), Some(value));
+            assert!(data.len() < long_text().len() / 10);
+            assert_eq!(decode(flags, data, usize::MAX), Some(value));
+        }
+
+        /// The bytes were written with `lz4_flex` 0.11.
+        #[test]
+        fn entries_of_earlier_versions_decompress() {
+            let data = b"=\xa4\x01\x00\x00\xff\x06all work and no play \x15\x00\xffw` play ";
+            let expected = Bytes::from("all work and no play ".repeat(20));
+            let decoded = decode(256 + 512 + 1024, Bytes::from_static(data), usize::MAX);
+            assert_eq!(decoded, Some(Value::Bytes(expected)));
         }
 
         #[test]
-        fn what_is_short_or_gets_no_shorter_stays_as_it_is() {
-            let mut state = 1_u64;
-            let noise = std::iter::repeat_with(|| {
-                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-                (state >> 56) as u8
-            });
-            let noise: Bytes = noise.take(5000).collect();
-            assert_eq!(written(&Value::Bytes(long()), Some(1 << 20)).0, 256);
-            assert_eq!(written(&Value::Bytes(noise), Some(1000)).0 & 1024, 0);
+        fn short_or_incompressible_values_are_not_compressed() {
+            let mut rng = fastrand::Rng::with_seed(1);
+            let noise: Bytes = std::iter::repeat_with(|| rng.u8(..)).take(5000).collect();
+            assert_eq!(encode(&Value::Bytes(long_text()), Some(1 << 20)).0, 256);
+            assert_eq!(encode(&Value::Bytes(noise), Some(1000)).0 & 1024, 0);
         }
 
         #[test]
-        fn what_claims_to_be_too_long_or_is_broken_is_no_value() {
-            let (flags, data) = written(&Value::Bytes(long()), Some(1000));
-            assert_eq!(read(flags, data.clone(), long().len() - 1), None, "more than allowed");
+        fn corrupt_or_oversized_values_are_not_decompressed() {
+            let length = long_text().len();
+            let (flags, data) = encode(&Value::Bytes(long_text()), Some(1000));
+            assert_eq!(decode(flags, data.clone(), length - 1), None, "above the limit");
             let mut bomb = data.to_vec();
             bomb[1..5].copy_from_slice(&u32::MAX.to_le_bytes());
-            assert_eq!(read(flags, bomb.into(), usize::MAX), None, "4 GiB out of a few bytes");
+            assert_eq!(decode(flags, bomb.into(), usize::MAX), None, "4 GiB from a few bytes");
             for cut in [0, 1, 3, 5, data.len() / 2, data.len() - 1] {
-                assert_eq!(read(flags, data.slice(..cut), usize::MAX), None, "cut at {cut}");
+                assert_eq!(decode(flags, data.slice(..cut), usize::MAX), None, "cut at {cut}");
             }
         }
     }

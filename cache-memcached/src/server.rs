@@ -1,10 +1,9 @@
-//! One server: its connection, and what happens while there is none.
+//! One server: its connection, and when to try again if it cannot be reached.
 //!
-//! Whoever finds no connection makes one, and those who come meanwhile wait for it. When that fails the server is set
-//! aside: for a while that doubles each time, every call fails at once. Then the next call tries again.
+//! A server to which a connection attempt fails is marked down: its calls fail immediately for a
+//! while. The pause doubles with each failed attempt. The first call after the pause tries again.
 
 use std::{
-    hash::{BuildHasher as _, RandomState},
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -13,72 +12,70 @@ use std::{
 };
 
 use cache_core::{Error, ErrorKind};
+use cache_net::SharedConnection;
 use parking_lot::Mutex;
 use tokio::time::{Instant, timeout};
 
 use crate::{
-    connection::{Connection, Failure},
-    dial::{Dialer, Refusal, ends_stats, is_error},
+    connect::{ConnectError, Connector, ends_stats, is_error},
+    connection::{Connection, RequestError},
     wire::{Command, Reply, Status},
 };
 
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
-/// What is sent at once, before the replies are read.
-const CHUNK: usize = 256;
-const CHUNK_BYTES: usize = 1 << 20;
+/// The limits of what is sent before the replies are read.
+const MAX_CHUNK_COMMANDS: usize = 256;
+const MAX_CHUNK_BYTES: usize = 1 << 20;
 
-/// How long a server may take for what.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Limits {
+pub(crate) struct Timeouts {
     pub(crate) connect: Duration,
     pub(crate) request: Duration,
-    /// The longest time that a dead server is left alone.
-    pub(crate) dead: Duration,
+    /// The longest pause between two attempts to connect.
+    pub(crate) max_pause: Duration,
 }
 
 #[derive(Debug)]
 pub(crate) struct Server {
     name: String,
-    dialer: Dialer,
-    limits: Limits,
-    state: Mutex<State>,
-    /// The largest item that it keeps, in bytes; 0 where that is not known yet.
-    largest: AtomicUsize,
-    /// Held by whoever makes a connection.
-    dialling: Arc<tokio::sync::Mutex<()>>,
+    connector: Connector,
+    timeouts: Timeouts,
+    connection: SharedConnection<Connection, ConnectError>,
+    health: Mutex<Health>,
+    /// The size in bytes of the largest item that the server stores, or 0 if it is not known yet.
+    max_item_size: AtomicUsize,
 }
 
 #[derive(Debug, Default)]
-struct State {
-    connection: Option<Arc<Connection>>,
+struct Health {
+    /// The number of failed attempts to connect since the last successful one.
     failures: u32,
-    aside: Option<Aside>,
+    down: Option<Down>,
 }
 
 #[derive(Clone, Debug)]
-struct Aside {
+struct Down {
     until: Instant,
-    why: Refusal,
+    error: ConnectError,
 }
 
-/// A request that was not answered.
+/// The error of a call that has no reply.
 #[derive(Debug)]
-pub(crate) struct Unanswered {
+pub(crate) struct CallError {
     pub(crate) error: Error,
-    /// Whether it may have been carried out all the same.
-    pub(crate) perhaps_done: bool,
+    /// Whether the server may have executed the command.
+    pub(crate) maybe_executed: bool,
 }
 
 impl Server {
-    pub(crate) fn new(dialer: Dialer, limits: Limits) -> Self {
-        let name = dialer.address.to_string();
+    pub(crate) fn new(connector: Connector, timeouts: Timeouts) -> Self {
         Self {
-            name,
-            dialer,
-            limits,
-            state: Mutex::default(),
-            largest: AtomicUsize::new(0),
-            dialling: Arc::default(),
+            name: connector.address.to_string(),
+            connector,
+            timeouts,
+            connection: SharedConnection::default(),
+            health: Mutex::default(),
+            max_item_size: AtomicUsize::new(0),
         }
     }
 
@@ -86,234 +83,227 @@ impl Server {
         &self.name
     }
 
-    /// The largest item that it keeps, in bytes, where that is known yet.
-    pub(crate) fn largest(&self) -> Option<usize> {
-        Some(self.largest.load(Ordering::Relaxed)).filter(|largest| *largest > 0)
+    /// The size in bytes of the largest item that the server stores, if it is known.
+    pub(crate) fn max_item_size(&self) -> Option<usize> {
+        Some(self.max_item_size.load(Ordering::Relaxed)).filter(|size| *size > 0)
     }
 
-    pub(crate) async fn ask(self: &Arc<Self>, command: &Command<'_>) -> Result<Reply, Unanswered> {
-        let mut first = true;
+    /// Sends a command and returns its reply.
+    pub(crate) async fn call(self: &Arc<Self>, command: &Command<'_>) -> Result<Reply, CallError> {
+        let mut is_first = true;
         loop {
             let connection = self.connection().await?;
-            match connection.ask(command).await {
+            match connection.call(command).await {
                 Ok(mut reply) => {
-                    self.sign(&mut reply);
+                    self.add_name(&mut reply);
                     return Ok(reply);
                 }
-                Err(failure)
-                    if first && is_worth_repeating(&failure, command.may_be_repeated()) =>
-                {
-                    first = false
+                Err(error) if is_first && should_retry(&error, command.is_retryable()) => {
+                    is_first = false;
                 }
-                Err(failure) => return Err(self.unanswered(&failure)),
+                Err(error) => return Err(self.call_failed(&error)),
             }
         }
     }
 
-    /// The replies to all commands, in their order; where it fails midway, those up to there and why.
-    pub(crate) async fn ask_all(
+    /// Sends the commands in chunks. The replies are in the order of the commands.
+    ///
+    /// If a chunk fails, returns the replies to the chunks before it and the error.
+    pub(crate) async fn call_all(
         self: &Arc<Self>,
         commands: &[&Command<'_>],
-    ) -> (Vec<Reply>, Option<Unanswered>) {
+    ) -> (Vec<Reply>, Option<CallError>) {
         let mut replies = Vec::new();
         while replies.len() < commands.len() {
-            match self.ask_chunk(chunk(&commands[replies.len()..])).await {
-                Ok(all) if replies.is_empty() => replies = all,
-                Ok(more) => replies.extend(more),
-                Err(unanswered) => return (replies, Some(unanswered)),
+            match self.call_chunk(first_chunk(&commands[replies.len()..])).await {
+                Ok(chunk) if replies.is_empty() => replies = chunk,
+                Ok(chunk) => replies.extend(chunk),
+                Err(error) => return (replies, Some(error)),
             }
         }
         (replies, None)
     }
 
-    async fn ask_chunk(
+    async fn call_chunk(
         self: &Arc<Self>,
         commands: &[&Command<'_>],
-    ) -> Result<Vec<Reply>, Unanswered> {
-        let repeatable = commands.iter().all(|command| command.may_be_repeated());
-        let mut first = true;
+    ) -> Result<Vec<Reply>, CallError> {
+        let is_retryable = commands.iter().all(|command| command.is_retryable());
+        let mut is_first = true;
         loop {
             let connection = self.connection().await?;
-            match connection.ask_all(commands).await {
+            match connection.call_all(commands).await {
                 Ok(mut replies) => {
-                    replies.iter_mut().for_each(|reply| self.sign(reply));
+                    replies.iter_mut().for_each(|reply| self.add_name(reply));
                     return Ok(replies);
                 }
-                Err(failure) if first && is_worth_repeating(&failure, repeatable) => first = false,
-                Err(failure) => return Err(self.unanswered(&failure)),
+                Err(error) if is_first && should_retry(&error, is_retryable) => is_first = false,
+                Err(error) => return Err(self.call_failed(&error)),
             }
         }
     }
 
-    /// Connects, so that the [largest](Self::largest) item is known. Whoever asks next is told why, should that fail.
-    pub(crate) async fn get_ready(self: &Arc<Self>) {
+    /// Connects, so that [`max_item_size`](Self::max_item_size) is known. Errors are ignored,
+    /// because the next call reports them.
+    pub(crate) async fn ensure_connected(self: &Arc<Self>) {
         let _ = self.connection().await;
     }
 
-    async fn connection(self: &Arc<Self>) -> Result<Arc<Connection>, Unanswered> {
-        if let Some(answer) = self.at_once() {
-            return answer;
+    async fn connection(self: &Arc<Self>) -> Result<Arc<Connection>, CallError> {
+        if let Some(connection) = self.connection.current() {
+            return Ok(connection);
         }
-        let limit = self.limits.connect;
-        let Ok(turn) = timeout(limit, Arc::clone(&self.dialling).lock_owned()).await else {
-            return Err(self.away(&Refusal::too_late(limit)));
-        };
-        if let Some(answer) = self.at_once() {
-            return answer;
+        if let Some(error) = self.down() {
+            return Err(self.connect_failed(&error));
         }
-        // A task of its own, lest impatient callers interrupt it each time before it succeeds.
         let server = Arc::clone(self);
-        let dialling = tokio::spawn(async move {
-            let _turn = turn;
-            server.dial().await
-        });
-        dialling.await.unwrap_or_else(|_| Err(self.unanswered(&Failure::Unsent)))
-    }
-
-    /// The connection, or why there is none for now; `None` where one is to be made.
-    fn at_once(&self) -> Option<Result<Arc<Connection>, Unanswered>> {
-        let mut state = self.state.lock();
-        match &state.connection {
-            Some(connection) if !connection.is_over() => return Some(Ok(Arc::clone(connection))),
-            Some(_) => state.connection = None,
-            None => {}
+        match self.connection.get_or_connect(async move { server.connect().await }).await {
+            Some(outcome) => outcome.map_err(|error| self.connect_failed(&error)),
+            None => Err(self.call_failed(&RequestError::NotSent)),
         }
-        let aside = state.aside.clone().filter(|aside| Instant::now() < aside.until)?;
-        drop(state);
-        Some(Err(self.away(&aside.why)))
     }
 
-    async fn dial(&self) -> Result<Arc<Connection>, Unanswered> {
-        let limit = self.limits.connect;
-        match timeout(limit, self.dialer.dial()).await.unwrap_or(Err(Refusal::too_late(limit))) {
-            Ok(dialled) => {
-                let (reader, writer) = dialled.stream.into_halves();
-                let connection = Arc::new(Connection::new(reader, writer, self.limits.request));
-                self.note_life(&connection, dialled.largest);
-                Ok(connection)
+    /// Returns the error of the last attempt to connect if the server is marked down.
+    fn down(&self) -> Option<ConnectError> {
+        let down = self.health.lock().down.clone()?;
+        (Instant::now() < down.until).then_some(down.error)
+    }
+
+    async fn connect(&self) -> Result<Connection, ConnectError> {
+        // The previous attempt may have failed since the caller checked.
+        if let Some(error) = self.down() {
+            return Err(error);
+        }
+        let limit = self.timeouts.connect;
+        let attempt = timeout(limit, self.connector.connect()).await;
+        match attempt.unwrap_or(Err(ConnectError::timed_out(limit))) {
+            Ok(connected) => {
+                let (reader, writer) = connected.stream.into_split();
+                self.mark_up(connected.max_item_size);
+                Ok(Connection::new(reader, writer, self.timeouts.request))
             }
-            Err(refusal) => {
-                self.set_aside(&refusal);
-                Err(self.away(&refusal))
+            Err(error) => {
+                self.mark_down(&error);
+                Err(error)
             }
         }
     }
 
-    fn note_life(&self, connection: &Arc<Connection>, largest: Option<usize>) {
-        let mut state = self.state.lock();
-        if state.failures > 0 {
-            tracing::info!(server = self.name, "memcached is back");
+    fn mark_up(&self, max_item_size: Option<usize>) {
+        let mut health = self.health.lock();
+        if health.failures > 0 {
+            tracing::info!(server = self.name, "memcached server is up again");
         }
-        self.largest.store(largest.unwrap_or(0), Ordering::Relaxed);
-        *state = State { connection: Some(Arc::clone(connection)), failures: 0, aside: None };
+        self.max_item_size.store(max_item_size.unwrap_or(0), Ordering::Relaxed);
+        *health = Health::default();
     }
 
-    fn set_aside(&self, refusal: &Refusal) {
-        let mut state = self.state.lock();
-        if state.failures == 0 {
-            tracing::warn!(
-                server = self.name,
-                why = refusal.why,
-                "memcached is set aside until it can be reached"
-            );
+    fn mark_down(&self, error: &ConnectError) {
+        let mut health = self.health.lock();
+        if health.failures == 0 {
+            tracing::warn!(server = self.name, reason = error.reason, "memcached server is down");
         }
-        metrics::counter!("cachette_memcached_set_aside_total", "server" => self.name.clone())
+        metrics::counter!("cachette_memcached_marked_down_total", "server" => self.name.clone())
             .increment(1);
-        let pause = FIRST_PAUSE.saturating_mul(1 << state.failures.min(16)).min(self.limits.dead);
-        state.failures = state.failures.saturating_add(1);
-        state.aside = Some(Aside {
-            until: Instant::now() + pause.mul_f64(0.5 + 0.5 * chance()),
-            why: refusal.clone(),
+        let pause =
+            FIRST_PAUSE.saturating_mul(1 << health.failures.min(16)).min(self.timeouts.max_pause);
+        health.failures = health.failures.saturating_add(1);
+        health.down = Some(Down {
+            until: Instant::now() + pause.mul_f64(0.5 + 0.5 * fastrand::f64()),
+            error: error.clone(),
         });
     }
 
-    fn away(&self, refusal: &Refusal) -> Unanswered {
-        let error = Error::new(ErrorKind::Unavailable, format!("{}: {refusal}", self.name));
-        Unanswered { error: error.temporary(refusal.temporary), perhaps_done: false }
+    fn connect_failed(&self, error: &ConnectError) -> CallError {
+        let temporary = error.temporary;
+        let error = Error::new(ErrorKind::Unavailable, format!("{}: {error}", self.name));
+        CallError { error: error.temporary(temporary), maybe_executed: false }
     }
 
-    fn unanswered(&self, failure: &Failure) -> Unanswered {
-        let (why, perhaps_done) = match failure {
-            Failure::Unsent => ("the connection was closed".into(), false),
-            Failure::Full => ("too much waits to be sent already".into(), false),
-            Failure::Lost { why, .. } => (why.to_string(), true),
-            Failure::Late => (format!("no answer within {:?}", self.limits.request), true),
+    fn call_failed(&self, error: &RequestError) -> CallError {
+        let (reason, maybe_executed) = match error {
+            RequestError::NotSent => ("connection closed".into(), false),
+            RequestError::BufferFull => ("too many unsent requests".into(), false),
+            RequestError::ConnectionLost { reason, .. } => (reason.to_string(), true),
+            RequestError::TimedOut => {
+                (format!("no reply within {:?}", self.timeouts.request), true)
+            }
         };
-        Unanswered {
-            error: Error::new(ErrorKind::Unavailable, format!("{}: {why}", self.name)),
-            perhaps_done,
+        let error = Error::new(ErrorKind::Unavailable, format!("{}: {reason}", self.name));
+        CallError { error, maybe_executed }
+    }
+
+    /// Adds the name of the server to an error reply.
+    fn add_name(&self, reply: &mut Reply) {
+        if let Status::Error(message) = &mut reply.status {
+            *message = format!("{}: {message}", self.name).into();
         }
     }
 
-    /// Puts the server's name into what it refuses with.
-    fn sign(&self, reply: &mut Reply) {
-        if let Status::Refused(words) = &mut reply.status {
-            *words = format!("{} answers {words:?}", self.name).into();
-        }
-    }
-
-    /// Empties the server.
+    /// Sends `flush_all`.
     pub(crate) async fn flush(&self) -> Result<(), Error> {
         let is_last = |_: &str| true;
-        match &*self.converse("flush_all", is_last).await? {
-            [answer] if answer == "OK" => Ok(()),
-            answer => Err(Error::new(
+        match &*self.exchange("flush_all", is_last).await? {
+            [line] if line == "OK" => Ok(()),
+            lines => Err(Error::new(
                 ErrorKind::Backend,
-                format!("{} answers {answer:?} to flush_all", self.name),
+                format!("{}: flush_all failed (reply {lines:?})", self.name),
             )),
         }
     }
 
-    /// What it tells about itself, by its own names.
+    /// Fetches the names and values of `stats`.
     pub(crate) async fn stats(&self) -> Result<Vec<(String, String)>, Error> {
-        let lines = self.converse("stats", ends_stats).await?;
-        if let Some(error) = lines.iter().find(|line| is_error(line)) {
+        let lines = self.exchange("stats", ends_stats).await?;
+        if let Some(line) = lines.iter().find(|line| is_error(line)) {
             return Err(Error::new(
                 ErrorKind::Backend,
-                format!("{} answers {error:?} to stats", self.name),
+                format!("{}: stats failed (reply {line:?})", self.name),
             ));
         }
-        let pair = |line: &String| {
+        let parse = |line: &String| {
             let (name, value) = line.strip_prefix("STAT ")?.split_once(' ')?;
             Some((name.to_owned(), value.to_owned()))
         };
-        Ok(lines.iter().filter_map(pair).collect())
+        Ok(lines.iter().filter_map(parse).collect())
     }
 
-    async fn converse(&self, line: &str, is_last: fn(&str) -> bool) -> Result<Vec<String>, Error> {
-        let limit = self.limits.connect + self.limits.request;
-        let answer = timeout(limit, self.dialer.converse(line, is_last)).await;
-        answer.unwrap_or(Err(Refusal::too_late(limit))).map_err(|refusal| self.away(&refusal).error)
+    /// Sends a line on a connection of its own, so that the reader of the shared connection needs
+    /// to know only one kind of reply.
+    async fn exchange(&self, line: &str, is_last: fn(&str) -> bool) -> Result<Vec<String>, Error> {
+        let limit = self.timeouts.connect + self.timeouts.request;
+        let lines = timeout(limit, self.connector.exchange(line, is_last)).await;
+        lines
+            .unwrap_or(Err(ConnectError::timed_out(limit)))
+            .map_err(|error| self.connect_failed(&error).error)
     }
 
-    /// Lets go of the connection. Those who wait for a reply still get it.
+    /// Drops the connection. Calls in flight still get their replies.
     pub(crate) fn close(&self) {
-        self.state.lock().connection = None;
+        drop(self.connection.take());
     }
 }
 
-/// A connection that ended was perhaps only an old one, and then a new one is fine. Nothing is sent twice that must not be
-/// done twice, nor when most of the time is gone.
-fn is_worth_repeating(failure: &Failure, repeatable: bool) -> bool {
-    match failure {
-        Failure::Unsent => true,
-        Failure::Lost { soon, .. } => *soon && repeatable,
-        Failure::Late | Failure::Full => false,
+/// Returns whether to try again on a new connection.
+///
+/// A connection that was closed may have been stale, and a new one works. A command that must not
+/// be executed twice is repeated only if it was not sent, and no command is repeated if most of the
+/// timeout has passed.
+fn should_retry(error: &RequestError, is_retryable: bool) -> bool {
+    match error {
+        RequestError::NotSent => true,
+        RequestError::ConnectionLost { early, .. } => *early && is_retryable,
+        RequestError::TimedOut | RequestError::BufferFull => false,
     }
 }
 
-/// The first of the commands, as many as may be sent at once.
-fn chunk<'a, 'c>(commands: &'a [&'c Command<'c>]) -> &'a [&'c Command<'c>] {
+/// The first commands, as many as may be sent at once and at least one.
+fn first_chunk<'a, 'c>(commands: &'a [&'c Command<'c>]) -> &'a [&'c Command<'c>] {
     let mut size = 0;
     let fits = |command: &&&Command<'_>| {
-        size += command.size();
-        size <= CHUNK_BYTES
+        size += command.size_hint();
+        size <= MAX_CHUNK_BYTES
     };
-    let number = commands.iter().take(CHUNK).take_while(fits).count();
-    &commands[..number.max(1)]
-}
-
-/// A number from 0 to 1, by chance.
-pub(crate) fn chance() -> f64 {
-    f64::from(RandomState::new().hash_one(0) as u32) / f64::from(u32::MAX)
+    let count = commands.iter().take(MAX_CHUNK_COMMANDS).take_while(fits).count();
+    &commands[..count.max(1)]
 }

@@ -1,4 +1,4 @@
-//! The two halves of a connection to a server.
+//! TCP and Unix streams behind one type, and their two halves.
 
 use std::{
     io,
@@ -11,7 +11,7 @@ use tokio::{
     net::{TcpStream, UnixStream, tcp, unix},
 };
 
-/// A connection before it is shared.
+/// A new connection.
 #[derive(Debug)]
 pub(crate) enum Stream {
     Tcp(TcpStream),
@@ -31,7 +31,7 @@ pub(crate) enum Writer {
 }
 
 impl Stream {
-    pub(crate) fn into_halves(self) -> (Reader, Writer) {
+    pub(crate) fn into_split(self) -> (Reader, Writer) {
         match self {
             Self::Tcp(stream) => {
                 let (reader, writer) = stream.into_split();
@@ -46,7 +46,7 @@ impl Stream {
 }
 
 impl Writer {
-    /// Writes as much as goes without waiting.
+    /// Writes as many bytes as possible without waiting.
     pub(crate) fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
         match self {
             Self::Tcp(writer) => writer.try_write(bytes),
@@ -69,24 +69,24 @@ impl Writer {
     }
 }
 
-macro_rules! read_by_the_stream_within {
+macro_rules! delegate_async_read {
     ($($type:ident)+) => {
         $(impl AsyncRead for $type {
             fn poll_read(
                 self: Pin<&mut Self>,
                 context: &mut Context<'_>,
-                into: &mut ReadBuf<'_>,
+                buffer: &mut ReadBuf<'_>,
             ) -> Poll<io::Result<()>> {
                 match self.get_mut() {
-                    Self::Tcp(stream) => Pin::new(stream).poll_read(context, into),
-                    Self::Unix(stream) => Pin::new(stream).poll_read(context, into),
+                    Self::Tcp(stream) => Pin::new(stream).poll_read(context, buffer),
+                    Self::Unix(stream) => Pin::new(stream).poll_read(context, buffer),
                 }
             }
         })+
     };
 }
 
-read_by_the_stream_within! { Stream Reader }
+delegate_async_read! { Stream Reader }
 
 impl AsyncWrite for Stream {
     fn poll_write(

@@ -1,78 +1,45 @@
-//! Encryption between a server and what talks to it in plain text.
+//! The TLS client, and the relay between an encrypted stream and a plain socket.
 
-use std::{fmt, path::Path, pin::pin, sync::Arc};
+use std::{io, pin::pin};
 
-use cache_core::{Result, config::invalid_setting};
+use cache_core::Result;
+use cache_net::Tls;
+use futures_util::future::select;
 use tokio::{
-    io::{copy, split},
-    net::{TcpStream, UnixStream},
-};
-use tokio_rustls::{
-    TlsConnector,
-    rustls::{
-        ClientConfig, RootCertStore,
-        pki_types::{CertificateDer, ServerName, pem::PemObject as _},
-    },
+    io::{AsyncRead, AsyncWrite, copy, split},
+    net::UnixStream,
 };
 
-use crate::{dial::Refusal, join::first};
+use crate::MemcachedOptions;
 
-#[derive(Clone)]
-pub(crate) struct Tls(TlsConnector);
-
-impl Tls {
-    /// Trusts what is signed by a certificate in this file.
-    pub(crate) fn trusting(file: &Path) -> Result<Self> {
-        let wrong = |why: &dyn fmt::Display| {
-            invalid_setting(
-                "OPTIONS.tls_ca",
-                &format!("{:?} ({why})", file.display()),
-                "a file of certificates, in PEM",
-            )
-        };
-        let mut roots = RootCertStore::empty();
-        for certificate in CertificateDer::pem_file_iter(file).map_err(|error| wrong(&error))? {
-            let added = certificate.map(|certificate| roots.add(certificate));
-            added.map_err(|error| wrong(&error))?.map_err(|error| wrong(&error))?;
-        }
-        if roots.is_empty() {
-            return Err(wrong(&"without any certificate"));
-        }
-        let config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
-        Ok(Self(Arc::new(config).into()))
+/// Builds the TLS client that the options ask for.
+pub(crate) fn client(options: &MemcachedOptions) -> Result<Option<Tls>> {
+    #[cfg(feature = "tls")]
+    if let Some(file) = &options.tls_ca {
+        let mut tls = cache_net::TlsBuilder::new(cache_net::Verification::Full);
+        tls.trust_file("OPTIONS.tls_ca", file)?;
+        return tls.build().map(Some);
     }
-
-    /// Shakes hands, and answers the near end of a pair of sockets. What goes between them is carried by a task of its own: so
-    /// all else reads and writes sockets, with or without encryption. It ends with either side.
-    pub(crate) async fn wrap(
-        &self,
-        host: &str,
-        stream: TcpStream,
-    ) -> std::result::Result<UnixStream, Refusal> {
-        let no_name = |error| Refusal {
-            why: format!("no name for a certificate: {error}"),
-            temporary: false,
-        };
-        let name =
-            ServerName::try_from(host.to_owned()).map_err(|error| no_name(error.to_string()))?;
-        let failed = |error| Refusal { why: format!("no TLS with it: {error}"), temporary: true };
-        let far = self.0.connect(name, stream).await.map_err(failed)?;
-        let (near, relay) = UnixStream::pair()?;
-        tokio::spawn(async move {
-            let (mut from_far, mut to_far) = split(far);
-            let (mut from_near, mut to_near) = relay.into_split();
-            first([
-                pin!(copy(&mut from_near, &mut to_far)),
-                pin!(copy(&mut from_far, &mut to_near)),
-            ])
-            .await
-        });
-        Ok(near)
-    }
+    let _ = options;
+    Ok(None)
 }
 
-impl fmt::Debug for Tls {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Tls")
-    }
+/// Returns the near end of a socket pair. A task copies between the far end and the encrypted
+/// stream until either is closed.
+///
+/// The connection can therefore use the non-blocking writes of sockets, which a TLS stream does not
+/// have.
+pub(crate) fn relay<S>(encrypted: S) -> io::Result<UnixStream>
+where
+    S: AsyncRead + AsyncWrite + Send + 'static,
+{
+    let (near, far) = UnixStream::pair()?;
+    tokio::spawn(async move {
+        let (mut from_server, mut to_server) = split(encrypted);
+        let (mut from_near, mut to_near) = far.into_split();
+        let upstream = pin!(copy(&mut from_near, &mut to_server));
+        let downstream = pin!(copy(&mut from_server, &mut to_near));
+        select(upstream, downstream).await;
+    });
+    Ok(near)
 }

@@ -1,7 +1,12 @@
-//! The meta protocol: what is written for a command, and how replies are read.
+//! The meta protocol: encoding of commands and parsing of replies.
 //!
-//! A command is answered by exactly one reply, in order. It carries a number, its opaque, that the reply repeats: so a
-//! reply that is not the one expected is known as such. Only in a [batch](crate::batch) it is otherwise.
+//! Each command has exactly one reply, and replies come in the order of the commands. Each command
+//! also carries a number, its opaque, which the reply repeats. Replies are matched by their order;
+//! the opaque detects a reply that is out of order. Only a [batch](crate::batch) works differently.
+//!
+//! The codec is written here because that of the crate `memcache` allocates a vector for each key,
+//! value and flag of a command or reply. This one appends commands to one buffer and takes values
+//! out of another.
 
 use std::ops::Range;
 
@@ -13,26 +18,26 @@ use crate::{expiry::Expiry, item::Item};
 /// A command for one key.
 #[derive(Debug)]
 pub(crate) enum Command<'a> {
-    /// The value.
+    /// Fetches the value.
     Get(&'a str),
-    /// The value with its time to live and the token to compare by.
-    GetToCompare(&'a str),
-    /// Whether it is there and what it is, without the value.
-    Look(&'a str),
-    /// The same, with the time to live.
-    TimeLeft(&'a str),
+    /// Fetches the value, the time to live and the CAS token.
+    GetWithCas(&'a str),
+    /// Fetches the flags without the value.
+    GetFlags(&'a str),
+    /// Fetches the flags and the time to live without the value.
+    GetTtl(&'a str),
     Touch(&'a str, Expiry),
     Set(&'a str, Item<'a>, Expiry),
-    /// Only where nothing was changed since the token was got.
-    SetIfUnchanged(&'a str, Item<'a>, Expiry, u64),
+    /// Sets the value if the entry still has this CAS token.
+    CompareAndSet(&'a str, Item<'a>, Expiry, u64),
     Add(&'a str, Item<'a>, Expiry),
     Delete(&'a str),
-    /// Adds or subtracts; with a token, only where nothing was changed since it was got.
-    Count {
+    /// Adds or subtracts. With a CAS token, only if the entry still has it.
+    Arithmetic {
         key: &'a str,
-        by: u64,
-        down: bool,
-        if_unchanged: Option<u64>,
+        delta: u64,
+        subtract: bool,
+        cas: Option<u64>,
     },
 }
 
@@ -40,80 +45,81 @@ impl<'a> Command<'a> {
     pub(crate) fn key(&self) -> &'a str {
         match self {
             Self::Get(key)
-            | Self::GetToCompare(key)
-            | Self::Look(key)
-            | Self::TimeLeft(key)
+            | Self::GetWithCas(key)
+            | Self::GetFlags(key)
+            | Self::GetTtl(key)
             | Self::Touch(key, _)
             | Self::Set(key, ..)
-            | Self::SetIfUnchanged(key, ..)
+            | Self::CompareAndSet(key, ..)
             | Self::Add(key, ..)
             | Self::Delete(key)
-            | Self::Count { key, .. } => key,
+            | Self::Arithmetic { key, .. } => key,
         }
     }
 
-    /// About how many bytes are sent.
-    pub(crate) fn size(&self) -> usize {
+    /// The approximate number of bytes that are sent.
+    pub(crate) fn size_hint(&self) -> usize {
         const FLAGS: usize = 32;
-        self.key().len() + FLAGS + self.item().map_or(0, Item::length)
+        self.key().len() + FLAGS + self.item().map_or(0, Item::len)
     }
 
-    /// What is to be stored.
+    /// The item to store, if the command stores one.
     pub(crate) fn item(&self) -> Option<&Item<'a>> {
         match self {
-            Self::Set(_, item, _) | Self::SetIfUnchanged(_, item, ..) | Self::Add(_, item, _) => {
+            Self::Set(_, item, _) | Self::CompareAndSet(_, item, ..) | Self::Add(_, item, _) => {
                 Some(item)
             }
             _ => None,
         }
     }
 
-    /// Whether it may be sent again where it is not known if it was carried out.
-    pub(crate) fn may_be_repeated(&self) -> bool {
+    /// Returns whether the command may be sent again if it may have been executed already.
+    pub(crate) fn is_retryable(&self) -> bool {
         !matches!(
             self,
-            Self::Add(..) | Self::SetIfUnchanged(..) | Self::Delete(_) | Self::Count { .. }
+            Self::Add(..) | Self::CompareAndSet(..) | Self::Delete(_) | Self::Arithmetic { .. }
         )
     }
 
-    /// Appends what is sent.
+    /// Appends the encoded command.
     pub(crate) fn write(&self, opaque: u32, out: &mut Vec<u8>) {
-        self.write_head(out);
+        self.write_line(out);
         out.extend_from_slice(b" O");
         push_number(out, u64::from(opaque));
         self.write_data(out);
     }
 
-    /// Appends what is sent so that only an error is answered, which does not say what it is about.
+    /// Appends the encoded command in quiet mode: it has a reply only if it fails, and that reply
+    /// does not identify the command.
     pub(crate) fn write_quiet(&self, out: &mut Vec<u8>) {
-        self.write_head(out);
+        self.write_line(out);
         out.extend_from_slice(b" q");
         self.write_data(out);
     }
 
-    fn write_head(&self, out: &mut Vec<u8>) {
+    fn write_line(&self, out: &mut Vec<u8>) {
         match self {
-            Self::Get(key) => line(out, b"mg ", key, b" v f"),
-            Self::GetToCompare(key) => line(out, b"mg ", key, b" v f c t"),
-            Self::Look(key) => line(out, b"mg ", key, b" f"),
-            Self::TimeLeft(key) => line(out, b"mg ", key, b" f t"),
-            Self::Delete(key) => line(out, b"md ", key, b""),
+            Self::Get(key) => push_line(out, b"mg ", key, b" v f"),
+            Self::GetWithCas(key) => push_line(out, b"mg ", key, b" v f c t"),
+            Self::GetFlags(key) => push_line(out, b"mg ", key, b" f"),
+            Self::GetTtl(key) => push_line(out, b"mg ", key, b" f t"),
+            Self::Delete(key) => push_line(out, b"md ", key, b""),
             Self::Touch(key, expiry) => {
-                line(out, b"mg ", key, b" T");
+                push_line(out, b"mg ", key, b" T");
                 out.extend_from_slice(expiry.digits());
             }
-            Self::Set(key, item, expiry) => line_of_set(out, key, item, expiry, b""),
-            Self::SetIfUnchanged(key, item, expiry, token) => {
-                line_of_set(out, key, item, expiry, b" C");
-                push_number(out, *token);
+            Self::Set(key, item, expiry) => push_set_line(out, key, item, expiry, b""),
+            Self::CompareAndSet(key, item, expiry, cas) => {
+                push_set_line(out, key, item, expiry, b" C");
+                push_number(out, *cas);
             }
-            Self::Add(key, item, expiry) => line_of_set(out, key, item, expiry, b" ME"),
-            Self::Count { key, by, down, if_unchanged } => {
-                line(out, b"ma ", key, if *down { b" v c MD D" } else { b" v c D" });
-                push_number(out, *by);
-                if let Some(token) = if_unchanged {
+            Self::Add(key, item, expiry) => push_set_line(out, key, item, expiry, b" ME"),
+            Self::Arithmetic { key, delta, subtract, cas } => {
+                push_line(out, b"ma ", key, if *subtract { b" v c MD D" } else { b" v c D" });
+                push_number(out, *delta);
+                if let Some(cas) = cas {
                     out.extend_from_slice(b" C");
-                    push_number(out, *token);
+                    push_number(out, *cas);
                 }
             }
         }
@@ -128,17 +134,17 @@ impl<'a> Command<'a> {
     }
 }
 
-fn line(out: &mut Vec<u8>, verb: &[u8], key: &str, flags: &[u8]) {
+fn push_line(out: &mut Vec<u8>, verb: &[u8], key: &str, flags: &[u8]) {
     out.extend_from_slice(verb);
     out.extend_from_slice(key.as_bytes());
     out.extend_from_slice(flags);
 }
 
-fn line_of_set(out: &mut Vec<u8>, key: &str, item: &Item<'_>, expiry: &Expiry, mode: &[u8]) {
-    line(out, b"ms ", key, b" ");
-    push_number(out, item.length() as u64);
+fn push_set_line(out: &mut Vec<u8>, key: &str, item: &Item<'_>, expiry: &Expiry, mode: &[u8]) {
+    push_line(out, b"ms ", key, b" ");
+    push_number(out, item.len() as u64);
     out.extend_from_slice(b" F");
-    out.extend_from_slice(item.flags_in_digits().as_bytes());
+    out.extend_from_slice(item.flag_digits().as_bytes());
     if !expiry.is_never() {
         out.extend_from_slice(b" T");
         out.extend_from_slice(expiry.digits());
@@ -146,177 +152,176 @@ fn line_of_set(out: &mut Vec<u8>, key: &str, item: &Item<'_>, expiry: &Expiry, m
     out.extend_from_slice(mode);
 }
 
+/// Appends a number in decimal digits, four at a time.
 fn push_number(out: &mut Vec<u8>, number: u64) {
-    let (above, last) = (number / 10_000, (number % 10_000) as u16);
+    let (high, low) = (number / 10_000, (number % 10_000) as u16);
     let digits =
-        [last / 1000, last / 100 % 10, last / 10 % 10, last % 10].map(|digit| b'0' + digit as u8);
-    if above > 0 {
-        push_number(out, above);
+        [low / 1000, low / 100 % 10, low / 10 % 10, low % 10].map(|digit| b'0' + digit as u8);
+    if high > 0 {
+        push_number(out, high);
         out.extend_from_slice(&digits);
     } else {
-        let zeros = [1000, 100, 10].iter().filter(|least| last < **least).count();
-        out.extend_from_slice(&digits[zeros..]);
+        let leading_zeros = [1000, 100, 10].iter().filter(|power| low < **power).count();
+        out.extend_from_slice(&digits[leading_zeros..]);
     }
 }
 
-/// What the server answered to one command.
+/// The server's reply to one command.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Reply {
     pub(crate) status: Status,
-    /// Of `f`.
+    /// The value of the flag `f`.
     pub(crate) flags: u32,
-    /// Of `t`: seconds, or -1 for ever.
-    pub(crate) time_left: i64,
-    /// Of `c`.
-    pub(crate) token: u64,
+    /// The value of the flag `t`: seconds, or -1 if the entry never expires.
+    pub(crate) ttl: i64,
+    /// The value of the flag `c`.
+    pub(crate) cas: u64,
     pub(crate) data: Bytes,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Status {
-    /// VA, and VALUE of a classic `get`
+    /// `VA`, and `VALUE` of a classic `get`
     Value,
-    /// HD
+    /// `HD`
     Done,
-    /// EN, NF
-    Missing,
-    /// NS
+    /// `EN` and `NF`
+    NotFound,
+    /// `NS`
     NotStored,
-    /// EX
-    Changed,
-    /// END, MN: no more replies come to a batch
+    /// `EX`
+    CasMismatch,
+    /// `END` and `MN`: the last reply to a batch
     End,
-    /// An error, in the server's words.
-    Refused(Box<str>),
+    /// An error, in the server's words
+    Error(Box<str>),
 }
 
 impl Reply {
     pub(crate) fn new(status: Status) -> Self {
-        Self { status, flags: 0, time_left: -1, token: 0, data: Bytes::new() }
+        Self { status, flags: 0, ttl: -1, cas: 0, data: Bytes::new() }
     }
 }
 
-/// What came is no reply, or not the one that was expected.
+/// The bytes received are not a reply, or not the expected reply.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Garbage;
+pub(crate) struct ProtocolError;
 
-/// The server's own limit is a gibibyte.
-const LONGEST_VALUE: usize = 1 << 30;
-/// How a value begins that a classic `get` has found.
-pub(crate) const CLASSIC: &[u8] = b"VALUE ";
+/// The server's own limit is 1 GiB.
+const MAX_VALUE_LEN: usize = 1 << 30;
+/// The prefix of a value in the reply to a classic `get`.
+pub(crate) const CLASSIC_VALUE: &[u8] = b"VALUE ";
 
-/// What the line of a reply says.
+/// A parsed reply line.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Head {
-    /// Without the value, which follows the line.
+pub(crate) struct Header {
+    /// The reply without the value, which follows the line.
     pub(crate) reply: Reply,
     opaque: Option<u32>,
-    line: usize,
+    line_len: usize,
     key: Range<usize>,
-    /// Of the value.
-    length: usize,
+    value_len: usize,
 }
 
-impl Head {
-    /// Reads a line, which comes without its end.
-    pub(crate) fn read(line: &[u8]) -> Result<Self, Garbage> {
-        if let Some(rest) = line.strip_prefix(CLASSIC) {
-            return Self::read_classic(rest).ok_or(Garbage);
+impl Header {
+    /// Parses a line without its terminator.
+    pub(crate) fn parse(line: &[u8]) -> Result<Self, ProtocolError> {
+        if let Some(rest) = line.strip_prefix(CLASSIC_VALUE) {
+            return Self::parse_classic(rest).ok_or(ProtocolError);
         }
         let mut words = line.split(|byte| *byte == b' ').filter(|word| !word.is_empty());
-        let status = match words.next().ok_or(Garbage)? {
+        let status = match words.next().ok_or(ProtocolError)? {
             b"VA" => Status::Value,
             b"HD" => Status::Done,
-            b"EN" | b"NF" => Status::Missing,
+            b"EN" | b"NF" => Status::NotFound,
             b"NS" => Status::NotStored,
-            b"EX" => Status::Changed,
+            b"EX" => Status::CasMismatch,
             b"END" | b"MN" => Status::End,
             b"SERVER_ERROR" | b"CLIENT_ERROR" | b"ERROR" => {
-                return Ok(Self::new(
-                    Status::Refused(String::from_utf8_lossy(line).into()),
-                    line.len(),
-                ));
+                let status = Status::Error(String::from_utf8_lossy(line).into());
+                return Ok(Self::new(status, line.len()));
             }
-            _ => return Err(Garbage),
+            _ => return Err(ProtocolError),
         };
-        let mut head = Self::new(status, line.len());
-        if head.reply.status == Status::Value {
-            head.length = words.next().and_then(length).ok_or(Garbage)?;
+        let mut header = Self::new(status, line.len());
+        if header.reply.status == Status::Value {
+            header.value_len = words.next().and_then(parse_value_len).ok_or(ProtocolError)?;
         }
         for word in words {
-            head.note(word).ok_or(Garbage)?;
+            header.set_flag(word).ok_or(ProtocolError)?;
         }
-        Ok(head)
+        Ok(header)
     }
 
-    /// What follows on `VALUE `: the key, the flags and the length.
-    fn read_classic(rest: &[u8]) -> Option<Self> {
-        let key = memchr(b' ', rest).filter(|length| *length > 0)?;
-        let (flags, numbers) = leading_number(&rest[key + 1..])?;
-        let mut head = Self::new(Status::Value, CLASSIC.len() + rest.len());
-        head.key = CLASSIC.len()..CLASSIC.len() + key;
-        head.reply.flags = flags.try_into().ok()?;
-        head.length = length(numbers.strip_prefix(b" ")?)?;
-        Some(head)
+    /// Parses what follows `VALUE `: the key, the flags and the length.
+    fn parse_classic(rest: &[u8]) -> Option<Self> {
+        let key_len = memchr(b' ', rest).filter(|len| *len > 0)?;
+        let (flags, rest_of_line) = split_number(&rest[key_len + 1..])?;
+        let mut header = Self::new(Status::Value, CLASSIC_VALUE.len() + rest.len());
+        header.key = CLASSIC_VALUE.len()..CLASSIC_VALUE.len() + key_len;
+        header.reply.flags = flags.try_into().ok()?;
+        header.value_len = parse_value_len(rest_of_line.strip_prefix(b" ")?)?;
+        Some(header)
     }
 
-    fn new(status: Status, line: usize) -> Self {
-        Self { reply: Reply::new(status), opaque: None, line, key: 0..0, length: 0 }
+    fn new(status: Status, line_len: usize) -> Self {
+        Self { reply: Reply::new(status), opaque: None, line_len, key: 0..0, value_len: 0 }
     }
 
-    fn note(&mut self, word: &[u8]) -> Option<()> {
+    fn set_flag(&mut self, word: &[u8]) -> Option<()> {
         let (name, value) = word.split_first()?;
         match name {
-            b'f' => self.reply.flags = number(value)?,
-            b't' => self.reply.time_left = if value == b"-1" { -1 } else { number(value)? },
-            b'c' => self.reply.token = number(value)?,
-            b'O' => self.opaque = Some(number(value)?),
+            b'f' => self.reply.flags = parse_number(value)?,
+            b't' => self.reply.ttl = if value == b"-1" { -1 } else { parse_number(value)? },
+            b'c' => self.reply.cas = parse_number(value)?,
+            b'O' => self.opaque = Some(parse_number(value)?),
             _ => {}
         }
         Some(())
     }
 
-    /// Whether it answers the command of this number. Only errors carry none, and a miss from servers before 1.6.10.
-    pub(crate) fn answers(&self, opaque: u32) -> bool {
+    /// Returns whether this is the reply to the command with this opaque.
+    ///
+    /// Errors have no opaque, nor do misses of servers before 1.6.10.
+    pub(crate) fn matches(&self, opaque: u32) -> bool {
         match self.opaque {
             Some(number) => number == opaque,
-            None => matches!(self.reply.status, Status::Refused(_) | Status::Missing),
+            None => matches!(self.reply.status, Status::Error(_) | Status::NotFound),
         }
     }
 
-    /// How many bytes the line has, with its end.
-    pub(crate) fn size(&self) -> usize {
-        self.line + b"\r\n".len()
+    /// The length of the line in bytes, including its terminator.
+    pub(crate) fn line_len(&self) -> usize {
+        self.line_len + b"\r\n".len()
     }
 
-    /// Where in the line the key is that a classic `get` found; else nowhere.
+    /// The range of the key in the line. It is empty except for a classic `get`.
     pub(crate) fn key(&self) -> Range<usize> {
         self.key.clone()
     }
 
-    /// How long the value is that follows, if one does.
-    pub(crate) fn length(&self) -> Option<usize> {
-        (self.reply.status == Status::Value).then_some(self.length)
+    /// The length of the value that follows the line, if one does.
+    pub(crate) fn value_len(&self) -> Option<usize> {
+        (self.reply.status == Status::Value).then_some(self.value_len)
     }
 }
 
-/// Of a value.
-fn length(digits: &[u8]) -> Option<usize> {
-    number(digits).filter(|length| *length <= LONGEST_VALUE)
+fn parse_value_len(digits: &[u8]) -> Option<usize> {
+    parse_number(digits).filter(|len| *len <= MAX_VALUE_LEN)
 }
 
-fn number<N: TryFrom<u64>>(digits: &[u8]) -> Option<N> {
-    let (number, rest) = leading_number(digits)?;
+fn parse_number<N: TryFrom<u64>>(digits: &[u8]) -> Option<N> {
+    let (number, rest) = split_number(digits)?;
     if rest.is_empty() { number.try_into().ok() } else { None }
 }
 
-/// A number, and what follows it.
-pub(crate) fn leading_number(bytes: &[u8]) -> Option<(u64, &[u8])> {
+/// Splits the bytes after the number at their start.
+pub(crate) fn split_number(bytes: &[u8]) -> Option<(u64, &[u8])> {
     let mut number = 0_u64;
     let mut rest = bytes;
-    while let [digit @ b'0'..=b'9', others @ ..] = rest {
+    while let [digit @ b'0'..=b'9', tail @ ..] = rest {
         number = number.checked_mul(10)?.checked_add(u64::from(digit - b'0'))?;
-        rest = others;
+        rest = tail;
     }
     (rest.len() < bytes.len()).then_some((number, rest))
 }
@@ -329,40 +334,40 @@ mod tests {
 
     use super::*;
 
-    fn written(command: &Command<'_>) -> String {
+    fn encode(command: &Command<'_>) -> String {
         let mut out = Vec::new();
         command.write(7, &mut out);
-        String::from_utf8(out).expect("it is text")
+        String::from_utf8(out).expect("commands should be UTF-8")
     }
 
     #[test]
-    fn a_command_is_a_line_and_a_value() {
-        let item = || Item::new(&Value::Int(42), None).expect("it is kept");
-        let (never, minute) = (Expiry::of(None), Expiry::of(Some(Duration::from_secs(60))));
+    fn commands_are_encoded_as_line_and_value() {
+        let item = || Item::new(&Value::Int(42), None).expect("integers should be encodable");
+        let (never, minute) = (Expiry::new(None), Expiry::new(Some(Duration::from_secs(60))));
         for (command, expected) in [
             (Command::Get("k"), "mg k v f O7\r\n"),
-            (Command::Look("k"), "mg k f O7\r\n"),
-            (Command::TimeLeft("k"), "mg k f t O7\r\n"),
+            (Command::GetFlags("k"), "mg k f O7\r\n"),
+            (Command::GetTtl("k"), "mg k f t O7\r\n"),
             (Command::Touch("k", never), "mg k T0 O7\r\n"),
             (Command::Delete("k"), "md k O7\r\n"),
             (Command::Set("k", item(), never), "ms k 2 F2 O7\r\n42\r\n"),
-            (Command::SetIfUnchanged("k", item(), minute, 12), "ms k 2 F2 T60 C12 O7\r\n42\r\n"),
+            (Command::CompareAndSet("k", item(), minute, 12), "ms k 2 F2 T60 C12 O7\r\n42\r\n"),
             (Command::Add("k", item(), minute), "ms k 2 F2 T60 ME O7\r\n42\r\n"),
             (
-                Command::Count { key: "k", by: 3, down: false, if_unchanged: None },
+                Command::Arithmetic { key: "k", delta: 3, subtract: false, cas: None },
                 "ma k v c D3 O7\r\n",
             ),
             (
-                Command::Count { key: "k", by: 1 << 63, down: true, if_unchanged: Some(12) },
+                Command::Arithmetic { key: "k", delta: 1 << 63, subtract: true, cas: Some(12) },
                 "ma k v c MD D9223372036854775808 C12 O7\r\n",
             ),
         ] {
-            assert_eq!(written(&command), expected);
+            assert_eq!(encode(&command), expected);
         }
     }
 
     #[test]
-    fn numbers_are_written_in_digits() {
+    fn numbers_are_encoded_in_decimal() {
         for number in [
             0,
             9,
@@ -386,11 +391,12 @@ mod tests {
     }
 
     #[test]
-    fn a_reply_answers_the_command_of_its_number_only() {
-        let heads = ["HD O5", "HD", "EN", "CLIENT_ERROR x"]
-            .map(|line| Head::read(line.as_bytes()).expect("it is one"));
-        let answering = |opaque| heads.iter().map(|head| head.answers(opaque)).collect::<Vec<_>>();
-        assert_eq!(answering(5), [true, false, true, true]);
-        assert_eq!(answering(6), [false, false, true, true]);
+    fn header_matches_only_its_opaque() {
+        let headers = ["HD O5", "HD", "EN", "CLIENT_ERROR x"]
+            .map(|line| Header::parse(line.as_bytes()).expect("line should be a reply"));
+        let matching =
+            |opaque| headers.iter().map(|header| header.matches(opaque)).collect::<Vec<_>>();
+        assert_eq!(matching(5), [true, false, true, true]);
+        assert_eq!(matching(6), [false, false, true, true]);
     }
 }

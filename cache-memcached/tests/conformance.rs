@@ -1,4 +1,4 @@
-//! The conformance suite on one server, on three.
+//! The conformance suite on one server and on three servers.
 
 mod common;
 
@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use cache_conformance::{Harness, Profile};
 
-/// Seconds, counters from zero on, and what an item of the default size has room for.
+/// The server counts whole seconds and unsigned counters, and limits items to 1 MiB by default.
 fn on(servers: usize) -> Harness {
     common::harness(servers).with_profile(Profile {
         expiry_granularity: Duration::from_secs(1),

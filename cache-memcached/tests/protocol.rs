@@ -1,4 +1,4 @@
-//! What memcached does differently from other stores, and what others leave there.
+//! Behavior that is specific to memcached, and entries of other applications.
 
 mod common;
 
@@ -13,20 +13,20 @@ use common::{HOUR, bytes, server, store};
 use tokio::task::JoinSet;
 use xtask::servers::Server;
 
-/// A command by somebody else, and the first line of the answer.
-fn by_somebody_else(server: &Server, command: &str) -> String {
-    let mut stream = TcpStream::connect(("127.0.0.1", server.port())).expect("it listens");
-    stream.write_all(format!("{command}\r\n").as_bytes()).expect("it reads");
+/// Sends a command as another client and returns the first line of the reply.
+fn send_as_other_client(server: &Server, command: &str) -> String {
+    let mut stream = TcpStream::connect(("127.0.0.1", server.port())).expect("connect");
+    stream.write_all(format!("{command}\r\n").as_bytes()).expect("write");
     let mut line = String::new();
-    BufReader::new(stream).read_line(&mut line).expect("it answers");
+    BufReader::new(stream).read_line(&mut line).expect("read");
     line.trim_end().to_owned()
 }
 
 #[tokio::test]
-async fn integers_of_django_are_integers_and_its_other_entries_are_missed() {
+async fn integers_of_django_are_decoded_and_its_other_entries_are_misses() {
     let servers = [server()];
     let store = store(&servers);
-    for (entry, read) in [
+    for (entry, expected) in [
         ("set k 2 0 2\r\n42", Some(Value::Int(42))),
         ("set k 2 0 3\r\n-42", Some(Value::Int(-42))),
         ("set k 2 0 20\r\n99999999999999999999", None),
@@ -35,21 +35,21 @@ async fn integers_of_django_are_integers_and_its_other_entries_are_missed() {
         ("set k 0 0 2\r\n42", None),
         ("set k 256 0 4\r\nours", Some(bytes("ours"))),
     ] {
-        assert_eq!(by_somebody_else(&servers[0], entry), "STORED");
-        assert_eq!(store.get("k").await.expect("it answers"), read, "{entry:?}");
-        assert_eq!(store.get_many(&["k"]).await.expect("it answers"), [read]);
+        assert_eq!(send_as_other_client(&servers[0], entry), "STORED");
+        assert_eq!(store.get("k").await.expect("get"), expected, "{entry:?}");
+        assert_eq!(store.get_many(&["k"]).await.expect("get_many"), [expected]);
     }
-    by_somebody_else(&servers[0], "set k 16 0 4\r\ntext");
-    assert!(!store.contains("k").await.expect("it answers"), "what get misses is not there");
-    assert_eq!(store.ttl("k").await.expect("it answers"), None);
+    send_as_other_client(&servers[0], "set k 16 0 4\r\ntext");
     assert!(
-        !store.add("k", Value::Int(1), HOUR).await.expect("it answers"),
-        "but the place is taken"
+        !store.contains("k").await.expect("contains"),
+        "an entry that get misses is not contained"
     );
+    assert_eq!(store.ttl("k").await.expect("ttl"), None);
+    assert!(!store.add("k", Value::Int(1), HOUR).await.expect("add"), "add does not replace it");
 }
 
 #[tokio::test]
-async fn of_many_keys_each_gets_its_own_value_whoever_wrote_it() {
+async fn get_many_returns_each_key_its_own_value() {
     let servers = [server()];
     let store = store(&servers);
     let keys: Vec<String> = (0..600).map(|number| format!("schlüssel-{number}")).collect();
@@ -64,91 +64,88 @@ async fn of_many_keys_each_gets_its_own_value_whoever_wrote_it() {
         .enumerate()
         .filter_map(|(number, key)| Some((&**key, value(number)?)))
         .collect();
-    assert!(store.set_many(&entries, HOUR).await.expect("it is stored").is_empty());
-    by_somebody_else(&servers[0], &format!("set {} 16 0 4\r\ntext", keys[3]));
-    let asked: Vec<&str> = keys.iter().chain(&keys[..300]).map(String::as_str).collect();
+    assert!(store.set_many(&entries, HOUR).await.expect("set_many").is_empty());
+    send_as_other_client(&servers[0], &format!("set {} 16 0 4\r\ntext", keys[3]));
+    let requested: Vec<&str> = keys.iter().chain(&keys[..300]).map(String::as_str).collect();
     let expected: Vec<Option<Value>> = (0..600).chain(0..300).map(value).collect();
-    assert!(store.get_many(&asked).await.expect("it answers") == expected);
-    assert_eq!(store.get_many(&["no such key"; 0]).await.expect("nothing is asked"), []);
-    assert_eq!(
-        store.get_many(&["no-such-key"; 20]).await.expect("it answers"),
-        [const { None }; 20]
-    );
+    assert!(store.get_many(&requested).await.expect("get_many") == expected);
+    assert_eq!(store.get_many(&["no such key"; 0]).await.expect("get_many"), []);
+    assert_eq!(store.get_many(&["no-such-key"; 20]).await.expect("get_many"), [const { None }; 20]);
 }
 
 #[tokio::test]
-async fn integers_are_django_s_integers() {
+async fn integers_are_stored_as_django_stores_them() {
     let servers = [server()];
-    store(&servers).set("k", Value::Int(-7), HOUR).await.expect("it is stored");
-    let mut stream = TcpStream::connect(("127.0.0.1", servers[0].port())).expect("it listens");
-    stream.write_all(b"get k\r\nquit\r\n").expect("it reads");
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).expect("it answers");
-    assert_eq!(answer, "VALUE k 2 2\r\n-7\r\nEND\r\n");
+    store(&servers).set("k", Value::Int(-7), HOUR).await.expect("set");
+    let mut stream = TcpStream::connect(("127.0.0.1", servers[0].port())).expect("connect");
+    stream.write_all(b"get k\r\nquit\r\n").expect("write");
+    let mut reply = String::new();
+    stream.read_to_string(&mut reply).expect("read");
+    assert_eq!(reply, "VALUE k 2 2\r\n-7\r\nEND\r\n");
 }
 
 #[tokio::test]
-async fn a_negative_integer_comes_back_but_cannot_be_counted() {
+async fn negative_integer_round_trips_but_cannot_be_incremented() {
     let servers = [server()];
     let store = store(&servers);
     for number in [-1, i64::MIN] {
-        store.set("k", Value::Int(number), HOUR).await.expect("it is stored");
+        store.set("k", Value::Int(number), HOUR).await.expect("set");
         for delta in [1, i64::MAX] {
-            let error = store.incr("k", delta).await.expect_err("the server counts from zero on");
+            let error = store.incr("k", delta).await.expect_err("counters are unsigned");
             assert_eq!(error.kind(), ErrorKind::NotAnInteger);
         }
-        assert_eq!(store.get("k").await.expect("it answers"), Some(Value::Int(number)));
+        assert_eq!(store.get("k").await.expect("get"), Some(Value::Int(number)));
     }
 }
 
-/// The server has added it when we see that it is too much; it is taken back, whoever else is at it.
+/// The server has added the delta by the time the store sees that the sum is too large. The store
+/// subtracts it again, even if other callers change the counter.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn of_many_who_overflow_at_once_none_leaves_a_trace() {
+async fn concurrent_overflows_leave_the_counter_unchanged() {
     let servers = [server()];
     let store = store(&servers);
     for (start, delta) in [(i64::MAX - 100, 101), (i64::MAX, i64::MAX), (i64::MAX - 5, 1 << 32)] {
-        store.set("k", Value::Int(start), HOUR).await.expect("it is stored");
+        store.set("k", Value::Int(start), HOUR).await.expect("set");
         let mut tasks = JoinSet::new();
         for _ in 0..16 {
             let store = store.clone();
             tasks.spawn(async move {
                 for _ in 0..20 {
-                    let error = store.incr("k", delta).await.expect_err("it is too much");
+                    let error = store.incr("k", delta).await.expect_err("overflow");
                     assert_eq!(error.kind(), ErrorKind::Overflow);
                 }
             });
         }
         while let Some(task) = tasks.join_next().await {
-            task.expect("all overflow");
+            task.expect("every call should overflow");
         }
         assert_eq!(
-            store.get("k").await.expect("it answers"),
+            store.get("k").await.expect("get"),
             Some(Value::Int(start)),
             "{delta} at a time"
         );
     }
-    assert_eq!(store.incr("k", 5).await.expect("it counts"), Some(i64::MAX));
-    assert_eq!(store.incr("k", -i64::MAX).await.expect("it counts"), Some(0));
+    assert_eq!(store.incr("k", 5).await.expect("incr"), Some(i64::MAX));
+    assert_eq!(store.incr("k", -i64::MAX).await.expect("incr"), Some(0));
 }
 
 #[tokio::test]
-async fn a_fraction_of_a_second_is_rounded_up_to_one() {
+async fn fraction_of_a_second_is_rounded_up() {
     let servers = [server()];
     let store = store(&servers);
-    store.set("k", Value::Int(1), Some(Duration::from_millis(1))).await.expect("it is stored");
-    store.touch("k", Some(Duration::from_millis(1500))).await.expect("it is there");
-    let Some(Ttl::Left(left)) = store.ttl("k").await.expect("it answers") else {
-        panic!("it expires")
+    store.set("k", Value::Int(1), Some(Duration::from_millis(1))).await.expect("set");
+    store.touch("k", Some(Duration::from_millis(1500))).await.expect("touch");
+    let Some(Ttl::Left(left)) = store.ttl("k").await.expect("ttl") else {
+        panic!("the entry should expire")
     };
     assert!(left <= Duration::from_secs(2));
 }
 
-/// What has come to nothing is not a request for the server either.
 #[tokio::test]
-async fn a_key_that_is_refused_is_never_sent() {
+async fn rejected_key_is_never_sent() {
     let servers = [server()];
     let store = store(&servers);
-    store.set("k", Value::Int(1), HOUR).await.expect("it is stored");
+    store.set("k", Value::Int(1), HOUR).await.expect("set");
     let long = "x".repeat(251);
     for key in [
         "",
@@ -160,43 +157,43 @@ async fn a_key_that_is_refused_is_never_sent() {
         "ä".repeat(126).as_str(),
         &long,
     ] {
-        let error = store.get(key).await.expect_err("it is refused");
+        let error = store.get(key).await.expect_err("invalid key");
         assert_eq!(error.kind(), ErrorKind::InvalidKey);
-        store.get_many(&["k", key]).await.expect_err("it is refused");
+        store.get_many(&["k", key]).await.expect_err("invalid key");
         store
             .set_many(&[("k", Value::Int(2)), (key, Value::Int(2))], HOUR)
             .await
-            .expect_err("it is refused");
+            .expect_err("invalid key");
     }
-    let details = store.stats().await.expect("it tells").details;
+    let details = store.stats().await.expect("stats").details;
     let hits =
         details.iter().find(|(name, _)| name.ends_with(" get_hits")).map(|(_, hits)| hits.as_str());
-    assert_eq!(hits, Some("0"), "not even the other keys were asked for");
-    assert_eq!(store.get("k").await.expect("it answers"), Some(Value::Int(1)));
+    assert_eq!(hits, Some("0"), "the valid keys of the call should not be sent either");
+    assert_eq!(store.get("k").await.expect("get"), Some(Value::Int(1)));
 }
 
 #[tokio::test]
-async fn what_looks_like_commands_is_only_a_value() {
+async fn value_that_looks_like_commands_is_stored_unchanged() {
     let servers = [server()];
     let store = store(&servers);
-    store.set("other", Value::Int(1), HOUR).await.expect("it is stored");
+    store.set("other", Value::Int(1), HOUR).await.expect("set");
     for text in ["\r\nflush_all\r\n", "VA 3 f256\r\nabc\r\n", "\r\n", "EN\r\n", "mn\r\n"] {
-        store.set("k", bytes(text), HOUR).await.expect("it is stored");
+        store.set("k", bytes(text), HOUR).await.expect("set");
         assert_eq!(
-            store.get_many(&["k", "other"]).await.expect("it answers"),
+            store.get_many(&["k", "other"]).await.expect("get_many"),
             [Some(bytes(text)), Some(Value::Int(1))]
         );
     }
 }
 
 #[tokio::test]
-async fn stats_add_up_and_tell_of_each_server() {
+async fn stats_have_totals_and_details_of_each_server() {
     let servers = [server(), server()];
     let store = store(&servers);
     for number in 0..30 {
-        store.set(&format!("key-{number}"), Value::Int(number), HOUR).await.expect("it is stored");
+        store.set(&format!("key-{number}"), Value::Int(number), HOUR).await.expect("set");
     }
-    let stats = store.stats().await.expect("it tells");
+    let stats = store.stats().await.expect("stats");
     assert_eq!(stats.entries, Some(30));
     assert!(stats.bytes.is_some_and(|bytes| bytes > 30 * 10));
     for server in &servers {
@@ -208,24 +205,24 @@ async fn stats_add_up_and_tell_of_each_server() {
 }
 
 #[tokio::test]
-async fn closing_lets_go_of_the_connections() {
+async fn close_closes_the_connections() {
     let servers = [server()];
     let store = store(&servers);
-    let connections = || by_somebody_else_counted(&servers[0]);
-    store.set("k", Value::Int(1), HOUR).await.expect("it is stored");
+    let connections = || connection_count(&servers[0]);
+    store.set("k", Value::Int(1), HOUR).await.expect("set");
     let open = connections();
-    store.close().await.expect("it closes");
+    store.close().await.expect("close");
     while connections() >= open {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    assert_eq!(store.get("k").await.expect("it is opened again"), Some(Value::Int(1)));
+    assert_eq!(store.get("k").await.expect("get"), Some(Value::Int(1)));
 }
 
-fn by_somebody_else_counted(server: &Server) -> u32 {
-    let mut stream = TcpStream::connect(("127.0.0.1", server.port())).expect("it listens");
-    stream.write_all(b"stats\r\nquit\r\n").expect("it reads");
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).expect("it answers");
-    let line = answer.lines().find_map(|line| line.strip_prefix("STAT curr_connections "));
-    line.expect("it is told").parse().expect("it is a number")
+fn connection_count(server: &Server) -> u32 {
+    let mut stream = TcpStream::connect(("127.0.0.1", server.port())).expect("connect");
+    stream.write_all(b"stats\r\nquit\r\n").expect("write");
+    let mut reply = String::new();
+    stream.read_to_string(&mut reply).expect("read");
+    let line = reply.lines().find_map(|line| line.strip_prefix("STAT curr_connections "));
+    line.expect("curr_connections").parse().expect("a number")
 }

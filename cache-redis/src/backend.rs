@@ -10,21 +10,23 @@ use cache_core::{
 use crate::{
     RedisCache, RedisOptions,
     cache::Servers,
+    keyspace::{Keyspace, Prefixes},
     location::{Location, locations},
-    room::{Room, Rooms},
 };
 
-/// Makes the stores of a configuration. Aliases with the same servers and options share the connections; each clears what
-/// is its own.
+/// Creates the stores of a configuration.
+///
+/// Aliases with the same servers and options share the connections. Each alias clears only its own
+/// keys.
 #[derive(Debug, Default)]
 pub struct RedisBackend {
-    servers: SharedStores<Place, (), Servers>,
-    rooms: Rooms,
+    servers: SharedStores<ServersKey, (), Servers>,
+    prefixes: Prefixes,
 }
 
-/// Servers, and how to talk to them.
+/// What aliases must have in common to share connections.
 #[derive(Debug, PartialEq, Eq, Hash)]
-struct Place {
+struct ServersKey {
     locations: Vec<Location>,
     options: RedisOptions,
     folder: Option<PathBuf>,
@@ -38,38 +40,37 @@ impl Backend for RedisBackend {
 }
 
 impl RedisBackend {
-    /// The store that this configuration means, as the type it is.
+    /// Creates the store of an alias, like [`open`](Backend::open), but returns its concrete type.
     ///
     /// # Errors
-    /// [`ErrorKind::Config`](cache_core::ErrorKind) where the configuration can't be meant.
+    ///
+    /// Returns [`ErrorKind::Config`](cache_core::ErrorKind::Config) if LOCATION or OPTIONS are
+    /// invalid, or if a certificate file cannot be read.
     pub fn open_store(&self, config: &StoreConfig) -> Result<RedisCache> {
         let options: RedisOptions = config.options()?;
         options.check()?;
-        options.warn(&config.alias);
+        options.warn_without_effect(&config.alias);
         let folder = config.folder();
-        // A password is to be taken apart before it is decoded, and the scheme says whether to encrypt.
+        // The raw URL has the scheme, which decides on TLS, and its password is still encoded.
         let locations = match &config.url {
             Some(url) => locations(&[url], folder)?,
             None => locations(&config.location, folder)?,
         };
         let db = locations[0].db.or(options.db).unwrap_or(0);
-        let database = format!("{}/{db}", locations[0].address);
-        let head = config.common_key_prefix.as_deref();
-        let room = Room::new(
+        let keyspace = Keyspace::new(
             &options.namespace,
             options.clear_database,
-            head,
-            database,
-            Arc::clone(&self.rooms),
+            config.common_key_prefix.as_deref(),
+            format!("{}/{db}", locations[0].address),
+            Arc::clone(&self.prefixes),
         );
-        let place = Place {
+        let key = ServersKey {
             locations: locations.clone(),
             options: options.clone(),
             folder: folder.map(Into::into),
         };
-        let servers = self
-            .servers
-            .get_or_create(place, (), |()| Servers::new(&locations, options, folder))?;
-        Ok(RedisCache::in_room(servers, room))
+        let servers =
+            self.servers.get_or_create(key, (), |()| Servers::new(&locations, options, folder))?;
+        Ok(RedisCache::with_keyspace(servers, keyspace))
     }
 }

@@ -5,43 +5,43 @@ mod many;
 use std::{fmt, path::Path, sync::Arc, time::Duration};
 
 use cache_core::{Cache, Error, ErrorKind, Result, Stats, Ttl, Value, async_trait};
-use redis::{Cmd, Value as Answer};
+use redis::{Cmd, Value as Reply};
 
 use crate::{
     RedisOptions,
     failure::{Failure, Fault},
+    keyspace::{Keyspace, Prefixes, Scope},
     location::{Address, Location, locations},
     node::{Effect, Node},
-    room::{Extent, Room, Rooms},
     scan::Scan,
     script::{Script, Scripts},
-    stats,
-    tls::Tls,
+    stats, tls,
     topology::{Access, Topology},
-    value::{self, Stored},
+    value::{self, Encoded},
 };
 
-/// The longest time to live that is not for ever, in milliseconds: some 146 million years. Servers add it to the time of day.
-const LONGEST: u64 = 1 << 62;
+/// The maximum time to live in milliseconds, about 146 million years. The server adds the time to
+/// live to the current time, so a larger one would overflow.
+const MAX_TTL_MILLIS: u64 = 1 << 62;
 
-/// As many keys as `stats` looks at in one server, so that it ends in time.
-const COUNTED: u64 = 200_000;
+/// How many keys a server may have for `stats` to count those of the cache.
+const MAX_COUNTED_KEYS: u64 = 200_000;
 
 const READ: Access = Access::Read;
 const WRITE: Access = Access::Write(Effect::Idempotent);
 const WRITE_ONCE: Access = Access::Write(Effect::Once);
 
-/// A store in Redis or Valkey. See the [crate's page](crate) for what it does.
+/// A store in Redis or Valkey. See the [crate's page](crate) for its behavior.
 ///
-/// It connects when it is first used, in the tokio runtime that then runs, and belongs to that runtime until
-/// [`close`](Cache::close).
+/// It connects when it is first used. Its connections belong to the tokio runtime of that call,
+/// until [`close`](Cache::close). Cloning it is cheap, and a clone is the same store.
 #[derive(Clone)]
 pub struct RedisCache {
     servers: Arc<Servers>,
-    room: Arc<Room>,
+    keyspace: Arc<Keyspace>,
 }
 
-/// The servers, and the connections to them. Caches with the same servers and options share them.
+/// The servers and the connections to them. Stores with the same servers and options share them.
 #[derive(Debug)]
 pub(crate) struct Servers {
     topology: Topology,
@@ -56,155 +56,173 @@ impl Servers {
         folder: Option<&Path>,
     ) -> Result<Self> {
         options.check()?;
-        let encrypted =
+        let uses_tls =
             |location: &Location| matches!(location.address, Address::Tcp { tls: true, .. });
-        let tls = Tls::new(&options, locations.iter().any(encrypted), folder)?;
-        let topology = Topology::new(locations, &options, &tls)?;
+        let uses_tls = locations.iter().any(uses_tls);
+        let tls = uses_tls.then(|| tls::client(&options, folder)).transpose()?;
+        let topology = Topology::new(locations, &options, tls.as_ref())?;
         Ok(Self { topology, options, scripts: Scripts::new() })
     }
 }
 
 impl RedisCache {
-    /// The store in the servers at these URLs, as the options say what they are to each other. As it can't know what its
-    /// keys will begin with, [`clear`](Cache::clear) wants the option `namespace` or `clear_database`.
+    /// Creates a store on the servers at these URLs. The options say how the servers are related.
+    ///
+    /// The store does not know the prefix of its keys, so [`clear`](Cache::clear) works only with
+    /// the option `namespace` or `clear_database`.
     ///
     /// # Errors
-    /// [`ErrorKind::Config`] where a URL or an option can't be meant.
+    ///
+    /// Returns [`ErrorKind::Config`] if a URL or an option is invalid, or if a certificate file
+    /// cannot be read.
     pub fn new<T: AsRef<str>>(urls: &[T], options: RedisOptions) -> Result<Self> {
         let locations = locations(urls, None)?;
-        let room = Room::new(
+        let keyspace = Keyspace::new(
             &options.namespace,
             options.clear_database,
             None,
             String::new(),
-            Rooms::default(),
+            Prefixes::default(),
         );
-        Ok(Self::in_room(Arc::new(Servers::new(&locations, options, None)?), room))
+        let servers = Servers::new(&locations, options, None)?;
+        Ok(Self::with_keyspace(Arc::new(servers), keyspace))
     }
 
-    pub(crate) fn in_room(servers: Arc<Servers>, room: Room) -> Self {
-        Self { servers, room: Arc::new(room) }
+    pub(crate) fn with_keyspace(servers: Arc<Servers>, keyspace: Keyspace) -> Self {
+        Self { servers, keyspace: Arc::new(keyspace) }
     }
 
-    /// What it was made with.
+    /// Returns the options of the store.
     #[must_use]
     pub fn options(&self) -> &RedisOptions {
         &self.servers.options
     }
 
-    async fn ask(&self, key: &str, command: &Cmd, access: Access) -> Result<Answer, Failure> {
-        self.servers.topology.ask(key.as_bytes(), command, access).await
+    async fn execute(&self, key: &str, command: &Cmd, access: Access) -> Result<Reply, Failure> {
+        self.servers.topology.execute(key.as_bytes(), command, access).await
     }
 
-    /// Runs a script by its name, and as a whole on a server that does not know it yet.
-    async fn run(
+    async fn execute_integer(&self, key: &str, command: &Cmd, access: Access) -> Result<i64> {
+        let reply = self.execute(key, command, access).await.map_err(Failure::into_error)?;
+        self.expect_integer(reply)
+    }
+
+    /// Runs a script by its hash, or sends it if the server does not know it yet.
+    async fn run_script(
         &self,
         script: &Script,
         key: &str,
         argument: Option<i64>,
         access: Access,
-    ) -> Result<Answer, Failure> {
-        match self.ask(key, &script.by_name(key, argument), access).await {
+    ) -> Result<Reply, Failure> {
+        match self.execute(key, &script.evalsha(key, argument), access).await {
             Err(failure) if failure.fault == Fault::NoScript => {
-                self.ask(key, &script.whole(key, argument), access).await
+                self.execute(key, &script.eval(key, argument), access).await
             }
-            answer => answer,
+            reply => reply,
         }
     }
 
-    /// The bytes under a key, where there are any. What is no text was not written by any cache, and is none.
-    async fn stored(&self, key: &str, access: Access) -> Result<Option<Vec<u8>>> {
-        match self.ask(key, &get(key), access).await {
-            Ok(answer) => self.bytes(answer),
+    /// Returns the stored bytes, or `None` if the key is absent or holds another type than a
+    /// string, which no cache writes.
+    async fn get_bytes(&self, key: &str, access: Access) -> Result<Option<Vec<u8>>> {
+        match self.execute(key, &get(key), access).await {
+            Ok(reply) => self.expect_bytes(reply),
             Err(failure) if failure.fault == Fault::WrongType => {
-                not_ours();
+                warn_wrong_type();
                 Ok(None)
             }
-            Err(failure) => Err(failure.told()),
+            Err(failure) => Err(failure.into_error()),
         }
     }
 
-    /// What a server answers to GET.
-    fn bytes(&self, answer: Answer) -> Result<Option<Vec<u8>>> {
-        match answer {
-            Answer::Nil => Ok(None),
-            Answer::BulkString(bytes) => Ok(Some(bytes)),
-            Answer::ServerError(_) => {
-                not_ours();
+    /// Extracts the bytes from a reply to GET.
+    fn expect_bytes(&self, reply: Reply) -> Result<Option<Vec<u8>>> {
+        match reply {
+            Reply::Nil => Ok(None),
+            Reply::BulkString(bytes) => Ok(Some(bytes)),
+            Reply::ServerError(_) => {
+                warn_wrong_type();
                 Ok(None)
             }
-            other => Err(self.unexpected(&other)),
+            other => Err(self.unexpected_reply(&other)),
         }
     }
 
-    /// What a server answers to commands that count.
-    fn number(&self, answer: Answer) -> Result<i64> {
-        match answer {
-            Answer::Int(number) => Ok(number),
-            other => Err(self.unexpected(&other)),
+    fn expect_integer(&self, reply: Reply) -> Result<i64> {
+        match reply {
+            Reply::Int(number) => Ok(number),
+            other => Err(self.unexpected_reply(&other)),
         }
     }
 
-    /// What a server answers to SET.
-    fn done(&self, answer: &Answer) -> Result<()> {
-        match answer {
-            Answer::Okay => Ok(()),
-            other => Err(self.unexpected(other)),
+    /// Checks a reply to SET.
+    fn expect_okay(&self, reply: &Reply) -> Result<()> {
+        match reply {
+            Reply::Okay => Ok(()),
+            other => Err(self.unexpected_reply(other)),
         }
     }
 
-    /// An answer that is none to what was asked. Something on the way is broken: answers may have changed places, so
-    /// nothing that is still to come can be believed.
-    fn unexpected(&self, answer: &Answer) -> Error {
-        self.servers.topology.cut();
-        let kind = match answer {
-            Answer::Int(_) => "a number",
-            Answer::Array(_) => "a list",
-            Answer::Nil => "nothing",
-            Answer::BulkString(_) => "bytes",
-            Answer::Okay | Answer::SimpleString(_) => "a status",
-            _ => "something else",
+    /// Closes all connections after a reply of the wrong type. Replies may have been matched to the
+    /// wrong requests, so none that is still to come can be trusted.
+    fn unexpected_reply(&self, reply: &Reply) -> Error {
+        self.servers.topology.abort();
+        let kind = match reply {
+            Reply::Int(_) => "an integer",
+            Reply::Array(_) => "an array",
+            Reply::Nil => "nil",
+            Reply::BulkString(_) => "a string",
+            Reply::Okay | Reply::SimpleString(_) => "a status",
+            _ => "another type",
         };
-        let servers = self.servers.topology.shown();
+        let servers = self.servers.topology.names();
         let message = format!(
-            "{servers}: {kind} came where another answer was due: what is on the way is broken"
+            "{servers}: received {kind} in place of the expected reply; closed the connections"
         );
         Error::new(ErrorKind::Unavailable, message).in_store("redis")
     }
 
-    /// Removes every key of this cache from a server.
-    async fn clear_one(&self, node: &Arc<Node>) -> Result<()> {
-        match self.room.extent() {
-            Extent::Prefix(prefix) => {
-                let mut scan = Scan::new(node, &self.room, prefix);
-                while let Some(keys) = scan.step().await.map_err(Failure::told)? {
+    /// Removes all keys of this cache from a server.
+    async fn clear_node(&self, node: &Arc<Node>) -> Result<()> {
+        match self.keyspace.scope() {
+            Scope::Prefix(prefix) => {
+                let mut scan = Scan::new(node, &self.keyspace, prefix);
+                while let Some(keys) = scan.next().await.map_err(Failure::into_error)? {
                     let keys: Vec<&[u8]> = keys.iter().map(Vec::as_slice).collect();
-                    self.remove_some(&keys, WRITE).await?;
+                    self.unlink(&keys, WRITE).await?;
                 }
                 Ok(())
             }
-            Extent::Database => {
+            Scope::Database => {
                 let mut command = redis::cmd("FLUSHDB");
                 command.arg("ASYNC");
-                let done =
-                    node.ask_well(&command, Effect::Idempotent, node.limits().deadline()).await;
-                done.map(drop).map_err(Failure::told)
+                let deadline = node.timeouts().deadline();
+                let reply = node.execute(&command, Effect::Idempotent, deadline).await;
+                reply.map(drop).map_err(Failure::into_error)
             }
-            Extent::Unknown => Ok(()),
+            Scope::Unknown => Ok(()),
         }
     }
 
-    /// How many keys the cache has on a server, where they can be told in time, and how many keys there are.
-    async fn count_one(&self, node: &Arc<Node>) -> Result<(Option<u64>, u64), Failure> {
+    /// Counts the keys of this cache on a server, unless that would take too long, and all keys.
+    async fn count_node(&self, node: &Arc<Node>) -> Result<(Option<u64>, u64), Failure> {
         let all = stats::size(node).await?;
-        let ours = match self.room.extent() {
-            Extent::Database => Some(all),
-            Extent::Prefix(prefix) if all <= COUNTED => {
-                Some(Scan::new(node, &self.room, prefix).count().await?)
+        let entries = match self.keyspace.scope() {
+            Scope::Database => Some(all),
+            Scope::Prefix(prefix) if all <= MAX_COUNTED_KEYS => {
+                Some(Scan::new(node, &self.keyspace, prefix).count().await?)
             }
-            Extent::Prefix(_) | Extent::Unknown => None,
+            Scope::Prefix(_) | Scope::Unknown => None,
         };
-        Ok((ours, all))
+        Ok((entries, all))
+    }
+
+    /// Removes a key, given as the server stores it.
+    async fn remove(&self, key: &str) -> Result<bool> {
+        let mut command = redis::cmd("UNLINK");
+        command.arg(key);
+        Ok(self.execute_integer(key, &command, WRITE_ONCE).await? > 0)
     }
 }
 
@@ -214,7 +232,7 @@ fn get(key: &str) -> Cmd {
     command
 }
 
-fn set(key: &str, value: &Stored<'_>, ttl: Option<Duration>) -> Cmd {
+fn set(key: &str, value: &Encoded<'_>, ttl: Option<Duration>) -> Cmd {
     let mut command = Cmd::with_capacity(5, key.len() + value.size() + 32);
     command.arg("SET").arg(key).arg(value);
     if let Some(ttl) = ttl {
@@ -223,13 +241,15 @@ fn set(key: &str, value: &Stored<'_>, ttl: Option<Duration>) -> Cmd {
     command
 }
 
-/// Whole milliseconds, rounded up: an entry must not expire before its time.
+/// Converts to whole milliseconds, rounded up so that no entry expires early.
 fn millis(ttl: Duration) -> u64 {
-    u64::try_from(ttl.as_nanos().div_ceil(1_000_000)).unwrap_or(LONGEST).clamp(1, LONGEST)
+    u64::try_from(ttl.as_nanos().div_ceil(1_000_000))
+        .unwrap_or(MAX_TTL_MILLIS)
+        .clamp(1, MAX_TTL_MILLIS)
 }
 
-fn not_ours() {
-    tracing::warn!("a key of the cache holds what no cache wrote: one of the server's other types");
+fn warn_wrong_type() {
+    tracing::warn!("key holds another type than a string, treated as a miss");
 }
 
 #[async_trait]
@@ -240,96 +260,98 @@ impl Cache for RedisCache {
     }
 
     async fn get(&self, key: &str) -> Result<Option<Value>> {
-        Ok(self.stored(&self.room.key(key), READ).await?.map(value::read))
+        Ok(self.get_bytes(&self.keyspace.key(key), READ).await?.map(value::decode))
     }
 
     async fn set(&self, key: &str, value: Value, ttl: Option<Duration>) -> Result<()> {
-        let key = self.room.key(key);
-        let stored = match Stored::of(&key, &value) {
-            Ok(stored) => stored,
+        let key = self.keyspace.key(key);
+        let encoded = match Encoded::new(&key, &value) {
+            Ok(encoded) => encoded,
             Err(error) => {
+                // The old value must not outlive a `set`, even one that fails.
                 if error.kind() == ErrorKind::TooLarge {
                     self.remove(&key).await?;
                 }
                 return Err(error);
             }
         };
-        self.done(&self.ask(&key, &set(&key, &stored, ttl), WRITE).await.map_err(Failure::told)?)
+        let reply = self.execute(&key, &set(&key, &encoded, ttl), WRITE).await;
+        self.expect_okay(&reply.map_err(Failure::into_error)?)
     }
 
     async fn add(&self, key: &str, value: Value, ttl: Option<Duration>) -> Result<bool> {
-        let key = self.room.key(key);
-        let mut command = set(&key, &Stored::of(&key, &value)?, ttl);
+        let key = self.keyspace.key(key);
+        let mut command = set(&key, &Encoded::new(&key, &value)?, ttl);
         command.arg("NX");
-        match self.ask(&key, &command, WRITE_ONCE).await.map_err(Failure::told)? {
-            Answer::Okay => Ok(true),
-            Answer::Nil => Ok(false),
-            other => Err(self.unexpected(&other)),
+        match self.execute(&key, &command, WRITE_ONCE).await.map_err(Failure::into_error)? {
+            Reply::Okay => Ok(true),
+            Reply::Nil => Ok(false),
+            other => Err(self.unexpected_reply(&other)),
         }
     }
 
     async fn touch(&self, key: &str, ttl: Option<Duration>) -> Result<bool> {
-        let key = self.room.key(key);
-        let answer = match ttl {
+        let key = self.keyspace.key(key);
+        let reply = match ttl {
             Some(ttl) => {
                 let mut command = redis::cmd("PEXPIRE");
                 command.arg(&*key).arg(millis(ttl));
-                self.ask(&key, &command, WRITE).await
+                self.execute(&key, &command, WRITE).await
             }
-            None => self.run(&self.servers.scripts.persist, &key, None, WRITE).await,
+            None => self.run_script(&self.servers.scripts.persist, &key, None, WRITE).await,
         };
-        Ok(self.number(answer.map_err(Failure::told)?)? > 0)
+        Ok(self.expect_integer(reply.map_err(Failure::into_error)?)? > 0)
     }
 
     async fn incr(&self, key: &str, delta: i64) -> Result<Option<i64>> {
-        let key = self.room.key(key);
-        let failure =
-            match self.run(&self.servers.scripts.incr, &key, Some(delta), WRITE_ONCE).await {
-                Ok(answer) => {
-                    let Some(sum) = self.bytes(answer)? else { return Ok(None) };
-                    return value::number_in(&sum)
-                        .map(Some)
-                        .ok_or_else(|| self.unexpected(&Answer::BulkString(sum)));
-                }
-                Err(failure) => failure,
-            };
+        let key = self.keyspace.key(key);
+        let script = &self.servers.scripts.incr;
+        let failure = match self.run_script(script, &key, Some(delta), WRITE_ONCE).await {
+            Ok(reply) => {
+                let Some(sum) = self.expect_bytes(reply)? else { return Ok(None) };
+                return value::parse_integer(&sum)
+                    .map(Some)
+                    .ok_or_else(|| self.unexpected_reply(&Reply::BulkString(sum)));
+            }
+            Err(failure) => failure,
+        };
         Err(match failure.fault {
             Fault::NotAnInteger | Fault::WrongType => Error::not_an_integer(&key).in_store("redis"),
             Fault::Overflow => {
-                // Only for the error's text: it may be another one by now.
-                let number =
-                    self.stored(&key, WRITE).await?.and_then(|stored| value::number_in(&stored));
+                // Only for the message, so it does not matter if the value has changed since.
+                let stored = self.get_bytes(&key, WRITE).await?;
+                let number = stored.and_then(|stored| value::parse_integer(&stored));
                 Error::overflow(&key, number.unwrap_or_default(), delta).in_store("redis")
             }
-            _ => failure.told(),
+            _ => failure.into_error(),
         })
     }
 
     async fn delete(&self, key: &str) -> Result<bool> {
-        self.remove(&self.room.key(key)).await
+        self.remove(&self.keyspace.key(key)).await
     }
 
     async fn ttl(&self, key: &str) -> Result<Option<Ttl>> {
-        let key = self.room.key(key);
+        let key = self.keyspace.key(key);
         let mut command = redis::cmd("PTTL");
         command.arg(&*key);
-        Ok(match self.number(self.ask(&key, &command, WRITE).await.map_err(Failure::told)?)? {
+        Ok(match self.execute_integer(&key, &command, WRITE).await? {
             -2 => None,
             -1 => Some(Ttl::Never),
-            // The last millisecond has begun.
+            // The server reports 0 during the last millisecond.
             left => Some(Ttl::Left(Duration::from_millis(u64::try_from(left).unwrap_or(0).max(1)))),
         })
     }
 
     async fn clear(&self) -> Result<()> {
-        if *self.room.extent() == Extent::Unknown {
-            let message = "this cache's keys can't be told from what others write: its KEY_FUNCTION is one of your own, or \
-                           it was made in code. Give it a namespace of its own (OPTIONS.namespace), or say that the \
-                           whole database is its own (OPTIONS.clear_database)";
+        if *self.keyspace.scope() == Scope::Unknown {
+            let message = "cannot tell the keys of this cache from others, because it has a \
+                           custom KEY_FUNCTION or was created in code; set OPTIONS.namespace, or \
+                           set OPTIONS.clear_database if the whole database belongs to this cache";
             return Err(Error::new(ErrorKind::Config, message).in_store("redis"));
         }
-        for node in self.servers.topology.leaders().await.map_err(Failure::told)? {
-            self.clear_one(&node).await?;
+        for node in self.servers.topology.primaries().await.map_err(Failure::into_error)? {
+            self.clear_node(&node).await?;
         }
         Ok(())
     }
@@ -346,11 +368,15 @@ impl Cache for RedisCache {
         false
     }
 
+    fn inner(&self) -> Option<&dyn Cache> {
+        None
+    }
+
     async fn contains(&self, key: &str) -> Result<bool> {
-        let key = self.room.key(key);
+        let key = self.keyspace.key(key);
         let mut command = redis::cmd("EXISTS");
         command.arg(&*key);
-        Ok(self.number(self.ask(&key, &command, READ).await.map_err(Failure::told)?)? > 0)
+        Ok(self.execute_integer(&key, &command, READ).await? > 0)
     }
 
     async fn get_many(&self, keys: &[&str]) -> Result<Vec<Option<Value>>> {
@@ -369,24 +395,26 @@ impl Cache for RedisCache {
         self.remove_many(keys).await
     }
 
-    /// Counts the cache's keys where a server has no more than 200,000 of all kinds; beyond that, `entries` is not known.
-    /// `details` has `keys`, how many there are in the database whosoever they are, and what each server tells of itself.
+    /// Returns `entries` only if no server has more than 200,000 keys, because it scans them.
+    ///
+    /// `details` has `keys`, the number of all keys in the database, and the main fields of INFO
+    /// for each server.
     async fn stats(&self) -> Result<Stats> {
         let topology = &self.servers.topology;
         let (mut entries, mut keys) = (Some(0), 0);
-        for node in topology.leaders().await.map_err(Failure::told)? {
-            let (ours, all) = self.count_one(&node).await.map_err(Failure::told)?;
-            entries = entries.zip(ours).map(|(entries, ours)| entries + ours);
+        for node in topology.primaries().await.map_err(Failure::into_error)? {
+            let (counted, all) = self.count_node(&node).await.map_err(Failure::into_error)?;
+            entries = entries.zip(counted).map(|(entries, counted)| entries + counted);
             keys += all;
         }
         let mut details = vec![("keys".to_owned(), keys.to_string())];
-        for node in topology.servers().await.map_err(Failure::told)? {
+        for node in topology.servers().await.map_err(Failure::into_error)? {
             details.extend(stats::details(&node).await);
         }
         Ok(Stats { entries, details, ..Stats::default() })
     }
 
-    /// The server removes what has expired.
+    /// Does nothing, because the server removes expired entries by itself.
     async fn purge_expired(&self, _: u64) -> Result<Option<u64>> {
         Ok(None)
     }
@@ -397,21 +425,12 @@ impl Cache for RedisCache {
     }
 }
 
-impl RedisCache {
-    /// Of a key as the server has it.
-    async fn remove(&self, key: &str) -> Result<bool> {
-        let mut command = redis::cmd("UNLINK");
-        command.arg(key);
-        Ok(self.number(self.ask(key, &command, WRITE_ONCE).await.map_err(Failure::told)?)? > 0)
-    }
-}
-
 impl fmt::Debug for RedisCache {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RedisCache")
             .field("topology", &self.servers.topology)
             .field("options", &self.servers.options)
-            .field("keys", self.room.extent())
+            .field("keys", self.keyspace.scope())
             .finish_non_exhaustive()
     }
 }
@@ -421,14 +440,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_time_to_live_is_rounded_up_to_milliseconds() {
-        for (ttl, millis_of_it) in [
+    fn ttl_is_rounded_up_to_milliseconds() {
+        for (ttl, expected) in [
             (Duration::from_nanos(1), 1),
             (Duration::from_micros(1001), 2),
             (Duration::from_secs(3), 3000),
-            (Duration::MAX, LONGEST),
+            (Duration::MAX, MAX_TTL_MILLIS),
         ] {
-            assert_eq!(millis(ttl), millis_of_it);
+            assert_eq!(millis(ttl), expected);
         }
     }
 }

@@ -1,95 +1,93 @@
-//! What went wrong with a server, as the contract words it.
+//! What can go wrong with a server, and the error that callers receive.
 
 use std::sync::Arc;
 
 use cache_core::{Error, ErrorKind, config::redact};
 use redis::{RedisError, ServerError, ServerErrorKind};
 
-/// What a failure says about the command that met it.
+/// The kind of a failure, and whether the command may have been executed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
-    /// There was no connection: nothing was done.
-    Unreached,
-    /// The connection broke: whether something was done is not known.
-    Lost,
-    /// No answer came in time: whether something was done is not known.
-    Silent,
-    /// Another server of the cluster has the key, from now on or only for this time.
-    Elsewhere { address: String, once: bool },
-    /// The server is not one to write to, or the cluster is not whole: nothing was done, and who leads is to be asked.
-    NotLeading,
-    /// The server does not know the script: nothing was done.
+    /// There was no connection. The command was not executed.
+    Unreachable,
+    /// The connection broke. The command may have been executed.
+    ConnectionLost,
+    /// No reply arrived in time. The command may have been executed.
+    TimedOut,
+    /// Another server of the cluster has the key: from now on (MOVED), or with `ask` for this
+    /// command only (ASK).
+    Redirected { address: String, ask: bool },
+    /// The server is not a primary, or no server covers the slot. The command was not executed, and
+    /// the primary must be looked up again.
+    NotPrimary,
+    /// The server does not know the script. The command was not executed.
     NoScript,
-    /// The server will be ready some time: nothing was done.
+    /// The server is temporarily not ready. The command was not executed.
     Busy,
-    /// What is stored is no integer.
+    /// The stored value is not an integer.
     NotAnInteger,
-    /// The sum does not fit.
+    /// The sum does not fit an `i64`.
     Overflow,
-    /// What is stored is no text, but one of the server's other types.
+    /// The key holds another type than a string.
     WrongType,
-    /// The server has no memory left that it would give.
-    Full,
-    /// Anything else that the server refused.
-    Refused,
+    /// The server is out of memory.
+    OutOfMemory,
+    /// The server returned any other error.
+    Rejected,
 }
 
-/// A failure, and the server where it happened.
+/// A failure and the server on which it happened.
 #[derive(Clone, Debug)]
 pub(crate) struct Failure {
     pub(crate) fault: Fault,
     server: Arc<str>,
     message: Arc<str>,
-    source: Option<RedisError>,
 }
 
 impl Failure {
     pub(crate) fn new(fault: Fault, server: &Arc<str>, message: &str) -> Self {
-        Self { fault, server: Arc::clone(server), message: message.into(), source: None }
+        Self { fault, server: Arc::clone(server), message: message.into() }
     }
 
-    /// An error of the connection.
-    pub(crate) fn of(fault: Fault, server: &Arc<str>, error: RedisError) -> Self {
-        let message = match error.kind() {
-            // What the parser says of it goes over several lines.
+    /// Creates a failure from an error of the connection.
+    pub(crate) fn from_redis(fault: Fault, server: &Arc<str>, error: &RedisError) -> Self {
+        match error.kind() {
+            // The parser's message has several lines.
             redis::ErrorKind::Parse | redis::ErrorKind::UnexpectedReturnType => {
-                "it does not answer as Redis does".into()
+                Self::new(fault, server, "the server does not speak the protocol of Redis")
             }
-            _ => redact(&error.to_string()),
-        };
-        Self { fault, server: Arc::clone(server), message: message.into(), source: Some(error) }
+            _ => Self::new(fault, server, &redact(&error.to_string())),
+        }
     }
 
-    /// What the server said instead of an answer.
-    pub(crate) fn said(server: &Arc<str>, error: &ServerError) -> Self {
+    /// Creates a failure from an error that the server replied with.
+    pub(crate) fn from_server(server: &Arc<str>, error: &ServerError) -> Self {
         let message = match error.details() {
-            Some(details) => format!("it says {} {details}", error.code()),
-            None => format!("it says {}", error.code()),
+            Some(details) => format!("server returned {} {details}", error.code()),
+            None => format!("server returned {}", error.code()),
         };
         Self::new(fault_of(error), server, &redact(&message))
     }
 
-    /// The error for whoever called.
-    pub(crate) fn told(self) -> Error {
+    /// Converts the failure into the error that the caller receives.
+    pub(crate) fn into_error(self) -> Error {
         let (kind, temporary) = match self.fault {
-            Fault::Unreached
-            | Fault::Lost
-            | Fault::Silent
-            | Fault::Elsewhere { .. }
-            | Fault::NotLeading
+            Fault::Unreachable
+            | Fault::ConnectionLost
+            | Fault::TimedOut
+            | Fault::Redirected { .. }
+            | Fault::NotPrimary
             | Fault::Busy => (ErrorKind::Unavailable, true),
-            Fault::Full => (ErrorKind::Backend, true),
+            Fault::OutOfMemory => (ErrorKind::Backend, true),
             Fault::NotAnInteger => (ErrorKind::NotAnInteger, false),
             Fault::Overflow => (ErrorKind::Overflow, false),
-            Fault::NoScript | Fault::WrongType | Fault::Refused => (ErrorKind::Backend, false),
+            Fault::NoScript | Fault::WrongType | Fault::Rejected => (ErrorKind::Backend, false),
         };
-        let error =
-            Error::new(kind, format!("{}: {}", self.server, self.message)).temporary(temporary);
-        match self.source {
-            Some(source) => error.with_source(source),
-            None => error,
-        }
-        .in_store("redis")
+        // The message names the reason, because most callers print only `Display`. It is therefore
+        // not attached as a source as well.
+        Error::new(kind, format!("{}: {}", self.server, self.message))
+            .temporary(temporary)
+            .in_store("redis")
     }
 }
 
@@ -98,26 +96,26 @@ fn fault_of(error: &ServerError) -> Fault {
     match error.kind() {
         Some(kind @ (ServerErrorKind::Moved | ServerErrorKind::Ask)) => {
             match details.split_once(' ') {
-                Some((_slot, address)) => Fault::Elsewhere {
+                Some((_slot, address)) => Fault::Redirected {
                     address: address.trim().into(),
-                    once: kind == ServerErrorKind::Ask,
+                    ask: kind == ServerErrorKind::Ask,
                 },
-                None => Fault::Refused,
+                None => Fault::Rejected,
             }
         }
-        Some(ServerErrorKind::ReadOnly | ServerErrorKind::ClusterDown) => Fault::NotLeading,
+        Some(ServerErrorKind::ReadOnly | ServerErrorKind::ClusterDown) => Fault::NotPrimary,
         Some(ServerErrorKind::NoScript) => Fault::NoScript,
         Some(
             ServerErrorKind::BusyLoading | ServerErrorKind::MasterDown | ServerErrorKind::TryAgain,
         ) => Fault::Busy,
-        // A script passes on what its commands met, in words of its own.
+        // A script reports the errors of its commands inside an error of its own.
         _ if error.code() == "WRONGTYPE" || details.contains("WRONGTYPE") => Fault::WrongType,
-        _ if error.code() == "OOM" || details.contains("OOM ") => Fault::Full,
+        _ if error.code() == "OOM" || details.contains("OOM ") => Fault::OutOfMemory,
         _ if details.contains("not an integer") => Fault::NotAnInteger,
         _ if details.contains("would overflow") => Fault::Overflow,
         _ if matches!(error.code(), "BUSY" | "UNKILLABLE" | "NOREPLICAS") => Fault::Busy,
         _ if details.contains("max number of clients") => Fault::Busy,
-        _ => Fault::Refused,
+        _ => Fault::Rejected,
     }
 }
 
@@ -125,25 +123,25 @@ fn fault_of(error: &ServerError) -> Fault {
 mod tests {
     use super::*;
 
-    fn said(code: &str, details: &str) -> Failure {
+    fn returned(code: &str, details: &str) -> Failure {
         let line = format!("-{code} {details}\r\n");
         let Ok(redis::Value::ServerError(error)) = redis::parse_redis_value(line.as_bytes()) else {
             panic!("{line}")
         };
-        Failure::said(&"h:1".into(), &error)
+        Failure::from_server(&"h:1".into(), &error)
     }
 
     #[test]
-    fn what_a_server_says_is_told_from_one_another() {
+    fn server_errors_are_classified() {
         for (code, details, fault) in [
             (
                 "MOVED",
                 "3999 127.0.0.1:6381",
-                Fault::Elsewhere { address: "127.0.0.1:6381".into(), once: false },
+                Fault::Redirected { address: "127.0.0.1:6381".into(), ask: false },
             ),
-            ("ASK", "3999 :6381", Fault::Elsewhere { address: ":6381".into(), once: true }),
-            ("READONLY", "You can't write against a read only replica.", Fault::NotLeading),
-            ("CLUSTERDOWN", "The cluster is down", Fault::NotLeading),
+            ("ASK", "3999 :6381", Fault::Redirected { address: ":6381".into(), ask: true }),
+            ("READONLY", "You can't write against a read only replica.", Fault::NotPrimary),
+            ("CLUSTERDOWN", "The cluster is down", Fault::NotPrimary),
             ("NOSCRIPT", "No matching script.", Fault::NoScript),
             ("LOADING", "Redis is loading the dataset in memory", Fault::Busy),
             ("ERR", "value is not an integer or out of range", Fault::NotAnInteger),
@@ -153,27 +151,30 @@ mod tests {
                 "Operation against a key holding the wrong kind of value",
                 Fault::WrongType,
             ),
-            ("OOM", "command not allowed when used memory > 'maxmemory'.", Fault::Full),
+            ("OOM", "command not allowed when used memory > 'maxmemory'.", Fault::OutOfMemory),
             ("ERR", "max number of clients reached", Fault::Busy),
-            ("NOAUTH", "Authentication required.", Fault::Refused),
+            ("NOAUTH", "Authentication required.", Fault::Rejected),
         ] {
-            assert_eq!(said(code, details).fault, fault, "{code} {details}");
+            assert_eq!(returned(code, details).fault, fault, "{code} {details}");
         }
     }
 
     #[test]
-    fn a_server_that_is_none_of_redis_is_told_in_one_line() {
-        let error = redis::parse_redis_value(b"ERROR\r\n").expect_err("memcached says so");
-        let error = Failure::of(Fault::Unreached, &"h:1".into(), error).told();
-        assert_eq!(error.to_string(), "redis: h:1: it does not answer as Redis does");
+    fn foreign_protocol_is_reported_in_one_line() {
+        let error = redis::parse_redis_value(b"ERROR\r\n").expect_err("memcached's reply");
+        let error = Failure::from_redis(Fault::Unreachable, &"h:1".into(), &error).into_error();
+        let message = error.to_string();
+        assert!(message.contains("h:1: ") && !message.contains('\n'), "{message}");
     }
 
     #[test]
-    fn an_error_names_the_server_and_what_it_said() {
-        let error = said("NOAUTH", "Authentication required.").told();
-        assert_eq!(error.to_string(), "redis: h:1: it says NOAUTH Authentication required.");
+    fn error_names_the_server_and_the_code_it_returned() {
+        let error = returned("NOAUTH", "Authentication required.").into_error();
+        let message = error.to_string();
+        assert!(message.contains("h:1: "), "{message}");
+        assert!(message.contains("NOAUTH Authentication required."), "{message}");
         assert_eq!((error.kind(), error.is_temporary()), (ErrorKind::Backend, false));
-        let error = said("OOM", "command not allowed").told();
+        let error = returned("OOM", "command not allowed").into_error();
         assert_eq!((error.kind(), error.is_temporary()), (ErrorKind::Backend, true));
     }
 }

@@ -1,4 +1,4 @@
-//! The store of cachette in Redis or Valkey: one server, one with replicas, one that sentinels watch over, or a cluster.
+//! The Redis and Valkey store of cachette: one server, replicas, sentinels or a cluster.
 //!
 //! ```no_run
 //! # use std::sync::Arc;
@@ -6,59 +6,126 @@
 //! # async fn run() -> Result<()> {
 //! use cache_redis::{RedisCache, RedisOptions};
 //!
-//! let store = RedisCache::new(&["redis://:password@localhost:6379/0"], RedisOptions::default())?;
+//! let urls = ["redis://:password@localhost:6379/0"];
+//! let store = RedisCache::new(&urls, RedisOptions::default().namespace("shop|"))?;
 //! let cache = CacheHandle::new("default", Arc::new(store), Settings::default());
 //! cache.set("greeting", "hello", Timeout::Default).await?;
 //! # Ok(()) }
 //! ```
 //!
-//! LOCATION is the URL of a server, or a list of them, or one text with `,` or `;` between: `redis://user:password@host:6379/0`,
-//! `rediss://…` for an encrypted connection (the feature `tls`), `unix:///path?db=0`. What they are to each other is said by
-//! the [options](RedisOptions):
+//! # Servers
 //!
-//! | | LOCATION | |
-//! |---|---|---|
-//! | by default | a server, then replicas of it | the first is written to; `get`, `get_many` and `contains` go to the others in turn. A replica may be behind: a `get` can miss what was just set. One that fails is not asked for a second, and the first answers |
-//! | `cluster = true` | some servers of the cluster | each key goes to whoever leads its slot; the replicas take over, and are not read from |
-//! | `sentinel = "name"` | sentinels | all goes to whom they call the leader of this name |
+//! LOCATION is the URL of a server or a list of URLs. One text may contain several URLs, separated
+//! by `,` or `;`:
 //!
-//! - **Atomicity.** `set`, `add`, `touch`, `incr` and `delete` are one command each, or a script, which a server runs as one. Of
-//!   `set_many` and `delete_many`, each key is for itself.
-//! - **Values.** Integers are decimal text, as Redis and Django have them. Bytes are themselves; those that spell an integer, or
-//!   begin with the byte `0x1B`, stand behind a byte `0x1B`. What a `CacheHandle` encodes never does. More than 512 MiB are refused.
-//! - **Beside a Django**, keys are the same, and integers are shared and counted by both, as far as they fit an `i64`. What
-//!   else Django stores, as pickles, is a miss here that is counted and logged. What else is stored here raises an
-//!   `UnpicklingError` in Django, as does anything that it can't read: such values want a KEY_PREFIX or VERSION of their own.
-//! - **Time** is the server's, to the millisecond; a fraction of one counts as a whole.
-//! - **`clear`** removes this cache's keys, a thousand in a step, by SCAN and UNLINK, and takes time in proportion to what is in
-//!   the database. They are those that begin with the option `namespace`, or, without one, with KEY_PREFIX and a colon: an
-//!   empty KEY_PREFIX means the keys that begin with a colon, those of all caches without a prefix. What begins with the longer
-//!   prefix of another alias of the same configuration stays. With a KEY_FUNCTION of one's own and no `namespace`, `clear` is an
-//!   error. The database is only ever emptied as a whole where `clear_database` says that it is this cache's alone.
-//! - **Errors.** A server that is away or silent is [`ErrorKind::Unavailable`](cache_core::ErrorKind), with its address, after
-//!   `socket_connect_timeout` plus `socket_timeout` at most (twice that for a read where there are replicas; in a batch, for
-//!   each 5,000 keys or 4 MiB). The next call connects again. A call whose connection broke is made once more where doing it
-//!   twice does no harm, so not `add`, `incr` and `delete`: these may have happened when they fail. A connection on which
-//!   no answer came in time is replaced; one on which an answer does not fit what was asked is cut, and with it every call on it.
-//! - **Cost.** All calls go over one connection to each server, and none waits for the answer of another; but a large value takes
-//!   its time on the wire. A call is one round trip; `get_many`, `set_many` and `delete_many` are one to each server that has any of
-//!   the keys.
+//! - `redis://user:password@host:6379/0`
+//! - `rediss://user:password@host:6379/0` for TLS, with the feature `tls`
+//! - `unix:///path/of/socket?db=0`
 //!
-//! Of the options of redis-py and Django, those that make no sense here are taken and told of in a warning, so that a
-//! configuration of Django's loads as it is: those of pools, parsers, retries and serializers.
+//! The [options](RedisOptions) say how the servers are related:
 //!
-//! A user needs the commands GET, SET, MGET, UNLINK, EXISTS, PEXPIRE, PTTL, EVAL and EVALSHA, and in the scripts PERSIST and INCRBY;
-//! for `clear` SCAN, for `stats` INFO and DBSIZE, for a cluster CLUSTER SLOTS and ASKING, with sentinels ROLE.
+//! - By default, LOCATION lists a primary and then its replicas. The primary receives the writes,
+//!   and `get`, `get_many` and `contains` are sent to the replicas in turn. A replica may lag
+//!   behind, so a `get` can miss what was just set. A replica that fails is marked down for one
+//!   second, and the primary executes the read.
+//! - With `cluster = true`, LOCATION lists some servers of a cluster. Each key is on the primary of
+//!   its slot. If a primary fails, its replica takes over. Replicas are not read.
+//! - With `sentinel = "name"`, LOCATION lists the sentinels. All commands are sent to the primary
+//!   that they know by this name.
+//!
+//! All calls share one connection to each server, and none waits for the reply of another. A large
+//! value still delays the calls behind it while it is transmitted.
+//!
+//! # Values
+//!
+//! Integers are stored as decimal text, as in Redis and Django. Bytes are stored as they are,
+//! except that bytes which look like an integer or begin with the byte `0x1B` get a byte `0x1B` in
+//! front. What a `CacheHandle` encodes never needs that byte. Values above [`MAX_VALUE_BYTES`] are
+//! rejected with [`ErrorKind::TooLarge`](cache_core::ErrorKind::TooLarge).
+//!
+//! # Sharing with Django
+//!
+//! Django composes the same keys. Integers that fit an `i64` are shared, and both sides can
+//! increment them. Other values of Django are pickles: reading one is a miss that is counted and
+//! logged. If Django reads another value of this store, it raises an `UnpicklingError`. Give such
+//! values their own KEY_PREFIX or VERSION.
+//!
+//! Some options of Django and redis-py have no effect here: those of connection pools, parsers,
+//! retries and serializers. They are accepted with a warning, so that a configuration of Django
+//! loads unchanged.
+//!
+//! # Expiry
+//!
+//! The server expires entries by its own clock, in milliseconds. A fraction of a millisecond is
+//! rounded up.
+//!
+//! # Clearing
+//!
+//! `clear` removes the keys of this cache with SCAN and UNLINK, a thousand at a time. It takes time
+//! in proportion to all keys in the database. The keys of this cache are those that begin with the
+//! option `namespace` or, without it, with KEY_PREFIX and a colon. With an empty KEY_PREFIX, these
+//! are the keys that begin with a colon, including those of other caches without a prefix. A key
+//! that begins with the longer prefix of another alias in the same configuration is kept.
+//!
+//! With a custom KEY_FUNCTION and no `namespace`, `clear` returns
+//! [`ErrorKind::Config`](cache_core::ErrorKind::Config), because it cannot tell the keys apart. It
+//! empties the whole database only if `clear_database` is set.
+//!
+//! # Errors
+//!
+//! If a server cannot be reached or does not reply, a call returns
+//! [`ErrorKind::Unavailable`](cache_core::ErrorKind::Unavailable) with the server's address after
+//! at most `socket_connect_timeout` plus `socket_timeout`. A read takes at most twice as long if
+//! there are replicas. Batches have this limit for every 5,000 keys or 4 MiB. The next call
+//! connects again.
+//!
+//! If the connection breaks, a command is retried once if executing it twice does no harm. `add`,
+//! `incr` and `delete` are not retried: if they return an error, they may have been executed.
+//!
+//! If no reply arrives in time, the connection is replaced. If a reply has an unexpected type, the
+//! connection is closed and all calls on it fail.
+//!
+//! # Atomicity
+//!
+//! `set`, `add`, `touch`, `incr` and `delete` are one command or one script, which the server
+//! executes atomically. `set_many` and `delete_many` are atomic for each key only.
+//!
+//! # Cancel safety
+//!
+//! If a future is dropped after its command was sent, the server still executes the command. The
+//! reply is discarded, and replies of other calls are not affected. An attempt to connect goes on
+//! and serves the next call.
+//!
+//! # Performance
+//!
+//! A call is one round trip. `get_many`, `set_many` and `delete_many` are one round trip to each
+//! server that has any of the keys, for every 5,000 keys or 4 MiB. Concurrent calls share system
+//! calls.
+//!
+//! # Permissions
+//!
+//! With access control lists, the user needs these commands:
+//!
+//! - always: GET, SET, MGET, UNLINK, EXISTS, PEXPIRE, PTTL, EVAL, EVALSHA, and PERSIST and INCRBY
+//!   inside scripts
+//! - for `clear`: SCAN, and FLUSHDB with `clear_database`
+//! - for `stats`: INFO, DBSIZE and SCAN
+//! - for a cluster: CLUSTER SLOTS and ASKING
+//! - for a database other than 0: SELECT
+//! - with sentinels: ROLE, and SENTINEL on the sentinels
+//! - with `client_name`: CLIENT SETNAME
+
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod backend;
 mod cache;
+mod coalescing_writer;
+mod connection;
 mod failure;
-mod gather;
-mod link;
+mod keyspace;
 mod location;
 mod node;
 mod options;
-mod room;
 mod scan;
 mod script;
 mod stats;

@@ -6,21 +6,25 @@ use std::{
 };
 
 use cache_core::{
-    Error, Result,
+    Result,
     config::{invalid_setting, redact_setting},
 };
+use cache_net::split_host_port;
 use percent_encoding::percent_decode_str;
 
-const PORT: u16 = 6379;
+const DEFAULT_PORT: u16 = 6379;
 
-/// Where a server listens.
+const EXPECTED: &str = "the URL of a server: \"redis://user:password@host:6379/0\", \
+                        \"rediss://…\" for TLS, or \"unix:///path/of/socket?db=0\"";
+
+/// The address of a server.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Address {
     Tcp { host: String, port: u16, tls: bool },
     Unix(PathBuf),
 }
 
-/// As it is told in errors.
+/// As in error messages.
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -31,7 +35,7 @@ impl fmt::Display for Address {
     }
 }
 
-/// What a URL says of a server. It does not show its password.
+/// A parsed URL. `Debug` hides the password.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Location {
     pub(crate) address: Address,
@@ -46,69 +50,52 @@ impl fmt::Debug for Location {
     }
 }
 
-/// The servers of LOCATION: a list, each of whose texts may be one as well, with `,` or `;` between, as in Django.
-/// Relative paths of sockets start at `folder`.
+/// Parses LOCATION: a list of texts, each with one or more URLs separated by `,` or `;`, as in
+/// Django. Relative paths of sockets start at `folder`.
 pub(crate) fn locations<T: AsRef<str>>(
     texts: &[T],
     folder: Option<&Path>,
 ) -> Result<Vec<Location>> {
     let urls = texts.iter().flat_map(|text| text.as_ref().split([',', ';'])).map(str::trim);
-    let found: Vec<Location> = urls
+    let locations: Vec<Location> = urls
         .filter(|url| !url.is_empty())
         .map(|url| location(url, folder))
         .collect::<Result<_>>()?;
-    if found.is_empty() {
+    if locations.is_empty() {
         return Err(invalid_setting("LOCATION", "none", EXPECTED));
     }
-    Ok(found)
+    Ok(locations)
 }
-
-const EXPECTED: &str = "the URL of a server: \"redis://user:password@host:6379/0\", \"rediss://…\" for an encrypted \
-                        connection, or \"unix:///path/of/socket?db=0\"";
 
 fn location(url: &str, folder: Option<&Path>) -> Result<Location> {
-    let wrong = || invalid_setting("LOCATION", &format!("{:?}", redact_setting(url)), EXPECTED);
+    let invalid = || invalid_setting("LOCATION", &format!("{:?}", redact_setting(url)), EXPECTED);
     let (scheme, rest) = url.split_once("://").unwrap_or(("redis", url));
     let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
-    // A password may hold anything, so it ends at the last one.
-    let (user, place) = rest.rsplit_once('@').unwrap_or(("", rest));
-    let (username, password) = user.split_once(':').unwrap_or((user, ""));
-    let tls = match &*scheme.to_ascii_lowercase() {
-        "redis" | "valkey" => false,
-        "rediss" | "valkeys" => true,
-        "unix" => {
-            let found = Location {
-                address: socket(place, folder).ok_or_else(wrong)?,
-                ..no_one(username, password)?
-            };
-            return with_query(found, query);
-        }
-        _ => return Err(wrong()),
-    };
-    let (host, path) = place.split_once('/').unwrap_or((place, ""));
-    let db = match path.trim_end_matches('/') {
-        "" => None,
-        number => number.parse().ok(),
-    };
-    let is_socket = host.is_empty() && db.is_none() && !path.is_empty();
-    if !is_socket && db.is_none() && !path.is_empty() {
-        return Err(wrong());
+    // An unescaped password may contain "@", so the last one ends it.
+    let (user, host_and_path) = rest.rsplit_once('@').unwrap_or(("", rest));
+    let (address, db) = match &*scheme.to_ascii_lowercase() {
+        "redis" | "valkey" => host_and_db(host_and_path, false, folder),
+        "rediss" | "valkeys" => host_and_db(host_and_path, true, folder),
+        "unix" => socket(host_and_path, folder).map(|address| (address, None)),
+        _ => None,
     }
-    let address = if is_socket { socket(place, folder) } else { tcp(host, tls) };
-    with_query(
-        Location { address: address.ok_or_else(wrong)?, db, ..no_one(username, password)? },
-        query,
-    )
+    .ok_or_else(invalid)?;
+    let (username, password) = user.split_once(':').unwrap_or((user, ""));
+    let (username, password) = (decode(username)?, decode(password)?);
+    with_query(Location { address, db, username, password }, query)
 }
 
-/// A location that is nowhere yet.
-fn no_one(username: &str, password: &str) -> Result<Location> {
-    Ok(Location {
-        address: Address::Unix(PathBuf::new()),
-        db: None,
-        username: decoded(username)?,
-        password: decoded(password)?,
-    })
+/// Parses `host:port/db`. Without a host, a path that is not a number is that of a socket.
+fn host_and_db(text: &str, tls: bool, folder: Option<&Path>) -> Option<(Address, Option<u32>)> {
+    let (host, path) = text.split_once('/').unwrap_or((text, ""));
+    match path.trim_end_matches('/') {
+        "" if path.is_empty() => Some((tcp(host, tls)?, None)),
+        number => match number.parse() {
+            Ok(db) => Some((tcp(host, tls)?, Some(db))),
+            Err(_) if host.is_empty() => Some((socket(text, folder)?, None)),
+            Err(_) => None,
+        },
+    }
 }
 
 fn socket(path: &str, folder: Option<&Path>) -> Option<Address> {
@@ -116,59 +103,56 @@ fn socket(path: &str, folder: Option<&Path>) -> Option<Address> {
     Some(Address::Unix(folder.map_or_else(|| PathBuf::from(&*path), |folder| folder.join(&*path))))
 }
 
-fn tcp(place: &str, tls: bool) -> Option<Address> {
-    let (host, port) = match place.strip_prefix('[') {
-        Some(rest) => rest.split_once(']').and_then(|(host, port)| match port {
-            "" => Some((host, None)),
-            _ => Some((host, Some(port.strip_prefix(':')?))),
-        })?,
-        None => match place.split_once(':') {
-            Some((host, port)) => (host, Some(port)),
-            None => (place, None),
-        },
-    };
+fn tcp(text: &str, tls: bool) -> Option<Address> {
+    let (host, port) = split_host_port(text)?;
     let host = if host.is_empty() { "localhost" } else { host };
-    let is_fine = !host.contains(['/', ' ', ']', '[']);
-    let port = port.map_or(Some(PORT), |port| port.parse().ok().filter(|port| *port > 0))?;
-    is_fine.then(|| Address::Tcp { host: host.into(), port, tls })
+    Some(Address::Tcp { host: host.into(), port: port.unwrap_or(DEFAULT_PORT), tls })
 }
 
-/// What stands behind the `?` goes before what stands before it, as in redis-py.
+/// Applies the query of a URL, which takes precedence over the rest of the URL, as in redis-py.
 fn with_query(mut location: Location, query: &str) -> Result<Location> {
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-        let wrong = |found: &str, expected| {
-            Err(invalid_setting(&format!("LOCATION, its ?{name}"), found, expected))
-        };
         match name {
-            "db" => match value.parse() {
-                Ok(db) => location.db = Some(db),
-                Err(_) => return wrong(&format!("{value:?}"), "a whole number of at least 0"),
-            },
-            "username" => location.username = decoded(value)?,
-            "password" => location.password = decoded(value)?,
-            _ => return wrong("it", "db, username or password here, and all else in OPTIONS"),
+            "db" => {
+                location.db = Some(value.parse().map_err(|_| {
+                    let expected = "a whole number of at least 0";
+                    invalid_setting("LOCATION, parameter db", &format!("{value:?}"), expected)
+                })?);
+            }
+            "username" => location.username = decode(value)?,
+            "password" => location.password = decode(value)?,
+            _ => {
+                let expected = "db, username or password; other options belong in OPTIONS";
+                return Err(invalid_setting("LOCATION", &format!("parameter {name}"), expected));
+            }
         }
     }
     Ok(location)
 }
 
-/// It may be a secret, so an error does not show it.
-fn decoded(text: &str) -> Result<Option<String>> {
+/// Decodes a user name or a password. The error does not contain it, since it may be secret.
+fn decode(text: &str) -> Result<Option<String>> {
     if text.is_empty() {
         return Ok(None);
     }
-    let no_text = |_| -> Error {
-        invalid_setting("LOCATION", "no UTF-8 in the user or password", "UTF-8, percent-encoded")
-    };
-    percent_decode_str(text).decode_utf8().map(|text| Some(text.into_owned())).map_err(no_text)
+    match percent_decode_str(text).decode_utf8() {
+        Ok(text) => Ok(Some(text.into_owned())),
+        Err(_) => Err(invalid_setting(
+            "LOCATION",
+            "a user name or password that is not UTF-8",
+            "percent-encoded UTF-8",
+        )),
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use cache_core::ErrorKind;
+
     use super::*;
 
-    fn one(url: &str) -> Location {
+    fn parse(url: &str) -> Location {
         locations(&[url], None).expect(url).remove(0)
     }
 
@@ -177,10 +161,11 @@ mod tests {
     }
 
     #[test]
-    fn a_url_tells_host_port_and_database() {
+    fn url_is_parsed_into_address_and_database() {
         for (url, address, db) in [
             ("redis://h", tcp("h", 6379, false), None),
             ("redis://h:1/2", tcp("h", 1, false), Some(2)),
+            ("redis://h:1/2/", tcp("h", 1, false), Some(2)),
             ("rediss://h:1/", tcp("h", 1, true), None),
             ("valkeys://h", tcp("h", 6379, true), None),
             ("redis://[::1]:7/1", tcp("::1", 7, false), Some(1)),
@@ -188,61 +173,69 @@ mod tests {
             ("redis:///3", tcp("localhost", 6379, false), Some(3)),
             ("h:1", tcp("h", 1, false), None),
             ("redis:///run/redis.sock?db=4", Address::Unix("/run/redis.sock".into()), Some(4)),
+            ("redis:///", tcp("localhost", 6379, false), None),
             ("unix:///run/a%20b.sock", Address::Unix("/run/a b.sock".into()), None),
         ] {
-            let found = one(url);
+            let found = parse(url);
             assert_eq!((&found.address, found.db), (&address, db), "{url}");
         }
     }
 
     #[test]
-    fn user_and_password_are_decoded_after_they_were_taken_apart() {
-        let found = one("redis://a%40b:p%2Fw%3A@h:1");
+    fn user_and_password_are_decoded_after_the_url_is_split() {
+        let found = parse("redis://a%40b:p%2Fw%3A@h:1");
         assert_eq!(
             (found.username.as_deref(), found.password.as_deref()),
             (Some("a@b"), Some("p/w:"))
         );
-        let found = one("redis://:p@w/x@h:1/5");
+        let found = parse("redis://:p@w/x@h:1/5");
         assert_eq!(
             (found.username, found.password.as_deref(), found.db),
             (None, Some("p@w/x"), Some(5))
         );
-        let found = one("unix://u:p@/sock?password=q");
+        let found = parse("unix://u:p@/sock?password=q");
         assert_eq!((found.username.as_deref(), found.password.as_deref()), (Some("u"), Some("q")));
     }
 
     #[test]
-    fn a_list_is_split_as_in_django() {
-        let found =
-            locations(&["redis://a;redis://b:2", "redis://c , d:4"], None).expect("it is fine");
+    fn list_is_split_as_in_django() {
+        let found = locations(&["redis://a;redis://b:2", "redis://c , d:4"], None);
         let found: Vec<String> =
-            found.iter().map(|location| location.address.to_string()).collect();
+            found.expect("valid").iter().map(|location| location.address.to_string()).collect();
         assert_eq!(found, ["a:6379", "b:2", "c:6379", "d:4"]);
     }
 
     #[test]
-    fn a_relative_socket_starts_at_the_folder() {
-        let found = locations(&["unix://run/s"], Some(Path::new("/etc"))).expect("it is fine");
+    fn relative_socket_path_starts_at_the_folder() {
+        let found = locations(&["unix://run/s"], Some(Path::new("/etc"))).expect("valid");
         assert_eq!(found[0].address.to_string(), "unix:/etc/run/s");
     }
 
     #[test]
-    fn what_is_no_server_is_told_without_its_password() {
+    fn invalid_url_error_hides_the_password() {
         for url in [
             "http://u:hunter2@h",
             "redis://u:hunter2@h:0",
             "redis://u:hunter2@h:port",
             "redis://u:hunter2@h/x",
+            "redis://u:hunter2@h?timeout=3",
+            "redis://u:hunter2@h?db=x",
         ] {
-            let told = locations(&[url], None).expect_err(url).to_string();
-            assert!(told.starts_with("LOCATION: found ") && !told.contains("hunter2"), "{told}");
+            let error = locations(&[url], None).expect_err(url);
+            assert_eq!(error.kind(), ErrorKind::Config);
+            let message = error.to_string();
+            assert!(message.starts_with("LOCATION"), "{message}");
+            assert!(!message.contains("hunter2"), "{message}");
         }
         assert!(locations::<&str>(&[], None).is_err());
-        let told =
-            locations(&["redis://h?timeout=3"], None).expect_err("it is an option").to_string();
-        assert_eq!(
-            told,
-            "LOCATION, its ?timeout: found it, expected db, username or password here, and all else in OPTIONS"
-        );
+    }
+
+    #[test]
+    fn unknown_url_parameter_error_names_it_and_the_known_ones() {
+        let error = locations(&["redis://h?timeout=3"], None).expect_err("belongs in OPTIONS");
+        let message = error.to_string();
+        for fact in ["LOCATION", "timeout", "db", "username", "password", "OPTIONS"] {
+            assert!(message.contains(fact), "{message}");
+        }
     }
 }

@@ -1,232 +1,178 @@
-//! A server: a connection that is made when it is needed, and given up when nothing is heard on it.
+//! One server: its connection, made when it is needed and replaced when it stops replying.
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use parking_lot::{Mutex, RwLock};
-use tokio::{
-    sync::watch,
-    time::{Instant, timeout_at},
-};
+use cache_net::SharedConnection;
+use tokio::time::{Instant, timeout_at};
 
 use crate::{
+    connection::{ConnectError, Connection, Request, Target},
     failure::{Failure, Fault},
-    link::{Ask, Link, NoLink, Target},
 };
 
-/// Whether a command may be sent again when its answer was lost.
+/// Whether a command may be sent again if its reply was lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Effect {
-    /// Doing it twice is as good as once.
+    /// Executing it twice has the same effect as executing it once.
     Idempotent,
-    /// It is done once at most.
+    /// It must be executed at most once.
     Once,
 }
 
-/// How long things may take.
+/// The timeouts of a server.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Limits {
+pub(crate) struct Timeouts {
     pub(crate) connect: Duration,
-    pub(crate) answer: Duration,
+    pub(crate) reply: Duration,
 }
 
-impl Limits {
-    /// When a call that begins now has to be over.
+impl Timeouts {
+    /// The deadline of a call that begins now.
     pub(crate) fn deadline(self) -> Instant {
-        Instant::now() + self.connect + self.answer
+        Instant::now() + self.connect + self.reply
     }
 }
 
-/// A server, which may be away.
+/// A server, which may be unreachable.
 pub(crate) struct Node {
     target: Target,
-    /// Its address, for errors.
-    shown: Arc<str>,
-    limits: Limits,
-    link: RwLock<Option<Arc<Link>>>,
-    /// The attempt to connect that is on its way, shared by all who wait for it. It goes on when they go away: else a
-    /// connection that takes longer than anybody waits would never be made.
-    attempt: Mutex<Option<watch::Receiver<Attempt>>>,
+    /// The address, for errors.
+    name: Arc<str>,
+    timeouts: Timeouts,
+    connection: SharedConnection<Connection, Failure>,
 }
 
-type Attempt = Option<Result<Arc<Link>, Failure>>;
-
 impl Node {
-    pub(crate) fn new(target: Target, limits: Limits) -> Self {
-        let shown = target.address.to_string().into();
-        Self { target, shown, limits, link: RwLock::default(), attempt: Mutex::default() }
+    pub(crate) fn new(target: Target, timeouts: Timeouts) -> Self {
+        let name = target.address.to_string().into();
+        Self { target, name, timeouts, connection: SharedConnection::default() }
     }
 
-    /// Its address, for errors.
-    pub(crate) fn shown(&self) -> &Arc<str> {
-        &self.shown
+    pub(crate) fn name(&self) -> &Arc<str> {
+        &self.name
     }
 
-    /// The host, for whoever is told "at the same one".
     pub(crate) fn target(&self) -> &Target {
         &self.target
     }
 
-    pub(crate) fn limits(&self) -> Limits {
-        self.limits
+    pub(crate) fn timeouts(&self) -> Timeouts {
+        self.timeouts
     }
 
-    /// Whether there is a connection that works, as far as is known.
     pub(crate) fn is_connected(&self) -> bool {
-        self.link.read().as_ref().is_some_and(|link| link.is_alive())
+        self.connection.current().is_some()
     }
 
-    /// Lets go of the connection. Calls that wait for an answer still get it.
+    /// Drops the connection. Calls that wait for a reply still receive it.
     pub(crate) fn close(&self) {
-        self.link.write().take();
+        drop(self.connection.take());
     }
 
-    /// Closes the connection at once, as what comes on it can't be believed.
-    pub(crate) fn cut(&self) {
-        if let Some(link) = self.link.write().take() {
-            link.cut();
+    /// Closes the connection immediately, because its replies cannot be trusted.
+    pub(crate) fn abort(&self) {
+        if let Some(connection) = self.connection.take() {
+            connection.abort();
         }
     }
 
-    /// The answer, before the deadline, or why there is none. What the server refuses is an answer.
-    pub(crate) async fn ask<A: Ask>(
+    /// Sends a request. The reply may be an error of the server.
+    pub(crate) async fn send<R: Request>(
         self: &Arc<Self>,
-        ask: &A,
+        request: &R,
         effect: Effect,
         deadline: Instant,
-    ) -> Result<A::Answer, Failure> {
-        let mut may_ask_again = effect == Effect::Idempotent;
+    ) -> Result<R::Reply, Failure> {
+        let mut may_retry = effect == Effect::Idempotent;
         loop {
-            let link = match self.current() {
-                Some(link) => link,
-                None => self.connected(deadline).await?,
+            let connection = match self.connection.current() {
+                Some(connection) => connection,
+                None => self.connect(deadline).await?,
             };
-            let limit = deadline.min(Instant::now() + self.limits.answer);
-            match timeout_at(limit, link.ask(ask)).await {
-                Ok(Ok(answer)) => return Ok(answer),
+            let limit = deadline.min(Instant::now() + self.timeouts.reply);
+            match timeout_at(limit, connection.send(request)).await {
+                Ok(Ok(reply)) => return Ok(reply),
                 Ok(Err(error)) => {
-                    self.give_up(&link);
-                    if !may_ask_again {
-                        return Err(Failure::of(Fault::Lost, &self.shown, error));
+                    self.connection.discard(&connection);
+                    if !may_retry {
+                        return Err(Failure::from_redis(Fault::ConnectionLost, &self.name, &error));
                     }
-                    may_ask_again = false;
+                    may_retry = false;
                 }
                 Err(_) => {
-                    // Whoever asks next shall not wait on a connection that may be dead.
-                    self.give_up(&link);
-                    let message = format!("no answer came within {:?}", self.limits.answer);
-                    return Err(Failure::new(Fault::Silent, &self.shown, &message));
+                    // The connection may be dead, so later calls must not wait for it.
+                    self.connection.discard(&connection);
+                    let message = format!("no reply within {:?}", self.timeouts.reply);
+                    return Err(Failure::new(Fault::TimedOut, &self.name, &message));
                 }
             }
         }
     }
 
-    /// The answer, where what the server refuses is a failure.
-    pub(crate) async fn ask_well<A: Ask>(
+    /// Like [`send`](Self::send), but an error of the server is a failure.
+    pub(crate) async fn execute<R: Request>(
         self: &Arc<Self>,
-        ask: &A,
+        request: &R,
         effect: Effect,
         deadline: Instant,
-    ) -> Result<A::Answer, Failure> {
-        let answer = self.ask(ask, effect, deadline).await?;
-        match A::refusal(&answer) {
-            Some(error) => Err(Failure::said(&self.shown, error)),
-            None => Ok(answer),
+    ) -> Result<R::Reply, Failure> {
+        let reply = self.send(request, effect, deadline).await?;
+        match R::server_error(&reply) {
+            Some(error) => Err(Failure::from_server(&self.name, error)),
+            None => Ok(reply),
         }
     }
 
-    fn current(&self) -> Option<Arc<Link>> {
-        self.link.read().as_ref().filter(|link| link.is_alive()).cloned()
-    }
-
-    fn give_up(&self, link: &Arc<Link>) {
-        let mut current = self.link.write();
-        if current.as_ref().is_some_and(|current| Arc::ptr_eq(current, link)) {
-            current.take();
-        }
-    }
-
-    /// A connection, made if need be.
-    async fn connected(self: &Arc<Self>, deadline: Instant) -> Result<Arc<Link>, Failure> {
-        let mut attempt = self.attempt();
-        let silent = || {
-            let message = format!("no connection was to be had within {:?}", self.limits.connect);
-            Failure::new(Fault::Unreached, &self.shown, &message)
-        };
-        match timeout_at(deadline, attempt.wait_for(Option::is_some)).await {
-            Ok(Ok(outcome)) => outcome.clone().unwrap_or_else(|| Err(silent())),
-            // The runtime that the attempt was made in has ended.
-            Ok(Err(_)) => {
-                Err(Failure::new(Fault::Unreached, &self.shown, "connecting was given up"))
-            }
-            Err(_) => Err(silent()),
-        }
-    }
-
-    /// The attempt that is on its way, or a new one.
-    fn attempt(self: &Arc<Self>) -> watch::Receiver<Attempt> {
-        let mut attempt = self.attempt.lock();
-        if let Some(on_its_way) = attempt.as_ref().filter(|attempt| attempt.has_changed().is_ok()) {
-            return on_its_way.clone();
-        }
-        let (sender, receiver) = watch::channel(None);
-        if let Some(link) = self.current() {
-            sender.send_replace(Some(Ok(link)));
-            return receiver;
-        }
-        *attempt = Some(receiver.clone());
-        drop(attempt);
+    /// Waits for a connection until the deadline.
+    async fn connect(self: &Arc<Self>, deadline: Instant) -> Result<Arc<Connection>, Failure> {
         let node = Arc::clone(self);
-        tokio::spawn(async move {
-            let outcome = node.connect().await;
-            // Whoever comes from now on sees the connection, or makes another attempt.
-            let mut attempt = node.attempt.lock();
-            if let Ok(link) = &outcome {
-                *node.link.write() = Some(Arc::clone(link));
-            }
-            *attempt = None;
-            drop(attempt);
-            sender.send_replace(Some(outcome));
-        });
-        receiver
+        let attempt = self.connection.get_or_connect(async move { node.open().await });
+        match timeout_at(deadline, attempt).await {
+            Ok(Some(outcome)) => outcome,
+            Ok(None) => Err(self.unreachable("the attempt to connect was cancelled")),
+            Err(_) => Err(self.connect_timed_out()),
+        }
     }
 
-    async fn connect(&self) -> Result<Arc<Link>, Failure> {
-        let opened =
-            timeout_at(Instant::now() + self.limits.connect, Link::open(&self.target)).await;
-        match opened {
-            Ok(Ok(link)) => Ok(Arc::new(link)),
-            Ok(Err(NoLink::Follows)) => Err(Failure::new(
-                Fault::NotLeading,
-                &self.shown,
-                "it is a replica, and no leader is known yet",
-            )),
-            Ok(Err(NoLink::Error(error))) => Err(match error.kind() {
+    async fn open(&self) -> Result<Connection, Failure> {
+        let limit = Instant::now() + self.timeouts.connect;
+        match timeout_at(limit, Connection::open(&self.target)).await {
+            Ok(Ok(connection)) => Ok(connection),
+            Ok(Err(ConnectError::Replica)) => {
+                let message = "it is a replica, and the new primary is not known yet";
+                Err(Failure::new(Fault::NotPrimary, &self.name, message))
+            }
+            Ok(Err(ConnectError::Redis(error))) => Err(match error.kind() {
                 redis::ErrorKind::Server(_)
                 | redis::ErrorKind::Extension
-                | redis::ErrorKind::AuthenticationFailed => refused(&self.shown, error),
-                _ => Failure::of(Fault::Unreached, &self.shown, error),
+                | redis::ErrorKind::AuthenticationFailed => rejected(&self.name, &error),
+                _ => Failure::from_redis(Fault::Unreachable, &self.name, &error),
             }),
-            Err(_) => {
-                let message =
-                    format!("no connection was to be had within {:?}", self.limits.connect);
-                Err(Failure::new(Fault::Unreached, &self.shown, &message))
-            }
+            Err(_) => Err(self.connect_timed_out()),
         }
+    }
+
+    fn connect_timed_out(&self) -> Failure {
+        self.unreachable(&format!("no connection within {:?}", self.timeouts.connect))
+    }
+
+    fn unreachable(&self, message: &str) -> Failure {
+        Failure::new(Fault::Unreachable, &self.name, message)
     }
 }
 
-/// A server that lets nobody in.
-fn refused(server: &Arc<str>, error: redis::RedisError) -> Failure {
-    let said = error.clone().into_server_errors();
-    let fault = match said.as_deref() {
-        Some([(_, said), ..]) => Failure::said(server, said).fault,
-        _ => Fault::Refused,
+/// Classifies the failure of a server that rejected the client while it connected.
+fn rejected(server: &Arc<str>, error: &redis::RedisError) -> Failure {
+    let server_errors = error.clone().into_server_errors();
+    let fault = match server_errors.as_deref() {
+        Some([(_, server_error), ..]) => Failure::from_server(server, server_error).fault,
+        _ => Fault::Rejected,
     };
-    Failure::of(fault, server, error)
+    Failure::from_redis(fault, server, error)
 }
 
 impl fmt::Debug for Node {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.shown)
+        f.write_str(&self.name)
     }
 }

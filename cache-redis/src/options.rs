@@ -1,69 +1,93 @@
-//! What can be set about the store.
+//! The options of the store.
+
+mod settings;
 
 use std::{fmt, path::PathBuf, time::Duration};
 
-use cache_core::{Result, config};
-use serde::{Deserialize, Deserializer, de};
+use cache_core::{Result, config::invalid_setting};
+use serde::Deserialize;
 
-/// The OPTIONS of a cache in Redis. Times are seconds, and may have fractions. The names are those of redis-py, as far as
-/// it has them; see the [crate's page](crate) for its others.
+/// The OPTIONS of a cache in Redis or Valkey.
+///
+/// In a configuration, times are seconds and may have fractions. Options that redis-py has too have
+/// the names of redis-py. Its other options have no effect: see the [crate's page](crate).
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use cache_redis::RedisOptions;
+///
+/// let options = RedisOptions::default()
+///     .namespace("shop|")
+///     .socket_timeout(Duration::from_millis(200))
+///     .client_name("shop-web".to_owned());
+/// assert_eq!(options.namespace, "shop|");
+/// ```
 #[derive(Clone, PartialEq, Eq, Hash, Deserialize)]
-#[serde(from = "Written")]
+#[serde(from = "settings::RawOptions")]
 #[non_exhaustive]
 pub struct RedisOptions {
-    /// The number of the database; 0 by default. What a URL in LOCATION says goes before.
+    /// The number of the database. The default is 0. A database in a URL of LOCATION takes
+    /// precedence.
     pub db: Option<u32>,
-    /// Who the cache is to the server, where it has users. What a URL in LOCATION says goes before.
+    /// The user name. A user name in a URL of LOCATION takes precedence.
     pub username: Option<String>,
-    /// The password. What a URL in LOCATION says goes before.
+    /// The password. A password in a URL of LOCATION takes precedence.
     pub password: Option<String>,
-    /// How long a call waits for its answer once it is connected. 0.5 by default.
+    /// How long a call waits for the reply once it is connected. The default is 0.5 s.
     pub socket_timeout: Duration,
-    /// How long a call waits for a connection: to be made, encrypted and let in. 0.5 by default.
+    /// How long a call waits for a connection, including TLS and authentication. The default is
+    /// 0.5 s.
     pub socket_connect_timeout: Duration,
-    /// Whether the kernel asks after a connection that is idle. It does, by default.
+    /// Whether the kernel probes idle connections. The default is `true`.
     pub socket_keepalive: bool,
-    /// What the server calls the connections, in `CLIENT LIST`.
+    /// The name of the connections in `CLIENT LIST`.
     pub client_name: Option<String>,
-    /// A text that stands before every key, in front of KEY_PREFIX. What begins with it is this cache's: `clear` removes it,
-    /// whatever the prefix, the version and the key function.
+    /// A prefix of every key, in front of KEY_PREFIX.
+    ///
+    /// All keys with this prefix belong to this cache: `clear` removes them, whatever the key
+    /// prefix, the version and the key function are.
     pub namespace: String,
-    /// Whether the whole database is this cache's, so that `clear` may empty it (`FLUSHDB`), as Django does.
+    /// Whether the whole database belongs to this cache. If so, `clear` empties it with `FLUSHDB`,
+    /// as Django does. The default is `false`.
     pub clear_database: bool,
-    /// Whether LOCATION names servers of a cluster. Some of them will do.
+    /// Whether LOCATION lists servers of a cluster. It need not list all of them.
     pub cluster: bool,
-    /// What sentinels call the leader, where LOCATION names sentinels.
+    /// The name by which the sentinels in LOCATION know the primary.
     pub sentinel: Option<String>,
-    /// Who the cache is to the sentinels.
+    /// The user name for the sentinels.
     pub sentinel_username: Option<String>,
     /// The password for the sentinels.
     pub sentinel_password: Option<String>,
-    /// A file with the certificates, in PEM, of those who may vouch for a server. By default, the system's.
+    /// A PEM file with the certificate authorities to trust. The default is those of the operating
+    /// system.
     pub ssl_ca_certs: Option<PathBuf>,
-    /// The same, as the text itself.
+    /// Certificate authorities to trust, as PEM text.
     pub ssl_ca_data: Option<String>,
-    /// A file with the cache's own certificate, in PEM.
+    /// A PEM file with the client's certificate.
     pub ssl_certfile: Option<PathBuf>,
-    /// A file with its key.
+    /// A PEM file with the private key of the client's certificate.
     pub ssl_keyfile: Option<PathBuf>,
-    /// Whether the server has to show a certificate that somebody vouches for: `"required"`, or `"none"`, and then
-    /// anybody may pose as the server.
+    /// Whether the server's certificate is verified. The default is [`CertReqs::Required`].
     pub ssl_cert_reqs: CertReqs,
-    /// Whether the certificate has to be for the host that is asked. It has, by default.
+    /// Whether the server's certificate must be valid for the server's host name. The default is
+    /// `true`.
     pub ssl_check_hostname: bool,
-    /// Those of Django's options that mean nothing here.
+    /// The options of Django and redis-py that were given and have no effect.
     pub(crate) without_effect: Vec<&'static str>,
 }
 
-/// What is asked of a server's certificate.
+/// Whether a server's certificate is verified.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum CertReqs {
-    /// Somebody vouches for it.
+    /// A trusted certificate authority must have signed it.
     #[default]
     #[serde(alias = "optional")]
     Required,
-    /// Nothing.
+    /// It is not verified. Anybody between the client and the server can impersonate the server.
     None,
 }
 
@@ -95,53 +119,186 @@ impl Default for RedisOptions {
 }
 
 impl RedisOptions {
+    /// Sets the number of the database.
+    #[must_use]
+    pub fn db(mut self, db: impl Into<Option<u32>>) -> Self {
+        self.db = db.into();
+        self
+    }
+
+    /// Sets the user name.
+    #[must_use]
+    pub fn username(mut self, username: impl Into<Option<String>>) -> Self {
+        self.username = username.into();
+        self
+    }
+
+    /// Sets the password.
+    #[must_use]
+    pub fn password(mut self, password: impl Into<Option<String>>) -> Self {
+        self.password = password.into();
+        self
+    }
+
+    /// Sets how long a call waits for the reply once it is connected.
+    #[must_use]
+    pub fn socket_timeout(mut self, timeout: Duration) -> Self {
+        self.socket_timeout = timeout;
+        self
+    }
+
+    /// Sets how long a call waits for a connection, including TLS and authentication.
+    #[must_use]
+    pub fn socket_connect_timeout(mut self, timeout: Duration) -> Self {
+        self.socket_connect_timeout = timeout;
+        self
+    }
+
+    /// Sets whether the kernel probes idle connections.
+    #[must_use]
+    pub fn socket_keepalive(mut self, keepalive: bool) -> Self {
+        self.socket_keepalive = keepalive;
+        self
+    }
+
+    /// Sets the name of the connections in `CLIENT LIST`.
+    #[must_use]
+    pub fn client_name(mut self, name: impl Into<Option<String>>) -> Self {
+        self.client_name = name.into();
+        self
+    }
+
+    /// Sets the prefix of every key, in front of KEY_PREFIX.
+    #[must_use]
+    pub fn namespace(mut self, namespace: impl Into<String>) -> Self {
+        self.namespace = namespace.into();
+        self
+    }
+
+    /// Sets whether the whole database belongs to this cache, so that `clear` empties it.
+    #[must_use]
+    pub fn clear_database(mut self, clear_database: bool) -> Self {
+        self.clear_database = clear_database;
+        self
+    }
+
+    /// Sets whether LOCATION lists servers of a cluster.
+    #[must_use]
+    pub fn cluster(mut self, cluster: bool) -> Self {
+        self.cluster = cluster;
+        self
+    }
+
+    /// Sets the name by which the sentinels in LOCATION know the primary.
+    #[must_use]
+    pub fn sentinel(mut self, name: impl Into<Option<String>>) -> Self {
+        self.sentinel = name.into();
+        self
+    }
+
+    /// Sets the user name for the sentinels.
+    #[must_use]
+    pub fn sentinel_username(mut self, username: impl Into<Option<String>>) -> Self {
+        self.sentinel_username = username.into();
+        self
+    }
+
+    /// Sets the password for the sentinels.
+    #[must_use]
+    pub fn sentinel_password(mut self, password: impl Into<Option<String>>) -> Self {
+        self.sentinel_password = password.into();
+        self
+    }
+
+    /// Sets the PEM file with the certificate authorities to trust.
+    #[must_use]
+    pub fn ssl_ca_certs(mut self, file: impl Into<Option<PathBuf>>) -> Self {
+        self.ssl_ca_certs = file.into();
+        self
+    }
+
+    /// Sets certificate authorities to trust, as PEM text.
+    #[must_use]
+    pub fn ssl_ca_data(mut self, pem: impl Into<Option<String>>) -> Self {
+        self.ssl_ca_data = pem.into();
+        self
+    }
+
+    /// Sets the PEM file with the client's certificate.
+    #[must_use]
+    pub fn ssl_certfile(mut self, file: impl Into<Option<PathBuf>>) -> Self {
+        self.ssl_certfile = file.into();
+        self
+    }
+
+    /// Sets the PEM file with the private key of the client's certificate.
+    #[must_use]
+    pub fn ssl_keyfile(mut self, file: impl Into<Option<PathBuf>>) -> Self {
+        self.ssl_keyfile = file.into();
+        self
+    }
+
+    /// Sets whether the server's certificate is verified.
+    #[must_use]
+    pub fn ssl_cert_reqs(mut self, reqs: CertReqs) -> Self {
+        self.ssl_cert_reqs = reqs;
+        self
+    }
+
+    /// Sets whether the server's certificate must be valid for the server's host name.
+    #[must_use]
+    pub fn ssl_check_hostname(mut self, check: bool) -> Self {
+        self.ssl_check_hostname = check;
+        self
+    }
+
+    /// Checks that values are in range and options do not contradict each other.
     pub(crate) fn check(&self) -> Result<()> {
-        let positive = [
+        let timeouts = [
             ("socket_timeout", self.socket_timeout),
             ("socket_connect_timeout", self.socket_connect_timeout),
         ];
-        for (name, time) in positive {
-            if time.is_zero() {
-                return Err(config::invalid_setting(
-                    &option(name),
-                    "0",
-                    "a number of seconds above 0",
-                ));
+        for (name, timeout) in timeouts {
+            if timeout.is_zero() {
+                return Err(invalid_setting(&option(name), "0", "a number of seconds above 0"));
             }
         }
         if self.cluster && self.sentinel.is_some() {
-            return Err(config::invalid_setting(
+            return Err(invalid_setting(
                 &option("sentinel"),
-                "it beside cluster",
-                "one of them",
+                "cluster = true as well",
+                "either sentinel or cluster",
             ));
         }
-        if self.ssl_certfile.is_some() != self.ssl_keyfile.is_some() {
-            return Err(config::invalid_setting(
-                &option("ssl_certfile"),
-                "one of two",
-                "it and ssl_keyfile, or neither",
-            ));
+        let missing = match (&self.ssl_certfile, &self.ssl_keyfile) {
+            (Some(_), None) => Some(("ssl_keyfile", "ssl_certfile")),
+            (None, Some(_)) => Some(("ssl_certfile", "ssl_keyfile")),
+            _ => None,
+        };
+        match missing {
+            Some((missing, given)) => Err(invalid_setting(
+                &option(missing),
+                "nothing",
+                &format!("a PEM file, because {given} is set"),
+            )),
+            None => Ok(()),
         }
-        Ok(())
     }
 
-    /// Says which options have no effect here.
-    pub(crate) fn warn(&self, alias: &str) {
+    /// Logs a warning for each option that has no effect.
+    pub(crate) fn warn_without_effect(&self, alias: &str) {
         for name in &self.without_effect {
-            tracing::warn!(
-                alias,
-                "OPTIONS.{name} has no effect on this store: see the page of cache-redis"
-            );
+            tracing::warn!(alias, option = name, "option has no effect in cache-redis");
         }
     }
 }
 
+/// The name of an option in error messages.
 pub(crate) fn option(name: &str) -> String {
     format!("OPTIONS.{name}")
 }
 
-/// Shows no password.
+/// Hides the passwords.
 impl fmt::Debug for RedisOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let hidden = |secret: &Option<String>| secret.as_ref().map(|_| "***");
@@ -167,131 +324,32 @@ impl fmt::Debug for RedisOptions {
     }
 }
 
-#[derive(Deserialize)]
-struct Seconds(#[serde(deserialize_with = "config::seconds")] Duration);
-
-/// Anything.
-struct Ignored;
-
-impl<'de> Deserialize<'de> for Ignored {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        de::IgnoredAny::deserialize(deserializer).map(|_| Self)
-    }
-}
-
-/// The options as they are written: the ones above, and those that redis-py, its pools and Django take besides.
-macro_rules! written {
-    ({ $($name:ident: $type:ty,)+ } { $($seconds:ident,)+ } and { $($ignored:ident,)+ }) => {
-        #[derive(Default, Deserialize)]
-        #[serde(default, deny_unknown_fields)]
-        struct Written {
-            $($name: Option<$type>,)+
-            $($seconds: Option<Seconds>,)+
-            $($ignored: Option<Ignored>,)+
-        }
-
-        impl From<Written> for RedisOptions {
-            fn from(written: Written) -> Self {
-                let mut options = Self::default();
-                $(if let Some(value) = written.$name {
-                    options.$name = value.into();
-                })+
-                $(if let Some(Seconds(time)) = written.$seconds {
-                    options.$seconds = time;
-                })+
-                $(if written.$ignored.is_some() {
-                    options.without_effect.push(stringify!($ignored));
-                })+
-                options
-            }
-        }
-    };
-}
-
-written! {
-    {
-        db: u32,
-        username: String,
-        password: String,
-        socket_keepalive: bool,
-        client_name: String,
-        namespace: String,
-        clear_database: bool,
-        cluster: bool,
-        sentinel: String,
-        sentinel_username: String,
-        sentinel_password: String,
-        ssl_ca_certs: PathBuf,
-        ssl_ca_data: String,
-        ssl_certfile: PathBuf,
-        ssl_keyfile: PathBuf,
-        ssl_cert_reqs: CertReqs,
-        ssl_check_hostname: bool,
-    }
-    {
-        socket_timeout,
-        socket_connect_timeout,
-    }
-    and {
-        command_packer,
-        connection_class,
-        credential_provider,
-        cull_frequency,
-        decode_responses,
-        encoding,
-        encoding_errors,
-        health_check_interval,
-        lib_name,
-        lib_version,
-        max_connections,
-        max_entries,
-        parser_class,
-        pool_class,
-        protocol,
-        queue_class,
-        redis_connect_func,
-        retry,
-        retry_on_error,
-        retry_on_timeout,
-        serializer,
-        socket_keepalive_options,
-        socket_read_size,
-        socket_type,
-        ssl_ca_path,
-        ssl_ciphers,
-        ssl_include_verify_flags,
-        ssl_exclude_verify_flags,
-        ssl_min_version,
-        ssl_ocsp_context,
-        ssl_ocsp_expected_cert,
-        ssl_password,
-        ssl_validate_ocsp,
-        ssl_validate_ocsp_stapled,
-        timeout,
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use cache_core::config::StoreConfig;
+    use cache_core::{ErrorKind, config::StoreConfig};
     use serde_json::json;
 
     use super::*;
 
-    fn read(options: serde_json::Value) -> Result<RedisOptions> {
-        let serde_json::Value::Object(options) = options else { panic!("a table") };
+    fn parse(options: serde_json::Value) -> Result<RedisOptions> {
+        let serde_json::Value::Object(options) = options else { panic!("not a table") };
         let options: RedisOptions = StoreConfig::new("default", options).options()?;
         options.check().map(|()| options)
     }
 
     #[test]
-    fn the_options_of_redis_py_are_taken_and_those_without_effect_are_known() {
-        let options = read(json!({
-            "db": "10", "socket_timeout": 1, "SOCKET_CONNECT_TIMEOUT": "0.25", "ssl_cert_reqs": "none",
-            "parser_class": "redis.connection.PythonParser", "pool_class": "redis.BlockingConnectionPool",
-            "retry_on_error": [1, 2], "socket_read_size": null,
+    fn redis_py_options_are_accepted_and_those_without_effect_are_recorded() {
+        let options = parse(json!({
+            "db": "10",
+            "socket_timeout": 1,
+            "SOCKET_CONNECT_TIMEOUT": "0.25",
+            "ssl_cert_reqs": "none",
+            "parser_class": "redis.connection.PythonParser",
+            "pool_class": "redis.BlockingConnectionPool",
+            "retry_on_error": [1, 2],
+            "socket_read_size": null,
         }));
-        let options = options.expect("it is fine");
+        let options = options.expect("valid options");
         assert_eq!(options.db, Some(10));
         assert_eq!(options.socket_timeout, Duration::from_secs(1));
         assert_eq!(options.socket_connect_timeout, Duration::from_millis(250));
@@ -300,43 +358,61 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_meant_is_a_mistake_that_is_named() {
-        for (options, told) in [
-            (json!({"db": -1}), "OPTIONS.db: found -1, expected a whole number of at least 0"),
-            (
-                json!({"socket_timeout": 0}),
-                "OPTIONS.socket_timeout: found 0, expected a number of seconds above 0",
-            ),
-            (
-                json!({"socket_timeout": -1}),
-                "OPTIONS.socket_timeout: found -1, expected a number of seconds, 0 or more",
-            ),
-            (
-                json!({"cluster": true, "sentinel": "m"}),
-                "OPTIONS.sentinel: found it beside cluster, expected one of them",
-            ),
-            (
-                json!({"ssl_cert_reqs": "maybe"}),
-                "OPTIONS.ssl_cert_reqs: found \"maybe\", expected \"optional\" or \"required\" or \"none\"",
-            ),
-            (
-                json!({"ssl_certfile": "x"}),
-                "OPTIONS.ssl_certfile: found one of two, expected it and ssl_keyfile, or neither",
-            ),
-        ] {
-            assert_eq!(read(options).expect_err("a mistake").to_string(), told);
-        }
-        let unknown = read(json!({"socket_timeuot": 1})).expect_err("a typing mistake").to_string();
-        assert!(
-            unknown.starts_with("OPTIONS.socket_timeuot: unknown, expected one of db, username, "),
-            "{unknown}"
-        );
+    fn setters_set_the_fields_that_a_configuration_sets() {
+        let parsed = parse(json!({
+            "db": 1, "username": "u", "password": "p", "socket_timeout": 1,
+            "socket_connect_timeout": 2, "socket_keepalive": false, "client_name": "c",
+            "namespace": "n", "clear_database": true, "cluster": false, "sentinel": "s",
+            "sentinel_username": "su", "sentinel_password": "sp", "ssl_ca_certs": "ca",
+            "ssl_ca_data": "data", "ssl_certfile": "cert", "ssl_keyfile": "key",
+            "ssl_cert_reqs": "none", "ssl_check_hostname": false,
+        }));
+        let set = RedisOptions::default()
+            .db(1)
+            .username("u".to_owned())
+            .password("p".to_owned())
+            .socket_timeout(Duration::from_secs(1))
+            .socket_connect_timeout(Duration::from_secs(2))
+            .socket_keepalive(false)
+            .client_name("c".to_owned())
+            .namespace("n")
+            .clear_database(true)
+            .cluster(false)
+            .sentinel("s".to_owned())
+            .sentinel_username("su".to_owned())
+            .sentinel_password("sp".to_owned())
+            .ssl_ca_certs(PathBuf::from("ca"))
+            .ssl_ca_data("data".to_owned())
+            .ssl_certfile(PathBuf::from("cert"))
+            .ssl_keyfile(PathBuf::from("key"))
+            .ssl_cert_reqs(CertReqs::None)
+            .ssl_check_hostname(false);
+        assert!(parsed.expect("valid options") == set);
     }
 
     #[test]
-    fn a_password_is_not_shown() {
-        let options = read(json!({"password": "lovelace", "sentinel_password": "lovelace"}))
-            .expect("it is fine");
-        assert!(!format!("{options:?}").contains("lovelace"));
+    fn invalid_option_error_names_option_and_value() {
+        for (options, name, found) in [
+            (json!({"db": -1}), "db", "-1"),
+            (json!({"socket_timeout": 0}), "socket_timeout", "found 0"),
+            (json!({"socket_timeout": -1}), "socket_timeout", "-1"),
+            (json!({"cluster": true, "sentinel": "m"}), "sentinel", "cluster"),
+            (json!({"ssl_cert_reqs": "maybe"}), "ssl_cert_reqs", "\"maybe\""),
+            (json!({"ssl_certfile": "x"}), "ssl_keyfile", "ssl_certfile"),
+            (json!({"ssl_keyfile": "x"}), "ssl_certfile", "ssl_keyfile"),
+            (json!({"socket_timeuot": 1}), "socket_timeuot", "socket_timeout"),
+        ] {
+            let error = parse(options).expect_err(name);
+            assert_eq!(error.kind(), ErrorKind::Config);
+            let message = error.to_string();
+            assert!(message.starts_with(&format!("OPTIONS.{name}: ")), "{message}");
+            assert!(message.contains(found), "{message}");
+        }
+    }
+
+    #[test]
+    fn debug_output_hides_passwords() {
+        let options = parse(json!({"password": "lovelace", "sentinel_password": "lovelace"}));
+        assert!(!format!("{:?}", options.expect("valid options")).contains("lovelace"));
     }
 }

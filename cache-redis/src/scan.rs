@@ -1,4 +1,4 @@
-//! Going through the keys of a cache, in steps that no server notices.
+//! Iteration over the keys of a cache in steps that are short enough for the server.
 
 use std::sync::Arc;
 
@@ -6,61 +6,62 @@ use redis::Value;
 
 use crate::{
     failure::{Failure, Fault},
+    keyspace::{Keyspace, pattern},
     node::{Effect, Node},
-    room::{Room, pattern},
 };
 
-/// How many keys a server looks at in a step.
+/// How many keys the server examines in one step.
 const STEP: usize = 1000;
 
-/// A walk through the keys of one server that begin with a prefix.
+/// Iterates over the keys of one server that begin with a prefix.
 pub(crate) struct Scan<'a> {
     node: &'a Arc<Node>,
     prefix: &'a str,
     pattern: String,
-    exceptions: Vec<String>,
+    /// Longer prefixes, which belong to other caches.
+    excluded: Vec<String>,
     cursor: Option<Vec<u8>>,
 }
 
 impl<'a> Scan<'a> {
-    pub(crate) fn new(node: &'a Arc<Node>, room: &Room, prefix: &'a str) -> Self {
-        let exceptions = room.exceptions(prefix);
-        Self { node, prefix, pattern: pattern(prefix), exceptions, cursor: Some(b"0".to_vec()) }
+    pub(crate) fn new(node: &'a Arc<Node>, keyspace: &Keyspace, prefix: &'a str) -> Self {
+        let excluded = keyspace.nested_prefixes(prefix);
+        Self { node, prefix, pattern: pattern(prefix), excluded, cursor: Some(b"0".to_vec()) }
     }
 
-    /// The keys of the next step, perhaps none, until there is none to come. What is there all the time is met at least
-    /// once.
-    pub(crate) async fn step(&mut self) -> Result<Option<Vec<Vec<u8>>>, Failure> {
+    /// Returns the keys of the next step, possibly none, or `None` at the end. A key that exists
+    /// during the whole scan is returned at least once.
+    pub(crate) async fn next(&mut self) -> Result<Option<Vec<Vec<u8>>>, Failure> {
         let Some(cursor) = self.cursor.take() else { return Ok(None) };
         let mut command = redis::cmd("SCAN");
         command.arg(cursor).arg("MATCH").arg(&self.pattern).arg("COUNT").arg(STEP);
-        let answer =
-            self.node.ask_well(&command, Effect::Idempotent, self.node.limits().deadline()).await?;
-        let unreadable =
-            || Failure::new(Fault::Refused, self.node.shown(), "its answer to SCAN does not read");
-        let (cursor, mut keys) = read(answer).ok_or_else(unreadable)?;
+        let deadline = self.node.timeouts().deadline();
+        let reply = self.node.execute(&command, Effect::Idempotent, deadline).await?;
+        let invalid =
+            || Failure::new(Fault::Rejected, self.node.name(), "unexpected reply to SCAN");
+        let (cursor, mut keys) = parse(reply).ok_or_else(invalid)?;
         self.cursor = (cursor != b"0").then_some(cursor);
-        keys.retain(|key| self.is_ours(key));
+        keys.retain(|key| self.includes(key));
         Ok(Some(keys))
     }
 
-    fn is_ours(&self, key: &[u8]) -> bool {
+    fn includes(&self, key: &[u8]) -> bool {
         key.starts_with(self.prefix.as_bytes())
-            && !self.exceptions.iter().any(|exception| key.starts_with(exception.as_bytes()))
+            && !self.excluded.iter().any(|prefix| key.starts_with(prefix.as_bytes()))
     }
 
-    /// Counts them.
     pub(crate) async fn count(mut self) -> Result<u64, Failure> {
         let mut count = 0;
-        while let Some(keys) = self.step().await? {
+        while let Some(keys) = self.next().await? {
             count += keys.len() as u64;
         }
         Ok(count)
     }
 }
 
-fn read(answer: Value) -> Option<(Vec<u8>, Vec<Vec<u8>>)> {
-    let Value::Array(parts) = answer else { return None };
+/// Extracts the cursor and the keys from a reply to SCAN.
+fn parse(reply: Value) -> Option<(Vec<u8>, Vec<Vec<u8>>)> {
+    let Value::Array(parts) = reply else { return None };
     let Ok([Value::BulkString(cursor), Value::Array(keys)]) = <[Value; 2]>::try_from(parts) else {
         return None;
     };

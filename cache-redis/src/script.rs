@@ -1,8 +1,9 @@
-//! What no single command does: small programs that the server runs, each at once or not at all.
+//! Lua scripts for operations that no single command performs. The server executes a script
+//! atomically.
 
 use redis::Cmd;
 
-/// A program, and the name by which a server that has seen it knows it.
+/// A script and its SHA-1 hash, by which a server that has executed it knows it.
 #[derive(Debug)]
 pub(crate) struct Script {
     code: &'static str,
@@ -12,9 +13,10 @@ pub(crate) struct Script {
 /// The scripts of the store.
 #[derive(Debug)]
 pub(crate) struct Scripts {
-    /// Adds to an integer that is there. The sum is read as text: a number of Lua has 53 bits.
+    /// Adds to an integer if the key exists. Returns the sum as text, because numbers in Lua have
+    /// only 53 bits.
     pub(crate) incr: Script,
-    /// Ends the expiry of an entry, and says whether there is one.
+    /// Removes the time to live of a key. Returns whether the key exists.
     pub(crate) persist: Script,
 }
 
@@ -39,13 +41,14 @@ impl Script {
         Self { code, hash: redis::Script::new(code).get_hash().into() }
     }
 
-    /// By its name: for a server that may have forgotten it.
-    pub(crate) fn by_name(&self, key: &str, argument: Option<i64>) -> Cmd {
+    /// Creates the command that runs the script by its hash. It fails on a server that does not
+    /// know the script.
+    pub(crate) fn evalsha(&self, key: &str, argument: Option<i64>) -> Cmd {
         command("EVALSHA", &self.hash, key, argument)
     }
 
-    /// As a whole.
-    pub(crate) fn whole(&self, key: &str, argument: Option<i64>) -> Cmd {
+    /// Creates the command that sends and runs the script.
+    pub(crate) fn eval(&self, key: &str, argument: Option<i64>) -> Cmd {
         command("EVAL", self.code, key, argument)
     }
 }

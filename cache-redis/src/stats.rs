@@ -1,4 +1,4 @@
-//! What a server tells of itself.
+//! Statistics that a server reports about itself.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -9,8 +9,9 @@ use crate::{
     node::{Effect, Node},
 };
 
-/// What an operator wants to see, of all that INFO tells. `redis_version` is what Valkey calls the one it is compatible with.
-const TOLD: [&str; 10] = [
+/// The fields of INFO that are reported. On Valkey, `redis_version` is the version of Redis that it
+/// is compatible with.
+const FIELDS: [&str; 10] = [
     "role",
     "redis_version",
     "valkey_version",
@@ -23,42 +24,35 @@ const TOLD: [&str; 10] = [
     "evicted_keys",
 ];
 
-/// What the server tells, by names that begin with its address. One that is away tells that.
+/// Reads the fields of a server, named `<address> <field>`. If it fails, there is one field
+/// `state` with the error.
 pub(crate) async fn details(node: &Arc<Node>) -> Vec<(String, String)> {
-    let named = |name: &str, value: String| (format!("{} {name}", node.shown()), value);
+    let named = |field: &str, value: String| (format!("{} {field}", node.name()), value);
     match info(node).await {
-        Ok(info) => TOLD
+        Ok(info) => FIELDS
             .iter()
-            .filter_map(|name| info.get(*name).map(|value| named(name, value.clone())))
+            .filter_map(|field| info.get(*field).map(|value| named(field, value.clone())))
             .collect(),
-        Err(failure) => vec![named("state", failure.told().to_string())],
+        Err(failure) => vec![named("state", failure.into_error().to_string())],
     }
 }
 
 async fn info(node: &Arc<Node>) -> Result<HashMap<String, String>, Failure> {
-    let answer =
-        node.ask_well(&redis::cmd("INFO"), Effect::Idempotent, node.limits().deadline()).await?;
-    let text = match answer {
+    let deadline = node.timeouts().deadline();
+    let text = match node.execute(&redis::cmd("INFO"), Effect::Idempotent, deadline).await? {
         Value::BulkString(text) => String::from_utf8_lossy(&text).into_owned(),
         Value::SimpleString(text) | Value::VerbatimString { text, .. } => text,
-        _ => {
-            return Err(Failure::new(
-                Fault::Refused,
-                node.shown(),
-                "its answer to INFO does not read",
-            ));
-        }
+        _ => return Err(Failure::new(Fault::Rejected, node.name(), "unexpected reply to INFO")),
     };
     let pairs = text.lines().filter_map(|line| line.split_once(':'));
     Ok(pairs.map(|(name, value)| (name.into(), value.trim().into())).collect())
 }
 
-/// How many keys there are in the database, whosoever they are.
+/// Counts the keys in the database, including those of others.
 pub(crate) async fn size(node: &Arc<Node>) -> Result<u64, Failure> {
-    let answer =
-        node.ask_well(&redis::cmd("DBSIZE"), Effect::Idempotent, node.limits().deadline()).await?;
-    match answer {
+    let deadline = node.timeouts().deadline();
+    match node.execute(&redis::cmd("DBSIZE"), Effect::Idempotent, deadline).await? {
         Value::Int(size) => Ok(u64::try_from(size).unwrap_or(0)),
-        _ => Err(Failure::new(Fault::Refused, node.shown(), "its answer to DBSIZE does not read")),
+        _ => Err(Failure::new(Fault::Rejected, node.name(), "unexpected reply to DBSIZE")),
     }
 }

@@ -1,32 +1,32 @@
-//! Which server a command goes to.
+//! Which server receives a command.
 
 mod cluster;
-mod leader;
+mod primary;
 mod sentinel;
 mod slots;
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 use cache_core::{Result, config::invalid_setting};
+use cache_net::Tls;
 use redis::{Cmd, Pipeline, RedisConnectionInfo, Value};
 
-use self::{cluster::Cluster, leader::Leader, sentinel::Sentinel};
+use self::{cluster::Cluster, primary::Primary, sentinel::Sentinel};
 use crate::{
     RedisOptions,
+    connection::Target,
     failure::Failure,
-    link::Target,
     location::{Address, Location},
-    node::{Effect, Limits, Node},
+    node::{Effect, Node, Timeouts},
     options::option,
-    tls::Tls,
 };
 
-/// What a command does, and so who may be asked.
+/// What a command does, which decides which servers may execute it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Access {
-    /// It reads: a replica will do, where there are any.
+    /// It reads. A replica may execute it.
     Read,
-    /// It writes, or reads what must not be old.
+    /// It writes, or reads what must be up to date.
     Write(Effect),
 }
 
@@ -39,26 +39,26 @@ impl Access {
     }
 }
 
-/// The servers, and what they are to each other.
+/// The servers and how they are related.
 #[derive(Debug)]
 pub(crate) enum Topology {
-    Leader(Leader),
+    Primary(Primary),
     Sentinel(Arc<Sentinel>),
     Cluster(Arc<Cluster>),
 }
 
-/// What it takes to make a node of an address.
+/// Creates the node of an address.
 #[derive(Clone)]
-struct Maker {
+struct NodeFactory {
     login: RedisConnectionInfo,
-    tls: Tls,
-    limits: Limits,
+    tls: Option<Tls>,
+    timeouts: Timeouts,
     keepalive: bool,
     client_name: Option<String>,
-    must_lead: bool,
+    must_be_primary: bool,
 }
 
-impl Maker {
+impl NodeFactory {
     fn node(&self, address: Address) -> Arc<Node> {
         let target = Target {
             address,
@@ -66,135 +66,142 @@ impl Maker {
             tls: self.tls.clone(),
             keepalive: self.keepalive,
             client_name: self.client_name.clone(),
-            must_lead: self.must_lead,
+            must_be_primary: self.must_be_primary,
         };
-        Arc::new(Node::new(target, self.limits))
+        Arc::new(Node::new(target, self.timeouts))
     }
 }
 
-/// It holds a password.
-impl std::fmt::Debug for Maker {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Maker")
+/// Hides the password.
+impl fmt::Debug for NodeFactory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("NodeFactory")
     }
 }
 
 impl Topology {
-    /// The servers at these locations, as the options say what they are. Does not connect yet.
-    pub(crate) fn new(locations: &[Location], options: &RedisOptions, tls: &Tls) -> Result<Self> {
-        let limits =
-            Limits { connect: options.socket_connect_timeout, answer: options.socket_timeout };
-        let maker = |login| Maker {
+    /// Creates the topology that the options describe. Does not connect yet.
+    pub(crate) fn new(
+        locations: &[Location],
+        options: &RedisOptions,
+        tls: Option<&Tls>,
+    ) -> Result<Self> {
+        let timeouts =
+            Timeouts { connect: options.socket_connect_timeout, reply: options.socket_timeout };
+        let factory = |login| NodeFactory {
             login,
-            tls: tls.clone(),
-            limits,
+            tls: tls.cloned(),
+            timeouts,
             keepalive: options.socket_keepalive,
             client_name: options.client_name.clone(),
-            must_lead: options.sentinel.is_some(),
+            must_be_primary: options.sentinel.is_some(),
         };
         let db = locations.first().and_then(|first| first.db).or(options.db).unwrap_or(0);
         if options.cluster && db != 0 {
-            return Err(invalid_setting(
-                &option("db"),
-                &db.to_string(),
-                "0 or none, as a cluster has one database",
-            ));
+            let expected = "0, because a cluster has only one database";
+            return Err(invalid_setting(&option("db"), &db.to_string(), expected));
         }
         if let Some(name) = &options.sentinel {
             let login = login(&options.sentinel_username, &options.sentinel_password, 0);
-            let asking = Maker { must_lead: false, ..maker(login) };
-            let sentinels: Vec<_> =
-                locations.iter().map(|location| asking.node(location.address.clone())).collect();
-            let to_leader = maker(login_of(&locations[0], options));
-            return Ok(Self::Sentinel(Arc::new(Sentinel::new(name, sentinels, to_leader))));
+            let to_sentinels = NodeFactory { must_be_primary: false, ..factory(login) };
+            let addresses = locations.iter().map(|location| location.address.clone());
+            let sentinels = addresses.map(|address| to_sentinels.node(address)).collect();
+            let to_primary = factory(login_of(&locations[0], options));
+            return Ok(Self::Sentinel(Arc::new(Sentinel::new(name, sentinels, to_primary))));
         }
         let nodes = locations
             .iter()
-            .map(|location| maker(login_of(location, options)).node(location.address.clone()));
+            .map(|location| factory(login_of(location, options)).node(location.address.clone()));
         if options.cluster {
-            let maker = maker(login_of(&locations[0], options));
-            return Ok(Self::Cluster(Arc::new(Cluster::new(nodes.collect(), maker))));
+            let factory = factory(login_of(&locations[0], options));
+            return Ok(Self::Cluster(Arc::new(Cluster::new(nodes.collect(), factory))));
         }
-        Ok(Self::Leader(Leader::new(nodes.collect())))
+        Ok(Self::Primary(Primary::new(nodes.collect())))
     }
 
-    /// The answer to a command about this key.
-    pub(crate) async fn ask(
+    /// Executes a command on the server that has the key.
+    pub(crate) async fn execute(
         &self,
         key: &[u8],
         command: &Cmd,
         access: Access,
     ) -> Result<Value, Failure> {
         match self {
-            Self::Leader(leader) => leader.ask(command, access).await,
-            Self::Sentinel(sentinel) => sentinel.ask(command, access.effect()).await,
-            Self::Cluster(cluster) => cluster.ask(key, command, access.effect()).await,
+            Self::Primary(primary) => primary.execute(command, access).await,
+            Self::Sentinel(sentinel) => sentinel.execute(command, access.effect()).await,
+            Self::Cluster(cluster) => cluster.execute(key, command, access.effect()).await,
         }
     }
 
-    /// The answers to many commands, each about its key: one round trip to each server that has any of them.
-    pub(crate) async fn ask_all(
+    /// Executes many commands, each with its key, in one round trip to each server that has any of
+    /// the keys. Returns the replies in the order of the commands.
+    pub(crate) async fn execute_all(
         &self,
-        asked: Vec<(&[u8], Cmd)>,
+        commands: Vec<(&[u8], Cmd)>,
         access: Access,
     ) -> Result<Vec<Value>, Failure> {
         match self {
-            Self::Leader(leader) => leader.ask(&pipeline(asked), access).await,
-            Self::Sentinel(sentinel) => sentinel.ask(&pipeline(asked), access.effect()).await,
-            Self::Cluster(cluster) => cluster.ask_all(&asked, access.effect()).await,
+            Self::Primary(primary) => primary.execute(&pipeline(commands), access).await,
+            Self::Sentinel(sentinel) => {
+                sentinel.execute(&pipeline(commands), access.effect()).await
+            }
+            Self::Cluster(cluster) => cluster.execute_all(&commands, access.effect()).await,
         }
     }
 
-    /// Whether one server has all keys, so that one command may name many.
-    pub(crate) fn is_undivided(&self) -> bool {
+    /// Whether one server has all keys, so that a command may name many keys.
+    pub(crate) fn is_single_shard(&self) -> bool {
         !matches!(self, Self::Cluster(_))
     }
 
-    /// The servers that have the keys, among them.
-    pub(crate) async fn leaders(&self) -> Result<Vec<Arc<Node>>, Failure> {
+    /// The servers that together have all keys.
+    pub(crate) async fn primaries(&self) -> Result<Vec<Arc<Node>>, Failure> {
         match self {
-            Self::Leader(leader) => Ok(vec![leader.leader()]),
-            Self::Sentinel(sentinel) => sentinel.leaders().await,
-            Self::Cluster(cluster) => cluster.leaders().await,
+            Self::Primary(primary) => Ok(vec![primary.primary()]),
+            Self::Sentinel(sentinel) => sentinel.primaries().await,
+            Self::Cluster(cluster) => cluster.primaries().await,
         }
     }
 
-    /// All servers that are asked for entries.
+    /// All servers from which entries are read.
     pub(crate) async fn servers(&self) -> Result<Vec<Arc<Node>>, Failure> {
         match self {
-            Self::Leader(leader) => Ok(leader.servers()),
-            _ => self.leaders().await,
+            Self::Primary(primary) => Ok(primary.servers()),
+            _ => self.primaries().await,
         }
     }
 
-    /// Lets go of all connections. Who waits for an answer still gets it.
+    /// Drops all connections. Calls that wait for a reply still receive it.
     pub(crate) fn close(&self) {
-        self.known().iter().for_each(|node| node.close());
+        self.known_nodes().iter().for_each(|node| node.close());
     }
 
-    /// Closes all connections at once, as what comes on one of them can't be believed.
-    pub(crate) fn cut(&self) {
-        self.known().iter().for_each(|node| node.cut());
+    /// Closes all connections immediately, because the replies on one of them cannot be trusted.
+    pub(crate) fn abort(&self) {
+        self.known_nodes().iter().for_each(|node| node.abort());
     }
 
-    /// The addresses of the servers, for errors that may be any one's.
-    pub(crate) fn shown(&self) -> String {
-        let known = self.known();
-        known.iter().map(|node| &**node.shown()).collect::<Vec<_>>().join(", ")
+    /// The addresses of the servers, for errors that may concern any of them.
+    pub(crate) fn names(&self) -> String {
+        names(&self.known_nodes())
     }
 
-    fn known(&self) -> Vec<Arc<Node>> {
+    fn known_nodes(&self) -> Vec<Arc<Node>> {
         match self {
-            Self::Leader(leader) => leader.servers(),
-            Self::Sentinel(sentinel) => sentinel.known(),
-            Self::Cluster(cluster) => cluster.known(),
+            Self::Primary(primary) => primary.servers(),
+            Self::Sentinel(sentinel) => sentinel.known_nodes(),
+            Self::Cluster(cluster) => cluster.known_nodes(),
         }
     }
 }
 
-fn pipeline(asked: Vec<(&[u8], Cmd)>) -> Pipeline {
-    let mut pipeline = Pipeline::with_capacity(asked.len());
-    for (_, command) in asked {
+fn names(nodes: &[Arc<Node>]) -> String {
+    nodes.iter().map(|node| &**node.name()).collect::<Vec<_>>().join(", ")
+}
+
+fn pipeline(commands: Vec<(&[u8], Cmd)>) -> Pipeline {
+    let mut pipeline = Pipeline::with_capacity(commands.len());
+    for (_, command) in commands {
         pipeline.add_command(command);
     }
     pipeline

@@ -1,89 +1,94 @@
-//! How values stand in the server.
+//! How values are stored in the server.
 //!
-//! An integer is its decimal text, as `INCRBY` and Django have it. Bytes are themselves, but for those that would be taken
-//! for an integer, or that begin with the mark: these stand behind a mark of one byte. What a
-//! [`CacheHandle`](cache_core::CacheHandle) encodes has a header of its own, and never needs it.
+//! An integer is decimal text, as with `INCRBY` and Django. Bytes are stored as they are, unless
+//! they would be decoded as an integer or begin with the escape byte: these get an escape byte in
+//! front. What a [`CacheHandle`](cache_core::CacheHandle) encodes has a header and never needs it.
 
 use bytes::Bytes;
 use cache_core::{Error, ErrorKind, Result, Value};
 
-/// Stands before bytes that are not what they seem: the ASCII escape character.
-const MARK: u8 = 0x1B;
+/// The escape byte: the ASCII escape character.
+const ESCAPE: u8 = 0x1B;
 
-/// The most that a server takes by default (`proto-max-bulk-len`): 512 MiB. Beyond it, it closes the connection.
+/// The maximum size of a value in bytes: 512 MiB.
+///
+/// This is the default of the server's setting `proto-max-bulk-len`. The server closes the
+/// connection if it receives more.
 pub const MAX_VALUE_BYTES: usize = 512 << 20;
 
 /// A value as it is sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Stored<'a> {
-    Number(i64),
+pub(crate) enum Encoded<'a> {
+    Integer(i64),
     Plain(&'a [u8]),
-    Marked(Vec<u8>),
+    Escaped(Vec<u8>),
 }
 
-impl<'a> Stored<'a> {
-    pub(crate) fn of(key: &str, value: &'a Value) -> Result<Self> {
-        let stored = match value {
-            Value::Int(number) => Self::Number(*number),
-            Value::Bytes(bytes) if needs_mark(bytes) => Self::Marked([&[MARK], &**bytes].concat()),
+impl<'a> Encoded<'a> {
+    pub(crate) fn new(key: &str, value: &'a Value) -> Result<Self> {
+        let encoded = match value {
+            Value::Int(number) => Self::Integer(*number),
+            Value::Bytes(bytes) if needs_escape(bytes) => {
+                Self::Escaped([&[ESCAPE], &**bytes].concat())
+            }
             Value::Bytes(bytes) => Self::Plain(bytes),
             _ => {
-                return Err(Error::new(ErrorKind::Encode, "Redis keeps integers and bytes only")
-                    .in_store("redis"));
+                let message = "only integers and bytes can be stored";
+                return Err(Error::new(ErrorKind::Encode, message).in_store("redis"));
             }
         };
-        match stored.size() {
+        match encoded.size() {
             size if size > MAX_VALUE_BYTES => {
                 Err(Error::too_large(key, size, MAX_VALUE_BYTES).in_store("redis"))
             }
-            _ => Ok(stored),
+            _ => Ok(encoded),
         }
     }
 
-    /// About how many bytes are sent.
+    /// The approximate number of bytes that are sent.
     pub(crate) fn size(&self) -> usize {
         match self {
-            Self::Number(_) => size_of::<i64>(),
+            Self::Integer(_) => size_of::<i64>(),
             Self::Plain(bytes) => bytes.len(),
-            Self::Marked(bytes) => bytes.len(),
+            Self::Escaped(bytes) => bytes.len(),
         }
     }
 }
 
-impl redis::ToRedisArgs for Stored<'_> {
+impl redis::ToRedisArgs for Encoded<'_> {
     fn write_redis_args<W: ?Sized + redis::RedisWrite>(&self, out: &mut W) {
         match self {
-            Self::Number(number) => number.write_redis_args(out),
+            Self::Integer(number) => number.write_redis_args(out),
             Self::Plain(bytes) => out.write_arg(bytes),
-            Self::Marked(bytes) => out.write_arg(bytes),
+            Self::Escaped(bytes) => out.write_arg(bytes),
         }
     }
 }
 
-fn needs_mark(bytes: &[u8]) -> bool {
-    bytes.first() == Some(&MARK) || number_in(bytes).is_some()
+fn needs_escape(bytes: &[u8]) -> bool {
+    bytes.first() == Some(&ESCAPE) || parse_integer(bytes).is_some()
 }
 
-/// The value in what the server answered. Copies nothing.
-pub(crate) fn read(stored: Vec<u8>) -> Value {
-    if let Some(number) = number_in(&stored) {
+/// Decodes what the server returned, without copying it.
+pub(crate) fn decode(stored: Vec<u8>) -> Value {
+    if let Some(number) = parse_integer(&stored) {
         return Value::Int(number);
     }
     let bytes = Bytes::from(stored);
-    Value::Bytes(if bytes.first() == Some(&MARK) { bytes.slice(1..) } else { bytes })
+    Value::Bytes(if bytes.first() == Some(&ESCAPE) { bytes.slice(1..) } else { bytes })
 }
 
-/// The integer that this is the text of, as the server itself would write it.
-pub(crate) fn number_in(text: &[u8]) -> Option<i64> {
-    const LONGEST: usize = "-9223372036854775808".len();
+/// Parses an integer if it is written as the server writes it: no plus sign, no leading zeros.
+pub(crate) fn parse_integer(text: &[u8]) -> Option<i64> {
+    const MAX_LEN: usize = "-9223372036854775808".len();
     let digits = match text {
         [] => return None,
         [b'-', digits @ ..] => digits,
         digits => digits,
     };
-    let is_plain = digits == b"0" && text.len() == 1
+    let is_canonical = digits == b"0" && text.len() == 1
         || digits.first().is_some_and(|first| (b'1'..=b'9').contains(first));
-    if !is_plain || text.len() > LONGEST {
+    if !is_canonical || text.len() > MAX_LEN {
         return None;
     }
     str::from_utf8(text).ok()?.parse().ok()
@@ -93,15 +98,15 @@ pub(crate) fn number_in(text: &[u8]) -> Option<i64> {
 mod tests {
     use super::*;
 
-    fn wire(value: &Value) -> Vec<u8> {
-        let stored = Stored::of("k", value).expect("it is small");
-        let args = redis::ToRedisArgs::to_redis_args(&stored);
+    fn encode(value: &Value) -> Vec<u8> {
+        let encoded = Encoded::new("k", value).expect("small enough");
+        let args = redis::ToRedisArgs::to_redis_args(&encoded);
         assert_eq!(args.len(), 1);
         args.concat()
     }
 
     #[test]
-    fn every_value_comes_back_as_it_was() {
+    fn decoding_reverses_encoding() {
         let bytes = |bytes: &'static [u8]| Value::Bytes(Bytes::from_static(bytes));
         for value in [
             Value::Int(0),
@@ -123,22 +128,22 @@ mod tests {
             bytes(b"\x1B42"),
             bytes(b"\xC1\x11text"),
         ] {
-            assert_eq!(read(wire(&value)), value);
+            assert_eq!(decode(encode(&value)), value);
         }
     }
 
     #[test]
-    fn an_integer_is_its_text_and_bytes_are_themselves() {
-        assert_eq!(wire(&Value::Int(-12)), b"-12");
-        assert_eq!(wire(&Value::Bytes(Bytes::from_static(b"\xC1\x10x"))), b"\xC1\x10x");
-        assert_eq!(wire(&Value::Bytes(Bytes::from_static(b"42"))), b"\x1B42");
+    fn integer_is_decimal_text_and_bytes_are_escaped_only_if_ambiguous() {
+        assert_eq!(encode(&Value::Int(-12)), b"-12");
+        assert_eq!(encode(&Value::Bytes(Bytes::from_static(b"\xC1\x10x"))), b"\xC1\x10x");
+        assert_eq!(encode(&Value::Bytes(Bytes::from_static(b"42"))), b"\x1B42");
     }
 
     #[test]
-    fn reading_bytes_copies_nothing() {
+    fn decoding_bytes_copies_nothing() {
         let stored = b"\x1B12345".to_vec();
-        let place = stored.as_ptr();
-        let Value::Bytes(bytes) = read(stored) else { panic!("bytes") };
-        assert_eq!(bytes.as_ptr(), place.wrapping_add(1));
+        let start = stored.as_ptr();
+        let Value::Bytes(bytes) = decode(stored) else { panic!("not bytes") };
+        assert_eq!(bytes.as_ptr(), start.wrapping_add(1));
     }
 }

@@ -1,4 +1,4 @@
-//! The conformance suite on a server, and on a cluster of three.
+//! The conformance suite on one server and on a cluster of three.
 
 mod common;
 
@@ -8,7 +8,7 @@ use cache_conformance::{Harness, Profile};
 use cache_redis::RedisOptions;
 
 fn on(urls: fn() -> Vec<String>, options: fn() -> RedisOptions) -> Harness {
-    // The server's clock has milliseconds, and what it has not left behind it has not reached.
+    // The server expires keys by a clock of milliseconds.
     let profile = Profile { expiry_granularity: Duration::from_millis(1), ..Profile::default() };
     Harness::new(move || async move { common::fresh(&urls(), options()) }).with_profile(profile)
 }
@@ -22,11 +22,7 @@ mod one_server {
 mod cluster_of_three {
     use super::*;
 
-    cache_conformance::suite!(on(common::shared_cluster, || {
-        let mut options = common::patient();
-        options.cluster = true;
-        options
-    }));
+    cache_conformance::suite!(on(common::shared_cluster, || { common::patient().cluster(true) }));
 }
 
 mod wrapped {

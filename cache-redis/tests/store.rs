@@ -1,4 +1,4 @@
-//! What the store does on one server, beside what every store does.
+//! Behavior on one server, beyond what the conformance suite tests.
 
 mod common;
 
@@ -13,13 +13,13 @@ fn bytes(text: &'static str) -> Value {
     Value::Bytes(Bytes::from_static(text.as_bytes()))
 }
 
-/// What stands under a key, as anybody else sees it.
+/// Executes a command with another client.
 async fn raw(url: &str, command: &[&str]) -> redis::Value {
-    let client = redis::Client::open(url).expect("it is a URL");
-    let mut connection = client.get_multiplexed_async_connection().await.expect("it is there");
+    let client = redis::Client::open(url).expect("a URL");
+    let mut connection = client.get_multiplexed_async_connection().await.expect("connected");
     let mut cmd = redis::cmd(command[0]);
     cmd.arg(&command[1..]);
-    cmd.query_async(&mut connection).await.expect("it answers")
+    cmd.query_async(&mut connection).await.expect("a reply")
 }
 
 fn text(text: &str) -> redis::Value {
@@ -27,75 +27,75 @@ fn text(text: &str) -> redis::Value {
 }
 
 #[tokio::test]
-async fn an_integer_stands_there_as_django_and_redis_have_it() {
+async fn integer_is_stored_as_decimal_text() {
     let server = server();
     let store = alias(&RedisBackend::default(), &server.url(), ":", json!({}));
-    store.set(":1:n", Value::Int(-7), None).await.expect("it is stored");
+    store.set(":1:n", Value::Int(-7), None).await.expect("stored");
     assert_eq!(raw(&server.url(), &["GET", ":1:n"]).await, text("-7"));
     raw(&server.url(), &["INCRBY", ":1:n", "10"]).await;
-    assert_eq!(store.get(":1:n").await.expect("it answers"), Some(Value::Int(3)));
+    assert_eq!(store.get(":1:n").await.expect("a reply"), Some(Value::Int(3)));
 }
 
 #[tokio::test]
-async fn a_sum_beyond_53_bits_is_exact() {
+async fn sum_beyond_53_bits_is_exact() {
     let store = fresh(&shared_server(), patient());
-    store.set("n", Value::Int(i64::MAX - 3), None).await.expect("it is stored");
-    assert_eq!(store.incr("n", 2).await.expect("it counts"), Some(i64::MAX - 1));
-    store.set("n", Value::Int(0), None).await.expect("it is stored");
-    assert_eq!(store.incr("n", i64::MIN).await.expect("it counts"), Some(i64::MIN));
+    store.set("n", Value::Int(i64::MAX - 3), None).await.expect("stored");
+    assert_eq!(store.incr("n", 2).await.expect("incremented"), Some(i64::MAX - 1));
+    store.set("n", Value::Int(0), None).await.expect("stored");
+    assert_eq!(store.incr("n", i64::MIN).await.expect("incremented"), Some(i64::MIN));
 }
 
 #[tokio::test]
-async fn a_counter_works_on_after_the_server_forgot_its_scripts() {
+async fn scripts_are_sent_again_after_script_flush() {
     let server = server();
     let store = fresh(&[server.url()], patient());
-    store.set("n", Value::Int(1), HOUR).await.expect("it is stored");
-    assert_eq!(store.incr("n", 1).await.expect("it counts"), Some(2));
+    store.set("n", Value::Int(1), HOUR).await.expect("stored");
+    assert_eq!(store.incr("n", 1).await.expect("incremented"), Some(2));
     raw(&server.url(), &["SCRIPT", "FLUSH"]).await;
-    assert_eq!(store.incr("n", 1).await.expect("it counts"), Some(3));
+    assert_eq!(store.incr("n", 1).await.expect("incremented"), Some(3));
     raw(&server.url(), &["SCRIPT", "FLUSH"]).await;
-    assert!(store.touch("n", None).await.expect("it answers"));
-    assert_eq!(store.ttl("n").await.expect("it answers"), Some(Ttl::Never));
+    assert!(store.touch("n", None).await.expect("a reply"));
+    assert_eq!(store.ttl("n").await.expect("a reply"), Some(Ttl::Never));
 }
 
 #[tokio::test]
-async fn touch_without_a_time_to_live_says_true_for_what_had_none() {
+async fn touch_without_ttl_returns_true_for_an_entry_without_ttl() {
     let store = fresh(&shared_server(), patient());
-    store.set("k", bytes("v"), None).await.expect("it is stored");
-    assert!(store.touch("k", None).await.expect("it answers"));
-    assert!(!store.touch("other", None).await.expect("it answers"));
+    store.set("k", bytes("v"), None).await.expect("stored");
+    assert!(store.touch("k", None).await.expect("a reply"));
+    assert!(!store.touch("other", None).await.expect("a reply"));
 }
 
 #[tokio::test]
-async fn a_time_to_live_is_told_to_the_millisecond() {
+async fn ttl_has_millisecond_precision() {
     let store = fresh(&shared_server(), patient());
-    store.set("k", bytes("v"), Some(Duration::from_millis(900_500))).await.expect("it is stored");
-    let Some(Ttl::Left(left)) = store.ttl("k").await.expect("it answers") else {
-        panic!("it expires")
+    store.set("k", bytes("v"), Some(Duration::from_millis(900_500))).await.expect("stored");
+    let Some(Ttl::Left(left)) = store.ttl("k").await.expect("a reply") else {
+        panic!("no time to live")
     };
     assert!(left > Duration::from_secs(840) && left <= Duration::from_millis(900_500), "{left:?}");
-    store.set("k", bytes("v"), Some(Duration::MAX)).await.expect("no time is too long");
-    assert!(store.touch("k", Some(Duration::MAX)).await.expect("no time is too long"));
+    store.set("k", bytes("v"), Some(Duration::MAX)).await.expect("any time to live is accepted");
+    assert!(store.touch("k", Some(Duration::MAX)).await.expect("any time to live is accepted"));
     assert!(matches!(store.ttl("k").await, Ok(Some(Ttl::Left(_)))));
 }
 
 #[tokio::test]
-async fn a_key_that_holds_another_type_is_a_miss_and_no_integer() {
+async fn key_of_another_type_is_a_miss_and_not_an_integer() {
     let server = server();
     let store = alias(&RedisBackend::default(), &server.url(), ":", json!({}));
     raw(&server.url(), &["LPUSH", ":1:list", "a"]).await;
     assert_eq!(store.get(":1:list").await.expect("a miss"), None);
     assert_eq!(store.get_many(&[":1:list"]).await.expect("a miss"), [None]);
     assert_eq!(
-        store.incr(":1:list", 1).await.expect_err("no integer").kind(),
+        store.incr(":1:list", 1).await.expect_err("not an integer").kind(),
         ErrorKind::NotAnInteger
     );
-    store.set(":1:list", bytes("v"), None).await.expect("it is overwritten");
-    assert_eq!(store.get(":1:list").await.expect("it answers"), Some(bytes("v")));
+    store.set(":1:list", bytes("v"), None).await.expect("overwritten");
+    assert_eq!(store.get(":1:list").await.expect("a reply"), Some(bytes("v")));
 }
 
 #[tokio::test]
-async fn clear_leaves_what_other_applications_wrote() {
+async fn clear_keeps_keys_of_other_applications() {
     let server = server();
     let backend = RedisBackend::default();
     let store = alias(&backend, &server.url(), "shop:", json!({}));
@@ -105,97 +105,96 @@ async fn clear_leaves_what_other_applications_wrote() {
     let keys: Vec<String> =
         (0..5000).map(|number| format!("shop:{}:{number}", number % 3)).collect();
     let entries: Vec<_> = keys.iter().map(|key| (key.as_str(), bytes("ours"))).collect();
-    store.set_many(&entries, HOUR).await.expect("they are stored");
-    assert_eq!(store.stats().await.expect("it answers").entries, Some(5000));
-    store.clear().await.expect("it is emptied");
+    store.set_many(&entries, HOUR).await.expect("stored");
+    assert_eq!(store.stats().await.expect("a reply").entries, Some(5000));
+    store.clear().await.expect("cleared");
     assert_eq!(raw(&server.url(), &["DBSIZE"]).await, redis::Value::Int(4));
-    assert_eq!(store.stats().await.expect("it answers").entries, Some(0));
+    assert_eq!(store.stats().await.expect("a reply").entries, Some(0));
 }
 
 #[tokio::test]
-async fn clear_of_one_alias_leaves_the_others_even_where_one_prefix_begins_like_another() {
+async fn clear_keeps_keys_of_aliases_with_longer_prefixes() {
     let server = server();
     let backend = RedisBackend::default();
     let shop = alias(&backend, &server.url(), "shop:", json!({}));
     let europe = alias(&backend, &server.url(), "shop:eu:", json!({"client_name": "europe"}));
     let odd = alias(&backend, &server.url(), "s*p[a-z]?:", json!({}));
     for (store, key) in [(&shop, "shop:1:k"), (&europe, "shop:eu:1:k"), (&odd, "s*p[a-z]?:1:k")] {
-        store.set(key, bytes("v"), None).await.expect("it is stored");
+        store.set(key, bytes("v"), None).await.expect("stored");
     }
-    odd.clear().await.expect("it is emptied");
-    assert!(!odd.contains("s*p[a-z]?:1:k").await.expect("it answers"));
-    shop.clear().await.expect("it is emptied");
-    assert!(!shop.contains("shop:1:k").await.expect("it answers"));
-    assert!(europe.contains("shop:eu:1:k").await.expect("it answers"));
-    europe.clear().await.expect("it is emptied");
-    assert!(!europe.contains("shop:eu:1:k").await.expect("it answers"));
+    odd.clear().await.expect("cleared");
+    assert!(!odd.contains("s*p[a-z]?:1:k").await.expect("a reply"));
+    shop.clear().await.expect("cleared");
+    assert!(!shop.contains("shop:1:k").await.expect("a reply"));
+    assert!(europe.contains("shop:eu:1:k").await.expect("a reply"));
+    europe.clear().await.expect("cleared");
+    assert!(!europe.contains("shop:eu:1:k").await.expect("a reply"));
 }
 
 #[tokio::test]
-async fn clear_without_a_prefix_takes_what_has_none_in_any_version() {
+async fn clear_with_empty_prefix_removes_every_version() {
     let server = server();
     let store = alias(&RedisBackend::default(), &server.url(), ":", json!({}));
     for key in [":1:k", ":2:k", ":name:k"] {
-        store.set(key, bytes("v"), None).await.expect("it is stored");
+        store.set(key, bytes("v"), None).await.expect("stored");
     }
     raw(&server.url(), &["SET", "celery", "theirs"]).await;
-    store.clear().await.expect("it is emptied");
+    store.clear().await.expect("cleared");
     assert_eq!(raw(&server.url(), &["KEYS", "*"]).await, redis::Value::Array(vec![text("celery")]));
 }
 
 #[tokio::test]
-async fn clear_refuses_where_keys_cannot_be_told_apart_and_empties_the_database_where_it_may() {
+async fn clear_needs_a_prefix_or_ownership_of_the_database() {
     let server = server();
-    let store = RedisCache::new(&[server.url()], patient()).expect("it is fine");
-    store.set("k", bytes("v"), None).await.expect("it is stored");
-    let error = store.clear().await.expect_err("it can't be told apart");
+    let store = RedisCache::new(&[server.url()], patient()).expect("valid options");
+    store.set("k", bytes("v"), None).await.expect("stored");
+    let error = store.clear().await.expect_err("no prefix");
     assert_eq!(error.kind(), ErrorKind::Config);
     assert!(error.to_string().contains("OPTIONS.namespace"), "{error}");
-    assert!(store.contains("k").await.expect("it answers"));
+    assert!(store.contains("k").await.expect("a reply"));
 
-    let mut options = patient();
-    options.clear_database = true;
-    let owner = RedisCache::new(&[server.url()], options).expect("it is fine");
-    assert_eq!(owner.stats().await.expect("it answers").entries, Some(1));
-    owner.clear().await.expect("it is emptied");
+    let options = patient().clear_database(true);
+    let owner = RedisCache::new(&[server.url()], options).expect("valid options");
+    assert_eq!(owner.stats().await.expect("a reply").entries, Some(1));
+    owner.clear().await.expect("cleared");
     assert_eq!(raw(&server.url(), &["DBSIZE"]).await, redis::Value::Int(0));
 }
 
 #[tokio::test]
-async fn aliases_of_one_server_share_its_connection_and_databases_are_apart() {
+async fn aliases_share_a_connection_and_databases_are_separate() {
     let server = server();
     let backend = RedisBackend::default();
     let clients = async || {
         let redis::Value::BulkString(list) = raw(&server.url(), &["CLIENT", "LIST"]).await else {
-            panic!("a text")
+            panic!("not a string")
         };
-        // The one that asks is there, too.
-        String::from_utf8(list).expect("it is text").lines().count() - 1
+        // Without the client that executes this command.
+        String::from_utf8(list).expect("text").lines().count() - 1
     };
     let one = alias(&backend, &server.url(), "a:", json!({}));
     let two = alias(&backend, &server.url(), "b:", json!({}));
-    one.set("k", bytes("v"), None).await.expect("it is stored");
-    assert!(two.contains("k").await.expect("it answers"));
+    one.set("k", bytes("v"), None).await.expect("stored");
+    assert!(two.contains("k").await.expect("a reply"));
     assert_eq!(clients().await, 1);
     let elsewhere = alias(&backend, &format!("{}/7", server.url()), "a:", json!({"db": 3}));
-    assert!(!elsewhere.contains("k").await.expect("it answers"), "another database");
-    elsewhere.set("k", bytes("w"), None).await.expect("it is stored");
+    assert!(!elsewhere.contains("k").await.expect("a reply"), "another database");
+    elsewhere.set("k", bytes("w"), None).await.expect("stored");
     assert_eq!(raw(&format!("{}/7", server.url()), &["GET", "k"]).await, text("w"));
-    one.close().await.expect("it closes");
-    elsewhere.close().await.expect("it closes");
-    common::eventually("that connections are closed", async || clients().await == 0).await;
-    assert!(one.contains("k").await.expect("it connects again"));
+    one.close().await.expect("closed");
+    elsewhere.close().await.expect("closed");
+    common::eventually("connections are closed", async || clients().await == 0).await;
+    assert!(one.contains("k").await.expect("reconnected"));
 }
 
 #[tokio::test]
-async fn stats_tell_the_server_s_role_memory_and_hits() {
+async fn stats_include_role_memory_and_hits_of_the_server() {
     let server = server();
     let store = alias(&RedisBackend::default(), &server.url(), ":", json!({}));
-    store.set(":1:k", bytes("v"), None).await.expect("it is stored");
-    store.get(":1:k").await.expect("it answers");
-    store.get(":1:missing").await.expect("it answers");
+    store.set(":1:k", bytes("v"), None).await.expect("stored");
+    store.get(":1:k").await.expect("a reply");
+    store.get(":1:missing").await.expect("a reply");
     raw(&server.url(), &["SET", "theirs", "v"]).await;
-    let stats = store.stats().await.expect("it answers");
+    let stats = store.stats().await.expect("a reply");
     let detail = |name: &str| {
         let name = if name == "keys" {
             name.into()
@@ -214,7 +213,7 @@ async fn stats_tell_the_server_s_role_memory_and_hits() {
 }
 
 #[tokio::test]
-async fn a_user_is_let_in_by_name_and_password_and_others_are_told_why_not() {
+async fn user_is_authenticated_and_rejected_logins_are_reported() {
     let server = server_with(&[
         "--requirepass",
         "p@ss,w/rd;",
@@ -230,39 +229,36 @@ async fn a_user_is_let_in_by_name_and_password_and_others_are_told_why_not() {
         let store = fresh(&at(user), patient());
         store.set("k", bytes("v"), HOUR).await.expect(user);
     }
-    let mut options = patient();
-    (options.username, options.password) = (Some("ada".into()), Some("love:lace".into()));
-    fresh(&[server.url()], options)
-        .set("k", bytes("v"), HOUR)
-        .await
-        .expect("it is let in by OPTIONS");
+    let options = patient().username("ada".to_owned()).password("love:lace".to_owned());
+    let store = fresh(&[server.url()], options);
+    store.set("k", bytes("v"), HOUR).await.expect("authenticated by OPTIONS");
     for user in ["ada:hunter2", ":hunter2"] {
         let store = fresh(&at(user), patient());
-        let error = store.get("k").await.expect_err("it is not let in");
+        let error = store.get("k").await.expect_err("rejected");
         assert!(!error.is_temporary(), "{error}");
         assert!(error.to_string().contains(&format!("127.0.0.1:{}", server.port())), "{error}");
         assert!(!format!("{error} {error:?} {store:?}").contains("hunter2"), "{error:?} {store:?}");
     }
-    let error = fresh(&[server.url()], patient()).get("k").await.expect_err("it is not let in");
+    let error = fresh(&[server.url()], patient()).get("k").await.expect_err("rejected");
     assert!(error.to_string().contains("NOAUTH"), "{error}");
 }
 
 #[tokio::test]
-async fn a_socket_is_as_good_as_a_port() {
-    let folder = tempfile::tempdir().expect("there is room");
+async fn unix_socket_works() {
+    let folder = tempfile::tempdir().expect("a folder");
     let socket = folder.path().join("s");
     let _server = server_with(&["--unixsocket", &socket.display().to_string()]);
     for url in
         [format!("unix://{}?db=2", socket.display()), format!("redis://{}", socket.display())]
     {
         let store = fresh(&[url], patient());
-        store.set("k", bytes("v"), HOUR).await.expect("it is stored");
-        assert_eq!(store.get("k").await.expect("it answers"), Some(bytes("v")));
+        store.set("k", bytes("v"), HOUR).await.expect("stored");
+        assert_eq!(store.get("k").await.expect("a reply"), Some(bytes("v")));
     }
 }
 
 #[tokio::test]
-async fn a_server_without_memory_to_give_is_a_temporary_error() {
+async fn out_of_memory_is_a_temporary_error() {
     let server = server_with(&["--maxmemory", "3mb", "--maxmemory-policy", "noeviction"]);
     let store = fresh(&[server.url()], patient());
     let large = Value::Bytes(vec![7; 1 << 20].into());
@@ -270,20 +266,20 @@ async fn a_server_without_memory_to_give_is_a_temporary_error() {
     for number in 0..20 {
         outcome = outcome.and(store.set(&format!("k{number}"), large.clone(), HOUR).await);
     }
-    let error = outcome.expect_err("it is full");
+    let error = outcome.expect_err("out of memory");
     assert_eq!((error.kind(), error.is_temporary()), (ErrorKind::Backend, true), "{error}");
     assert!(error.to_string().contains("OOM"), "{error}");
 }
 
 #[tokio::test]
-async fn a_value_that_is_too_large_for_the_server_is_refused_and_leaves_nothing() {
+async fn oversized_value_is_rejected_and_removes_the_old_one() {
     let store = fresh(&shared_server(), patient());
-    store.set("k", bytes("small"), HOUR).await.expect("it is stored");
-    // Never touched, so it takes no memory.
+    store.set("k", bytes("small"), HOUR).await.expect("stored");
+    // The pages are never written, so they take no memory.
     let large = Value::Bytes(vec![0; cache_redis::MAX_VALUE_BYTES + 1].into());
-    let error = store.set("k", large.clone(), HOUR).await.expect_err("it is too large");
+    let error = store.set("k", large.clone(), HOUR).await.expect_err("too large");
     assert_eq!(error.kind(), ErrorKind::TooLarge);
-    assert_eq!(store.get("k").await.expect("it answers"), None);
+    assert_eq!(store.get("k").await.expect("a reply"), None);
     let entries = [
         ("a", bytes("v")),
         ("k", bytes("v")),
@@ -291,24 +287,18 @@ async fn a_value_that_is_too_large_for_the_server_is_refused_and_leaves_nothing(
         ("b", large),
         ("b", bytes("v")),
     ];
-    assert_eq!(store.set_many(&entries, HOUR).await.expect("the others are stored"), [2, 3]);
-    let stored = store.get_many(&["a", "k", "b"]).await.expect("it answers");
-    assert_eq!(
-        stored,
-        [Some(bytes("v")), None, Some(bytes("v"))],
-        "of entries with one key, the last counts"
-    );
+    assert_eq!(store.set_many(&entries, HOUR).await.expect("the others stored"), [2, 3]);
+    let stored = store.get_many(&["a", "k", "b"]).await.expect("a reply");
+    assert_eq!(stored, [Some(bytes("v")), None, Some(bytes("v"))], "the last entry of a key wins");
 }
 
 #[tokio::test]
-async fn connections_have_the_name_they_are_given() {
+async fn connections_have_the_configured_name() {
     let server = server();
-    let mut options = patient();
-    options.client_name = Some("shop-web".into());
-    let store = fresh(&[server.url()], options);
-    store.get("k").await.expect("it answers");
+    let store = fresh(&[server.url()], patient().client_name("shop-web".to_owned()));
+    store.get("k").await.expect("a reply");
     let redis::Value::BulkString(list) = raw(&server.url(), &["CLIENT", "LIST"]).await else {
-        panic!("a text")
+        panic!("not a string")
     };
     assert!(String::from_utf8_lossy(&list).contains("name=shop-web"));
 }

@@ -1,4 +1,4 @@
-//! Encrypted connections, to a server with a certificate that is made for the test.
+//! TLS connections to a server with a generated certificate.
 #![cfg(feature = "tls")]
 
 mod common;
@@ -12,35 +12,35 @@ use rcgen::{BasicConstraints, Certificate, CertificateParams, DnType, IsCa, Issu
 use tempfile::TempDir;
 use xtask::servers::Server;
 
-/// A server that only talks in secret, and the files of those who vouch for it.
-struct Secretive {
+/// A server with a TLS port, and the files of its certificates.
+struct TlsServer {
     _server: Server,
     port: u16,
     folder: TempDir,
 }
 
-/// A certificate for these names and its key, signed by the one that vouches.
+/// Creates a certificate for these names and its key.
 fn signed(names: &[&str], issuer: &Issuer<'_, KeyPair>) -> (Certificate, KeyPair) {
-    let key = KeyPair::generate().expect("there is chance");
+    let key = KeyPair::generate().expect("a key");
     let names: Vec<String> = names.iter().copied().map(Into::into).collect();
-    let mut params = CertificateParams::new(names).expect("they are names");
-    params.distinguished_name.push(DnType::CommonName, "one of us");
-    (params.signed_by(&key, issuer).expect("it is signed"), key)
+    let mut params = CertificateParams::new(names).expect("valid names");
+    params.distinguished_name.push(DnType::CommonName, "test server");
+    (params.signed_by(&key, issuer).expect("signed"), key)
 }
 
-impl Secretive {
-    /// With a certificate for these names; `asks` says whether clients must have one, too.
-    fn start(names: &[&str], asks: &str) -> Self {
-        let folder = tempfile::tempdir().expect("there is room");
-        let mut params = CertificateParams::new(Vec::new()).expect("no names are fine");
-        params.distinguished_name.push(DnType::CommonName, "who vouches");
+impl TlsServer {
+    /// Starts a server with a certificate for these names. `auth_clients` is "yes" if clients must
+    /// present a certificate, too.
+    fn start(names: &[&str], auth_clients: &str) -> Self {
+        let folder = tempfile::tempdir().expect("written");
+        let mut params = CertificateParams::new(Vec::new()).expect("valid");
+        params.distinguished_name.push(DnType::CommonName, "test authority");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let key = KeyPair::generate().expect("there is chance");
-        let root = params.self_signed(&key).expect("it is signed");
+        let key = KeyPair::generate().expect("a key");
+        let root = params.self_signed(&key).expect("signed");
         let issuer = Issuer::new(params, key);
-        let write = |name: &str, text: String| {
-            fs::write(folder.path().join(name), text).expect("there is room")
-        };
+        let write =
+            |name: &str, text: String| fs::write(folder.path().join(name), text).expect("written");
         write("ca.pem", root.pem());
         for (name, (certificate, key)) in
             [("server", signed(names, &issuer)), ("client", signed(&["ada"], &issuer))]
@@ -51,7 +51,7 @@ impl Secretive {
         let at = |name: &str| folder.path().join(name).display().to_string();
         let port = TcpListener::bind("127.0.0.1:0")
             .and_then(|free| free.local_addr())
-            .expect("there is a port")
+            .expect("a free port")
             .port();
         let server = server_with(&[
             "--tls-port",
@@ -63,7 +63,7 @@ impl Secretive {
             "--tls-ca-cert-file",
             &at("ca.pem"),
             "--tls-auth-clients",
-            asks,
+            auth_clients,
         ]);
         Self { _server: server, port, folder }
     }
@@ -72,83 +72,70 @@ impl Secretive {
         Some(self.folder.path().join(name))
     }
 
-    fn store(&self, set: impl FnOnce(&mut RedisOptions)) -> RedisCache {
-        let mut options = patient();
-        set(&mut options);
+    fn store(&self, options: RedisOptions) -> RedisCache {
         fresh(&[format!("rediss://127.0.0.1:{}", self.port)], options)
+    }
+
+    /// Options that trust the authority of the certificates.
+    fn trusting(&self) -> RedisOptions {
+        patient().ssl_ca_certs(self.file("ca.pem"))
     }
 }
 
-async fn works(store: &RedisCache) -> Result<(), cache_core::Error> {
+async fn round_trip(store: &RedisCache) -> Result<(), cache_core::Error> {
     store.set("k", Value::Int(1), HOUR).await?;
     assert_eq!(store.get("k").await?, Some(Value::Int(1)));
     Ok(())
 }
 
 #[tokio::test]
-async fn a_server_that_somebody_vouches_for_is_believed() {
-    let server = Secretive::start(&["127.0.0.1"], "no");
-    works(&server.store(|options| options.ssl_ca_certs = server.file("ca.pem")))
-        .await
-        .expect("it is believed");
-    let text =
-        fs::read_to_string(server.file("ca.pem").expect("it is there")).expect("it is there");
-    works(&server.store(|options| options.ssl_ca_data = Some(text))).await.expect("it is believed");
+async fn trusted_certificate_is_accepted() {
+    let server = TlsServer::start(&["127.0.0.1"], "no");
+    round_trip(&server.store(server.trusting())).await.expect("trusted by a file");
+    let pem = fs::read_to_string(server.file("ca.pem").expect("a path")).expect("a file");
+    round_trip(&server.store(patient().ssl_ca_data(pem))).await.expect("trusted by a text");
 }
 
 #[tokio::test]
-async fn a_server_that_nobody_vouches_for_is_not_believed_unless_nothing_is_asked() {
-    let server = Secretive::start(&["127.0.0.1"], "no");
-    let error = works(&server.store(|_| ())).await.expect_err("nobody vouches for it");
+async fn untrusted_certificate_is_rejected_unless_verification_is_disabled() {
+    let server = TlsServer::start(&["127.0.0.1"], "no");
+    let error = round_trip(&server.store(patient())).await.expect_err("not trusted");
     assert_eq!(error.kind(), ErrorKind::Unavailable);
     assert!(error.to_string().contains("UnknownIssuer"), "{error}");
-    works(&server.store(|options| options.ssl_cert_reqs = CertReqs::None))
-        .await
-        .expect("nothing is asked");
+    let unverified = server.store(patient().ssl_cert_reqs(CertReqs::None));
+    round_trip(&unverified).await.expect("not verified");
 }
 
 #[tokio::test]
-async fn a_certificate_for_another_host_is_not_believed_unless_that_is_not_asked() {
-    let server = Secretive::start(&["redis.example.org"], "no");
-    let error = works(&server.store(|options| options.ssl_ca_certs = server.file("ca.pem"))).await;
-    assert!(error.expect_err("it is another host's").to_string().contains("redis.example.org"));
-    let lenient = server.store(|options| {
-        options.ssl_ca_certs = server.file("ca.pem");
-        options.ssl_check_hostname = false;
-    });
-    works(&lenient).await.expect("the name is not asked");
-    let stranger = server.store(|options| options.ssl_check_hostname = false);
-    assert!(works(&stranger).await.is_err(), "somebody must vouch for it all the same");
+async fn certificate_for_another_host_is_rejected_unless_the_host_is_not_checked() {
+    let server = TlsServer::start(&["redis.example.org"], "no");
+    let error = round_trip(&server.store(server.trusting())).await.expect_err("another host");
+    assert!(error.to_string().contains("redis.example.org"), "{error}");
+    let any_host = server.store(server.trusting().ssl_check_hostname(false));
+    round_trip(&any_host).await.expect("the host is not checked");
+    let untrusted = server.store(patient().ssl_check_hostname(false));
+    assert!(round_trip(&untrusted).await.is_err(), "it must still be trusted");
 }
 
 #[tokio::test]
-async fn a_server_that_asks_who_comes_is_shown_a_certificate() {
-    let server = Secretive::start(&["127.0.0.1"], "yes");
-    let anonymous = server.store(|options| options.ssl_ca_certs = server.file("ca.pem"));
-    assert!(works(&anonymous).await.is_err());
-    let known = server.store(|options| {
-        options.ssl_ca_certs = server.file("ca.pem");
-        options.ssl_certfile = server.file("client.pem");
-        options.ssl_keyfile = server.file("client.key");
-    });
-    works(&known).await.expect("it is let in");
+async fn client_certificate_is_presented() {
+    let server = TlsServer::start(&["127.0.0.1"], "yes");
+    assert!(round_trip(&server.store(server.trusting())).await.is_err());
+    let identified = server
+        .trusting()
+        .ssl_certfile(server.file("client.pem"))
+        .ssl_keyfile(server.file("client.key"));
+    round_trip(&server.store(identified)).await.expect("accepted");
 }
 
 #[test]
-fn files_that_are_none_are_told_by_name() {
-    let mut options = patient();
-    options.ssl_ca_certs = Some("/no/such/file".into());
-    let error =
-        RedisCache::new(&["rediss://localhost"], options.clone()).expect_err("it is not there");
-    assert!(
-        error.to_string().starts_with("OPTIONS.ssl_ca_certs: found /no/such/file: "),
-        "{error}"
-    );
-    options.ssl_ca_certs = Some("Cargo.toml".into());
-    let error =
-        RedisCache::new(&["rediss://localhost"], options).expect_err("it is something else");
-    assert_eq!(
-        error.to_string(),
-        "OPTIONS.ssl_ca_certs: found Cargo.toml, which is something else, expected certificates in PEM"
-    );
+fn invalid_certificate_file_error_names_option_and_path() {
+    for path in ["/no/such/file", "Cargo.toml"] {
+        let options = patient().ssl_ca_certs(PathBuf::from(path));
+        let error = RedisCache::new(&["rediss://localhost"], options).expect_err(path);
+        assert_eq!(error.kind(), ErrorKind::Config);
+        let message = error.to_string();
+        assert!(message.contains("OPTIONS.ssl_ca_certs"), "{message}");
+        assert!(message.contains(path), "{message}");
+    }
 }

@@ -1,4 +1,4 @@
-//! The service inside of the cache: it asks the origin.
+//! The service inside the cache layer, which forwards requests to the origin.
 
 use std::{
     convert::Infallible,
@@ -21,78 +21,75 @@ use hyper_util::{
 };
 use tower_service::Service;
 
-/// How long a connection may take.
-const CONNECT: Duration = Duration::from_secs(3);
-/// How long the head of a response may take.
-const ANSWER: Duration = Duration::from_secs(20);
+/// The timeout of connecting.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+/// The timeout of the response head.
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// What the origin sends, or what is said in its place.
+/// The body of the origin, or an error message of the proxy.
 pub(crate) type ForwardedBody = Either<Incoming, Full<Bytes>>;
 
 #[derive(Clone)]
 pub(crate) struct Forward {
     client: Client<HttpConnector, Incoming>,
     origin: Uri,
-    patience: Duration,
+    timeout: Duration,
 }
 
 impl Forward {
     pub(crate) fn to(origin: Uri) -> Self {
         let mut connector = HttpConnector::new();
-        connector.set_connect_timeout(Some(CONNECT));
+        connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
         connector.set_nodelay(true);
         let mut client = Client::builder(TokioExecutor::new());
         client.pool_timer(TokioTimer::new()).http1_preserve_header_case(true);
-        Self { client: client.build(connector), origin, patience: ANSWER }
+        Self { client: client.build(connector), origin, timeout: RESPONSE_TIMEOUT }
     }
 
-    /// Waits so long for the head of a response.
+    /// Sets the timeout of the response head.
     #[cfg(test)]
-    pub(crate) fn patience(self, patience: Duration) -> Self {
-        Self { patience, ..self }
+    pub(crate) fn timeout(self, timeout: Duration) -> Self {
+        Self { timeout, ..self }
     }
 
     async fn forward(self, request: Request<Incoming>) -> Response<ForwardedBody> {
-        let request = match self.prepared(request) {
+        let request = match self.prepare(request) {
             Ok(request) => request,
-            Err(answer) => return *answer,
+            Err(response) => return *response,
         };
-        match tokio::time::timeout(self.patience, self.client.request(request)).await {
+        match tokio::time::timeout(self.timeout, self.client.request(request)).await {
             Ok(Ok(mut response)) => {
                 remove_hop_by_hop(response.headers_mut());
                 response.map(Either::Left)
             }
             Ok(Err(error)) => {
-                let text =
-                    format!("the origin {} does not answer: {}", self.origin, causes(&error));
-                said(StatusCode::BAD_GATEWAY, text)
+                let text = format!("cannot reach the origin {}: {}", self.origin, chain(&error));
+                text_response(StatusCode::BAD_GATEWAY, text)
             }
             Err(_elapsed) => {
-                let text = format!(
-                    "the origin {} has not answered within {:?}",
-                    self.origin, self.patience
-                );
-                said(StatusCode::GATEWAY_TIMEOUT, text)
+                let text =
+                    format!("no response from the origin {} in {:?}", self.origin, self.timeout);
+                text_response(StatusCode::GATEWAY_TIMEOUT, text)
             }
         }
     }
 
-    /// The same request, to the origin; or the answer to one that cannot be forwarded.
-    fn prepared(
+    /// Addresses the request to the origin, or returns an error response.
+    fn prepare(
         &self,
         mut request: Request<Incoming>,
     ) -> Result<Request<Incoming>, Box<Response<ForwardedBody>>> {
         if request.method() == Method::CONNECT {
-            let text = "CONNECT is for a forward proxy, and this is a reverse proxy".to_owned();
-            return Err(Box::new(said(StatusCode::NOT_IMPLEMENTED, text)));
+            let text = "CONNECT is not supported by a reverse proxy".to_owned();
+            return Err(Box::new(text_response(StatusCode::NOT_IMPLEMENTED, text)));
         }
-        // HTTP/2 has the host in the URI.
-        let named = request
+        // In HTTP/2, the URI contains the host.
+        let host = request
             .uri()
             .authority()
             .map(Authority::as_str)
             .and_then(|host| HeaderValue::from_str(host).ok());
-        if let Some(host) = named {
+        if let Some(host) = host {
             request.headers_mut().entry(HOST).or_insert(host);
         }
         let mut uri = self.origin.clone().into_parts();
@@ -101,15 +98,13 @@ impl Forward {
             request.uri().path_and_query().cloned().or(Some(PathAndQuery::from_static("/")));
         match Uri::from_parts(uri) {
             Ok(uri) => *request.uri_mut() = uri,
-            Err(why) => {
-                return Err(Box::new(said(
-                    StatusCode::BAD_REQUEST,
-                    format!("this cannot be asked of an origin: {why}"),
-                )));
+            Err(error) => {
+                let text = format!("cannot forward this URI: {error}");
+                return Err(Box::new(text_response(StatusCode::BAD_REQUEST, text)));
             }
         }
         join_cookies(request.headers_mut());
-        let trailers = takes_trailers(request.headers());
+        let trailers = accepts_trailers(request.headers());
         remove_hop_by_hop(request.headers_mut());
         if trailers {
             request.headers_mut().insert(TE, HeaderValue::from_static("trailers"));
@@ -135,14 +130,15 @@ impl Service<Request<Incoming>> for Forward {
     }
 }
 
-/// Whether the client wants trailers, which this proxy passes on.
-fn takes_trailers(headers: &HeaderMap) -> bool {
+/// Returns `true` if the client accepts trailers.
+fn accepts_trailers(headers: &HeaderMap) -> bool {
     let lines =
         headers.get_all(TE).iter().flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
     lines.map(<[u8]>::trim_ascii).any(|coding| coding.eq_ignore_ascii_case(b"trailers"))
 }
 
-/// Cookies come one by one over HTTP/2, and all in a line over HTTP/1.1 (RFC 9113, section 8.2.3).
+/// Joins the cookies into one header. HTTP/2 allows several, HTTP/1.1 does not (RFC 9113,
+/// section 8.2.3).
 fn join_cookies(headers: &mut HeaderMap) {
     let lines: Vec<&[u8]> = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
     if lines.len() > 1
@@ -152,7 +148,7 @@ fn join_cookies(headers: &mut HeaderMap) {
     }
 }
 
-/// Takes out what is for one connection alone (RFC 9110, section 7.6.1).
+/// Removes hop-by-hop headers (RFC 9110, section 7.6.1).
 fn remove_hop_by_hop(headers: &mut HeaderMap) {
     const NAMES: [HeaderName; 4] = [CONNECTION, TE, TRANSFER_ENCODING, UPGRADE];
     let lines: Vec<HeaderValue> = headers.get_all(CONNECTION).iter().cloned().collect();
@@ -165,7 +161,7 @@ fn remove_hop_by_hop(headers: &mut HeaderMap) {
     ["keep-alive", "proxy-connection"].iter().for_each(|name| drop(headers.remove(*name)));
 }
 
-fn said(status: StatusCode, text: String) -> Response<ForwardedBody> {
+fn text_response(status: StatusCode, text: String) -> Response<ForwardedBody> {
     let mut response = Response::new(Either::Right(Full::from(text + "\n")));
     *response.status_mut() = status;
     response
@@ -174,14 +170,14 @@ fn said(status: StatusCode, text: String) -> Response<ForwardedBody> {
     response
 }
 
-/// An error and what caused it.
-fn causes(error: &dyn std::error::Error) -> String {
+/// The messages of an error and its sources.
+fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
+    let mut source = error.source();
+    while let Some(error) = source {
         text.push_str(": ");
         text.push_str(&error.to_string());
-        cause = error.source();
+        source = error.source();
     }
     text
 }

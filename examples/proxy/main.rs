@@ -1,16 +1,20 @@
-//! A reverse proxy with the layer of `cache-http` in it, at which any test suite for HTTP caches can be pointed.
+//! A caching reverse proxy: an origin behind the layer of `cache-http`, for test suites of HTTP
+//! caches.
 //!
 //! ```sh
-//! cargo run --example proxy -- --origin http://127.0.0.1:8000 --listen 127.0.0.1:8080 --preset shared
+//! cargo run --example proxy -- \
+//!     --origin http://127.0.0.1:8000 --listen 127.0.0.1:8080 --preset shared
 //! cargo test --example proxy
 //! ```
 //!
-//! It forwards every method, status, header and body as it is, streaming, with trailers; but for `CONNECT`, and for the fields of
-//! one connection, which RFC 9110, section 7.6.1, has a proxy take out. It adds no `Via`, as what it stands for is the layer
-//! inside an application, and only `Cache-Status` of its own. It speaks HTTP/1.1 and, to who begins with it, HTTP/2, and HTTP/1.1
-//! to the origin. An origin that is away is a 502 within seconds, one that is silent a 504.
+//! It forwards every method except `CONNECT`, and every status, header and body unchanged. Bodies
+//! are streamed, with trailers. It removes hop-by-hop headers, as RFC 9110, section 7.6.1,
+//! requires, and adds `Cache-Status`. It adds no `Via`, because it stands for the layer in an
+//! application. Clients can use HTTP/1.1, or HTTP/2 with prior knowledge; the origin gets HTTP/1.1.
+//! If the origin is unreachable, the response is a 502 within 3 seconds; if it does not respond, a
+//! 504 after 20.
 
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program tells how it is used")]
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program prints its usage")]
 
 mod forward;
 mod server;
@@ -19,7 +23,7 @@ mod tests;
 
 use std::{env, process::ExitCode, sync::Arc};
 
-use cachette::{CacheHandle, Settings, http::HttpCache, stores::LocMemCache};
+use cachette::{CacheHandle, Settings, http::HttpCacheLayer, stores::LocMemCache};
 use http::Uri;
 use tokio::net::TcpListener;
 
@@ -31,19 +35,19 @@ const USAGE: &str =
 struct Options {
     origin: Uri,
     listen: String,
-    cache: HttpCache,
+    cache: HttpCacheLayer,
 }
 
 #[tokio::main]
 async fn main() -> ExitCode {
     let outcome = match options(env::args().skip(1)) {
         Ok(options) => run(options).await,
-        Err(mistake) => Err(format!("{mistake}\n{USAGE}")),
+        Err(error) => Err(format!("{error}\n{USAGE}")),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
-        Err(why) => {
-            eprintln!("{why}");
+        Err(error) => {
+            eprintln!("{error}");
             ExitCode::FAILURE
         }
     }
@@ -52,9 +56,11 @@ async fn main() -> ExitCode {
 async fn run(Options { origin, listen, cache }: Options) -> Result<(), String> {
     let listener = TcpListener::bind(&listen)
         .await
-        .map_err(|why| format!("cannot listen at {listen}: {why}"))?;
-    let address = listener.local_addr().map_err(|why| format!("{listen} has no address: {why}"))?;
-    println!("http://{address} stands before {origin}");
+        .map_err(|error| format!("cannot listen on {listen}: {error}"))?;
+    let address = listener
+        .local_addr()
+        .map_err(|error| format!("cannot get the address of {listen}: {error}"))?;
+    println!("forwarding http://{address} to {origin}");
     server::serve(listener, Forward::to(origin), &cache).await;
     Ok(())
 }
@@ -62,12 +68,12 @@ async fn run(Options { origin, listen, cache }: Options) -> Result<(), String> {
 fn options(mut arguments: impl Iterator<Item = String>) -> Result<Options, String> {
     let (mut origin, mut listen, mut cache) = (None, None, None);
     while let Some(name) = arguments.next() {
-        let value = arguments.next().ok_or_else(|| format!("{name} wants a value"))?;
+        let value = arguments.next().ok_or_else(|| format!("{name} needs a value"))?;
         match &*name {
-            "--origin" => origin = Some(origin_of(&value)?),
+            "--origin" => origin = Some(parse_origin(&value)?),
             "--listen" => listen = Some(value),
             "--preset" => cache = Some(preset(&value)?),
-            _ => return Err(format!("there is no {name}")),
+            _ => return Err(format!("unknown option {name}")),
         }
     }
     let missing = |name| format!("{name} is missing");
@@ -78,23 +84,19 @@ fn options(mut arguments: impl Iterator<Item = String>) -> Result<Options, Strin
     })
 }
 
-fn origin_of(url: &str) -> Result<Uri, String> {
-    let uri: Uri = url.parse().map_err(|why| format!("the origin {url:?} is no URL: {why}"))?;
-    let bare =
+fn parse_origin(url: &str) -> Result<Uri, String> {
+    let uri: Uri = url.parse().map_err(|error| format!("origin {url:?}: invalid URL: {error}"))?;
+    let is_bare =
         uri.scheme_str() == Some("http") && matches!(uri.path(), "" | "/") && uri.query().is_none();
-    if bare {
-        Ok(uri)
-    } else {
-        Err(format!("the origin {url:?} is not http://HOST:PORT and nothing more"))
-    }
+    if is_bare { Ok(uri) } else { Err(format!("origin {url:?}: expected http://HOST:PORT")) }
 }
 
-fn preset(name: &str) -> Result<HttpCache, String> {
+fn preset(name: &str) -> Result<HttpCacheLayer, String> {
     let cache = CacheHandle::new("default", Arc::new(LocMemCache::default()), Settings::default());
     let layer = match name {
-        "site" => HttpCache::new(&cache),
-        "shared" => HttpCache::shared(&cache),
-        _ => return Err(format!("there is no preset {name:?}, but site and shared")),
+        "site" => HttpCacheLayer::new(&cache),
+        "shared" => HttpCacheLayer::shared(&cache),
+        _ => return Err(format!("unknown preset {name:?}, expected site or shared")),
     };
     Ok(layer.cache_status("cachette"))
 }

@@ -1,14 +1,14 @@
-//! What a cache is good for, shown on a text of your own: `cargo run --example quickstart [CONFIG [TEXT]]`.
+//! Caches an expensive result in every configured cache: `cargo run --example quickstart`.
 //!
-//! The job is to find the two sentences of the text that are most alike, by comparing each with each, letter by letter.
-//! It is done once for each cache of the configuration, and looked up from then on.
+//! The result is the pair of sentences in a text with the smallest Levenshtein distance. To use
+//! your own configuration or text, run `cargo run --example quickstart CONFIG TEXT`.
 
-#![allow(clippy::print_stdout, reason = "an example shows what it does by printing")]
+#![allow(clippy::print_stdout, reason = "an example prints its results")]
 
 use std::{
     env,
     error::Error,
-    fs,
+    fmt, fs,
     hash::{DefaultHasher, Hash, Hasher},
     time::{Duration, Instant},
 };
@@ -20,10 +20,10 @@ const CONFIG: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/quickstart/c
 const TEXT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/quickstart/alice.txt");
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-struct Alike {
-    one: String,
-    other: String,
-    changes: usize,
+struct Pair {
+    first: String,
+    second: String,
+    distance: usize,
 }
 
 #[tokio::main]
@@ -33,13 +33,12 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let path = arguments.next().unwrap_or_else(|| TEXT.into());
 
     let caches = Caches::from_file(&config).await?;
-    let text =
-        fs::read_to_string(&path).map_err(|error| format!("{path}: cannot be read: {error}"))?;
+    let text = fs::read_to_string(&path).map_err(|error| format!("cannot read {path}: {error}"))?;
     println!("text    {path}, {} sentences\nconfig  {config}", sentences(&text).len());
 
     for cache in caches.iter() {
-        println!("\ncache {:?}, a {} store", cache.alias(), cache.store().name());
-        show_look_ups(cache, &text).await?;
+        println!("\ncache {:?} ({})", cache.alias(), cache.store().name());
+        show_lookups(cache, &text).await?;
         show_counter(cache).await?;
         show_version(cache).await?;
         show_expiry(cache).await?;
@@ -48,54 +47,58 @@ async fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-async fn show_look_ups(cache: &CacheHandle, text: &str) -> Result<()> {
-    let (first, took) = look_up(cache, text).await?;
-    let (again, took_again) = look_up(cache, text).await?;
-    println!("  first   {}", outcome(&first, took));
-    println!("  again   {}", outcome(&again, took_again));
-    if again.hit {
-        println!("          {:.0} times faster", took.as_secs_f64() / took_again.as_secs_f64());
+async fn show_lookups(cache: &CacheHandle, text: &str) -> Result<()> {
+    let first = look_up(cache, text).await?;
+    let second = look_up(cache, text).await?;
+    println!("  first lookup   {first}\n  second lookup  {second}");
+    if second.hit {
+        let factor = first.time.as_secs_f64() / second.time.as_secs_f64();
+        println!("                 {factor:.0} times faster");
     }
-    if let Some(Alike { one, other, changes }) = again.alike {
-        println!("  answer  {changes} letters lie between\n            {one}\n            {other}");
+    if let Some(Pair { first, second, distance }) = second.pair {
+        println!("  result         distance {distance} between");
+        println!("                   {first}\n                   {second}");
     }
     Ok(())
 }
 
-struct LookUp {
+struct Lookup {
     hit: bool,
-    alike: Option<Alike>,
+    pair: Option<Pair>,
+    time: Duration,
 }
 
-async fn look_up(cache: &CacheHandle, text: &str) -> Result<(LookUp, Duration)> {
+impl fmt::Display for Lookup {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} in {:.1?}", hit_or_miss(self.hit), self.time)
+    }
+}
+
+async fn look_up(cache: &CacheHandle, text: &str) -> Result<Lookup> {
     let mut hit = true;
-    let key = format!("most-alike:{:016x}", fingerprint(text));
+    let key = format!("closest-pair:{:016x}", fingerprint(text));
     let start = Instant::now();
-    let alike = cache.get_or_set(&key, Timeout::Default, async || {
+    let pair = cache.get_or_set(&key, Timeout::Default, async || {
         hit = false;
-        most_alike(text)
+        closest_pair(text)
     });
-    let alike = alike.await?;
-    Ok((LookUp { hit, alike }, start.elapsed()))
+    let pair = pair.await?;
+    Ok(Lookup { hit, pair, time: start.elapsed() })
 }
 
-/// A key tells everything that the value depends on: a cache on disk has seen other texts before.
+/// Identifies the text in the key. A cache on disk may contain the results of other texts.
 fn fingerprint(text: &str) -> u64 {
     let mut hasher = DefaultHasher::new();
     text.hash(&mut hasher);
     hasher.finish()
 }
 
-fn outcome(look_up: &LookUp, took: Duration) -> String {
-    format!("{} in {took:.1?}", if look_up.hit { "a hit" } else { "a miss, made" })
-}
-
 async fn show_counter(cache: &CacheHandle) -> Result<()> {
     cache.set("visits", &40, Timeout::Default).await?;
     match cache.incr("visits", 2).await {
-        Ok(visits) => println!("  counter 40 and 2 are {visits}"),
+        Ok(visits) => println!("  incr           40 + 2 = {visits}"),
         Err(error) if error.kind() == ErrorKind::NotFound => {
-            println!("  counter none: nothing is kept")
+            println!("  incr           miss: nothing is stored");
         }
         Err(error) => return Err(error),
     }
@@ -106,16 +109,13 @@ async fn show_version(cache: &CacheHandle) -> Result<()> {
     cache.set("price", "old", Timeout::Default).await?;
     match cache.incr_version("price", 1).await {
         Ok(version) => {
-            let (here, there) =
-                (cache.contains("price").await?, cache.version(version).contains("price").await?);
-            println!(
-                "  version bumped to {version}: there it is a {}, here a {}",
-                hit(there),
-                hit(here)
-            );
+            let old = cache.contains("price").await?;
+            let new = cache.version(version).contains("price").await?;
+            let (old, new) = (hit_or_miss(old), hit_or_miss(new));
+            println!("  incr_version   version {version}: {new}, previous version: {old}");
         }
         Err(error) if error.kind() == ErrorKind::NotFound => {
-            println!("  version not bumped: nothing is kept")
+            println!("  incr_version   miss: nothing is stored");
         }
         Err(error) => return Err(error),
     }
@@ -124,14 +124,14 @@ async fn show_version(cache: &CacheHandle) -> Result<()> {
 
 async fn show_expiry(cache: &CacheHandle) -> Result<()> {
     cache.set("news", "hot", Duration::from_millis(300)).await?;
-    let at_once = cache.contains("news").await?;
+    let before = hit_or_miss(cache.contains("news").await?);
     tokio::time::sleep(Duration::from_millis(310)).await;
-    let later = cache.contains("news").await?;
-    println!("  expiry  after 0.3 s: at once it is a {}, then a {}", hit(at_once), hit(later));
+    let after = hit_or_miss(cache.contains("news").await?);
+    println!("  timeout 0.3 s  at once: {before}, after 0.31 s: {after}");
     Ok(())
 }
 
-fn hit(hit: bool) -> &'static str {
+fn hit_or_miss(hit: bool) -> &'static str {
     if hit { "hit" } else { "miss" }
 }
 
@@ -140,29 +140,29 @@ fn sentences(text: &str) -> Vec<String> {
     text.split(['.', '?', '!']).map(words).filter(|sentence| sentence.len() > 40).collect()
 }
 
-fn most_alike(text: &str) -> Option<Alike> {
+fn closest_pair(text: &str) -> Option<Pair> {
     let sentences = sentences(text);
     let pairs = sentences
         .iter()
         .enumerate()
-        .flat_map(|(n, one)| sentences[n + 1..].iter().map(move |other| (one, other)));
-    let pairs = pairs.map(|(one, other)| (changes_between(one, other), one, other));
-    let (changes, one, other) = pairs.min_by_key(|(changes, ..)| *changes)?;
-    Some(Alike { one: one.clone(), other: other.clone(), changes })
+        .flat_map(|(n, first)| sentences[n + 1..].iter().map(move |second| (first, second)));
+    let pairs = pairs.map(|(first, second)| (levenshtein(first, second), first, second));
+    let (distance, first, second) = pairs.min_by_key(|(distance, ..)| *distance)?;
+    Some(Pair { first: first.clone(), second: second.clone(), distance })
 }
 
-/// The letters to insert, delete or replace to get from one to the other (the Levenshtein distance).
-fn changes_between(one: &str, other: &str) -> usize {
-    let other: Vec<char> = other.chars().collect();
-    let mut row: Vec<usize> = (0..=other.len()).collect();
-    for (n, letter) in one.chars().enumerate() {
+/// The Levenshtein distance: the number of letters to insert, delete or replace.
+fn levenshtein(first: &str, second: &str) -> usize {
+    let second: Vec<char> = second.chars().collect();
+    let mut row: Vec<usize> = (0..=second.len()).collect();
+    for (n, letter) in first.chars().enumerate() {
         let mut diagonal = row[0];
         row[0] = n + 1;
-        for (m, &other_letter) in other.iter().enumerate() {
-            let replaced = diagonal + usize::from(letter != other_letter);
+        for (m, &other) in second.iter().enumerate() {
+            let replaced = diagonal + usize::from(letter != other);
             diagonal = row[m + 1];
             row[m + 1] = replaced.min(row[m] + 1).min(diagonal + 1);
         }
     }
-    row[other.len()]
+    row[second.len()]
 }

@@ -1,15 +1,15 @@
-//! What is typed behind `cargo run --example site --`.
+//! The command-line arguments, after `cargo run --example site --`.
 
 use std::path::PathBuf;
 
-const HOME: &str = env!("CARGO_MANIFEST_DIR");
+const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
 const USAGE: &str = "\
 usage: cargo run --example site -- [--listen ADDRESS] [--data FOLDER] [CONFIG]
 
-  --listen ADDRESS  where to listen; 127.0.0.1:8080 unless told otherwise, and port 0 means any that is free
-  --data FOLDER     where the database lies; target/site unless told otherwise
-  CONFIG            the caches; examples/site/caches.toml unless told otherwise";
+  --listen ADDRESS  the address to listen on, 127.0.0.1:8080 by default; port 0 selects a free port
+  --data FOLDER     the folder of the database, target/site by default
+  CONFIG            the configuration of the caches, examples/site/caches.toml by default";
 
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Arguments {
@@ -20,26 +20,27 @@ pub(crate) struct Arguments {
 
 impl Arguments {
     /// # Errors
-    /// What is wrong with them, and how they are written.
-    pub(crate) fn parse(words: impl IntoIterator<Item = String>) -> Result<Self, String> {
+    ///
+    /// Returns the first problem and the usage.
+    pub(crate) fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Self, String> {
         let (mut listen, mut data, mut config) = (None, None, None);
-        let mut words = words.into_iter();
-        while let Some(word) = words.next() {
-            let (place, value) = match word.as_str() {
-                "--listen" => (&mut listen, words.next()),
-                "--data" => (&mut data, words.next()),
+        let mut arguments = arguments.into_iter();
+        while let Some(argument) = arguments.next() {
+            let (target, value) = match argument.as_str() {
+                "--listen" => (&mut listen, arguments.next()),
+                "--data" => (&mut data, arguments.next()),
                 option if option.starts_with('-') => {
-                    return Err(wrong(&format!("there is no option {option}")));
+                    return Err(with_usage(&format!("unknown option {option}")));
                 }
-                _ => (&mut config, Some(word.clone())),
+                _ => (&mut config, Some(argument.clone())),
             };
-            let value = value.ok_or_else(|| wrong(&format!("{word} wants a value")))?;
-            if place.replace(value).is_some() {
-                return Err(wrong(&format!("{word} is one too many")));
+            let value = value.ok_or_else(|| with_usage(&format!("{argument} needs a value")))?;
+            if target.replace(value).is_some() {
+                return Err(with_usage(&format!("unexpected argument {argument}")));
             }
         }
-        let path = |given: Option<String>, usual: &str| {
-            given.map_or_else(|| PathBuf::from(HOME).join(usual), Into::into)
+        let path = |value: Option<String>, default: &str| {
+            value.map_or_else(|| PathBuf::from(ROOT).join(default), Into::into)
         };
         Ok(Self {
             listen: listen.unwrap_or_else(|| "127.0.0.1:8080".into()),
@@ -49,6 +50,6 @@ impl Arguments {
     }
 }
 
-fn wrong(what: &str) -> String {
-    format!("{what}\n{USAGE}")
+fn with_usage(message: &str) -> String {
+    format!("{message}\n{USAGE}")
 }

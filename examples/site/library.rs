@@ -1,4 +1,4 @@
-//! The library's books, loans and reviews: real rows, in SQLite, made at the first start.
+//! The books, loans and reviews of the library, in an SQLite database that the first start creates.
 
 use std::{
     error::Error,
@@ -17,7 +17,7 @@ use sqlx::{
 
 const SEED: &str = include_str!("seed.sql");
 
-/// The branches, as `seed.sql` has them.
+/// The branches of `seed.sql`.
 pub(crate) const BRANCHES: [&str; 6] =
     ["Harbour", "Hillside", "Old Town", "Riverbank", "Station", "University"];
 
@@ -48,14 +48,14 @@ pub(crate) struct Review {
     pub(crate) written: i64,
 }
 
-/// A name and how often it was counted.
+/// A name and its count.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Count {
     pub(crate) name: String,
     pub(crate) count: i64,
 }
 
-/// What one branch lent most.
+/// The most borrowed book of a branch.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Favourite {
     pub(crate) branch: String,
@@ -65,17 +65,15 @@ pub(crate) struct Favourite {
 }
 
 impl Library {
-    /// Opens the database in this folder, and makes it where it is missing.
+    /// Opens the database in a folder. Creates it if it does not exist.
     pub(crate) async fn open(folder: &Path) -> Result<Self, Box<dyn Error>> {
         let path = folder.join("library.db");
-        let unusable = |error| format!("{}: cannot be used: {error}", folder.display());
+        let unusable = |error| format!("cannot use {}: {error}", folder.display());
         fs::create_dir_all(folder).map_err(unusable)?;
         if !path.exists() {
-            println!(
-                "making two hundred thousand loans in {}, which takes a moment",
-                path.display()
-            );
-            // Under another name, lest an interrupted start leave half of the rows.
+            println!("creating 200,000 loans in {}", path.display());
+            // Filled under another name and then renamed, so that an interrupted start leaves no
+            // incomplete database.
             let draft =
                 tempfile::Builder::new().prefix("draft-").tempdir_in(folder).map_err(unusable)?;
             let file = draft.path().join("library.db");
@@ -91,7 +89,7 @@ impl Library {
         Ok(Self { pool, path })
     }
 
-    /// The pool, for the caches that are kept in a table.
+    /// The connection pool, for caches in a table of this database.
     pub(crate) fn pool(&self) -> SqlitePool {
         self.pool.clone()
     }
@@ -106,16 +104,18 @@ impl Library {
             .await
     }
 
-    /// The books that were borrowed most, ever.
+    /// The most borrowed books of all time.
     pub(crate) async fn most_borrowed(&self) -> Result<Vec<Book>> {
         let statement = "
             WITH counted AS (SELECT book, COUNT(*) AS loans FROM loans GROUP BY book)
-            SELECT books.*, loans, (SELECT AVG(stars) FROM reviews WHERE reviews.book = books.id) AS stars
-            FROM counted JOIN books ON books.id = counted.book ORDER BY loans DESC, books.id LIMIT 6";
+            SELECT books.*, loans,
+                (SELECT AVG(stars) FROM reviews WHERE reviews.book = books.id) AS stars
+            FROM counted JOIN books ON books.id = counted.book
+            ORDER BY loans DESC, books.id LIMIT 6";
         sqlx::query_as(statement).fetch_all(&self.pool).await
     }
 
-    /// Loans of the last 24 months, the oldest first.
+    /// The loans of the last 24 months, the oldest first.
     pub(crate) async fn by_month(&self) -> Result<Vec<Count>> {
         let statement = "
             WITH days AS (SELECT day, COUNT(*) AS count FROM loans GROUP BY day)
@@ -129,16 +129,24 @@ impl Library {
     pub(crate) async fn by_genre(&self) -> Result<Vec<Count>> {
         let statement = "
             WITH counted AS (SELECT book, COUNT(*) AS loans FROM loans GROUP BY book)
-            SELECT genre AS name, SUM(loans) AS count FROM counted JOIN books ON books.id = counted.book
+            SELECT genre AS name, SUM(loans) AS count
+            FROM counted JOIN books ON books.id = counted.book
             GROUP BY genre ORDER BY count DESC";
         sqlx::query_as(statement).fetch_all(&self.pool).await
     }
 
-    /// Each branch's favourite.
+    /// The most borrowed book of each branch.
     pub(crate) async fn favourites(&self) -> Result<Vec<Favourite>> {
         let statement = "
-            WITH counted AS (SELECT branch, book, COUNT(*) AS count FROM loans GROUP BY branch, book),
-                ranked AS (SELECT *, ROW_NUMBER() OVER (PARTITION BY branch ORDER BY count DESC, book) AS place FROM counted)
+            WITH counted AS (
+                    SELECT branch, book, COUNT(*) AS count FROM loans GROUP BY branch, book
+                ),
+                ranked AS (
+                    SELECT *, ROW_NUMBER() OVER (
+                        PARTITION BY branch ORDER BY count DESC, book
+                    ) AS place
+                    FROM counted
+                )
             SELECT branch, books.id, title, count FROM ranked JOIN books ON books.id = ranked.book
             WHERE place = 1 ORDER BY branch";
         sqlx::query_as(statement).fetch_all(&self.pool).await
@@ -175,7 +183,8 @@ impl Library {
 
     pub(crate) async fn newest_reviews(&self) -> Result<Vec<Review>> {
         let statement = "
-            SELECT reviews.*, title FROM reviews JOIN books ON books.id = reviews.book ORDER BY reviews.id DESC LIMIT 4";
+            SELECT reviews.*, title FROM reviews JOIN books ON books.id = reviews.book
+            ORDER BY reviews.id DESC LIMIT 4";
         sqlx::query_as(statement).fetch_all(&self.pool).await
     }
 
@@ -186,7 +195,7 @@ impl Library {
         query.bind(now()).execute(&self.pool).await.map(drop)
     }
 
-    /// What one branch lent most in the last 30 days.
+    /// The most borrowed books of a branch in the last 30 days.
     pub(crate) async fn month_of_branch(&self, branch: &str) -> Result<Vec<Book>> {
         let statement = "
             SELECT books.*, COUNT(*) AS loans, NULL AS stars
@@ -196,7 +205,7 @@ impl Library {
         sqlx::query_as(statement).bind(branch).fetch_all(&self.pool).await
     }
 
-    /// How many days each branch's books are kept, on average.
+    /// The average duration of a loan in days, by branch.
     pub(crate) async fn days_kept(&self) -> Result<Vec<(String, f64)>> {
         sqlx::query_as("SELECT branch, AVG(kept) FROM loans GROUP BY branch ORDER BY branch")
             .fetch_all(&self.pool)
@@ -217,7 +226,7 @@ async fn seed(file: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Seconds since 1970.
+/// The seconds since 1970.
 pub(crate) fn now() -> i64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)

@@ -1,13 +1,9 @@
-//! A library's site, cached in every way there is: `cargo run --example site`. Its README tells what to try.
+//! The site of a library, with cached pages and fragments: `cargo run --example site`.
 //!
-//! The views and their queries know nothing of caches; which page is kept where, and for how long, is in `site.rs`, and which
-//! store that is, in `caches.toml`.
+//! The README suggests what to try. The views and queries do not use the page cache. `site.rs`
+//! defines which layer caches which page and for how long, and `caches.toml` configures the stores.
 
-#![allow(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "an example tells where it listens by printing"
-)]
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "an example prints its address")]
 
 mod arguments;
 mod caching;
@@ -23,7 +19,6 @@ mod watch;
 use std::{env, error::Error, process::ExitCode};
 
 use arguments::Arguments;
-use caching::Caching;
 use library::Library;
 use site::Site;
 use tokio::net::TcpListener;
@@ -33,7 +28,7 @@ async fn main() -> ExitCode {
     match run().await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("{error}");
+            report(&*error);
             ExitCode::FAILURE
         }
     }
@@ -41,28 +36,36 @@ async fn main() -> ExitCode {
 
 async fn run() -> Result<(), Box<dyn Error>> {
     let Arguments { listen, config, data } = Arguments::parse(env::args().skip(1))?;
-    // First of all: a port that is taken is told before two hundred thousand rows are written.
+    // Bind first, so that a port in use is reported before the database is filled.
     let listener = TcpListener::bind(&listen).await;
-    let listener = listener.map_err(|error| {
-        format!("{listen}: cannot be listened at: {error}; try --listen 127.0.0.1:0")
-    })?;
+    let listener = listener
+        .map_err(|error| format!("cannot listen on {listen}: {error}; try --listen 127.0.0.1:0"))?;
 
     let library = Library::open(&data).await?;
-    let caching = Caching::open(&config, &library).await?;
+    let caches = caching::open(&config, &library).await?;
     let address = listener.local_addr()?;
     println!("config     {}\ndatabase   {}", config.display(), library.path().display());
-    println!("listening  http://{address}/ (Ctrl-C ends it)");
+    println!("listening  http://{address}/ (press Ctrl-C to stop)");
 
-    let stores = caching.caches().clone();
-    let site = Site::new(library, caching, address)?;
+    let site = Site::new(library, caches.clone(), address)?;
     axum::serve(listener, site.router()).with_graceful_shutdown(interrupted()).await?;
-    stores.close_all().await?;
+    caches.close_all().await?;
     println!("closed");
     Ok(())
 }
 
+/// Prints an error and its sources.
+fn report(error: &dyn Error) {
+    eprintln!("{error}");
+    let mut source = error.source();
+    while let Some(error) = source {
+        eprintln!("caused by: {error}");
+        source = error.source();
+    }
+}
+
 async fn interrupted() {
-    // Where no signal can be heard, the site runs until it is killed.
+    // If the signal handler cannot be installed, the site runs until it is killed.
     if tokio::signal::ctrl_c().await.is_err() {
         std::future::pending::<()>().await;
     }

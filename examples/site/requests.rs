@@ -1,4 +1,4 @@
-//! The last requests, as they were answered: seen from outside of every cache.
+//! The last requests and their timings, recorded outside every cache.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -17,20 +17,20 @@ use serde_json::{Value, json};
 
 use crate::timings::{Timings, milliseconds};
 
-const KEPT: usize = 20;
+const CAPACITY: usize = 20;
 
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Requests(Arc<Mutex<Seen>>);
+pub(crate) struct Requests(Arc<Mutex<Recorded>>);
 
 #[derive(Debug, Default)]
-struct Seen {
+struct Recorded {
     count: u64,
-    last: VecDeque<Answered>,
-    layers: BTreeMap<String, Layer>,
+    last: VecDeque<RecordedRequest>,
+    layers: BTreeMap<String, LayerTimings>,
 }
 
 #[derive(Clone, Debug, Serialize)]
-struct Answered {
+struct RecordedRequest {
     number: u64,
     method: String,
     path: String,
@@ -40,16 +40,17 @@ struct Answered {
     outcome: &'static str,
 }
 
-/// How long a layer's hits took, and how long what it kept took to make.
+/// The durations of a layer's hits and of its misses that were stored.
 #[derive(Debug, Default)]
-struct Layer {
+struct LayerTimings {
     hit: Timings,
     made: Timings,
 }
 
-/// Notes each request, and tells its client how long it took and what the caches said, where a page's own script can read
-/// it: a header of that kind is the only part of a cached page that is fresh.
-pub(crate) async fn note(
+/// Records each request, and adds a `Server-Timing` header with its duration and `Cache-Status`.
+///
+/// A script on the page can read this header. The body may be cached, but the header is fresh.
+pub(crate) async fn record(
     State(requests): State<Requests>,
     request: Request,
     next: Next,
@@ -57,75 +58,76 @@ pub(crate) async fn note(
     let (method, path) = (request.method().to_string(), request.uri().to_string());
     let start = Instant::now();
     let mut response = next.run(request).await;
-    let took = start.elapsed();
+    let elapsed = start.elapsed();
     let lines =
         response.headers().get_all("cache-status").iter().filter_map(|line| line.to_str().ok());
     let cache_status = lines.collect::<Vec<_>>().join(", ");
-    let timing = format!("cache;desc=\"{cache_status}\", total;dur={:.3}", milliseconds(took));
+    let timing = format!("cache;desc=\"{cache_status}\", total;dur={:.3}", milliseconds(elapsed));
     if let Ok(timing) = HeaderValue::from_str(&timing) {
         response.headers_mut().insert("server-timing", timing);
     }
 
     let outcome = outcome(&cache_status);
-    let mut seen = requests.seen();
-    match (outcome, decisive(&cache_status)) {
-        ("hit", Some(layer)) => seen.layers.entry(layer).or_default().hit.add(took),
-        ("miss", Some(layer)) => seen.layers.entry(layer).or_default().made.add(took),
+    let mut recorded = requests.lock();
+    match (outcome, deciding_layer(&cache_status)) {
+        ("hit", Some(layer)) => recorded.layers.entry(layer).or_default().hit.add(elapsed),
+        ("miss", Some(layer)) => recorded.layers.entry(layer).or_default().made.add(elapsed),
         _ => {}
     }
-    seen.count += 1;
-    let answered = Answered {
-        number: seen.count,
+    recorded.count += 1;
+    let request = RecordedRequest {
+        number: recorded.count,
         method,
         path,
         status: response.status().as_u16(),
-        milliseconds: milliseconds(took),
+        milliseconds: milliseconds(elapsed),
         cache_status,
         outcome,
     };
-    seen.last.push_front(answered);
-    seen.last.truncate(KEPT);
-    drop(seen);
+    recorded.last.push_front(request);
+    recorded.last.truncate(CAPACITY);
+    drop(recorded);
     response
 }
 
 impl Requests {
-    /// The newest first.
+    /// The last requests, the newest first.
     pub(crate) fn last(&self) -> Value {
-        json!(self.seen().last)
+        json!(self.lock().last)
     }
 
     pub(crate) fn timings(&self, layer: &str) -> Value {
-        self.seen().layers.get(layer).map_or(
+        self.lock().layers.get(layer).map_or(
             Value::Null,
-            |layer| json!({ "hit": layer.hit.read(), "made": layer.made.read() }),
+            |layer| json!({ "hit": layer.hit.percentiles(), "made": layer.made.percentiles() }),
         )
     }
 
-    fn seen(&self) -> MutexGuard<'_, Seen> {
+    fn lock(&self) -> MutexGuard<'_, Recorded> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// What a `Cache-Status` comes to, in a word; a miss is one that was stored.
+/// Summarizes a `Cache-Status` in one word. A miss is a response that was stored.
 fn outcome(cache_status: &str) -> &'static str {
-    let has = |what: &str| {
-        members(cache_status).any(|member| member.split("; ").skip(1).any(|word| word == what))
+    let has = |parameter: &str| {
+        members(cache_status).any(|member| member.split("; ").skip(1).any(|word| word == parameter))
     };
     match () {
         () if has("hit") || has("collapsed") => "hit",
         () if has("stored") => "miss",
         () if has("fwd=bypass") || has("fwd=method") => "bypass",
-        () => "refused",
+        () => "rejected",
     }
 }
 
-/// The cache that had the page or stored it. There are two members where a view has a layer of its own.
-fn decisive(cache_status: &str) -> Option<String> {
-    let decided = |member: &&str| {
+/// The layer that had the page or stored it. If the view has a layer of its own,
+/// `Cache-Status` has two members.
+fn deciding_layer(cache_status: &str) -> Option<String> {
+    let has_decided = |member: &&str| {
         member.contains("; hit") || member.contains("; stored") || member.contains("; collapsed")
     };
-    members(cache_status).find(decided)?.split(';').next().map(str::to_owned)
+    members(cache_status).find(has_decided)?.split(';').next().map(str::to_owned)
 }
 
 fn members(cache_status: &str) -> impl Iterator<Item = &str> {

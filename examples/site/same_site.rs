@@ -1,4 +1,4 @@
-//! No other site may have a visitor's browser write here.
+//! Protection against cross-site request forgery.
 
 use axum::{
     extract::Request,
@@ -7,23 +7,25 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 
-/// Refuses what a page of another site makes a browser send, other than to read.
+/// Rejects requests with an unsafe method that a page of another site caused.
 pub(crate) async fn check(request: Request, next: Next) -> Response {
-    if request.method().is_safe() || is_ours(request.headers()) {
+    if request.method().is_safe() || is_same_site(request.headers()) {
         return next.run(request).await;
     }
-    (StatusCode::FORBIDDEN, "this was sent by a page of another site\n").into_response()
+    (StatusCode::FORBIDDEN, "the request comes from another site\n").into_response()
 }
 
-/// Browsers say where a request comes from, and no page can make them lie. Whoever says nothing is no browser, and so carries
-/// nobody's cookies but its own.
-fn is_ours(headers: &HeaderMap) -> bool {
-    let said = |name: &str| headers.get(name).map(|value| value.to_str().unwrap_or_default());
-    if let Some(site) = said("sec-fetch-site") {
+/// Returns `true` if the request does not come from a page of another site.
+///
+/// Browsers send `Sec-Fetch-Site` or `Origin`, which pages cannot forge. A request without both
+/// does not come from a browser, and cannot carry the cookies of another user.
+fn is_same_site(headers: &HeaderMap) -> bool {
+    let header = |name: &str| headers.get(name).map(|value| value.to_str().unwrap_or_default());
+    if let Some(site) = header("sec-fetch-site") {
         return matches!(site, "same-origin" | "none");
     }
-    let Some(origin) = said("origin") else { return true };
-    said(HOST.as_str()).is_some_and(|host| {
+    let Some(origin) = header("origin") else { return true };
+    header(HOST.as_str()).is_some_and(|host| {
         origin == format!("http://{host}") || origin == format!("https://{host}")
     })
 }

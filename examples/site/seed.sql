@@ -1,4 +1,4 @@
--- The rows of the library: the same ones on every machine, save that the last loans are always of today.
+-- The data of the library. It is the same on every machine, except that the last loans are of today.
 
 CREATE TABLE books (
     id INTEGER PRIMARY KEY,
@@ -64,7 +64,7 @@ JOIN first_names ON first_names.n = (adjectives.n * 5 + nouns.n * 3) % 13
 JOIN last_names ON last_names.n = (adjectives.n * 7 + nouns.n * 2) % 11
 JOIN genres ON genres.n = (adjectives.n * 3 + nouns.n * 5) % 7;
 
--- 200,000 loans in two years. The dice are Lehmer's: the next is 48,271 times the last.
+-- 200,000 loans in two years. Random numbers are from a Lehmer generator with the factor 48,271.
 WITH RECURSIVE
     dice (n, x) AS (
         VALUES (1, 20011)
@@ -80,11 +80,11 @@ WITH RECURSIVE
 INSERT INTO loans
 SELECT
     thrown.n,
-    -- Few books are borrowed often. 277 has no factor in common with 480, so it scatters those over the catalogue; two
-    -- thirds of the loans follow their branch's own taste.
+    -- Few books are borrowed often. 277 is coprime to 480 and scatters these over the catalogue. Two
+    -- thirds of the loans follow the preferences of their branch.
     1 + (CAST(480 * place * place AS INTEGER) * 277 + is_local * branch * 83) % 480,
     branches.name,
-    -- A third of them are drawn to the end of their year.
+    -- A third of the loans are concentrated at the end of their year.
     unixepoch('now') / 86400 - (day - is_late * (day % 365 - day % 365 * (day % 365) / 365)),
     1 + (thrown.n * 31 + branch * branch + day) % (30 + 2 * branch)
 FROM thrown

@@ -1,4 +1,4 @@
-//! Which page is where, and which cache looks after it.
+//! The routes, and the layer that caches each page.
 
 use std::{error::Error, net::SocketAddr};
 
@@ -6,10 +6,10 @@ use axum::{
     Router, middleware,
     routing::{get, post},
 };
-use cachette::{CacheHandle, http::never_cache};
+use cachette::{CacheHandle, Caches, http::never_cache};
 
 use crate::{
-    caching::{Caching, Layers},
+    caching::Layers,
     library::Library,
     requests::{self, Requests},
     same_site,
@@ -17,36 +17,36 @@ use crate::{
     views::{about, account, assets, books, caches, home, today},
 };
 
-/// What views work with.
+/// The state of the views.
 #[derive(Clone, Debug)]
 pub(crate) struct Site {
     pub(crate) library: Library,
     pub(crate) templates: Templates,
-    pub(crate) caching: Caching,
+    pub(crate) caches: Caches,
     pub(crate) layers: Layers,
     pub(crate) requests: Requests,
-    /// For parts of pages.
-    pub(crate) parts: CacheHandle,
-    /// For who is signed in.
+    /// The cache of the fragments.
+    pub(crate) fragments: CacheHandle,
+    /// The cache of the sessions.
     pub(crate) sessions: CacheHandle,
 }
 
 impl Site {
     pub(crate) fn new(
         library: Library,
-        caching: Caching,
+        caches: Caches,
         address: SocketAddr,
     ) -> Result<Self, Box<dyn Error>> {
-        let layers = Layers::new(&caching.get("pages")?, address);
-        let (parts, sessions) = (caching.get("default")?, caching.get("sessions")?);
+        let layers = Layers::new(&caches.get("pages")?, address);
+        let (fragments, sessions) = (caches.get("default")?, caches.get("sessions")?);
         let requests = Requests::default();
         Ok(Self {
             library,
             templates: Templates::new()?,
-            caching,
+            caches,
             layers,
             requests,
-            parts,
+            fragments,
             sessions,
         })
     }
@@ -66,10 +66,10 @@ impl Site {
             .route("/today", get(today::show).layer(never_cache()))
             .route("/about", get(about::show).layer(about))
             .merge(account)
-            // Per site: one line.
+            // Caches every page of the site.
             .layer(site)
-            // Outside of the cache, so that it sees hits as well.
-            .layer(middleware::from_fn_with_state(self.requests.clone(), requests::note));
+            // Outside the cache, so that it records hits as well.
+            .layer(middleware::from_fn_with_state(self.requests.clone(), requests::record));
         let operators = Router::new()
             .route("/caches", get(caches::show))
             .route("/caches/live", get(caches::live))

@@ -1,4 +1,4 @@
-//! The templates, with what they know beside what a view hands them.
+//! The page templates and their filters.
 
 use std::time::{Duration, Instant, SystemTime};
 
@@ -34,25 +34,34 @@ impl Templates {
         Ok(Self(environment))
     }
 
-    /// A whole page. It says when it was made and how long that took, counted from `start`: both are frozen with it.
+    /// Renders a page. The page shows the time of rendering and the duration since `start`, which
+    /// are cached with it.
     pub(crate) fn page(
         &self,
         name: &str,
         start: Instant,
         content: Value,
     ) -> Result<Html<String>, Error> {
-        self.part(name, start, content).map(Html)
+        self.fragment(name, start, content).map(Html)
     }
 
-    /// A part of one.
-    pub(crate) fn part(&self, name: &str, start: Instant, content: Value) -> Result<String, Error> {
+    /// Renders a part of a page.
+    pub(crate) fn fragment(
+        &self,
+        name: &str,
+        start: Instant,
+        content: Value,
+    ) -> Result<String, Error> {
         let template = self.0.get_template(name)?;
-        let made = context! { at => time_of_day(SystemTime::now()), took => took(start.elapsed()) };
+        let made = context! {
+            at => time_of_day(SystemTime::now()),
+            duration => duration(start.elapsed()),
+        };
         template.render(context! { made, ..content })
     }
 }
 
-/// Hours, minutes, seconds and milliseconds of Greenwich.
+/// Formats the time of day in UTC, with milliseconds.
 pub(crate) fn time_of_day(time: SystemTime) -> String {
     let since_1970 = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let seconds = since_1970.as_secs() % 86400;
@@ -60,12 +69,12 @@ pub(crate) fn time_of_day(time: SystemTime) -> String {
     format!("{hours:02}:{minutes:02}:{:02}.{:03} UTC", seconds % 60, since_1970.subsec_millis())
 }
 
-fn took(time: Duration) -> String {
-    let milliseconds = milliseconds(time);
+fn duration(duration: Duration) -> String {
+    let milliseconds = milliseconds(duration);
     match milliseconds {
         ..10.0 => format!("{milliseconds:.2} ms"),
         ..1000.0 => format!("{milliseconds:.0} ms"),
-        _ => format!("{:.2} s", time.as_secs_f64()),
+        _ => format!("{:.2} s", duration.as_secs_f64()),
     }
 }
 

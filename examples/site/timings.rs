@@ -1,4 +1,4 @@
-//! How long things took of late: the median and the 99th percentile of the last thousand.
+//! The last 1,000 durations of an operation, and their percentiles.
 
 use std::{
     collections::VecDeque,
@@ -8,7 +8,7 @@ use std::{
 
 use serde_json::{Value, json};
 
-const KEPT: usize = 1000;
+const CAPACITY: usize = 1000;
 
 #[derive(Debug, Default)]
 pub(crate) struct Timings {
@@ -16,16 +16,17 @@ pub(crate) struct Timings {
 }
 
 impl Timings {
-    pub(crate) fn add(&self, took: Duration) {
+    pub(crate) fn add(&self, duration: Duration) {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        if last.len() == KEPT {
+        if last.len() == CAPACITY {
             last.pop_front();
         }
-        last.push_back(took);
+        last.push_back(duration);
     }
 
-    /// In milliseconds; `null` where nothing was timed.
-    pub(crate) fn read(&self) -> Value {
+    /// The median and the 99th percentile in milliseconds, or `null` if there are no
+    /// durations.
+    pub(crate) fn percentiles(&self) -> Value {
         let mut sorted: Vec<Duration> =
             self.last.lock().unwrap_or_else(PoisonError::into_inner).iter().copied().collect();
         sorted.sort_unstable();
@@ -41,6 +42,6 @@ impl Timings {
     }
 }
 
-pub(crate) fn milliseconds(time: Duration) -> f64 {
-    time.as_secs_f64() * 1000.0
+pub(crate) fn milliseconds(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1000.0
 }

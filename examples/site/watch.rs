@@ -1,4 +1,4 @@
-//! A store that counts and times what the store inside it is asked.
+//! A wrapper that counts and times the calls of a store.
 
 use std::{
     sync::{
@@ -40,20 +40,26 @@ impl Watch {
         }
     }
 
-    /// What was seen so far.
-    pub(crate) fn read(&self) -> serde_json::Value {
+    /// The counts and the timings since the start.
+    pub(crate) fn statistics(&self) -> serde_json::Value {
         let [hits, misses, writes, errors] =
             [&self.hits, &self.misses, &self.writes, &self.errors].map(|count| count.load(Relaxed));
         json!({
             "hits": hits, "misses": misses, "writes": writes, "errors": errors,
-            "hit": self.hit.read(), "miss": self.miss.read(), "write": self.write.read(),
+            "hit": self.hit.percentiles(), "miss": self.miss.percentiles(),
+            "write": self.write.percentiles(),
         })
     }
 
-    fn looked_up<T>(&self, start: Instant, answer: &Result<T>, hit: impl FnOnce(&T) -> bool) {
-        let took = start.elapsed();
-        let (count, timings) = match answer {
-            Ok(found) if hit(found) => (&self.hits, &self.hit),
+    fn record_lookup<T>(
+        &self,
+        start: Instant,
+        result: &Result<T>,
+        is_hit: impl FnOnce(&T) -> bool,
+    ) {
+        let elapsed = start.elapsed();
+        let (count, timings) = match result {
+            Ok(found) if is_hit(found) => (&self.hits, &self.hit),
             Ok(_) => (&self.misses, &self.miss),
             Err(_) => {
                 self.errors.fetch_add(1, Relaxed);
@@ -61,11 +67,11 @@ impl Watch {
             }
         };
         count.fetch_add(1, Relaxed);
-        timings.add(took);
+        timings.add(elapsed);
     }
 
-    fn wrote<T>(&self, start: Instant, answer: &Result<T>) {
-        let count = if answer.is_ok() { &self.writes } else { &self.errors };
+    fn record_write<T>(&self, start: Instant, result: &Result<T>) {
+        let count = if result.is_ok() { &self.writes } else { &self.errors };
         count.fetch_add(1, Relaxed);
         self.write.add(start.elapsed());
     }
@@ -81,46 +87,48 @@ impl Cache for Watch {
 
     async fn get(&self, key: &str) -> Result<Option<Value>> {
         let start = Instant::now();
-        let answer = self.store.get(key).await;
-        self.looked_up(start, &answer, Option::is_some);
-        answer
+        let result = self.store.get(key).await;
+        self.record_lookup(start, &result, Option::is_some);
+        result
     }
 
     fn get_now(&self, key: &str) -> Option<Result<Option<Value>>> {
         let start = Instant::now();
-        let answer = self.store.get_now(key)?;
-        self.looked_up(start, &answer, Option::is_some);
-        Some(answer)
+        let result = self.store.get_now(key)?;
+        self.record_lookup(start, &result, Option::is_some);
+        Some(result)
     }
 
     async fn get_many(&self, keys: &[&str]) -> Result<Vec<Option<Value>>> {
         let start = Instant::now();
-        let answer = self.store.get_many(keys).await;
-        for place in 0..keys.len() {
-            self.looked_up(start, &answer, |values| values.get(place).is_some_and(Option::is_some));
+        let result = self.store.get_many(keys).await;
+        for index in 0..keys.len() {
+            self.record_lookup(start, &result, |values| {
+                values.get(index).is_some_and(Option::is_some)
+            });
         }
-        answer
+        result
     }
 
     async fn contains(&self, key: &str) -> Result<bool> {
         let start = Instant::now();
-        let answer = self.store.contains(key).await;
-        self.looked_up(start, &answer, |there| *there);
-        answer
+        let result = self.store.contains(key).await;
+        self.record_lookup(start, &result, |is_present| *is_present);
+        result
     }
 
     async fn set(&self, key: &str, value: Value, ttl: Option<Duration>) -> Result<()> {
         let start = Instant::now();
-        let answer = self.store.set(key, value, ttl).await;
-        self.wrote(start, &answer);
-        answer
+        let result = self.store.set(key, value, ttl).await;
+        self.record_write(start, &result);
+        result
     }
 
     fn set_now(&self, key: &str, value: Value, ttl: Option<Duration>) -> Result<Result<()>, Value> {
         let start = Instant::now();
-        let answer = self.store.set_now(key, value, ttl)?;
-        self.wrote(start, &answer);
-        Ok(answer)
+        let result = self.store.set_now(key, value, ttl)?;
+        self.record_write(start, &result);
+        Ok(result)
     }
 
     async fn set_many(
@@ -129,22 +137,22 @@ impl Cache for Watch {
         ttl: Option<Duration>,
     ) -> Result<Vec<usize>> {
         let start = Instant::now();
-        let answer = self.store.set_many(entries, ttl).await;
-        self.wrote(start, &answer);
-        answer
+        let result = self.store.set_many(entries, ttl).await;
+        self.record_write(start, &result);
+        result
     }
 
     async fn add(&self, key: &str, value: Value, ttl: Option<Duration>) -> Result<bool> {
         let start = Instant::now();
-        let answer = self.store.add(key, value, ttl).await;
-        self.wrote(start, &answer);
-        answer
+        let result = self.store.add(key, value, ttl).await;
+        self.record_write(start, &result);
+        result
     }
 
     async fn incr(&self, key: &str, delta: i64) -> Result<Option<i64>> {
         let start = Instant::now();
-        let answer = self.store.incr(key, delta).await;
-        self.wrote(start, &answer);
-        answer
+        let result = self.store.incr(key, delta).await;
+        self.record_write(start, &result);
+        result
     }
 }

@@ -1,4 +1,4 @@
-//! The section `databases`: names for the databases that caches are kept in.
+//! The section `databases`, which names the databases of caches.
 
 use std::collections::BTreeMap;
 
@@ -10,18 +10,18 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 use serde_json::{Map, Value as Json};
 
-/// A database as it is written: its URL, a table with its URL, or an entry of Django's `DATABASES`.
+/// A table with the URL of a database.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct ByUrl {
+struct UrlEntry {
     url: String,
 }
 
-/// What is of use here of an
+/// The supported settings of an
 /// [entry of Django's `DATABASES`](https://docs.djangoproject.com/en/5.2/ref/settings/#databases).
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct ByDjango {
+struct DjangoEntry {
     engine: String,
     name: String,
     user: String,
@@ -30,24 +30,26 @@ struct ByDjango {
     port: String,
 }
 
-/// The URLs of the databases, by their names.
+/// The URLs of the databases by name.
 pub(crate) fn read(section: &Map<String, Json>) -> Result<BTreeMap<String, String>> {
     section.iter().map(|(name, entry)| Ok((name.clone(), url(name, entry)?))).collect()
 }
 
 fn url(name: &str, entry: &Json) -> Result<String> {
-    let place = format!("databases.{name}.");
+    let prefix = format!("databases.{name}.");
     match entry {
         Json::String(url) => Ok(url.clone()),
         Json::Object(settings)
             if settings.keys().any(|name| name.eq_ignore_ascii_case("engine")) =>
         {
-            from_django(&place, settings)
+            from_django(&prefix, settings)
         }
-        Json::Object(settings) => from_settings::<ByUrl>(&place, settings).map(|by| by.url),
+        Json::Object(settings) => {
+            from_settings::<UrlEntry>(&prefix, settings).map(|entry| entry.url)
+        }
         _ => Err(invalid_setting(
             &format!("databases.{name}"),
-            "neither a text nor a table",
+            "neither a string nor a table",
             EXPECTED,
         )),
     }
@@ -55,16 +57,16 @@ fn url(name: &str, entry: &Json) -> Result<String> {
 
 const EXPECTED: &str = "the URL of a database, such as \"postgres://user:password@host/database\"";
 
-fn from_django(place: &str, settings: &Map<String, Json>) -> Result<String> {
-    const OURS: [&str; 6] = ["engine", "name", "user", "password", "host", "port"];
-    let is_ours = |name: &str| OURS.iter().any(|ours| ours.eq_ignore_ascii_case(name));
+fn from_django(prefix: &str, settings: &Map<String, Json>) -> Result<String> {
+    const NAMES: [&str; 6] = ["engine", "name", "user", "password", "host", "port"];
+    let is_supported = |name: &str| NAMES.iter().any(|other| other.eq_ignore_ascii_case(name));
     let text = |value: &Json| match value {
         Json::Number(number) => number.to_string().into(),
         other => other.clone(),
     };
-    let ours = settings.iter().filter(|(name, value)| is_ours(name) && !value.is_null());
-    let ours = ours.map(|(name, value)| (name.clone(), text(value))).collect();
-    let django: ByDjango = from_settings(place, &ours)?;
+    let supported = settings.iter().filter(|(name, value)| is_supported(name) && !value.is_null());
+    let supported = supported.map(|(name, value)| (name.clone(), text(value))).collect();
+    let django: DjangoEntry = from_settings(prefix, &supported)?;
     match django.engine.rsplit('.').next() {
         Some("sqlite3") => Ok(format!("sqlite:{}", django.name)),
         Some("postgresql" | "postgresql_psycopg2") => Ok(django.postgres()),
@@ -73,7 +75,7 @@ fn from_django(place: &str, settings: &Map<String, Json>) -> Result<String> {
             let expected = "\"django.db.backends.postgresql\", \"django.db.backends.mysql\" or \
                             \"django.db.backends.sqlite3\"";
             Err(invalid_setting(
-                &format!("{place}ENGINE"),
+                &format!("{prefix}ENGINE"),
                 &format!("{:?}", django.engine),
                 expected,
             ))
@@ -81,8 +83,9 @@ fn from_django(place: &str, settings: &Map<String, Json>) -> Result<String> {
     }
 }
 
-impl ByDjango {
-    /// Without a HOST, the driver's default: its socket where there is one. A HOST may be the folder of one.
+impl DjangoEntry {
+    /// Without a HOST, the driver uses its default, usually a Unix socket. A HOST that starts with
+    /// a slash is the folder of a socket.
     fn postgres(&self) -> String {
         match &*self.host {
             "" => format!(
@@ -97,7 +100,7 @@ impl ByDjango {
         }
     }
 
-    /// A HOST may be a socket.
+    /// A HOST that starts with a slash is a Unix socket.
     fn mysql(&self) -> String {
         match &*self.host {
             "" => self.address("mysql", "localhost"),
@@ -132,57 +135,59 @@ mod tests {
     }
 
     #[test]
-    fn a_database_is_its_url_or_a_table_with_its_url() {
+    fn database_is_a_url_or_a_table_with_a_url() {
         for entry in
             [json!("sqlite:a.db"), json!({"url": "sqlite:a.db"}), json!({"URL": "sqlite:a.db"})]
         {
-            assert_eq!(read_one(&entry).expect("it is fine"), "sqlite:a.db");
+            assert_eq!(read_one(&entry).expect("valid"), "sqlite:a.db");
         }
     }
 
     #[test]
-    fn django_s_entries_become_urls() {
-        let django = |settings: Json| read_one(&settings).expect("it is fine");
+    fn django_entry_is_converted_to_a_url() {
+        let django = |settings: Json| read_one(&settings).expect("valid");
         assert_eq!(
             django(json!({
-                "ENGINE": "django.db.backends.postgresql", "NAME": "shop", "USER": "ada", "PASSWORD": "p@w/d",
-                "HOST": "db.example.org", "PORT": 5433, "CONN_MAX_AGE": 60, "OPTIONS": {"pool": true},
+                "ENGINE": "django.db.backends.postgresql", "NAME": "shop", "USER": "ada",
+                "PASSWORD": "p@w/d", "HOST": "db.example.org", "PORT": 5433, "CONN_MAX_AGE": 60,
+                "OPTIONS": {"pool": true},
             })),
             "postgres://ada:p%40w%2Fd@db.example.org:5433/shop"
         );
         assert_eq!(
-            django(
-                json!({"ENGINE": "django.db.backends.postgresql", "NAME": "shop", "USER": "ada", "PORT": "5433"})
-            ),
+            django(json!({
+                "ENGINE": "django.db.backends.postgresql", "NAME": "shop", "USER": "ada",
+                "PORT": "5433",
+            })),
             "postgres:///shop?user=ada&password=&port=5433"
         );
         assert_eq!(
-            django(
-                json!({"ENGINE": "django.db.backends.sqlite3", "NAME": "/srv/db.sqlite3", "PASSWORD": null})
-            ),
+            django(json!({
+                "ENGINE": "django.db.backends.sqlite3", "NAME": "/srv/db.sqlite3", "PASSWORD": null,
+            })),
             "sqlite:/srv/db.sqlite3"
         );
         assert_eq!(
             django(json!({
-                "ENGINE": "django.db.backends.mysql", "NAME": "shop", "USER": "ada", "HOST": "/run/mysqld.sock",
+                "ENGINE": "django.db.backends.mysql", "NAME": "shop", "USER": "ada",
+                "HOST": "/run/mysqld.sock",
             })),
             "mysql://ada:@localhost/shop?socket=%2Frun%2Fmysqld%2Esock"
         );
     }
 
     #[test]
-    fn what_is_wrong_is_told_with_its_place_and_without_secrets() {
-        let told = |entry: Json| read_one(&entry).expect_err("it is a mistake").to_string();
-        assert!(
-            told(json!(7))
-                .starts_with("databases.main: found neither a text nor a table, expected the URL")
-        );
-        assert!(
-            told(json!({"ENGINE": "django.db.backends.oracle"}))
-                .starts_with("databases.main.ENGINE: found")
-        );
-        assert!(told(json!({"url": "sqlite:x", "tabel": 1})).starts_with("databases.main.tabel: "));
-        let secret = told(json!({"ENGINE": "django.db.backends.mysql", "PASSWORD": ["hunter2"]}));
+    fn error_names_the_setting_and_no_secret() {
+        let error = |entry: Json| read_one(&entry).expect_err("invalid").to_string();
+        for (entry, setting) in [
+            (json!(7), "databases.main: "),
+            (json!({"ENGINE": "django.db.backends.oracle"}), "databases.main.ENGINE: "),
+            (json!({"url": "sqlite:x", "tabel": 1}), "databases.main.tabel: "),
+        ] {
+            let error = error(entry);
+            assert!(error.starts_with(setting), "{error}");
+        }
+        let secret = error(json!({"ENGINE": "django.db.backends.mysql", "PASSWORD": ["hunter2"]}));
         assert!(!secret.contains("hunter2"), "{secret}");
     }
 }

@@ -11,7 +11,7 @@ use serde_json::{Map, Value as Json};
 
 use super::{Location, url};
 
-/// What a nested store has of a cache's settings. The others belong to the alias.
+/// The settings of a nested store. The other settings of a cache belong to the alias.
 #[derive(Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct NestedSettings {
@@ -51,7 +51,7 @@ impl NestedConfig {
         })
     }
 
-    /// Returns the configuration for the nested store's BACKEND.
+    /// The configuration that the BACKEND of the nested store opens.
     pub(crate) fn within(self, parent: &StoreConfig) -> StoreConfig {
         let mut config = StoreConfig::new(&parent.alias, self.options);
         config.location = self.location;

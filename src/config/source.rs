@@ -1,4 +1,4 @@
-//! Texts of all kinds into one [`CacheConfig`] for each alias.
+//! Parses every kind of source into one [`CacheConfig`] for each alias.
 
 mod from_json;
 #[cfg(feature = "toml")]
@@ -19,7 +19,7 @@ use serde_json::{Map, Value as Json};
 
 use super::{CacheConfig, databases};
 
-/// How a text is written.
+/// The format of a text.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Format {
     #[cfg(feature = "toml")]
@@ -27,7 +27,7 @@ pub(crate) enum Format {
     Json,
 }
 
-/// Where a configuration was read, for messages.
+/// The origin of a configuration, for messages.
 #[derive(Clone, Debug)]
 pub(crate) enum Origin {
     File(PathBuf),
@@ -45,24 +45,20 @@ impl Format {
             #[cfg(not(feature = "toml"))]
             Some("toml") => Err(unknown_extension(
                 path,
-                "one ending in .json, or the feature \"toml\" of cachette",
+                "a name that ends in .json, or the feature \"toml\" of cachette",
             )),
             Some("json") => Ok(Self::Json),
-            _ => Err(unknown_extension(path, "one ending in .toml or .json")),
+            _ => Err(unknown_extension(path, "a name that ends in .toml or .json")),
         }
     }
 }
 
 fn unknown_extension(path: &Path, expected: &str) -> Error {
-    invalid_setting(
-        "the file of the configuration",
-        &format!("{:?}", path.display().to_string()),
-        expected,
-    )
+    invalid_setting("configuration file", &format!("{:?}", path.display().to_string()), expected)
 }
 
 impl Origin {
-    /// The file, if it is one.
+    /// The path of the file, if it is one.
     pub(crate) fn file(&self) -> Option<&Path> {
         match self {
             Self::File(path) => Some(path),
@@ -70,7 +66,7 @@ impl Origin {
         }
     }
 
-    /// Puts the place before what is wrong there.
+    /// Adds the origin and the alias to the message of an error.
     pub(crate) fn locate(&self, alias: &str, error: Error) -> Error {
         match self {
             Self::Variable(_) => error.within(&self.to_string()),
@@ -78,7 +74,7 @@ impl Origin {
         }
     }
 
-    fn wrong(&self, problem: &str) -> Error {
+    fn error(&self, problem: &str) -> Error {
         Error::new(ErrorKind::Config, redact(&format!("{self}: {problem}")))
     }
 }
@@ -88,24 +84,25 @@ impl fmt::Display for Origin {
         match self {
             Self::File(path) => path.display().fmt(f),
             #[cfg(feature = "toml")]
-            Self::Text(Format::Toml) => f.write_str("the TOML given"),
-            Self::Text(Format::Json) => f.write_str("the JSON given"),
-            Self::Url => f.write_str("the URL given"),
+            Self::Text(Format::Toml) => f.write_str("TOML string"),
+            Self::Text(Format::Json) => f.write_str("JSON string"),
+            Self::Url => f.write_str("URL string"),
             Self::Variable(name) => f.write_str(name),
-            Self::Code => f.write_str("the builder"),
+            Self::Code => f.write_str("CachesBuilder"),
         }
     }
 }
 
-/// What a text configures.
+/// The contents of a text.
 pub(crate) struct Sections {
-    /// By alias, each read for itself: a mistake in one hides no other.
+    /// The configuration or the error of each alias. One error does not hide the others.
     pub(crate) caches: BTreeMap<String, Result<CacheConfig>>,
-    /// URLs, by name.
+    /// URLs by name.
     pub(crate) databases: BTreeMap<String, String>,
 }
 
-/// Reads a text with an entry for each alias, at its top or in a section `caches`, and perhaps a section `databases`.
+/// Reads a text with an entry for each alias, at the top level or in a section `caches`, and an
+/// optional section `databases`.
 pub(crate) fn read(format: Format, text: &str, origin: &Origin) -> Result<Sections> {
     let text = text.trim_start_matches('\u{feff}');
     let root = match format {
@@ -113,8 +110,8 @@ pub(crate) fn read(format: Format, text: &str, origin: &Origin) -> Result<Sectio
         Format::Toml => from_toml::parse(text),
         Format::Json => from_json::parse(text),
     };
-    let Json::Object(mut root) = root.map_err(|problem| origin.wrong(&problem))? else {
-        return Err(origin.wrong("found no table, expected one with an entry for each alias"));
+    let Json::Object(mut root) = root.map_err(|problem| origin.error(&problem))? else {
+        return Err(origin.error("expected a table with an entry for each alias"));
     };
     let databases = take_section(&mut root, "databases", origin)?.unwrap_or_default();
     let databases =
@@ -124,7 +121,7 @@ pub(crate) fn read(format: Format, text: &str, origin: &Origin) -> Result<Sectio
     Ok(Sections { caches: caches.collect(), databases })
 }
 
-/// The table of this name, in upper or lower case.
+/// Takes the table with this name, in upper or lower case.
 fn take_section(
     root: &mut Map<String, Json>,
     name: &str,
@@ -135,11 +132,11 @@ fn take_section(
     let section = match &*sections {
         [] => return Ok(None),
         [section] => section,
-        _ => return Err(origin.wrong(&format!("found two sections of {name}, expected one"))),
+        _ => return Err(origin.error(&format!("found two sections {name:?}, expected one"))),
     };
     match root.remove(section) {
         Some(Json::Object(entries)) => Ok(Some(entries)),
-        _ => Err(origin.wrong(&format!("{section}: expected a table with an entry for each name"))),
+        _ => Err(origin.error(&format!("{section}: expected a table with an entry for each name"))),
     }
 }
 
@@ -154,15 +151,17 @@ fn read_alias(entry: &Json) -> Result<CacheConfig> {
     }
 }
 
-/// Reads a URL that configures an alias.
+/// Reads the URL of a cache.
 pub(crate) fn read_url(url: String) -> Result<CacheConfig> {
     read_alias(&Json::String(url))
 }
 
 const VARIABLE: &str = "CACHE_URL";
 
-/// The variables that configure a cache, by the aliases they configure: one of those `known`, written in upper case with
-/// `_` for what cannot be in a variable's name, or else a new one in lower case.
+/// The variables that configure caches, by alias.
+///
+/// The alias is one of the `known` ones if it matches the variable's name, in upper case and with
+/// `_` for characters that a variable cannot contain. Otherwise it is a new alias in lower case.
 pub(crate) fn variables<'a, K: Iterator<Item = &'a String>>(
     environment: impl IntoIterator<Item = (String, OsString)>,
     known: &dyn Fn() -> K,
@@ -171,10 +170,10 @@ pub(crate) fn variables<'a, K: Iterator<Item = &'a String>>(
     for (name, url) in environment {
         let Some(alias) = alias_of(&name, known()) else { continue };
         let origin = Origin::Variable(name);
-        let Ok(url) = url.into_string() else { return Err(origin.wrong("expected UTF-8")) };
+        let Ok(url) = url.into_string() else { return Err(origin.error("expected UTF-8")) };
         if let Some((other, _)) = variables.insert(alias.clone(), (origin.clone(), url)) {
-            return Err(origin.wrong(&format!(
-                "{other} configures the cache {alias:?} as well, expected one of them"
+            return Err(origin.error(&format!(
+                "{other} also configures the cache {alias:?}, expected one of them"
             )));
         }
     }
@@ -188,6 +187,6 @@ fn alias_of<'a>(variable: &str, mut known: impl Iterator<Item = &'a String>) -> 
     };
     let as_variable =
         |alias: &str| alias.replace(|c: char| !c.is_ascii_alphanumeric(), "_").to_ascii_uppercase();
-    let same = |alias: &&'a String| as_variable(alias) == name.to_ascii_uppercase();
-    Some(known.find(same).cloned().unwrap_or_else(|| name.to_ascii_lowercase()))
+    let matches = |alias: &&'a String| as_variable(alias) == name.to_ascii_uppercase();
+    Some(known.find(matches).cloned().unwrap_or_else(|| name.to_ascii_lowercase()))
 }

@@ -1,4 +1,4 @@
-//! A cache's configuration in one line.
+//! Parses URLs that configure caches.
 
 use cache_core::{
     Result,
@@ -9,9 +9,9 @@ use serde_json::{Map, Value as Json};
 
 use super::ALIAS_SETTINGS;
 
-/// `backend://location?setting=value&…` as the settings that a file would have.
+/// Converts `backend://location?setting=value&…` to the settings of a table.
 ///
-/// A list of hosts is no URL to other parsers, so it is taken apart here.
+/// URL crates reject a list of hosts, so this parser is our own.
 pub(super) fn settings(url: &str) -> Result<Map<String, Json>> {
     let address = address(url);
     let Some((backend, location)) = address.split_once("://") else {
@@ -27,7 +27,7 @@ pub(super) fn settings(url: &str) -> Result<Map<String, Json>> {
     settings.insert("backend".into(), backend.into());
     settings.insert("location".into(), decoded(location, "location")?.into());
     for (number, pair) in (1..).zip(query.split('&').filter(|pair| !pair.is_empty())) {
-        let part = format!("part {number} of its query");
+        let part = format!("query parameter {number}");
         let Some((name, value)) = pair.split_once('=') else {
             return Err(invalid_setting("URL", &format!("no \"=\" in {part}"), "setting=value"));
         };
@@ -42,15 +42,16 @@ pub(super) fn settings(url: &str) -> Result<Map<String, Json>> {
     Ok(settings)
 }
 
-/// The URL up to its query.
+/// The URL without its query.
 pub(super) fn address(url: &str) -> &str {
     url.split_once('?').map_or(url, |(address, _)| address)
 }
 
-/// The text may be a secret: so an error names its part of the URL alone.
+/// Decodes percent-encoded text. The text may be a secret, so an error names only its part of the
+/// URL.
 fn decoded(text: &str, part: &str) -> Result<String> {
     let decoded = percent_decode_str(text).decode_utf8();
     decoded.map(Into::into).map_err(|_| {
-        invalid_setting("URL", &format!("no UTF-8 in {part}"), "UTF-8, percent-encoded")
+        invalid_setting("URL", &format!("invalid UTF-8 in {part}"), "percent-encoded UTF-8")
     })
 }

@@ -1,5 +1,7 @@
-//! A browser, by W3C's WebDriver: JSON over HTTP. The crates for that bring in a hundred others, or a licence that this
-//! workspace does not allow, for the dozen requests that are needed here.
+//! A browser, controlled by W3C WebDriver: JSON over HTTP.
+//!
+//! The few requests are written by hand. The crates for WebDriver have a hundred dependencies, or a
+//! license that this workspace does not allow.
 
 use std::{
     fmt::Debug,
@@ -12,16 +14,16 @@ use xtask::servers::ChromeDriver;
 
 use crate::site::http;
 
-/// How long the page may take to become what is waited for.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// The time limit of waiting for a condition.
+const TIMEOUT: Duration = Duration::from_secs(20);
 
-/// A browser with a profile of its own, which ends when it is dropped.
+/// A browser with its own profile. Dropping it closes the browser.
 pub(crate) struct Browser {
     driver: String,
     session: String,
 }
 
-/// Keys that have no letter.
+/// The codes of special keys.
 pub(crate) const TAB: &str = "\u{e004}";
 pub(crate) const ENTER: &str = "\u{e007}";
 
@@ -33,8 +35,8 @@ impl Browser {
             "goog:chromeOptions": { "args": ChromeDriver::arguments() },
             "goog:loggingPrefs": { "browser": "ALL" },
         }}});
-        let answer = call(&driver, "POST", "/session", &capabilities);
-        let session = answer["sessionId"].as_str().expect("a session has a name").to_owned();
+        let response = call(&driver, "POST", "/session", &capabilities);
+        let session = response["sessionId"].as_str().expect("a session ID").to_owned();
         Self { driver, session }
     }
 
@@ -50,26 +52,26 @@ impl Browser {
         text(&self.call("GET", "/url", &Value::Null))
     }
 
-    /// What the page shows at the first element that fits; nothing where there is none.
+    /// The text of the first element that matches, or an empty string.
     pub(crate) fn text(&self, selector: &str) -> String {
-        // In one step: between two, the page may be replaced by the next.
-        let shown = "return document.querySelector(arguments[0])?.innerText.trim() ?? ''";
-        text(&self.run_with(shown, &[selector]))
+        // One script: between two calls, another page may load.
+        let script = "return document.querySelector(arguments[0])?.innerText.trim() ?? ''";
+        text(&self.run_with(script, &[selector]))
     }
 
     pub(crate) fn click(&self, selector: &str) {
         self.call("POST", &format!("/element/{}/click", self.find(selector)), &json!({}));
     }
 
-    pub(crate) fn write(&self, selector: &str, what: &str) {
+    pub(crate) fn write(&self, selector: &str, text: &str) {
         self.call(
             "POST",
             &format!("/element/{}/value", self.find(selector)),
-            &json!({ "text": what }),
+            &json!({ "text": text }),
         );
     }
 
-    /// Presses a key, wherever the focus is.
+    /// Presses a key in the focused element.
     pub(crate) fn press(&self, key: &str) {
         let press = json!([{ "type": "keyDown", "value": key }, { "type": "keyUp", "value": key }]);
         self.call(
@@ -79,7 +81,7 @@ impl Browser {
         );
     }
 
-    /// What a script returns.
+    /// Runs a script and returns its result.
     pub(crate) fn run(&self, script: &str) -> Value {
         self.run_with(script, &[])
     }
@@ -92,26 +94,26 @@ impl Browser {
         self.call("POST", "/window/rect", &json!({ "width": width, "height": height }));
     }
 
-    /// What the console was told since this was asked last.
+    /// The console messages since the last call.
     pub(crate) fn console(&self) -> Vec<String> {
         let entries = self.call("POST", "/se/log", &json!({ "type": "browser" }));
         entries.as_array().into_iter().flatten().map(ToString::to_string).collect()
     }
 
-    /// Waits until what `look` sees is what is wanted, and answers it.
+    /// Calls `look` until `condition` holds for its result, and returns the result.
     pub(crate) fn wait_for<T: Debug>(
         &self,
         what: &str,
         look: impl Fn(&Self) -> T,
-        wanted: impl Fn(&T) -> bool,
+        condition: impl Fn(&T) -> bool,
     ) -> T {
         let start = Instant::now();
         loop {
             let seen = look(self);
-            if wanted(&seen) {
+            if condition(&seen) {
                 return seen;
             }
-            assert!(start.elapsed() < PATIENCE, "waited for {what}, and saw {seen:?}");
+            assert!(start.elapsed() < TIMEOUT, "timed out waiting for {what}: {seen:?}");
             sleep(Duration::from_millis(20));
         }
     }
@@ -121,7 +123,7 @@ impl Browser {
             self.call("POST", "/element", &json!({ "using": "css selector", "value": selector }));
         let reference =
             found.as_object().and_then(|found| found.values().next()).and_then(Value::as_str);
-        reference.expect("an element has a reference").to_owned()
+        reference.expect("an element reference").to_owned()
     }
 
     fn call(&self, method: &str, path: &str, body: &Value) -> Value {
@@ -131,25 +133,20 @@ impl Browser {
 
 impl Drop for Browser {
     fn drop(&mut self) {
-        // A test that failed must not fail twice.
-        let _ = http::try_to_ask(
-            &self.driver,
-            "DELETE",
-            &format!("/session/{}", self.session),
-            &[],
-            "",
-        );
+        // An error here would hide the failure of the test.
+        let _ =
+            http::try_send(&self.driver, "DELETE", &format!("/session/{}", self.session), &[], "");
     }
 }
 
 fn call(driver: &str, method: &str, path: &str, body: &Value) -> Value {
     let body = if body.is_null() { String::new() } else { body.to_string() };
-    let answer = http::ask(driver, method, path, &[("content-type", "application/json")], &body);
-    let mut said: Value = serde_json::from_str(&answer.body).expect("the driver answers JSON");
-    assert_eq!(answer.status, 200, "{method} {path} {body}: {}", said["value"]["message"]);
-    said["value"].take()
+    let response = http::send(driver, method, path, &[("content-type", "application/json")], &body);
+    let mut json: Value = serde_json::from_str(&response.body).expect("valid JSON");
+    assert_eq!(response.status, 200, "{method} {path} {body}: {}", json["value"]["message"]);
+    json["value"].take()
 }
 
 fn text(value: &Value) -> String {
-    value.as_str().expect("it is a text").to_owned()
+    value.as_str().expect("a string").to_owned()
 }

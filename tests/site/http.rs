@@ -1,4 +1,4 @@
-//! Just enough of HTTP: a request on a connection of its own.
+//! A minimal HTTP client that opens a connection for each request.
 
 use std::{
     io::{self, BufRead as _, BufReader, Read as _, Write as _},
@@ -7,13 +7,13 @@ use std::{
 };
 
 #[derive(Debug)]
-pub(crate) struct Answer {
+pub(crate) struct Response {
     pub(crate) status: u16,
     head: String,
     pub(crate) body: String,
 }
 
-impl Answer {
+impl Response {
     /// All lines of a header, joined.
     pub(crate) fn header(&self, name: &str) -> String {
         let lines = self.head.lines().filter_map(|line| line.split_once(':'));
@@ -28,24 +28,24 @@ impl Answer {
     }
 }
 
-pub(crate) fn ask(
+pub(crate) fn send(
     address: &str,
     method: &str,
     path: &str,
     headers: &[(&str, &str)],
     body: &str,
-) -> Answer {
-    try_to_ask(address, method, path, headers, body)
+) -> Response {
+    try_send(address, method, path, headers, body)
         .unwrap_or_else(|error| panic!("{method} http://{address}{path}: {error}"))
 }
 
-pub(crate) fn try_to_ask(
+pub(crate) fn try_send(
     address: &str,
     method: &str,
     path: &str,
     headers: &[(&str, &str)],
     body: &str,
-) -> io::Result<Answer> {
+) -> io::Result<Response> {
     let mut stream = TcpStream::connect(address)?;
     stream.set_read_timeout(Some(Duration::from_secs(60)))?;
     let headers: String =
@@ -53,14 +53,15 @@ pub(crate) fn try_to_ask(
     let length =
         if body.is_empty() { String::new() } else { format!("content-length: {}\r\n", body.len()) };
     let request = format!(
-        "{method} {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n{length}{headers}\r\n{body}"
+        "{method} {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\
+         {length}{headers}\r\n{body}"
     );
     stream.write_all(request.as_bytes())?;
     read(stream)
 }
 
-/// The answer ends where it says: not everybody closes a connection when asked to.
-fn read(stream: TcpStream) -> io::Result<Answer> {
+/// Reads until `Content-Length`, because not every server closes the connection.
+fn read(stream: TcpStream) -> io::Result<Response> {
     let mut stream = BufReader::new(stream);
     let mut head = String::new();
     while !head.ends_with("\r\n\r\n") {
@@ -68,10 +69,9 @@ fn read(stream: TcpStream) -> io::Result<Answer> {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
     }
-    let status =
-        head.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("there is a status");
-    let mut answer = Answer { status, head, body: String::new() };
-    let length = answer.header("content-length").parse().unwrap_or(0);
-    stream.take(length).read_to_string(&mut answer.body)?;
-    Ok(answer)
+    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status");
+    let mut response = Response { status, head, body: String::new() };
+    let length = response.header("content-length").parse().unwrap_or(0);
+    stream.take(length).read_to_string(&mut response.body)?;
+    Ok(response)
 }

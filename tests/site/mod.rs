@@ -1,5 +1,5 @@
-//! The example `site`, started as a newcomer starts it, on a port and in a folder of its own.
-#![allow(dead_code, reason = "each test that starts it uses a part of it")]
+//! Starts the example `site` on a free port and with a temporary folder.
+#![allow(dead_code, reason = "each test file uses a part of it")]
 
 pub(crate) mod http;
 
@@ -11,9 +11,9 @@ use std::{
 
 use tempfile::TempDir;
 
-use self::http::Answer;
+use self::http::Response;
 
-/// It runs until this is dropped.
+/// A running site. Dropping it stops the site.
 pub(crate) struct Site {
     process: Child,
     output: BufReader<ChildStdout>,
@@ -23,28 +23,29 @@ pub(crate) struct Site {
 }
 
 impl Site {
-    /// With the example's own configuration, save that all files are in a temporary folder.
+    /// Starts the site with the example's configuration, but with all files in a temporary folder.
     pub(crate) fn start() -> Self {
         let config = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/site/caches.toml");
-        let config = fs::read_to_string(config).expect("the example has a configuration");
+        let config = fs::read_to_string(config).expect("read the configuration");
         Self::start_with(&config.replace("../../target/site/", ""))
     }
 
     pub(crate) fn start_with(config: &str) -> Self {
-        let folder = tempfile::tempdir().expect("there is room");
+        let folder = tempfile::tempdir().expect("create a temporary folder");
         let file = folder.path().join("caches.toml");
-        fs::write(&file, config).expect("there is room");
+        fs::write(&file, config).expect("write the configuration");
         let mut cargo = command();
         cargo.args(["--listen", "127.0.0.1:0", "--data"]).arg(folder.path()).arg(file);
-        let mut process = cargo.stdout(Stdio::piped()).spawn().expect("cargo runs");
-        let mut output = BufReader::new(process.stdout.take().expect("it is piped"));
-        let mut said = String::new();
+        let mut process = cargo.stdout(Stdio::piped()).spawn().expect("run cargo");
+        let mut output = BufReader::new(process.stdout.take().expect("stdout is piped"));
+        let mut output_text = String::new();
         let address = loop {
-            let start = said.len();
-            let more = output.read_line(&mut said).expect("it writes text");
-            assert!(more > 0, "the site ended with {:?}, and said:\n{said}", process.wait());
-            let url =
-                said[start..].split_whitespace().find_map(|word| word.strip_prefix("http://"));
+            let start = output_text.len();
+            let length = output.read_line(&mut output_text).expect("read the output");
+            assert!(length > 0, "exited with {:?}: {output_text}", process.wait());
+            let url = output_text[start..]
+                .split_whitespace()
+                .find_map(|word| word.strip_prefix("http://"));
             if let Some(address) = url {
                 break address.trim_end_matches('/').to_owned();
             }
@@ -56,30 +57,28 @@ impl Site {
         format!("http://{}{path}", self.address)
     }
 
-    pub(crate) fn get(&self, path: &str) -> Answer {
-        http::ask(&self.address, "GET", path, &[], "")
+    pub(crate) fn get(&self, path: &str) -> Response {
+        http::send(&self.address, "GET", path, &[], "")
     }
 
-    pub(crate) fn post(&self, path: &str, headers: &[(&str, &str)], form: &str) -> Answer {
+    pub(crate) fn post(&self, path: &str, headers: &[(&str, &str)], form: &str) -> Response {
         let form_headers = [("content-type", "application/x-www-form-urlencoded")];
-        http::ask(&self.address, "POST", path, &[&form_headers, headers].concat(), form)
+        http::send(&self.address, "POST", path, &[&form_headers, headers].concat(), form)
     }
 
-    /// Ends it as Ctrl-C does, and answers how it ended and what it said of that.
+    /// Sends SIGINT, as Ctrl-C does. Returns the exit status and the remaining output.
     pub(crate) fn interrupt(mut self) -> (ExitStatus, String) {
         let pid = self.process.id().to_string();
-        let sent = Command::new("kill")
-            .args(["-s", "INT", &pid])
-            .status()
-            .expect("there is a command kill");
+        let sent = Command::new("kill").args(["-s", "INT", &pid]).status().expect("run kill");
         assert!(sent.success());
-        let mut said = String::new();
-        while self.output.read_line(&mut said).expect("it writes text") > 0 {}
-        (self.process.wait().expect("it is a child"), said)
+        let mut output = String::new();
+        while self.output.read_line(&mut output).expect("read the output") > 0 {}
+        (self.process.wait().expect("wait for the site"), output)
     }
 }
 
-/// On Unix, cargo becomes what it runs: its process is the site's.
+/// The command that runs the site. On Unix, cargo replaces itself with the site, so the
+/// process is the site's.
 pub(crate) fn command() -> Command {
     let mut cargo = Command::new(env!("CARGO"));
     cargo.current_dir(env!("CARGO_MANIFEST_DIR")).args([
@@ -94,7 +93,7 @@ pub(crate) fn command() -> Command {
 
 impl Drop for Site {
     fn drop(&mut self) {
-        // It may have ended by itself.
+        // The site may have exited already.
         let _ = self.process.kill();
         let _ = self.process.wait();
     }

@@ -1,7 +1,7 @@
-//! `cargo xtask bench`: runs the benchmarks one after the other, and writes the page that tells what they came to.
+//! `cargo xtask bench`: runs the benchmarks one after the other and writes the page of results.
 //!
-//! Which benchmarks there are, the manifest of their crate says. Each starts the servers it needs, and leaves what it came to
-//! as JSON below target; the page is made of what lies there, so that one can be measured again without the others.
+//! Each benchmark starts the servers it needs and writes its results as JSON below `target`. The
+//! page is made from these files, so one benchmark can be repeated without the others.
 
 use std::{
     fs,
@@ -9,172 +9,116 @@ use std::{
     time::Instant,
 };
 
+use clap::builder::PossibleValuesParser;
 use xtask::servers::{self, Kind};
 
-use crate::{
-    shell::{self, Outcome, cargo},
-    workspace,
-};
+use crate::shell::{self, Outcome, cargo};
 
 const PACKAGE: &str = "cachette-benches";
 
-/// The servers that benchmarks start: they are installed before anything is measured.
-const SERVERS: [(&str, &[Kind]); 3] = [
+/// The benchmarks in the order of the page, and the servers each needs.
+const BENCHMARKS: [(&str, &[Kind]); 10] = [
+    ("http", &[]),
+    ("http_allocations", &[]),
+    ("locmem", &[]),
+    ("hit_ratio", &[]),
+    ("memory", &[]),
+    ("dummy", &[]),
+    ("filebased", &[]),
     ("db", &[Kind::Postgres, Kind::Mariadb]),
     ("memcached", &[Kind::Memcached]),
     ("redis", &[Kind::Redis]),
 ];
 
-/// In which order they are told; others follow.
-const ORDER: [&str; 10] = [
-    "http",
-    "http_allocations",
-    "locmem",
-    "hit_ratio",
-    "memory",
-    "dummy",
-    "filebased",
-    "db",
-    "memcached",
-    "redis",
-];
-
-/// Where a full run leaves what it came to, and where it writes the page; a quick one has a folder of its own for both, as it
-/// says less.
+/// Where a full run writes its results and the page. A quick run is less precise and writes both to
+/// a folder of its own.
 const RESULTS: &str = "target/bench";
 const QUICK: &str = "target/bench/quick";
 const PAGE: &str = "docs/benchmarks";
 
-const USAGE: &str = "bench knows --quick, --peers, --only NAME…, --traces FOLDER, --patience SECONDS and --out FOLDER";
-
-/// The flags, a line each.
-pub(crate) const FLAGS: &str = "  \
-  --quick          within two minutes; rougher, and written to target/bench/quick
-  --peers          with Python's caches, from the Python package index
-  --only NAME…     measure only these again, and take the others from the last run
-  --traces FOLDER  where traces of real requests lie
-  --patience SECS  how long one comparison may be repeated until its medians are steady
-  --out FOLDER     where the page is written instead";
-
-/// What the user asked for.
-#[derive(Debug, Default, PartialEq, Eq)]
-struct Asked {
-    quick: bool,
-    peers: bool,
-    only: Vec<String>,
-    traces: Option<PathBuf>,
-    patience: Option<u64>,
-    out: Option<PathBuf>,
+#[derive(Debug, Default, PartialEq, Eq, clap::Args)]
+pub(crate) struct Options {
+    /// Finish within two minutes: less precise, and written to target/bench/quick
+    #[arg(long)]
+    pub(crate) quick: bool,
+    /// Measure Python's caches as well, from the Python package index
+    #[arg(long)]
+    pub(crate) peers: bool,
+    /// Measure only these, and take the other results from the last run
+    #[arg(long, value_name = "NAME", num_args = 1..)]
+    #[arg(value_parser = PossibleValuesParser::new(BENCHMARKS.map(|(name, _)| name)))]
+    pub(crate) only: Vec<String>,
+    /// A folder of recorded traces for `hit_ratio`
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) traces: Option<PathBuf>,
+    /// How long a comparison may be repeated until its medians are stable
+    #[arg(long, value_name = "SECONDS")]
+    pub(crate) patience: Option<u64>,
+    /// Write the page to this folder
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) out: Option<PathBuf>,
 }
 
-pub(crate) fn run(arguments: &[String]) -> Outcome {
-    let asked = parse(arguments)?;
-    let all = in_order(workspace::benches(PACKAGE)?);
-    let chosen = choose(&all, &asked.only)?;
-    let results = results(&asked)?;
-    let mut needed = SERVERS.iter().filter(|(name, _)| chosen.contains(name));
-    needed.try_for_each(|(_, kinds)| servers::install(kinds))?;
+pub(crate) fn run(options: &Options) -> Outcome {
+    let selected = options.selected();
+    let results = options.results()?;
+    for (name, kinds) in BENCHMARKS {
+        if selected.contains(&name) {
+            servers::install(kinds)?;
+        }
+    }
     shell::run(
         cargo(["bench", "--no-run", "--package", PACKAGE])
-            .args(chosen.iter().flat_map(|name| ["--bench", name])),
+            .args(selected.iter().flat_map(|name| ["--bench", name])),
     )?;
     let start = Instant::now();
-    let failed = measure(&asked, &chosen, &results);
-    let took = start.elapsed();
-    let measured = |name: &str| results.join(format!("{name}.json")).exists();
+    let failed: Vec<String> =
+        selected.iter().filter_map(|name| options.measure(name, &results).err()).collect();
+    let took = start.elapsed().as_secs_f64();
+    let names = BENCHMARKS.map(|(name, _)| name);
     let missing: Vec<&str> =
-        all.iter().map(String::as_str).filter(|name| !measured(name)).collect();
+        names.into_iter().filter(|name| !results.join(format!("{name}.json")).exists()).collect();
     if !missing.is_empty() {
-        println!(
-            "\n!!! not measured yet: {}; so the page in {PAGE} is left alone",
-            missing.join(", ")
-        );
+        println!("\n!!! not measured yet: {}; {PAGE} is left unchanged", missing.join(", "));
     }
-    let page = write(&results, asked.page(missing.is_empty()), &all)?;
-    println!(
-        "\nbench: measured {} in {:.0} s: {}",
-        chosen.join(", "),
-        took.as_secs_f64(),
-        page.display()
-    );
+    let page = options.page(missing.is_empty());
+    let mut write = cargo(["run", "--quiet", "--package", PACKAGE, "--bin", "page", "--"]);
+    shell::output(write.arg(&results).arg(page).args(names))?;
+    let page = page.join("README.md");
+    println!("\nbench: measured {} in {took:.0} s: {}", selected.join(", "), page.display());
     if failed.is_empty() { Ok(()) } else { Err(format!("bench: FAILED:\n{}", failed.join("\n"))) }
 }
 
-fn parse(arguments: &[String]) -> Outcome<Asked> {
-    let mut asked = Asked::default();
-    let mut arguments = arguments.iter().peekable();
-    while let Some(argument) = arguments.next() {
-        let folder = |given: Option<&String>| {
-            given.map(PathBuf::from).ok_or(format!("{argument} wants a folder: {USAGE}"))
-        };
-        match argument.as_str() {
-            "--quick" => asked.quick = true,
-            "--peers" => asked.peers = true,
-            "--only" => {
-                while let Some(name) = arguments.next_if(|name| !name.starts_with("--")) {
-                    asked.only.push(name.clone());
-                }
-                if asked.only.is_empty() {
-                    return Err(format!("--only wants the names of benchmarks: {USAGE}"));
-                }
-            }
-            "--traces" => asked.traces = Some(folder(arguments.next())?),
-            "--patience" => {
-                let seconds = arguments.next().and_then(|seconds| seconds.parse().ok());
-                asked.patience =
-                    Some(seconds.ok_or(format!("--patience wants whole seconds: {USAGE}"))?);
-            }
-            "--out" => asked.out = Some(folder(arguments.next())?),
-            other => return Err(format!("`{other}` means nothing here: {USAGE}")),
-        }
+impl Options {
+    fn selected(&self) -> Vec<&'static str> {
+        let is_selected =
+            |name: &&str| self.only.is_empty() || self.only.iter().any(|only| only == name);
+        BENCHMARKS.map(|(name, _)| name).into_iter().filter(is_selected).collect()
     }
-    Ok(asked)
-}
 
-fn in_order(mut all: Vec<String>) -> Vec<String> {
-    all.sort_by_key(|name| ORDER.iter().position(|told| told == name).unwrap_or(ORDER.len()));
-    all
-}
-
-fn choose<'a>(all: &'a [String], only: &'a [String]) -> Outcome<Vec<&'a str>> {
-    if let Some(unknown) = only.iter().find(|name| !all.contains(name)) {
-        return Err(format!("there is no benchmark `{unknown}`, but these: {}", all.join(", ")));
+    /// Creates the folder for results. Its path is absolute because benchmarks run in the folder of
+    /// their crate.
+    fn results(&self) -> Outcome<PathBuf> {
+        let folder = Path::new(if self.quick { QUICK } else { RESULTS });
+        let created = fs::create_dir_all(folder).and_then(|()| folder.canonicalize());
+        created.map_err(|error| format!("{}: cannot be created: {error}", folder.display()))
     }
-    Ok(all
-        .iter()
-        .filter(|name| only.is_empty() || only.contains(name))
-        .map(String::as_str)
-        .collect())
-}
 
-/// The folder of what the benchmarks came to, as seen from everywhere: they run in the folder of their crate.
-fn results(asked: &Asked) -> Outcome<PathBuf> {
-    let folder = Path::new(if asked.quick { QUICK } else { RESULTS });
-    let made = fs::create_dir_all(folder).and_then(|()| folder.canonicalize());
-    made.map_err(|why| format!("{}: cannot be made: {why}", folder.display()))
-}
-
-/// Answers why some failed. The others are measured nevertheless.
-fn measure(asked: &Asked, names: &[&str], results: &Path) -> Vec<String> {
-    let measure = |name: &&str| -> Outcome {
+    fn measure(&self, name: &str, results: &Path) -> Outcome {
         let file = results.join(format!("{name}.json"));
-        let arguments = asked.for_benchmark(&file)?;
-        // What it came to before must not pass for what it comes to now.
+        let arguments = self.arguments(&file)?;
+        // A failed run must not leave older results behind.
         if file.exists() {
             fs::remove_file(&file)
-                .map_err(|why| format!("{}: cannot be removed: {why}", file.display()))?;
+                .map_err(|error| format!("{}: cannot be removed: {error}", file.display()))?;
         }
         println!("\n=== {name}");
-        shell::run(
-            cargo(["bench", "--quiet", "--package", PACKAGE, "--bench", name, "--"])
-                .args(arguments),
-        )
-    };
-    names.iter().filter_map(|name| measure(name).err()).collect()
-}
+        let mut bench = cargo(["bench", "--quiet", "--package", PACKAGE, "--bench", name, "--"]);
+        shell::run(bench.args(arguments))
+    }
 
-impl Asked {
-    fn for_benchmark(&self, file: &Path) -> Outcome<Vec<String>> {
+    /// The arguments for one benchmark.
+    fn arguments(&self, file: &Path) -> Outcome<Vec<String>> {
         let mut arguments = vec!["--json".to_owned(), file.display().to_string()];
         arguments.extend(self.quick.then(|| "--quick".to_owned()));
         arguments.extend(self.peers.then(|| "--peers".to_owned()));
@@ -184,106 +128,70 @@ impl Asked {
         if let Some(folder) = &self.traces {
             let folder = folder
                 .canonicalize()
-                .map_err(|why| format!("--traces {}: {why}", folder.display()))?;
+                .map_err(|error| format!("--traces {}: {error}", folder.display()))?;
             arguments.extend(["--traces".to_owned(), folder.display().to_string()]);
         }
         Ok(arguments)
     }
 
-    /// Where the page goes: one that is not complete must not replace the committed one unasked.
+    /// The folder for the page. Without `--out`, only a complete full run replaces the committed
+    /// one.
     fn page(&self, complete: bool) -> &Path {
-        let usual = match (self.quick, complete) {
+        let default = match (self.quick, complete) {
             (true, _) => QUICK,
             (false, true) => PAGE,
             (false, false) => RESULTS,
         };
-        self.out.as_deref().unwrap_or(Path::new(usual))
+        self.out.as_deref().unwrap_or(Path::new(default))
     }
-}
-
-/// Has the crate of the benchmarks write the page: it knows what they left, and cargo builds for that none of the peers.
-fn write(results: &Path, page: &Path, all: &[String]) -> Outcome<PathBuf> {
-    let mut command = cargo(["run", "--quiet", "--package", PACKAGE, "--bin", "page", "--"]);
-    shell::output(command.arg(results).arg(page).args(all))?;
-    Ok(page.join("README.md"))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn words(line: &str) -> Vec<String> {
-        line.split_whitespace().map(str::to_owned).collect()
+    #[test]
+    fn benchmarks_are_those_of_the_manifest() {
+        let manifest = include_str!("../../benches/Cargo.toml");
+        let name = |section: &'static str| section.split('"').nth(1).expect("a name");
+        let mut listed: Vec<&str> = manifest.split("[[bench]]").skip(1).map(name).collect();
+        let mut known = BENCHMARKS.map(|(name, _)| name);
+        listed.sort_unstable();
+        known.sort_unstable();
+        assert_eq!(listed, known);
     }
 
     #[test]
-    fn names_follow_only_up_to_the_next_flag() {
-        let asked = parse(&words("--only locmem redis --quick --traces /t --patience 5 --out o"))
-            .expect("it is understood");
-        let expected = Asked {
+    fn selected_benchmarks_run_in_the_order_of_the_page() {
+        let only = ["redis", "locmem"].map(String::from).into();
+        assert_eq!(Options { only, ..Options::default() }.selected(), ["locmem", "redis"]);
+        assert_eq!(Options::default().selected().len(), BENCHMARKS.len());
+    }
+
+    #[test]
+    fn only_a_complete_full_run_replaces_the_committed_page() {
+        let full = Options::default();
+        assert_eq!(full.page(true), Path::new("docs/benchmarks"));
+        assert_eq!(full.page(false), Path::new("target/bench"));
+        let quick = Options { quick: true, ..Options::default() };
+        assert_eq!(quick.page(true), Path::new("target/bench/quick"));
+        let out = Options { out: Some("docs/benchmarks".into()), ..quick };
+        assert_eq!(out.page(false), Path::new("docs/benchmarks"));
+    }
+
+    #[test]
+    fn benchmarks_receive_the_options() {
+        let traces = |folder: &str| Options {
             quick: true,
-            peers: false,
-            only: words("locmem redis"),
-            traces: Some("/t".into()),
+            peers: true,
             patience: Some(5),
-            out: Some("o".into()),
+            traces: Some(folder.into()),
+            ..Options::default()
         };
-        assert_eq!(asked, expected);
-    }
-
-    #[test]
-    fn what_is_not_understood_is_an_error_that_says_what_would_be() {
-        for line in ["--fast", "--only", "--only --quick", "--out", "--patience x", "locmem"] {
-            let why = parse(&words(line)).expect_err(line);
-            assert!(why.ends_with(USAGE), "{why}");
-        }
-    }
-
-    #[test]
-    fn what_is_not_in_the_order_comes_last() {
-        assert_eq!(in_order(words("another db locmem")), words("locmem db another"));
-    }
-
-    #[test]
-    fn an_unknown_benchmark_is_an_error_that_lists_the_known_ones() {
-        let all = words("locmem db redis");
-        assert_eq!(choose(&all, &words("redis locmem")), Ok(vec!["locmem", "redis"]));
-        assert_eq!(choose(&all, &[]), Ok(vec!["locmem", "db", "redis"]));
-        let why = choose(&all, &words("locmen")).expect_err("it is misspelled");
-        assert_eq!(why, "there is no benchmark `locmen`, but these: locmem, db, redis");
-    }
-
-    #[test]
-    fn a_quick_or_an_incomplete_run_leaves_the_committed_page_alone_unless_it_is_told_otherwise() {
-        let page = |line: &str, complete| {
-            parse(&words(line)).expect("it is understood").page(complete).to_owned()
-        };
-        assert_eq!(page("", true), Path::new("docs/benchmarks"));
-        assert_eq!(page("--only redis", false), Path::new("target/bench"));
-        assert_eq!(page("--quick", true), Path::new("target/bench/quick"));
-        assert_eq!(page("--quick --out docs/benchmarks", false), Path::new("docs/benchmarks"));
-    }
-
-    #[test]
-    fn every_benchmark_is_told_where_to_write_and_what_was_asked_for() {
-        let asked =
-            parse(&words("--quick --peers --patience 5 --traces .")).expect("it is understood");
-        let told = asked.for_benchmark(Path::new("/r/db.json")).expect("the folder is there");
-        assert_eq!(told[..7], words("--json /r/db.json --quick --peers --patience 5 --traces"));
-        let gone = parse(&words("--traces no-such-folder")).expect("it is understood");
-        assert!(
-            gone.for_benchmark(Path::new("x"))
-                .expect_err("it is not there")
-                .starts_with("--traces no-such-folder")
-        );
-    }
-
-    #[test]
-    fn the_benchmarks_are_those_of_the_manifest() {
-        let all = workspace::benches(PACKAGE).expect("the crate is in the workspace");
-        assert!(
-            all.iter().any(|name| name == "locmem") && all.iter().any(|name| name == "redis"),
-            "{all:?}"
-        );
+        let arguments =
+            traces(".").arguments(Path::new("/r/db.json")).expect("the folder exists").join(" ");
+        assert!(arguments.starts_with("--json /r/db.json --quick --peers --patience 5 --traces /"));
+        let error = traces("no-such-folder").arguments(Path::new("x")).expect_err("it is missing");
+        assert!(error.contains("no-such-folder"), "{error}");
     }
 }

@@ -1,13 +1,13 @@
-//! The example site in a real browser.
+//! Tests of the example site in a real browser.
 
 use xtask::servers::ChromeDriver;
 
 use crate::shell::{self, Outcome, cargo};
 
-/// Runs the tests of `tests/browser`, with `extra` arguments of cargo test.
-pub(crate) fn run(extra: &[String]) -> Outcome {
+/// Runs the tests in `tests/browser`, with `args` passed to cargo test.
+pub(crate) fn run(args: &[String]) -> Outcome {
     ChromeDriver::install()?;
-    // Built here, and not within the patience of a test.
+    // Built first: a test that starts the site does not wait for a build.
     shell::run(&mut cargo(["build", "--example", "site"]))?;
-    shell::run(cargo(["test", "--test", "browser"]).args(extra))
+    shell::run(cargo(["test", "--test", "browser"]).args(args))
 }

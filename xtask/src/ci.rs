@@ -1,121 +1,72 @@
-//! What must pass before a merge, step by step.
+//! The checks that must pass before a merge, in steps.
 
 use std::time::{Duration, Instant};
 
+use clap::ValueEnum;
+
 use crate::{
-    browser, deny, dependency_tree, install, minimum_rust, newcomer,
+    browser, deny, dependency_tree, install, readme,
     shell::{self, Outcome, cargo},
     test,
 };
 
-/// How a step passed.
-#[derive(Debug)]
-pub(crate) enum Passed {
-    Fully,
-    /// With a part that could not be done here, which the user must hear of.
-    Except(String),
+/// A step. The fast ones come first because the first failure ends the run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Step {
+    /// rustfmt finds nothing to change
+    Format,
+    /// No crate has a dependency it must not have
+    Tree,
+    /// Licenses, sources, duplicates and advisories of dependencies
+    Deny,
+    /// No warnings in any target
+    Clippy,
+    /// The documentation builds without warnings
+    Docs,
+    /// Each feature builds alone
+    Features,
+    /// The README's code runs in a new crate
+    Readme,
+    /// The example site works in Chromium
+    Browser,
+    /// cargo xtask test
+    Test,
 }
 
-struct Step {
-    name: &'static str,
-    about: &'static str,
-    run: fn() -> Outcome<Passed>,
-}
-
-/// The quick ones first, as the first failure ends the run.
-const STEPS: [Step; 10] = [
-    Step { name: "format", about: "the code is as rustfmt lays it out", run: || fully(format()) },
-    Step {
-        name: "tree",
-        about: "no crate pulls in what it must not",
-        run: || fully(dependency_tree::run()),
-    },
-    Step {
-        name: "deny",
-        about: "licences, sources, duplicates and advisories of dependencies",
-        run: deny::run,
-    },
-    Step { name: "clippy", about: "no warnings, in any target", run: || fully(clippy()) },
-    Step {
-        name: "docs",
-        about: "the documentation builds without warnings",
-        run: || fully(docs()),
-    },
-    Step { name: "features", about: "each feature builds alone", run: || fully(features()) },
-    Step {
-        name: "minimum-rust",
-        about: "the oldest supported Rust builds it",
-        run: || fully(minimum_rust::run()),
-    },
-    Step {
-        name: "newcomer",
-        about: "the README's code runs in a new crate",
-        run: || fully(newcomer::run()),
-    },
-    Step {
-        name: "browser",
-        about: "the example site, in Chromium",
-        run: || fully(browser::run(&[])),
-    },
-    Step { name: "test", about: "cargo xtask test", run: || fully(test::run(&[])) },
-];
-
-/// The steps, a line each.
-pub(crate) fn list() -> String {
-    let lines: Vec<String> =
-        STEPS.iter().map(|step| format!("  {:13} {}", step.name, step.about)).collect();
-    lines.join("\n")
-}
-
-/// Runs the steps named, or all, up to the first that fails.
-pub(crate) fn run(names: &[String]) -> Outcome {
-    let steps = select(names)?;
+/// Runs `steps`, or all if it is empty, until one fails.
+pub(crate) fn run(steps: &[Step]) -> Outcome {
+    let steps = selected(steps);
     let start = Instant::now();
-    let mut notices = Vec::new();
+    let mut warnings = Vec::new();
     for (index, step) in steps.iter().enumerate() {
-        println!("\n=== {}/{} {}: {}", index + 1, steps.len(), step.name, step.about);
-        if let Passed::Except(notice) = timed(step)? {
-            notices.push(format!("!!! {}: {notice}", step.name));
+        let name = format!("{step:?}").to_lowercase();
+        println!("\n=== {}/{} {name}", index + 1, steps.len());
+        let start = Instant::now();
+        let outcome = step.run();
+        let took = seconds(start.elapsed());
+        let warning =
+            outcome.map_err(|error| format!("{error}\nci: step `{name}` FAILED after {took}"))?;
+        if let Some(warning) = warning {
+            println!("!!! {warning}");
+            warnings.push(format!("!!! {name}: {warning}"));
         }
+        println!("=== {name} passed in {took}");
     }
-    println!("\nci: {}", conclusion(steps.len(), &seconds(start.elapsed()), &notices));
+    println!("\nci: {}", summary(steps.len(), &seconds(start.elapsed()), &warnings));
     Ok(())
 }
 
-fn select(names: &[String]) -> Outcome<Vec<&'static Step>> {
-    if names.is_empty() {
-        return Ok(STEPS.iter().collect());
-    }
-    let find = |name: &String| {
-        STEPS
-            .iter()
-            .find(|step| step.name == name)
-            .ok_or_else(|| format!("ci has no step `{name}`, but these:\n{}", list()))
-    };
-    names.iter().map(find).collect()
+fn selected(steps: &[Step]) -> &[Step] {
+    if steps.is_empty() { Step::value_variants() } else { steps }
 }
 
-fn timed(step: &Step) -> Outcome<Passed> {
-    let start = Instant::now();
-    let outcome = (step.run)();
-    let took = seconds(start.elapsed());
-    match &outcome {
-        Ok(Passed::Fully) => println!("=== {} passed in {took}", step.name),
-        Ok(Passed::Except(notice)) => {
-            println!("!!! {notice}\n=== {} passed in {took}, but for the above", step.name)
-        }
-        Err(_) => {}
-    }
-    outcome.map_err(|why| format!("{why}\nci: FAILED at step `{}`, after {took}", step.name))
-}
-
-fn conclusion(steps: usize, took: &str, notices: &[String]) -> String {
+fn summary(steps: usize, took: &str, warnings: &[String]) -> String {
     let count =
         if steps == 1 { "1 step passed".to_owned() } else { format!("all {steps} steps passed") };
-    if notices.is_empty() {
+    if warnings.is_empty() {
         format!("{count} in {took}")
     } else {
-        format!("{count} in {took}, BUT\n{}", notices.join("\n"))
+        format!("{count} in {took}, BUT\n{}", warnings.join("\n"))
     }
 }
 
@@ -123,79 +74,56 @@ fn seconds(duration: Duration) -> String {
     format!("{:.1} s", duration.as_secs_f64())
 }
 
-fn fully(outcome: Outcome) -> Outcome<Passed> {
-    outcome.map(|()| Passed::Fully)
+impl Step {
+    /// Returns a warning if a part of the step could not be done on this machine.
+    fn run(self) -> Outcome<Option<String>> {
+        let outcome = match self {
+            Self::Format => shell::run(&mut cargo(["fmt", "--all", "--check"])),
+            Self::Tree => dependency_tree::run(),
+            Self::Deny => return deny::run(),
+            Self::Clippy => {
+                let targets = ["--workspace", "--all-targets", "--all-features"];
+                shell::run(cargo(["clippy"]).args(targets).args(["--", "-D", "warnings"]))
+            }
+            Self::Docs => {
+                let mut doc = cargo(["doc", "--workspace", "--no-deps", "--all-features"]);
+                shell::run(doc.env("RUSTDOCFLAGS", "-D warnings"))
+            }
+            Self::Features => features(),
+            Self::Readme => readme::run(),
+            Self::Browser => browser::run(&[]),
+            Self::Test => test::run(&[]),
+        };
+        outcome.map(|()| None)
+    }
 }
 
-fn format() -> Outcome {
-    shell::run(&mut cargo(["fmt", "--all", "--check"]))
-}
-
-fn clippy() -> Outcome {
-    shell::run(&mut cargo([
-        "clippy",
-        "--workspace",
-        "--all-targets",
-        "--all-features",
-        "--",
-        "-D",
-        "warnings",
-    ]))
-}
-
-fn docs() -> Outcome {
-    shell::run(
-        cargo(["doc", "--workspace", "--no-deps", "--all-features"])
-            .env("RUSTDOCFLAGS", "-D warnings"),
-    )
-}
-
-/// Of the crates that are published; a test's dependencies must not lend them features.
+/// Checks the published crates without dev-dependencies, which would enable more features.
 fn features() -> Outcome {
     install::ensure(&install::HACK)?;
-    shell::run(&mut cargo([
-        "hack",
-        "check",
-        "--workspace",
-        "--ignore-private",
-        "--each-feature",
-        "--no-dev-deps",
-    ]))
+    let published = ["--workspace", "--ignore-private", "--no-dev-deps"];
+    shell::run(cargo(["hack", "check", "--each-feature"]).args(published))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn names(steps: &[&Step]) -> Vec<&'static str> {
-        steps.iter().map(|step| step.name).collect()
+    #[test]
+    fn all_steps_run_if_none_is_named() {
+        assert_eq!(selected(&[]), Step::value_variants());
     }
 
     #[test]
-    fn without_names_all_steps_are_run() {
-        let steps = select(&[]).expect("all");
-        assert_eq!(steps.len(), STEPS.len());
+    fn named_steps_run_in_the_given_order() {
+        assert_eq!(selected(&[Step::Test, Step::Format]), [Step::Test, Step::Format]);
     }
 
     #[test]
-    fn named_steps_are_run_in_the_order_named() {
-        let steps = select(&["test".to_owned(), "format".to_owned()]).expect("both exist");
-        assert_eq!(names(&steps), ["test", "format"]);
-    }
-
-    #[test]
-    fn an_unknown_step_is_an_error_before_any_step_runs() {
-        let why = select(&["format".to_owned(), "clipy".to_owned()])
-            .map(|_| ())
-            .expect_err("a typing mistake");
-        assert!(why.contains("`clipy`") && why.contains("clippy"), "{why}");
-    }
-
-    #[test]
-    fn what_was_left_out_is_the_last_thing_said() {
-        assert_eq!(conclusion(8, "70.0 s", &[]), "all 8 steps passed in 70.0 s");
+    fn summary_ends_with_the_warnings() {
+        assert_eq!(summary(8, "70.0 s", &[]), "all 8 steps passed in 70.0 s");
         assert_eq!(
-            conclusion(1, "0.3 s", &["!!! deny: not all".to_owned()]),
+            summary(1, "0.3 s", &["!!! deny: not all".to_owned()]),
             "1 step passed in 0.3 s, BUT\n!!! deny: not all"
         );
     }

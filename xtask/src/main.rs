@@ -1,9 +1,5 @@
-//! The commands of those who work on cachette: `cargo xtask test`, `browser`, `ci` and `bench`.
-#![allow(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "a command talks to its user by printing"
-)]
+//! Developer commands: `cargo xtask test`, `browser`, `ci` and `bench`.
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "commands report on the terminal")]
 
 mod bench;
 mod browser;
@@ -11,89 +7,123 @@ mod ci;
 mod deny;
 mod dependency_tree;
 mod install;
-mod minimum_rust;
-mod newcomer;
+mod readme;
 mod test;
-mod workspace;
 
 use std::{env, path::Path, process::ExitCode};
 
+use clap::Parser;
 use xtask::shell::{self, Outcome};
 
+/// Developer commands of cachette.
+#[derive(Debug, Parser)]
+#[command(bin_name = "cargo xtask")]
+enum Command {
+    /// Run every test of every crate
+    Test {
+        /// Arguments of cargo test
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
+    /// Run the example site's tests in Chromium
+    Browser {
+        /// Arguments of cargo test
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
+    /// Run the checks that must pass before a merge
+    Ci {
+        /// Run only these steps
+        steps: Vec<ci::Step>,
+    },
+    /// Run the benchmarks and write docs/benchmarks
+    Bench(bench::Options),
+}
+
 fn main() -> ExitCode {
-    let args: Vec<String> = env::args().skip(1).collect();
-    match go_to_root().and_then(|()| dispatch(&args)) {
+    let command = Command::parse();
+    match change_to_root().and_then(|()| run(&command)) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(why) => {
-            eprintln!("\n{why}");
+        Err(error) => {
+            eprintln!("\n{error}");
             ExitCode::FAILURE
         }
     }
 }
 
-/// Every command means the whole workspace, whichever folder it is typed in.
-fn go_to_root() -> Outcome {
+/// Commands apply to the whole workspace, whatever the current directory is.
+fn change_to_root() -> Outcome {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    env::set_current_dir(&root).map_err(|why| format!("cannot enter {}: {why}", root.display()))
+    env::set_current_dir(&root).map_err(|error| format!("cannot enter {}: {error}", root.display()))
 }
 
-fn dispatch(args: &[String]) -> Outcome {
-    let (command, rest) =
-        args.split_first().map_or(("help", args), |(command, rest)| (command.as_str(), rest));
+fn run(command: &Command) -> Outcome {
     match command {
-        "help" | "--help" | "-h" => println!("{}", help()),
-        "test" => test::run(after_separator(rest))?,
-        "browser" => browser::run(after_separator(rest))?,
-        "ci" => ci::run(rest)?,
-        "bench" => bench::run(rest)?,
-        other => {
-            return Err(format!("there is no command `{other}`: `cargo xtask help` lists them"));
-        }
+        Command::Test { args } => test::run(args),
+        Command::Browser { args } => browser::run(args),
+        Command::Ci { steps } => ci::run(steps),
+        Command::Bench(options) => bench::run(options),
     }
-    Ok(())
-}
-
-fn after_separator(args: &[String]) -> &[String] {
-    match args.split_first() {
-        Some((first, rest)) if first == "--" => rest,
-        _ => args,
-    }
-}
-
-fn help() -> String {
-    format!(
-        "cargo xtask test [-- ARGS]     run every test of every crate; ARGS are handed to cargo test\n\
-         cargo xtask browser [-- ARGS]  run the example site's tests in Chromium; ARGS are handed to cargo test\n\
-         cargo xtask ci [STEP…]         run what must pass before a merge, or only the steps named\n\
-         cargo xtask bench [FLAGS]      run the benchmarks and write docs/benchmarks\n\
-         cargo xtask help               show this\n\n\
-         The flags of bench:\n{}\n\n\
-         The steps of ci:\n{}",
-        bench::FLAGS,
-        ci::list()
-    )
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn words(line: &str) -> Vec<String> {
-        line.split_whitespace().map(str::to_owned).collect()
+    fn parse(line: &str) -> Result<Command, clap::Error> {
+        Command::try_parse_from(["xtask"].into_iter().chain(line.split_whitespace()))
     }
 
     #[test]
-    fn only_the_first_separator_is_taken_away() {
-        assert_eq!(
-            after_separator(&words("-- -p cache-core -- --nocapture")),
-            words("-p cache-core -- --nocapture")
-        );
-        assert_eq!(after_separator(&words("a_filter")), words("a_filter"));
+    fn only_the_first_separator_is_removed() {
+        for (line, expected) in [
+            ("test -- -p cache-core -- --nocapture", "-p cache-core -- --nocapture"),
+            ("test -p cache-core", "-p cache-core"),
+            ("test a_filter", "a_filter"),
+            ("test", ""),
+        ] {
+            let Ok(Command::Test { args }) = parse(line) else { panic!("{line}") };
+            assert_eq!(args.join(" "), expected);
+        }
     }
 
     #[test]
-    fn an_unknown_command_is_an_error_that_names_it() {
-        let why = dispatch(&words("tset")).expect_err("no such command");
-        assert!(why.contains("`tset`"), "{why}");
+    fn unknown_command_is_an_error_that_names_it() {
+        let error = parse("tset").expect_err("no such command").to_string();
+        assert!(error.contains("tset"), "{error}");
+    }
+
+    #[test]
+    fn unknown_step_is_an_error_that_suggests_a_known_one() {
+        let error = parse("ci format clipy").expect_err("a typing mistake").to_string();
+        assert!(error.contains("clipy") && error.contains("clippy"), "{error}");
+    }
+
+    #[test]
+    fn bench_names_end_at_the_next_flag() {
+        let line = "bench --only locmem redis --quick --traces /t --patience 5 --out o";
+        let Ok(Command::Bench(options)) = parse(line) else { panic!("{line}") };
+        let expected = bench::Options {
+            quick: true,
+            peers: false,
+            only: ["locmem", "redis"].map(String::from).into(),
+            traces: Some("/t".into()),
+            patience: Some(5),
+            out: Some("o".into()),
+        };
+        assert_eq!(options, expected);
+    }
+
+    #[test]
+    fn invalid_bench_arguments_are_errors() {
+        for line in ["--fast", "--only", "--only --quick", "--out", "--patience x", "locmem"] {
+            assert!(parse(&format!("bench {line}")).is_err(), "{line}");
+        }
+    }
+
+    #[test]
+    fn unknown_benchmark_is_an_error_that_lists_the_known_ones() {
+        let error = parse("bench --only locmen").expect_err("a typing mistake").to_string();
+        assert!(["locmen", "locmem", "redis"].iter().all(|name| error.contains(name)), "{error}");
     }
 }

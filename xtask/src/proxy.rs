@@ -1,4 +1,4 @@
-//! A proxy that fails in many ways between a store and its server.
+//! A proxy between a store and its server that injects faults.
 
 use std::{
     io::{self, Read, Write},
@@ -12,28 +12,29 @@ use rustix::net::sockopt::set_socket_linger;
 
 use crate::shell::Outcome;
 
-/// Listens on a free port of 127.0.0.1 until it is dropped, and carries what comes there to a server, as well as it is
-/// told to.
+/// Forwards connections from a free port of 127.0.0.1 to a server until it is dropped. The [`Mode`]
+/// decides which faults it injects.
 #[derive(Debug)]
 pub struct Proxy {
     port: u16,
     shared: Arc<Shared>,
 }
 
-/// How well the proxy works, for the connections that there are and those to come.
+/// What the proxy does with present and future connections.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Mode {
-    /// Everything goes through.
+    /// Forwards everything.
     Pass,
-    /// Each piece of a reply waits for so long.
+    /// Delays each chunk of a reply.
     Delay(Duration),
-    /// Connections are accepted and kept, and nothing goes through. What came meanwhile is carried later.
+    /// Accepts and keeps connections but forwards nothing. What arrives meanwhile is forwarded
+    /// later.
     Blackhole,
-    /// After so many more bytes of replies, each connection is closed.
+    /// Closes each connection after this many more bytes of replies.
     Truncate(usize),
-    /// After so many more bytes of replies, each connection is reset.
+    /// Resets each connection after this many more bytes of replies.
     Reset(usize),
-    /// Each piece of a reply is replaced by these bytes.
+    /// Replaces each chunk of a reply by these bytes.
     Garbage(Vec<u8>),
 }
 
@@ -46,22 +47,21 @@ struct Shared {
 #[derive(Debug)]
 struct State {
     mode: Mode,
-    /// How often the mode was switched.
+    /// How often the mode changed.
     switches: u64,
-    /// Connections, both ends of each.
+    /// Both sockets of each connection.
     accepted: Vec<[Weak<TcpStream>; 2]>,
-    /// So many of the first connections are in silence for ever.
+    /// This many of the first connections never forward anything again.
     stranded: usize,
     ended: bool,
 }
 
 impl Proxy {
-    /// A proxy before the server on this port of 127.0.0.1, in [`Mode::Pass`].
+    /// Starts a proxy in front of the server on this port of 127.0.0.1, in [`Mode::Pass`].
     pub fn before(server: u16) -> Outcome<Self> {
         let listening = TcpListener::bind("127.0.0.1:0")
             .and_then(|listener| Ok((listener.local_addr()?, listener)));
-        let (address, listener) =
-            listening.map_err(|why| format!("there is no free port: {why}"))?;
+        let (address, listener) = listening.map_err(|error| format!("no free port: {error}"))?;
         let state = State {
             mode: Mode::Pass,
             switches: 0,
@@ -75,13 +75,13 @@ impl Proxy {
         Ok(Self { port: address.port(), shared })
     }
 
-    /// Where it listens, at 127.0.0.1.
+    /// Returns its port on 127.0.0.1.
     #[must_use]
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// Makes it work as well as this from now on.
+    /// Changes the mode.
     pub fn switch(&self, mode: Mode) {
         let mut state = self.shared.lock();
         state.mode = mode;
@@ -89,20 +89,20 @@ impl Proxy {
         self.shared.changed.notify_all();
     }
 
-    /// Leaves the connections that there are in silence for ever, and those to come alone: as when a machine behind an
-    /// address is replaced by another.
+    /// Silences all present connections for ever; new ones work. This is what happens if the
+    /// machine behind an address is replaced.
     pub fn strand(&self) {
         let mut state = self.shared.lock();
         state.stranded = state.accepted.len();
     }
 
-    /// How many connections were made to it so far.
+    /// Returns how many connections it has accepted so far.
     #[must_use]
     pub fn accepted(&self) -> usize {
         self.shared.lock().accepted.len()
     }
 
-    /// How many of them are open.
+    /// Returns how many of them are open.
     #[must_use]
     pub fn open(&self) -> usize {
         self.shared.lock().accepted.iter().filter(|[near, _]| near.strong_count() > 0).count()
@@ -118,13 +118,13 @@ impl Drop for Proxy {
         }
         drop(state);
         self.shared.changed.notify_all();
-        // Wakes the thread that accepts.
+        // Wakes the accepting thread.
         let _ = TcpStream::connect(("127.0.0.1", self.port));
     }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Way {
+enum Direction {
     Request,
     Reply,
 }
@@ -139,7 +139,7 @@ impl Shared {
             if self.lock().ended {
                 return;
             }
-            // Where the server is away, the connection ends as soon as it is made.
+            // Without a server, the client's connection is closed immediately.
             let Ok(far) = TcpStream::connect(("127.0.0.1", server)) else { continue };
             let _ = near.set_nodelay(true).and_then(|()| far.set_nodelay(true));
             let (near, far) = (Arc::new(near), Arc::new(far));
@@ -147,68 +147,71 @@ impl Shared {
             let number = state.accepted.len();
             state.accepted.push([Arc::downgrade(&near), Arc::downgrade(&far)]);
             drop(state);
-            for (from, to, way) in [(&near, &far, Way::Request), (&far, &near, Way::Reply)] {
+            for (from, to, direction) in
+                [(&near, &far, Direction::Request), (&far, &near, Direction::Reply)]
+            {
                 let (shared, from, to) = (Arc::clone(&self), Arc::clone(from), Arc::clone(to));
-                thread::spawn(move || shared.carry(number, &from, &to, way));
+                thread::spawn(move || shared.forward(number, &from, &to, direction));
             }
         }
     }
 
-    /// Carries one way until the connection ends, and ends the other end; that wakes the thread of the other way.
-    fn carry(&self, number: usize, from: &TcpStream, to: &TcpStream, way: Way) {
-        let ended = self.carry_all(number, from, to, way);
+    /// Forwards one direction until the connection ends, then closes the other socket, which wakes
+    /// the thread of the other direction.
+    fn forward(&self, number: usize, from: &TcpStream, to: &TcpStream, direction: Direction) {
+        let ended = self.forward_all(number, from, to, direction);
         if matches!(ended, Ok(Some(Mode::Reset(_))))
             && set_socket_linger(to, Some(Duration::ZERO)).is_ok()
         {
-            // A connection that lingers for no time is reset when the other thread has closed it, too.
+            // With a linger time of zero, the connection is reset once both threads have closed it.
             let _ = to.shutdown(Shutdown::Read);
         } else {
             let _ = to.shutdown(Shutdown::Both);
         }
     }
 
-    /// Carries one way until the connection ends by itself, or by the mode that is answered.
-    fn carry_all(
+    /// Forwards one direction until the connection ends, or until the returned mode ends it.
+    fn forward_all(
         &self,
         number: usize,
         mut from: &TcpStream,
         mut to: &TcpStream,
-        way: Way,
+        direction: Direction,
     ) -> io::Result<Option<Mode>> {
-        let mut piece = vec![0; 64 << 10];
-        let (mut carried, mut since) = (0, 0);
+        let mut buffer = vec![0; 64 << 10];
+        let (mut forwarded, mut since) = (0, 0);
         loop {
-            let length = from.read(&mut piece)?;
-            let (mode, switches) = self.mode_once_open(number);
+            let length = from.read(&mut buffer)?;
+            let (mode, switches) = self.wait_until_open(number);
             if switches != since {
-                (carried, since) = (0, switches);
+                (forwarded, since) = (0, switches);
             }
-            let mut piece = &piece[..length];
+            let mut chunk = &buffer[..length];
             match &mode {
                 _ if length == 0 => return Ok(None),
-                Mode::Garbage(garbage) if way == Way::Reply => piece = garbage,
-                Mode::Delay(time) if way == Way::Reply => thread::sleep(*time),
-                Mode::Truncate(after) | Mode::Reset(after) if way == Way::Reply => {
-                    piece = &piece[..length.min(after - carried)];
-                    carried += piece.len();
-                    if carried == *after {
-                        to.write_all(piece)?;
+                Mode::Garbage(garbage) if direction == Direction::Reply => chunk = garbage,
+                Mode::Delay(time) if direction == Direction::Reply => thread::sleep(*time),
+                Mode::Truncate(after) | Mode::Reset(after) if direction == Direction::Reply => {
+                    chunk = &chunk[..length.min(after - forwarded)];
+                    forwarded += chunk.len();
+                    if forwarded == *after {
+                        to.write_all(chunk)?;
                         return Ok(Some(mode));
                     }
                 }
                 _ => {}
             }
-            to.write_all(piece)?;
+            to.write_all(chunk)?;
         }
     }
 
-    /// The mode, and how often it was switched, once it is one in which anything goes through.
-    fn mode_once_open(&self, number: usize) -> (Mode, u64) {
-        let shut = |state: &mut State| {
+    /// Waits until the connection may forward. Returns the mode and how often it changed.
+    fn wait_until_open(&self, number: usize) -> (Mode, u64) {
+        let blocked = |state: &mut State| {
             !state.ended && (state.mode == Mode::Blackhole || number < state.stranded)
         };
         let state =
-            self.changed.wait_while(self.lock(), shut).unwrap_or_else(PoisonError::into_inner);
+            self.changed.wait_while(self.lock(), blocked).unwrap_or_else(PoisonError::into_inner);
         (state.mode.clone(), state.switches)
     }
 }
@@ -217,13 +220,13 @@ impl Shared {
 mod tests {
     use super::*;
 
-    /// A connection, by a proxy, to a server that answers with what it is asked.
+    /// A connection through a proxy to a server that echoes.
     fn echo() -> (Proxy, TcpStream) {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("there is a port");
-        let proxy = Proxy::before(listener.local_addr().expect("it is bound").port())
-            .expect("there is a port");
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let proxy =
+            Proxy::before(listener.local_addr().expect("it is bound").port()).expect("a free port");
         let stream = TcpStream::connect(("127.0.0.1", proxy.port())).expect("it listens");
-        stream.set_read_timeout(Some(Duration::from_secs(20))).expect("it is a time");
+        stream.set_read_timeout(Some(Duration::from_secs(20))).expect("a valid timeout");
         thread::spawn(move || {
             let (mut stream, _) = listener.accept()?;
             io::copy(&mut stream.try_clone()?, &mut stream)
@@ -231,67 +234,61 @@ mod tests {
         (proxy, stream)
     }
 
-    fn ask(stream: &mut TcpStream, length: usize) -> io::Result<Vec<u8>> {
+    fn echoed(stream: &mut TcpStream, length: usize) -> io::Result<Vec<u8>> {
         stream.write_all(b"hello")?;
-        let mut answer = vec![0; length];
-        stream.read_exact(&mut answer).map(|()| answer)
+        let mut reply = vec![0; length];
+        stream.read_exact(&mut reply).map(|()| reply)
     }
 
     #[test]
-    fn a_proxy_carries_both_ways() {
+    fn proxy_forwards_both_directions() {
         let (proxy, mut stream) = echo();
-        assert_eq!(ask(&mut stream, 5).expect("it answers"), b"hello");
+        assert_eq!(echoed(&mut stream, 5).expect("a reply"), b"hello");
         assert_eq!((proxy.accepted(), proxy.open()), (1, 1));
     }
 
     #[test]
-    fn what_is_held_back_is_carried_later_unless_it_is_stranded() {
+    fn blackholed_data_is_forwarded_later_unless_stranded() {
         let (proxy, mut stream) = echo();
         proxy.switch(Mode::Blackhole);
-        stream.set_read_timeout(Some(Duration::from_millis(100))).expect("it is a time");
-        assert_eq!(
-            ask(&mut stream, 5).expect_err("nothing comes").kind(),
-            io::ErrorKind::WouldBlock
-        );
-        stream.set_read_timeout(Some(Duration::from_secs(20))).expect("it is a time");
+        stream.set_read_timeout(Some(Duration::from_millis(100))).expect("a valid timeout");
+        assert_eq!(echoed(&mut stream, 5).expect_err("no reply").kind(), io::ErrorKind::WouldBlock);
+        stream.set_read_timeout(Some(Duration::from_secs(20))).expect("a valid timeout");
         proxy.switch(Mode::Pass);
-        assert_eq!(ask(&mut stream, 10).expect("it answers"), b"hellohello");
+        assert_eq!(echoed(&mut stream, 10).expect("a reply"), b"hellohello");
         proxy.strand();
-        stream.set_read_timeout(Some(Duration::from_millis(100))).expect("it is a time");
-        assert_eq!(
-            ask(&mut stream, 5).expect_err("nothing comes").kind(),
-            io::ErrorKind::WouldBlock
-        );
+        stream.set_read_timeout(Some(Duration::from_millis(100))).expect("a valid timeout");
+        assert_eq!(echoed(&mut stream, 5).expect_err("no reply").kind(), io::ErrorKind::WouldBlock);
     }
 
     #[test]
-    fn a_reply_is_cut_where_it_is_told_to() {
+    fn reply_is_truncated_or_reset_at_the_given_byte() {
         let (proxy, mut stream) = echo();
         proxy.switch(Mode::Truncate(3));
-        assert_eq!(ask(&mut stream, 3).expect("that much comes"), b"hel");
+        assert_eq!(echoed(&mut stream, 3).expect("three bytes"), b"hel");
         assert_eq!(stream.read(&mut [0; 9]).expect("it was closed"), 0);
 
         let (proxy, mut stream) = echo();
-        assert_eq!(ask(&mut stream, 5).expect("it answers"), b"hello");
+        assert_eq!(echoed(&mut stream, 5).expect("a reply"), b"hello");
         proxy.switch(Mode::Reset(7));
-        assert_eq!(ask(&mut stream, 5).expect("it answers"), b"hello");
-        let error = ask(&mut stream, 5).expect_err("it was reset");
+        assert_eq!(echoed(&mut stream, 5).expect("a reply"), b"hello");
+        let error = echoed(&mut stream, 5).expect_err("it was reset");
         assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
     }
 
     #[test]
-    fn garbage_takes_the_place_of_a_reply() {
+    fn garbage_replaces_a_reply() {
         let (proxy, mut stream) = echo();
         proxy.switch(Mode::Garbage(b"rubbish".into()));
-        assert_eq!(ask(&mut stream, 7).expect("it answers"), b"rubbish");
+        assert_eq!(echoed(&mut stream, 7).expect("a reply"), b"rubbish");
     }
 
     #[test]
-    fn a_reply_is_delayed_by_as_much_as_was_said() {
+    fn reply_is_delayed() {
         let (proxy, mut stream) = echo();
         proxy.switch(Mode::Delay(Duration::from_millis(200)));
         let start = std::time::Instant::now();
-        assert_eq!(ask(&mut stream, 5).expect("it answers"), b"hello");
+        assert_eq!(echoed(&mut stream, 5).expect("a reply"), b"hello");
         assert!(start.elapsed() >= Duration::from_millis(200));
     }
 }

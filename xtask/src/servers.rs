@@ -1,5 +1,5 @@
-//! Servers for tests: private ones, in a temporary folder and on a free port, that end with whoever started
-//! them.
+//! Servers for tests. Each is private: it has a temporary folder and a free port of its own, and
+//! ends with the thread that started it.
 
 mod chromium;
 mod folder;
@@ -11,11 +11,12 @@ mod pgbouncer;
 mod postgres;
 mod process;
 mod redis;
-mod version;
 
 use std::{
     env,
+    net::TcpStream,
     path::{Path, PathBuf},
+    process::Command,
     sync::mpsc,
     thread,
     time::Duration,
@@ -28,40 +29,29 @@ pub use self::{
     redis::{RedisCluster, RedisSentinels},
 };
 use self::{folder::Folder, process::Process};
-use crate::shell::Outcome;
+use crate::shell::{self, Outcome};
 
-/// Where tests find the URL of a PostgreSQL server.
+/// The environment variable with the URL of a PostgreSQL server for tests.
 pub const POSTGRES_URL: &str = "CACHETTE_POSTGRES_URL";
-/// Where tests find the URL of a MySQL or MariaDB server.
+/// The environment variable with the URL of a MySQL or MariaDB server for tests.
 pub const MYSQL_URL: &str = "CACHETTE_MYSQL_URL";
-/// Where tests find the URL of a pgbouncer in its transaction mode.
+/// The environment variable with the URL of a pgbouncer in transaction mode for tests.
 pub const PGBOUNCER_URL: &str = "CACHETTE_PGBOUNCER_URL";
 
-/// How long a server may take to start, on a machine that is busy with other things.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// How long a server may take to start on a busy machine.
+const START_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// A server that runs until this value is dropped, and can be maltreated meanwhile.
-#[derive(Debug)]
-pub struct Server {
-    // The process goes first, then its folder.
-    process: Process,
-    kind: Kind,
-    port: u16,
-    folder: Folder,
-    arguments: Vec<String>,
-}
-
-/// Installs what is missing of these servers, and says so.
+/// Installs those of these servers that are missing.
 pub fn install(kinds: &[Kind]) -> Outcome {
-    kinds.iter().try_for_each(|kind| install::ensure(*kind))
+    kinds.iter().map(|kind| kind.spec()).try_for_each(Spec::install)
 }
 
-/// What kind of server.
+/// The kind of a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// PostgreSQL.
     Postgres,
-    /// MariaDB, which stands for MySQL as well.
+    /// MariaDB, which also stands for MySQL.
     Mariadb,
     /// memcached.
     Memcached,
@@ -69,104 +59,183 @@ pub enum Kind {
     Redis,
 }
 
+impl Kind {
+    fn spec(self) -> &'static Spec {
+        match self {
+            Self::Postgres => &postgres::SPEC,
+            Self::Mariadb => &mariadb::SPEC,
+            Self::Memcached => &memcached::SPEC,
+            Self::Redis => &redis::SPEC,
+        }
+    }
+}
+
+/// What differs between servers.
+struct Spec {
+    name: &'static str,
+    /// Debian's package.
+    package: &'static str,
+    /// The account that the server uses if root starts it. Servers without one may run as root.
+    user: Option<&'static str>,
+    program: fn() -> Outcome<PathBuf>,
+    version_flag: &'static str,
+    url: fn(port: u16) -> String,
+    /// Creates what is in the folder before the first start.
+    prepare: fn(&Folder) -> Outcome,
+    /// The command that starts the server on this port with further arguments.
+    command: fn(&Folder, u16, &[String]) -> Outcome<Command>,
+    is_ready: fn(&Folder, u16) -> bool,
+}
+
+impl Spec {
+    fn install(&self) -> Outcome {
+        install::ensure(&(self.program)(), self.package)
+    }
+
+    fn version(&self) -> Outcome<String> {
+        let program = (self.program)()?;
+        let text = shell::output(Command::new(&program).arg(self.version_flag))?;
+        let version = version_number(&text)
+            .ok_or_else(|| format!("{}: no version in {text:?}", program.display()))?;
+        Ok(format!("{} {version}", self.name))
+    }
+}
+
+/// Finds the first number with a point in the output of a program.
+fn version_number(text: &str) -> Option<&str> {
+    let pieces = text.split(|letter: char| !letter.is_ascii_digit() && letter != '.');
+    pieces.map(|piece| piece.trim_matches('.')).find(|piece| piece.contains('.'))
+}
+
+/// A running program with a port and a folder of its own.
+#[derive(Debug)]
+struct Daemon {
+    // Dropped in this order: the process ends before its folder is removed.
+    process: Process,
+    port: u16,
+    folder: Folder,
+}
+
+impl Daemon {
+    /// Starts `command` on a free port, and waits until the port accepts connections.
+    fn start(
+        folder: Folder,
+        command: impl FnOnce(&Folder, u16) -> Outcome<Command>,
+    ) -> Outcome<Self> {
+        let port = process::free_port()?;
+        let process =
+            Process::start(&mut command(&folder, port)?, &folder.log(), || accepts(port))?;
+        Ok(Self { process, port, folder })
+    }
+}
+
+fn accepts(port: u16) -> bool {
+    TcpStream::connect(("127.0.0.1", port)).is_ok()
+}
+
+/// A server that runs until this value is dropped. Tests can kill and freeze it meanwhile.
+#[derive(Debug)]
+pub struct Server {
+    daemon: Daemon,
+    kind: Kind,
+    arguments: Vec<String>,
+}
+
 impl Server {
-    /// A new server with nothing in it.
+    /// Starts a new, empty server.
     pub fn start(kind: Kind) -> Outcome<Self> {
         Self::start_with(kind, &[])
     }
 
-    /// The same, with these arguments besides, which it also gets when it is started again.
+    /// Like [`start`](Self::start), with additional arguments, which a restart uses again.
     pub fn start_with(kind: Kind, arguments: &[&str]) -> Outcome<Self> {
         Self::start_in(kind, |_| arguments.iter().copied().map(Into::into).collect())
     }
 
-    /// The same, with arguments that may name files in the server's own folder.
+    /// Like [`start_with`](Self::start_with), for arguments that name files in the server's folder.
     pub fn start_in(kind: Kind, arguments: impl FnOnce(&Path) -> Vec<String>) -> Outcome<Self> {
-        let folder = Folder::new(kind)?;
+        let spec = kind.spec();
+        let folder = Folder::new(&spec.name.to_lowercase(), spec.user)?;
         let arguments = arguments(folder.path());
-        match kind {
-            Kind::Postgres => postgres::prepare(&folder)?,
-            Kind::Mariadb => mariadb::prepare(&folder)?,
-            Kind::Memcached | Kind::Redis => {}
-        }
+        (spec.prepare)(&folder)?;
         let port = process::free_port()?;
-        let process = launch(kind, &folder, port, &arguments)?;
-        let server = Self { process, kind, port, folder, arguments };
-        if kind == Kind::Mariadb {
-            mariadb::make_database(&server.folder)?;
-        }
-        Ok(server)
+        let process = launch(spec, &folder, port, &arguments)?;
+        Ok(Self { daemon: Daemon { process, port, folder }, kind, arguments })
     }
 
-    /// Its URL.
+    /// Returns its URL.
     #[must_use]
     pub fn url(&self) -> String {
-        match self.kind {
-            Kind::Postgres => format!("postgres://postgres@127.0.0.1:{}/postgres", self.port),
-            Kind::Mariadb => format!("mysql://root@127.0.0.1:{}/{}", self.port, mariadb::DATABASE),
-            Kind::Memcached => format!("memcached://127.0.0.1:{}", self.port),
-            Kind::Redis => format!("redis://127.0.0.1:{}", self.port),
-        }
+        (self.kind.spec().url)(self.daemon.port)
     }
 
-    /// Its name and version, as `memcached 1.6.18`.
+    /// Returns its name and version: `memcached 1.6.18`.
     pub fn version(&self) -> Outcome<String> {
-        version::of(self.kind)
+        self.kind.spec().version()
     }
 
-    /// Where it listens, at 127.0.0.1.
+    /// Returns its port on 127.0.0.1.
     #[must_use]
     pub fn port(&self) -> u16 {
-        self.port
+        self.daemon.port
     }
 
-    /// The unix socket at which memcached listens instead, where its arguments are `-s` and this path in its folder.
+    /// Returns the path of a Unix socket in the server's folder, for memcached's argument `-s`.
     #[must_use]
     pub fn socket(folder: &Path) -> PathBuf {
         folder.join("socket")
     }
 
-    /// The folder that is the server's own.
+    /// Returns the folder that belongs to the server.
     #[must_use]
     pub fn folder(&self) -> &Path {
-        self.folder.path()
+        self.daemon.folder.path()
     }
 
-    /// Kills it, as a crash or the machine's end would.
+    /// Kills it, like a crash.
     pub fn kill(&mut self) -> Outcome {
-        self.process.kill()
+        self.daemon.process.kill()
     }
 
-    /// Starts it again after it was killed, with what it had, and waits until it answers.
+    /// Starts it again after [`kill`](Self::kill), with its data, and waits until it is ready.
     pub fn restart(&mut self) -> Outcome {
-        self.process = launch(self.kind, &self.folder, self.port, &self.arguments)?;
+        let Daemon { port, folder, .. } = &self.daemon;
+        self.daemon.process = launch(self.kind.spec(), folder, *port, &self.arguments)?;
         Ok(())
     }
 
-    /// Stops all its processes where they are: it keeps its connections and answers nothing.
+    /// Stops all its processes: it keeps its connections and replies to nothing.
     pub fn freeze(&self) -> Outcome {
-        self.process.stop()
+        self.daemon.process.stop()
     }
 
-    /// Lets it go on.
+    /// Continues after [`freeze`](Self::freeze).
     pub fn thaw(&self) -> Outcome {
-        self.process.signal_all("CONT")
+        self.daemon.process.signal_all("CONT")
     }
 }
 
-/// Starts what all tests of a process share, on a thread that never ends, and tells about it: what a test starts on its own
-/// thread ends with that test.
+/// Starts the server in its folder, and waits until it is ready.
+fn launch(spec: &Spec, folder: &Folder, port: u16, arguments: &[String]) -> Outcome<Process> {
+    let mut command = (spec.command)(folder, port, arguments)?;
+    Process::start(&mut command, &folder.log(), || (spec.is_ready)(folder, port))
+}
+
+/// Starts what all tests of a process share, on a thread that never ends, and returns what
+/// `describe` returns. A server ends with the thread that starts it: a test's own thread ends with
+/// the test.
 ///
 /// # Panics
-/// Where it does not start.
+///
+/// If it does not start.
 pub fn outlive<S, T: Send + 'static>(
     start: impl FnOnce() -> Outcome<S> + Send + 'static,
-    tell: impl FnOnce(&S) -> T + Send + 'static,
+    describe: impl FnOnce(&S) -> T + Send + 'static,
 ) -> T {
     let (sender, receiver) = mpsc::channel();
     thread::spawn(move || {
-        let started = start().unwrap_or_else(|why| panic!("{why}"));
-        sender.send(tell(&started)).expect("it is waited for");
+        let started = start().unwrap_or_else(|error| panic!("{error}"));
+        sender.send(describe(&started)).expect("the receiver waits");
         loop {
             thread::park();
         }
@@ -174,62 +243,66 @@ pub fn outlive<S, T: Send + 'static>(
     receiver.recv().expect("it starts")
 }
 
-/// Starts the server on what is in the folder, and waits until it answers.
-fn launch(kind: Kind, folder: &Folder, port: u16, arguments: &[String]) -> Outcome<Process> {
-    let (mut command, answers): (_, fn(&Folder, u16) -> bool) = match kind {
-        Kind::Postgres => (postgres::command(folder, port, arguments)?, postgres::answers),
-        Kind::Mariadb => (mariadb::command(folder, port, arguments)?, mariadb::answers),
-        Kind::Memcached => (memcached::command(folder, port, arguments)?, memcached::answers),
-        Kind::Redis => (redis::command(folder, port, arguments)?, redis::answers),
-    };
-    let mut process = Process::start(&mut command, &folder.log())?;
-    process.wait_until(PATIENCE, || answers(folder, port))?;
-    Ok(process)
-}
-
-/// The servers of a run of tests.
+/// The servers of a test run.
 #[derive(Debug)]
 pub struct Servers {
     running: Vec<(&'static str, Server)>,
     pgbouncer: Option<PgBouncer>,
-    /// For temporary files: also of servers that end with a process of tests, whom nobody cleans up after.
+    /// For temporary files, including those of servers that are killed with their test process and
+    /// do not remove them.
     scratch: Folder,
 }
 
 impl Servers {
-    /// Starts those that the environment does not name already, and installs what is missing for it.
+    /// Installs missing servers, and starts those that the environment does not name.
     pub fn start() -> Outcome<Self> {
-        // Tests of these start their own, as that takes but a moment.
-        install::ensure(Kind::Memcached)?;
-        install::ensure(Kind::Redis)?;
+        // Tests start memcached and Redis themselves: both start fast.
+        install(&[Kind::Memcached, Kind::Redis])?;
         let mut running = Vec::new();
         for (variable, kind) in [(POSTGRES_URL, Kind::Postgres), (MYSQL_URL, Kind::Mariadb)] {
             if env::var_os(variable).is_some() {
-                println!("{variable} is set: no {kind:?} is started");
+                println!("{variable} is set: {} is not started", kind.spec().name);
                 continue;
             }
-            install::ensure(kind)?;
+            install(&[kind])?;
             let server = Server::start(kind)?;
             println!("{variable}={}", server.url());
             running.push((variable, server));
         }
         let pgbouncer = if env::var_os(PGBOUNCER_URL).is_some() {
-            println!("{PGBOUNCER_URL} is set: no pgbouncer is started");
+            println!("{PGBOUNCER_URL} is set: pgbouncer is not started");
             None
         } else {
-            install::ensure_pgbouncer()?;
             let pgbouncer = PgBouncer::start()?;
             println!("{PGBOUNCER_URL}={}", pgbouncer.url());
             Some(pgbouncer)
         };
-        Ok(Self { running, pgbouncer, scratch: Folder::of_all("tests")? })
+        Ok(Self { running, pgbouncer, scratch: Folder::traversable("tests")? })
     }
 
-    /// The variables to be set for tests, and their values.
+    /// Returns the environment variables for the tests.
     pub fn variables(&self) -> impl Iterator<Item = (&'static str, String)> {
         let running = self.running.iter().map(|(variable, server)| (*variable, server.url()));
         let pgbouncer = self.pgbouncer.iter().map(|pgbouncer| (PGBOUNCER_URL, pgbouncer.url()));
         let scratch = ("TMPDIR", self.scratch.path().display().to_string());
         running.chain(pgbouncer).chain([scratch])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn version_is_found_in_the_output_of_each_server() {
+        let output = [
+            "memcached 1.6.18",
+            "Redis server v=7.0.15 sha=00000000:0 malloc=jemalloc-5.3.0 bits=64",
+            "mariadbd  Ver 10.11.14-MariaDB-0+deb12u2 for debian-linux-gnu",
+            "postgres (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)",
+        ];
+        let expected = ["1.6.18", "7.0.15", "10.11.14", "15.18"].map(Some);
+        assert_eq!(output.map(version_number), expected);
+        assert_eq!(version_number("no version."), None);
     }
 }

@@ -1,4 +1,4 @@
-//! Running other programs, in sight of the user.
+//! Runs other programs and shows what they do.
 
 use std::{
     env,
@@ -8,47 +8,48 @@ use std::{
     process::{Command, ExitStatus, Stdio},
 };
 
-/// What a command comes to; the error is a sentence for the user.
+/// The result of a command. The error is a message for the user.
 pub type Outcome<T = ()> = Result<T, String>;
 
-/// The cargo that runs this program.
+/// Returns a command for the cargo that runs this program.
 pub fn cargo<I: IntoIterator<Item: AsRef<OsStr>>>(args: I) -> Command {
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.args(args);
     command
 }
 
-/// Runs `command` with its output shown as it comes.
+/// Runs `command` and passes its output through.
 pub fn run(command: &mut Command) -> Outcome {
     let line = line(command);
     println!("$ {line}");
-    judge(&line, command.status().map_err(|why| not_started(&line, &why))?)
+    check(&line, command.status().map_err(|error| not_started(&line, &error))?)
 }
 
-/// Runs `command`, a cargo, as [`run`] does, and tells `hear` each line that it writes to its standard error.
-pub fn run_heard(command: &mut Command, mut hear: impl FnMut(&str)) -> Outcome {
+/// Runs a cargo command like [`run`], and calls `on_line` with each line of its standard error.
+pub fn run_with(command: &mut Command, mut on_line: impl FnMut(&str)) -> Outcome {
     if stderr().is_terminal() && env::var_os("CARGO_TERM_COLOR").is_none() {
         command.env("CARGO_TERM_COLOR", "always");
     }
     let line = line(command);
     println!("$ {line}");
     let mut child =
-        command.stderr(Stdio::piped()).spawn().map_err(|why| not_started(&line, &why))?;
+        command.stderr(Stdio::piped()).spawn().map_err(|error| not_started(&line, &error))?;
     let pipe = child.stderr.take().map(BufReader::new);
-    for said in pipe.into_iter().flat_map(|pipe| pipe.split(b'\n')).map_while(Result::ok) {
-        let said = String::from_utf8_lossy(&said);
-        eprintln!("{said}");
-        hear(&said);
+    for text in pipe.into_iter().flat_map(|pipe| pipe.split(b'\n')).map_while(Result::ok) {
+        let text = String::from_utf8_lossy(&text);
+        eprintln!("{text}");
+        on_line(&text);
     }
-    judge(&line, child.wait().map_err(|why| format!("`{line}` was lost: {why}"))?)
+    check(&line, child.wait().map_err(|error| format!("cannot wait for `{line}`: {error}"))?)
 }
 
-/// Runs `command` and answers what it wrote to its standard output; the error holds what it wrote to the other one.
+/// Runs `command` and returns its standard output. The error includes its standard error.
 pub fn output(command: &mut Command) -> Outcome<String> {
     let line = line(command);
-    let output = command.output().map_err(|why| not_started(&line, &why))?;
-    judge(&line, output.status)
-        .map_err(|why| format!("{why}:\n{}", String::from_utf8_lossy(&output.stderr).trim_end()))?;
+    let output = command.output().map_err(|error| not_started(&line, &error))?;
+    check(&line, output.status).map_err(|error| {
+        format!("{error}:\n{}", String::from_utf8_lossy(&output.stderr).trim_end())
+    })?;
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
@@ -59,12 +60,12 @@ fn line(command: &Command) -> String {
     words.join(" ")
 }
 
-fn not_started(line: &str, why: &std::io::Error) -> String {
-    format!("`{line}` could not be started: {why}")
+fn not_started(line: &str, error: &std::io::Error) -> String {
+    format!("cannot start `{line}`: {error}")
 }
 
-fn judge(line: &str, status: ExitStatus) -> Outcome {
-    if status.success() { Ok(()) } else { Err(format!("`{line}` ended with {status}")) }
+fn check(line: &str, status: ExitStatus) -> Outcome {
+    if status.success() { Ok(()) } else { Err(format!("`{line}` failed: {status}")) }
 }
 
 #[cfg(test)]
@@ -72,7 +73,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_command_is_shown_as_one_would_type_it() {
+    fn command_is_shown_as_typed() {
         assert_eq!(
             line(Command::new("/opt/rust/bin/cargo").args(["fmt", "--check"])),
             "cargo fmt --check"
@@ -80,24 +81,24 @@ mod tests {
     }
 
     #[test]
-    fn a_failing_command_is_an_error_with_its_line_and_what_it_said() {
-        let why = output(&mut cargo(["no-such-subcommand"])).expect_err("it does not exist");
-        assert!(why.starts_with("`cargo no-such-subcommand` ended with"), "{why}");
-        assert!(why.contains("no such command"), "{why}");
+    fn failed_command_is_an_error_with_its_line_and_output() {
+        let error = output(&mut cargo(["no-such-subcommand"])).expect_err("it does not exist");
+        assert!(error.starts_with("`cargo no-such-subcommand` failed"), "{error}");
+        assert!(error.contains("no such command"), "{error}");
     }
 
     #[test]
-    fn what_a_running_command_says_is_heard_line_by_line() {
-        let mut heard = Vec::new();
+    fn lines_of_a_running_command_are_passed_on() {
+        let mut lines = Vec::new();
         let outcome =
-            run_heard(&mut cargo(["no-such-subcommand"]), |said| heard.push(said.to_owned()));
+            run_with(&mut cargo(["no-such-subcommand"]), |line| lines.push(line.to_owned()));
         assert!(outcome.is_err());
-        assert!(heard[0].contains("no such command"), "{heard:?}");
+        assert!(lines[0].contains("no such command"), "{lines:?}");
     }
 
     #[test]
-    fn a_program_that_is_not_there_is_an_error_that_names_it() {
-        let why = run(&mut Command::new("no-such-program")).expect_err("it does not exist");
-        assert!(why.starts_with("`no-such-program` could not be started"), "{why}");
+    fn missing_program_is_an_error_that_names_it() {
+        let error = run(&mut Command::new("no-such-program")).expect_err("it does not exist");
+        assert!(error.contains("`no-such-program`"), "{error}");
     }
 }

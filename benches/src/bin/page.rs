@@ -1,5 +1,5 @@
-//! `page FROM TO NAME…` writes the page of the benchmarks of these names: `cargo xtask bench` calls it.
-#![allow(clippy::print_stderr, reason = "a command talks to its user by printing")]
+//! `page FROM TO NAME…` writes the page of these benchmarks. `cargo xtask bench` calls it.
+#![allow(clippy::print_stderr, reason = "errors are printed")]
 
 use std::{env, path::Path, process::ExitCode};
 
@@ -9,13 +9,11 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
     let written = match &*arguments {
         [from, to, names @ ..] => write_page(Path::new(from), Path::new(to), names).map(drop),
-        _ => Err("page FROM TO NAME…: two folders and the benchmarks' names are needed".to_owned()),
+        _ => Err("usage: page FROM TO NAME…".to_owned()),
     };
-    written.map_or_else(
-        |why| {
-            eprintln!("{why}");
-            ExitCode::FAILURE
-        },
-        |()| ExitCode::SUCCESS,
-    )
+    if let Err(error) = written {
+        eprintln!("{error}");
+        return ExitCode::FAILURE;
+    }
+    ExitCode::SUCCESS
 }

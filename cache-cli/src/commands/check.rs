@@ -1,4 +1,4 @@
-//! Whether the caches can be used, and what to do where they can't.
+//! The command `check`: finds problems of the configuration, the servers and the tables.
 
 use std::{
     process,
@@ -7,79 +7,80 @@ use std::{
 
 use cachette::{
     CacheHandle,
-    stores::{DbCache, Found, MemcachedCache},
+    stores::{DbCache, MemcachedCache, TableState},
 };
 use serde_json::{Value as Json, json};
 
-use super::Say;
+use super::Printer;
 use crate::{
     Failure, Outcome, Result,
-    ours::Ours,
-    terminal::{self, BAD, GOOD, HEADING, styled},
+    selection::Selection,
+    terminal::{self, BAD, GOOD, styled},
 };
 
-/// What was found out about an alias.
+/// The result of checking one alias.
 struct Finding {
     alias: String,
     store: Option<String>,
     problem: Option<Failure>,
 }
 
-pub(super) async fn run(ours: Ours, say: Say) -> Result<Outcome> {
+pub(super) async fn run(selection: Selection, printer: Printer) -> Result<Outcome> {
     let mut findings = Vec::new();
-    for (alias, cache) in ours.some() {
-        let finding = examine(alias, cache).await;
-        if !say.is_json() {
-            tell(&finding)?;
+    for (alias, cache) in selection.into_each() {
+        let finding = check(alias, cache).await;
+        if !printer.is_json() {
+            print(&finding)?;
         }
         findings.push(finding);
     }
-    if say.is_json() {
-        terminal::say_json(&findings.iter().map(as_json).collect())?;
+    if printer.is_json() {
+        terminal::print_json(&findings.iter().map(as_json).collect())?;
     }
     Ok(Outcome::done_if(findings.iter().all(|finding| finding.problem.is_none())))
 }
 
-async fn examine(alias: String, cache: Result<CacheHandle>) -> Finding {
+async fn check(alias: String, cache: Result<CacheHandle>) -> Finding {
     let cache = match cache {
         Ok(cache) => cache,
         Err(problem) => return Finding { alias, store: None, problem: Some(problem) },
     };
-    let problem = go_through(&cache).await.err();
+    let problem = check_cache(&cache).await.err();
     Finding { alias, store: Some(cache.store().name().into()), problem }
 }
 
-async fn go_through(cache: &CacheHandle) -> Result<()> {
-    table(cache).await?;
-    servers(cache).await?;
+async fn check_cache(cache: &CacheHandle) -> Result<()> {
+    check_tables(cache).await?;
+    check_servers(cache).await?;
     round_trip(cache).await
 }
 
-/// That all of many servers answer, not only the one that has a key.
-async fn servers(cache: &CacheHandle) -> Result<()> {
+/// Checks every memcached server. A round trip reaches only the server that owns the key.
+async fn check_servers(cache: &CacheHandle) -> Result<()> {
     let Some(store) = cache.store().downcast_ref::<MemcachedCache>() else { return Ok(()) };
-    let mut dead = store.unreachable().await;
-    let Some((_, error)) = dead.pop() else { return Ok(()) };
+    let mut unreachable = store.unreachable().await;
+    let Some((_, error)) = unreachable.pop() else { return Ok(()) };
     let others: String =
-        dead.into_iter().map(|(server, _)| format!("; {server} can't be reached either")).collect();
-    Err(Failure::from(error).and(&others))
+        unreachable.into_iter().map(|(server, _)| format!("; {server} is down as well")).collect();
+    Err(Failure::from(error).with_more(&others))
 }
 
-/// That the cache's table is as it should be, where it has one.
-async fn table(cache: &CacheHandle) -> Result<()> {
+/// Checks that the cache's tables exist and are current, if it has any.
+async fn check_tables(cache: &CacheHandle) -> Result<()> {
     let Some(store) = cache.store().downcast_ref::<DbCache>() else { return Ok(()) };
-    for found in store.create_table(true).await? {
-        if found.found == Found::Older {
-            let problem =
-                format!("the table {:?} in {} is of an older version", found.table, found.database);
-            return Err(Failure::new(problem)
-                .with_remedy("bring it up to date: `cachette createcachetable`"));
+    for table in store.create_table(true).await? {
+        if table.state == TableState::Outdated {
+            let message =
+                format!("the table {:?} in {} has an older schema", table.table, table.database);
+            return Err(Failure::new(message).with_help("run `cachette createcachetable`"));
         }
     }
     Ok(())
 }
 
-/// Writes, reads and deletes an entry. What is read is not looked at: a replica may be behind, and a dummy keeps nothing.
+/// Sets, gets and deletes an entry.
+///
+/// The value is not compared: a replica may lag behind, and a dummy stores nothing.
 async fn round_trip(cache: &CacheHandle) -> Result<()> {
     const TIMEOUT: Duration = Duration::from_secs(10);
     let now = SystemTime::UNIX_EPOCH.elapsed().map_or(0, |now| now.as_nanos());
@@ -90,19 +91,14 @@ async fn round_trip(cache: &CacheHandle) -> Result<()> {
     Ok(())
 }
 
-fn tell(finding: &Finding) -> Result<()> {
+fn print(finding: &Finding) -> Result<()> {
     let Finding { alias, store, problem } = finding;
     let name = store.as_ref().map_or_else(|| alias.clone(), |store| format!("{alias} ({store})"));
     let Some(problem) = problem else {
-        return terminal::say(format!("{} {name}", styled(GOOD, "ok     ")));
+        return terminal::print(format!("{} {name}", styled(GOOD, "ok     ")));
     };
-    terminal::say(format!("{} {name}\n        {problem}", styled(BAD, "problem")))?;
-    match problem.remedy() {
-        Some(remedy) => {
-            terminal::say(format!("        {} {remedy}", styled(HEADING, "what to do:")))
-        }
-        None => Ok(()),
-    }
+    terminal::print(format!("{} {name}\n        {problem}", styled(BAD, "problem")))?;
+    problem.details().try_for_each(|detail| terminal::print(format!("        {detail}")))
 }
 
 fn as_json(finding: &Finding) -> Json {
@@ -111,7 +107,57 @@ fn as_json(finding: &Finding) -> Json {
         "cache": alias,
         "store": store,
         "ok": problem.is_none(),
-        "problem": problem.as_ref().map(Failure::problem),
-        "remedy": problem.as_ref().and_then(Failure::remedy),
+        "problem": problem.as_ref().map(Failure::message),
+        "causes": problem.as_ref().map(Failure::causes),
+        "help": problem.as_ref().and_then(Failure::help),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use cachette::{
+        Cache, Caches, forward_cache,
+        stores::{CreateTables, DbBackend},
+    };
+
+    use super::*;
+
+    #[derive(Debug)]
+    struct Wrapper(Arc<dyn Cache>);
+
+    impl Cache for Wrapper {
+        forward_cache!(self.0);
+    }
+
+    async fn wrapped(url: &str, db: DbBackend) -> Caches {
+        let builder = Caches::builder().url("default", url).backend("db", db);
+        builder.wrap(Wrapper).wrap(Wrapper).build().await.expect("valid configuration")
+    }
+
+    #[tokio::test]
+    async fn table_of_a_wrapped_store_is_checked() {
+        const OLDER: &str = "CREATE TABLE pages (expires BIGINT NOT NULL, cache_key BLOB \
+                             PRIMARY KEY, number BIGINT, value BLOB)";
+        let pool = sqlx::SqlitePool::connect_lazy("sqlite::memory:").expect("valid URL");
+        sqlx::query(OLDER).execute(&pool).await.expect("create an older table");
+        let db = DbBackend::default().database("main", pool);
+        let caches = wrapped("db://pages?database=main", db).await;
+        let error = check_cache(&caches["default"]).await.expect_err("an older table");
+        assert!(error.message().contains("\"pages\""), "{error}");
+        assert!(error.help().is_some_and(|help| help.contains("createcachetable")), "{error}");
+        caches.create_tables(&CreateTables::default()).await.expect("update the table");
+        check_cache(&caches["default"]).await.expect("the table is current");
+    }
+
+    #[tokio::test]
+    async fn servers_of_a_wrapped_store_are_checked() {
+        let url = "memcached://127.0.0.1:1,127.0.0.1:2?when_dead=miss";
+        let caches = wrapped(url, DbBackend::default()).await;
+        let error = check_servers(&caches["default"]).await.expect_err("no servers");
+        for server in ["127.0.0.1:1", "127.0.0.1:2"] {
+            assert!(error.message().contains(server), "{error}");
+        }
+    }
 }

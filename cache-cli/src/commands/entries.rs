@@ -1,67 +1,69 @@
-//! One entry.
+//! Commands on one entry.
 
 use cachette::{Bytes, CacheHandle, Error, ErrorKind, Timeout, Ttl};
 use serde_json::{Value as Json, json};
 
-use super::{Say, input};
-use crate::{Failure, Outcome, Result, args, terminal};
+use super::{Printer, input};
+use crate::{Failure, Outcome, Result, args::NewEntry, terminal};
 
-pub(super) async fn get(cache: &CacheHandle, key: &str, say: Say) -> Result<Outcome> {
-    match cache.get::<Json>(key).await? {
-        Some(value) => {
-            say.answer(value.to_string(), &json!({"key": key, "hit": true, "value": value}))?
-        }
-        None => return missed(key, say),
-    }
+pub(super) async fn get(cache: &CacheHandle, key: &str, printer: Printer) -> Result<Outcome> {
+    let Some(value) = cache.get::<Json>(key).await? else { return miss(key, printer) };
+    printer.print(value.to_string(), &json!({"key": key, "hit": true, "value": value}))?;
     Ok(Outcome::Done)
 }
 
-pub(super) async fn get_raw(cache: &CacheHandle, key: &str, say: Say) -> Result<Outcome> {
-    if say.is_json() {
-        return Err(Failure::new("--raw writes bytes, and --output json does not")
-            .with_remedy("leave out one of them"));
+pub(super) async fn get_raw(cache: &CacheHandle, key: &str, printer: Printer) -> Result<Outcome> {
+    if printer.is_json() {
+        return Err(Failure::new("--raw and --output json cannot be combined")
+            .with_help("remove one of them"));
     }
     let value = cache.get::<Bytes>(key).await.map_err(|error| {
-        let is_unreadable = error.kind() == ErrorKind::Decode;
+        let is_decode_error = error.kind() == ErrorKind::Decode;
         let failure = Failure::from(error);
-        if is_unreadable {
-            failure.with_remedy("it is neither bytes nor a text: leave out --raw")
+        if is_decode_error {
+            failure.with_help("the value is neither bytes nor a string: remove --raw")
         } else {
             failure
         }
     })?;
-    match value {
-        Some(bytes) => terminal::say_raw(&bytes)?,
-        None => return missed(key, say),
-    }
+    let Some(bytes) = value else { return miss(key, printer) };
+    terminal::print_raw(&bytes)?;
     Ok(Outcome::Done)
 }
 
-/// A miss is silent, but for who asked for JSON.
-fn missed(key: &str, say: Say) -> Result<Outcome> {
-    say.answer("", &json!({"key": key, "hit": false}))?;
+/// Reports a miss, which prints nothing as text.
+fn miss(key: &str, printer: Printer) -> Result<Outcome> {
+    printer.print("", &json!({"key": key, "hit": false}))?;
     Ok(Outcome::Miss)
 }
 
-pub(super) async fn set(cache: &CacheHandle, store: &args::Store, say: Say) -> Result<Outcome> {
-    let args::Store { key, value, timeout, raw } = store;
+pub(super) async fn set(
+    cache: &CacheHandle,
+    entry: &NewEntry,
+    printer: Printer,
+) -> Result<Outcome> {
+    let NewEntry { key, value, timeout, raw } = entry;
     if *raw {
         cache.set(key, &Bytes::from(input(value)?), *timeout).await?;
     } else {
         cache.set(key, &super::value(value)?, *timeout).await?;
     }
-    say.answer("", &json!({"key": key, "stored": true}))?;
+    printer.print("", &json!({"key": key, "stored": true}))?;
     Ok(Outcome::Done)
 }
 
-pub(super) async fn add(cache: &CacheHandle, store: &args::Store, say: Say) -> Result<Outcome> {
-    let args::Store { key, value, timeout, raw } = store;
+pub(super) async fn add(
+    cache: &CacheHandle,
+    entry: &NewEntry,
+    printer: Printer,
+) -> Result<Outcome> {
+    let NewEntry { key, value, timeout, raw } = entry;
     let stored = if *raw {
         cache.add(key, &Bytes::from(input(value)?), *timeout).await?
     } else {
         cache.add(key, &super::value(value)?, *timeout).await?
     };
-    say.answer("", &json!({"key": key, "stored": stored}))?;
+    printer.print("", &json!({"key": key, "stored": stored}))?;
     Ok(Outcome::done_if(stored))
 }
 
@@ -69,37 +71,38 @@ pub(super) async fn touch(
     cache: &CacheHandle,
     key: &str,
     timeout: Timeout,
-    say: Say,
+    printer: Printer,
 ) -> Result<Outcome> {
     let touched = cache.touch(key, timeout).await?;
-    say.answer("", &json!({"key": key, "touched": touched}))?;
+    printer.print("", &json!({"key": key, "touched": touched}))?;
     Ok(Outcome::done_if(touched))
 }
 
-pub(super) async fn has(cache: &CacheHandle, key: &str, say: Say) -> Result<Outcome> {
+pub(super) async fn has(cache: &CacheHandle, key: &str, printer: Printer) -> Result<Outcome> {
     let hit = cache.contains(key).await?;
-    say.answer("", &json!({"key": key, "hit": hit}))?;
+    printer.print("", &json!({"key": key, "hit": hit}))?;
     Ok(Outcome::done_if(hit))
 }
 
-pub(super) async fn ttl(cache: &CacheHandle, key: &str, say: Say) -> Result<Outcome> {
-    match cache.ttl(key).await? {
-        Some(Ttl::Never) => say.answer("never", &json!({"key": key, "hit": true, "ttl": null}))?,
+pub(super) async fn ttl(cache: &CacheHandle, key: &str, printer: Printer) -> Result<Outcome> {
+    let (text, seconds) = match cache.ttl(key).await? {
+        Some(Ttl::Never) => ("never".into(), None),
         Some(Ttl::Left(left)) => {
             let seconds = left.as_secs_f64();
-            say.answer(format!("{seconds:.3}"), &json!({"key": key, "hit": true, "ttl": seconds}))?;
+            (format!("{seconds:.3}"), Some(seconds))
         }
-        None => return missed(key, say),
-    }
+        None => return miss(key, printer),
+    };
+    printer.print(text, &json!({"key": key, "hit": true, "ttl": seconds}))?;
     Ok(Outcome::Done)
 }
 
-/// The sum that an `incr` or a `decr` came to.
-pub(super) fn count(sum: Result<i64, Error>, say: Say) -> Result<Outcome> {
+/// Prints the result of `incr` or `decr`.
+pub(super) fn sum(sum: Result<i64, Error>, printer: Printer) -> Result<Outcome> {
     match sum {
-        Ok(sum) => say.answer(sum.to_string(), &json!({"hit": true, "value": sum}))?,
+        Ok(sum) => printer.print(sum.to_string(), &json!({"hit": true, "value": sum}))?,
         Err(error) if error.kind() == ErrorKind::NotFound => {
-            say.answer("", &json!({"hit": false}))?;
+            printer.print("", &json!({"hit": false}))?;
             return Ok(Outcome::Miss);
         }
         Err(error) => return Err(error.into()),

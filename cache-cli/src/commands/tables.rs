@@ -1,53 +1,55 @@
-//! createcachetable.
+//! The command `createcachetable`.
 
-use cachette::stores::{CreateTables, Creation, Found};
+use cachette::stores::{CreateTables, TableCreation, TableState};
 use serde_json::{Value as Json, json};
 
-use super::Say;
-use crate::{Failure, Outcome, Result, args::Createcachetable, ours::Ours, terminal};
+use super::Printer;
+use crate::{Failure, Outcome, Result, args::Createcachetable, selection::Selection, terminal};
 
-pub(super) async fn create(ours: Ours, wanted: &Createcachetable, say: Say) -> Result<Outcome> {
-    if ours.alias().is_some() {
-        let failure = Failure::new(
-            "createcachetable is told tables, and not a cache: --cache has no meaning here",
-        );
-        return Err(failure.with_remedy("name the table: `cachette createcachetable TABLE`"));
+pub(super) async fn create(
+    selection: Selection,
+    args: &Createcachetable,
+    printer: Printer,
+) -> Result<Outcome> {
+    if selection.alias().is_some() {
+        let failure = Failure::new("createcachetable selects tables and does not support --cache");
+        return Err(failure.with_help("name the table: `cachette createcachetable TABLE`"));
     }
-    let Createcachetable { tables, database, dry_run } = wanted;
-    let wanted =
-        CreateTables { tables: tables.clone(), database: database.clone(), dry_run: *dry_run };
-    let (caches, mut failures) = ours.all();
-    let outcomes = caches.create_tables(&wanted).await?;
-    // One with a mistake may be kept in a database.
-    let is_nothing_to_do = outcomes.is_empty() && failures.is_empty();
-    let done: Vec<Creation> =
-        outcomes.into_iter().filter_map(|outcome| failures.note(outcome)).collect();
-    if say.is_json() {
-        terminal::say_json(&done.iter().map(as_json).collect())?;
+    let mut selected = CreateTables::default().dry_run(args.dry_run);
+    selected.tables.clone_from(&args.tables);
+    selected.database.clone_from(&args.database);
+    let (caches, mut failures) = selection.into_all();
+    let results = caches.create_tables(&selected).await?;
+    // A cache that could not be opened may have a table.
+    let is_nothing_to_do = results.is_empty() && failures.is_empty();
+    let created: Vec<TableCreation> =
+        results.into_iter().filter_map(|result| failures.ok(result)).collect();
+    if printer.is_json() {
+        terminal::print_json(&created.iter().map(as_json).collect())?;
     } else if is_nothing_to_do {
-        terminal::say("no cache is kept in a database: there is nothing to do")?;
+        terminal::print("no cache is stored in a database: nothing to do")?;
     } else {
-        done.iter().try_for_each(tell)?;
+        created.iter().try_for_each(print)?;
     }
-    Ok(failures.told())
+    Ok(failures.report())
 }
 
-/// What a dry run prints can be run as it is.
-fn tell(creation: &Creation) -> Result<()> {
+/// Prints what was done. The output of a dry run is valid SQL.
+fn print(creation: &TableCreation) -> Result<()> {
     if !creation.dry_run {
-        return terminal::say(creation.to_string());
+        return terminal::print(creation.to_string());
     }
-    terminal::say(format!("-- {creation}"))?;
-    creation.sql.iter().try_for_each(|sql| terminal::say(format!("{sql};")))
+    terminal::print(format!("-- {creation}"))?;
+    creation.sql.iter().try_for_each(|sql| terminal::print(format!("{sql};")))
 }
 
-fn as_json(creation: &Creation) -> Json {
-    let Creation { table, database, found, sql, dry_run, .. } = creation;
-    let found = match found {
-        Found::Nothing => "nothing",
-        Found::Current => "current",
-        Found::Older => "older",
-        _ => "something else",
+fn as_json(creation: &TableCreation) -> Json {
+    let TableCreation { table, database, state, sql, dry_run, .. } = creation;
+    let state = match state {
+        TableState::Missing => "missing",
+        TableState::Current => "current",
+        TableState::Outdated => "outdated",
+        _ => "unknown",
     };
-    json!({"table": table, "database": database, "found": found, "sql": sql, "dry_run": dry_run})
+    json!({"table": table, "database": database, "state": state, "sql": sql, "dry_run": dry_run})
 }

@@ -1,56 +1,56 @@
-//! A store as a whole.
+//! Commands on whole stores: `clear`, `stats` and `purge-expired`.
 
 use cachette::{CacheHandle, Stats, stores::RedisCache};
 use serde_json::{Map, Value as Json, json};
 
-use super::Say;
+use super::Printer;
 use crate::{
     Outcome, Result,
-    ours::{Failures, Ours},
+    selection::{Failures, Selection},
     terminal::{self, HEADING, Progress, styled},
 };
 
-pub(super) async fn clear(cache: &CacheHandle, yes: bool, say: Say) -> Result<Outcome> {
-    let question = format!("clear removes {}: go on?", what_clear_removes(cache));
+pub(super) async fn clear(cache: &CacheHandle, yes: bool, printer: Printer) -> Result<Outcome> {
+    let question = format!("delete {}?", what_clear_deletes(cache));
     if !yes && !terminal::confirm(&question)? {
-        say.answer("nothing was removed", &json!({"cleared": false}))?;
+        printer.print("nothing was deleted", &json!({"cleared": false}))?;
         return Ok(Outcome::Miss);
     }
     cache.clear().await?;
-    say.answer("", &json!({"cleared": true}))?;
+    printer.print("", &json!({"cleared": true}))?;
     Ok(Outcome::Done)
 }
 
-fn what_clear_removes(cache: &CacheHandle) -> String {
+fn what_clear_deletes(cache: &CacheHandle) -> String {
     let (alias, store) = (cache.alias(), cache.store().name());
     match cache.store().downcast_ref::<RedisCache>() {
-        Some(redis) if !redis.options().clear_database => {
-            format!(
-                "every entry of the {store} store that begins with the prefix of the cache {alias:?}, whatever its version"
-            )
-        }
+        Some(redis) if !redis.options().clear_database => format!(
+            "every entry with the prefix of the cache {alias:?} from the {store} store, in all \
+             versions"
+        ),
         Some(_) => format!(
-            "all that is in the {store} database behind the cache {alias:?}, whoever wrote it"
+            "everything in the {store} database of the cache {alias:?}, including keys of other \
+             applications"
         ),
         None => format!(
-            "every entry of the {store} store behind the cache {alias:?}, whatever its prefix and version"
+            "every entry of the {store} store of the cache {alias:?}, in all prefixes and versions"
         ),
     }
 }
 
-pub(super) async fn stats(ours: Ours, say: Say) -> Result<Outcome> {
+pub(super) async fn stats(selection: Selection, printer: Printer) -> Result<Outcome> {
     let (mut all, mut failures) = (Vec::new(), Failures::default());
-    for (_, cache) in ours.some() {
-        let Some(cache) = failures.note(cache) else { continue };
+    for (_, cache) in selection.into_each() {
+        let Some(cache) = failures.ok(cache) else { continue };
         let stats = cache.stats().await;
-        all.extend(failures.note(stats).map(|stats| (cache, stats)));
+        all.extend(failures.ok(stats).map(|stats| (cache, stats)));
     }
-    if say.is_json() {
-        terminal::say_json(&all.iter().map(|(cache, stats)| as_json(cache, stats)).collect())?;
+    if printer.is_json() {
+        terminal::print_json(&all.iter().map(|(cache, stats)| as_json(cache, stats)).collect())?;
     } else if !all.is_empty() {
-        tell(&all)?;
+        print_table(&all)?;
     }
-    Ok(failures.told())
+    Ok(failures.report())
 }
 
 fn as_json(cache: &CacheHandle, stats: &Stats) -> Json {
@@ -63,11 +63,11 @@ fn as_json(cache: &CacheHandle, stats: &Stats) -> Json {
     })
 }
 
-fn tell(all: &[(CacheHandle, Stats)]) -> Result<()> {
-    let known =
+fn print_table(all: &[(CacheHandle, Stats)]) -> Result<()> {
+    let text =
         |number: Option<u64>| number.map_or_else(|| "?".to_owned(), |number| number.to_string());
     let row = |(cache, stats): &(CacheHandle, Stats)| {
-        let [entries, expired, bytes] = [stats.entries, stats.expired, stats.bytes].map(known);
+        let [entries, expired, bytes] = [stats.entries, stats.expired, stats.bytes].map(text);
         [cache.alias().to_owned(), cache.store().name().to_owned(), entries, expired, bytes]
     };
     let heading = ["cache", "store", "entries", "expired", "bytes"].map(str::to_owned);
@@ -76,18 +76,18 @@ fn tell(all: &[(CacheHandle, Stats)]) -> Result<()> {
         rows.iter().chain([&heading]).map(|row| row[column].chars().count()).max().unwrap_or(0)
     };
     let widths: [usize; 5] = std::array::from_fn(width);
-    terminal::say(styled(HEADING, &line(&heading, widths)))?;
+    terminal::print(styled(HEADING, &aligned(&heading, widths)))?;
     for (row, (_, stats)) in rows.iter().zip(all) {
-        terminal::say(line(row, widths))?;
+        terminal::print(aligned(row, widths))?;
         for (name, value) in &stats.details {
-            terminal::say(format!("    {name}: {value}"))?;
+            terminal::print(format!("    {name}: {value}"))?;
         }
     }
     Ok(())
 }
 
-/// Names to the left, numbers to the right.
-fn line(
+/// Aligns names to the left and numbers to the right.
+fn aligned(
     [cache, store, numbers @ ..]: &[String; 5],
     [first, second, widths @ ..]: [usize; 5],
 ) -> String {
@@ -96,30 +96,30 @@ fn line(
     format!("{cache:first$}  {store:second$}  {}", numbers.join("  "))
 }
 
-pub(super) async fn purge_expired(ours: Ours, say: Say) -> Result<Outcome> {
+pub(super) async fn purge_expired(selection: Selection, printer: Printer) -> Result<Outcome> {
     let (mut all, mut failures) = (Vec::new(), Failures::default());
-    for (alias, cache) in ours.some() {
-        let Some(cache) = failures.note(cache) else { continue };
+    for (alias, cache) in selection.into_each() {
+        let Some(cache) = failures.ok(cache) else { continue };
         let purged = purge(&cache).await;
-        let Some(removed) = failures.note(purged) else { continue };
-        if !say.is_json() {
-            let told = match removed {
+        let Some(removed) = failures.ok(purged) else { continue };
+        if !printer.is_json() {
+            let text = match removed {
                 Some(removed) => format!("removed {removed}"),
                 None => {
-                    format!("a {} store removes what has expired by itself", cache.store().name())
+                    format!("the {} store removes expired entries itself", cache.store().name())
                 }
             };
-            terminal::say(format!("{alias}: {told}"))?;
+            terminal::print(format!("{alias}: {text}"))?;
         }
         all.push(json!({"cache": alias, "removed": removed}));
     }
-    if say.is_json() {
-        terminal::say_json(&Json::Array(all))?;
+    if printer.is_json() {
+        terminal::print_json(&Json::Array(all))?;
     }
-    Ok(failures.told())
+    Ok(failures.report())
 }
 
-/// In steps, so that it can be seen how it gets on.
+/// Purges in steps, so that the progress bar moves. Returns `None` if the store purges by itself.
 async fn purge(cache: &CacheHandle) -> Result<Option<u64>> {
     const STEP: u64 = 1000;
     let mut progress = Progress::new(cache.alias(), cache.stats().await?.expired);

@@ -1,5 +1,5 @@
-//! Runs the command on a configuration of the test's own.
-#![allow(dead_code, reason = "no test needs all of it")]
+//! Runs the command on a test's own configuration.
+#![allow(dead_code, reason = "each test file uses a part of it")]
 
 use std::{
     fs,
@@ -11,56 +11,56 @@ use tempfile::TempDir;
 
 const CACHETTE: &str = env!("CARGO_BIN_EXE_cachette");
 
-/// A folder with a `caches.toml`, where commands are run.
-pub(crate) struct Caches(TempDir);
+/// A temporary folder with a `caches.toml`, in which commands run.
+pub(crate) struct Project(TempDir);
 
-impl Caches {
+impl Project {
     pub(crate) fn new(toml: &str) -> Self {
-        let caches = Self(TempDir::new().expect("there is room"));
-        caches.configure(toml);
-        caches
+        let project = Self(TempDir::new().expect("create a temporary folder"));
+        project.configure(toml);
+        project
     }
 
     pub(crate) fn configure(&self, toml: &str) {
-        fs::write(self.path("caches.toml"), toml).expect("there is room");
+        fs::write(self.path("caches.toml"), toml).expect("write caches.toml");
     }
 
     pub(crate) fn path(&self, name: &str) -> String {
         self.0.path().join(name).display().to_string()
     }
 
-    /// Runs it on the configuration.
-    pub(crate) fn run(&self, arguments: &[&str]) -> Said {
+    /// Runs the command with `--config caches.toml`.
+    pub(crate) fn run(&self, arguments: &[&str]) -> Finished {
         self.run_with(arguments, b"")
     }
 
-    /// The same, with this on standard input.
-    pub(crate) fn run_with(&self, arguments: &[&str], input: &[u8]) -> Said {
+    /// Like [`run`](Self::run), with `input` on standard input.
+    pub(crate) fn run_with(&self, arguments: &[&str], input: &[u8]) -> Finished {
         let mut command = self.command(CACHETTE);
         command.args(["--config", &self.path("caches.toml")]).args(arguments);
         run(command, input)
     }
 
-    /// Runs it without the configuration's file, and with these variables alone.
-    pub(crate) fn run_in(&self, arguments: &[&str], variables: &[(&str, &str)]) -> Said {
+    /// Runs the command without `--config`, with only these environment variables.
+    pub(crate) fn run_in(&self, arguments: &[&str], variables: &[(&str, &str)]) -> Finished {
         let mut command = self.command(CACHETTE);
         command.args(arguments).envs(variables.iter().copied());
         run(command, b"")
     }
 
-    pub(crate) fn shell(&self, script: &str) -> Said {
+    pub(crate) fn shell(&self, script: &str) -> Finished {
         let mut command = self.command("bash");
         command.args(["-c", script]).env("CACHETTE", CACHETTE);
         run(command, b"")
     }
 
-    /// What a terminal shows of it, when this is typed there.
+    /// Runs the command on a terminal, types `typed`, and returns what the terminal shows.
     pub(crate) fn on_a_terminal(&self, arguments: &str, typed: &str) -> String {
         let mut command = self.command("script");
         let line = format!("'{CACHETTE}' --config '{}' {arguments}", self.path("caches.toml"));
         command.args(["--quiet", "--return", "--command", &line, "/dev/null"]).env("TERM", "xterm");
-        let said = run(command, typed.as_bytes());
-        String::from_utf8_lossy(&said.out).into_owned()
+        let finished = run(command, typed.as_bytes());
+        String::from_utf8_lossy(&finished.stdout).into_owned()
     }
 
     fn command(&self, program: &str) -> Command {
@@ -71,65 +71,73 @@ impl Caches {
     }
 }
 
-/// Standard input is written by a thread of its own, lest both sides wait for each other.
-fn run(mut command: Command, input: &[u8]) -> Said {
+/// A second thread writes standard input, so that neither side blocks on a full pipe.
+fn run(mut command: Command, input: &[u8]) -> Finished {
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = command.spawn().expect("the command starts");
-    let mut stdin = child.stdin.take().expect("it is piped");
+    let mut child = command.spawn().expect("start the command");
+    let mut stdin = child.stdin.take().expect("stdin is piped");
     let output = std::thread::scope(|scope| {
         scope.spawn(move || stdin.write_all(input));
-        child.wait_with_output().expect("the command ends")
+        child.wait_with_output().expect("wait for the command")
     });
-    Said::new(&output)
+    Finished::new(&output)
 }
 
-/// What a command said, and how it ended.
+/// The output and exit code of a command.
 #[derive(Debug)]
-pub(crate) struct Said {
-    pub(crate) out: Vec<u8>,
-    pub(crate) err: String,
+pub(crate) struct Finished {
+    pub(crate) stdout: Vec<u8>,
+    pub(crate) stderr: String,
     code: Option<i32>,
 }
 
-impl Said {
+impl Finished {
     fn new(output: &Output) -> Self {
-        let err = String::from_utf8_lossy(&output.stderr).into_owned();
-        Self { out: output.stdout.clone(), err, code: output.status.code() }
+        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+        Self { stdout: output.stdout.clone(), stderr, code: output.status.code() }
     }
 
+    /// Standard output as text.
     pub(crate) fn text(&self) -> &str {
-        str::from_utf8(&self.out).expect("it is text")
+        str::from_utf8(&self.stdout).expect("stdout is UTF-8")
     }
 
+    #[track_caller]
     pub(crate) fn exits_with(self, code: i32) -> Self {
-        assert_eq!(self.code, Some(code), "{}{}", String::from_utf8_lossy(&self.out), self.err);
+        let stdout = String::from_utf8_lossy(&self.stdout);
+        assert_eq!(self.code, Some(code), "{stdout}{}", self.stderr);
         self
     }
 
-    pub(crate) fn done(self) -> Self {
+    #[track_caller]
+    pub(crate) fn succeeds(self) -> Self {
         self.exits_with(0)
     }
 
-    /// A miss says nothing.
+    /// Asserts a miss, which prints nothing.
+    #[track_caller]
     pub(crate) fn misses(self) {
-        let said = self.exits_with(1);
-        assert!(said.out.is_empty() && said.err.is_empty(), "{said:?}");
+        let finished = self.exits_with(1);
+        assert!(finished.stdout.is_empty() && finished.stderr.is_empty(), "{finished:?}");
     }
 
-    pub(crate) fn says(self, text: &str) {
-        assert_eq!(self.done().text(), text);
+    #[track_caller]
+    pub(crate) fn prints(self, text: &str) {
+        assert_eq!(self.succeeds().text(), text);
     }
 
-    /// An error says what is wrong, and nothing else.
+    /// Asserts an error, which leaves standard output empty. Returns standard error.
+    #[track_caller]
     pub(crate) fn fails(self) -> String {
-        let said = self.exits_with(2);
-        assert!(said.out.is_empty(), "{said:?}");
-        said.err
+        let finished = self.exits_with(2);
+        assert!(finished.stdout.is_empty(), "{finished:?}");
+        finished.stderr
     }
 
-    /// Whatever the exit code, one document.
+    /// The one JSON document on standard output.
+    #[track_caller]
     pub(crate) fn json(&self) -> serde_json::Value {
-        assert_ne!(self.code, Some(2), "{}", self.err);
-        serde_json::from_slice(&self.out).expect("one document of JSON")
+        assert_ne!(self.code, Some(2), "{}", self.stderr);
+        serde_json::from_slice(&self.stdout).expect("stdout is one JSON document")
     }
 }

@@ -1,9 +1,11 @@
-//! Connections that are kept for the next call.
+//! Connection pools.
 //!
-//! Not the driver's own pool, but where an application hands one over: that one asks each connection whether it is alive when
-//! it comes back, which doubles the round trips, and waits for the answer for as long as a dead network is silent.
+//! sqlx's own pool is used only if the application passes one in. It pings each connection that is
+//! returned, which doubles the round trips, and it waits for the reply as long as a dead network is
+//! silent.
 
 use std::{
+    fmt,
     future::pending,
     pin::Pin,
     sync::{Arc, Weak},
@@ -18,235 +20,281 @@ use tokio::{
     time::timeout,
 };
 
-/// One that was idle for so long is asked whether it is alive: a server that was restarted meanwhile is then not met by a
-/// statement, and a busy pool pays nothing.
-const STALE: Duration = Duration::from_secs(1);
-/// One that was idle for so long is closed.
-const IDLE: Duration = Duration::from_secs(600);
-/// One that is so old is closed, so that servers behind one address get their share in time.
-const OLD: Duration = Duration::from_secs(1800);
+use super::driver::{Driver, dispatch};
+use crate::statement::{Outcome, Statement};
 
-/// A supply of connections to any of the databases.
+/// A connection that was idle for longer is pinged before it is used, so that calls do not fail on
+/// a server that was restarted. A busy pool never pings.
+const PING_AFTER: Duration = Duration::from_secs(1);
+/// A connection that was idle for longer is closed.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(600);
+/// A connection that is older is closed, so that the load spreads to new servers behind one
+/// address.
+const MAX_LIFETIME: Duration = Duration::from_secs(1800);
+
+/// The pool of a database.
 #[derive(Clone, Debug)]
-pub(crate) enum Pool {
+pub(crate) enum AnyPool {
     #[cfg(feature = "sqlite")]
-    Sqlite(Supply<sqlx::Sqlite>),
+    Sqlite(Pool<sqlx::Sqlite>),
     #[cfg(feature = "postgres")]
-    Postgres(Supply<sqlx::Postgres>),
+    Postgres(Pool<sqlx::Postgres>),
     #[cfg(feature = "mysql")]
-    Mysql(Supply<sqlx::MySql>),
+    Mysql(Pool<sqlx::MySql>),
 }
 
-impl Pool {
-    /// Closes what is not in use. What is, is closed when it comes back, as nobody has this value then.
+impl AnyPool {
+    /// An empty pool with the same settings.
+    pub(crate) fn renewed(&self) -> Self {
+        dispatch!(*self, AnyPool(ref pool) => pool.renewed().into())
+    }
+
+    /// Closes the idle connections. Those in use are closed when they are released, because then
+    /// nothing else refers to this pool.
     pub(crate) async fn close(&self) {
-        match *self {
-            #[cfg(feature = "sqlite")]
-            Self::Sqlite(ref supply) => supply.close().await,
-            #[cfg(feature = "postgres")]
-            Self::Postgres(ref supply) => supply.close().await,
-            #[cfg(feature = "mysql")]
-            Self::Mysql(ref supply) => supply.close().await,
-        }
+        dispatch!(*self, AnyPool(ref pool) => pool.close().await);
     }
 }
 
-/// Connections of one kind: our own, or those of a pool that was handed over.
-#[derive(Debug)]
-pub(crate) enum Supply<D: sqlx::Database> {
-    Own(Arc<Own<D>>),
-    Given(sqlx::Pool<D>),
+macro_rules! from_pool {
+    ($feature:literal, $variant:ident, $database:ty) => {
+        #[cfg(feature = $feature)]
+        impl From<Pool<$database>> for AnyPool {
+            fn from(pool: Pool<$database>) -> Self {
+                Self::$variant(pool)
+            }
+        }
+    };
 }
 
-impl<D: sqlx::Database> Clone for Supply<D> {
+from_pool!("sqlite", Sqlite, sqlx::Sqlite);
+from_pool!("postgres", Postgres, sqlx::Postgres);
+from_pool!("mysql", Mysql, sqlx::MySql);
+
+/// A pool of connections to one kind of database: our own, or sqlx's if the application passed it
+/// in.
+#[derive(Debug)]
+pub(crate) enum Pool<D: Driver> {
+    Own(Arc<OwnPool<D>>),
+    External(sqlx::Pool<D>),
+}
+
+impl<D: Driver> Clone for Pool<D> {
     fn clone(&self) -> Self {
         match self {
-            Self::Own(own) => Self::Own(Arc::clone(own)),
-            Self::Given(pool) => Self::Given(pool.clone()),
+            Self::Own(pool) => Self::Own(Arc::clone(pool)),
+            Self::External(pool) => Self::External(pool.clone()),
         }
     }
 }
 
-type Ready<'a> = Pin<Box<dyn Future<Output = sqlx::Result<()>> + Send + 'a>>;
+type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
-/// What is done with a connection before it is used.
-pub(crate) type Prepare<D> =
-    Box<dyn Fn(&mut <D as sqlx::Database>::Connection) -> Ready<'_> + Send + Sync>;
+/// Prepares a new connection for use.
+pub(crate) type Setup<D> = Box<
+    dyn Fn(&mut <D as sqlx::Database>::Connection) -> BoxFuture<'_, sqlx::Result<()>> + Send + Sync,
+>;
 
-/// How to connect.
-pub(crate) struct Plan<D: sqlx::Database> {
+/// How a pool connects.
+pub(crate) struct PoolConfig<D: sqlx::Database> {
     pub(crate) options: <D::Connection as Connection>::Options,
-    pub(crate) prepare: Option<Prepare<D>>,
+    pub(crate) setup: Option<Setup<D>>,
     pub(crate) size: u32,
-    /// How long one may take to say that it is alive.
-    pub(crate) patience: Duration,
-    /// Whether a connection is never closed for its age.
-    pub(crate) precious: bool,
+    pub(crate) ping_timeout: Duration,
+    /// Whether connections are kept regardless of their age and idle time, and never pinged.
+    pub(crate) is_permanent: bool,
 }
 
-pub(crate) struct Own<D: sqlx::Database> {
-    plan: Plan<D>,
+pub(crate) struct OwnPool<D: sqlx::Database> {
+    config: Arc<PoolConfig<D>>,
     idle: Mutex<Vec<Idle<D>>>,
     permits: Arc<Semaphore>,
 }
 
+impl<D: sqlx::Database> fmt::Debug for OwnPool<D> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OwnPool").field("size", &self.config.size).finish_non_exhaustive()
+    }
+}
+
 struct Idle<D: sqlx::Database> {
     connection: D::Connection,
-    birth: Birth,
+    origin: Origin,
     since: Instant,
 }
 
-/// When a connection was made, and on which runtime: on no other can it be used once that one has ended, as when a service's
-/// tests share their caches.
+/// When a connection was opened, and in which runtime.
+///
+/// A connection does not work after its runtime has ended, which happens if tests with a runtime
+/// each share a cache.
 #[derive(Debug)]
-pub(crate) struct Birth {
-    at: Instant,
+pub(crate) struct Origin {
+    opened_at: Instant,
     runtime: Weak<()>,
-    watch: AbortHandle,
+    runtime_task: AbortHandle,
 }
 
-impl Birth {
-    fn here() -> Self {
+impl Origin {
+    fn current() -> Self {
         let alive = Arc::new(());
         let runtime = Arc::downgrade(&alive);
-        // A runtime that ends drops its tasks.
-        let watch = tokio::spawn(async move {
+        // A runtime that ends drops its tasks, and this one drops `alive`.
+        let task = tokio::spawn(async move {
             let _alive = alive;
             pending::<()>().await;
         });
-        Self { at: Instant::now(), runtime, watch: watch.abort_handle() }
+        Self { opened_at: Instant::now(), runtime, runtime_task: task.abort_handle() }
     }
 
-    fn is_of_a_runtime_that_ended(&self) -> bool {
+    fn runtime_has_ended(&self) -> bool {
         self.runtime.strong_count() == 0
     }
 }
 
-impl Drop for Birth {
+impl Drop for Origin {
     fn drop(&mut self) {
-        self.watch.abort();
+        self.runtime_task.abort();
     }
 }
 
-impl<D: sqlx::Database> std::fmt::Debug for Own<D> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Own").field("size", &self.plan.size).finish_non_exhaustive()
-    }
-}
-
-impl<D: sqlx::Database> Supply<D> {
-    pub(crate) fn own(plan: Plan<D>) -> Self {
-        let permits = Arc::new(Semaphore::new(plan.size as usize));
-        Self::Own(Arc::new(Own { plan, idle: Mutex::default(), permits }))
+impl<D: Driver> Pool<D> {
+    pub(crate) fn new(config: PoolConfig<D>) -> Self {
+        Self::with_config(Arc::new(config))
     }
 
-    /// A connection that was alive a moment ago. The caller bounds the time.
-    pub(crate) async fn lend(&self) -> sqlx::Result<Loan<D>> {
+    fn with_config(config: Arc<PoolConfig<D>>) -> Self {
+        let permits = Arc::new(Semaphore::new(config.size as usize));
+        Self::Own(Arc::new(OwnPool { config, idle: Mutex::default(), permits }))
+    }
+
+    fn renewed(&self) -> Self {
         match self {
-            Self::Own(own) => own.lend().await,
-            Self::Given(pool) => Ok(Loan::Given(pool.acquire().await?)),
+            Self::Own(pool) => Self::with_config(Arc::clone(&pool.config)),
+            Self::External(pool) => Self::External(pool.clone()),
+        }
+    }
+
+    /// Takes an idle connection, or opens a new one. The caller limits the time.
+    pub(crate) async fn acquire(&self) -> sqlx::Result<PooledConnection<D>> {
+        match self {
+            Self::Own(pool) => pool.acquire().await,
+            Self::External(pool) => Ok(PooledConnection::External(pool.acquire().await?)),
         }
     }
 
     async fn close(&self) {
-        let Self::Own(own) = self else { return };
-        let idle = std::mem::take(&mut *own.idle.lock());
+        let Self::Own(pool) = self else { return };
+        let idle = std::mem::take(&mut *pool.idle.lock());
         for idle in idle {
-            // It is dropped in any case.
+            // The connection is dropped in any case.
             let _ = idle.connection.close().await;
         }
     }
 }
 
-impl<D: sqlx::Database> Own<D> {
-    async fn lend(self: &Arc<Self>) -> sqlx::Result<Loan<D>> {
-        let permit =
-            Arc::clone(&self.permits).acquire_owned().await.map_err(|_| sqlx::Error::PoolClosed)?;
-        let (connection, birth) = match self.take_alive().await {
+impl<D: Driver> OwnPool<D> {
+    async fn acquire(self: &Arc<Self>) -> sqlx::Result<PooledConnection<D>> {
+        let permits = Arc::clone(&self.permits);
+        let permit = permits.acquire_owned().await.map_err(|_| sqlx::Error::PoolClosed)?;
+        let (connection, origin) = match self.take_idle().await {
             Some(found) => found,
-            None => (self.connect().await?, Birth::here()),
+            None => (self.connect().await?, Origin::current()),
         };
-        Ok(Loan::Own { connection, birth, home: Arc::clone(self), permit })
+        Ok(PooledConnection::Own { connection, origin, pool: Arc::clone(self), permit })
     }
 
-    /// The one that was used last, if it is alive. If not, the others will not be either.
-    async fn take_alive(&self) -> Option<(D::Connection, Birth)> {
-        let Idle { mut connection, birth, since } = self.pop()?;
-        if self.plan.precious || since.elapsed() < STALE {
-            return Some((connection, birth));
+    /// Takes the connection that was used last, if it is alive. If it is not, the others are not
+    /// either and are dropped.
+    async fn take_idle(&self) -> Option<(D::Connection, Origin)> {
+        let Idle { mut connection, origin, since } = self.pop()?;
+        if self.config.is_permanent || since.elapsed() < PING_AFTER {
+            return Some((connection, origin));
         }
-        if birth.at.elapsed() < OLD
-            && matches!(timeout(self.plan.patience, connection.ping()).await, Ok(Ok(())))
+        if origin.opened_at.elapsed() < MAX_LIFETIME
+            && matches!(timeout(self.config.ping_timeout, connection.ping()).await, Ok(Ok(())))
         {
-            return Some((connection, birth));
+            return Some((connection, origin));
         }
-        let suspects = std::mem::take(&mut *self.idle.lock());
-        drop(suspects);
+        let others = std::mem::take(&mut *self.idle.lock());
+        drop(others);
         None
     }
 
     fn pop(&self) -> Option<Idle<D>> {
         loop {
             let idle = self.idle.lock().pop()?;
-            if self.plan.precious || !idle.birth.is_of_a_runtime_that_ended() {
+            if self.config.is_permanent || !idle.origin.runtime_has_ended() {
                 return Some(idle);
             }
         }
     }
 
     async fn connect(&self) -> sqlx::Result<D::Connection> {
-        let mut connection = self.plan.options.connect().await?;
-        if let Some(prepare) = &self.plan.prepare {
-            prepare(&mut connection).await?;
+        let mut connection = self.config.options.connect().await?;
+        if let Some(setup) = &self.config.setup {
+            setup(&mut connection).await?;
         }
         Ok(connection)
     }
 
-    fn keep(&self, connection: D::Connection, birth: Birth) {
+    fn put_back(&self, connection: D::Connection, origin: Origin) {
         let mut idle = self.idle.lock();
-        idle.push(Idle { connection, birth, since: Instant::now() });
-        if !self.plan.precious && idle[0].since.elapsed() > IDLE {
-            let unused = idle.remove(0);
+        idle.push(Idle { connection, origin, since: Instant::now() });
+        if !self.config.is_permanent && idle[0].since.elapsed() > IDLE_TIMEOUT {
+            let expired = idle.remove(0);
             drop(idle);
-            drop(unused);
+            drop(expired);
         }
     }
 }
 
-/// A connection in use.
+/// A connection taken from a pool.
 #[derive(Debug)]
-pub(crate) enum Loan<D: sqlx::Database> {
-    Own { connection: D::Connection, birth: Birth, home: Arc<Own<D>>, permit: OwnedSemaphorePermit },
-    Given(PoolConnection<D>),
+pub(crate) enum PooledConnection<D: Driver> {
+    Own {
+        connection: D::Connection,
+        origin: Origin,
+        pool: Arc<OwnPool<D>>,
+        permit: OwnedSemaphorePermit,
+    },
+    External(PoolConnection<D>),
 }
 
-impl<D: sqlx::Database> Loan<D> {
-    pub(crate) fn connection(&mut self) -> &mut D::Connection {
+impl<D: Driver> PooledConnection<D> {
+    fn connection(&mut self) -> &mut D::Connection {
         match self {
             Self::Own { connection, .. } => connection,
-            Self::Given(connection) => connection,
+            Self::External(connection) => connection,
         }
     }
 
-    /// Keeps it for the next one.
-    pub(crate) fn give_back(self) {
-        if let Self::Own { connection, birth, home, permit } = self {
-            home.keep(connection, birth);
-            // Only now may the next one look for it.
+    /// Runs the statements, see [`Driver::run`].
+    pub(crate) async fn run(
+        &mut self,
+        statements: &[Statement<'_>],
+        explicit: bool,
+    ) -> sqlx::Result<Vec<Outcome>> {
+        D::run(self.connection(), statements, explicit).await
+    }
+
+    /// Gives the connection back to the pool.
+    pub(crate) fn release(self) {
+        if let Self::Own { connection, origin, pool, permit } = self {
+            pool.put_back(connection, origin);
+            // Whoever gets the permit must find the connection.
             drop(permit);
         }
     }
 
-    /// Closes it when the statement that is under way has ended, or is not heard of for so long.
-    pub(crate) async fn outlast(mut self, patience: Duration) {
-        // It answers after that statement.
-        let _ = timeout(patience, self.connection().ping()).await;
-        self.discard();
+    /// Waits until the current statement has ended, for at most `limit`, and closes the connection.
+    pub(crate) async fn finish_and_close(mut self, limit: Duration) {
+        // The reply to a ping follows the one to that statement.
+        let _ = timeout(limit, self.connection().ping()).await;
+        self.close();
     }
 
-    /// Closes it.
-    pub(crate) fn discard(self) {
-        if let Self::Given(connection) = self {
+    pub(crate) fn close(self) {
+        if let Self::External(connection) = self {
             drop(connection.detach());
         }
     }

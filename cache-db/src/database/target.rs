@@ -1,4 +1,4 @@
-//! Where a database is, read from its URL, and how to connect there.
+//! The database that a URL names, and how to connect to it.
 
 use std::{
     path::Path,
@@ -13,314 +13,280 @@ use cache_core::{
     config::{invalid_setting, redact},
 };
 
-#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
-use super::pool::{Plan, Supply};
-use super::{Limits, pool::Pool};
+use super::{
+    driver::Driver,
+    limits::Limits,
+    pool::{AnyPool, Pool, PoolConfig},
+};
 use crate::dialect::Dialect;
 
-/// Where to connect to.
+/// A database to connect to.
 #[derive(Debug)]
 pub(crate) struct Target {
-    dialect: Dialect,
-    shown: String,
-    is_in_memory: bool,
-    /// As many bytes are taken at once, where that is known; else 0.
-    largest: Arc<AtomicUsize>,
-    how: How,
+    pub(crate) dialect: &'static Dialect,
+    /// The location, without secrets.
+    pub(crate) location: String,
+    /// Whether the data is lost when the connection is closed.
+    pub(crate) is_in_memory: bool,
+    /// Whether the application passed the pool in.
+    pub(crate) is_external: bool,
+    max_statement_bytes: MaxBytes,
 }
 
-enum How {
-    /// A pool was handed over.
-    Given,
-    #[cfg(feature = "sqlite")]
-    Sqlite(Box<sqlx::sqlite::SqliteConnectOptions>),
-    #[cfg(feature = "postgres")]
-    Postgres(Box<sqlx::postgres::PgConnectOptions>),
-    #[cfg(feature = "mysql")]
-    Mysql(Box<sqlx::mysql::MySqlConnectOptions>),
-}
-
-/// The options of a connection hold its password.
-impl std::fmt::Debug for How {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(if matches!(self, Self::Given) { "Given" } else { "Url" })
-    }
-}
+/// The maximum size of a statement, set by the first connection; 0 if it is unknown.
+type MaxBytes = Arc<AtomicUsize>;
 
 impl Target {
-    /// What `url`, which stands in the setting `name`, means.
-    pub(crate) fn of(name: &str, url: &str, limits: Limits, folder: Option<&Path>) -> Result<Self> {
+    /// Parses a URL, which is the value of `setting`, into a database and its pool, which
+    /// connects when it is used.
+    pub(crate) fn parse(
+        setting: &str,
+        url: &str,
+        limits: Limits,
+        folder: Option<&Path>,
+    ) -> Result<(Self, AnyPool)> {
         let scheme = url.split_once(':').map(|(scheme, _)| scheme.to_ascii_lowercase());
         match scheme.as_deref() {
-            Some("sqlite") => sqlite(name, url, limits, folder),
-            Some("postgres" | "postgresql") => postgres(name, url, limits),
-            Some("mysql" | "mariadb") => mysql(name, url),
-            _ => Err(no_url(name, url)),
+            Some("sqlite") => sqlite(setting, url, limits, folder),
+            Some("postgres" | "postgresql") => postgres(setting, url, limits),
+            Some("mysql" | "mariadb") => mysql(setting, url, limits),
+            _ => Err(invalid_url(setting, url)),
         }
     }
 
-    pub(crate) fn given(dialect: Dialect) -> Self {
-        let shown = match dialect {
-            Dialect::Sqlite => "the SQLite pool given",
-            Dialect::Postgres => "the PostgreSQL pool given",
-            Dialect::Mysql => "the MySQL pool given",
-        };
+    /// The target of a pool that the application passed in.
+    pub(crate) fn external(dialect: &'static Dialect) -> Self {
+        let location = format!("the {} pool of the application", dialect.name);
+        Self { is_external: true, ..Self::new(dialect, location) }
+    }
+
+    fn new(dialect: &'static Dialect, location: String) -> Self {
         Self {
             dialect,
-            shown: shown.into(),
+            location,
             is_in_memory: false,
-            largest: Arc::default(),
-            how: How::Given,
+            is_external: false,
+            max_statement_bytes: MaxBytes::default(),
         }
     }
 
-    pub(crate) fn dialect(&self) -> Dialect {
-        self.dialect
-    }
-
-    pub(crate) fn shown(&self) -> &str {
-        &self.shown
-    }
-
-    pub(crate) fn is_in_memory(&self) -> bool {
-        self.is_in_memory
-    }
-
-    /// As many bytes it takes at once, where one of its connections has told.
-    pub(crate) fn largest(&self) -> Option<usize> {
-        Some(self.largest.load(Ordering::Relaxed)).filter(|largest| *largest > 0)
-    }
-
-    pub(crate) fn is_given(&self) -> bool {
-        matches!(self.how, How::Given)
-    }
-
-    /// A pool that connects when it is asked to.
-    pub(crate) fn pool(&self, limits: Limits) -> Pool {
-        match self.how {
-            How::Given => unreachable!("a pool that was handed over is never given up"),
-            #[cfg(feature = "sqlite")]
-            How::Sqlite(ref options) => {
-                let size = if self.is_in_memory { 1 } else { limits.pool_size };
-                // There is no server that could have gone meanwhile, and in memory there is no second connection.
-                let plan = Plan { size, precious: true, ..plan((**options).clone(), limits) };
-                Pool::Sqlite(Supply::own(plan))
-            }
-            #[cfg(feature = "postgres")]
-            How::Postgres(ref options) => {
-                Pool::Postgres(Supply::own(plan((**options).clone(), limits)))
-            }
-            #[cfg(feature = "mysql")]
-            How::Mysql(ref options) => {
-                let patience =
-                    i64::try_from(limits.statement_timeout.as_secs().max(1)).unwrap_or(i64::MAX);
-                let largest = Arc::clone(&self.largest);
-                let prepare: super::pool::Prepare<sqlx::MySql> = Box::new(move |connection| {
-                    let largest = Arc::clone(&largest);
-                    Box::pin(async move {
-                        let wait =
-                            sqlx::query("SET SESSION innodb_lock_wait_timeout = ?").bind(patience);
-                        wait.execute(&mut *connection).await?;
-                        let most =
-                            sqlx::query_scalar("SELECT CAST(@@max_allowed_packet AS SIGNED)");
-                        let most: i64 = most.fetch_one(connection).await?;
-                        largest.store(usize::try_from(most).unwrap_or(0), Ordering::Relaxed);
-                        Ok(())
-                    })
-                });
-                let plan = Plan { prepare: Some(prepare), ..plan((**options).clone(), limits) };
-                Pool::Mysql(Supply::own(plan))
-            }
-        }
+    /// The maximum size of a statement in bytes, if a connection has reported it.
+    pub(crate) fn max_statement_bytes(&self) -> Option<usize> {
+        Some(self.max_statement_bytes.load(Ordering::Relaxed)).filter(|max| *max > 0)
     }
 }
 
-#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
-fn plan<D: sqlx::Database>(
+fn config<D: Driver>(
     options: <D::Connection as sqlx::Connection>::Options,
     limits: Limits,
-) -> Plan<D> {
-    Plan {
+) -> PoolConfig<D> {
+    PoolConfig {
         options,
-        prepare: None,
+        setup: None,
         size: limits.pool_size,
-        patience: limits.connect_timeout / 4,
-        precious: false,
+        ping_timeout: limits.connect_timeout / 4,
+        is_permanent: false,
     }
 }
 
-fn no_url(name: &str, url: &str) -> cache_core::Error {
+fn invalid_url(setting: &str, url: &str) -> cache_core::Error {
     let found = if url.is_empty() { "none".into() } else { format!("{:?}", redact(url)) };
-    let expected = "the URL of a database: \"sqlite:cache.db\", \"postgres://user:password@host/database\" or \
+    let expected = "the URL of a database: \"sqlite:cache.db\", \
+                    \"postgres://user:password@host/database\" or \
                     \"mysql://user:password@host/database\"";
-    invalid_setting(name, &found, expected)
+    invalid_setting(setting, &found, expected)
 }
 
-/// The driver says what it stumbled over: a port, a parameter, an escape.
+/// The driver names the port, parameter or escape that it cannot parse.
 #[cfg(any(feature = "postgres", feature = "mysql"))]
-fn unfit(name: &str, url: &str, error: &sqlx::Error) -> cache_core::Error {
-    let expected = format!("the URL of a database as the driver reads it, which says: {error}");
-    invalid_setting(name, &format!("{:?}", redact(url)), &expected)
+fn rejected_by_driver(setting: &str, url: &str, error: &sqlx::Error) -> cache_core::Error {
+    let expected = format!("the URL of a database that the driver can parse ({error})");
+    invalid_setting(setting, &format!("{:?}", redact(url)), &expected)
 }
 
 #[cfg(not(all(feature = "sqlite", feature = "postgres", feature = "mysql")))]
-fn lacking(name: &str, url: &str, feature: &str) -> cache_core::Error {
+fn not_in_this_build(setting: &str, url: &str, feature: &str) -> cache_core::Error {
     let expected =
-        format!("a database of this build; enable the feature \"db-{feature}\" of cachette for it");
-    invalid_setting(name, &format!("{:?}", redact(url)), &expected)
+        format!("a database of this build (enable the feature \"db-{feature}\" of cachette)");
+    invalid_setting(setting, &format!("{:?}", redact(url)), &expected)
 }
 
-/// Refuses a URL that demands TLS where this build has none.
+/// Rejects a URL that requires TLS if this build has none.
 #[cfg(any(feature = "postgres", feature = "mysql"))]
-fn check_tls(name: &str, url: &str, demanded: bool, there: bool) -> Result<()> {
-    if there || !demanded {
+fn check_tls(setting: &str, url: &str, is_required: bool, is_available: bool) -> Result<()> {
+    if is_available || !is_required {
         return Ok(());
     }
-    let found = format!("{:?}, which demands TLS,", redact(url));
-    Err(invalid_setting(
-        name,
-        &found,
-        "a build that has it; enable the feature \"db-tls\" of cachette for it",
-    ))
+    let found = format!("{:?}, which requires TLS", redact(url));
+    let expected = "a URL without TLS in this build (enable the feature \"db-tls\" of cachette)";
+    Err(invalid_setting(setting, &found, expected))
 }
 
-/// The driver looks for certificates when it connects, and then does not say which file is missing.
+/// Checks that the files named in the URL exist. The driver opens them when it connects, and its
+/// error does not name the missing file.
 #[cfg(any(feature = "postgres", feature = "mysql"))]
-fn check_files(name: &str, url: &str, parameters: &[&str]) -> Result<()> {
+fn check_files(setting: &str, url: &str, parameters: &[&str]) -> Result<()> {
     let (_, query) = url.split_once('?').unwrap_or_default();
     for (parameter, value) in query.split('&').filter_map(|pair| pair.split_once('=')) {
         let file = value.replace('+', " ");
         let file = percent_encoding::percent_decode_str(&file).decode_utf8_lossy();
-        // The certificate itself may be there as well.
+        // The value may also be the certificate itself.
         if parameters.contains(&parameter) && !file.starts_with("-----BEGIN") {
-            let told = |error| {
-                invalid_setting(name, &format!("{parameter}={file}: {error}"), "a file in PEM")
-            };
-            std::fs::File::open(&*file).map_err(told)?;
+            std::fs::File::open(&*file).map_err(|error| {
+                let found = format!("{parameter}={file} ({error})");
+                invalid_setting(setting, &found, "a readable PEM file")
+            })?;
         }
     }
     Ok(())
 }
 
 #[cfg(not(feature = "sqlite"))]
-fn sqlite(name: &str, url: &str, _: Limits, _: Option<&Path>) -> Result<Target> {
-    Err(lacking(name, url, "sqlite"))
+fn sqlite(setting: &str, url: &str, _: Limits, _: Option<&Path>) -> Result<(Target, AnyPool)> {
+    Err(not_in_this_build(setting, url, "sqlite"))
 }
 
 #[cfg(not(feature = "postgres"))]
-fn postgres(name: &str, url: &str, _: Limits) -> Result<Target> {
-    Err(lacking(name, url, "postgres"))
+fn postgres(setting: &str, url: &str, _: Limits) -> Result<(Target, AnyPool)> {
+    Err(not_in_this_build(setting, url, "postgres"))
 }
 
 #[cfg(not(feature = "mysql"))]
-fn mysql(name: &str, url: &str) -> Result<Target> {
-    Err(lacking(name, url, "mysql"))
+fn mysql(setting: &str, url: &str, _: Limits) -> Result<(Target, AnyPool)> {
+    Err(not_in_this_build(setting, url, "mysql"))
 }
 
 #[cfg(feature = "sqlite")]
-fn sqlite(name: &str, url: &str, limits: Limits, folder: Option<&Path>) -> Result<Target> {
+fn sqlite(
+    setting: &str,
+    url: &str,
+    limits: Limits,
+    folder: Option<&Path>,
+) -> Result<(Target, AnyPool)> {
     use sqlx::{
         ConnectOptions as _,
         sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
     };
+
+    use crate::dialect::sqlite::SQLITE;
+
     let path = &url["sqlite:".len()..];
     let path = path.strip_prefix("//").unwrap_or(path);
     if path.is_empty() {
-        return Err(no_url(name, url));
+        return Err(invalid_url(setting, url));
     }
     let options =
         SqliteConnectOptions::new().busy_timeout(limits.busy_timeout).disable_statement_logging();
-    let (options, shown, is_in_memory) = if path == ":memory:" {
-        (options.filename(path), "sqlite::memory:".into(), true)
-    } else {
-        let path = folder.map_or_else(|| path.into(), |folder| folder.join(path));
-        let shown = format!("sqlite:{}", path.display());
-        let options = options
-            .filename(path)
-            .create_if_missing(true)
-            .journal_mode(SqliteJournalMode::Wal)
-            .synchronous(SqliteSynchronous::Normal);
-        (options, shown, false)
-    };
-    Ok(Target {
-        dialect: Dialect::Sqlite,
-        shown,
-        is_in_memory,
-        largest: Arc::default(),
-        how: How::Sqlite(Box::new(options)),
-    })
+    // Neither kind has a server that could restart, so connections are permanent.
+    if path == ":memory:" {
+        let target =
+            Target { is_in_memory: true, ..Target::new(&SQLITE, "sqlite::memory:".into()) };
+        // A second connection would open a second database.
+        let config =
+            PoolConfig { size: 1, is_permanent: true, ..config(options.filename(path), limits) };
+        return Ok((target, AnyPool::Sqlite(Pool::new(config))));
+    }
+    let path = folder.map_or_else(|| path.into(), |folder| folder.join(path));
+    let target = Target::new(&SQLITE, format!("sqlite:{}", path.display()));
+    let options = options
+        .filename(path)
+        .create_if_missing(true)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Normal);
+    let config = PoolConfig { is_permanent: true, ..config(options, limits) };
+    Ok((target, AnyPool::Sqlite(Pool::new(config))))
 }
 
 #[cfg(feature = "postgres")]
-fn postgres(name: &str, url: &str, limits: Limits) -> Result<Target> {
+fn postgres(setting: &str, url: &str, limits: Limits) -> Result<(Target, AnyPool)> {
     use sqlx::{
         ConnectOptions as _,
         postgres::{PgConnectOptions, PgSslMode},
     };
-    let options: PgConnectOptions = url.parse().map_err(|error| unfit(name, url, &error))?;
-    let demanded = matches!(
+
+    use crate::dialect::postgres::POSTGRES;
+
+    let options: PgConnectOptions =
+        url.parse().map_err(|error| rejected_by_driver(setting, url, &error))?;
+    let requires_tls = matches!(
         options.get_ssl_mode(),
         PgSslMode::Require | PgSslMode::VerifyCa | PgSslMode::VerifyFull
     );
-    check_tls(name, url, demanded, cfg!(feature = "tls"))?;
-    check_files(name, url, &["sslrootcert", "sslcert", "sslkey"])?;
+    check_tls(setting, url, requires_tls, cfg!(feature = "tls"))?;
+    check_files(setting, url, &["sslrootcert", "sslcert", "sslkey"])?;
     let options = options.disable_statement_logging();
     let options = match options.get_application_name() {
         Some(_) => options,
         None => options.application_name("cachette"),
     };
-    // A statement that nobody waits for any more shall not be done later. pgbouncer refuses such settings.
     let options = if limits.pgbouncer {
+        // pgbouncer rejects settings at the start of a connection.
         options.statement_cache_capacity(0).extra_float_digits(None)
     } else {
-        options
-            .options([("statement_timeout", format!("{}ms", limits.statement_timeout.as_millis()))])
+        // A statement whose caller has timed out must not be executed later.
+        let timeout = format!("{}ms", limits.statement_timeout.as_millis());
+        options.options([("statement_timeout", timeout)])
     };
-    let shown = shown(url);
-    Ok(Target {
-        dialect: Dialect::Postgres,
-        shown,
-        is_in_memory: false,
-        largest: Arc::default(),
-        how: How::Postgres(Box::new(options)),
-    })
+    let target = Target::new(&POSTGRES, without_parameters(url));
+    Ok((target, AnyPool::Postgres(Pool::new(config(options, limits)))))
 }
 
 #[cfg(feature = "mysql")]
-fn mysql(name: &str, url: &str) -> Result<Target> {
+fn mysql(setting: &str, url: &str, limits: Limits) -> Result<(Target, AnyPool)> {
     use sqlx::{
         ConnectOptions as _,
         mysql::{MySqlConnectOptions, MySqlSslMode},
     };
-    let (_, rest) = url.split_once(':').ok_or_else(|| no_url(name, url))?;
-    let options: MySqlConnectOptions =
-        format!("mysql:{rest}").parse().map_err(|error| unfit(name, url, &error))?;
-    let demanded = matches!(
+
+    use crate::dialect::mysql::MYSQL;
+
+    let (_, rest) = url.split_once(':').ok_or_else(|| invalid_url(setting, url))?;
+    let options: MySqlConnectOptions = format!("mysql:{rest}")
+        .parse()
+        .map_err(|error| rejected_by_driver(setting, url, &error))?;
+    let requires_tls = matches!(
         options.get_ssl_mode(),
         MySqlSslMode::Required | MySqlSslMode::VerifyCa | MySqlSslMode::VerifyIdentity
     );
-    check_tls(name, url, demanded, cfg!(feature = "tls"))?;
-    check_files(name, url, &["ssl-ca", "ssl-cert", "ssl-key"])?;
+    check_tls(setting, url, requires_tls, cfg!(feature = "tls"))?;
+    check_files(setting, url, &["ssl-ca", "ssl-cert", "ssl-key"])?;
     let options = options
         .disable_statement_logging()
         .pipes_as_concat(false)
         .no_engine_substitution(false)
         .timezone(None);
-    let how = How::Mysql(Box::new(options));
-    Ok(Target {
-        dialect: Dialect::Mysql,
-        shown: shown(url),
-        is_in_memory: false,
-        largest: Arc::default(),
-        how,
+    let target = Target::new(&MYSQL, without_parameters(url));
+    let setup = mysql_setup(limits, &target.max_statement_bytes);
+    let config = PoolConfig { setup: Some(setup), ..config(options, limits) };
+    Ok((target, AnyPool::Mysql(Pool::new(config))))
+}
+
+/// Limits how long statements wait for locks, and asks for the maximum size of a packet.
+#[cfg(feature = "mysql")]
+fn mysql_setup(limits: Limits, max_bytes: &MaxBytes) -> super::pool::Setup<sqlx::MySql> {
+    let lock_timeout = i64::try_from(limits.statement_timeout.as_secs().max(1)).unwrap_or(i64::MAX);
+    let max_bytes = Arc::clone(max_bytes);
+    Box::new(move |connection| {
+        let max_bytes = Arc::clone(&max_bytes);
+        Box::pin(async move {
+            let set = sqlx::query("SET SESSION innodb_lock_wait_timeout = ?").bind(lock_timeout);
+            set.execute(&mut *connection).await?;
+            let select = sqlx::query_scalar("SELECT CAST(@@max_allowed_packet AS SIGNED)");
+            let max: i64 = select.fetch_one(connection).await?;
+            max_bytes.store(usize::try_from(max).unwrap_or(0), Ordering::Relaxed);
+            Ok(())
+        })
     })
 }
 
-/// The URL without its secrets and its parameters.
+/// Removes the secrets and parameters of a URL.
 #[cfg(any(feature = "postgres", feature = "mysql"))]
-fn shown(url: &str) -> String {
-    let shown = redact(url);
-    shown.split_once('?').map_or_else(|| shown.clone(), |(place, _)| place.into())
+fn without_parameters(url: &str) -> String {
+    let redacted = redact(url);
+    match redacted.split_once('?') {
+        Some((location, _)) => location.into(),
+        None => redacted,
+    }
 }
 
 #[cfg(all(test, any(feature = "postgres", feature = "mysql")))]
@@ -328,33 +294,28 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_certificate_that_is_not_there_is_named() {
+    fn missing_certificate_file_is_named() {
         let url =
             "postgres://ada:lovelace@host/db?sslmode=verify-full&sslrootcert=/no/such%20ca.pem";
-        let told = check_files("url", url, &["sslrootcert"])
-            .expect_err("there is no such file")
-            .to_string();
-        assert!(told.starts_with("url: found sslrootcert=/no/such ca.pem: No such file"), "{told}");
-        assert!(told.ends_with(", expected a file in PEM") && !told.contains("lovelace"), "{told}");
-        assert!(check_files("url", url, &["ssl-ca"]).is_ok(), "another database's parameter");
-        let there =
+        let error = check_files("url", url, &["sslrootcert"]).expect_err("the file is missing");
+        let message = error.to_string();
+        assert!(message.contains("sslrootcert=/no/such ca.pem"), "{message}");
+        assert!(message.starts_with("url: ") && !message.contains("lovelace"), "{message}");
+        assert!(check_files("url", url, &["ssl-ca"]).is_ok(), "a parameter of another database");
+
+        let existing =
             concat!("postgres://host/db?sslrootcert=", env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
-        assert!(check_files("url", there, &["sslrootcert"]).is_ok());
-        assert!(
-            check_files(
-                "url",
-                "postgres://host/db?sslrootcert=-----BEGIN+CERTIFICATE",
-                &["sslrootcert"]
-            )
-            .is_ok()
-        );
+        assert!(check_files("url", existing, &["sslrootcert"]).is_ok());
+        let inline = "postgres://host/db?sslrootcert=-----BEGIN+CERTIFICATE";
+        assert!(check_files("url", inline, &["sslrootcert"]).is_ok());
     }
 
     #[test]
-    fn tls_that_is_demanded_of_a_build_without_it_is_a_mistake_that_names_the_feature() {
+    fn required_tls_without_the_feature_is_an_error_that_names_it() {
         let url = "postgres://ada:lovelace@host/db?sslmode=require";
-        let told = check_tls("url", url, true, false).expect_err("there is no TLS").to_string();
-        assert!(told.contains("\"db-tls\"") && !told.contains("lovelace"), "{told}");
+        let error = check_tls("url", url, true, false).expect_err("this build has no TLS");
+        let message = error.to_string();
+        assert!(message.contains("\"db-tls\"") && !message.contains("lovelace"), "{message}");
         assert!(check_tls("url", url, true, true).is_ok());
         assert!(check_tls("url", url, false, false).is_ok());
     }

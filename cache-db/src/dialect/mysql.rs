@@ -1,42 +1,93 @@
 //! MySQL and MariaDB.
 
-use crate::error::Fault;
+use super::{Bulk, Dialect, NameArg, Schema, Sql, Sum};
+use crate::fault::Fault;
 
-/// Of four arguments each, so below the 65,535 that MySQL takes.
-pub(super) const CHUNK: usize = 1024;
+pub(crate) static MYSQL: Dialect = Dialect {
+    name: "MySQL",
+    code_name: "error",
+    classify,
+    // The server is shutting down, or it closed the connection.
+    disconnect_codes: &["1053", "1927"],
+    quote: '`',
+    numbered_placeholders: false,
+    violated_name_rule,
+    // Index names belong to their table.
+    index_name: |_| "expires".into(),
+    single_writer: false,
+    pgbouncer: false,
+    // With four arguments each, this is below MySQL's limit of 65,535 arguments.
+    max_rows: 1024,
+    // Few enough to be removed well within `statement_timeout`.
+    max_cleared: Some(10_000),
+    sql: Sql {
+        set: "INSERT INTO {t} (cache_key, value, number, expires) VALUES (?, ?, ?, ?) \
+            ON DUPLICATE KEY UPDATE \
+            value = VALUES(value), number = VALUES(number), expires = VALUES(expires)",
+        add: "INSERT IGNORE INTO {t} (cache_key, value, number, expires) VALUES (?, ?, ?, ?)",
+        add_replaces_expired: false,
+        // There is no RETURNING. The last insert ID is unsigned until it is cast.
+        incr: "UPDATE {t} SET number = CAST(LAST_INSERT_ID(number + ?) AS SIGNED) \
+            WHERE cache_key = ? AND expires > ? AND number BETWEEN ? AND ?",
+        sum: Sum::LastInsertId,
+        bulk: Bulk::Placeholders {
+            on_conflict: "ON DUPLICATE KEY UPDATE \
+                value = VALUES(value), number = VALUES(number), expires = VALUES(expires)",
+        },
+        bytes: "SELECT CAST(SUM(LENGTH(cache_key) + COALESCE(LENGTH(value), 8)) AS SIGNED) \
+            FROM {t}",
+        clear: "DELETE FROM {t} ORDER BY cache_key LIMIT ?",
+    },
+    schema: Schema {
+        inspect: "SELECT CAST(here.table_comment AS CHAR), \
+            (SELECT CAST(GROUP_CONCAT(c.column_name) AS CHAR) FROM information_schema.columns AS c \
+                WHERE c.table_schema = here.table_schema AND c.table_name = here.table_name), \
+            (SELECT COUNT(*) FROM information_schema.statistics AS s \
+                WHERE s.table_schema = here.table_schema AND s.table_name = here.table_name \
+                AND s.column_name = 'expires' AND s.seq_in_index = 1) \
+            FROM information_schema.tables AS here \
+            WHERE here.table_schema = DATABASE() AND here.table_name = ?",
+        inspect_args: &[NameArg::Table],
+        create: CREATE,
+        create_unlogged: CREATE,
+        add_index: &["ALTER TABLE {t} ADD INDEX {i} (expires)"],
+        upgrade: &["ALTER TABLE {t} COMMENT = '{note}'"],
+        is_transactional: false,
+        lock: None,
+    },
+};
 
-pub(super) const OVERWRITE: &str = "ON DUPLICATE KEY UPDATE value = VALUES(value), number = VALUES(number), expires = VALUES(expires)";
+const CREATE: &[&str] = &["CREATE TABLE IF NOT EXISTS {t} \
+    (cache_key VARBINARY(1024) NOT NULL PRIMARY KEY, value LONGBLOB, number BIGINT, \
+    expires BIGINT NOT NULL, INDEX {i} (expires)) \
+    ENGINE = InnoDB ROW_FORMAT = DYNAMIC COMMENT = '{note}'"];
 
-/// There is no RETURNING: the sum comes back as the last id, which has no sign until it is cast.
-pub(super) const INCR: &str = "UPDATE {t} SET number = CAST(LAST_INSERT_ID(number + ?) AS SIGNED) \
-    WHERE cache_key = ? AND expires > ? AND number BETWEEN ? AND ?";
-
-pub(super) const CLEAR: &str = "DELETE FROM {t} ORDER BY cache_key LIMIT ?";
-
-/// By the [number](https://dev.mysql.com/doc/mysql-errors/8.0/en/server-error-reference.html).
-pub(super) fn fault(code: &str) -> Fault {
+/// Classifies an [error number][numbers]. The SQLSTATE is too coarse.
+///
+/// [numbers]: https://dev.mysql.com/doc/mysql-errors/8.0/en/server-error-reference.html
+fn classify(code: &str, _message: &str) -> Fault {
     match code {
-        // Lock wait timeout, deadlock; MariaDB's record that changed since it was read.
+        // Lock wait timeout, deadlock; MariaDB: the record has changed since the last read.
         "1205" | "1213" | "1020" => Fault::Busy,
-        "1146" => Fault::NoTable,
-        "1061" => Fault::IndexThere,
-        "1054" => Fault::NotOurs,
-        // A packet, or a result, larger than max_allowed_packet.
+        "1146" => Fault::MissingTable,
+        "1061" => Fault::IndexExists,
+        "1054" => Fault::ForeignTable,
+        // A packet or a result is larger than max_allowed_packet.
         "1153" | "1301" => Fault::TooLarge,
         // Too many connections, shutting down, connection killed, timed out.
         "1040" | "1053" | "1152" | "1158" | "1159" | "1160" | "1161" | "1203" | "1927" | "3024"
-        | "1969" => Fault::Away,
+        | "1969" => Fault::Unavailable,
         _ => Fault::Other,
     }
 }
 
-pub(super) fn refuses_name(name: &str) -> Option<&'static str> {
+fn violated_name_rule(name: &str) -> Option<&'static str> {
     if name.chars().count() > 64 {
-        return Some("a name of at most 64 characters, as MySQL takes no longer ones");
+        return Some("a name of at most 64 characters, which is MySQL's limit");
     }
     if name.ends_with(' ') {
-        return Some("a name without a blank at its end, as MySQL takes none");
+        return Some("a name without trailing spaces, which MySQL rejects");
     }
-    let beyond = name.chars().any(|character| u32::from(character) > 0xffff);
-    beyond.then_some("a name of characters up to U+FFFF, as MySQL takes no others")
+    let is_beyond_bmp = name.chars().any(|character| u32::from(character) > 0xffff);
+    is_beyond_bmp.then_some("a name of characters up to U+FFFF, because MySQL rejects others")
 }

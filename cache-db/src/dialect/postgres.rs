@@ -1,81 +1,111 @@
 //! PostgreSQL.
 
-use std::fmt::Write as _;
+use super::{Bulk, Dialect, NameArg, Schema, Sql, shared};
+use crate::fault::Fault;
 
-use super::Entry;
-use crate::{error::Fault, statement::Arg};
+/// The server truncates longer names, so that two tables would become one.
+const MAX_NAME_BYTES: usize = 63;
 
-/// Keys and entries go as arrays, which have no limit that is worth reckoning with.
-pub(super) const CHUNK: usize = 10_000;
+pub(crate) static POSTGRES: Dialect = Dialect {
+    name: "PostgreSQL",
+    code_name: "SQLSTATE",
+    classify,
+    // The administrator shut the server down, or it crashed.
+    disconnect_codes: &["57P01", "57P02"],
+    quote: '"',
+    numbered_placeholders: true,
+    violated_name_rule,
+    index_name,
+    single_writer: false,
+    pgbouncer: true,
+    // Keys and entries are passed as arrays, whose limit is far away.
+    max_rows: 10_000,
+    // Few enough to be removed well within `statement_timeout`.
+    max_cleared: Some(10_000),
+    sql: Sql {
+        set: shared::SET,
+        add: shared::ADD,
+        add_replaces_expired: true,
+        incr: shared::INCR,
+        sum: shared::SUM,
+        bulk: Bulk::Arrays {
+            set: "INSERT INTO {t} (cache_key, value, number, expires) \
+                SELECT entry.cache_key, entry.value, entry.number, ?::bigint \
+                FROM UNNEST(?::bytea[], ?::bytea[], ?::bigint[]) \
+                AS entry (cache_key, value, number) ON CONFLICT (cache_key) DO UPDATE \
+                SET value = excluded.value, number = excluded.number, expires = excluded.expires",
+        },
+        bytes: shared::BYTES,
+        clear: "DELETE FROM {t} WHERE ctid = ANY (ARRAY (SELECT ctid FROM {t} LIMIT ?))",
+    },
+    schema: Schema {
+        inspect: "SELECT obj_description(here.oid, 'pg_class'), \
+            (SELECT string_agg(attname::text, ',') FROM pg_attribute \
+                WHERE attrelid = here.oid AND attnum > 0 AND NOT attisdropped), \
+            (SELECT COUNT(*) FROM pg_index \
+                JOIN pg_attribute ON attrelid = indrelid AND attnum = indkey[0] \
+                WHERE indrelid = here.oid AND attname = 'expires') \
+            FROM pg_class AS here WHERE here.oid = to_regclass(?::text)",
+        inspect_args: &[NameArg::QuotedTable],
+        create: &[
+            "CREATE TABLE IF NOT EXISTS {t} (cache_key bytea NOT NULL PRIMARY KEY, value bytea, \
+             number bigint, expires bigint NOT NULL)",
+            CREATE_INDEX,
+            COMMENT,
+        ],
+        create_unlogged: &[
+            "CREATE UNLOGGED TABLE IF NOT EXISTS {t} (cache_key bytea NOT NULL PRIMARY KEY, \
+             value bytea, number bigint, expires bigint NOT NULL)",
+            CREATE_INDEX,
+            COMMENT,
+        ],
+        add_index: &[],
+        upgrade: &[CREATE_INDEX, COMMENT],
+        is_transactional: true,
+        // `IF NOT EXISTS` alone does not prevent concurrent creations from failing.
+        lock: Some("SELECT pg_advisory_xact_lock(7161677480)"),
+    },
+};
 
-/// Longer names are cut by the server, and then two tables would be one.
-const LONGEST_NAME: usize = 63;
+const CREATE_INDEX: &str = "CREATE INDEX IF NOT EXISTS {i} ON {t} (expires)";
+const COMMENT: &str = "COMMENT ON TABLE {t} IS '{note}'";
 
-pub(super) const SET_MANY: &str = "INSERT INTO {t} (cache_key, value, number, expires) \
-    SELECT entry.cache_key, entry.value, entry.number, ?::bigint \
-    FROM UNNEST(?::bytea[], ?::bytea[], ?::bigint[]) AS entry (cache_key, value, number) \
-    ON CONFLICT (cache_key) DO UPDATE \
-    SET value = excluded.value, number = excluded.number, expires = excluded.expires";
-
-pub(super) const CLEAR: &str =
-    "DELETE FROM {t} WHERE ctid = ANY (ARRAY (SELECT ctid FROM {t} LIMIT ?))";
-
-/// The arguments of [`SET_MANY`].
-pub(super) fn columns<'a>(entries: &[Entry<'a>], expires: i64) -> Vec<Arg<'a>> {
-    vec![
-        Arg::int(expires),
-        Arg::AllBytes(entries.iter().map(|entry| Some(entry.key.as_bytes())).collect()),
-        Arg::AllBytes(entries.iter().map(|entry| entry.value).collect()),
-        Arg::AllInts(entries.iter().map(|entry| entry.number).collect()),
-    ]
-}
-
-/// `?` as `$1`, `$2`…
-pub(super) fn numbered(template: &str) -> String {
-    let mut numbered = String::with_capacity(template.len() + 8);
-    for (number, part) in template.split('?').enumerate() {
-        if number > 0 {
-            write!(numbered, "${number}").expect("a string takes it");
-        }
-        numbered.push_str(part);
-    }
-    numbered
-}
-
-/// By the [SQLSTATE](https://www.postgresql.org/docs/current/errcodes-appendix.html).
-pub(super) fn fault(code: &str, message: &str) -> Fault {
+/// Classifies a [SQLSTATE](https://www.postgresql.org/docs/current/errcodes-appendix.html).
+fn classify(code: &str, message: &str) -> Fault {
     match code {
-        // Serialization failure, deadlock, lock not available, a row of the catalogue that another wrote.
+        // Serialization failure, deadlock, lock not available.
         "40001" | "40P01" | "55P03" => Fault::Busy,
-        "42P01" => Fault::NoTable,
-        "42703" => Fault::NotOurs,
+        "42P01" => Fault::MissingTable,
+        "42703" => Fault::ForeignTable,
         "54000" => Fault::TooLarge,
         // Shut down, crashed, starting up; too many connections; the statement timed out.
-        "57P01" | "57P02" | "57P03" | "53300" | "57014" => Fault::Away,
-        // A prepared statement that is not there, or another's: they belong to connections, which a pooler shares out.
+        "57P01" | "57P02" | "57P03" | "53300" | "57014" => Fault::Unavailable,
+        // A prepared statement is missing or is another client's: statements belong to connections,
+        // and a pooler shares connections between clients.
         "26000" | "42P05" => Fault::Pooler,
         "08P01" if message.contains("unsupported startup parameter") => Fault::Pooler,
-        code if code.starts_with("08") => Fault::Away,
+        code if code.starts_with("08") => Fault::Unavailable,
         _ => Fault::Other,
     }
 }
 
-pub(super) fn refuses_name(name: &str) -> Option<&'static str> {
-    (name.len() > LONGEST_NAME)
-        .then_some("a name of at most 63 bytes, as PostgreSQL cuts longer ones")
+fn violated_name_rule(name: &str) -> Option<&'static str> {
+    (name.len() > MAX_NAME_BYTES)
+        .then_some("a name of at most 63 bytes, because PostgreSQL truncates longer ones")
 }
 
-/// Where the table's name leaves no room, so much of it as fits, and a number made of all of it.
-pub(super) fn index(table: &str) -> String {
+/// The table's name with a suffix. If that is too long, the name is truncated and a hash of the
+/// whole name is appended.
+fn index_name(table: &str) -> String {
     const SUFFIX: &str = "_expires";
-    if table.len() + SUFFIX.len() <= LONGEST_NAME {
+    if table.len() + SUFFIX.len() <= MAX_NAME_BYTES {
         return format!("{table}{SUFFIX}");
     }
+    // FNV-1a. It must be stable, because the name of an existing index depends on it.
     let digest = table.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
     });
-    let room = LONGEST_NAME - SUFFIX.len() - 17;
-    let end = (0..=room).rev().find(|&end| table.is_char_boundary(end)).unwrap_or(0);
+    let end = table.floor_char_boundary(MAX_NAME_BYTES - SUFFIX.len() - "_".len() - 16);
     format!("{}_{digest:016x}{SUFFIX}", &table[..end])
 }
 
@@ -84,16 +114,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_index_of_a_long_name_fits_and_is_its_own() {
-        let (one, other) = ("ž".repeat(31), format!("{}a", "ž".repeat(31)));
-        for name in [&one, &other] {
-            assert!(
-                name.len() <= LONGEST_NAME && index(name).len() <= LONGEST_NAME,
-                "{}",
-                index(name)
-            );
+    fn index_name_of_a_long_table_name_is_unique_and_fits() {
+        let names = ["ž".repeat(31), format!("{}a", "ž".repeat(31))];
+        for name in &names {
+            let index = index_name(name);
+            assert!(name.len() <= MAX_NAME_BYTES && index.len() <= MAX_NAME_BYTES, "{index}");
         }
-        assert_ne!(index(&one), index(&other));
-        assert_eq!(index("t"), "t_expires");
+        assert_ne!(index_name(&names[0]), index_name(&names[1]));
+        assert_eq!(index_name("t"), "t_expires");
     }
 }

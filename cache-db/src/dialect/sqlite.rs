@@ -1,12 +1,62 @@
 //! SQLite.
 
-use crate::error::Fault;
+use super::{Bulk, Dialect, NameArg, Schema, Sql, shared};
+use crate::fault::Fault;
 
-/// Of four arguments each, so below the 32,766 that SQLite takes.
-pub(super) const CHUNK: usize = 1024;
+pub(crate) static SQLITE: Dialect = Dialect {
+    name: "SQLite",
+    code_name: "code",
+    classify,
+    disconnect_codes: &[],
+    quote: '"',
+    numbered_placeholders: false,
+    violated_name_rule,
+    index_name: |table| format!("{table}_expires"),
+    // SQLite does not queue writers: each one polls for the lock, and an unlucky one times out.
+    single_writer: true,
+    pgbouncer: false,
+    // With four arguments each, this is below SQLite's limit of 32,766 arguments.
+    max_rows: 1024,
+    max_cleared: None,
+    sql: Sql {
+        set: shared::SET,
+        add: shared::ADD,
+        add_replaces_expired: true,
+        incr: shared::INCR,
+        sum: shared::SUM,
+        bulk: Bulk::Placeholders {
+            on_conflict: "ON CONFLICT (cache_key) DO UPDATE \
+                SET value = excluded.value, number = excluded.number, expires = excluded.expires",
+        },
+        bytes: shared::BYTES,
+        clear: "DELETE FROM {t}",
+    },
+    schema: Schema {
+        inspect: "SELECT \
+            (SELECT sql FROM sqlite_master WHERE type = 'index' AND name = ?), \
+            (SELECT group_concat(name, ',') FROM pragma_table_info(here.name)), \
+            (SELECT COUNT(*) FROM sqlite_master WHERE type = 'index' AND name = ?) \
+            FROM sqlite_master AS here WHERE here.type = 'table' AND here.name = ? COLLATE NOCASE",
+        inspect_args: &[NameArg::Index, NameArg::Index, NameArg::Table],
+        create: CREATE,
+        create_unlogged: CREATE,
+        add_index: &[],
+        upgrade: &["DROP INDEX IF EXISTS {i}", "CREATE INDEX {i} ON {t} (expires /* {note} */)"],
+        is_transactional: true,
+        lock: None,
+    },
+};
 
-/// By the [result code](https://www.sqlite.org/rescode.html), whose low byte is the primary one.
-pub(super) fn fault(code: &str, message: &str) -> Fault {
+/// The note is within the parentheses because SQLite does not keep the text after them.
+const CREATE: &[&str] = &[
+    "CREATE TABLE IF NOT EXISTS {t} (cache_key BLOB NOT NULL PRIMARY KEY, value BLOB, \
+     number INTEGER, expires INTEGER NOT NULL)",
+    "CREATE INDEX IF NOT EXISTS {i} ON {t} (expires /* {note} */)",
+];
+
+/// Classifies a [result code](https://www.sqlite.org/rescode.html) by its low byte, the primary
+/// code.
+fn classify(code: &str, message: &str) -> Fault {
     const ERROR: i32 = 1;
     const BUSY: i32 = 5;
     const LOCKED: i32 = 6;
@@ -14,22 +64,20 @@ pub(super) fn fault(code: &str, message: &str) -> Fault {
     const TOOBIG: i32 = 18;
     match code.parse::<i32>().map(|code| code & 0xff) {
         Ok(BUSY | LOCKED) => Fault::Busy,
-        Ok(CANTOPEN) => Fault::Away,
+        Ok(CANTOPEN) => Fault::Unavailable,
         Ok(TOOBIG) => Fault::TooLarge,
-        Ok(ERROR) if message.starts_with("no such table: ") => Fault::NoTable,
+        Ok(ERROR) if message.starts_with("no such table: ") => Fault::MissingTable,
         Ok(ERROR)
             if message.starts_with("no such column: ")
                 || message.contains(" has no column named ") =>
         {
-            Fault::NotOurs
+            Fault::ForeignTable
         }
         _ => Fault::Other,
     }
 }
 
-pub(super) fn refuses_name(name: &str) -> Option<&'static str> {
-    let reserved = name.get(..7).is_some_and(|start| start.eq_ignore_ascii_case("sqlite_"));
-    reserved.then_some(
-        "a name that SQLite does not keep for itself, as all that begin with \"sqlite_\"",
-    )
+fn violated_name_rule(name: &str) -> Option<&'static str> {
+    let is_reserved = name.get(..7).is_some_and(|start| start.eq_ignore_ascii_case("sqlite_"));
+    is_reserved.then_some("a name that does not begin with \"sqlite_\", which SQLite reserves")
 }

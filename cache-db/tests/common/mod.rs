@@ -1,5 +1,7 @@
 //! Databases for tests.
-#![allow(dead_code, reason = "no test needs all of it")]
+#![allow(dead_code, reason = "each test file uses a part of it")]
+
+pub(crate) mod gate;
 
 use std::{
     env,
@@ -9,63 +11,62 @@ use std::{
         OnceLock,
         atomic::{AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
 use cache_core::Clock;
 use cache_db::{DbCache, DbOptions};
 use tempfile::TempDir;
 
-/// A store in a table of its own.
+/// Creates a store with a new table of its own.
 pub(crate) async fn fresh(options: DbOptions, clock: Clock) -> DbCache {
     let store = DbCache::open(&fresh_name("conformance"), options, None, clock)
-        .expect("the options are fine");
-    store.create_table(false).await.expect("the database is there");
+        .expect("the options are valid");
+    store.create_table(false).await.expect("the table is created");
     store
 }
 
-/// A name that no other test has, in this run or an earlier one.
-pub(crate) fn fresh_name(about: &str) -> String {
+/// A name that no other test has used, in this run or an earlier one.
+pub(crate) fn fresh_name(prefix: &str) -> String {
     static NUMBER: AtomicUsize = AtomicUsize::new(0);
-    format!("{about} {} {}", process::id(), NUMBER.fetch_add(1, Ordering::Relaxed))
+    format!("{prefix} {} {}", process::id(), NUMBER.fetch_add(1, Ordering::Relaxed))
 }
 
-/// A file of its own, in a folder that goes with the process's temporary files.
+/// Options for a new file in the temporary folder of this process.
 pub(crate) fn sqlite_file() -> DbOptions {
     static NUMBER: AtomicUsize = AtomicUsize::new(0);
     let path = folder().join(format!("{}.db", NUMBER.fetch_add(1, Ordering::Relaxed)));
-    patient(&format!("sqlite:{}", path.display()))
+    patient(format!("sqlite:{}", path.display()))
 }
 
 pub(crate) fn postgres() -> DbOptions {
-    patient(&url("CACHETTE_POSTGRES_URL"))
+    patient(url("CACHETTE_POSTGRES_URL"))
 }
 
 pub(crate) fn pgbouncer() -> DbOptions {
-    let mut options = patient(&url("CACHETTE_PGBOUNCER_URL"));
-    options.pgbouncer = true;
-    options
+    patient(url("CACHETTE_PGBOUNCER_URL")).pgbouncer(true)
 }
 
 pub(crate) fn mysql() -> DbOptions {
-    patient(&url("CACHETTE_MYSQL_URL"))
+    patient(url("CACHETTE_MYSQL_URL"))
 }
 
-/// Few connections, as many tests are at work, and time for a machine that is busy with others.
-fn patient(url: &str) -> DbOptions {
-    let mut options = DbOptions::new(url);
-    options.pool_size = 4;
-    options.connect_timeout = std::time::Duration::from_secs(20);
-    options.statement_timeout = std::time::Duration::from_secs(20);
-    options
+/// Options with few connections, because many tests run at once, and with long timeouts,
+/// because the machine may be busy.
+fn patient(url: String) -> DbOptions {
+    DbOptions::new(url)
+        .pool_size(4)
+        .connect_timeout(Duration::from_secs(20))
+        .statement_timeout(Duration::from_secs(20))
 }
 
 pub(crate) fn url(variable: &str) -> String {
     env::var(variable).unwrap_or_else(|_| {
-        panic!("{variable} is not set: run this test by `cargo xtask test`, which starts the servers that it needs")
+        panic!("{variable} is not set: run `cargo xtask test`, which starts the servers")
     })
 }
 
 fn folder() -> PathBuf {
     static FOLDER: OnceLock<TempDir> = OnceLock::new();
-    FOLDER.get_or_init(|| TempDir::new().expect("there is room")).path().to_owned()
+    FOLDER.get_or_init(|| TempDir::new().expect("the folder is created")).path().to_owned()
 }

@@ -1,8 +1,8 @@
-//! The header `Cookie`: whose cookies are in it, and what some of them say.
+//! The header `Cookie`, and names that look like those of session cookies.
 
 use http::{HeaderMap, header::COOKIE};
 
-/// The cookies of a request: name and value, as bytes.
+/// The names and values of the cookies of a request.
 pub(super) fn all(headers: &HeaderMap) -> impl Iterator<Item = (&[u8], &[u8])> {
     let pairs =
         headers.get_all(COOKIE).iter().flat_map(|line| line.as_bytes().split(|byte| *byte == b';'));
@@ -14,21 +14,20 @@ pub(super) fn all(headers: &HeaderMap) -> impl Iterator<Item = (&[u8], &[u8])> {
     })
 }
 
-/// Names that sessions have, in lower case.
-const USUAL: [&str; 6] =
+/// Usual names of session cookies, in lower case.
+const SESSION_NAMES: [&str; 6] =
     ["sid", "id", "connect.sid", "remember_me", "identity", "laravel_identity"];
 
-/// Whether a cookie of this name looks like one that tells visitors apart.
+/// Whether a cookie of this name probably identifies a visitor.
 pub(super) fn looks_like_a_session(name: &[u8]) -> bool {
-    let bare = without(without(name, b"__host-"), b"__secure-");
-    USUAL.iter().any(|usual| bare.eq_ignore_ascii_case(usual.as_bytes()))
+    let bare = without_prefix(without_prefix(name, b"__host-"), b"__secure-");
+    SESSION_NAMES.iter().any(|usual| bare.eq_ignore_ascii_case(usual.as_bytes()))
         || [".sid", "_sid", "-sid"].iter().any(|end| ends_with(bare, end.as_bytes()))
-        || (0..bare.len()).any(|start| begins_telling(&bare[start..]))
+        || (0..bare.len()).any(|start| starts_with_session_word(&bare[start..]))
 }
 
-/// Whether a part of a name begins with what speaks of a visitor.
-fn begins_telling(rest: &[u8]) -> bool {
-    let part = match rest.first().map(u8::to_ascii_lowercase) {
+fn starts_with_session_word(rest: &[u8]) -> bool {
+    let word = match rest.first().map(u8::to_ascii_lowercase) {
         Some(b'a') => "auth",
         Some(b'j') => "jwt",
         Some(b'l') => "login",
@@ -37,19 +36,19 @@ fn begins_telling(rest: &[u8]) -> bool {
         Some(b'u') => "user",
         _ => return false,
     };
-    begins_with(rest, part.as_bytes())
+    starts_with(rest, word.as_bytes())
 }
 
-fn without<'a>(name: &'a [u8], prefix: &[u8]) -> &'a [u8] {
-    if begins_with(name, prefix) { &name[prefix.len()..] } else { name }
+fn without_prefix<'a>(name: &'a [u8], prefix: &[u8]) -> &'a [u8] {
+    if starts_with(name, prefix) { &name[prefix.len()..] } else { name }
 }
 
-fn begins_with(name: &[u8], part: &[u8]) -> bool {
-    name.len() >= part.len() && name[..part.len()].eq_ignore_ascii_case(part)
+fn starts_with(name: &[u8], start: &[u8]) -> bool {
+    name.len() >= start.len() && name[..start.len()].eq_ignore_ascii_case(start)
 }
 
-fn ends_with(name: &[u8], part: &[u8]) -> bool {
-    name.len() >= part.len() && name[name.len() - part.len()..].eq_ignore_ascii_case(part)
+fn ends_with(name: &[u8], end: &[u8]) -> bool {
+    name.len() >= end.len() && name[name.len() - end.len()..].eq_ignore_ascii_case(end)
 }
 
 #[cfg(test)]
@@ -57,7 +56,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_of_sessions_are_known_in_any_case() {
+    fn session_cookies_are_recognized_in_any_case() {
         for name in [
             "sessionid",
             "__Host-sessionid",
@@ -79,10 +78,10 @@ mod tests {
     }
 
     #[test]
-    fn cookies_of_all_lines_are_found_with_or_without_spaces_and_values() {
+    fn cookies_of_all_lines_are_parsed_with_or_without_spaces_and_values() {
         let mut headers = HeaderMap::new();
-        headers.append(COOKIE, "a=1;b = 2 ; c".parse().expect("a value"));
-        headers.append(COOKIE, "d==".parse().expect("a value"));
+        headers.append(COOKIE, "a=1;b = 2 ; c".parse().expect("valid value"));
+        headers.append(COOKIE, "d==".parse().expect("valid value"));
         let found: Vec<_> = all(&headers).collect();
         let pair = |name: &'static str, value: &'static str| (name.as_bytes(), value.as_bytes());
         assert_eq!(found, [pair("a", "1"), pair("b", "2"), pair("c", ""), pair("d", "=")]);

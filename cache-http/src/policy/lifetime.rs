@@ -1,4 +1,4 @@
-//! How long a response lives (RFC 9111, section 4.2).
+//! The lifetime and the age of a response (RFC 9111, section 4.2).
 
 use std::time::Duration;
 
@@ -7,28 +7,28 @@ use http::{
     header::{AGE, DATE, LAST_MODIFIED},
 };
 
-use super::{Policy, Why};
+use super::{Policy, Reason};
 use crate::{
-    CacheControl,
+    cache_control::{CacheControl, MAX_SECONDS},
     date::{self, UnixTime},
 };
 
-/// A lifetime, and whether the response gave it itself.
+/// A lifetime, and whether the response has stated it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Lifetime {
-    pub(super) length: Duration,
+    pub(super) duration: Duration,
     pub(super) explicit: bool,
 }
 
 const DAY: Duration = Duration::from_secs(86_400);
 
-/// Statuses that are cacheable without anybody saying so (RFC 9110, section 15.1).
+/// Whether a status is heuristically cacheable (RFC 9110, section 15.1).
 pub(super) fn is_heuristic(status: StatusCode) -> bool {
     matches!(status.as_u16(), 200 | 203 | 204 | 300 | 301 | 308 | 404 | 405 | 410 | 414 | 501)
 }
 
-/// What the response itself says.
-pub(super) fn explicit(
+/// The lifetime that a response states.
+fn explicit_lifetime(
     directives: &CacheControl,
     headers: &HeaderMap,
     date: UnixTime,
@@ -52,32 +52,33 @@ impl Policy {
         headers: &HeaderMap,
         date: UnixTime,
         targeted: bool,
-    ) -> Result<Lifetime, Why> {
-        let stated = explicit(directives, headers, date, targeted);
-        let length = stated.or(self.ttl).or_else(|| {
+    ) -> Result<Lifetime, Reason> {
+        let stated = explicit_lifetime(directives, headers, date, targeted);
+        let duration = stated.or(self.ttl).or_else(|| {
             let heuristic = self.shared && (is_heuristic(status) || directives.has("public"));
-            heuristic.then(|| tenth_of_its_age(headers, date)).flatten()
+            heuristic.then(|| heuristic_lifetime(headers, date)).flatten()
         });
-        let length = length.ok_or(Why::NoLifetime)?;
-        let length = self.most_ttl.map_or(length, |most| length.min(most));
-        Ok(Lifetime { length, explicit: stated.is_some() })
+        let duration = duration.ok_or(Reason::NoLifetime)?;
+        let duration = self.max_ttl.map_or(duration, |max| duration.min(max));
+        Ok(Lifetime { duration, explicit: stated.is_some() })
     }
 }
 
-fn tenth_of_its_age(headers: &HeaderMap, date: UnixTime) -> Option<Duration> {
+/// A tenth of the time since the last modification (RFC 9111, section 4.2.2).
+fn heuristic_lifetime(headers: &HeaderMap, date: UnixTime) -> Option<Duration> {
     let modified = date::read(headers, &LAST_MODIFIED)?;
     Some((date.checked_sub(modified)? / 10).min(DAY))
 }
 
-/// How old the response was when it came, and when it was made (RFC 9111, section 4.2.3).
+/// The age of a response when it was received, and its date (RFC 9111, section 4.2.3).
 pub(super) fn age_and_date(headers: &HeaderMap, now: UnixTime) -> (Duration, UnixTime) {
     let date = date::read(headers, &DATE);
     let apparent =
         date.map_or(Duration::ZERO, |date| Duration::from_secs(now.as_secs()).saturating_sub(date));
-    // Of several, the first counts (RFC 9111, section 5.1).
+    // If there are several values, the first one counts (RFC 9111, section 5.1).
     let first = headers.get(AGE).and_then(|line| line.to_str().ok()?.split(',').next());
     let stated = first.and_then(|age| age.trim().parse().ok());
-    let stated = Duration::from_secs(stated.unwrap_or(0).min(crate::MOST_SECONDS));
+    let stated = Duration::from_secs(stated.unwrap_or(0).min(MAX_SECONDS));
     (apparent.max(stated), date.unwrap_or(now))
 }
 
@@ -88,7 +89,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn of_several_ages_the_first_counts() {
+    fn first_of_several_ages_counts() {
         let age = |lines: &[&'static str]| {
             let lines = lines.iter().map(|line| (AGE, HeaderValue::from_static(line)));
             age_and_date(&lines.collect(), Duration::ZERO).0.as_secs()

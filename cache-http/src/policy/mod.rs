@@ -1,57 +1,81 @@
-//! The decisions: may this be stored and for how long, may this be reused, and if not, why.
+//! The rules: whether a response may be stored and for how long, whether a stored response may be
+//! used, and if not, why.
 //!
-//! Nothing here does I/O or reads a clock.
+//! Nothing in this module does I/O or reads a clock.
+//!
+//! # Examples
+//!
+//! ```
+//! use std::time::Duration;
+//!
+//! use cache_http::policy::{BodyLength, Policy, Reason, Reuse};
+//! use http::{HeaderMap, StatusCode};
+//!
+//! let (policy, request) = (Policy::shared(), HeaderMap::new());
+//! let mut response = HeaderMap::new();
+//! response.insert("cache-control", "max-age=60".parse().unwrap());
+//! let length = BodyLength::Known(5);
+//! let meta = policy.check_response(&request, StatusCode::OK, &response, length, Duration::ZERO)?;
+//!
+//! let reuse = |age| policy.reuse(&meta, Duration::from_secs(age), false, &request);
+//! assert_eq!(reuse(20), Reuse::Fresh(Duration::from_secs(40)));
+//! assert_eq!(reuse(60), Reuse::No(Reason::Stale));
+//! # Ok::<(), Reason>(())
+//! ```
 
 mod cookies;
 mod lifetime;
+mod reason;
 mod request;
 mod response;
 mod reuse;
-mod why;
 
 use std::{sync::Arc, time::Duration};
 
 use http::{HeaderName, StatusCode};
 
-pub(crate) use self::{
-    request::{Dimensions, OVERRIDES},
-    response::{STRIPPED, stated_length},
-};
 pub use self::{
-    response::{BodyLength, Terms},
+    reason::Reason,
+    response::{BodyLength, CacheMeta},
     reuse::Reuse,
-    why::Why,
+};
+pub(crate) use self::{
+    request::SecondaryKey,
+    response::{STRIPPED_REQUEST_HEADERS, content_length},
 };
 
-/// What may be stored, for how long, and when it may be reused.
+/// Decides which responses are stored, for how long, and when they are used.
 ///
-/// Two presets of one engine:
+/// There are two presets: [`site`](Self::site), the output cache of an application that is itself
+/// the origin, and [`shared`](Self::shared), a shared cache as defined in RFC 9111.
 ///
-/// | | [`site`](Self::site): the output cache of the application itself | [`shared`](Self::shared): a cache by RFC 9111 |
+/// | | `site` | `shared` |
 /// |---|---|---|
-/// | statuses | 200, and those asked for | those that are cacheable by default, and others with an explicit lifetime |
-/// | lifetime, where the response tells none | [`ttl`](Self::ttl), 600 seconds | a tenth of its age, a day at most |
-/// | bodies of unknown length | not stored | stored when they end well |
-/// | `Range` | passes by | answered from a stored whole |
-/// | stale, with a validator | gone | validated |
-/// | changes by unsafe methods | – | invalidate |
-/// | the request's `no-store` | – | obeyed |
+/// | stored statuses | 200, and those in [`statuses`](Self::statuses) | those that are heuristically cacheable (RFC 9110, section 15.1), and others with an explicit lifetime |
+/// | lifetime if the response states none | [`ttl`](Self::ttl), 600 seconds by default | a tenth of the time since `Last-Modified`, at most a day (RFC 9111, section 4.2.2) |
+/// | bodies of unknown length | not stored | stored if they end without an error |
+/// | requests with `Range` | bypass the cache | are served from a stored complete response |
+/// | stale responses with a validator | are not used | are validated (RFC 9111, section 4.3) |
+/// | requests with unsafe methods | have no effect | invalidate (RFC 9111, section 4.4) |
+/// | `no-store` in a request | is ignored | is obeyed (RFC 9111, section 5.2.1.5) |
 ///
-/// In both, these are never stored: a response with `Set-Cookie`, one that says `private`, `no-store` or `no-cache` in any case
-/// and spacing, one with `Vary: *`, a part, a body that broke off or is not as long as it says; and a request passes
-/// by that has `Authorization`, a cookie that looks like a session's, a body, or a header that changes its method or path.
+/// With both presets, these responses are never stored: with `Set-Cookie` (unless
+/// [`strip_cookies`](Self::strip_cookies) is set); with `private`, `no-store` or `no-cache` in any
+/// case and spacing; with `Vary: *`; partial responses; and bodies that end early or differ in
+/// length from `Content-Length`. Requests bypass the cache if they have `Authorization`, a cookie
+/// that looks like a session cookie, a body, or a header that overrides the method or the path.
 #[derive(Clone, Debug)]
 pub struct Policy {
     shared: bool,
     ttl: Option<Duration>,
-    most_ttl: Option<Duration>,
+    max_ttl: Option<Duration>,
     statuses: Vec<StatusCode>,
     strip_cookies: bool,
     authorization: bool,
     session_cookies: Option<Arc<[String]>>,
-    cookies: Option<Arc<[String]>>,
+    vary_cookies: Option<Arc<[String]>>,
     streaming: bool,
-    most_body: u64,
+    max_body: u64,
     stale_while_revalidate: Duration,
     stale_if_error: Duration,
     request_directives: bool,
@@ -61,20 +85,22 @@ pub struct Policy {
 const MIB: u64 = 1 << 20;
 
 impl Policy {
-    /// The output cache of an application: it knows that it is the origin. See the [table](Self).
+    /// Creates the preset for the output cache of an application.
+    ///
+    /// See the [table](Self).
     #[must_use]
     pub fn site() -> Self {
         Self {
             shared: false,
             ttl: Some(Duration::from_secs(600)),
-            most_ttl: None,
+            max_ttl: None,
             statuses: Vec::new(),
             strip_cookies: false,
             authorization: false,
             session_cookies: None,
-            cookies: None,
+            vary_cookies: None,
             streaming: false,
-            most_body: 2 * MIB,
+            max_body: 2 * MIB,
             stale_while_revalidate: Duration::ZERO,
             stale_if_error: Duration::ZERO,
             request_directives: false,
@@ -82,106 +108,125 @@ impl Policy {
         }
     }
 
-    /// A shared cache by RFC 9111, as in a proxy. See the [table](Self).
+    /// Creates the preset for a shared cache as defined in RFC 9111, such as the cache of a proxy.
+    ///
+    /// See the [table](Self).
     #[must_use]
     pub fn shared() -> Self {
         Self { shared: true, ttl: None, streaming: true, ..Self::site() }
     }
 
-    /// How long a response lives that does not say so itself.
+    /// Sets the lifetime of responses that do not state one.
     #[must_use]
     pub fn ttl(mut self, ttl: Duration) -> Self {
         self.ttl = Some(ttl);
         self
     }
 
-    /// How long a response lives at most, whatever it says.
+    /// Sets the maximum lifetime of responses, whatever they state.
     #[must_use]
-    pub fn most_ttl(mut self, ttl: Duration) -> Self {
-        self.most_ttl = Some(ttl);
+    pub fn max_ttl(mut self, ttl: Duration) -> Self {
+        self.max_ttl = Some(ttl);
         self
     }
 
-    /// Further statuses to store in a site: 404, say. 206, 304 and those below 200 never are, and those from 500 on only
-    /// if the response itself says how long.
+    /// Adds statuses that a [`site`](Self::site) stores, for example 404.
+    ///
+    /// 206, 304 and statuses below 200 are never stored. Statuses of 500 and above are stored only
+    /// if the response states its lifetime.
     #[must_use]
     pub fn statuses(mut self, statuses: impl IntoIterator<Item = StatusCode>) -> Self {
         self.statuses.extend(statuses);
         self
     }
 
-    /// Stores responses that set cookies, without those cookies. The visitor who caused it gets them, nobody else does.
+    /// Stores responses that set cookies, without the cookies.
+    ///
+    /// Only the client whose request produced the response receives them.
     #[must_use]
     pub fn strip_cookies(mut self) -> Self {
         self.strip_cookies = true;
         self
     }
 
-    /// Lets requests with `Authorization` in, by RFC 9111, section 3.5: they are answered from the store, and their
-    /// responses are stored if they say `public`, `s-maxage` or `must-revalidate`.
+    /// Handles requests with `Authorization` as RFC 9111, section 3.5, defines.
+    ///
+    /// They are served from the store. Their responses are stored if they have `public`,
+    /// `s-maxage` or `must-revalidate`.
     #[must_use]
     pub fn authorization_by_response(mut self) -> Self {
         self.authorization = true;
         self
     }
 
-    /// The cookies that tell a visitor from others: a request with one of them passes by. It takes the place of the rule
-    /// that is there otherwise: names that sessions usually have (`sessionid`, `sid`, `id`, `PHPSESSID`…), and any that has
-    /// `sess`, `auth`, `token`, `jwt`, `login` or `user` in it.
+    /// Sets the cookies that identify a visitor. A request with one of them bypasses the cache.
+    ///
+    /// If this is not set, these cookies do: those with the usual names of session cookies
+    /// (`sessionid`, `sid`, `id`, `PHPSESSID` …), and those with `sess`, `auth`, `token`, `jwt`,
+    /// `login` or `user` in their names.
     #[must_use]
     pub fn session_cookies<N: Into<String>>(mut self, names: impl IntoIterator<Item = N>) -> Self {
         self.session_cookies = Some(names.into_iter().map(Into::into).collect());
         self
     }
 
-    /// The cookies that responses with `Vary: Cookie` depend on, so that those of others (an analyst's, say) make no variants.
-    /// Name all that the application reads.
+    /// Sets the cookies that responses with `Vary: Cookie` depend on.
+    ///
+    /// Other cookies, such as those of analytics, then create no variants. List all cookies that
+    /// the application reads.
     #[must_use]
     pub fn vary_on_cookies<N: Into<String>>(mut self, names: impl IntoIterator<Item = N>) -> Self {
-        self.cookies = Some(names.into_iter().map(Into::into).collect());
+        self.vary_cookies = Some(names.into_iter().map(Into::into).collect());
         self
     }
 
-    /// Whether bodies are stored whose length is not known in advance.
+    /// Sets whether bodies whose length is not known in advance are stored.
     #[must_use]
     pub fn streaming(mut self, streaming: bool) -> Self {
         self.streaming = streaming;
         self
     }
 
-    /// The largest body that is stored, in bytes; 2 MiB unless set. Larger ones pass through.
+    /// Sets the maximum length in bytes of bodies that are stored. The default is 2 MiB.
+    ///
+    /// Longer bodies pass through.
     #[must_use]
-    pub fn most_body(mut self, bytes: u64) -> Self {
-        self.most_body = bytes;
+    pub fn max_body(mut self, bytes: u64) -> Self {
+        self.max_body = bytes;
         self
     }
 
-    /// How long after its lifetime a response is still served while a fresh one is made, where it does not say so itself
-    /// (RFC 5861).
+    /// Sets how long a stale response is served while a fresh one is fetched, if the response does
+    /// not say so itself (RFC 5861, section 3). The default is zero.
     #[must_use]
     pub fn stale_while_revalidate(mut self, window: Duration) -> Self {
         self.stale_while_revalidate = window;
         self
     }
 
-    /// How long after its lifetime a response is still served when making a fresh one fails, where it does not say so
-    /// itself (RFC 5861).
+    /// Sets how long a stale response is served if fetching a fresh one fails, if the response does
+    /// not say so itself (RFC 5861, section 4). The default is zero.
     #[must_use]
     pub fn stale_if_error(mut self, window: Duration) -> Self {
         self.stale_if_error = window;
         self
     }
 
-    /// Whether the `Cache-Control` of requests is obeyed: `no-cache`, `max-age`, `min-fresh`, `only-if-cached`. Anybody can then
-    /// have a page made anew.
+    /// Sets whether these directives of requests are obeyed: `no-cache`, `max-age`, `min-fresh` and
+    /// `only-if-cached` (RFC 9111, section 5.2.1). The default is `false`.
+    ///
+    /// If they are obeyed, any client can force a page to be produced again.
     #[must_use]
     pub fn request_directives(mut self, obeyed: bool) -> Self {
         self.request_directives = obeyed;
         self
     }
 
-    /// Headers that speak to this cache alone (RFC 9213), the most specific first: `Shop-Cache-Control`. The first that is
-    /// there and reads takes the place of `Cache-Control` and `Expires`. They are taken out of what goes out.
+    /// Sets the headers that are addressed to this cache only, such as `Shop-Cache-Control`, the
+    /// most specific first (RFC 9213).
+    ///
+    /// The first of them that is present and valid replaces `Cache-Control` and `Expires`. These
+    /// headers are removed from responses.
     #[must_use]
     pub fn targeted(mut self, names: impl IntoIterator<Item = HeaderName>) -> Self {
         self.targeted = names.into_iter().collect();
@@ -195,10 +240,10 @@ impl Policy {
     }
 
     pub(crate) fn body_limit(&self) -> u64 {
-        self.most_body
+        self.max_body
     }
 
-    pub(crate) fn targets(&self) -> &[HeaderName] {
+    pub(crate) fn targeted_headers(&self) -> &[HeaderName] {
         &self.targeted
     }
 }

@@ -1,4 +1,4 @@
-//! What a request must be for the cache to look at it, and what tells it from others.
+//! Which requests the cache handles, and what distinguishes them.
 
 use http::{
     HeaderMap, HeaderName, Method,
@@ -8,118 +8,120 @@ use http::{
     },
 };
 
-use super::{Policy, Why, cookies};
-use crate::{notice::Notice, vary::combined};
-
-/// Headers by which a client changes the method or the path behind the cache's back, without the `x-` before them.
-pub(crate) const OVERRIDES: [&str; 6] = [
-    "http-method-override",
-    "http-method",
-    "method-override",
-    "original-url",
-    "rewrite-url",
-    "original-uri",
-];
+use super::{Policy, Reason, cookies};
+use crate::{
+    request_flags::{OVERRIDES, RequestFlags},
+    vary::combined_value,
+};
 
 impl Policy {
-    /// Whether the cache has anything to do with a request. `empty` says that it has no body.
+    /// Checks whether the cache handles a request. `empty` states that it has no body.
     ///
     /// # Errors
-    /// Why it passes by.
-    pub fn admit(&self, method: &Method, headers: &HeaderMap, empty: bool) -> Result<(), Why> {
-        self.admit_noticed(method, headers, Notice::of(headers), empty)
-    }
-
-    pub(crate) fn admit_noticed(
+    ///
+    /// Returns the reason why the request bypasses the cache.
+    pub fn check_request(
         &self,
         method: &Method,
         headers: &HeaderMap,
-        notice: Notice,
         empty: bool,
-    ) -> Result<(), Why> {
+    ) -> Result<(), Reason> {
+        self.check_request_with_flags(method, headers, RequestFlags::from_headers(headers), empty)
+    }
+
+    pub(crate) fn check_request_with_flags(
+        &self,
+        method: &Method,
+        headers: &HeaderMap,
+        flags: RequestFlags,
+        empty: bool,
+    ) -> Result<(), Reason> {
         if method != Method::GET && method != Method::HEAD {
-            return Err(Why::Method);
+            return Err(Reason::Method);
         }
         if !empty {
-            return Err(Why::RequestBody);
+            return Err(Reason::RequestBody);
         }
-        if notice.telling {
-            self.admit_telling(headers)?;
+        if flags.bypass {
+            self.check_bypass_headers(headers)?;
         }
-        if notice.cookie && self.is_session(headers) {
-            return Err(Why::SessionCookie);
+        if flags.cookie && self.has_session_cookie(headers) {
+            return Err(Reason::SessionCookie);
         }
         Ok(())
     }
 
-    /// Looks closer at headers of which some may tell that the request is to pass by.
+    /// Checks the headers that may make a request bypass the cache.
     #[cold]
-    fn admit_telling(&self, headers: &HeaderMap) -> Result<(), Why> {
-        if headers.contains_key(TRANSFER_ENCODING) || announces_a_body(headers) {
-            return Err(Why::RequestBody);
+    fn check_bypass_headers(&self, headers: &HeaderMap) -> Result<(), Reason> {
+        if headers.contains_key(TRANSFER_ENCODING) || announces_body(headers) {
+            return Err(Reason::RequestBody);
         }
         let authorized =
             headers.contains_key(AUTHORIZATION) || headers.contains_key(PROXY_AUTHORIZATION);
         if authorized && !self.authorization {
-            return Err(Why::Authorization);
+            return Err(Reason::Authorization);
         }
         if OVERRIDES.iter().any(|name| headers.contains_key(format!("x-{name}"))) {
-            return Err(Why::Override);
+            return Err(Reason::Override);
         }
         if headers.contains_key(IF_MATCH) || headers.contains_key(IF_UNMODIFIED_SINCE) {
-            return Err(Why::Precondition);
+            return Err(Reason::Precondition);
         }
         if headers.contains_key(UPGRADE) {
-            return Err(Why::Upgrade);
+            return Err(Reason::Upgrade);
         }
         if headers.contains_key(RANGE) && !self.shared {
-            return Err(Why::Range);
+            return Err(Reason::Range);
         }
         Ok(())
     }
 
-    fn is_session(&self, headers: &HeaderMap) -> bool {
+    fn has_session_cookie(&self, headers: &HeaderMap) -> bool {
         cookies::all(headers).any(|(name, _)| match &self.session_cookies {
             Some(names) => names.iter().any(|session| session.as_bytes() == name),
             None => cookies::looks_like_a_session(name),
         })
     }
 
-    /// What the request says about each of `names`.
-    pub(crate) fn dimensions(&self, names: &[HeaderName], headers: &HeaderMap) -> Dimensions {
-        Dimensions(names.iter().map(|name| (name.clone(), self.dimension(name, headers))).collect())
+    /// Reads what a request has in the headers `names`.
+    pub(crate) fn secondary_key(&self, names: &[HeaderName], headers: &HeaderMap) -> SecondaryKey {
+        let values = names.iter().map(|name| (name.clone(), self.selecting_value(name, headers)));
+        SecondaryKey(values.collect())
     }
 
-    fn dimension(&self, name: &HeaderName, headers: &HeaderMap) -> Option<Vec<u8>> {
+    fn selecting_value(&self, name: &HeaderName, headers: &HeaderMap) -> Option<Vec<u8>> {
         if name == ACCEPT_ENCODING {
-            return Some(bucket(headers));
+            return Some(accepted_codings(headers));
         }
-        match &self.cookies {
-            Some(names) if name == COOKIE => Some(named_cookies(names, headers)),
-            _ => combined(headers, name),
+        match &self.vary_cookies {
+            Some(names) if name == COOKIE => Some(cookie_values(names, headers)),
+            _ => combined_value(headers, name),
         }
     }
 
-    /// Whether the request says the same as the one that `stored` was made of.
-    pub(crate) fn matches(&self, stored: &Dimensions, headers: &HeaderMap) -> bool {
-        stored.0.iter().all(|(name, value)| self.dimension(name, headers) == *value)
+    /// Whether a request has the same values as the one that a page was produced for.
+    pub(crate) fn matches(&self, stored: &SecondaryKey, headers: &HeaderMap) -> bool {
+        stored.0.iter().all(|(name, value)| self.selecting_value(name, headers) == *value)
     }
 }
 
-fn announces_a_body(headers: &HeaderMap) -> bool {
+fn announces_body(headers: &HeaderMap) -> bool {
     headers.get_all(CONTENT_LENGTH).iter().any(|length| length.as_bytes().trim_ascii() != b"0")
 }
 
-/// Names of headers, each with what a request has under it.
+/// The secondary key of a response that varies: the headers that it varies on, with what the
+/// request has in them (RFC 9111, sections 2 and 4.1).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Dimensions(pub(crate) Vec<(HeaderName, Option<Vec<u8>>)>);
+pub(crate) struct SecondaryKey(pub(crate) Vec<(HeaderName, Option<Vec<u8>>)>);
 
-/// Codings that are told apart. A response in any other is not stored.
+/// The content codings that are distinguished. Responses with other codings are not stored.
 pub(super) const CODINGS: [&str; 5] = ["br", "deflate", "gzip", "identity", "zstd"];
 
-/// Which codings the request accepts, a bit each: those who accept the same can be given the same.
-fn bucket(headers: &HeaderMap) -> Vec<u8> {
-    let Some(line) = combined(headers, &ACCEPT_ENCODING) else { return b"-".to_vec() };
+/// Encodes which codings a request accepts, one digit for each. Clients that accept the same
+/// codings share a page.
+fn accepted_codings(headers: &HeaderMap) -> Vec<u8> {
+    let Some(line) = combined_value(headers, &ACCEPT_ENCODING) else { return b"-".to_vec() };
     let line = String::from_utf8_lossy(&line).to_ascii_lowercase();
     let mut others = None;
     let mut accepted = [None; CODINGS.len()];
@@ -129,32 +131,32 @@ fn bucket(headers: &HeaderMap) -> Vec<u8> {
             "x-gzip" => "gzip",
             coding => coding,
         };
-        let wanted = is_wanted(parameters);
+        let is_accepted = has_positive_weight(parameters);
         if coding == "*" {
-            others = Some(wanted);
-        } else if let Some(place) = CODINGS.iter().position(|known| *known == coding) {
-            // Of two that contradict each other, the refusal counts.
-            accepted[place] = Some(accepted[place].unwrap_or(true) && wanted);
+            others = Some(is_accepted);
+        } else if let Some(index) = CODINGS.iter().position(|known| *known == coding) {
+            // If two members contradict each other, the coding is not accepted.
+            accepted[index] = Some(accepted[index].unwrap_or(true) && is_accepted);
         }
     }
     let by_default = |coding: &str| others.unwrap_or(coding == "identity");
     let bits = CODINGS
         .iter()
         .zip(accepted)
-        .map(|(coding, said)| u8::from(said.unwrap_or_else(|| by_default(coding))));
+        .map(|(coding, accepted)| u8::from(accepted.unwrap_or_else(|| by_default(coding))));
     bits.map(|bit| b'0' + bit).collect()
 }
 
-/// A weight of zero is a refusal, and so is one that cannot be read.
-fn is_wanted(parameters: &str) -> bool {
+/// Whether the weight is absent or positive. An invalid weight counts as zero.
+fn has_positive_weight(parameters: &str) -> bool {
     parameters.split(';').map(str::trim).all(|parameter| match parameter.strip_prefix("q=") {
         Some(weight) => weight.trim().parse::<f32>().is_ok_and(|weight| weight > 0.0),
         None => true,
     })
 }
 
-/// The values of the cookies named, lengths before parts.
-fn named_cookies(names: &[String], headers: &HeaderMap) -> Vec<u8> {
+/// The values of the named cookies, each preceded by its length.
+fn cookie_values(names: &[String], headers: &HeaderMap) -> Vec<u8> {
     let mut all = Vec::new();
     for name in names {
         let values: Vec<&[u8]> = cookies::all(headers)
@@ -184,66 +186,64 @@ mod tests {
         headers
     }
 
-    fn admitted(policy: &Policy, lines: &[(&'static str, &'static str)]) -> Result<(), Why> {
-        policy.admit(&Method::GET, &headers(lines), true)
+    fn check(policy: &Policy, lines: &[(&'static str, &'static str)]) -> Result<(), Reason> {
+        policy.check_request(&Method::GET, &headers(lines), true)
     }
 
     #[test]
-    fn what_a_visitor_alone_may_see_passes_by() {
+    fn requests_of_identified_visitors_bypass_the_cache() {
         for policy in [Policy::site(), Policy::shared()] {
-            assert_eq!(admitted(&policy, &[]), Ok(()));
-            assert_eq!(admitted(&policy, &[("authorization", "")]), Err(Why::Authorization));
+            assert_eq!(check(&policy, &[]), Ok(()));
+            assert_eq!(check(&policy, &[("authorization", "")]), Err(Reason::Authorization));
             assert_eq!(
-                admitted(&policy, &[("cookie", "_ga=1;sessionid=x")]),
-                Err(Why::SessionCookie)
+                check(&policy, &[("cookie", "_ga=1;sessionid=x")]),
+                Err(Reason::SessionCookie)
             );
             assert_eq!(
-                admitted(&policy, &[("cookie", "_ga=1"), ("cookie", "SESSIONID")]),
-                Err(Why::SessionCookie)
+                check(&policy, &[("cookie", "_ga=1"), ("cookie", "SESSIONID")]),
+                Err(Reason::SessionCookie)
             );
         }
     }
 
     #[test]
-    fn the_names_of_session_cookies_can_be_set() {
+    fn names_of_session_cookies_can_be_set() {
         let policy = Policy::site().session_cookies(["who"]);
-        assert_eq!(admitted(&policy, &[("cookie", "who=me")]), Err(Why::SessionCookie));
-        assert_eq!(admitted(&policy, &[("cookie", "sessionid=x")]), Ok(()));
+        assert_eq!(check(&policy, &[("cookie", "who=me")]), Err(Reason::SessionCookie));
+        assert_eq!(check(&policy, &[("cookie", "sessionid=x")]), Ok(()));
     }
 
     #[test]
-    fn a_body_passes_by_however_it_is_announced() {
+    fn request_with_a_body_bypasses_the_cache() {
+        let policy = Policy::site();
         assert_eq!(
-            Policy::site().admit(&Method::GET, &HeaderMap::new(), false),
-            Err(Why::RequestBody)
+            policy.check_request(&Method::GET, &HeaderMap::new(), false),
+            Err(Reason::RequestBody)
         );
-        assert_eq!(
-            admitted(&Policy::site(), &[("transfer-encoding", "chunked")]),
-            Err(Why::RequestBody)
-        );
-        assert_eq!(admitted(&Policy::site(), &[("content-length", "3")]), Err(Why::RequestBody));
-        assert_eq!(admitted(&Policy::site(), &[("content-length", "0")]), Ok(()));
+        assert_eq!(check(&policy, &[("transfer-encoding", "chunked")]), Err(Reason::RequestBody));
+        assert_eq!(check(&policy, &[("content-length", "3")]), Err(Reason::RequestBody));
+        assert_eq!(check(&policy, &[("content-length", "0")]), Ok(()));
     }
 
     #[test]
-    fn those_who_accept_the_same_codings_are_in_one_bucket() {
-        let bucket = |line| bucket(&headers(&[("accept-encoding", line)]));
-        assert_eq!(bucket("gzip, br"), bucket("br;q=0.5,GZIP"));
-        assert_eq!(bucket("gzip;q=0, br"), bucket("br"));
-        assert_ne!(bucket("gzip"), bucket("deflate"));
-        assert_ne!(bucket("gzip"), bucket("gzip, identity;q=0"));
-        assert_eq!(bucket("*;q=0"), bucket("identity;q=0"));
-        assert_eq!(bucket("x-gzip"), bucket("gzip"));
-        assert_ne!(bucket(""), super::bucket(&HeaderMap::new()));
+    fn clients_that_accept_the_same_codings_share_a_key() {
+        let codings = |line| accepted_codings(&headers(&[("accept-encoding", line)]));
+        assert_eq!(codings("gzip, br"), codings("br;q=0.5,GZIP"));
+        assert_eq!(codings("gzip;q=0, br"), codings("br"));
+        assert_ne!(codings("gzip"), codings("deflate"));
+        assert_ne!(codings("gzip"), codings("gzip, identity;q=0"));
+        assert_eq!(codings("*;q=0"), codings("identity;q=0"));
+        assert_eq!(codings("x-gzip"), codings("gzip"));
+        assert_ne!(codings(""), accepted_codings(&HeaderMap::new()));
     }
 
     #[test]
-    fn named_cookies_alone_make_variants_and_nothing_in_them_is_ambiguous() {
+    fn only_named_cookies_create_variants_and_their_values_are_unambiguous() {
         let policy = Policy::site().vary_on_cookies(["a", "b"]);
-        let of = |line| policy.dimension(&COOKIE, &headers(&[("cookie", line)]));
-        assert_eq!(of("a=1; _ga=7"), of("_ga=8; a=1"));
-        assert_ne!(of("a=1; b=23"), of("a=12; b=3"));
-        assert_ne!(of("a="), of("b="));
-        assert_ne!(of("a="), of("_ga="));
+        let value = |line| policy.selecting_value(&COOKIE, &headers(&[("cookie", line)]));
+        assert_eq!(value("a=1; _ga=7"), value("_ga=8; a=1"));
+        assert_ne!(value("a=1; b=23"), value("a=12; b=3"));
+        assert_ne!(value("a="), value("b="));
+        assert_ne!(value("a="), value("_ga="));
     }
 }

@@ -1,4 +1,4 @@
-//! Whether a response may be stored.
+//! Which responses are stored (RFC 9111, section 3).
 
 use std::time::Duration;
 
@@ -11,97 +11,91 @@ use http::{
     },
 };
 
-use super::{Policy, Why, lifetime, request::CODINGS};
-use crate::{CacheControl, Vary, date::UnixTime};
+use super::{Policy, Reason, lifetime, request::CODINGS};
+use crate::{
+    cache_control::{CacheControl, members},
+    vary::Vary,
+};
 
 /// What is known about the length of a body before it is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BodyLength {
-    /// Exactly so many bytes.
+    /// The length in bytes.
     Known(u64),
-    /// It ends when it ends.
+    /// The length is unknown until the body ends.
     Unknown,
 }
 
-/// On which terms a response is stored.
+/// The caching metadata of a response that may be stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Terms {
-    /// How long it is fresh, from when it was made.
+pub struct CacheMeta {
+    /// How long the response is fresh, counted from its date.
     pub lifetime: Duration,
-    /// How old it was when it came.
-    pub age: Duration,
-    /// When it was made, since 1970.
+    /// The age of the response when it was received.
+    pub initial_age: Duration,
+    /// The date of the response, as the time since 1970-01-01 UTC.
     pub date: Duration,
-    /// The request's headers that it varies on.
+    /// The request headers that the response varies on.
     pub vary: Vec<HeaderName>,
-    /// How long after its lifetime it may be served while a fresh one is made.
+    /// How long after its lifetime it may be served while a fresh one is fetched.
     pub stale_while_revalidate: Duration,
-    /// How long after its lifetime it may be served when making a fresh one fails.
+    /// How long after its lifetime it may be served if fetching a fresh one fails.
     pub stale_if_error: Duration,
-    /// How long after its lifetime it is kept to be validated.
-    pub keep: Duration,
+    /// How long after its lifetime it is kept in order to be validated.
+    pub validation_window: Duration,
 }
 
-impl Terms {
-    /// How long the store keeps it.
+impl CacheMeta {
+    /// Returns the time to live of the entry in the store, counted from when the response was
+    /// received.
     #[must_use]
-    pub fn kept(&self) -> Duration {
-        let beyond = self.stale_while_revalidate.max(self.stale_if_error).max(self.keep);
-        self.lifetime.saturating_add(beyond).saturating_sub(self.age)
+    pub fn store_ttl(&self) -> Duration {
+        let beyond =
+            self.stale_while_revalidate.max(self.stale_if_error).max(self.validation_window);
+        self.lifetime.saturating_add(beyond).saturating_sub(self.initial_age)
     }
 }
 
-/// A page may vary on so many headers.
-const MOST_DIMENSIONS: usize = 16;
-/// How long a page with a validator is kept beyond its lifetime.
-const KEEP: Duration = Duration::from_secs(86_400);
-/// Headers that the cache takes out of the requests whose answers it stores, and which no page may vary on.
-pub(crate) const STRIPPED: [HeaderName; 6] =
+/// The maximum number of headers that a page may vary on.
+const MAX_VARY_HEADERS: usize = 16;
+/// How long a page with a validator is kept after its lifetime.
+const VALIDATION_WINDOW: Duration = Duration::from_secs(86_400);
+/// Headers that the cache removes from a request whose response it may store. No page may vary on
+/// them.
+pub(crate) const STRIPPED_REQUEST_HEADERS: [HeaderName; 6] =
     [IF_NONE_MATCH, IF_MODIFIED_SINCE, IF_RANGE, RANGE, IF_MATCH, IF_UNMODIFIED_SINCE];
 
 impl Policy {
-    /// Whether the response to an [admitted](Self::admit) GET may be stored. `now` is the time since 1970.
+    /// Checks whether the response to a GET that has passed [`check_request`](Self::check_request)
+    /// may be stored. `now` is the time since 1970-01-01 UTC.
     ///
     /// # Errors
-    /// Why not.
-    pub fn store(
+    ///
+    /// Returns the reason why the response must not be stored.
+    pub fn check_response(
         &self,
         request: &HeaderMap,
         status: StatusCode,
         headers: &HeaderMap,
         body: BodyLength,
         now: Duration,
-    ) -> Result<Terms, Why> {
+    ) -> Result<CacheMeta, Reason> {
         self.check_status(status)?;
         self.check_cookies(headers)?;
         let (directives, targeted) = self.directives(headers);
         check_directives(&directives, headers, targeted)?;
-        check_whole(headers)?;
+        check_complete(headers)?;
         self.check_length(headers, body)?;
-        self.check_request(request, &directives)?;
-        let vary = dimensions(headers)?;
-        let (age, date) = lifetime::age_and_date(headers, now);
+        self.check_request_headers(request, &directives)?;
+        let vary = vary(headers)?;
+        let (initial_age, date) = lifetime::age_and_date(headers, now);
         let lifetime = self.lifetime(status, &directives, headers, date, targeted)?;
         if status.as_u16() >= 500 && !lifetime.explicit {
-            return Err(Why::Status);
+            return Err(Reason::Status);
         }
         if self.shared && !lifetime::is_heuristic(status) && !lifetime.explicit {
-            return Err(Why::Status);
+            return Err(Reason::Status);
         }
-        let terms = self.terms(lifetime.length, age, date, vary, &directives, headers);
-        let worthless = terms.lifetime <= age && terms.keep.is_zero();
-        if worthless { Err(Why::Expired) } else { Ok(terms) }
-    }
-
-    fn terms(
-        &self,
-        lifetime: Duration,
-        age: Duration,
-        date: UnixTime,
-        vary: Vec<HeaderName>,
-        directives: &CacheControl,
-        headers: &HeaderMap,
-    ) -> Terms {
         let never_stale = ["must-revalidate", "proxy-revalidate", "s-maxage"]
             .iter()
             .any(|name| directives.has(name));
@@ -110,122 +104,141 @@ impl Policy {
             Some(stated) => stated,
             None => default,
         };
-        let validator = headers.contains_key(ETAG) || headers.contains_key(LAST_MODIFIED);
-        Terms {
-            lifetime,
-            age,
+        let meta = CacheMeta {
+            lifetime: lifetime.duration,
+            initial_age,
             date,
             vary,
             stale_while_revalidate: window("stale-while-revalidate", self.stale_while_revalidate),
             stale_if_error: window("stale-if-error", self.stale_if_error),
-            keep: if self.shared && validator { KEEP } else { Duration::ZERO },
-        }
+            validation_window: self.validation_window(headers),
+        };
+        let is_useless = meta.lifetime <= initial_age && meta.validation_window.is_zero();
+        if is_useless { Err(Reason::Expired) } else { Ok(meta) }
     }
 
-    fn check_status(&self, status: StatusCode) -> Result<(), Why> {
+    fn validation_window(&self, headers: &HeaderMap) -> Duration {
+        let has_validator = headers.contains_key(ETAG) || headers.contains_key(LAST_MODIFIED);
+        if self.shared && has_validator { VALIDATION_WINDOW } else { Duration::ZERO }
+    }
+
+    fn check_status(&self, status: StatusCode) -> Result<(), Reason> {
         match status.as_u16() {
-            206 | 304 => Err(Why::Partial),
+            206 | 304 => Err(Reason::Partial),
             200 => Ok(()),
             201.. if self.shared || self.statuses.contains(&status) => Ok(()),
-            _ => Err(Why::Status),
+            _ => Err(Reason::Status),
         }
     }
 
-    fn check_cookies(&self, headers: &HeaderMap) -> Result<(), Why> {
+    fn check_cookies(&self, headers: &HeaderMap) -> Result<(), Reason> {
         let sets = headers.contains_key(SET_COOKIE) || headers.contains_key("set-cookie2");
-        if sets && !self.strip_cookies { Err(Why::SetCookie) } else { Ok(()) }
+        if sets && !self.strip_cookies { Err(Reason::SetCookie) } else { Ok(()) }
     }
 
-    /// The directives that count, and whether they are this cache's own.
+    /// The directives that apply, and whether they come from a targeted header.
     fn directives(&self, headers: &HeaderMap) -> (CacheControl, bool) {
         for name in self.targeted.iter() {
-            let own = CacheControl::read(headers, name);
-            if !own.is_empty() && is_dictionary(headers, name) {
-                return (own, true);
+            let targeted = CacheControl::from_field(headers, name);
+            if !targeted.is_empty() && is_dictionary(headers, name) {
+                return (targeted, true);
             }
         }
-        (CacheControl::of(headers), false)
+        (CacheControl::from_headers(headers), false)
     }
 
-    fn check_length(&self, headers: &HeaderMap, body: BodyLength) -> Result<(), Why> {
-        let length = match (stated_length(headers)?, body) {
-            (Some(stated), BodyLength::Known(known)) if stated != known => return Err(Why::Length),
+    fn check_length(&self, headers: &HeaderMap, body: BodyLength) -> Result<(), Reason> {
+        let length = match (content_length(headers)?, body) {
+            (Some(stated), BodyLength::Known(known)) if stated != known => {
+                return Err(Reason::Length);
+            }
             (Some(length), _) | (None, BodyLength::Known(length)) => length,
             (None, BodyLength::Unknown) if self.streaming => return Ok(()),
-            (None, BodyLength::Unknown) => return Err(Why::Streaming),
+            (None, BodyLength::Unknown) => return Err(Reason::Streaming),
         };
-        if length > self.most_body { Err(Why::TooLarge) } else { Ok(()) }
+        if length > self.max_body { Err(Reason::TooLarge) } else { Ok(()) }
     }
 
-    fn check_request(&self, request: &HeaderMap, directives: &CacheControl) -> Result<(), Why> {
+    fn check_request_headers(
+        &self,
+        request: &HeaderMap,
+        directives: &CacheControl,
+    ) -> Result<(), Reason> {
         let allowed =
             ["public", "s-maxage", "must-revalidate"].iter().any(|name| directives.has(name));
         if request.contains_key(AUTHORIZATION) && !allowed {
-            return Err(Why::Authorization);
+            return Err(Reason::Authorization);
         }
-        if self.is_told_not_to_store(request) { Err(Why::RequestNoStore) } else { Ok(()) }
+        if self.has_no_store(request) { Err(Reason::RequestNoStore) } else { Ok(()) }
     }
 
-    fn is_told_not_to_store(&self, request: &HeaderMap) -> bool {
-        (self.shared || self.request_directives) && says(request, "no-store")
+    fn has_no_store(&self, request: &HeaderMap) -> bool {
+        (self.shared || self.request_directives) && mentions(request, "no-store")
     }
 
-    /// Whether it may be the request's fault that its answer is not stored. Then that says nothing about other requests, and
-    /// nobody should wait for it.
-    pub(crate) fn is_particular(&self, request: &HeaderMap) -> bool {
-        request.contains_key(AUTHORIZATION) || self.is_told_not_to_store(request)
+    /// Whether the response may be rejected because of this request. That does not predict
+    /// anything about other requests, which must not wait for this one.
+    pub(crate) fn forbids_storing(&self, request: &HeaderMap) -> bool {
+        request.contains_key(AUTHORIZATION) || self.has_no_store(request)
     }
 }
 
-/// Whether `Cache-Control` has this text anywhere, in any case: also where it is no well-formed directive, for who wrote it
-/// meant something by it.
-fn says(headers: &HeaderMap, text: &str) -> bool {
+/// Whether `Cache-Control` contains this text anywhere, in any case. A malformed directive counts
+/// as well: it was meant to forbid storing.
+fn mentions(headers: &HeaderMap, text: &str) -> bool {
     let contains = |line: &[u8]| {
         line.windows(text.len()).any(|part| part.eq_ignore_ascii_case(text.as_bytes()))
     };
     headers.get_all(CACHE_CONTROL).iter().any(|line| contains(line.as_bytes()))
 }
 
+/// Rejects responses with `private`, `no-store` or `no-cache`.
+///
+/// RFC 9111, section 5.2.2.4, allows storing a response with `no-cache` if it is validated for each
+/// request. Both presets are stricter.
 fn check_directives(
     directives: &CacheControl,
     headers: &HeaderMap,
     targeted: bool,
-) -> Result<(), Why> {
-    for (name, why) in
-        [("private", Why::Private), ("no-store", Why::NoStore), ("no-cache", Why::NoCache)]
+) -> Result<(), Reason> {
+    for (name, reason) in
+        [("private", Reason::Private), ("no-store", Reason::NoStore), ("no-cache", Reason::NoCache)]
     {
-        if directives.has(name) || (!targeted && says(headers, name)) {
-            return Err(why);
+        if directives.has(name) || (!targeted && mentions(headers, name)) {
+            return Err(reason);
         }
     }
-    let pragma = |line: &http::HeaderValue| {
+    let is_no_cache = |line: &http::HeaderValue| {
         line.as_bytes().to_ascii_lowercase().windows(8).any(|part| part == b"no-cache")
     };
-    if directives.is_empty() && headers.get_all(PRAGMA).iter().any(pragma) {
-        return Err(Why::NoCache);
+    if directives.is_empty() && headers.get_all(PRAGMA).iter().any(is_no_cache) {
+        return Err(Reason::NoCache);
     }
     Ok(())
 }
 
-/// Types of bodies that have no end, or are a part.
-fn check_whole(headers: &HeaderMap) -> Result<(), Why> {
+/// Rejects partial responses, and content types of bodies that have no end.
+fn check_complete(headers: &HeaderMap) -> Result<(), Reason> {
     if headers.contains_key(CONTENT_RANGE) {
-        return Err(Why::Partial);
+        return Err(Reason::Partial);
     }
-    let kind = headers
+    let content_type = headers
         .get(CONTENT_TYPE)
-        .map(|kind| kind.as_bytes().to_ascii_lowercase())
+        .map(|content_type| content_type.as_bytes().to_ascii_lowercase())
         .unwrap_or_default();
-    match &*kind {
-        kind if kind.starts_with(b"text/event-stream") => Err(Why::Streaming),
-        kind if kind.starts_with(b"multipart/x-mixed-replace") => Err(Why::Streaming),
-        kind if kind.starts_with(b"multipart/byteranges") => Err(Why::Partial),
-        _ => Ok(()),
+    let is = |prefix: &[u8]| content_type.starts_with(prefix);
+    if is(b"text/event-stream") || is(b"multipart/x-mixed-replace") {
+        Err(Reason::Streaming)
+    } else if is(b"multipart/byteranges") {
+        Err(Reason::Partial)
+    } else {
+        Ok(())
     }
 }
 
-/// `Content-Length`: of several, all must be the same.
-pub(crate) fn stated_length(headers: &HeaderMap) -> Result<Option<u64>, Why> {
+/// Parses `Content-Length`. Several values must be equal (RFC 9110,
+/// section 8.6).
+pub(crate) fn content_length(headers: &HeaderMap) -> Result<Option<u64>, Reason> {
     let mut stated = None;
     for line in headers.get_all(CONTENT_LENGTH) {
         let digits = line
@@ -233,45 +246,46 @@ pub(crate) fn stated_length(headers: &HeaderMap) -> Result<Option<u64>, Why> {
             .ok()
             .map(str::trim)
             .filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
-        let length = digits.and_then(|text| text.parse().ok()).ok_or(Why::Length)?;
+        let length = digits.and_then(|text| text.parse().ok()).ok_or(Reason::Length)?;
         if stated.is_some_and(|other: u64| other != length) {
-            return Err(Why::Length);
+            return Err(Reason::Length);
         }
         stated = Some(length);
     }
     if stated.is_some() && headers.contains_key(TRANSFER_ENCODING) {
-        return Err(Why::Length);
+        return Err(Reason::Length);
     }
     Ok(stated)
 }
 
-/// What the response varies on. One that is encoded varies on `Accept-Encoding`, whether it says so or not.
-fn dimensions(headers: &HeaderMap) -> Result<Vec<HeaderName>, Why> {
-    let Vary::On(mut names) = Vary::of(headers) else { return Err(Why::Vary) };
+/// The headers that a response varies on. A response with a content coding varies on
+/// `Accept-Encoding`, even if its `Vary` does not list it.
+fn vary(headers: &HeaderMap) -> Result<Vec<HeaderName>, Reason> {
+    let Vary::Headers(mut names) = Vary::from_headers(headers) else { return Err(Reason::Vary) };
     if headers.contains_key(CONTENT_ENCODING) {
         check_coding(headers)?;
         if !names.contains(&ACCEPT_ENCODING) {
             names.push(ACCEPT_ENCODING);
         }
     }
-    let lost = names.iter().any(|name| STRIPPED.contains(name));
-    if lost || names.len() > MOST_DIMENSIONS { Err(Why::Vary) } else { Ok(names) }
+    let stripped = names.iter().any(|name| STRIPPED_REQUEST_HEADERS.contains(name));
+    if stripped || names.len() > MAX_VARY_HEADERS { Err(Reason::Vary) } else { Ok(names) }
 }
 
-fn check_coding(headers: &HeaderMap) -> Result<(), Why> {
-    let known = |coding: &[u8]| {
+fn check_coding(headers: &HeaderMap) -> Result<(), Reason> {
+    let is_known = |coding: &[u8]| {
         CODINGS.iter().any(|known| coding.trim_ascii().eq_ignore_ascii_case(known.as_bytes()))
     };
     let mut lines = headers.get_all(CONTENT_ENCODING).iter();
-    if lines.all(|line| line.as_bytes().split(|byte| *byte == b',').all(known)) {
+    if lines.all(|line| line.as_bytes().split(|byte| *byte == b',').all(is_known)) {
         Ok(())
     } else {
-        Err(Why::Encoding)
+        Err(Reason::Encoding)
     }
 }
 
-/// A dictionary of structured fields (RFC 9651), as far as directives need one: keys in lower case, and the seconds whole
-/// numbers, not texts.
+/// Whether a header is a dictionary of structured fields (RFC 9651), as far as directives need it:
+/// keys are in lower case, and seconds are integers and not strings.
 fn is_dictionary(headers: &HeaderMap, name: &HeaderName) -> bool {
     let is_key = |key: &str| {
         key.starts_with(|first: char| first.is_ascii_lowercase() || first == '*')
@@ -288,6 +302,6 @@ fn is_dictionary(headers: &HeaderMap, name: &HeaderName) -> bool {
         Some((key, value)) => is_key(key) && !value.is_empty(),
         None => is_key(member.trim()),
     };
-    let is_line = |line: &str| crate::cache_control::members(line).into_iter().all(is_member);
+    let is_line = |line: &str| members(line).into_iter().all(is_member);
     headers.get_all(name).iter().all(|line| line.to_str().is_ok_and(is_line))
 }

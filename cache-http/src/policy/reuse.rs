@@ -1,71 +1,81 @@
-//! Whether what is stored may be served, by its age.
+//! Whether a stored response may be used, depending on its age (RFC 9111, section 4).
 
 use std::time::Duration;
 
 use http::HeaderMap;
 
-use super::{Policy, Terms, Why};
-use crate::{CacheControl, Seconds};
+use super::{CacheMeta, Policy, Reason};
+use crate::cache_control::{CacheControl, Seconds};
 
-/// What may be done with a stored response.
+/// How a stored response may be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reuse {
-    /// Serve it: it is fresh for so long.
+    /// Serve it. It is fresh for this much longer.
     Fresh(Duration),
-    /// Serve it, and have a fresh one made meanwhile.
-    WhileRevalidating,
-    /// Make a fresh one, and serve this only if that fails.
-    IfError(Why),
-    /// Do not serve it, unless the origin says that it is still right.
-    No(Why),
+    /// Serve it, and fetch a fresh response in the background.
+    StaleWhileRevalidate,
+    /// Fetch a fresh response, and serve this one only if that fails.
+    StaleIfError(Reason),
+    /// Do not serve it, unless the origin validates it.
+    No(Reason),
 }
 
 impl Policy {
-    /// Whether a stored response of that age may answer the request. One that was purged softly counts as stale.
+    /// Returns how a stored response of this age may be used for a request.
+    ///
+    /// A soft-purged response is treated as stale.
     #[must_use]
-    pub fn reuse(&self, terms: &Terms, age: Duration, purged: bool, request: &HeaderMap) -> Reuse {
-        let left = terms.lifetime.saturating_sub(age);
-        let mut why = if purged { Why::Purged } else { Why::Stale };
-        if !purged && !left.is_zero() {
-            if !self.is_too_old_for(request, age, left) {
-                return Reuse::Fresh(left);
+    pub fn reuse(
+        &self,
+        meta: &CacheMeta,
+        age: Duration,
+        soft_purged: bool,
+        request: &HeaderMap,
+    ) -> Reuse {
+        let remaining = meta.lifetime.saturating_sub(age);
+        let mut reason = if soft_purged { Reason::Purged } else { Reason::Stale };
+        if !soft_purged && !remaining.is_zero() {
+            if !self.requires_fresher(request, age, remaining) {
+                return Reuse::Fresh(remaining);
             }
-            why = Why::Request;
-        } else if !self.is_too_old_for(request, age, Duration::MAX)
-            && within(terms, age, terms.stale_while_revalidate)
+            reason = Reason::Request;
+        } else if !self.requires_fresher(request, age, Duration::MAX)
+            && is_within(meta, age, meta.stale_while_revalidate)
         {
-            return Reuse::WhileRevalidating;
+            return Reuse::StaleWhileRevalidate;
         }
-        if within(terms, age, terms.stale_if_error) { Reuse::IfError(why) } else { Reuse::No(why) }
+        if is_within(meta, age, meta.stale_if_error) {
+            Reuse::StaleIfError(reason)
+        } else {
+            Reuse::No(reason)
+        }
     }
 
-    fn is_too_old_for(&self, request: &HeaderMap, age: Duration, left: Duration) -> bool {
+    /// Whether the directives of a request require a fresher response.
+    fn requires_fresher(&self, request: &HeaderMap, age: Duration, remaining: Duration) -> bool {
         if !self.request_directives {
             return false;
         }
-        let asked = CacheControl::of(request);
-        let over = |name, most: Duration| match asked.seconds(name) {
+        let directives = CacheControl::from_headers(request);
+        let exceeds_max_age = match directives.seconds("max-age") {
+            Seconds::Absent => false,
+            Seconds::Invalid | Seconds::Value(0) => true,
+            Seconds::Value(seconds) => Duration::from_secs(seconds) < age,
+        };
+        let misses_min_fresh = match directives.seconds("min-fresh") {
             Seconds::Absent => false,
             Seconds::Invalid => true,
-            Seconds::Of(seconds) => Duration::from_secs(seconds) < most,
+            Seconds::Value(seconds) => remaining < Duration::from_secs(seconds),
         };
-        let at_least = match asked.seconds("min-fresh") {
-            Seconds::Of(seconds) => left < Duration::from_secs(seconds),
-            Seconds::Absent => false,
-            Seconds::Invalid => true,
-        };
-        asked.has("no-cache")
-            || at_least
-            || over("max-age", age)
-            || asked.seconds("max-age") == Seconds::Of(0)
+        directives.has("no-cache") || exceeds_max_age || misses_min_fresh
     }
 
-    /// Whether the request wants an answer from the store or none.
+    /// Whether the request accepts only a stored response.
     pub(crate) fn only_if_cached(&self, request: &HeaderMap) -> bool {
-        self.request_directives && CacheControl::of(request).has("only-if-cached")
+        self.request_directives && CacheControl::from_headers(request).has("only-if-cached")
     }
 }
 
-fn within(terms: &Terms, age: Duration, window: Duration) -> bool {
-    !window.is_zero() && age < terms.lifetime.saturating_add(window)
+fn is_within(meta: &CacheMeta, age: Duration, window: Duration) -> bool {
+    !window.is_zero() && age < meta.lifetime.saturating_add(window)
 }

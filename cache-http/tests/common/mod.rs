@@ -1,4 +1,4 @@
-//! A site to test with: a cache on a store, a clock set by hand, and views that count how often they are asked.
+//! A site for tests: a cache in a store, a manual clock, and views that count their calls.
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
 use std::{
@@ -15,7 +15,7 @@ use axum::body::Body;
 use cache_core::{Cache, CacheHandle, ManualClock, Settings};
 use cache_db::{DbCache, DbOptions};
 use cache_filebased::{FileBasedCache, FileBasedOptions};
-use cache_http::{CachedService, HttpCache};
+use cache_http::{HttpCache, HttpCacheLayer};
 use cache_locmem::{LocMemCache, LocMemOptions};
 use cache_memcached::{MemcachedCache, MemcachedOptions};
 use cache_redis::{RedisCache, RedisOptions};
@@ -25,30 +25,24 @@ use tempfile::TempDir;
 use tower::{Layer, ServiceExt, util::BoxCloneSyncService};
 use xtask::servers::{Kind, Server, outlive};
 
-/// Defines each test once for every store.
+/// Defines a test for every store from each `async fn(Site)` in the list.
 #[macro_export]
 macro_rules! on_each_store {
-    ($($(#[$meta:meta])* async fn $name:ident($site:ident: Site) $body:block)*) => {
-        $($(#[$meta])* async fn $name($site: $crate::common::Site) $body)*
-
-        mod locmem {
-            $(#[tokio::test] async fn $name() { super::$name($crate::common::Site::in_memory()).await; })*
-        }
-
-        mod files {
-            $(#[tokio::test] async fn $name() { super::$name($crate::common::Site::on_files()).await; })*
-        }
-
-        mod sqlite {
-            $(#[tokio::test] async fn $name() { super::$name($crate::common::Site::on_sqlite()).await; })*
-        }
-
-        mod memcached {
-            $(#[tokio::test] async fn $name() { super::$name($crate::common::Site::on_memcached()).await; })*
-        }
-
-        mod redis {
-            $(#[tokio::test] async fn $name() { super::$name($crate::common::Site::on_redis()).await; })*
+    ($($name:ident,)*) => {
+        $crate::on_each_store!(locmem in_memory: $($name,)*);
+        $crate::on_each_store!(files on_files: $($name,)*);
+        $crate::on_each_store!(sqlite on_sqlite: $($name,)*);
+        $crate::on_each_store!(memcached on_memcached: $($name,)*);
+        $crate::on_each_store!(redis on_redis: $($name,)*);
+    };
+    ($store:ident $site:ident: $($name:ident,)*) => {
+        mod $store {
+            $(
+                #[tokio::test]
+                async fn $name() {
+                    super::$name($crate::common::Site::$site()).await;
+                }
+            )*
         }
     };
 }
@@ -62,8 +56,8 @@ pub(crate) struct Site {
 impl Site {
     pub(crate) fn in_memory() -> Self {
         let time = ManualClock::new();
-        let store = LocMemCache::with_clock(LocMemOptions::default(), time.clock())
-            .expect("the options are valid");
+        let store =
+            LocMemCache::with_clock(LocMemOptions::default(), time.clock()).expect("valid options");
         Self::on(store, time, None)
     }
 
@@ -71,7 +65,7 @@ impl Site {
         let (time, folder) = (ManualClock::new(), folder());
         let store =
             FileBasedCache::with_clock(folder.path(), FileBasedOptions::default(), time.clock())
-                .expect("the options are valid");
+                .expect("valid options");
         Self::on(store, time, Some(folder))
     }
 
@@ -80,37 +74,38 @@ impl Site {
         let mut options = DbOptions::new("sqlite:pages.db");
         options.create_table = true;
         options.pool_size = 4;
-        options.connect_timeout = PATIENCE;
-        options.statement_timeout = PATIENCE;
+        options.connect_timeout = TIMEOUT;
+        options.statement_timeout = TIMEOUT;
         let store = DbCache::open("pages", options, Some(folder.path()), time.clock())
-            .expect("the options are valid");
+            .expect("valid options");
         Self::on(store, time, Some(folder))
     }
 
-    /// On a server that counts time by itself: there, pages age by the clock of the site and go by the server's.
+    /// Creates a site on a server that has its own clock: pages age by the clock of the site and
+    /// expire by that of the server.
     pub(crate) fn on_memcached() -> Self {
         static PORT: OnceLock<u16> = OnceLock::new();
         let port = PORT.get_or_init(|| outlive(|| Server::start(Kind::Memcached), Server::port));
         let mut options = MemcachedOptions::default();
-        options.timeout = PATIENCE;
-        options.connect_timeout = PATIENCE;
-        let store = MemcachedCache::new(&[format!("127.0.0.1:{port}")], &options)
-            .expect("the options are valid");
+        options.timeout = TIMEOUT;
+        options.connect_timeout = TIMEOUT;
+        let store =
+            MemcachedCache::new(&[format!("127.0.0.1:{port}")], &options).expect("valid options");
         Self::on(store, ManualClock::new(), None)
     }
 
-    /// The same.
+    /// Creates a site on a server that has its own clock.
     pub(crate) fn on_redis() -> Self {
         static URL: OnceLock<String> = OnceLock::new();
         let url = URL.get_or_init(|| outlive(|| Server::start(Kind::Redis), Server::url));
         let mut options = RedisOptions::default();
-        options.socket_timeout = PATIENCE;
-        options.socket_connect_timeout = PATIENCE;
-        let store = RedisCache::new(&[url], options).expect("the options are valid");
+        options.socket_timeout = TIMEOUT;
+        options.socket_connect_timeout = TIMEOUT;
+        let store = RedisCache::new(&[url], options).expect("valid options");
         Self::on(store, ManualClock::new(), None)
     }
 
-    /// Tests share servers, but no keys.
+    /// Tests share servers, but not keys.
     fn on(store: impl Cache, time: ManualClock, folder: Option<TempDir>) -> Self {
         static NUMBER: AtomicUsize = AtomicUsize::new(0);
         let key_prefix = format!("test{}", NUMBER.fetch_add(1, SeqCst));
@@ -122,36 +117,36 @@ impl Site {
         Self { cache, time, _folder: folder }
     }
 
-    /// Another site on the same store, with a clock of its own.
+    /// Creates another site on the same store, with a clock of its own.
     pub(crate) fn with(cache: CacheHandle) -> Self {
         Self { cache, time: ManualClock::new(), _folder: None }
     }
 
-    /// The preset for sites.
-    pub(crate) fn layer(&self) -> HttpCache {
-        HttpCache::new(&self.cache).clock(self.time.clock()).cache_status("c")
+    /// Creates a layer with the preset for sites.
+    pub(crate) fn layer(&self) -> HttpCacheLayer {
+        HttpCacheLayer::new(&self.cache).clock(self.time.clock()).cache_status("c")
     }
 
-    /// The preset by RFC 9111.
-    pub(crate) fn shared(&self) -> HttpCache {
-        HttpCache::shared(&self.cache).clock(self.time.clock()).cache_status("c")
+    /// Creates a layer with the preset for shared caches.
+    pub(crate) fn shared(&self) -> HttpCacheLayer {
+        HttpCacheLayer::shared(&self.cache).clock(self.time.clock()).cache_status("c")
     }
 
-    pub(crate) fn wait(&self, seconds: u64) {
+    pub(crate) fn advance(&self, seconds: u64) {
         self.time.advance(Duration::from_secs(seconds));
     }
 }
 
-/// For a machine that is busy with others.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// A timeout that a busy machine does not exceed.
+const TIMEOUT: Duration = Duration::from_secs(20);
 
 fn folder() -> TempDir {
-    tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("there is room")
+    tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("temporary directory")
 }
 
 pub(crate) type Inner = BoxCloneSyncService<Request<Body>, Response<Body>, Infallible>;
 
-/// A view, in a cache or without one.
+/// A view that counts its calls.
 #[derive(Clone)]
 pub(crate) struct View {
     calls: Arc<AtomicUsize>,
@@ -159,35 +154,36 @@ pub(crate) struct View {
 }
 
 impl View {
-    /// A view that answers by what it is asked, and how often it was asked before.
+    /// Creates a view from a function of the request and of the number of earlier calls.
     pub(crate) fn new(
-        answer: impl Fn(Request<Body>, usize) -> Response<Body> + Send + Sync + 'static,
+        respond: impl Fn(Request<Body>, usize) -> Response<Body> + Send + Sync + 'static,
     ) -> Self {
-        let answer = Arc::new(answer);
+        let respond = Arc::new(respond);
         Self::waiting(move |request, calls| {
-            let answer = Arc::clone(&answer);
-            async move { answer(request, calls) }
+            let respond = Arc::clone(&respond);
+            async move { respond(request, calls) }
         })
     }
 
-    /// A view that takes its time.
+    /// Creates a view from an asynchronous function.
     pub(crate) fn waiting<F>(
-        answer: impl Fn(Request<Body>, usize) -> F + Send + Sync + 'static,
+        respond: impl Fn(Request<Body>, usize) -> F + Send + Sync + 'static,
     ) -> Self
     where
         F: Future<Output = Response<Body>> + Send + 'static,
     {
         let calls = Arc::new(AtomicUsize::new(0));
-        let (seen, answer) = (Arc::clone(&calls), Arc::new(answer));
-        // Counted when it is called, not when its future is polled.
+        let (counter, respond) = (Arc::clone(&calls), Arc::new(respond));
+        // A call counts when it is made, not when its future is polled.
         let service = tower::service_fn(move |request| {
-            let answer = answer(request, seen.fetch_add(1, SeqCst));
-            async move { Ok(answer.await) }
+            let response = respond(request, counter.fetch_add(1, SeqCst));
+            async move { Ok(response.await) }
         });
         Self { calls, service: BoxCloneSyncService::new(service) }
     }
 
-    /// A view that always answers the same headers, and a body that tells how often it was asked.
+    /// Creates a view whose responses have these headers, and the number of earlier calls in their
+    /// body.
     pub(crate) fn with(headers: &'static [(&'static str, &'static str)]) -> Self {
         Self::new(move |_, calls| page(headers, &format!("page {calls}")))
     }
@@ -196,7 +192,7 @@ impl View {
         self.calls.load(SeqCst)
     }
 
-    pub(crate) fn cached(&self, layer: &HttpCache) -> Cached {
+    pub(crate) fn cached(&self, layer: &HttpCacheLayer) -> Cached {
         Cached(layer.layer(self.service.clone()))
     }
 
@@ -210,15 +206,15 @@ pub(crate) fn page(headers: &[(&str, &str)], body: &str) -> Response<Body> {
     for (name, value) in headers {
         response = response.header(*name, *value);
     }
-    response.body(Body::from(body.to_owned())).expect("the headers are valid")
+    response.body(Body::from(body.to_owned())).expect("valid headers")
 }
 
 #[derive(Clone)]
-pub(crate) struct Cached(pub CachedService<Inner>);
+pub(crate) struct Cached(pub HttpCache<Inner>);
 
 impl Cached {
     pub(crate) async fn send(&self, request: Request<Body>) -> Got {
-        Got::of(self.0.clone().oneshot(request).await.expect("views never fail")).await
+        Got::of(self.0.clone().oneshot(request).await.expect("infallible")).await
     }
 
     pub(crate) async fn ask(&self, method: Method, uri: &str, headers: &[(&str, &str)]) -> Got {
@@ -242,10 +238,10 @@ pub(crate) fn request(method: Method, uri: &str, headers: &[(&str, &str)]) -> Re
     for (name, value) in headers {
         request = request.header(*name, *value);
     }
-    request.body(Body::empty()).expect("the request is valid")
+    request.body(Body::empty()).expect("valid request")
 }
 
-/// What a visitor got.
+/// A response with its collected body.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Got {
     pub(crate) status: StatusCode,
@@ -268,21 +264,21 @@ impl Got {
                 Err(_) => failed = true,
             }
         }
-        let body = String::from_utf8(bytes).expect("pages are texts");
+        let body = String::from_utf8(bytes).expect("UTF-8");
         Self { status: head.status, headers: head.headers, body, failed }
     }
 
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
-        self.headers.get(name).map(|value| value.to_str().expect("it is a text"))
+        self.headers.get(name).map(|value| value.to_str().expect("ASCII"))
     }
 
-    /// Whether the cache answered, by its own account.
+    /// Whether `Cache-Status` reports a hit.
     pub(crate) fn is_hit(&self) -> bool {
         self.header("cache-status").is_some_and(|status| status.contains("; hit"))
     }
 
-    /// Why it did not, or why it kept nothing.
-    pub(crate) fn why(&self) -> &str {
+    /// Returns the detail in `Cache-Status`: why the response is no hit, or was not stored.
+    pub(crate) fn reason(&self) -> &str {
         self.header("cache-status")
             .and_then(|status| status.split("detail=").nth(1))
             .unwrap_or_default()
@@ -295,7 +291,7 @@ impl fmt::Debug for Got {
     }
 }
 
-/// Waits for what happens in the background.
+/// Waits for a condition that a background task fulfils.
 pub(crate) async fn until(mut holds: impl AsyncFnMut() -> bool) {
     for _ in 0..100_000 {
         if holds().await {
@@ -303,5 +299,5 @@ pub(crate) async fn until(mut holds: impl AsyncFnMut() -> bool) {
         }
         tokio::task::yield_now().await;
     }
-    panic!("it never came true");
+    panic!("the condition was not fulfilled");
 }

@@ -1,132 +1,137 @@
-//! Many keys: all servers at once, each in chunks.
+//! Operations on many keys: all servers concurrently, each in chunks.
 
 use std::{sync::Arc, time::Duration};
 
 use cache_core::{Result, Value};
+use futures_util::future::join_all;
 
-use super::{MemcachedCache, check, is_about_size, is_there, unexpected};
+use super::{MemcachedCache, is_found, is_size_error, unexpected, validate_key};
 use crate::{
     WhenDead,
     expiry::Expiry,
-    join::all,
     server::Server,
     wire::{Command, Reply, Status},
 };
 
-/// The part of the commands that one server has.
+/// The commands that go to one server, by their positions.
 struct Share {
     server: usize,
     positions: Vec<usize>,
 }
 
 impl MemcachedCache {
-    pub(super) async fn get_each(&self, keys: &[&str]) -> Result<Vec<Option<Value>>> {
-        keys.iter().try_for_each(|key| check(key))?;
+    pub(super) async fn get_values(&self, keys: &[&str]) -> Result<Vec<Option<Value>>> {
+        keys.iter().try_for_each(|key| validate_key(key))?;
         let commands: Vec<Command<'_>> = keys.iter().map(|key| Command::Get(key)).collect();
         let mut values = Vec::with_capacity(keys.len());
-        for (key, reply) in keys.iter().zip(self.ask_each(&commands).await?) {
+        for (key, reply) in keys.iter().zip(self.call_all(&commands).await?) {
             values.push(match reply {
-                Some(reply) if is_there(&reply)? => self.read(key, reply),
+                Some(reply) if is_found(&reply)? => self.decode(key, reply),
                 _ => None,
             });
         }
         Ok(values)
     }
 
-    pub(super) async fn set_each(
+    /// Returns the positions of the entries that were not stored.
+    pub(super) async fn set_values(
         &self,
         entries: &[(&str, Value)],
         ttl: Option<Duration>,
     ) -> Result<Vec<usize>> {
-        entries.iter().try_for_each(|(key, _)| check(key))?;
-        let expiry = Expiry::of(ttl);
+        entries.iter().try_for_each(|(key, _)| validate_key(key))?;
+        let expiry = Expiry::new(ttl);
         let mut commands = Vec::with_capacity(entries.len());
         for (key, value) in entries {
             let item = self.item(value)?;
-            let too_large = self.is_too_large(key, item.length());
+            let too_large = self.is_too_large(key, item.len());
             commands.push(if too_large {
                 Command::Delete(key)
             } else {
                 Command::Set(key, item, expiry)
             });
         }
-        let mut refused = Vec::new();
-        for (position, reply) in self.ask_each(&commands).await?.into_iter().enumerate() {
+        let mut rejected = Vec::new();
+        for (position, reply) in self.call_all(&commands).await?.into_iter().enumerate() {
             let was_sent = matches!(commands[position], Command::Set(..));
             match reply.map(|reply| reply.status) {
                 Some(Status::Done) if was_sent => {}
-                Some(Status::Refused(words)) if !is_about_size(&words) => {
-                    return Err(unexpected(&Status::Refused(words)));
+                Some(Status::Error(message)) if !is_size_error(&message) => {
+                    return Err(unexpected(&Status::Error(message)));
                 }
-                _ => refused.push(position),
+                _ => rejected.push(position),
             }
         }
-        Ok(refused)
+        Ok(rejected)
     }
 
-    pub(super) async fn delete_each(&self, keys: &[&str]) -> Result<usize> {
-        keys.iter().try_for_each(|key| check(key))?;
+    pub(super) async fn delete_values(&self, keys: &[&str]) -> Result<usize> {
+        keys.iter().try_for_each(|key| validate_key(key))?;
         let commands: Vec<Command<'_>> = keys.iter().map(|key| Command::Delete(key)).collect();
-        let mut removed = 0;
-        for reply in self.ask_each(&commands).await?.into_iter().flatten() {
-            removed += usize::from(is_there(&reply)?);
+        let mut deleted = 0;
+        for reply in self.call_all(&commands).await?.into_iter().flatten() {
+            deleted += usize::from(is_found(&reply)?);
         }
-        Ok(removed)
+        Ok(deleted)
     }
 
-    /// The reply to each command; `None` where its server is dead and its keys are missed. An error comes after the other
-    /// servers have done their part.
-    async fn ask_each(&self, commands: &[Command<'_>]) -> Result<Vec<Option<Reply>>> {
+    /// Sends each command to its server. A reply is `None` if the server cannot be reached and
+    /// `when_dead` is `miss`. An error is reported after the other servers have executed their
+    /// commands.
+    async fn call_all(&self, commands: &[Command<'_>]) -> Result<Vec<Option<Reply>>> {
         if let [server] = &*self.0.servers {
-            return self.ask_each_of_one(server, commands).await;
+            return self.call_single_server(server, commands).await;
         }
         let mut replies: Vec<Option<Reply>> = commands.iter().map(|_| None).collect();
         let mut dead = vec![false; self.0.servers.len()];
         let mut shares = self.shares(commands, 0..commands.len(), &dead);
-        let mut failed = Ok(());
+        let mut outcome = Ok(());
         while !shares.is_empty() {
-            let asking = shares.iter().map(|share| {
-                let mine: Vec<&Command<'_>> =
+            let calls = shares.iter().map(|share| {
+                let commands: Vec<&Command<'_>> =
                     share.positions.iter().map(|position| &commands[*position]).collect();
                 let server = &self.0.servers[share.server];
-                async move { server.ask_all(&mine).await }
+                async move { server.call_all(&commands).await }
             });
-            let mut left = Vec::new();
-            for (share, (answers, unanswered)) in shares.iter().zip(all(asking).await) {
-                let rest = &share.positions[answers.len()..];
-                for (position, answer) in share.positions.iter().zip(answers) {
-                    replies[*position] = Some(answer);
+            let mut remaining = Vec::new();
+            for (share, (received, failed)) in shares.iter().zip(join_all(calls).await) {
+                let unanswered = &share.positions[received.len()..];
+                for (position, reply) in share.positions.iter().zip(received) {
+                    replies[*position] = Some(reply);
                 }
-                let Some(unanswered) = unanswered else { continue };
+                let Some(failed) = failed else { continue };
                 dead[share.server] = true;
-                let others = dead.contains(&false);
-                let repeatable = !unanswered.perhaps_done || commands[rest[0]].may_be_repeated();
+                let has_next = dead.contains(&false);
+                let is_retryable = !failed.maybe_executed || commands[unanswered[0]].is_retryable();
                 match self.0.when_dead {
                     WhenDead::Miss => {}
-                    WhenDead::Next if others && repeatable => left.extend_from_slice(rest),
-                    WhenDead::Error | WhenDead::Next => failed = failed.and(Err(unanswered.error)),
+                    WhenDead::Next if has_next && is_retryable => {
+                        remaining.extend_from_slice(unanswered);
+                    }
+                    WhenDead::Error | WhenDead::Next => outcome = outcome.and(Err(failed.error)),
                 }
             }
-            shares = self.shares(commands, left, &dead);
+            shares = self.shares(commands, remaining, &dead);
         }
-        failed.map(|()| replies)
+        outcome.map(|()| replies)
     }
 
-    async fn ask_each_of_one(
+    async fn call_single_server(
         &self,
         server: &Arc<Server>,
         commands: &[Command<'_>],
     ) -> Result<Vec<Option<Reply>>> {
-        let (replies, unanswered) = server.ask_all(&commands.iter().collect::<Vec<_>>()).await;
+        let (replies, failed) = server.call_all(&commands.iter().collect::<Vec<_>>()).await;
         let mut replies: Vec<Option<Reply>> = replies.into_iter().map(Some).collect();
-        match unanswered {
-            Some(unanswered) if self.0.when_dead != WhenDead::Miss => return Err(unanswered.error),
+        match failed {
+            Some(failed) if self.0.when_dead != WhenDead::Miss => return Err(failed.error),
             Some(_) => replies.resize_with(commands.len(), || None),
             None => {}
         }
         Ok(replies)
     }
 
+    /// Groups the commands at these positions by the server that holds their key.
     fn shares(
         &self,
         commands: &[Command<'_>],
@@ -138,9 +143,9 @@ impl MemcachedCache {
         for position in positions {
             let key = commands[position].key();
             let server = if dead.contains(&true) {
-                self.0.ring.pick_among(key, |server| !dead[server]).unwrap_or(0)
+                self.0.rendezvous.pick_among(key, |server| !dead[server]).unwrap_or(0)
             } else {
-                self.0.ring.pick(key)
+                self.0.rendezvous.pick(key)
             };
             let share = *share_of[server].get_or_insert_with(|| {
                 shares.push(Share { server, positions: Vec::new() });

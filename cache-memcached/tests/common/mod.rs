@@ -1,5 +1,5 @@
-//! What the tests share: servers of their own.
-#![allow(dead_code, reason = "no test file needs all of it")]
+//! Helpers shared by the integration tests.
+#![allow(dead_code, reason = "each test file uses a part of this")]
 
 use std::{sync::Arc, sync::Mutex, time::Duration};
 
@@ -13,43 +13,41 @@ use xtask::{
 
 pub(crate) const HOUR: Option<Duration> = Some(Duration::from_secs(3600));
 
-/// A server of the test's own.
+/// Starts a server for one test.
 pub(crate) fn server() -> Server {
     server_with(&[])
 }
 
 pub(crate) fn server_with(arguments: &[&str]) -> Server {
-    Server::start_with(Kind::Memcached, arguments).unwrap_or_else(|why| panic!("{why}"))
+    Server::start_with(Kind::Memcached, arguments).unwrap_or_else(|error| panic!("{error}"))
 }
 
 pub(crate) fn proxy(server: &Server) -> Proxy {
-    Proxy::before(server.port()).unwrap_or_else(|why| panic!("{why}"))
+    Proxy::before(server.port()).unwrap_or_else(|error| panic!("{error}"))
 }
 
 pub(crate) fn address(port: u16) -> String {
     format!("127.0.0.1:{port}")
 }
 
-/// Time limits for a machine that is busy with others.
+/// Timeouts that do not expire on a busy machine.
 pub(crate) fn patient() -> MemcachedOptions {
-    let mut options = MemcachedOptions::default();
-    options.timeout = Duration::from_secs(20);
-    options.connect_timeout = Duration::from_secs(20);
-    options
+    let timeout = Duration::from_secs(20);
+    MemcachedOptions::default().timeout(timeout).connect_timeout(timeout)
 }
 
-/// Time limits for faults: a call takes 1.5 seconds at most, where a connection breaks and another one is tried.
+/// Timeouts for tests of faults. A call takes at most 1.5 s if its connection breaks and it tries
+/// another one.
 pub(crate) fn impatient() -> MemcachedOptions {
-    let mut options = MemcachedOptions::default();
-    options.timeout = Duration::from_millis(400);
-    options.connect_timeout = Duration::from_millis(300);
-    options.dead_timeout = Duration::from_millis(500);
-    options
+    MemcachedOptions::default()
+        .timeout(Duration::from_millis(400))
+        .connect_timeout(Duration::from_millis(300))
+        .dead_timeout(Duration::from_millis(500))
 }
 
 pub(crate) fn store_at(ports: &[u16], options: &MemcachedOptions) -> MemcachedCache {
     let location: Vec<String> = ports.iter().map(|port| address(*port)).collect();
-    MemcachedCache::new(&location, options).expect("it is fine")
+    MemcachedCache::new(&location, options).expect("location and options should be valid")
 }
 
 pub(crate) fn store(servers: &[Server]) -> MemcachedCache {
@@ -57,13 +55,13 @@ pub(crate) fn store(servers: &[Server]) -> MemcachedCache {
     store_at(&ports, &patient())
 }
 
-/// Each store gets so many servers of its own, which end with the harness.
+/// Returns a harness that starts this many servers for each store. They end with the harness.
 pub(crate) fn harness(servers: usize) -> Harness {
     let running = Arc::new(Mutex::new(Vec::new()));
     Harness::new(move || {
         let started: Vec<Server> = (0..servers).map(|_| server()).collect();
         let store = store(&started);
-        running.lock().expect("nobody panicked").extend(started);
+        running.lock().expect("no panic while locked").extend(started);
         async { store }
     })
 }

@@ -1,46 +1,47 @@
-//! Many keys at once.
+//! Batches of keys.
 
 use std::{borrow::Cow, time::Duration};
 
 use cache_core::{ErrorKind, Result, Value};
-use redis::Value as Answer;
+use redis::Value as Reply;
 
 use super::{READ, RedisCache, WRITE, WRITE_ONCE, get, set};
 use crate::{
     failure::Failure,
     topology::Access,
-    value::{self, Stored},
+    value::{self, Encoded},
 };
 
-/// As many keys go in one round trip, so that a server is not kept busy for longer than others like to wait.
-const KEYS: usize = 5000;
-/// As many bytes of values go in one round trip.
-const BYTES: usize = 4 << 20;
+/// How many keys are sent in one round trip, so that a batch does not block a server for long.
+const MAX_BATCH_KEYS: usize = 5000;
+/// How many bytes of values are sent in one round trip.
+const MAX_BATCH_BYTES: usize = 4 << 20;
 
 impl RedisCache {
     pub(super) async fn read_many(&self, keys: &[&str]) -> Result<Vec<Option<Value>>> {
         let mut values = Vec::with_capacity(keys.len());
-        for keys in keys.chunks(KEYS) {
-            let answers = self.answers_to(&self.keys(keys)).await.map_err(Failure::told)?;
-            if answers.len() != keys.len() {
-                return Err(self.unexpected(&Answer::Array(answers)));
+        for keys in keys.chunks(MAX_BATCH_KEYS) {
+            let replies = self.mget(&self.keys(keys)).await.map_err(Failure::into_error)?;
+            if replies.len() != keys.len() {
+                return Err(self.unexpected_reply(&Reply::Array(replies)));
             }
-            for answer in answers {
-                values.push(self.bytes(answer)?.map(value::read));
+            for reply in replies {
+                values.push(self.expect_bytes(reply)?.map(value::decode));
             }
         }
         Ok(values)
     }
 
-    async fn answers_to(&self, keys: &[Cow<'_, str>]) -> Result<Vec<Answer>, Failure> {
-        if !self.servers.topology.is_undivided() {
-            let asked = keys.iter().map(|key| (key.as_bytes(), get(key))).collect();
-            return self.servers.topology.ask_all(asked, READ).await;
+    async fn mget(&self, keys: &[Cow<'_, str>]) -> Result<Vec<Reply>, Failure> {
+        let topology = &self.servers.topology;
+        if !topology.is_single_shard() {
+            let commands = keys.iter().map(|key| (key.as_bytes(), get(key))).collect();
+            return topology.execute_all(commands, READ).await;
         }
         let mut command = redis::cmd("MGET");
-        command.arg(bytes_of(keys));
-        match self.servers.topology.ask(&[], &command, READ).await? {
-            Answer::Array(answers) => Ok(answers),
+        command.arg(as_bytes(keys));
+        match topology.execute(&[], &command, READ).await? {
+            Reply::Array(replies) => Ok(replies),
             other => Ok(vec![other]),
         }
     }
@@ -52,52 +53,54 @@ impl RedisCache {
     ) -> Result<Vec<usize>> {
         let keys: Vec<&str> = entries.iter().map(|(key, _)| *key).collect();
         let keys = self.keys(&keys);
-        let (mut refused, mut sent, mut size) =
-            (Vec::new(), Vec::with_capacity(entries.len().min(KEYS)), 0);
+        let mut rejected = Vec::new();
+        let (mut batch, mut size) = (Vec::with_capacity(entries.len().min(MAX_BATCH_KEYS)), 0);
         for (position, (key, (_, value))) in keys.iter().zip(entries).enumerate() {
-            let stored = match Stored::of(key, value) {
-                Ok(stored) => stored,
+            let encoded = match Encoded::new(key, value) {
+                Ok(encoded) => encoded,
                 Err(error) if error.kind() == ErrorKind::TooLarge => {
-                    // After those before it: one of them may have the same key.
-                    self.send(std::mem::take(&mut sent)).await?;
+                    // An earlier entry may have the same key, so it must be sent first.
+                    self.send_batch(std::mem::take(&mut batch)).await?;
                     size = 0;
                     self.remove(key).await?;
-                    refused.push(position);
+                    rejected.push(position);
                     continue;
                 }
                 Err(error) => return Err(error),
             };
-            if sent.len() == KEYS || (size + stored.size() > BYTES && !sent.is_empty()) {
-                self.send(std::mem::take(&mut sent)).await?;
+            let is_full = size + encoded.size() > MAX_BATCH_BYTES && !batch.is_empty();
+            if batch.len() == MAX_BATCH_KEYS || is_full {
+                self.send_batch(std::mem::take(&mut batch)).await?;
                 size = 0;
             }
-            size += stored.size();
-            sent.push((key.as_bytes(), set(key, &stored, ttl)));
+            size += encoded.size();
+            batch.push((key.as_bytes(), set(key, &encoded, ttl)));
         }
-        self.send(sent).await?;
-        Ok(refused)
+        self.send_batch(batch).await?;
+        Ok(rejected)
     }
 
-    /// Perhaps none.
-    async fn send(&self, sent: Vec<(&[u8], redis::Cmd)>) -> Result<()> {
-        if sent.is_empty() {
+    /// Sends SET commands, possibly none.
+    async fn send_batch(&self, batch: Vec<(&[u8], redis::Cmd)>) -> Result<()> {
+        if batch.is_empty() {
             return Ok(());
         }
-        let answers = self.servers.topology.ask_all(sent, WRITE).await.map_err(Failure::told)?;
-        answers.iter().try_for_each(|answer| self.done(answer))
+        let replies = self.servers.topology.execute_all(batch, WRITE).await;
+        let replies = replies.map_err(Failure::into_error)?;
+        replies.iter().try_for_each(|reply| self.expect_okay(reply))
     }
 
     pub(super) async fn remove_many(&self, keys: &[&str]) -> Result<usize> {
         let mut removed = 0;
-        for keys in keys.chunks(KEYS) {
+        for keys in keys.chunks(MAX_BATCH_KEYS) {
             let keys = self.keys(keys);
-            removed += self.remove_some(&bytes_of(&keys), WRITE_ONCE).await?;
+            removed += self.unlink(&as_bytes(&keys), WRITE_ONCE).await?;
         }
         Ok(usize::try_from(removed).unwrap_or(0))
     }
 
-    /// Of keys as the server has them, perhaps none.
-    pub(super) async fn remove_some(&self, keys: &[&[u8]], access: Access) -> Result<i64> {
+    /// Removes keys, given as the server stores them, possibly none, and counts those that existed.
+    pub(super) async fn unlink(&self, keys: &[&[u8]], access: Access) -> Result<i64> {
         let unlink = |keys: &[&[u8]]| {
             let mut command = redis::cmd("UNLINK");
             command.arg(keys);
@@ -106,25 +109,21 @@ impl RedisCache {
         if keys.is_empty() {
             return Ok(0);
         }
-        if self.servers.topology.is_undivided() {
-            return self.number(
-                self.servers
-                    .topology
-                    .ask(&[], &unlink(keys), access)
-                    .await
-                    .map_err(Failure::told)?,
-            );
+        let topology = &self.servers.topology;
+        if topology.is_single_shard() {
+            let reply = topology.execute(&[], &unlink(keys), access).await;
+            return self.expect_integer(reply.map_err(Failure::into_error)?);
         }
-        let asked = keys.chunks(1).map(|key| (key[0], unlink(key))).collect();
-        let answers = self.servers.topology.ask_all(asked, access).await.map_err(Failure::told)?;
-        answers.into_iter().map(|answer| self.number(answer)).sum()
+        let commands = keys.chunks(1).map(|key| (key[0], unlink(key))).collect();
+        let replies = topology.execute_all(commands, access).await.map_err(Failure::into_error)?;
+        replies.into_iter().map(|reply| self.expect_integer(reply)).sum()
     }
 
     fn keys<'a>(&self, keys: &[&'a str]) -> Vec<Cow<'a, str>> {
-        keys.iter().map(|key| self.room.key(key)).collect()
+        keys.iter().map(|key| self.keyspace.key(key)).collect()
     }
 }
 
-fn bytes_of<'a>(keys: &'a [Cow<'_, str>]) -> Vec<&'a [u8]> {
+fn as_bytes<'a>(keys: &'a [Cow<'_, str>]) -> Vec<&'a [u8]> {
     keys.iter().map(|key| key.as_bytes()).collect()
 }

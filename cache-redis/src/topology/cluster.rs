@@ -1,4 +1,4 @@
-//! A cluster: the leaders share the keys among them, and who has which may change at any time.
+//! A cluster: its primaries share the slots, and a slot may move to another primary at any time.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -11,8 +11,8 @@ use redis::{Cmd, Pipeline, Value};
 use tokio::time::{Instant, timeout_at};
 
 use super::{
-    Maker,
-    slots::{Range, SLOTS, ranges, slot_of},
+    NodeFactory, names,
+    slots::{SLOTS, SlotRange, parse_ranges, slot_of},
 };
 use crate::{
     failure::{Failure, Fault},
@@ -20,271 +20,280 @@ use crate::{
     node::{Effect, Node},
 };
 
-/// How often a command may be sent on to another server, before something must be wrong with the cluster.
-const REDIRECTS: usize = 8;
+/// How many times a command is redirected before it fails.
+const MAX_REDIRECTS: usize = 8;
 
 /// The servers of a cluster, as far as they are known.
 #[derive(Debug)]
 pub(crate) struct Cluster {
+    /// The servers in LOCATION.
     seeds: Vec<Arc<Node>>,
-    maker: Maker,
-    map: RwLock<Option<Arc<Map>>>,
-    asking: tokio::sync::Mutex<()>,
+    factory: NodeFactory,
+    map: RwLock<Option<Arc<SlotMap>>>,
+    /// Held while the map is fetched, so that concurrent callers share one fetch.
+    refresh: tokio::sync::Mutex<()>,
 }
 
-/// Who has which slots.
+/// The primary of each slot.
 #[derive(Debug)]
-struct Map {
+struct SlotMap {
     nodes: Vec<Arc<Node>>,
-    /// The place in `nodes` of whoever has the slot of this number.
+    /// For each slot, the index of its primary in `nodes`.
     slots: Vec<Option<u16>>,
 }
 
-/// Where a command is to be sent next.
-enum Next {
-    Slot,
+/// Where a command is sent next.
+enum Destination {
+    /// To the primary of the key's slot.
+    SlotOwner,
     Node(Arc<Node>),
-    /// To that one, this once: it will only answer when it is told so.
-    Once(Arc<Node>),
+    /// To this node, after ASKING: it is importing the slot and rejects the command otherwise.
+    Asking(Arc<Node>),
 }
 
 impl Cluster {
-    pub(super) fn new(seeds: Vec<Arc<Node>>, maker: Maker) -> Self {
-        Self { seeds, maker, map: RwLock::default(), asking: tokio::sync::Mutex::default() }
+    pub(super) fn new(seeds: Vec<Arc<Node>>, factory: NodeFactory) -> Self {
+        Self { seeds, factory, map: RwLock::default(), refresh: tokio::sync::Mutex::default() }
     }
 
-    pub(super) fn known(&self) -> Vec<Arc<Node>> {
+    pub(super) fn known_nodes(&self) -> Vec<Arc<Node>> {
         let map = self.map.read().clone();
         self.seeds.iter().chain(map.iter().flat_map(|map| &map.nodes)).cloned().collect()
     }
 
-    pub(super) async fn leaders(self: &Arc<Self>) -> Result<Vec<Arc<Node>>, Failure> {
-        let deadline = self.maker.limits.deadline();
+    pub(super) async fn primaries(self: &Arc<Self>) -> Result<Vec<Arc<Node>>, Failure> {
+        let deadline = self.factory.timeouts.deadline();
+        // An outdated map could lack a primary, so fetch a new one.
         let known = self.map.read().clone();
-        // Nobody may be overlooked.
-        Ok(self.map_after(known.as_ref(), deadline).await?.nodes.clone())
+        Ok(self.newer_map(known.as_ref(), deadline).await?.nodes.clone())
     }
 
-    pub(super) async fn ask(
+    pub(super) async fn execute(
         self: &Arc<Self>,
         key: &[u8],
         command: &Cmd,
         effect: Effect,
     ) -> Result<Value, Failure> {
-        self.ask_until(key, command, effect, Next::Slot, self.maker.limits.deadline()).await
+        let deadline = self.factory.timeouts.deadline();
+        self.execute_at(Destination::SlotOwner, key, command, effect, deadline).await
     }
 
-    async fn ask_until(
+    /// Executes a command and follows redirections.
+    async fn execute_at(
         self: &Arc<Self>,
+        mut destination: Destination,
         key: &[u8],
         command: &Cmd,
         effect: Effect,
-        mut next: Next,
         deadline: Instant,
     ) -> Result<Value, Failure> {
         let mut redirects = 0;
         loop {
             let map = self.map(deadline).await?;
-            let (node, answer) = match next {
-                Next::Slot => {
-                    let node = map.leader(slot_of(key)).ok_or_else(|| self.not_whole())?;
-                    (Arc::clone(node), node.ask_well(command, effect, deadline).await)
+            let (node, outcome) = match destination {
+                Destination::SlotOwner => {
+                    let node = map.primary(slot_of(key)).ok_or_else(|| self.uncovered_slot())?;
+                    (Arc::clone(node), node.execute(command, effect, deadline).await)
                 }
-                Next::Node(node) => {
-                    (Arc::clone(&node), node.ask_well(command, effect, deadline).await)
+                Destination::Node(node) => {
+                    (Arc::clone(&node), node.execute(command, effect, deadline).await)
                 }
-                Next::Once(node) => {
-                    (Arc::clone(&node), ask_once(&node, command, effect, deadline).await)
+                Destination::Asking(node) => {
+                    (Arc::clone(&node), execute_asking(&node, command, effect, deadline).await)
                 }
             };
-            let failure = match answer {
-                Ok(answer) => return Ok(answer),
+            let failure = match outcome {
+                Ok(reply) => return Ok(reply),
                 Err(failure) => failure,
             };
             redirects += 1;
-            if redirects > REDIRECTS {
+            if redirects > MAX_REDIRECTS {
                 return Err(failure);
             }
-            next = self.next(failure, &node, &map, key, effect, deadline).await?;
+            destination = self.redirect(failure, &node, &map, key, effect, deadline).await?;
         }
     }
 
-    /// Where to send a command that failed; the failure, where there is nobody else to send it to.
-    async fn next(
+    /// Decides where to send a command that failed. Errors if it must not be sent again.
+    async fn redirect(
         self: &Arc<Self>,
         failure: Failure,
         node: &Arc<Node>,
-        map: &Arc<Map>,
+        map: &Arc<SlotMap>,
         key: &[u8],
         effect: Effect,
         deadline: Instant,
-    ) -> Result<Next, Failure> {
+    ) -> Result<Destination, Failure> {
         match &failure.fault {
-            Fault::Elsewhere { address, once } => {
-                let Some(address) = address_at(address, node) else { return Err(failure) };
-                let other = map.node(&address).unwrap_or_else(|| self.maker.node(address));
-                if *once {
-                    return Ok(Next::Once(other));
+            Fault::Redirected { address, ask } => {
+                let Some(address) = parse_address(address, node) else { return Err(failure) };
+                let other = map.node(&address).unwrap_or_else(|| self.factory.node(address));
+                if *ask {
+                    return Ok(Destination::Asking(other));
                 }
-                self.renew_later(map);
-                Ok(Next::Node(other))
+                self.refresh_in_background(map);
+                Ok(Destination::Node(other))
             }
-            Fault::Unreached | Fault::NotLeading => {
-                self.next_leader(failure, node, map, key, deadline).await
+            Fault::Unreachable | Fault::NotPrimary => {
+                self.new_primary(failure, node, map, key, deadline).await
             }
-            Fault::Lost if effect == Effect::Idempotent => {
-                self.next_leader(failure, node, map, key, deadline).await
+            Fault::ConnectionLost if effect == Effect::Idempotent => {
+                self.new_primary(failure, node, map, key, deadline).await
             }
-            Fault::Lost | Fault::Silent => {
-                self.renew_later(map);
+            Fault::ConnectionLost | Fault::TimedOut => {
+                self.refresh_in_background(map);
                 Err(failure)
             }
             _ => Err(failure),
         }
     }
 
-    /// Whoever has the slot by now, if it is another one.
-    async fn next_leader(
+    /// Fetches the map. Errors unless the slot has moved to another primary.
+    async fn new_primary(
         self: &Arc<Self>,
         failure: Failure,
         node: &Arc<Node>,
-        map: &Arc<Map>,
+        map: &Arc<SlotMap>,
         key: &[u8],
         deadline: Instant,
-    ) -> Result<Next, Failure> {
-        let Ok(renewed) = self.map_after(Some(map), deadline).await else { return Err(failure) };
-        match renewed.leader(slot_of(key)) {
-            Some(other) if !Arc::ptr_eq(other, node) => Ok(Next::Slot),
+    ) -> Result<Destination, Failure> {
+        let Ok(newer) = self.newer_map(Some(map), deadline).await else { return Err(failure) };
+        match newer.primary(slot_of(key)) {
+            Some(other) if !Arc::ptr_eq(other, node) => Ok(Destination::SlotOwner),
             _ => Err(failure),
         }
     }
 
-    /// To each server, what it has of them, all servers at once. What has moved is then sent on, one by one.
-    pub(super) async fn ask_all(
+    /// Sends each server its commands, all servers concurrently. Commands whose slot has moved are
+    /// then redirected one by one.
+    pub(super) async fn execute_all(
         self: &Arc<Self>,
-        asked: &[(&[u8], Cmd)],
+        commands: &[(&[u8], Cmd)],
         effect: Effect,
     ) -> Result<Vec<Value>, Failure> {
-        let deadline = self.maker.limits.deadline();
+        let deadline = self.factory.timeouts.deadline();
         let map = self.map(deadline).await?;
-        let mut shares: HashMap<usize, Vec<usize>> = HashMap::new();
-        for (position, (key, _)) in asked.iter().enumerate() {
-            let node = map.slots[slot_of(key)].ok_or_else(|| self.not_whole())?;
-            shares.entry(node.into()).or_default().push(position);
+        let mut batches: HashMap<usize, Vec<usize>> = HashMap::new();
+        for (position, (key, _)) in commands.iter().enumerate() {
+            let node = map.slots[slot_of(key)].ok_or_else(|| self.uncovered_slot())?;
+            batches.entry(node.into()).or_default().push(position);
         }
-        let shares = shares.into_iter().map(|(node, positions)| {
+        let batches = batches.into_iter().map(|(node, positions)| {
             let map = &map;
             async move {
-                self.ask_share(asked, positions, &map.nodes[node], map, effect, deadline).await
+                let node = &map.nodes[node];
+                self.execute_batch(commands, positions, node, map, effect, deadline).await
             }
         });
-        let mut answers = vec![Value::Nil; asked.len()];
-        for share in join_all(shares).await {
-            for (position, answer) in share? {
-                answers[position] = answer;
+        let mut replies = vec![Value::Nil; commands.len()];
+        for batch in join_all(batches).await {
+            for (position, reply) in batch? {
+                replies[position] = reply;
             }
         }
-        Ok(answers)
+        Ok(replies)
     }
 
-    async fn ask_share(
+    /// Executes the commands at these positions on one server, and pairs each reply with its
+    /// position.
+    async fn execute_batch(
         self: &Arc<Self>,
-        asked: &[(&[u8], Cmd)],
+        commands: &[(&[u8], Cmd)],
         positions: Vec<usize>,
         node: &Arc<Node>,
-        map: &Arc<Map>,
+        map: &Arc<SlotMap>,
         effect: Effect,
         deadline: Instant,
     ) -> Result<Vec<(usize, Value)>, Failure> {
         let mut pipeline = Pipeline::with_capacity(positions.len());
         for position in &positions {
-            pipeline.add_command(asked[*position].1.clone());
+            pipeline.add_command(commands[*position].1.clone());
         }
-        let answers = match node.ask(&pipeline, effect, deadline).await {
-            Ok(answers) => answers.into_iter().map(|answer| judge(answer, node)).collect(),
+        let outcomes = match node.send(&pipeline, effect, deadline).await {
+            Ok(replies) => replies.into_iter().map(|reply| check_in_batch(reply, node)).collect(),
             Err(failure) => vec![Err(failure); positions.len()],
         };
-        let settled = positions.into_iter().zip(answers).map(|(position, answer)| async move {
-            let (key, command) = &asked[position];
-            let answer = match answer {
-                Ok(answer) => answer,
+        let replies = positions.into_iter().zip(outcomes).map(|(position, outcome)| async move {
+            let (key, command) = &commands[position];
+            let reply = match outcome {
+                Ok(reply) => reply,
                 Err(failure) => {
-                    let next = self.next(failure, node, map, key, effect, deadline).await?;
-                    self.ask_until(key, command, effect, next, deadline).await?
+                    let next = self.redirect(failure, node, map, key, effect, deadline).await?;
+                    self.execute_at(next, key, command, effect, deadline).await?
                 }
             };
-            Ok((position, answer))
+            Ok((position, reply))
         });
-        join_all(settled).await.into_iter().collect()
+        join_all(replies).await.into_iter().collect()
     }
 
-    /// The map, asked for if there is none.
-    async fn map(self: &Arc<Self>, deadline: Instant) -> Result<Arc<Map>, Failure> {
+    /// Fetches the map if there is none.
+    async fn map(self: &Arc<Self>, deadline: Instant) -> Result<Arc<SlotMap>, Failure> {
         let known = self.map.read().clone();
         match known {
             Some(map) => Ok(map),
-            None => self.map_after(None, deadline).await,
+            None => self.newer_map(None, deadline).await,
         }
     }
 
-    /// Asks for the map in the background.
-    fn renew_later(self: &Arc<Self>, old: &Arc<Map>) {
+    fn refresh_in_background(self: &Arc<Self>, old: &Arc<SlotMap>) {
         let (cluster, old) = (Arc::clone(self), Arc::clone(old));
         tokio::spawn(async move {
-            if let Err(failure) =
-                cluster.map_after(Some(&old), cluster.maker.limits.deadline()).await
-            {
-                tracing::warn!(error = %failure.told(), "nobody tells who has which slots of the cluster");
+            let deadline = cluster.factory.timeouts.deadline();
+            if let Err(failure) = cluster.newer_map(Some(&old), deadline).await {
+                tracing::warn!(error = %failure.into_error(), "cannot refresh the cluster's slots");
             }
         });
     }
 
-    /// A map that is newer than `old`. One is enough for all who ask for it at once.
-    async fn map_after(
+    /// Fetches a map unless there is one newer than `old`. Concurrent callers share one fetch.
+    async fn newer_map(
         self: &Arc<Self>,
-        old: Option<&Arc<Map>>,
+        old: Option<&Arc<SlotMap>>,
         deadline: Instant,
-    ) -> Result<Arc<Map>, Failure> {
+    ) -> Result<Arc<SlotMap>, Failure> {
         let newer = || {
             let known = self.map.read().clone();
             known.filter(|known| old.is_none_or(|old| !Arc::ptr_eq(known, old)))
         };
-        let Ok(_asking) = timeout_at(deadline, self.asking.lock()).await else {
-            return Err(self.nobody("no server of the cluster answered in time"));
+        let Ok(_refresh) = timeout_at(deadline, self.refresh.lock()).await else {
+            return Err(self.unreachable("no server of the cluster replied in time"));
         };
         if let Some(map) = newer() {
             return Ok(map);
         }
-        let map = Arc::new(self.ask_for_map(old, deadline).await?);
+        let map = Arc::new(self.fetch_map(old, deadline).await?);
         *self.map.write() = Some(Arc::clone(&map));
         Ok(map)
     }
 
-    /// First those that are known to answer. One that fails must not take up all the time.
-    async fn ask_for_map(&self, old: Option<&Arc<Map>>, deadline: Instant) -> Result<Map, Failure> {
+    /// Fetches the map from the first server that has it, connected servers first. Each server gets
+    /// an equal share of the remaining time, so that one that hangs does not use it up.
+    async fn fetch_map(
+        &self,
+        old: Option<&Arc<SlotMap>>,
+        deadline: Instant,
+    ) -> Result<SlotMap, Failure> {
         let known = old.map(|map| &*map.nodes).unwrap_or_default();
         let (mut nodes, others): (Vec<_>, Vec<_>) =
             known.iter().chain(&self.seeds).cloned().partition(|node| node.is_connected());
         nodes.extend(others);
         let mut seen = HashSet::new();
-        nodes.retain(|node| seen.insert(Arc::clone(node.shown())));
-        let mut failure = self.nobody("no server of the cluster tells who has which slots");
+        nodes.retain(|node| seen.insert(Arc::clone(node.name())));
+        let mut failure = self.unreachable("no server of the cluster reported its slots");
         let mut command = redis::cmd("CLUSTER");
         command.arg("SLOTS");
         for (asked, node) in nodes.iter().enumerate() {
             let left = u32::try_from(nodes.len() - asked).unwrap_or(u32::MAX);
             let limit = Instant::now() + deadline.saturating_duration_since(Instant::now()) / left;
-            match node.ask_well(&command, Effect::Idempotent, limit).await {
-                Ok(answer) => match ranges(&answer) {
+            match node.execute(&command, Effect::Idempotent, limit).await {
+                Ok(reply) => match parse_ranges(&reply) {
                     Some(ranges) if !ranges.is_empty() => {
-                        return Ok(self.read(&ranges, node, &nodes));
+                        return Ok(self.build_map(&ranges, node, &nodes));
                     }
                     _ => {
-                        failure = Failure::new(
-                            Fault::NotLeading,
-                            node.shown(),
-                            "it has no cluster's slots",
-                        )
+                        let message = "it reported no slots of a cluster";
+                        failure = Failure::new(Fault::NotPrimary, node.name(), message);
                     }
                 },
                 Err(error) => failure = error,
@@ -293,45 +302,46 @@ impl Cluster {
         Err(failure)
     }
 
-    /// The map in these ranges, as `asked` told them. Servers that are known keep their connections.
-    fn read(&self, ranges: &[Range], asked: &Arc<Node>, known: &[Arc<Node>]) -> Map {
-        let mut map = Map { nodes: Vec::new(), slots: vec![None; SLOTS] };
+    /// Builds the map from the ranges that `reporter` returned. Known servers keep their
+    /// connections.
+    fn build_map(
+        &self,
+        ranges: &[SlotRange],
+        reporter: &Arc<Node>,
+        known: &[Arc<Node>],
+    ) -> SlotMap {
+        let mut map = SlotMap { nodes: Vec::new(), slots: vec![None; SLOTS] };
         for range in ranges {
-            let Some(address) = address_of(&range.host, range.port, asked) else { continue };
-            let known_as = |nodes: &[Arc<Node>]| {
+            let Some(address) = address_of(&range.host, range.port, reporter) else { continue };
+            let position = |nodes: &[Arc<Node>]| {
                 nodes.iter().position(|node| node.target().address == address)
             };
-            let place = known_as(&map.nodes).unwrap_or_else(|| {
-                let node = known_as(known).map(|place| Arc::clone(&known[place]));
-                map.nodes.push(node.unwrap_or_else(|| self.maker.node(address.clone())));
+            let index = position(&map.nodes).unwrap_or_else(|| {
+                let node = position(known).map(|index| Arc::clone(&known[index]));
+                map.nodes.push(node.unwrap_or_else(|| self.factory.node(address.clone())));
                 map.nodes.len() - 1
             });
-            let place = u16::try_from(place).ok();
-            map.slots
-                .get_mut(range.first..=range.last)
-                .into_iter()
-                .flatten()
-                .for_each(|slot| *slot = place);
+            let index = u16::try_from(index).ok();
+            let slots = map.slots.get_mut(range.first..=range.last);
+            slots.into_iter().flatten().for_each(|slot| *slot = index);
         }
         map
     }
 
-    fn nobody(&self, message: &str) -> Failure {
-        let all: Vec<&str> = self.seeds.iter().map(|node| &**node.shown()).collect();
-        Failure::new(Fault::Unreached, &all.join(", ").into(), message)
+    fn unreachable(&self, message: &str) -> Failure {
+        Failure::new(Fault::Unreachable, &names(&self.seeds).into(), message)
     }
 
-    fn not_whole(&self) -> Failure {
-        let failure = self.nobody("no server of the cluster has the key's slot");
-        // By the next call it may be otherwise.
+    /// A slot has no primary. Forgets the map, so that the next call fetches it.
+    fn uncovered_slot(&self) -> Failure {
         self.map.write().take();
-        failure
+        self.unreachable("no server of the cluster covers the slot of the key")
     }
 }
 
-impl Map {
-    fn leader(&self, slot: usize) -> Option<&Arc<Node>> {
-        self.slots[slot].map(|place| &self.nodes[usize::from(place)])
+impl SlotMap {
+    fn primary(&self, slot: usize) -> Option<&Arc<Node>> {
+        self.slots[slot].map(|index| &self.nodes[usize::from(index)])
     }
 
     fn node(&self, address: &Address) -> Option<Arc<Node>> {
@@ -339,8 +349,8 @@ impl Map {
     }
 }
 
-/// Asks a server for a key that is on its way to it.
-async fn ask_once(
+/// Executes a command on a server that is importing the slot.
+async fn execute_asking(
     node: &Arc<Node>,
     command: &Cmd,
     effect: Effect,
@@ -348,33 +358,37 @@ async fn ask_once(
 ) -> Result<Value, Failure> {
     let mut pipeline = Pipeline::with_capacity(2);
     pipeline.cmd("ASKING").add_command(command.clone());
-    let mut answers = node.ask(&pipeline, effect, deadline).await?;
-    judge_one(answers.pop().unwrap_or_default(), node)
+    let mut replies = node.send(&pipeline, effect, deadline).await?;
+    check(replies.pop().unwrap_or_default(), node)
 }
 
-/// As [`judge_one`], but for what concerns this key alone.
-fn judge(answer: Value, node: &Arc<Node>) -> Result<Value, Failure> {
-    match &answer {
-        Value::ServerError(error) if error.code() == "WRONGTYPE" => Ok(answer),
-        _ => judge_one(answer, node),
+/// Like [`check`], but leaves WRONGTYPE to the caller, because it concerns one key and not the
+/// batch.
+fn check_in_batch(reply: Value, node: &Arc<Node>) -> Result<Value, Failure> {
+    match &reply {
+        Value::ServerError(error) if error.code() == "WRONGTYPE" => Ok(reply),
+        _ => check(reply, node),
     }
 }
 
-fn judge_one(answer: Value, node: &Arc<Node>) -> Result<Value, Failure> {
-    match answer {
-        Value::ServerError(error) => Err(Failure::said(node.shown(), &error)),
-        answer => Ok(answer),
+/// Converts an error of the server into a failure.
+fn check(reply: Value, node: &Arc<Node>) -> Result<Value, Failure> {
+    match reply {
+        Value::ServerError(error) => Err(Failure::from_server(node.name(), &error)),
+        reply => Ok(reply),
     }
 }
 
-/// `host:port` as a server writes it; without a host, it is the one that says it.
-fn address_at(text: &str, by: &Arc<Node>) -> Option<Address> {
+/// Parses `host:port` as `reporter` writes it.
+fn parse_address(text: &str, reporter: &Arc<Node>) -> Option<Address> {
     let (host, port) = text.rsplit_once(':')?;
-    address_of(host, port.parse().ok()?, by)
+    address_of(host, port.parse().ok()?, reporter)
 }
 
-fn address_of(host: &str, port: u16, by: &Arc<Node>) -> Option<Address> {
-    match &by.target().address {
+/// The address of a server as `reporter` sees it: an empty host is its own, and TLS is used if it
+/// uses TLS.
+fn address_of(host: &str, port: u16, reporter: &Arc<Node>) -> Option<Address> {
+    match &reporter.target().address {
         Address::Tcp { host: same, tls, .. } => {
             let host = if host.is_empty() { same } else { host };
             Some(Address::Tcp { host: host.into(), port, tls: *tls })

@@ -1,4 +1,4 @@
-//! A server that leads until sentinels say that another one does.
+//! A primary that sentinels name, and that may change.
 
 use std::sync::Arc;
 
@@ -6,131 +6,132 @@ use parking_lot::RwLock;
 use redis::Value;
 use tokio::time::{Instant, timeout_at};
 
-use super::Maker;
+use super::{NodeFactory, names};
 use crate::{
+    connection::Request,
     failure::{Failure, Fault},
-    link::Ask,
     location::Address,
     node::{Effect, Node},
 };
 
-/// What leads, as sentinels say. Its connections are only kept to a server that says itself that it leads.
+/// The primary as the sentinels name it. A connection to it is used only if the server itself
+/// reports that it is a primary.
 #[derive(Debug)]
 pub(crate) struct Sentinel {
     name: String,
     sentinels: Vec<Arc<Node>>,
-    maker: Maker,
-    leader: RwLock<Option<Arc<Node>>>,
-    asking: tokio::sync::Mutex<()>,
+    factory: NodeFactory,
+    primary: RwLock<Option<Arc<Node>>>,
+    /// Held during a lookup, so that concurrent callers share one.
+    lookup: tokio::sync::Mutex<()>,
 }
 
 impl Sentinel {
-    pub(super) fn new(name: &str, sentinels: Vec<Arc<Node>>, maker: Maker) -> Self {
-        let (leader, asking) = (RwLock::default(), tokio::sync::Mutex::default());
-        Self { name: name.into(), sentinels, maker, leader, asking }
+    pub(super) fn new(name: &str, sentinels: Vec<Arc<Node>>, factory: NodeFactory) -> Self {
+        let (primary, lookup) = (RwLock::default(), tokio::sync::Mutex::default());
+        Self { name: name.into(), sentinels, factory, primary, lookup }
     }
 
-    pub(super) fn known(&self) -> Vec<Arc<Node>> {
-        self.sentinels.iter().cloned().chain(self.leader.read().clone()).collect()
+    pub(super) fn known_nodes(&self) -> Vec<Arc<Node>> {
+        self.sentinels.iter().cloned().chain(self.primary.read().clone()).collect()
     }
 
-    pub(super) async fn leaders(&self) -> Result<Vec<Arc<Node>>, Failure> {
-        Ok(vec![self.leader(None, self.maker.limits.deadline()).await?])
+    pub(super) async fn primaries(&self) -> Result<Vec<Arc<Node>>, Failure> {
+        Ok(vec![self.primary(None, self.factory.timeouts.deadline()).await?])
     }
 
-    pub(super) async fn ask<A: Ask>(&self, ask: &A, effect: Effect) -> Result<A::Answer, Failure> {
-        let deadline = self.maker.limits.deadline();
-        let leader = self.leader(None, deadline).await?;
-        let failure = match leader.ask_well(ask, effect, deadline).await {
-            Ok(answer) => return Ok(answer),
+    pub(super) async fn execute<R: Request>(
+        &self,
+        request: &R,
+        effect: Effect,
+    ) -> Result<R::Reply, Failure> {
+        let deadline = self.factory.timeouts.deadline();
+        let primary = self.primary(None, deadline).await?;
+        let failure = match primary.execute(request, effect, deadline).await {
+            Ok(reply) => return Ok(reply),
             Err(failure) => failure,
         };
         match failure.fault {
-            Fault::Unreached | Fault::NotLeading => {}
-            Fault::Lost if effect == Effect::Idempotent => {}
-            Fault::Lost | Fault::Silent => {
-                self.forget(&leader);
+            Fault::Unreachable | Fault::NotPrimary => {}
+            Fault::ConnectionLost if effect == Effect::Idempotent => {}
+            Fault::ConnectionLost | Fault::TimedOut => {
+                self.forget(&primary);
                 return Err(failure);
             }
             _ => return Err(failure),
         }
-        match self.leader(Some(&leader), deadline).await {
-            Ok(other) if !Arc::ptr_eq(&other, &leader) => {
-                other.ask_well(ask, effect, deadline).await
+        match self.primary(Some(&primary), deadline).await {
+            Ok(other) if !Arc::ptr_eq(&other, &primary) => {
+                other.execute(request, effect, deadline).await
             }
             _ => Err(failure),
         }
     }
 
-    /// Whoever asks next shall ask the sentinels.
-    fn forget(&self, leader: &Arc<Node>) {
-        let mut current = self.leader.write();
-        if current.as_ref().is_some_and(|current| Arc::ptr_eq(current, leader)) {
+    /// Forgets the primary if it is still this one, so that the next call asks the sentinels.
+    fn forget(&self, primary: &Arc<Node>) {
+        let mut current = self.primary.write();
+        if current.as_ref().is_some_and(|current| Arc::ptr_eq(current, primary)) {
             current.take();
         }
     }
 
-    /// The leader; where `failed` is the one that is known, the sentinels are asked again.
-    async fn leader(
+    /// The current primary. Asks the sentinels if none is known, or only `failed`.
+    async fn primary(
         &self,
         failed: Option<&Arc<Node>>,
         deadline: Instant,
     ) -> Result<Arc<Node>, Failure> {
         let known = || {
-            let current = self.leader.read().clone();
-            current.filter(|leader| failed.is_none_or(|failed| !Arc::ptr_eq(leader, failed)))
+            let current = self.primary.read().clone();
+            current.filter(|primary| failed.is_none_or(|failed| !Arc::ptr_eq(primary, failed)))
         };
-        if let Some(leader) = known() {
-            return Ok(leader);
+        if let Some(primary) = known() {
+            return Ok(primary);
         }
-        let Ok(_asking) = timeout_at(deadline, self.asking.lock()).await else {
-            return Err(self.unknown("no sentinel answered in time"));
+        let Ok(_lookup) = timeout_at(deadline, self.lookup.lock()).await else {
+            return Err(self.unreachable("no sentinel replied in time"));
         };
-        // Somebody else may have asked meanwhile.
-        if let Some(leader) = known() {
-            return Ok(leader);
+        // Another caller may have finished a lookup in the meantime.
+        if let Some(primary) = known() {
+            return Ok(primary);
         }
-        let address = self.address(deadline).await?;
-        let mut current = self.leader.write();
-        let leader =
-            match current.as_ref().or(failed).filter(|leader| leader.target().address == address) {
-                Some(same) => Arc::clone(same),
-                None => self.maker.node(address),
-            };
-        *current = Some(Arc::clone(&leader));
-        Ok(leader)
+        let address = self.look_up(deadline).await?;
+        let mut current = self.primary.write();
+        let same = current.as_ref().or(failed).filter(|node| node.target().address == address);
+        let primary = match same {
+            Some(same) => Arc::clone(same),
+            None => self.factory.node(address),
+        };
+        *current = Some(Arc::clone(&primary));
+        Ok(primary)
     }
 
-    /// Where the leader is, by the first sentinel that knows. One that fails must not take up all the time.
-    async fn address(&self, deadline: Instant) -> Result<Address, Failure> {
-        let tls = self
-            .sentinels
-            .iter()
-            .any(|node| matches!(node.target().address, Address::Tcp { tls: true, .. }));
+    /// Gets the primary's address from the first sentinel that knows it. Each sentinel gets an
+    /// equal share of the remaining time, so that one that hangs does not use it up.
+    async fn look_up(&self, deadline: Instant) -> Result<Address, Failure> {
+        let uses_tls =
+            |node: &Arc<Node>| matches!(node.target().address, Address::Tcp { tls: true, .. });
+        let tls = self.sentinels.iter().any(uses_tls);
         let mut command = redis::cmd("SENTINEL");
         command.arg("GET-MASTER-ADDR-BY-NAME").arg(&self.name);
-        let mut failure = self.unknown(&format!("no sentinel knows a leader {:?}", self.name));
-        // First those that answered before.
+        let message = format!("no sentinel knows a primary named {:?}", self.name);
+        let mut failure = self.unreachable(&message);
+        // Sentinels that replied before come first.
         let (connected, others): (Vec<_>, Vec<_>) =
             self.sentinels.iter().partition(|node| node.is_connected());
         for (asked, sentinel) in connected.into_iter().chain(others).enumerate() {
             let left = u32::try_from(self.sentinels.len() - asked).unwrap_or(u32::MAX);
             let limit = Instant::now() + deadline.saturating_duration_since(Instant::now()) / left;
-            match sentinel.ask_well(&command, Effect::Idempotent, limit).await {
-                Ok(Value::Array(parts)) => match &*parts {
-                    [Value::BulkString(host), Value::BulkString(port)] => {
-                        let port = String::from_utf8_lossy(port).parse().ok();
-                        if let Some(port) = port {
-                            let host = String::from_utf8_lossy(host).into_owned();
-                            return Ok(Address::Tcp { host, port, tls });
-                        }
-                    }
-                    _ => tracing::warn!(?sentinel, "a sentinel's answer does not read"),
+            match sentinel.execute(&command, Effect::Idempotent, limit).await {
+                Ok(Value::Array(parts)) => match host_and_port(&parts) {
+                    Some((host, port)) => return Ok(Address::Tcp { host, port, tls }),
+                    None => tracing::warn!(?sentinel, "unexpected reply of a sentinel"),
                 },
                 Ok(_) => tracing::warn!(
                     ?sentinel,
                     name = self.name,
-                    "a sentinel knows no leader of this name"
+                    "sentinel does not know a primary of this name"
                 ),
                 Err(error) => failure = error,
             }
@@ -138,8 +139,13 @@ impl Sentinel {
         Err(failure)
     }
 
-    fn unknown(&self, message: &str) -> Failure {
-        let all: Vec<&str> = self.sentinels.iter().map(|node| &**node.shown()).collect();
-        Failure::new(Fault::Unreached, &all.join(", ").into(), message)
+    fn unreachable(&self, message: &str) -> Failure {
+        Failure::new(Fault::Unreachable, &names(&self.sentinels).into(), message)
     }
+}
+
+fn host_and_port(reply: &[Value]) -> Option<(String, u16)> {
+    let [Value::BulkString(host), Value::BulkString(port)] = reply else { return None };
+    let port = String::from_utf8_lossy(port).parse().ok()?;
+    Some((String::from_utf8_lossy(host).into_owned(), port))
 }

@@ -1,5 +1,5 @@
 //! Servers and stores for tests.
-#![allow(dead_code, reason = "no test needs all of it")]
+#![allow(dead_code, reason = "no test uses all of it")]
 
 use std::{
     sync::{
@@ -16,48 +16,45 @@ use xtask::servers::{Kind, RedisCluster, Server, outlive};
 
 pub(crate) const HOUR: Option<Duration> = Some(Duration::from_secs(3600));
 
-/// More than the timeouts, for a machine that is busy with others.
+/// Time that calls may take beyond their timeouts on a busy machine.
 pub(crate) const SLACK: Duration = Duration::from_secs(3);
 
-/// The URL of a server that all tests of this binary share, as each keeps to a namespace of its own.
+/// Returns the URL of a server that all tests of a binary share. Each test has its own namespace.
 pub(crate) fn shared_server() -> Vec<String> {
     static URL: OnceLock<String> = OnceLock::new();
     vec![URL.get_or_init(|| outlive(|| Server::start(Kind::Redis), Server::url)).clone()]
 }
 
-/// The URLs of a cluster of three, shared in the same way.
+/// Returns the URLs of a cluster of three servers, shared in the same way.
 pub(crate) fn shared_cluster() -> Vec<String> {
     static URLS: OnceLock<Vec<String>> = OnceLock::new();
     let urls = |cluster: &RedisCluster| cluster.servers.iter().map(Server::url).collect();
     URLS.get_or_init(|| outlive(|| RedisCluster::start(3, false), urls)).clone()
 }
 
-/// A namespace that no other test has.
+/// Returns a namespace that no other test uses.
 pub(crate) fn fresh_namespace() -> String {
     static NUMBER: AtomicUsize = AtomicUsize::new(0);
     format!("test {}|", NUMBER.fetch_add(1, Ordering::Relaxed))
 }
 
-/// With time for a machine that is busy with others.
+/// Returns options with timeouts that are long enough for a busy machine.
 pub(crate) fn patient() -> RedisOptions {
-    let mut options = RedisOptions::default();
-    options.socket_connect_timeout = Duration::from_secs(20);
-    options.socket_timeout = Duration::from_secs(20);
-    options
+    with_timeouts(Duration::from_secs(20))
 }
 
-/// With limits that a test can wait for.
+/// Returns options with timeouts that a test can wait for.
 pub(crate) fn impatient() -> RedisOptions {
-    let mut options = RedisOptions::default();
-    options.socket_connect_timeout = Duration::from_millis(500);
-    options.socket_timeout = Duration::from_millis(500);
-    options
+    with_timeouts(Duration::from_millis(500))
 }
 
-/// A store in a namespace of its own.
-pub(crate) fn fresh(urls: &[String], mut options: RedisOptions) -> RedisCache {
-    options.namespace = fresh_namespace();
-    RedisCache::new(urls, options).expect("the options are fine")
+fn with_timeouts(timeout: Duration) -> RedisOptions {
+    RedisOptions::default().socket_connect_timeout(timeout).socket_timeout(timeout)
+}
+
+/// Creates a store with its own namespace.
+pub(crate) fn fresh(urls: &[String], options: RedisOptions) -> RedisCache {
+    RedisCache::new(urls, options.namespace(fresh_namespace())).expect("valid options")
 }
 
 pub(crate) fn server() -> Server {
@@ -65,25 +62,35 @@ pub(crate) fn server() -> Server {
 }
 
 pub(crate) fn server_with(arguments: &[&str]) -> Server {
-    Server::start_with(Kind::Redis, arguments).unwrap_or_else(|why| panic!("{why}"))
+    Server::start_with(Kind::Redis, arguments).unwrap_or_else(|error| panic!("{error}"))
 }
 
-/// The store of an alias, as a configuration makes it.
-pub(crate) fn alias(backend: &RedisBackend, url: &str, head: &str, options: Json) -> RedisCache {
+/// Creates the store of an alias, as a configuration does.
+pub(crate) fn alias(
+    backend: &RedisBackend,
+    url: &str,
+    key_prefix: &str,
+    options: Json,
+) -> RedisCache {
     let mut all = json!({"socket_timeout": 20, "socket_connect_timeout": 20});
-    let (Json::Object(all), Json::Object(options)) = (&mut all, options) else { panic!("tables") };
+    let (Json::Object(all), Json::Object(options)) = (&mut all, options) else {
+        panic!("not a table")
+    };
     all.extend(options);
     let mut config = StoreConfig::new("default", Map::clone(all));
     config.location = vec![url.into()];
-    config.common_key_prefix = (!head.is_empty()).then(|| head.into());
-    backend.open_store(&config).expect("it is fine")
+    config.common_key_prefix = (!key_prefix.is_empty()).then(|| key_prefix.into());
+    backend.open_store(&config).expect("a valid configuration")
 }
 
-/// Waits until it is so, as long as anybody would.
-pub(crate) async fn eventually<F: Future<Output = bool>>(what: &str, mut is_so: impl FnMut() -> F) {
+/// Polls a condition until it is true. Panics after 30 seconds.
+pub(crate) async fn eventually<F: Future<Output = bool>>(
+    condition: &str,
+    mut is_true: impl FnMut() -> F,
+) {
     let start = Instant::now();
-    while !is_so().await {
-        assert!(start.elapsed() < Duration::from_secs(30), "{what} is still not so");
+    while !is_true().await {
+        assert!(start.elapsed() < Duration::from_secs(30), "still not true: {condition}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }

@@ -1,26 +1,26 @@
-// Keeps the numbers of /caches live: asks for them once a second while somebody looks at the page.
+// Updates the numbers of /caches once a second while the page is visible.
 
-const PAUSE = 1000;
+const INTERVAL = 1000;
 
 const dot = document.getElementById("live");
 const liveText = document.getElementById("live-text");
-const said = document.getElementById("said");
+const message = document.getElementById("message");
 const last = document.getElementById("last");
 let newest = 0;
-let waiting;
+let timer;
 
 async function refresh() {
-  clearTimeout(waiting);
+  clearTimeout(timer);
   try {
     const response = await fetch("/caches/live", { cache: "no-store", signal: AbortSignal.timeout(10_000) });
-    if (!response.ok) throw new Error(`the site answered ${response.status}`);
+    if (!response.ok) throw new Error(`the site returned ${response.status}`);
     show(await response.json());
     live("live");
   } catch (error) {
-    live("paused", `no numbers: ${error.message}`);
+    live("paused", `cannot update: ${error.message}`);
   }
-  clearTimeout(waiting);
-  if (!document.hidden) waiting = setTimeout(refresh, PAUSE);
+  clearTimeout(timer);
+  if (!document.hidden) timer = setTimeout(refresh, INTERVAL);
 }
 
 function live(state, text = state) {
@@ -37,8 +37,8 @@ function show({ aliases, layers, requests }) {
 function showLayer(layer) {
   const card = document.querySelector(`[data-layer="${layer.name}"]`);
   const fields = fieldsOf(card);
-  for (const name of ["hits", "misses", "bypasses", "stored", "refused"]) write(fields[name], count(layer[name]));
-  write(fields.reasons, layer.reasons.map(([why, times]) => `${why} ${count(times)}`).join(" · "));
+  for (const name of ["hits", "misses", "bypasses", "stored", "rejected"]) write(fields[name], count(layer[name]));
+  write(fields.reasons, layer.reasons.map(([reason, times]) => `${reason} ${count(times)}`).join(" · "));
   const { hit, made } = layer.timings ?? {};
   write(fields.hit50, time(hit?.p50));
   write(fields.hit99, time(hit?.p99));
@@ -49,27 +49,27 @@ function showLayer(layer) {
   bar(card.querySelector('[data-bar="made"]'), length(made?.p50));
 }
 
-// From 10 µs to 10 s, a sixth of the bar for each factor of ten.
+// A logarithmic scale from 10 µs to 10 s: each factor of ten is a sixth of the bar.
 function length(milliseconds) {
   return milliseconds === undefined ? 0 : Math.min(1, Math.max(0.02, (Math.log10(milliseconds) + 2) / 6));
 }
 
-function showAlias({ alias, entries, bytes, problem, seen }) {
+function showAlias({ alias, entries, bytes, problem, watch }) {
   const row = document.querySelector(`[data-alias="${alias}"]`);
   const fields = fieldsOf(row);
-  const lookups = seen.hits + seen.misses;
+  const lookups = watch.hits + watch.misses;
   write(fields.entries, count(entries));
   write(fields.bytes, size(bytes));
-  write(fields.hits, count(seen.hits));
-  write(fields.misses, count(seen.misses));
-  write(fields.ratio, lookups ? `${Math.round((100 * seen.hits) / lookups)} %` : "–");
-  bar(row.querySelector('[data-bar="ratio"]'), lookups ? seen.hits / lookups : 0);
+  write(fields.hits, count(watch.hits));
+  write(fields.misses, count(watch.misses));
+  write(fields.ratio, lookups ? `${Math.round((100 * watch.hits) / lookups)} %` : "–");
+  bar(row.querySelector('[data-bar="ratio"]'), lookups ? watch.hits / lookups : 0);
   for (const name of ["hit", "miss", "write"]) {
-    write(fields[name], seen[name] ? `${time(seen[name].p50)} / ${time(seen[name].p99)}` : "–");
+    write(fields[name], watch[name] ? `${time(watch[name].p50)} / ${time(watch[name].p99)}` : "–");
   }
-  const trouble = document.querySelector(`[data-problem="${alias}"]`);
-  trouble.hidden = !problem;
-  write(trouble.firstElementChild, problem ?? "");
+  const problemRow = document.querySelector(`[data-problem="${alias}"]`);
+  problemRow.hidden = !problem;
+  write(problemRow.firstElementChild, problem ?? "");
 }
 
 function showRequests(requests) {
@@ -80,10 +80,10 @@ function showRequests(requests) {
 
 function rowOf({ method, path, status, milliseconds, outcome, cache_status }) {
   const row = document.createElement("tr");
-  const word = document.createElement("span");
-  word.className = `outcome ${outcome}`;
-  word.textContent = outcome;
-  row.append(cell(`${method} ${path}`, "path"), cell(status, "number"), cell(time(milliseconds), "number"), cell(word), cell(cache_status, "status"));
+  const label = document.createElement("span");
+  label.className = `outcome ${outcome}`;
+  label.textContent = outcome;
+  row.append(cell(`${method} ${path}`, "path"), cell(status, "number"), cell(time(milliseconds), "number"), cell(label), cell(cache_status, "status"));
   return row;
 }
 
@@ -98,7 +98,7 @@ function fieldsOf(element) {
   return Object.fromEntries([...element.querySelectorAll("[data-field]")].map((field) => [field.dataset.field, field]));
 }
 
-// Nothing is touched that has not changed: a screen reader need not look again.
+// Skips unchanged text, so that screen readers do not announce it again.
 function write(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
@@ -123,17 +123,17 @@ function time(milliseconds) {
   return `${(milliseconds / 1000).toFixed(1)} s`;
 }
 
-// Buttons work without a script as well; with one, the page stays where it is.
+// Without this script, a button reloads the page.
 document.addEventListener("submit", async (event) => {
-  const { said: done } = event.submitter?.dataset ?? {};
+  const { done } = event.submitter?.dataset ?? {};
   if (!done) return;
   event.preventDefault();
   try {
     const response = await fetch(event.target.action, { method: "POST", redirect: "manual", signal: AbortSignal.timeout(10_000) });
-    const refused = response.type !== "opaqueredirect";
-    write(said, refused ? `That did not work: the site answered ${response.status}.` : done);
+    const failed = response.type !== "opaqueredirect";
+    write(message, failed ? `Failed: the site returned ${response.status}.` : done);
   } catch (error) {
-    write(said, `That did not work: ${error.message}`);
+    write(message, `Failed: ${error.message}`);
   }
   refresh();
 });

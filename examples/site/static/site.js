@@ -1,5 +1,5 @@
-// Tells in the footer how this very answer came about. What is written in a page is as old as the page; only its headers are
-// fresh, and of these a script can read Server-Timing.
+// Shows in the footer how long the response took and whether it was a hit. The text of a page may
+// come from a cache. Its headers are fresh, and a script can read Server-Timing.
 
 addEventListener("load", () => {
   const answer = document.getElementById("answer");
@@ -8,12 +8,12 @@ addEventListener("load", () => {
   if (!navigation) return;
 
   if (navigation.deliveryType === "cache" || (navigation.transferSize === 0 && navigation.encodedBodySize > 0)) {
-    show("browser", "no time at all", "It was in your browser's own cache: the site was not asked.");
+    show("browser", "no request", "Served from your browser's cache.");
     return;
   }
   const timing = Object.fromEntries(navigation.serverTiming.map((entry) => [entry.name, entry]));
   if (!timing.total) {
-    note.textContent = "No cache of pages looked at it.";
+    note.textContent = "No cache layer handled this page.";
     return;
   }
   const status = timing.cache?.description ?? "";
@@ -21,15 +21,15 @@ addEventListener("load", () => {
     /; (hit|collapsed)\b/.test(status) ? "hit"
     : /; stored\b/.test(status) ? "miss"
     : /fwd=(bypass|method)/.test(status) ? "bypass"
-    : "refused";
+    : "rejected";
   const took = timing.total.duration;
   show(outcome, `${took.toFixed(took < 10 ? 2 : 0)} ms`, status);
 
-  function show(outcome, took, why) {
-    const word = document.createElement("span");
-    word.className = `outcome ${outcome}`;
-    word.textContent = outcome;
-    answer.replaceChildren(`${took} `, word);
-    note.textContent = why;
+  function show(outcome, took, detail) {
+    const label = document.createElement("span");
+    label.className = `outcome ${outcome}`;
+    label.textContent = outcome;
+    answer.replaceChildren(`${took} `, label);
+    note.textContent = detail;
   }
 });

@@ -1,4 +1,5 @@
-//! A page that does not change while the site runs. It has validators, so that who has it already is told so in a few bytes.
+//! A page that does not change while the site runs. It has a validator, so that a browser with a
+//! copy gets a 304 response.
 
 use std::{
     sync::LazyLock,

@@ -1,4 +1,4 @@
-//! A page that is one visitor's alone. Sessions are in a cache, as Django can have them; the page never is.
+//! The page of one visitor. Sessions are stored in a cache, as in Django. The page is not cached.
 
 use std::time::{Instant, SystemTime};
 
@@ -20,7 +20,8 @@ use crate::{site::Site, templates::time_of_day};
 
 const COOKIE_NAME: &str = "sessionid";
 
-/// The cookie goes to the account alone. Were it sent everywhere, all pages would pass by the cache for who is signed in.
+/// The path limits the cookie to the account. If browsers sent it everywhere, every page would
+/// bypass the cache for signed-in visitors.
 const ATTRIBUTES: &str = "Path=/account; HttpOnly; SameSite=Lax";
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -57,8 +58,8 @@ pub(crate) async fn sign_in(
 ) -> View<Response> {
     let name = name.trim();
     if name.is_empty() || name.chars().count() > 40 {
-        let what = "A name has between one and 40 letters.";
-        return problem(&site.templates, StatusCode::UNPROCESSABLE_ENTITY, what);
+        let message = "A name has between one and 40 letters.";
+        return problem(&site.templates, StatusCode::UNPROCESSABLE_ENTITY, message);
     }
     let token = new_token()?;
     let session = Session { name: name.into(), since: time_of_day(SystemTime::now()) };
@@ -83,14 +84,14 @@ fn session_key(token: &str) -> String {
     format!("session:{token}")
 }
 
-/// 128 bits that nobody can guess.
+/// 128 random bits in hexadecimal.
 fn new_token() -> View<String> {
     let mut bytes = [0; 16];
     getrandom::fill(&mut bytes)?;
     Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
-/// What the cookie says, if it is of the kind that is given out here: it becomes part of a key.
+/// The token in the cookie, if it is well formed. It becomes part of a key.
 fn token_of(headers: &HeaderMap) -> Option<String> {
     let lines = headers.get_all(COOKIE).iter().filter_map(|line| line.to_str().ok());
     let mut pairs =

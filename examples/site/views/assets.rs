@@ -1,4 +1,4 @@
-//! The style sheet and the scripts, in the program itself.
+//! The style sheet and the scripts, embedded in the program.
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 

@@ -1,4 +1,4 @@
-//! The catalogue, and the page of a book: kept for long, and purged the moment that somebody reviews the book.
+//! The catalogue, and the page of a book, which is cached for long and purged by a review.
 
 use std::time::Instant;
 
@@ -16,14 +16,17 @@ use super::{View, problem};
 use crate::site::Site;
 
 #[derive(Deserialize)]
-pub(crate) struct Shelf {
+pub(crate) struct ListQuery {
     genre: Option<String>,
 }
 
-pub(crate) async fn list(State(site): State<Site>, Query(shelf): Query<Shelf>) -> View<Response> {
+pub(crate) async fn list(
+    State(site): State<Site>,
+    Query(query): Query<ListQuery>,
+) -> View<Response> {
     let start = Instant::now();
     let genres = site.library.genres().await?;
-    let genre = shelf.genre.or_else(|| genres.first().cloned()).unwrap_or_default();
+    let genre = query.genre.or_else(|| genres.first().cloned()).unwrap_or_default();
     if !genres.contains(&genre) {
         return problem(&site.templates, StatusCode::NOT_FOUND, "There is no such genre.");
     }
@@ -42,7 +45,7 @@ pub(crate) async fn show(State(site): State<Site>, Path(id): Path<i64>) -> View<
 }
 
 #[derive(Deserialize)]
-pub(crate) struct Written {
+pub(crate) struct ReviewForm {
     name: String,
     stars: i64,
     text: String,
@@ -51,22 +54,22 @@ pub(crate) struct Written {
 pub(crate) async fn review(
     State(site): State<Site>,
     Path(id): Path<i64>,
-    Form(written): Form<Written>,
+    Form(form): Form<ReviewForm>,
 ) -> View<Response> {
-    let (name, text) = (written.name.trim(), written.text.trim());
-    let fits = |text: &str, most: usize| !text.is_empty() && text.chars().count() <= most;
-    if !(fits(name, 40) && fits(text, 500) && (1..=5).contains(&written.stars)) {
-        let what =
+    let (name, text) = (form.name.trim(), form.text.trim());
+    let fits = |text: &str, max: usize| !text.is_empty() && text.chars().count() <= max;
+    if !(fits(name, 40) && fits(text, 500) && (1..=5).contains(&form.stars)) {
+        let message =
             "A review has a name of up to 40 letters, one to five stars, and a text of up to 500.";
-        return problem(&site.templates, StatusCode::UNPROCESSABLE_ENTITY, what);
+        return problem(&site.templates, StatusCode::UNPROCESSABLE_ENTITY, message);
     }
     if site.library.book(id).await?.is_none() {
         return problem(&site.templates, StatusCode::NOT_FOUND, "There is no such book.");
     }
-    site.library.review(id, name, written.stars, text).await?;
-    // First written, then purged: a page that is being made meanwhile is not stored.
-    if let Err(error) = site.layers.books.purge_tag(&tag(id), Purge::Hard).await {
-        // The review is written all the same; its readers have to wait for the old page to expire.
+    site.library.review(id, name, form.stars, text).await?;
+    // Purge after the write: a page that is rendered in the meantime is then not stored.
+    if let Err(error) = site.layers.books.purge_handle().purge_tag(&tag(id), Purge::Hard).await {
+        // The review is saved nevertheless. Readers see it when the old page expires.
         eprintln!("{error}");
     }
     Ok(Redirect::to(&format!("/books/{id}#reviews")).into_response())

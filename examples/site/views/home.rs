@@ -1,4 +1,4 @@
-//! The front page: four counts of two hundred thousand loans. It is heavy, and the layer of the site is all that it needs.
+//! The front page. It counts 200,000 loans four times, and is cached by the layer of the site.
 
 use std::time::Instant;
 

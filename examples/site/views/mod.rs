@@ -1,4 +1,4 @@
-//! The views: what each page shows. None of them looks into the cache of pages.
+//! The views. None of them uses the page cache.
 
 pub(crate) mod about;
 pub(crate) mod account;
@@ -18,10 +18,10 @@ use minijinja::context;
 
 use crate::templates::Templates;
 
-/// What a view comes to.
+/// The result of a view.
 pub(crate) type View<T = Html<String>> = Result<T, Failure>;
 
-/// What no view can do anything about. Its reason is for whoever runs the site.
+/// An error that a view cannot handle. Its message is printed for the operator of the site.
 #[derive(Debug)]
 pub(crate) struct Failure(String);
 
@@ -34,17 +34,17 @@ impl<E: std::error::Error> From<E> for Failure {
 impl IntoResponse for Failure {
     fn into_response(self) -> Response {
         eprintln!("{}", self.0);
-        (StatusCode::INTERNAL_SERVER_ERROR, "something failed; the site's terminal says what\n")
+        (StatusCode::INTERNAL_SERVER_ERROR, "internal error; see the output of the site\n")
             .into_response()
     }
 }
 
-/// A page that says what was wrong with a request.
-pub(crate) fn problem(templates: &Templates, status: StatusCode, what: &str) -> View<Response> {
+/// Renders an error page.
+pub(crate) fn problem(templates: &Templates, status: StatusCode, message: &str) -> View<Response> {
     let page = templates.page(
         "problem.html",
         Instant::now(),
-        context! { status => status.as_u16(), what },
+        context! { status => status.as_u16(), message },
     )?;
     Ok((status, page).into_response())
 }

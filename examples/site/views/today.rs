@@ -1,4 +1,5 @@
-//! A page of parts: the newest reviews are looked up for each visitor, what is dear is kept as fragments.
+//! A page of three parts: the newest reviews are queried for each request, and the two expensive
+//! parts are cached as fragments.
 
 use std::time::{Duration, Instant, SystemTime};
 
@@ -14,17 +15,20 @@ use serde::Deserialize;
 use super::{View, problem};
 use crate::{library::BRANCHES, site::Site, templates::time_of_day};
 
-/// How long a fragment lives.
-const LIFETIME: Duration = Duration::from_secs(120);
+/// The time to live of a fragment.
+const TTL: Duration = Duration::from_secs(120);
 
 #[derive(Deserialize)]
-pub(crate) struct Wanted {
+pub(crate) struct TodayQuery {
     branch: Option<String>,
 }
 
-pub(crate) async fn show(State(site): State<Site>, Query(wanted): Query<Wanted>) -> View<Response> {
+pub(crate) async fn show(
+    State(site): State<Site>,
+    Query(query): Query<TodayQuery>,
+) -> View<Response> {
     let start = Instant::now();
-    let branch = wanted.branch.as_deref().unwrap_or(BRANCHES[0]);
+    let branch = query.branch.as_deref().unwrap_or(BRANCHES[0]);
     if !BRANCHES.contains(&branch) {
         return problem(&site.templates, StatusCode::NOT_FOUND, "There is no such branch.");
     }
@@ -33,14 +37,14 @@ pub(crate) async fn show(State(site): State<Site>, Query(wanted): Query<Wanted>)
         branches => BRANCHES,
         now => time_of_day(SystemTime::now()),
         reviews => site.library.newest_reviews().await?,
-        // One for each branch, one for all.
+        // The first fragment depends on the branch, the second does not.
         month_of_branch => fragment(&site, "branch", &[branch], || month_of(&site, branch)).await?,
         kept => fragment(&site, "kept", &[], || kept(&site)).await?,
     };
     Ok(site.templates.page("today.html", start, content)?.into_response())
 }
 
-/// A store that fails costs time, and not the page.
+/// Returns a fragment. If the store fails, renders the fragment without it.
 async fn fragment<F>(
     site: &Site,
     name: &str,
@@ -50,7 +54,7 @@ async fn fragment<F>(
 where
     F: Future<Output = View<String>>,
 {
-    match site.parts.fragment(name, vary_on, LIFETIME, &render).await {
+    match site.fragments.fragment(name, vary_on, TTL, &render).await {
         Ok(rendered) => rendered,
         Err(error) => {
             eprintln!("{error}");
@@ -62,11 +66,11 @@ where
 async fn month_of(site: &Site, branch: &str) -> View<String> {
     let start = Instant::now();
     let books = site.library.month_of_branch(branch).await?;
-    Ok(site.templates.part("branch.html", start, context! { branch, books })?)
+    Ok(site.templates.fragment("branch.html", start, context! { branch, books })?)
 }
 
 async fn kept(site: &Site) -> View<String> {
     let start = Instant::now();
     let kept = site.library.days_kept().await?;
-    Ok(site.templates.part("kept.html", start, context! { kept })?)
+    Ok(site.templates.fragment("kept.html", start, context! { kept })?)
 }

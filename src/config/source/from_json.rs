@@ -1,4 +1,4 @@
-//! JSON into the tree that all configuration is read from. A name that is given twice is a mistake, as in TOML.
+//! Parses JSON. A repeated name is an error, as in TOML.
 
 use std::fmt;
 
@@ -65,7 +65,7 @@ impl<'de> Visitor<'de> for TreeVisitor {
         let mut entries = Map::new();
         while let Some((name, Tree(value))) = table.next_entry::<String, _>()? {
             if entries.contains_key(&name) {
-                return Err(de::Error::custom(format_args!("{name:?} is given twice")));
+                return Err(de::Error::custom(format_args!("duplicate name {name:?}")));
             }
             entries.insert(name, value);
         }

@@ -1,4 +1,4 @@
-//! TOML into the tree that all configuration is read from.
+//! Parses TOML.
 
 use serde_json::{Map, Number, Value as Json};
 use toml::{Table, Value};
@@ -8,7 +8,9 @@ pub(super) fn parse(text: &str) -> Result<Json, String> {
     json(Value::Table(table))
 }
 
-/// toml's own text shows the line, and with it what may be a password.
+/// Describes an error by its line number.
+///
+/// The message of the crate `toml` quotes the line, which may contain a password.
 fn describe(error: &toml::de::Error, text: &str) -> String {
     let offset = error.span().map_or(0, |span| span.start);
     let line = text.get(..offset).map_or(1, |before| before.matches('\n').count() + 1);

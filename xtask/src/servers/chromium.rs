@@ -1,58 +1,46 @@
-//! Chromium, driven by programs.
+//! Chromium, controlled through chromedriver.
 
-use std::{net::TcpStream, path::PathBuf};
-
-use super::{
-    PATIENCE,
-    folder::Folder,
-    install,
-    mariadb::first_that_exists,
-    process::{self, Process},
-};
+use super::{Daemon, folder::Folder, install};
 use crate::shell::Outcome;
 
-/// A chromedriver that runs until this value is dropped, and its browsers with it.
+/// A chromedriver that runs, with its browsers, until this value is dropped.
 #[derive(Debug)]
-pub struct ChromeDriver {
-    // The process goes first, then its folder.
-    _process: Process,
-    port: u16,
-    _folder: Folder,
-}
+pub struct ChromeDriver(Daemon);
 
 impl ChromeDriver {
-    /// Installs what is missing of Chromium and its driver, and says so.
+    /// Installs Chromium and its driver if they are missing.
     pub fn install() -> Outcome {
-        install::ensure_chromium()
+        // GitHub's runners have Chrome, which works as well.
+        let browser = install::find_installed("chromium")
+            .or_else(|_| install::find_installed("google-chrome"));
+        install::ensure(&browser, "chromium")?;
+        install::ensure(&install::find_installed("chromedriver"), "chromium-driver")
     }
 
-    /// A new one, without a browser yet.
+    /// Starts a driver, without a browser.
     pub fn start() -> Outcome<Self> {
-        let folder = Folder::named("chromedriver", None)?;
-        let port = process::free_port()?;
-        let mut command = folder.command(&driver()?);
-        command
-            .arg(format!("--port={port}"))
-            .env("TMPDIR", folder.path())
-            .env("HOME", folder.path());
-        let mut process = Process::start(&mut command, &folder.log())?;
-        process.wait_until(PATIENCE, || TcpStream::connect(("127.0.0.1", port)).is_ok())?;
-        Ok(Self { _process: process, port, _folder: folder })
+        let folder = Folder::new("chromedriver", None)?;
+        let daemon = Daemon::start(folder, |folder, port| {
+            let mut command = folder.command(&install::find_installed("chromedriver")?);
+            command.arg(format!("--port={port}")).env("HOME", folder.path());
+            Ok(command)
+        })?;
+        Ok(Self(daemon))
     }
 
-    /// Where it listens, at 127.0.0.1, for what [W3C's WebDriver](https://www.w3.org/TR/webdriver2/) says.
+    /// Returns the port on 127.0.0.1 for [WebDriver](https://www.w3.org/TR/webdriver2/) commands.
     #[must_use]
     pub fn port(&self) -> u16 {
-        self.port
+        self.0.port
     }
 
-    /// What it is to start a browser with: headless, with nothing that calls home, and with a profile of its own, which is in
-    /// the folder that goes with the driver.
+    /// Returns the arguments for a browser: headless, and without background requests. The profile
+    /// is in the driver's folder.
     #[must_use]
     pub fn arguments() -> &'static [&'static str] {
         &[
             "--headless",
-            // Root may not start its sandbox, and the tests visit no stranger's pages.
+            // Chromium's sandbox does not work as root, and the tests open only their own pages.
             "--no-sandbox",
             "--disable-gpu",
             "--disable-dev-shm-usage",
@@ -63,13 +51,4 @@ impl ChromeDriver {
             "--disable-sync",
         ]
     }
-}
-
-pub(super) fn browser() -> Outcome<PathBuf> {
-    // Chrome is what GitHub's machines have, and it does as well.
-    first_that_exists(vec!["/usr/bin/chromium".into(), "/usr/bin/google-chrome".into()], "chromium")
-}
-
-pub(super) fn driver() -> Outcome<PathBuf> {
-    first_that_exists(vec!["/usr/bin/chromedriver".into()], "chromium-driver")
 }

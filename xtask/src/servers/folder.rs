@@ -1,4 +1,4 @@
-//! A temporary folder that belongs to whom a server runs as.
+//! A temporary folder that belongs to the account that a server uses.
 
 use std::{
     env, fs, io,
@@ -8,10 +8,8 @@ use std::{
     sync::atomic::{AtomicUsize, Ordering},
 };
 
-use super::Kind;
 use crate::shell::{self, Outcome};
 
-/// The folder, and the user that a server runs as, where it refuses to be root.
 #[derive(Debug)]
 pub(super) struct Folder {
     path: PathBuf,
@@ -19,37 +17,31 @@ pub(super) struct Folder {
 }
 
 impl Folder {
-    pub(super) fn new(kind: Kind) -> Outcome<Self> {
-        let user = match kind {
-            Kind::Postgres if is_root()? => Some("postgres"),
-            Kind::Mariadb if is_root()? => Some("mysql"),
-            Kind::Memcached if is_root()? => Some("memcache"),
-            _ => None,
-        };
-        Self::named(&format!("{kind:?}").to_lowercase(), user)
-    }
-
-    /// One for this program, which runs as this user, or as whoever starts it.
-    pub(super) fn named(program: &str, user: Option<&'static str>) -> Outcome<Self> {
+    /// Creates a folder for `program`. If root runs this, the folder belongs to `user` and the
+    /// program runs as `user`, because some servers do not run as root.
+    pub(super) fn new(program: &str, user: Option<&'static str>) -> Outcome<Self> {
         static NUMBER: AtomicUsize = AtomicUsize::new(0);
+        let user = if is_root()? { user } else { None };
         loop {
             let number = NUMBER.fetch_add(1, Ordering::Relaxed);
             let path =
                 env::temp_dir().join(format!("cachette-{program}-{}-{number}", process::id()));
-            match make(&path, user) {
+            match create(&path, user) {
                 Ok(()) => return Ok(Self { path, user }),
-                // Of a process that was killed, whose number this one has now.
-                Err(why) if why.kind() == io::ErrorKind::AlreadyExists => {}
-                Err(why) => return Err(format!("{}: cannot be made: {why}", path.display())),
+                // Left by a killed process that had the same process id.
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) => {
+                    return Err(format!("{}: cannot be created: {error}", path.display()));
+                }
             }
         }
     }
 
-    /// One through which everybody may pass to folders of their own within.
-    pub(super) fn of_all(name: &str) -> Outcome<Self> {
-        let folder = Self::named(name, None)?;
-        let told = |why| format!("{}: cannot be opened: {why}", folder.path.display());
-        fs::set_permissions(&folder.path, fs::Permissions::from_mode(0o711)).map_err(told)?;
+    /// Creates a folder that every account can pass through to reach its own folders.
+    pub(super) fn traversable(name: &str) -> Outcome<Self> {
+        let folder = Self::new(name, None)?;
+        fs::set_permissions(&folder.path, fs::Permissions::from_mode(0o711))
+            .map_err(|error| format!("{}: cannot be opened: {error}", folder.path.display()))?;
         Ok(folder)
     }
 
@@ -65,8 +57,17 @@ impl Folder {
         self.path.join("log")
     }
 
-    /// The program, run as whom the folder belongs to, and ended when the thread that starts it ends. Its temporary files
-    /// are in the folder as well: a MariaDB that starts removes those of others that it finds.
+    /// Writes a configuration file and returns its path.
+    pub(super) fn write(&self, name: &str, text: &str) -> Outcome<PathBuf> {
+        let file = self.path.join(name);
+        fs::write(&file, text)
+            .map_err(|error| format!("{}: cannot be written: {error}", file.display()))?;
+        Ok(file)
+    }
+
+    /// Returns a command that runs `program` as the folder's owner and ends with the thread that
+    /// starts it. `TMPDIR` is the folder: a MariaDB that starts removes other servers' temporary
+    /// files.
     pub(super) fn command(&self, program: &Path) -> Command {
         let mut command = Command::new("setpriv");
         command.args(["--pdeathsig", "KILL"]);
@@ -80,12 +81,12 @@ impl Folder {
 
 impl Drop for Folder {
     fn drop(&mut self) {
-        // What can't be removed is in the folder for temporary files.
+        // A folder that cannot be removed stays among the temporary files.
         let _ = fs::remove_dir_all(&self.path);
     }
 }
 
-fn make(path: &Path, user: Option<&str>) -> io::Result<()> {
+fn create(path: &Path, user: Option<&str>) -> io::Result<()> {
     fs::create_dir(path)?;
     fs::set_permissions(path, fs::Permissions::from_mode(0o700))?;
     let Some(user) = user else { return Ok(()) };

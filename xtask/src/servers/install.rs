@@ -1,46 +1,35 @@
-//! Getting the servers where they are missing.
+//! Finds the programs of servers, and installs missing packages.
 
-use std::process::Command;
+use std::{
+    env,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
-use super::{Kind, chromium, folder, mariadb, memcached, nginx, pgbouncer, postgres, redis};
+use super::folder;
 use crate::shell::{self, Outcome};
 
-/// Installs what is missing of this server, and says so.
-pub(super) fn ensure(kind: Kind) -> Outcome {
-    let (found, package) = match kind {
-        Kind::Postgres => (postgres::program("postgres").is_ok(), "postgresql"),
-        Kind::Mariadb => (mariadb::program("mariadbd").is_ok(), "mariadb-server"),
-        Kind::Memcached => (memcached::program().is_ok(), "memcached"),
-        Kind::Redis => (redis::program().is_ok(), "redis-server"),
-    };
-    ensure_package(found, package)
+/// Finds a program in these folders or on the PATH.
+pub(super) fn find(name: &str, folders: &[&Path]) -> Outcome<PathBuf> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    let folders = folders.iter().map(|folder| folder.to_path_buf()).chain(env::split_paths(&path));
+    folders.map(|folder| folder.join(name)).find(|program| program.is_file()).ok_or_else(|| {
+        format!("`{name}` is not installed: `cargo xtask test` installs what tests need")
+    })
 }
 
-/// The same for pgbouncer, which wants the server behind it as well.
-pub(super) fn ensure_pgbouncer() -> Outcome {
-    ensure(Kind::Postgres)?;
-    ensure_package(pgbouncer::program().is_ok(), "pgbouncer")
+/// Finds a program in `/usr/sbin`, `/usr/bin` or on the PATH.
+pub(super) fn find_installed(name: &str) -> Outcome<PathBuf> {
+    find(name, &["/usr/sbin", "/usr/bin"].map(Path::new))
 }
 
-/// The same for nginx.
-pub(super) fn ensure_nginx() -> Outcome {
-    ensure_package(nginx::program().is_ok(), "nginx-light")
-}
-
-/// The same for Chromium and what drives it.
-pub(super) fn ensure_chromium() -> Outcome {
-    ensure_package(chromium::browser().is_ok(), "chromium")?;
-    ensure_package(chromium::driver().is_ok(), "chromium-driver")
-}
-
-fn ensure_package(found: bool, package: &str) -> Outcome {
-    if found {
+/// Installs `package` if `program` was not found.
+pub(super) fn ensure(program: &Outcome<PathBuf>, package: &str) -> Outcome {
+    if program.is_ok() {
         return Ok(());
     }
     if !folder::is_root()? {
-        return Err(format!(
-            "{package} is needed, which is not installed: `sudo apt-get install {package}`"
-        ));
+        return Err(format!("{package} is not installed: run `sudo apt-get install {package}`"));
     }
     println!("{package} is missing: installing it");
     shell::run(Command::new("apt-get").arg("update"))?;

@@ -1,70 +1,57 @@
 //! MariaDB.
 
 use std::{
-    env,
     path::{Path, PathBuf},
     process::Command,
 };
 
-use super::folder::Folder;
+use super::{Spec, folder::Folder, install::find_installed};
 use crate::shell::{self, Outcome};
 
-pub(super) const DATABASE: &str = "cachette";
+const DATABASE: &str = "cachette";
 
-pub(super) fn program(name: &str) -> Outcome<PathBuf> {
-    let homes = ["/usr/sbin", "/usr/bin"].iter().map(|home| Path::new(home).join(name));
-    first_that_exists(homes.collect(), name)
-}
+pub(super) const SPEC: Spec = Spec {
+    name: "MariaDB",
+    package: "mariadb-server",
+    user: Some("mysql"),
+    program: || find_installed("mariadbd"),
+    version_flag: "--version",
+    url: |port| format!("mysql://root@127.0.0.1:{port}/{DATABASE}"),
+    prepare,
+    command,
+    is_ready,
+};
 
-/// One of these, or what the PATH leads to.
-pub(super) fn first_that_exists(mut candidates: Vec<PathBuf>, name: &str) -> Outcome<PathBuf> {
-    let path = env::var_os("PATH").unwrap_or_default();
-    candidates.extend(env::split_paths(&path).map(|home| home.join(name)));
-    let missing =
-        || format!("`{name}` is not installed: `cargo xtask test` installs what the tests need");
-    candidates.into_iter().find(|candidate| candidate.is_file()).ok_or_else(missing)
-}
-
-pub(super) fn prepare(folder: &Folder) -> Outcome {
-    let mut command = folder.command(&program("mariadb-install-db")?);
+fn prepare(folder: &Folder) -> Outcome {
+    let create = format!("CREATE DATABASE IF NOT EXISTS {DATABASE} CHARACTER SET utf8mb4;\n");
+    folder.write("init.sql", &create)?;
+    let mut command = folder.command(&find_installed("mariadb-install-db")?);
     command.args(["--no-defaults", "--auth-root-authentication-method=normal", "--skip-test-db"]);
-    shell::output(command.arg(at("--datadir=", &folder.data()))).map(drop)
+    shell::output(command.arg(flag("datadir", &folder.data()))).map(drop)
 }
 
-/// Durability is given up: the data is gone after the tests.
-pub(super) fn command(folder: &Folder, port: u16, arguments: &[String]) -> Outcome<Command> {
-    let mut command = folder.command(&program("mariadbd")?);
+/// Durability is off: the data is not needed after the tests.
+fn command(folder: &Folder, port: u16, arguments: &[String]) -> Outcome<Command> {
+    let mut command = folder.command(&(SPEC.program)()?);
     command.args(["--no-defaults", "--bind-address=127.0.0.1", "--max-connections=400"]);
     command.args(["--innodb-flush-log-at-trx-commit=0", "--skip-name-resolve", "--skip-log-bin"]);
-    command
-        .arg(format!("--port={port}"))
-        .arg(at("--datadir=", &folder.data()))
-        .arg(at("--socket=", &socket(folder)));
-    command.arg(at("--pid-file=", &folder.path().join("pid")));
+    command.arg(format!("--port={port}")).arg(flag("datadir", &folder.data()));
+    for (name, file) in [("socket", "socket"), ("pid-file", "pid"), ("init-file", "init.sql")] {
+        command.arg(flag(name, &folder.path().join(file)));
+    }
     command.args(arguments);
     Ok(command)
 }
 
-pub(super) fn answers(folder: &Folder, _: u16) -> bool {
-    client(folder, "mariadb-admin")
-        .is_ok_and(|mut command| shell::output(command.arg("ping")).is_ok())
+fn is_ready(folder: &Folder, _: u16) -> bool {
+    let ping = |admin: PathBuf| {
+        let mut command = Command::new(admin);
+        command.args(["--no-defaults", "--user=root"]);
+        shell::output(command.arg(flag("socket", &folder.path().join("socket"))).arg("ping"))
+    };
+    find_installed("mariadb-admin").and_then(ping).is_ok()
 }
 
-pub(super) fn make_database(folder: &Folder) -> Outcome {
-    let make = format!("CREATE DATABASE {DATABASE} CHARACTER SET utf8mb4");
-    shell::output(client(folder, "mariadb")?.args(["--execute", &make])).map(drop)
-}
-
-fn client(folder: &Folder, name: &str) -> Outcome<Command> {
-    let mut command = Command::new(program(name)?);
-    command.args(["--no-defaults", "--user=root"]).arg(at("--socket=", &socket(folder)));
-    Ok(command)
-}
-
-fn socket(folder: &Folder) -> PathBuf {
-    folder.path().join("socket")
-}
-
-fn at(flag: &str, path: &Path) -> String {
-    format!("{flag}{}", path.display())
+fn flag(name: &str, path: &Path) -> String {
+    format!("--{name}={}", path.display())
 }

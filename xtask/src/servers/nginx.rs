@@ -1,60 +1,44 @@
 //! nginx with a cache in front of an origin.
 
-use std::{
-    fs,
-    net::TcpStream,
-    path::{Path, PathBuf},
-};
+use std::path::Path;
 
-use super::{
-    PATIENCE, folder::Folder, install, mariadb::first_that_exists, process, process::Process,
-};
+use super::{Daemon, folder::Folder, install};
 use crate::shell::Outcome;
 
-/// An nginx that runs until this value is dropped. It is one process, which serves by itself.
+/// An nginx that runs until this value is dropped. It is one process that serves requests itself.
 #[derive(Debug)]
-pub struct Nginx {
-    // The process goes first, then what it needs.
-    process: Process,
-    port: u16,
-    _folder: Folder,
-}
+pub struct Nginx(Daemon);
 
 impl Nginx {
-    /// A new one, which keeps what the origin at this port answers as long as that says. Installs nginx where it is missing.
+    /// Starts an nginx that caches responses of the origin at this port for as long as they allow.
+    /// Installs nginx if it is missing.
     pub fn start(origin: u16) -> Outcome<Self> {
-        install::ensure_nginx()?;
-        let folder = Folder::named("nginx", None)?;
-        let port = process::free_port()?;
-        let settings = folder.path().join("nginx.conf");
-        fs::write(&settings, conf(folder.path(), port, origin))
-            .map_err(|why| format!("{}: cannot be written: {why}", settings.display()))?;
-        let mut command = folder.command(&program()?);
-        command.arg("-p").arg(folder.path()).arg("-c").arg(&settings).arg("-e").arg(folder.log());
-        let mut process = Process::start(&mut command, &folder.log())?;
-        process.wait_until(PATIENCE, || TcpStream::connect(("127.0.0.1", port)).is_ok())?;
-        Ok(Self { process, port, _folder: folder })
+        install::ensure(&install::find_installed("nginx"), "nginx-light")?;
+        let daemon = Daemon::start(Folder::new("nginx", None)?, |folder, port| {
+            let settings = folder.write("nginx.conf", &settings(folder.path(), port, origin))?;
+            let mut command = folder.command(&install::find_installed("nginx")?);
+            command.arg("-p").arg(folder.path()).arg("-c").arg(settings);
+            command.arg("-e").arg(folder.log());
+            Ok(command)
+        })?;
+        Ok(Self(daemon))
     }
 
-    /// Where it listens, at 127.0.0.1.
+    /// Returns its port on 127.0.0.1.
     #[must_use]
     pub fn port(&self) -> u16 {
-        self.port
+        self.0.port
     }
 
-    /// The number of its process.
+    /// Returns its process id.
     #[must_use]
     pub fn pid(&self) -> u32 {
-        self.process.id()
+        self.0.process.id()
     }
 }
 
-pub(super) fn program() -> Outcome<PathBuf> {
-    first_that_exists(vec!["/usr/sbin/nginx".into()], "nginx")
-}
-
-/// What is usually advised for speed, and whether it was a hit in `X-Cache`.
-fn conf(folder: &Path, port: u16, origin: u16) -> String {
+/// The usual advice for speed. The header `X-Cache` reports hits.
+fn settings(folder: &Path, port: u16, origin: u16) -> String {
     let folder = folder.display();
     format!(
         "daemon off;\n\

@@ -1,61 +1,41 @@
-//! pgbouncer in its transaction mode, in front of a PostgreSQL of its own.
+//! pgbouncer in transaction mode, in front of a PostgreSQL of its own.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    process::Command,
-};
-
-use super::{
-    Kind, PATIENCE, Server, folder::Folder, mariadb::first_that_exists, postgres, process,
-    process::Process,
-};
+use super::{Daemon, Kind, Server, folder::Folder, install, postgres};
 use crate::shell::Outcome;
 
-/// A pgbouncer, and the server behind it, that run until this value is dropped.
+/// A pgbouncer and its PostgreSQL server, which run until this value is dropped.
 #[derive(Debug)]
 pub struct PgBouncer {
-    // The process goes first, then what it needs.
-    _process: Process,
-    port: u16,
-    _folder: Folder,
+    daemon: Daemon,
     _server: Server,
 }
 
 impl PgBouncer {
-    /// A new one in front of a new server.
+    /// Starts a pgbouncer in front of a new server. Installs both if they are missing.
     pub fn start() -> Outcome<Self> {
+        postgres::SPEC.install()?;
+        install::ensure(&install::find_installed("pgbouncer"), "pgbouncer")?;
         let server = Server::start(Kind::Postgres)?;
-        // It runs as the same user, so it gets the same kind of folder.
-        let folder = Folder::new(Kind::Postgres)?;
-        let port = process::free_port()?;
-        let settings = folder.path().join("pgbouncer.ini");
-        fs::write(&settings, ini(port, server.port()))
-            .map_err(|why| format!("{}: cannot be written: {why}", settings.display()))?;
-        let mut process = Process::start(&mut command(&folder, &settings)?, &folder.log())?;
-        process.wait_until(PATIENCE, || postgres::answers(&folder, port))?;
-        Ok(Self { _process: process, port, _folder: folder, _server: server })
+        let folder = Folder::new("pgbouncer", postgres::SPEC.user)?;
+        let daemon = Daemon::start(folder, |folder, port| {
+            let settings = folder.write("pgbouncer.ini", &settings(port, server.port()))?;
+            let mut command = folder.command(&install::find_installed("pgbouncer")?);
+            command.arg(settings);
+            Ok(command)
+        })?;
+        Ok(Self { daemon, _server: server })
     }
 
-    /// Its URL.
+    /// Returns its URL.
     #[must_use]
     pub fn url(&self) -> String {
-        format!("postgres://postgres@127.0.0.1:{}/postgres", self.port)
+        (postgres::SPEC.url)(self.daemon.port)
     }
 }
 
-pub(super) fn program() -> Outcome<PathBuf> {
-    first_that_exists(vec!["/usr/sbin/pgbouncer".into()], "pgbouncer")
-}
-
-fn command(folder: &Folder, settings: &Path) -> Outcome<Command> {
-    let mut command = folder.command(&program()?);
-    command.arg(settings);
-    Ok(command)
-}
-
-/// Few connections to the server for many clients, so that who expects to meet the same one again is disappointed.
-fn ini(port: u16, server: u16) -> String {
+/// Few connections to the server for many clients: a client that relies on getting the same server
+/// connection again fails.
+fn settings(port: u16, server: u16) -> String {
     format!(
         "[databases]\n\
          * = host=127.0.0.1 port={server} user=postgres\n\

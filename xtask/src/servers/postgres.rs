@@ -7,59 +7,56 @@ use std::{
     process::Command,
 };
 
-use super::folder::Folder;
+use super::{Spec, folder::Folder, install};
 use crate::shell::{self, Outcome};
 
-/// Debian keeps the programs of each version in a folder of their own: the newest.
-const HOME: &str = "/usr/lib/postgresql";
+/// Debian has a folder for the programs of each version.
+const VERSIONS: &str = "/usr/lib/postgresql";
 
-pub(super) fn program(name: &str) -> Outcome<PathBuf> {
-    let versions = fs::read_dir(HOME).into_iter().flatten().flatten();
+pub(super) const SPEC: Spec = Spec {
+    name: "PostgreSQL",
+    package: "postgresql",
+    user: Some("postgres"),
+    program: || program("postgres"),
+    version_flag: "--version",
+    url: |port| format!("postgres://postgres@127.0.0.1:{port}/postgres"),
+    prepare,
+    command,
+    is_ready,
+};
+
+/// Finds a program of the newest version.
+fn program(name: &str) -> Outcome<PathBuf> {
+    let versions = fs::read_dir(VERSIONS).into_iter().flatten().flatten();
     let newest =
         versions.filter_map(|version| version.file_name().to_str()?.parse::<u32>().ok()).max();
-    let at_home =
-        newest.map(|version| Path::new(HOME).join(version.to_string()).join("bin").join(name));
-    super::mariadb::first_that_exists(at_home.into_iter().collect(), name)
+    let folder = newest.map(|version| format!("{VERSIONS}/{version}/bin"));
+    install::find(name, &folder.iter().map(Path::new).collect::<Vec<_>>())
 }
 
-/// Makes an empty database. Durability is given up, as the data is gone after the tests; not by a flag, so that who measures it
-/// can switch it on.
-pub(super) fn prepare(folder: &Folder) -> Outcome {
+/// Creates an empty database. Durability is off because the data is not needed after the tests. It
+/// is off in the configuration and not by an argument, so that a benchmark can turn it on.
+fn prepare(folder: &Folder) -> Outcome {
     let mut command = folder.command(&program("initdb")?);
-    command.args([
-        "--username=postgres",
-        "--auth=trust",
-        "--no-sync",
-        "--encoding=UTF8",
-        "--locale=C",
-        "--pgdata",
-    ]);
-    shell::output(command.arg(folder.data()))?;
+    command.args(["--username=postgres", "--auth=trust", "--no-sync"]);
+    command.args(["--encoding=UTF8", "--locale=C", "--pgdata"]).arg(folder.data());
+    shell::output(&mut command)?;
     let file = folder.data().join("postgresql.conf");
     let opened = File::options().append(true).open(&file);
     opened
         .and_then(|mut file| writeln!(file, "fsync = off"))
-        .map_err(|why| format!("{}: cannot be written: {why}", file.display()))
+        .map_err(|error| format!("{}: cannot be written: {error}", file.display()))
 }
 
-pub(super) fn command(folder: &Folder, port: u16, arguments: &[String]) -> Outcome<Command> {
+fn command(folder: &Folder, port: u16, arguments: &[String]) -> Outcome<Command> {
     let mut command = folder.command(&program("postgres")?);
-    command.args([
-        "-h",
-        "127.0.0.1",
-        "-N",
-        "400",
-        "-c",
-        "shared_buffers=64MB",
-        "-p",
-        &port.to_string(),
-    ]);
-    command.arg("-k").arg(folder.path()).arg("-D").arg(folder.data());
-    command.args(arguments);
+    command.args(["-h", "127.0.0.1", "-N", "400", "-c", "shared_buffers=64MB"]);
+    command.arg("-p").arg(port.to_string());
+    command.arg("-k").arg(folder.path()).arg("-D").arg(folder.data()).args(arguments);
     Ok(command)
 }
 
-pub(super) fn answers(_: &Folder, port: u16) -> bool {
-    let Ok(asker) = program("pg_isready") else { return false };
-    shell::output(Command::new(asker).args(["-h", "127.0.0.1", "-p", &port.to_string()])).is_ok()
+fn is_ready(_: &Folder, port: u16) -> bool {
+    let Ok(program) = program("pg_isready") else { return false };
+    shell::output(Command::new(program).args(["-h", "127.0.0.1", "-p", &port.to_string()])).is_ok()
 }

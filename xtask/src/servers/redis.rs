@@ -1,158 +1,160 @@
-//! Redis: one server, a cluster, or one with replicas that sentinels watch over.
+//! Redis: a single server, a cluster, or a replica with sentinels.
 
 use std::{
     fs,
     io::{Read as _, Write as _},
     net::TcpStream,
-    path::PathBuf,
     process::Command,
     thread::sleep,
     time::{Duration, Instant},
 };
 
 use super::{
-    Kind, PATIENCE, Server, folder::Folder, mariadb::first_that_exists, process::free_port,
+    Kind, START_TIMEOUT, Server, Spec, folder::Folder, install::find_installed, process::free_port,
 };
 use crate::shell::{self, Outcome};
 
-/// How long a server of a cluster, or one that sentinels watch, may be silent before it is replaced, in milliseconds.
+pub(super) const SPEC: Spec = Spec {
+    name: "Redis",
+    package: "redis-server",
+    user: None,
+    program: || find_installed("redis-server"),
+    version_flag: "--version",
+    url: |port| format!("redis://127.0.0.1:{port}"),
+    prepare: |_| Ok(()),
+    command,
+    is_ready: |_, port| ping(port).unwrap_or(false),
+};
+
+/// How long a cluster or sentinels wait for a silent server before they replace it, in
+/// milliseconds.
 const DOWN_AFTER: &str = "1000";
 
 const SLOTS: usize = 16384;
 
-pub(super) fn program() -> Outcome<PathBuf> {
-    first_that_exists(vec!["/usr/bin/redis-server".into()], "redis-server")
-}
-
-/// Nothing is written to disk, unless `extra` says otherwise. Where it names a `sentinel.conf`, the server is a sentinel.
-pub(super) fn command(folder: &Folder, port: u16, extra: &[String]) -> Outcome<Command> {
-    let mut command = folder.command(&program()?);
+/// Nothing is written to disk unless `arguments` say so. With a `sentinel.conf` among them, the
+/// server is a sentinel.
+fn command(folder: &Folder, port: u16, arguments: &[String]) -> Outcome<Command> {
+    let mut command = folder.command(&(SPEC.program)()?);
     let (files, arguments): (Vec<_>, Vec<_>) =
-        extra.iter().partition(|argument| argument.ends_with(".conf"));
+        arguments.iter().partition(|argument| argument.ends_with(".conf"));
     for file in files {
-        let place = folder.path().join("sentinel.conf");
-        if !place.exists() {
-            fs::copy(file, &place).map_err(|why| format!("{file}: cannot be copied: {why}"))?;
+        let copy = folder.path().join("sentinel.conf");
+        if !copy.exists() {
+            fs::copy(file, &copy).map_err(|error| format!("{file}: cannot be copied: {error}"))?;
         }
-        command.arg(place).arg("--sentinel");
+        command.arg(copy).arg("--sentinel");
     }
-    command.args([
-        "--port",
-        &port.to_string(),
-        "--bind",
-        "127.0.0.1",
-        "--save",
-        "",
-        "--appendonly",
-        "no",
-    ]);
-    command.args(["--repl-diskless-sync-delay", "0"]);
-    command.args(["--dir"]).arg(folder.path()).args(arguments);
+    command.args(["--port", &port.to_string(), "--bind", "127.0.0.1"]);
+    command.args(["--save", "", "--appendonly", "no", "--repl-diskless-sync-delay", "0"]);
+    command.arg("--dir").arg(folder.path()).args(arguments);
     Ok(command)
 }
 
-/// Any answer is one: a server with a password refuses to tell more.
-pub(super) fn answers(_: &Folder, port: u16) -> bool {
-    let ask = || {
-        let mut stream = TcpStream::connect(("127.0.0.1", port))?;
-        stream.set_read_timeout(Some(Duration::from_secs(1)))?;
-        stream.write_all(b"PING\r\n")?;
-        let mut said = [0; 64];
-        let length = stream.read(&mut said)?;
-        std::io::Result::Ok(
-            said[..length].starts_with(b"+PONG") || said[..length].starts_with(b"-NOAUTH"),
-        )
-    };
-    ask().unwrap_or(false)
+/// A server with a password replies with an error, and is ready as well.
+fn ping(port: u16) -> std::io::Result<bool> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port))?;
+    stream.set_read_timeout(Some(Duration::from_secs(1)))?;
+    stream.write_all(b"PING\r\n")?;
+    let mut reply = [0; 64];
+    let length = stream.read(&mut reply)?;
+    Ok(reply[..length].starts_with(b"+PONG") || reply[..length].starts_with(b"-NOAUTH"))
 }
 
-/// What the server on this port answers to a command.
-fn ask(port: u16, command: &[&str]) -> Outcome<String> {
-    let said = shell::output(
+/// Sends a command to the server at this port and returns its reply.
+fn send(port: u16, command: &[&str]) -> Outcome<String> {
+    let reply = shell::output(
         Command::new("redis-cli").args(["-h", "127.0.0.1", "-p", &port.to_string()]).args(command),
     )?;
-    Ok(said.trim().to_owned())
+    Ok(reply.trim().to_owned())
 }
 
-fn wait_until(what: &str, mut is_so: impl FnMut() -> Outcome<bool>) -> Outcome {
+fn wait_until(what: &str, mut condition: impl FnMut() -> Outcome<bool>) -> Outcome {
     let start = Instant::now();
-    while !is_so()? {
-        if start.elapsed() > PATIENCE {
-            return Err(format!("{what} is still not so after {PATIENCE:?}"));
+    while !condition()? {
+        if start.elapsed() > START_TIMEOUT {
+            return Err(format!("timed out after {START_TIMEOUT:?}: waiting until {what}"));
         }
         sleep(Duration::from_millis(20));
     }
     Ok(())
 }
 
+fn all(ports: &[u16], condition: impl Fn(&u16) -> Outcome<bool>) -> Outcome<bool> {
+    ports.iter().try_fold(true, |so_far, port| Ok(so_far && condition(port)?))
+}
+
+fn follows(port: &u16) -> Outcome<bool> {
+    Ok(send(*port, &["INFO", "replication"])?.contains("master_link_status:up"))
+}
+
 /// A Redis cluster on this machine.
 #[derive(Debug)]
 pub struct RedisCluster {
-    /// The servers: the leaders, and then the replicas, one for each leader or none.
+    /// The leaders, then the replicas: one for each leader or none.
     pub servers: Vec<Server>,
 }
 
 impl RedisCluster {
-    /// So many leaders that share the slots evenly, each with a replica or not. They are ready when this returns.
+    /// Starts a cluster in which `leaders` servers share the slots evenly, with a replica each if
+    /// `replicas` is set. The cluster is ready when this returns.
     pub fn start(leaders: usize, replicas: bool) -> Outcome<Self> {
         let count = if replicas { 2 * leaders } else { leaders };
         let servers = (0..count).map(|_| start_member()).collect::<Outcome<Vec<_>>>()?;
-        let ports: Vec<u16> = servers.iter().map(|(server, _)| server.port).collect();
+        let ports: Vec<u16> = servers.iter().map(|(server, _)| server.port()).collect();
         for (number, port) in ports[..leaders].iter().enumerate() {
             let (first, next) = (number * SLOTS / leaders, (number + 1) * SLOTS / leaders);
-            ask(*port, &["CLUSTER", "ADDSLOTSRANGE", &first.to_string(), &(next - 1).to_string()])?;
-            ask(*port, &["CLUSTER", "SET-CONFIG-EPOCH", &(number + 1).to_string()])?;
+            let (first, last) = (first.to_string(), (next - 1).to_string());
+            send(*port, &["CLUSTER", "ADDSLOTSRANGE", &first, &last])?;
+            send(*port, &["CLUSTER", "SET-CONFIG-EPOCH", &(number + 1).to_string()])?;
         }
         for (server, bus) in &servers[1..] {
-            ask(
-                ports[0],
-                &["CLUSTER", "MEET", "127.0.0.1", &server.port.to_string(), &bus.to_string()],
-            )?;
+            let (port, bus) = (server.port().to_string(), bus.to_string());
+            send(ports[0], &["CLUSTER", "MEET", "127.0.0.1", &port, &bus])?;
         }
-        let know_each_other =
-            |port: &u16| Ok(ask(*port, &["CLUSTER", "NODES"])?.lines().count() == count);
-        wait_until("that the servers know each other", || all(&ports, know_each_other))?;
+        let knows_all =
+            |port: &u16| Ok(send(*port, &["CLUSTER", "NODES"])?.lines().count() == count);
+        wait_until("the servers know each other", || all(&ports, knows_all))?;
         for (number, replica) in ports[leaders..].iter().enumerate() {
-            let leader = ask(ports[number], &["CLUSTER", "MYID"])?;
-            wait_until("that a replica takes its leader", || {
-                Ok(ask(*replica, &["CLUSTER", "REPLICATE", &leader])?.starts_with("OK"))
+            let leader = send(ports[number], &["CLUSTER", "MYID"])?;
+            wait_until("a replica accepts its leader", || {
+                Ok(send(*replica, &["CLUSTER", "REPLICATE", &leader])?.starts_with("OK"))
             })?;
         }
-        let is_up = |port: &u16| Ok(ask(*port, &["CLUSTER", "INFO"])?.contains("cluster_state:ok"));
-        wait_until("that the cluster is up", || all(&ports, is_up))?;
-        wait_until("that the replicas follow", || all(&ports[leaders..], follows))?;
+        let is_up =
+            |port: &u16| Ok(send(*port, &["CLUSTER", "INFO"])?.contains("cluster_state:ok"));
+        wait_until("the cluster is up", || all(&ports, is_up))?;
+        wait_until("the replicas follow", || all(&ports[leaders..], follows))?;
         Ok(Self { servers: servers.into_iter().map(|(server, _)| server).collect() })
     }
 
-    /// Gives a slot to another leader, as when the cluster is rebalanced; its keys go with it.
+    /// Moves a slot with its keys to another leader, as a rebalance does.
     pub fn move_slot(&self, slot: u16, from: usize, to: usize) -> Outcome {
+        self.begin_to_move_slot(slot, from, to)?;
+        let (from, to) = (self.servers[from].port(), self.servers[to].port());
         let slot = slot.to_string();
-        let (from, to) = (&self.servers[from], &self.servers[to]);
-        let (from_id, to_id) =
-            (ask(from.port, &["CLUSTER", "MYID"])?, ask(to.port, &["CLUSTER", "MYID"])?);
-        ask(to.port, &["CLUSTER", "SETSLOT", &slot, "IMPORTING", &from_id])?;
-        ask(from.port, &["CLUSTER", "SETSLOT", &slot, "MIGRATING", &to_id])?;
-        for key in ask(from.port, &["CLUSTER", "GETKEYSINSLOT", &slot, "100000"])?.lines() {
-            ask(from.port, &["MIGRATE", "127.0.0.1", &to.port.to_string(), key, "0", "5000"])?;
+        for key in send(from, &["CLUSTER", "GETKEYSINSLOT", &slot, "100000"])?.lines() {
+            send(from, &["MIGRATE", "127.0.0.1", &to.to_string(), key, "0", "5000"])?;
         }
-        for server in [to, from] {
-            ask(server.port, &["CLUSTER", "SETSLOT", &slot, "NODE", &to_id])?;
+        let new_leader = send(to, &["CLUSTER", "MYID"])?;
+        for port in [to, from] {
+            send(port, &["CLUSTER", "SETSLOT", &slot, "NODE", &new_leader])?;
         }
         Ok(())
     }
 
-    /// Begins to move a slot without its keys: for these, its leader still answers, and for all others it says whom to ask.
+    /// Starts to move a slot and leaves its keys: the old leader still serves these, and redirects
+    /// requests for other keys.
     pub fn begin_to_move_slot(&self, slot: u16, from: usize, to: usize) -> Outcome {
         let slot = slot.to_string();
-        let (from, to) = (&self.servers[from], &self.servers[to]);
-        let (from_id, to_id) =
-            (ask(from.port, &["CLUSTER", "MYID"])?, ask(to.port, &["CLUSTER", "MYID"])?);
-        ask(to.port, &["CLUSTER", "SETSLOT", &slot, "IMPORTING", &from_id])?;
-        ask(from.port, &["CLUSTER", "SETSLOT", &slot, "MIGRATING", &to_id]).map(drop)
+        let (from, to) = (self.servers[from].port(), self.servers[to].port());
+        let (from_id, to_id) = (send(from, &["CLUSTER", "MYID"])?, send(to, &["CLUSTER", "MYID"])?);
+        send(to, &["CLUSTER", "SETSLOT", &slot, "IMPORTING", &from_id])?;
+        send(from, &["CLUSTER", "SETSLOT", &slot, "MIGRATING", &to_id]).map(drop)
     }
 }
 
-/// A member of a cluster to be, and the port on which such servers talk to each other.
+/// Starts a member of a cluster. Returns it with the port of its cluster bus.
 fn start_member() -> Outcome<(Server, u16)> {
     let bus = free_port()?;
     let arguments = ["--cluster-enabled", "yes", "--cluster-node-timeout", DOWN_AFTER];
@@ -160,59 +162,49 @@ fn start_member() -> Outcome<(Server, u16)> {
     Ok((Server::start_with(Kind::Redis, &[&arguments[..], &more].concat())?, bus))
 }
 
-fn all(ports: &[u16], is_so: impl Fn(&u16) -> Outcome<bool>) -> Outcome<bool> {
-    ports.iter().try_fold(true, |so_far, port| Ok(so_far && is_so(port)?))
-}
-
-fn follows(port: &u16) -> Outcome<bool> {
-    Ok(ask(*port, &["INFO", "replication"])?.contains("master_link_status:up"))
-}
-
 impl Server {
-    /// A replica of this server, that has what it has. For Redis.
+    /// Starts a replica of this Redis server, and waits until it has the same data.
     pub fn start_replica(&self) -> Outcome<Self> {
-        let of = format!("127.0.0.1 {}", self.port);
-        let replica = Self::start_with(Kind::Redis, &["--replicaof", &of])?;
-        wait_until("that the replica follows", || follows(&replica.port))?;
+        let leader = format!("127.0.0.1 {}", self.port());
+        let replica = Self::start_with(Kind::Redis, &["--replicaof", &leader])?;
+        wait_until("the replica follows", || follows(&replica.port()))?;
         Ok(replica)
     }
 }
 
-/// A server with a replica, and three sentinels that make the replica the leader when it is needed. They are in agreement
-/// when this is made.
+/// A server with a replica, and three sentinels that promote the replica if the leader fails.
 #[derive(Debug)]
 pub struct RedisSentinels {
-    /// The leader at first, and its replica.
+    /// The first leader and its replica.
     pub servers: [Server; 2],
-    /// Who tells which of them leads.
+    /// The sentinels.
     pub sentinels: Vec<Server>,
 }
 
 impl RedisSentinels {
-    /// What the sentinels call the leader.
+    /// The name under which the sentinels know the leader.
     pub const NAME: &str = "mymaster";
 
-    /// Starts them all.
+    /// Starts all of them, and waits until the sentinels agree.
     pub fn start() -> Outcome<Self> {
         let leader = Server::start(Kind::Redis)?;
         let replica = leader.start_replica()?;
         let name = Self::NAME;
-        let folder = Folder::new(Kind::Redis)?;
-        let file = folder.path().join("sentinel.conf");
-        let text = format!(
-            "sentinel monitor {name} 127.0.0.1 {} 2\nsentinel down-after-milliseconds {name} {DOWN_AFTER}\n\
+        let folder = Folder::new("sentinel", None)?;
+        let settings = format!(
+            "sentinel monitor {name} 127.0.0.1 {} 2\n\
+             sentinel down-after-milliseconds {name} {DOWN_AFTER}\n\
              sentinel failover-timeout {name} 3000\n",
-            leader.port
+            leader.port()
         );
-        fs::write(&file, text)
-            .map_err(|why| format!("{}: cannot be written: {why}", file.display()))?;
-        let start = |_| Server::start_with(Kind::Redis, &[&file.display().to_string()]);
+        let file = folder.write("sentinel.conf", &settings)?.display().to_string();
+        let start = |_| Server::start_with(Kind::Redis, &[&file]);
         let sentinels = (0..3).map(start).collect::<Outcome<Vec<_>>>()?;
         let ports: Vec<u16> = sentinels.iter().map(Server::port).collect();
-        wait_until("that the sentinels know each other and the replica", || {
+        wait_until("the sentinels know each other and the replica", || {
             all(&ports, |port| {
-                let others = ask(*port, &["SENTINEL", "SENTINELS", name])?;
-                let replicas = ask(*port, &["SENTINEL", "REPLICAS", name])?;
+                let others = send(*port, &["SENTINEL", "SENTINELS", name])?;
+                let replicas = send(*port, &["SENTINEL", "REPLICAS", name])?;
                 let names = |text: &str| text.lines().filter(|line| *line == "name").count();
                 Ok(names(&others) == 2 && names(&replicas) == 1)
             })

@@ -1,0 +1,114 @@
+//! The caches that a command works on.
+
+use std::collections::BTreeMap;
+
+use cachette::{CacheHandle, Caches, CachesBuilder, Error, Undecodable, Version};
+
+use crate::{Failure, Outcome, Result, args::Cli, terminal};
+
+/// The configured caches, the errors of those that could not be opened, and the options that select
+/// among them.
+pub(crate) struct Selection {
+    caches: Caches,
+    errors: BTreeMap<String, Error>,
+    alias: Option<String>,
+    version: Option<Version>,
+}
+
+/// An alias with its cache, or the reason why it could not be opened.
+pub(crate) type SelectedCache = (String, Result<CacheHandle>);
+
+impl Selection {
+    pub(crate) async fn open(cli: &Cli) -> Result<Self> {
+        let (caches, errors) = builder(cli).build_partial().await?;
+        if caches.aliases().next().is_none() && errors.is_empty() {
+            return Err(no_caches(cli));
+        }
+        if let Some(alias) = &cli.cache
+            && !errors.contains_key(alias)
+        {
+            caches.get(alias)?;
+        }
+        Ok(Self { caches, errors, alias: cli.cache.clone(), version: cli.key_version.clone() })
+    }
+
+    /// The alias that `--cache` names.
+    pub(crate) fn alias(&self) -> Option<&str> {
+        self.alias.as_deref()
+    }
+
+    /// All caches that could be opened.
+    pub(crate) fn caches(&self) -> &Caches {
+        &self.caches
+    }
+
+    /// The selected cache, `default` without `--cache`.
+    ///
+    /// The cache returns an error for an undecodable entry, not a miss.
+    pub(crate) fn into_cache(mut self) -> Result<CacheHandle> {
+        let alias = self.alias.as_deref().unwrap_or("default");
+        if let Some(error) = self.errors.remove(alias) {
+            return Err(error.into());
+        }
+        let cache = self.caches.get(alias)?.with_undecodable(Undecodable::Error);
+        Ok(match self.version {
+            Some(version) => cache.version(version),
+            None => cache,
+        })
+    }
+
+    /// The selected caches, all of them without `--cache`, in the order of their aliases.
+    pub(crate) fn into_each(self) -> impl Iterator<Item = SelectedCache> {
+        let opened = self.caches.iter().map(|cache| (cache.alias().to_owned(), Ok(cache.clone())));
+        let mut all: BTreeMap<String, Result<CacheHandle>> = opened.collect();
+        all.extend(self.errors.into_iter().map(|(alias, error)| (alias, Err(error.into()))));
+        all.into_iter()
+            .filter(move |(alias, _)| self.alias.as_ref().is_none_or(|selected| selected == alias))
+    }
+
+    /// All caches that could be opened, and the errors of the others.
+    pub(crate) fn into_all(self) -> (Caches, Failures) {
+        (self.caches, Failures(self.errors.into_values().map(Failure::from).collect()))
+    }
+}
+
+fn builder(cli: &Cli) -> CachesBuilder {
+    let builder = Caches::builder().without_default();
+    match &cli.config {
+        Some(file) => builder.file(file),
+        None => builder.env(),
+    }
+}
+
+/// An empty configuration is an error, because the caller hardly meant it.
+fn no_caches(cli: &Cli) -> Failure {
+    match &cli.config {
+        Some(file) => Failure::new(format!("{}: no caches are configured", file.display()))
+            .with_help("add a table for each cache, named after its alias, such as [default]"),
+        None => Failure::new("no caches are configured").with_help(
+            "name the configuration file by --config FILE or CACHETTE_CONFIG, or set CACHE_URL to \
+             the URL of a cache",
+        ),
+    }
+}
+
+/// The failures of a command that continues after a failure.
+#[derive(Debug, Default)]
+pub(crate) struct Failures(Vec<Failure>);
+
+impl Failures {
+    /// Returns the value of `result`, or records its error and returns `None`.
+    pub(crate) fn ok<T>(&mut self, result: Result<T, impl Into<Failure>>) -> Option<T> {
+        result.map_err(|failure| self.0.push(failure.into())).ok()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Prints the failures, and returns the outcome of the command.
+    pub(crate) fn report(self) -> Outcome {
+        self.0.iter().for_each(terminal::print_failure);
+        if self.0.is_empty() { Outcome::Done } else { Outcome::Failed }
+    }
+}

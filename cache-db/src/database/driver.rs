@@ -1,0 +1,165 @@
+//! Statements on a connection of sqlx.
+
+use crate::statement::{Outcome, Statement};
+
+/// Runs an expression on the variant of an enum that has one variant per database.
+#[cfg_attr(
+    not(any(feature = "sqlite", feature = "postgres", feature = "mysql")),
+    allow(unused_macros, unused_macro_rules)
+)]
+macro_rules! dispatch {
+    ($value:expr, $enum:ident($($binding:tt)+) => $body:expr) => {
+        match $value {
+            #[cfg(feature = "sqlite")]
+            $enum::Sqlite($($binding)+) => $body,
+            #[cfg(feature = "postgres")]
+            $enum::Postgres($($binding)+) => $body,
+            #[cfg(feature = "mysql")]
+            $enum::Mysql($($binding)+) => $body,
+        }
+    };
+}
+
+pub(crate) use dispatch;
+
+/// A database of sqlx that runs statements.
+pub(crate) trait Driver: sqlx::Database {
+    /// Runs the statements: one as it is, several in a transaction.
+    ///
+    /// If `explicit`, one statement gets a transaction as well, and no statement stays prepared.
+    fn run(
+        connection: &mut Self::Connection,
+        statements: &[Statement<'_>],
+        explicit: bool,
+    ) -> impl Future<Output = sqlx::Result<Vec<Outcome>>> + Send;
+}
+
+/// Implements [`Driver`]: binds arguments, executes statements and decodes rows.
+#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
+macro_rules! driver {
+    (
+        $module:ident, $database:ty, $connection:ty,
+        last_insert_id: $last_insert_id:expr, bind_array: $bind_array:expr
+    ) => {
+        mod $module {
+            use std::sync::Arc;
+
+            use sqlx::{AssertSqlSafe, Connection as _, Row as _};
+
+            use super::Driver;
+            use crate::statement::{Arg, Columns, Outcome, Row, Statement};
+
+            type Query<'q> =
+                sqlx::query::Query<'q, $database, <$database as sqlx::Database>::Arguments>;
+            type QueryResult = <$database as sqlx::Database>::QueryResult;
+            type RawRow = <$database as sqlx::Database>::Row;
+
+            impl Driver for $database {
+                async fn run(
+                    connection: &mut $connection,
+                    statements: &[Statement<'_>],
+                    explicit: bool,
+                ) -> sqlx::Result<Vec<Outcome>> {
+                    if let [statement] = statements
+                        && !explicit
+                    {
+                        return Ok(vec![run_one(connection, statement, true).await?]);
+                    }
+                    let mut transaction = connection.begin().await?;
+                    let mut outcomes = Vec::with_capacity(statements.len());
+                    for statement in statements {
+                        outcomes.push(run_one(&mut transaction, statement, !explicit).await?);
+                    }
+                    transaction.commit().await?;
+                    Ok(outcomes)
+                }
+            }
+
+            async fn run_one(
+                connection: &mut $connection,
+                statement: &Statement<'_>,
+                persistent: bool,
+            ) -> sqlx::Result<Outcome> {
+                // `Dialect::sql` has quoted the names in it.
+                let sql = AssertSqlSafe(Arc::clone(&statement.sql));
+                let query = sqlx::query::<$database>(sql).persistent(persistent);
+                let query = statement.args.iter().fold(query, bind);
+                if statement.columns == Columns::None {
+                    let result = query.execute(connection).await?;
+                    let last_insert_id: fn(&QueryResult) -> u64 = $last_insert_id;
+                    return Ok(Outcome {
+                        affected: result.rows_affected(),
+                        last_insert_id: last_insert_id(&result),
+                        ..Outcome::default()
+                    });
+                }
+                let rows = query.fetch_all(connection).await?;
+                let rows: Vec<Row> = rows
+                    .iter()
+                    .map(|row| decode(row, statement.columns))
+                    .collect::<sqlx::Result<_>>()?;
+                Ok(Outcome { affected: rows.len() as u64, rows, last_insert_id: 0 })
+            }
+
+            fn bind<'q>(query: Query<'q>, arg: &Arg<'_>) -> Query<'q> {
+                match arg {
+                    Arg::Bytes(bytes) => query.bind(*bytes),
+                    Arg::Int(number) => query.bind(*number),
+                    Arg::Text(text) => query.bind(*text),
+                    Arg::BytesArray(_) | Arg::IntArray(_) => {
+                        let bind_array: fn(Query<'q>, &Arg<'_>) -> Query<'q> = $bind_array;
+                        bind_array(query, arg)
+                    }
+                }
+            }
+
+            fn decode(row: &RawRow, columns: Columns) -> sqlx::Result<Row> {
+                let empty = Row::default();
+                Ok(match columns {
+                    Columns::None => empty,
+                    Columns::Entry => {
+                        Row { value: row.try_get(0)?, number: row.try_get(1)?, ..empty }
+                    }
+                    Columns::KeyedEntry => Row {
+                        key: row.try_get(0)?,
+                        value: row.try_get(1)?,
+                        number: row.try_get(2)?,
+                        ..empty
+                    },
+                    Columns::Key => Row { key: row.try_get(0)?, ..empty },
+                    Columns::Number => Row { number: row.try_get(0)?, ..empty },
+                    Columns::Inspection => Row {
+                        texts: [row.try_get(0)?, row.try_get(1)?],
+                        number: row.try_get(2)?,
+                        ..empty
+                    },
+                })
+            }
+        }
+    };
+}
+
+#[cfg(feature = "sqlite")]
+driver! {
+    sqlite, sqlx::Sqlite, sqlx::SqliteConnection,
+    last_insert_id: |_| 0,
+    bind_array: |_, _| unreachable!("statements for SQLite have no array arguments")
+}
+
+#[cfg(feature = "postgres")]
+driver! {
+    postgres, sqlx::Postgres, sqlx::PgConnection,
+    last_insert_id: |_| 0,
+    bind_array: |query, arg| match arg {
+        Arg::BytesArray(array) => query.bind(array),
+        Arg::IntArray(array) => query.bind(array),
+        _ => query,
+    }
+}
+
+#[cfg(feature = "mysql")]
+driver! {
+    mysql, sqlx::MySql, sqlx::MySqlConnection,
+    last_insert_id: |result| result.last_insert_id(),
+    bind_array: |_, _| unreachable!("statements for MySQL have no array arguments")
+}

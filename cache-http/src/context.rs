@@ -1,0 +1,131 @@
+//! A request that the cache handles, and how it relates to the page that a lookup has found.
+
+use std::sync::Arc;
+
+use http::{Response, request::Parts};
+use http_body::Body;
+
+use crate::{
+    counts::Event,
+    date::UnixTime,
+    extensions::OuterCache,
+    hit,
+    key::Keys,
+    page_store::{FlightKey, Found, Lookup},
+    policy::{Reason, Reuse},
+    record::Page,
+    request_flags::RequestFlags,
+    respond::{CachedResponse, PageSource, page_response},
+    settings::Settings,
+};
+
+/// A request with its keys.
+pub(crate) struct RequestContext {
+    pub(crate) settings: Arc<Settings>,
+    pub(crate) parts: Parts,
+    pub(crate) flags: RequestFlags,
+    pub(crate) keys: Keys,
+    /// When the page was looked up last.
+    pub(crate) looked_up_at: UnixTime,
+    pub(crate) miss: Option<CountOnDrop>,
+}
+
+/// Counts a request that was not served from the store when it ends, however it ends.
+///
+/// It counts as a miss, unless a layer further inside turns out to handle it: that layer counts
+/// its own hits and misses.
+pub(crate) struct CountOnDrop {
+    settings: Arc<Settings>,
+    event: Event,
+}
+
+impl Drop for CountOnDrop {
+    fn drop(&mut self) {
+        self.settings.count(self.event);
+    }
+}
+
+impl CountOnDrop {
+    pub(crate) fn set_bypass(&mut self, reason: Reason) {
+        self.event = Event::Bypass(reason);
+    }
+}
+
+impl RequestContext {
+    /// Looks up the page. If the store fails, the result is a miss.
+    pub(crate) async fn lookup(&mut self) -> Lookup {
+        self.looked_up_at = self.settings.clock.unix_time();
+        let (page_store, policy) = (&self.settings.page_store, &self.settings.policy);
+        let lookup = async {
+            page_store
+                .lookup(&self.keys, policy, &self.parts.headers)
+                .await
+                .map_err(|error| page_store.failed(&error))
+        };
+        self.settings.with_store_timeout(lookup).await.unwrap_or_else(Lookup::miss)
+    }
+
+    /// The key of the requests that can share a page with this one.
+    pub(crate) fn flight_key(&self, lookup: &Lookup) -> FlightKey {
+        lookup.flight_key(&self.keys, &self.settings.policy, &self.parts.headers)
+    }
+
+    /// How the page that was found may be used.
+    pub(crate) fn reuse(&self, lookup: &Lookup) -> Reuse {
+        match (&lookup.found, lookup.found.page()) {
+            (_, Some((page, soft_purged))) => self.settings.policy.reuse(
+                &page.meta,
+                page.age(&self.settings.clock),
+                soft_purged,
+                &self.parts.headers,
+            ),
+            (Found::Miss(reason), None) => Reuse::No(*reason),
+            (Found::Page { .. }, None) => Reuse::No(Reason::UriMiss),
+        }
+    }
+
+    /// Whether the page that was found may be served if fetching a fresh one fails.
+    pub(crate) fn may_serve_stale(&self, lookup: &Lookup) -> bool {
+        matches!(self.reuse(lookup), Reuse::StaleIfError(_) | Reuse::StaleWhileRevalidate)
+    }
+
+    pub(crate) fn fresh_response<B: Body>(&self, lookup: &Lookup) -> Option<CachedResponse<B>> {
+        hit::fresh_response(&self.settings, lookup, &self.parts, self.flags)
+    }
+
+    pub(crate) fn stale_response<B: Body>(&self, lookup: &Lookup) -> CachedResponse<B> {
+        self.settings.count(Event::Stale);
+        match lookup.found.page() {
+            Some((page, _)) => self.page_response(page, PageSource::Stored),
+            None => Response::default(),
+        }
+    }
+
+    pub(crate) fn page_response<B: Body>(
+        &self,
+        page: &Page,
+        source: PageSource,
+    ) -> CachedResponse<B> {
+        let age = page.age(&self.settings.clock);
+        let response = page_response(&self.settings, page, age, &self.parts, self.flags, source);
+        self.notify_outer(response)
+    }
+
+    pub(crate) fn notify_outer<B: Body>(&self, response: CachedResponse<B>) -> CachedResponse<B> {
+        OuterCache::of_request(&self.parts).notify(response)
+    }
+
+    /// Counts the request as a miss when it ends.
+    pub(crate) fn count_miss(&mut self, reason: Reason) {
+        let settings = Arc::clone(&self.settings);
+        self.miss = Some(CountOnDrop { settings, event: Event::Miss(reason) });
+    }
+
+    /// Counts why the response is not stored.
+    pub(crate) fn count_rejected(&mut self, reason: Reason) {
+        match &mut self.miss {
+            Some(miss) if reason == Reason::InnerCache => miss.set_bypass(reason),
+            _ => self.settings.count(Event::Rejected(reason)),
+        }
+    }
+}

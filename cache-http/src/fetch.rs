@@ -1,0 +1,171 @@
+//! Calling the inner service, and storing its response while it is sent.
+
+use std::{future::poll_fn, time::Duration};
+
+use bytes::Bytes;
+use http::{
+    Request, Response, StatusCode,
+    header::{IF_MODIFIED_SINCE, IF_NONE_MATCH, SET_COOKIE},
+    request::Parts,
+    response,
+};
+use http_body::Body;
+
+use crate::{
+    body::CachedBody,
+    bounds::{InnerService, ResponseBody},
+    cache_status::{CACHE_STATUS, CacheStatus},
+    conditional::{Precondition, not_modified_headers, precondition},
+    context::RequestContext,
+    extensions::{HasOuterCache, OuterCache},
+    page_store::Lookup,
+    pending_page::BodyCollector,
+    policy::{BodyLength, Reason, STRIPPED_REQUEST_HEADERS},
+    respond::{CachedResponse, pass_through, stored_response},
+    response_headers::{remove_targeted, set_fixed_browser_ttl},
+    settings::Leader,
+    single_flight::Outcome,
+    storable::is_from_inner_cache,
+    tee::Tee,
+};
+
+impl RequestContext {
+    /// Calls the inner service and stores nothing.
+    pub(crate) async fn forward<S, Q, B>(
+        self,
+        mut inner: S,
+        body: Q,
+        reason: Reason,
+    ) -> Result<CachedResponse<B>, S::Error>
+    where
+        S: InnerService<Q, B>,
+        B: Body,
+    {
+        let Self { settings, mut parts, mut miss, .. } = self;
+        let outer = OuterCache::of_request(&parts);
+        parts.extensions.insert(HasOuterCache);
+        let response = inner.call(Request::from_parts(parts, body)).await?;
+        if let Some(miss) = miss.as_mut().filter(|_| is_from_inner_cache(response.extensions())) {
+            miss.set_bypass(Reason::InnerCache);
+        }
+        Ok(pass_through(&settings, response, reason, outer))
+    }
+
+    /// Calls the inner service, and stores the response if that is allowed.
+    ///
+    /// The conditions of the request concern the copy of the client, not the one in the store.
+    /// The inner service does not receive them.
+    pub(crate) async fn fetch<S, Q, B>(
+        self,
+        mut inner: S,
+        body: Q,
+        lookup: Lookup,
+        leader: Option<Leader>,
+        reason: Reason,
+    ) -> Result<CachedResponse<B>, S::Error>
+    where
+        S: InnerService<Q, B>,
+        B: ResponseBody,
+    {
+        let mut parts = self.parts.clone();
+        STRIPPED_REQUEST_HEADERS.iter().for_each(|name| drop(parts.headers.remove(name)));
+        let conditional = self.add_conditions(&lookup, &mut parts.headers);
+        parts.extensions.insert(HasOuterCache);
+        let stale_if_error = self.may_serve_stale(&lookup);
+        let result = inner.call(Request::from_parts(parts, body)).await;
+        let failed = result.as_ref().map_or(true, |response| is_error(response.status()));
+        if stale_if_error && failed {
+            if let Some(leader) = leader {
+                leader.complete(Outcome::Failed);
+            }
+            return Ok(self.stale_response(&lookup));
+        }
+        let response = result?;
+        if conditional && response.status() == StatusCode::NOT_MODIFIED {
+            let new = response.headers();
+            let mut refreshed = self.refresh(lookup, leader, new.clone(), reason).await;
+            // Cookies are for the client that caused them, and are not stored.
+            for cookie in new.get_all(SET_COOKIE) {
+                refreshed.headers_mut().append(SET_COOKIE, cookie.clone());
+            }
+            return Ok(refreshed);
+        }
+        Ok(self.send_and_store(lookup, leader, response, reason).await)
+    }
+
+    /// Passes on a response whose body is stored while it is sent, if it may be stored.
+    async fn send_and_store<B: ResponseBody>(
+        mut self,
+        lookup: Lookup,
+        leader: Option<Leader>,
+        response: Response<B>,
+        reason: Reason,
+    ) -> CachedResponse<B> {
+        let (mut head, body) = response.into_parts();
+        let length = body.size_hint().exact().map_or(BodyLength::Unknown, BodyLength::Known);
+        // The body of a response that is not stored may be dropped if the client has the page:
+        // nothing is lost.
+        let (outcome, body_may_be_dropped, body) = match self.check_response(&head, length) {
+            Err(rejection) => {
+                self.count_rejected(rejection);
+                if let Some(leader) = leader {
+                    leader.complete(Outcome::Unshareable);
+                }
+                (Some(Err(rejection)), true, CachedBody::pass_through(body))
+            }
+            Ok(meta) => {
+                let page = self.pending_page(lookup, leader, &mut head, meta, length);
+                let mut tee = Box::new(Tee::new(body, BodyCollector::new(page)));
+                poll_fn(|context| tee.poll_available(context)).await;
+                (tee.outcome, tee.is_finished(), CachedBody::tee(tee))
+            }
+        };
+        remove_targeted(&mut head.headers, &self.settings.policy);
+        if !matches!(outcome, Some(Err(_))) {
+            let now = || self.settings.clock.unix_time();
+            let browser_ttl = self.settings.browser_ttl;
+            set_fixed_browser_ttl(&mut head.headers, browser_ttl, Duration::ZERO, now);
+        }
+        let cache_status = CacheStatus::Forwarded {
+            reason,
+            status: Some(head.status),
+            stored: outcome == Some(Ok(())),
+            detail: outcome.and_then(Result::err),
+        };
+        if body_may_be_dropped && let Some(not_modified) = self.not_modified(&head, &cache_status) {
+            return not_modified;
+        }
+        cache_status.append_to(&mut head.headers, self.settings.cache_status.as_deref());
+        self.notify_outer(Response::from_parts(head, body))
+    }
+
+    /// Creates a 304, if the client already has the response of the inner service.
+    fn not_modified<B: Body>(
+        &self,
+        head: &response::Parts,
+        cache_status: &CacheStatus,
+    ) -> Option<CachedResponse<B>> {
+        let Parts { method, headers, .. } = &self.parts;
+        let conditional =
+            headers.contains_key(IF_NONE_MATCH) || headers.contains_key(IF_MODIFIED_SINCE);
+        if !conditional
+            || head.status != StatusCode::OK
+            || precondition(method, headers, &head.headers) != Precondition::NotModified
+        {
+            return None;
+        }
+        let mut not_modified = not_modified_headers(&head.headers);
+        // Keeps the report of a cache further inside, such as that of a view.
+        for status in head.headers.get_all(CACHE_STATUS) {
+            not_modified.append(CACHE_STATUS, status.clone());
+        }
+        cache_status.append_to(&mut not_modified, self.settings.cache_status.as_deref());
+        let response = stored_response(StatusCode::NOT_MODIFIED, not_modified, Bytes::new());
+        Some(self.notify_outer(response))
+    }
+}
+
+/// Whether a stale page is served instead of a response with this status (RFC 5861, section 4).
+fn is_error(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 500 | 502 | 503 | 504)
+}

@@ -1,0 +1,68 @@
+//! Invalidation by requests that change something (RFC 9111, section 4.4).
+
+use std::sync::Arc;
+
+use http::{
+    HeaderMap, Method, Request, Uri,
+    header::{CONTENT_LOCATION, LOCATION},
+    request::Parts,
+};
+use http_body::Body;
+
+use crate::{
+    bounds::InnerService,
+    extensions::OuterCache,
+    generation::Purge,
+    key::StoreKey,
+    policy::Reason,
+    respond::{CachedResponse, pass_through},
+    settings::Settings,
+};
+
+/// Whether a method may change something (RFC 9110, section 9.2.1).
+pub(crate) fn is_unsafe(method: &Method) -> bool {
+    ![Method::GET, Method::HEAD, Method::OPTIONS, Method::TRACE].contains(method)
+}
+
+/// Passes on a request with an unsafe method. If it succeeds, purges the pages that it may have
+/// changed.
+pub(crate) async fn forward_unsafe<S, Q, B>(
+    settings: Arc<Settings>,
+    mut inner: S,
+    parts: Parts,
+    body: Q,
+) -> Result<CachedResponse<B>, S::Error>
+where
+    S: InnerService<Q, B>,
+    B: Body,
+{
+    let (request, outer) = (parts.clone(), OuterCache::of_request(&parts));
+    let response = inner.call(Request::from_parts(parts, body)).await?;
+    if response.status().is_success() || response.status().is_redirection() {
+        let page_store = &settings.page_store;
+        for key in changed_generations(&settings, &request, response.headers()) {
+            let purge = page_store.purge(&key, Purge::Hard, settings.clock.unix_time());
+            let purge = async { purge.await.map_err(|error| page_store.failed(&error)) };
+            // A failure is logged. The request has succeeded all the same.
+            let _ = settings.with_store_timeout(purge).await;
+        }
+    }
+    Ok(pass_through(&settings, response, Reason::Method, outer))
+}
+
+/// The keys of the generations of the request's URI and of the URIs that the response
+/// refers to.
+fn changed_generations(
+    settings: &Settings,
+    request: &Parts,
+    response: &HeaderMap,
+) -> Vec<StoreKey> {
+    let key_builder = &settings.key_builder;
+    let references = [LOCATION, CONTENT_LOCATION]
+        .into_iter()
+        .filter_map(|name| response.get(name)?.to_str().ok())
+        .filter_map(|reference| reference.parse::<Uri>().ok())
+        .filter(|uri| uri.path().starts_with('/'))
+        .filter_map(|uri| key_builder.generation_of_reference(request, &uri));
+    key_builder.generation_of_target(request).into_iter().chain(references).collect()
+}

@@ -1,0 +1,263 @@
+//! The layer, and the methods that configure it.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use cache_core::{CacheHandle, Clock};
+use http::{Uri, request::Parts};
+use tower_layer::Layer;
+
+use crate::{
+    counts::Counts,
+    policy::Policy,
+    purge::PurgeHandle,
+    service::HttpCache,
+    settings::{BrowserTtl, Flights, Settings},
+};
+
+/// Layer that applies [`HttpCache`], which serves responses from a cache and stores them there.
+///
+/// For a *per-site* cache, put one layer around all routes. For a *per-view* cache, put a layer
+/// around one route; see [`cache_page`]. If a request passes through both, the per-view cache
+/// handles it.
+///
+/// Cloning costs a reference count. Clones share their counters and let only one request at a time
+/// produce a page. Changing a setting of a clone does not change the others.
+///
+/// The layer must run on a tokio runtime with the time driver enabled.
+///
+/// # Examples
+///
+/// ```
+/// # use std::{sync::Arc, time::Duration};
+/// # use cache_core::{CacheHandle, Settings};
+/// # use cache_locmem::LocMemCache;
+/// use axum::{Router, routing::get};
+/// use cache_http::{HttpCacheLayer, cache_page};
+///
+/// # let store = Arc::new(LocMemCache::default());
+/// # let cache = CacheHandle::new("default", store, Settings::default());
+/// let site = HttpCacheLayer::new(&cache).hosts(["example.org"]).ttl(Duration::from_secs(60));
+/// let terms = cache_page(&cache, Duration::from_secs(86_400));
+/// let app: Router = Router::new()
+///     .route("/", get(async || "the front page"))
+///     .route("/terms", get(async || "rarely changes").layer(terms))
+///     .layer(site);
+/// ```
+#[derive(Clone)]
+pub struct HttpCacheLayer {
+    settings: Arc<Settings>,
+}
+
+/// Returns a layer for one view, whose pages live for at most `timeout`.
+///
+/// A response that states a shorter lifetime lives for that time.
+///
+/// # Examples
+///
+/// ```
+/// # use std::{sync::Arc, time::Duration};
+/// # use cache_core::{CacheHandle, Settings};
+/// # use cache_locmem::LocMemCache;
+/// # use axum::{Router, routing::get};
+/// # let store = Arc::new(LocMemCache::default());
+/// # let cache = CacheHandle::new("default", store, Settings::default());
+/// use cache_http::cache_page;
+///
+/// let news = cache_page(&cache, Duration::from_secs(15 * 60)).key_prefix("news").tag("news");
+/// let app: Router = Router::new().route("/news", get(async || "news").layer(news));
+/// ```
+#[must_use]
+pub fn cache_page(cache: &CacheHandle, timeout: Duration) -> HttpCacheLayer {
+    HttpCacheLayer::new(cache).policy(Policy::site().ttl(timeout).max_ttl(timeout))
+}
+
+impl HttpCacheLayer {
+    /// Creates the output cache of a site, with [`Policy::site`].
+    #[must_use]
+    pub fn new(cache: &CacheHandle) -> Self {
+        Self { settings: Arc::new(Settings::new(cache)) }
+    }
+
+    /// Creates a shared cache as defined in RFC 9111, with [`Policy::shared`].
+    #[must_use]
+    pub fn shared(cache: &CacheHandle) -> Self {
+        Self::new(cache).policy(Policy::shared()).browser_ttl(BrowserTtl::FromResponse)
+    }
+
+    /// Sets which responses are stored, for how long, and when they are served.
+    #[must_use]
+    pub fn policy(self, policy: Policy) -> Self {
+        self.edit(|settings| settings.policy = policy)
+    }
+
+    /// Sets the lifetime of pages that do not state one, as [`Policy::ttl`] does.
+    #[must_use]
+    pub fn ttl(self, ttl: Duration) -> Self {
+        self.edit(|settings| settings.policy = settings.policy.clone().ttl(ttl))
+    }
+
+    /// Sets the prefix of the keys of pages.
+    ///
+    /// Caches with different prefixes never share pages and are purged separately. The prefix is
+    /// added to the KEY_PREFIX of the cache.
+    #[must_use]
+    pub fn key_prefix(self, prefix: &str) -> Self {
+        self.edit(|settings| settings.set_key_prefix(prefix))
+    }
+
+    /// Sets the hosts whose requests are cached. Requests for other hosts bypass the cache.
+    ///
+    /// `.example.org` stands for that domain and all its subdomains.
+    ///
+    /// If this is not set, each well-formed host has its own pages: a client that sends made-up
+    /// hosts can fill the store.
+    #[must_use]
+    pub fn hosts<N: Into<String>>(self, hosts: impl IntoIterator<Item = N>) -> Self {
+        let hosts = hosts.into_iter().map(|host| host.into().to_ascii_lowercase()).collect();
+        self.edit(|settings| settings.key_builder.hosts = hosts)
+    }
+
+    /// Sets the scheme of requests whose URI has none, as is usual. The default is `http`.
+    #[must_use]
+    pub fn scheme(self, scheme: &str) -> Self {
+        self.edit(|settings| {
+            settings.key_builder.scheme = Some(scheme.to_ascii_lowercase().into());
+        })
+    }
+
+    /// Adds a part to the key, such as the language or the tenant.
+    ///
+    /// Requests for which `function` returns different values never share a page.
+    #[must_use]
+    pub fn key_function(self, function: impl Fn(&Parts) -> String + Send + Sync + 'static) -> Self {
+        self.edit(|settings| settings.key_builder.function = Some(Arc::new(function)))
+    }
+
+    /// Sets a function that returns the full URI of a request.
+    ///
+    /// Set it if a router shortens URIs before they reach this layer. Otherwise `/news/list` and
+    /// `/shop/list` may both be seen as `/list` and share one page.
+    ///
+    /// The feature `axum` handles axum's `nest` without this setting.
+    ///
+    /// # Examples
+    ///
+    /// Without the feature `axum`, `nest` can be handled like this:
+    ///
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use cache_core::{CacheHandle, Settings};
+    /// # use cache_locmem::LocMemCache;
+    /// use axum::{Router, extract::OriginalUri, routing::get};
+    /// use cache_http::HttpCacheLayer;
+    ///
+    /// # let store = Arc::new(LocMemCache::default());
+    /// # let cache = CacheHandle::new("default", store, Settings::default());
+    /// let view = HttpCacheLayer::new(&cache).uri_function(|request| {
+    ///     match request.extensions.get::<OriginalUri>() {
+    ///         Some(OriginalUri(uri)) => uri.clone(),
+    ///         None => request.uri.clone(),
+    ///     }
+    /// });
+    /// let news = Router::new().route("/list", get(async || "news").layer(view.clone()));
+    /// let shop = Router::new().route("/list", get(async || "shop").layer(view));
+    /// let app: Router = Router::new().nest("/news", news).nest("/shop", shop);
+    /// ```
+    #[must_use]
+    pub fn uri_function(self, function: impl Fn(&Parts) -> Uri + Send + Sync + 'static) -> Self {
+        self.edit(|settings| settings.key_builder.uri = Some(Arc::new(function)))
+    }
+
+    /// Adds a tag to every page that this layer stores, for [`PurgeHandle::purge_tag`].
+    ///
+    /// Responses add further tags with [`CacheTags`](crate::CacheTags).
+    #[must_use]
+    pub fn tag(self, tag: &str) -> Self {
+        self.edit(|settings| settings.tags.push(tag.to_owned()))
+    }
+
+    /// Sets the lifetime of pages in browsers and in caches outside of this one.
+    #[must_use]
+    pub fn browser_ttl(self, ttl: BrowserTtl) -> Self {
+        self.edit(|settings| settings.browser_ttl = ttl)
+    }
+
+    /// Adds `Cache-Status` (RFC 9211) to each response, with `name` as the name of this cache.
+    ///
+    /// The name consists of letters, digits, `-`, `_` and `.`; other characters become `-`. The
+    /// header shows clients what is stored.
+    #[must_use]
+    pub fn cache_status(self, name: &str) -> Self {
+        let valid = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+        let name: String =
+            name.bytes().map(|byte| if valid(byte) { char::from(byte) } else { '-' }).collect();
+        let name = if name.starts_with(|first: char| first.is_ascii_alphabetic()) {
+            name
+        } else {
+            format!("c{name}")
+        };
+        self.edit(|settings| settings.cache_status = Some(name.into()))
+    }
+
+    /// Sets how long a request waits for another one that produces the same page. The default is 5
+    /// seconds.
+    ///
+    /// After that time, each request produces its own response.
+    #[must_use]
+    pub fn wait_timeout(self, timeout: Duration) -> Self {
+        self.edit(|settings| settings.flights = Arc::new(Flights::new(timeout)))
+    }
+
+    /// Sets the timeout of looking up a page, and of storing one. The default is 5 seconds.
+    ///
+    /// A store that takes longer is treated as one that failed. The stores of this workspace have
+    /// shorter timeouts of their own.
+    #[must_use]
+    pub fn store_timeout(self, timeout: Duration) -> Self {
+        self.edit(|settings| settings.store_timeout = timeout)
+    }
+
+    /// Sets the clock that determines the age of pages. Use the clock of the store.
+    #[must_use]
+    pub fn clock(self, clock: Clock) -> Self {
+        self.edit(|settings| settings.clock = clock)
+    }
+
+    /// Returns how many requests and responses this layer and its clones have handled, by result.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        self.settings.counters.read()
+    }
+
+    /// Returns a handle that purges the pages of this layer.
+    ///
+    /// The handle uses the settings that the layer has now, such as
+    /// [`key_prefix`](Self::key_prefix) and [`hosts`](Self::hosts). Configure the layer first.
+    #[must_use]
+    pub fn purge_handle(&self) -> PurgeHandle {
+        PurgeHandle::new(Arc::clone(&self.settings))
+    }
+
+    fn edit(mut self, change: impl FnOnce(&mut Settings)) -> Self {
+        change(Arc::make_mut(&mut self.settings));
+        self
+    }
+}
+
+impl fmt::Debug for HttpCacheLayer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HttpCacheLayer")
+            .field("alias", &self.settings.page_store.cache().alias())
+            .field("key_prefix", &self.settings.key_builder.prefix)
+            .field("policy", &self.settings.policy)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<S> Layer<S> for HttpCacheLayer {
+    type Service = HttpCache<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        HttpCache::new(inner, Arc::clone(&self.settings))
+    }
+}

@@ -1,0 +1,440 @@
+//! Pages in a store: lookup, insertion and purging.
+//!
+//! The root entry of a URI is either its only page, or the list of headers that its pages vary on.
+//! A lookup therefore reads at most two entries, and the generations that the page is stamped with.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use cache_core::{CacheHandle, Result as StoreResult, Timeout};
+use http::{HeaderMap, HeaderName};
+
+use crate::{
+    date::UnixTime,
+    generation::{Generation, Purge, Stamp, count_purge, purges},
+    key::{Keys, StoreKey},
+    policy::{Policy, Reason},
+    record::{Page, Record, Stamps},
+};
+
+/// The pages in a cache.
+#[derive(Clone, Debug)]
+pub(crate) struct PageStore {
+    cache: CacheHandle,
+    /// Whether the store keeps objects. Such a store is in this process and never waits.
+    pub(crate) local: bool,
+    generation_of_all: Arc<str>,
+}
+
+/// The result of a lookup.
+#[derive(Clone, Debug)]
+pub(crate) struct Lookup {
+    pub(crate) found: Found,
+    /// The generation of the whole cache.
+    all: Option<Generation>,
+    /// The generation of the URI.
+    uri: Option<Generation>,
+    /// The headers that the pages of the URI vary on, as far as they are known.
+    pub(crate) vary: Vec<HeaderName>,
+    /// The number of purges in this process before the lookup.
+    pub(crate) purges: u64,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum Found {
+    /// A page for this request. It may be stale, or soft-purged.
+    Page {
+        record: Arc<Record>,
+        soft_purged: bool,
+    },
+    Miss(Reason),
+}
+
+impl Found {
+    /// The page, and whether it is soft-purged.
+    pub(crate) fn page(&self) -> Option<(&Page, bool)> {
+        match self {
+            Self::Page { record, soft_purged } => record.page().map(|page| (page, *soft_purged)),
+            Self::Miss(_) => None,
+        }
+    }
+}
+
+/// The key of requests that can share one page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct FlightKey {
+    variant: StoreKey,
+    /// The times of the last purge of the whole cache and of the URI: a request does not share a
+    /// page with requests from before a purge.
+    purged_at: [UnixTime; 2],
+}
+
+impl Lookup {
+    /// Creates the result of a lookup that found nothing, in a store that may have failed.
+    pub(crate) fn miss(reason: Reason) -> Self {
+        Self { found: Found::Miss(reason), all: None, uri: None, vary: Vec::new(), purges: 0 }
+    }
+
+    pub(crate) fn flight_key(
+        &self,
+        keys: &Keys,
+        policy: &Policy,
+        headers: &HeaderMap,
+    ) -> FlightKey {
+        let variant = keys.variant(&policy.secondary_key(&self.vary, headers));
+        FlightKey { variant, purged_at: self.purged_at() }
+    }
+
+    /// A generation that does not exist yet was never purged, like the one that the first page of a
+    /// URI creates.
+    fn purged_at(&self) -> [UnixTime; 2] {
+        [self.all, self.uri]
+            .map(|generation| generation.map_or(UnixTime::ZERO, |known| known.purged_at))
+    }
+}
+
+/// A page that is inserted.
+pub(crate) struct NewPage<'a> {
+    pub(crate) keys: &'a Keys,
+    pub(crate) lookup: &'a Lookup,
+    /// When the request for it was looked up.
+    pub(crate) looked_up_at: UnixTime,
+    /// The keys of the generations of its tags.
+    pub(crate) tags: &'a [String],
+    pub(crate) vary: &'a [HeaderName],
+    pub(crate) ttl: Duration,
+}
+
+/// The minimum time to live of a generation. It must outlive the pages that are stamped with it.
+const DAY: Duration = Duration::from_secs(86_400);
+
+impl PageStore {
+    pub(crate) fn new(cache: CacheHandle, generation_of_all: &str) -> Self {
+        let local = cache.store().keeps_objects();
+        Self { cache, local, generation_of_all: generation_of_all.into() }
+    }
+
+    pub(crate) fn cache(&self) -> &CacheHandle {
+        &self.cache
+    }
+
+    /// Looks up the page for a request, and whether it has been purged.
+    pub(crate) async fn lookup(
+        &self,
+        keys: &Keys,
+        policy: &Policy,
+        headers: &HeaderMap,
+    ) -> StoreResult<Lookup> {
+        let purges = purges();
+        let (all, generation, root) = (&*self.generation_of_all, &*keys.generation, &*keys.root);
+        // A local store never waits, so there is nothing to do concurrently.
+        let (all, uri, root) = if self.local {
+            (self.generation(all).await, self.generation(generation).await, self.record(root).await)
+        } else {
+            tokio::join!(self.generation(all), self.generation(generation), self.record(root))
+        };
+        let (all, uri) = (all?, uri?);
+        let (found, vary) = self.resolve(root?, keys, policy, headers).await?;
+        let lookup = |found| Lookup { found, all, uri, vary, purges };
+        let record = match found {
+            Ok(record) => record,
+            Err(reason) => return Ok(lookup(Found::Miss(reason))),
+        };
+        let purge = match record.page() {
+            Some(page) => self.purge_of(page, all, uri).await?,
+            None => Some(Purge::Hard),
+        };
+        Ok(lookup(match purge {
+            Some(Purge::Hard) => Found::Miss(Reason::Purged),
+            soft => Found::Page { record, soft_purged: soft.is_some() },
+        }))
+    }
+
+    /// Finds the page for a request without checking whether it has been purged.
+    pub(crate) async fn find(
+        &self,
+        keys: &Keys,
+        policy: &Policy,
+        headers: &HeaderMap,
+    ) -> StoreResult<Option<Arc<Record>>> {
+        let root = self.record(&keys.root).await?;
+        let (found, _vary) = self.resolve(root, keys, policy, headers).await?;
+        Ok(found.ok())
+    }
+
+    /// Goes from the root entry of a URI to the page for a request. Also returns the headers that
+    /// the pages of the URI vary on.
+    async fn resolve(
+        &self,
+        root: Option<Arc<Record>>,
+        keys: &Keys,
+        policy: &Policy,
+        headers: &HeaderMap,
+    ) -> StoreResult<(Result<Arc<Record>, Reason>, Vec<HeaderName>)> {
+        let Some(root) = root.filter(|root| *root.preimage() == keys.preimage) else {
+            return Ok((Err(Reason::UriMiss), Vec::new()));
+        };
+        let (record, vary) = match &*root {
+            Record::Page(_) => (Some(root), Vec::new()),
+            Record::Vary(_, names) => {
+                let variant = keys.variant(&policy.secondary_key(names, headers));
+                (self.record(&variant).await?, names.clone())
+            }
+        };
+        let matches = |page: &Page| {
+            page.preimage == keys.preimage && policy.matches(&page.secondary_key, headers)
+        };
+        let record = record.filter(|record| record.page().is_some_and(matches));
+        Ok((record.ok_or(Reason::VaryMiss), vary))
+    }
+
+    /// Checks the stamps of a page against the current generations. The result is `None` if it has
+    /// not been purged.
+    async fn purge_of(
+        &self,
+        page: &Page,
+        all: Option<Generation>,
+        uri: Option<Generation>,
+    ) -> StoreResult<Option<Purge>> {
+        let mut soft = false;
+        let mut is_hard_purged = |current: Option<Generation>, stamp: Stamp| {
+            let current = current.map(|current| current.stamp);
+            soft |= current.is_some_and(|current| current.soft != stamp.soft);
+            current.is_none_or(|current| current.hard != stamp.hard)
+        };
+        let mut hard = is_hard_purged(all, page.stamps.all) | is_hard_purged(uri, page.stamps.uri);
+        for (tag, stamp) in &page.stamps.tags {
+            hard |= is_hard_purged(self.generation(tag).await?, *stamp);
+        }
+        Ok(if hard { Some(Purge::Hard) } else { soft.then_some(Purge::Soft) })
+    }
+
+    /// Inserts a page. `make` receives its stamps and the headers that the pages of its URI vary
+    /// on.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`Reason::Purged`] if the page was purged since its request was looked up, and
+    /// [`Reason::StoreFailed`] if the store failed.
+    pub(crate) async fn insert(
+        &self,
+        new: &NewPage<'_>,
+        make: impl FnOnce(Stamps, Vec<HeaderName>) -> Page,
+    ) -> Result<Arc<Record>, Reason> {
+        let NewPage { keys, lookup, looked_up_at, .. } = *new;
+        let ttl = new.ttl.saturating_mul(2).max(DAY);
+        let all = self
+            .current_stamp(&self.generation_of_all, lookup.all, looked_up_at, Timeout::Never)
+            .await?;
+        let uri =
+            self.current_stamp(&keys.generation, lookup.uri, looked_up_at, ttl.into()).await?;
+        let mut tags = Vec::with_capacity(new.tags.len());
+        for tag in new.tags {
+            let timeout = ttl.saturating_mul(30).into();
+            tags.push((tag.clone(), self.current_stamp(tag, None, looked_up_at, timeout).await?));
+        }
+        // The headers that a URI varies on are never removed: pages of different clients stay
+        // separate even if a later response omits `Vary`.
+        let root = self.record(&keys.root).await.map_err(|error| self.failed(&error))?;
+        let known = root.as_deref().map_or(&[][..], Record::vary);
+        let names = sorted_union([&lookup.vary, known, new.vary]);
+        let page = make(Stamps { all, uri, tags }, names);
+        self.write(keys, page, new.ttl, ttl).await.map_err(|error| self.failed(&error))
+    }
+
+    /// Writes the page, and if it varies, the root entry as well.
+    async fn write(
+        &self,
+        keys: &Keys,
+        page: Page,
+        ttl: Duration,
+        root_ttl: Duration,
+    ) -> StoreResult<Arc<Record>> {
+        let names: Vec<HeaderName> =
+            page.secondary_key.0.iter().map(|(name, _)| name.clone()).collect();
+        if names.is_empty() {
+            let record = Arc::new(Record::Page(page));
+            self.set(&keys.root, &record, ttl).await?;
+            return Ok(record);
+        }
+        let variant = keys.variant(&page.secondary_key);
+        let record = Arc::new(Record::Page(page));
+        self.set(&variant, &record, ttl).await?;
+        let root = Arc::new(Record::Vary(keys.preimage.clone().into(), names));
+        self.set(&keys.root, &root, root_ttl).await?;
+        Ok(record)
+    }
+
+    async fn set(&self, key: &str, record: &Arc<Record>, ttl: Duration) -> StoreResult<()> {
+        self.cache.set_shared_owning(key, record, record.size(), ttl).await
+    }
+
+    /// Reads the stamp of a generation for a new page, or creates the generation.
+    ///
+    /// Returns [`Reason::Purged`] if the generation has changed since the request was looked up:
+    /// the page may contain what the purge was meant to remove.
+    async fn current_stamp(
+        &self,
+        key: &str,
+        looked_up: Option<Generation>,
+        looked_up_at: UnixTime,
+        timeout: Timeout,
+    ) -> Result<Stamp, Reason> {
+        let current = self.cache.get_or_set_shared(key, timeout, async || Generation::new()).await;
+        let current = current.map_err(|error| self.failed(&error))?;
+        let purged = match looked_up {
+            Some(looked_up) => current.stamp != looked_up.stamp,
+            // The tags of a page are known only after its response, and were not looked up.
+            None => current.purged_at > looked_up_at,
+        };
+        if purged { Err(Reason::Purged) } else { Ok(current.stamp) }
+    }
+
+    /// Replaces a generation.
+    pub(crate) async fn purge(&self, key: &str, purge: Purge, now: UnixTime) -> StoreResult<()> {
+        let old = self.generation(key).await?;
+        let new = Arc::new(Generation::after_purge(old, purge, now));
+        let is_all = *key == *self.generation_of_all;
+        let timeout = if is_all { Timeout::Never } else { Timeout::After(DAY * 60) };
+        self.cache.set_shared(key, &new, timeout).await?;
+        count_purge();
+        Ok(())
+    }
+
+    pub(crate) fn generation_of_all(&self) -> &str {
+        &self.generation_of_all
+    }
+
+    async fn generation(&self, key: &str) -> StoreResult<Option<Generation>> {
+        Ok(self.cache.get_shared(key).await?.map(|generation: Arc<Generation>| *generation))
+    }
+
+    async fn record(&self, key: &str) -> StoreResult<Option<Arc<Record>>> {
+        if self.local {
+            return self.cache.get_shared(key).await;
+        }
+        Ok(self.cache.get::<Bytes>(key).await?.and_then(Record::decode).map(Arc::new))
+    }
+
+    /// Logs a failure of the store.
+    #[cold]
+    pub(crate) fn failed(&self, error: &cache_core::Error) -> Reason {
+        tracing::warn!(cache = self.cache.alias(), %error, "store failed, serving without cache");
+        Reason::StoreFailed
+    }
+}
+
+/// All names, sorted and without duplicates.
+fn sorted_union(lists: [&[HeaderName]; 3]) -> Vec<HeaderName> {
+    let mut all: Vec<HeaderName> = lists.concat();
+    all.sort_unstable_by(|one, other| one.as_str().cmp(other.as_str()));
+    all.dedup();
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use cache_core::Settings;
+    use cache_locmem::LocMemCache;
+    use http::{HeaderValue, StatusCode, header::COOKIE};
+
+    use super::*;
+    use crate::{
+        generation::GenerationCheck, key::KeyBuilder, policy::BodyLength,
+        request_flags::RequestFlags,
+    };
+
+    fn page_store() -> PageStore {
+        let cache =
+            CacheHandle::new("default", Arc::new(LocMemCache::default()), Settings::default());
+        PageStore::new(cache, &KeyBuilder::default().generation_of_all())
+    }
+
+    fn keys(uri: &str) -> Keys {
+        let (parts, ()) = http::Request::get(uri).body(()).expect("valid request").into_parts();
+        let flags = RequestFlags::from_headers(&parts.headers);
+        KeyBuilder::default().keys(&parts, flags).expect("valid host")
+    }
+
+    fn headers(cookie: &'static str) -> HeaderMap {
+        [(COOKIE, HeaderValue::from_static(cookie))].into_iter().collect()
+    }
+
+    async fn insert(store: &PageStore, keys: &Keys, request: &HeaderMap, vary: &[HeaderName]) {
+        let policy = Policy::site();
+        let meta = policy.check_response(
+            request,
+            StatusCode::OK,
+            &HeaderMap::new(),
+            BodyLength::Known(0),
+            Duration::ZERO,
+        );
+        let meta = meta.expect("storable response");
+        let lookup = Lookup::miss(Reason::UriMiss);
+        let new = NewPage {
+            keys,
+            lookup: &lookup,
+            looked_up_at: Duration::ZERO,
+            tags: &[],
+            vary,
+            ttl: meta.store_ttl(),
+        };
+        let make = |stamps, names: Vec<HeaderName>| Page {
+            preimage: keys.preimage.clone().into(),
+            stamps,
+            secondary_key: policy.secondary_key(&names, request),
+            meta: meta.clone(),
+            stored_at: Duration::ZERO,
+            received_at: None,
+            check: GenerationCheck::default(),
+            status: StatusCode::OK,
+            headers: HeaderMap::new(),
+            body: Bytes::new(),
+        };
+        store.insert(&new, make).await.expect("insert");
+    }
+
+    async fn is_found(store: &PageStore, keys: &Keys, request: &HeaderMap) -> bool {
+        let lookup = store.lookup(keys, &Policy::site(), request).await.expect("lookup");
+        lookup.found.page().is_some()
+    }
+
+    #[tokio::test]
+    async fn page_of_another_uri_with_the_same_digest_is_a_miss() {
+        let (store, request) = (page_store(), headers("a"));
+        let (one, other) = (keys("http://a/1"), keys("http://a/2"));
+        insert(&store, &one, &request, &[]).await;
+        assert!(is_found(&store, &one, &request).await);
+        let collision = Keys { preimage: other.preimage, ..one };
+        assert!(!is_found(&store, &collision, &request).await);
+    }
+
+    #[tokio::test]
+    async fn purge_changes_the_flight_key_and_the_first_page_does_not() {
+        let (store, keys, request) = (page_store(), keys("http://a/"), HeaderMap::new());
+        let policy = Policy::site();
+        let flight_key = async || {
+            let lookup = store.lookup(&keys, &policy, &request).await.expect("lookup");
+            lookup.flight_key(&keys, &policy, &request)
+        };
+        let before = flight_key().await;
+        insert(&store, &keys, &request, &[]).await;
+        assert_eq!(flight_key().await, before);
+        store.purge(&keys.generation, Purge::Hard, Duration::from_secs(1)).await.expect("purge");
+        assert_ne!(flight_key().await, before);
+    }
+
+    #[tokio::test]
+    async fn page_of_another_variant_with_the_same_digest_is_a_miss() {
+        let (store, keys) = (page_store(), keys("http://a/"));
+        insert(&store, &keys, &headers("a"), &[COOKIE]).await;
+        let variant =
+            |cookie| keys.variant(&Policy::site().secondary_key(&[COOKIE], &headers(cookie)));
+        let record = store.record(&variant("a")).await.expect("get").expect("hit");
+        store.cache.set_shared(&variant("b"), &record, Timeout::Never).await.expect("set");
+        assert!(is_found(&store, &keys, &headers("a")).await);
+        assert!(!is_found(&store, &keys, &headers("b")).await);
+    }
+}

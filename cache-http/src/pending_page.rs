@@ -1,0 +1,187 @@
+//! A page whose body is being collected, until it is stored or rejected.
+
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use cache_core::Moment;
+use http::{
+    HeaderMap, HeaderValue, StatusCode,
+    header::{AGE, CONTENT_LENGTH},
+};
+
+use crate::{
+    counts::Event,
+    date::UnixTime,
+    generation::GenerationCheck,
+    key::Keys,
+    page_store::{Lookup, NewPage},
+    policy::{CacheMeta, Reason},
+    record::{Page, Record},
+    settings::{Leader, Settings},
+    single_flight::Outcome,
+};
+
+/// Collects the body of a page.
+///
+/// If it is dropped before the page is stored, the page is rejected as incomplete: the client has
+/// disconnected.
+pub(crate) struct BodyCollector {
+    page: Option<PendingPage>,
+    collected: BytesMut,
+    /// The first chunk. Most bodies have only one, which is then stored without a copy.
+    first: Bytes,
+}
+
+/// Everything that a page consists of, except its body.
+pub(crate) struct PendingPage {
+    pub(crate) settings: Arc<Settings>,
+    pub(crate) keys: Keys,
+    pub(crate) lookup: Lookup,
+    /// When the request was looked up.
+    pub(crate) looked_up_at: UnixTime,
+    /// When the head of the response was received, by both clocks. The age of the page counts from
+    /// then, however long the body takes.
+    pub(crate) received_at: (Moment, UnixTime),
+    pub(crate) request_headers: HeaderMap,
+    pub(crate) meta: CacheMeta,
+    pub(crate) tags: Vec<String>,
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    /// The length of the body, if it is known.
+    pub(crate) length: Option<u64>,
+    pub(crate) leader: Option<Leader>,
+}
+
+impl BodyCollector {
+    pub(crate) fn new(page: PendingPage) -> Self {
+        Self { page: Some(page), collected: BytesMut::new(), first: Bytes::new() }
+    }
+
+    /// Adds a chunk, unless the body is then longer than it may be.
+    pub(crate) fn push(&mut self, data: &Bytes) -> Result<(), Reason> {
+        let Some(page) = &self.page else { return Ok(()) };
+        let length = self.length().saturating_add(data.len() as u64);
+        if page.length.is_some_and(|expected| length > expected) {
+            return Err(Reason::Length);
+        }
+        if length > page.settings.policy.body_limit() {
+            return Err(Reason::TooLarge);
+        }
+        if self.length() == 0 {
+            self.first = data.clone();
+        } else {
+            if self.collected.is_empty() {
+                self.collected.extend_from_slice(&self.first);
+            }
+            self.collected.extend_from_slice(data);
+        }
+        Ok(())
+    }
+
+    /// Whether the body is as long as announced.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.page.as_ref().is_some_and(|page| page.length == Some(self.length()))
+    }
+
+    fn length(&self) -> u64 {
+        self.collected.len().max(self.first.len()) as u64
+    }
+
+    pub(crate) fn reject(mut self, reason: Reason) {
+        if let Some(page) = self.page.take() {
+            reject(&page.settings, page.leader, reason);
+        }
+    }
+
+    /// Stores the page, unless its body is shorter than announced.
+    pub(crate) async fn store(mut self) -> Result<(), Reason> {
+        let length = self.length();
+        let Some(page) = self.page.take() else { return Err(Reason::Incomplete) };
+        if page.length.is_some_and(|expected| expected != length) {
+            return Err(reject(&page.settings, page.leader, Reason::Length));
+        }
+        let body = if self.collected.is_empty() {
+            std::mem::take(&mut self.first)
+        } else {
+            self.collected.split().freeze()
+        };
+        page.store(body).await.map(drop)
+    }
+}
+
+impl Drop for BodyCollector {
+    fn drop(&mut self) {
+        if let Some(page) = self.page.take() {
+            reject(&page.settings, page.leader, Reason::Incomplete);
+        }
+    }
+}
+
+impl PendingPage {
+    /// Stores the page and completes the flight of the requests that wait for it.
+    pub(crate) async fn store(self, body: Bytes) -> Result<Arc<Record>, Reason> {
+        let Self {
+            settings,
+            keys,
+            lookup,
+            looked_up_at,
+            received_at: (received_at, stored_at),
+            request_headers,
+            meta,
+            tags,
+            status,
+            mut headers,
+            leader,
+            ..
+        } = self;
+        let ttl = meta.store_ttl().saturating_sub(settings.clock.now().since(received_at));
+        if ttl.is_zero() {
+            return Err(reject(&settings, leader, Reason::Expired));
+        }
+        // A 204 has no Content-Length (RFC 9110, section 8.6).
+        if status != StatusCode::NO_CONTENT {
+            headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
+        }
+        // Each hit sets this header. It is present so that the map need not grow then.
+        headers.insert(AGE, HeaderValue::from_static("0"));
+        let vary = meta.vary.clone();
+        let make = |stamps, names: Vec<_>| Page {
+            preimage: keys.preimage.clone().into(),
+            stamps,
+            secondary_key: settings.policy.secondary_key(&names, &request_headers),
+            meta,
+            stored_at,
+            received_at: settings.page_store.local.then_some(received_at),
+            check: GenerationCheck::default(),
+            status,
+            headers,
+            body,
+        };
+        let new =
+            NewPage { keys: &keys, lookup: &lookup, looked_up_at, tags: &tags, vary: &vary, ttl };
+        match settings.with_store_timeout(settings.page_store.insert(&new, make)).await {
+            Ok(record) => {
+                settings.count(Event::Stored);
+                if let Some(leader) = leader {
+                    leader.complete(Outcome::Shared(Arc::clone(&record)));
+                }
+                Ok(record)
+            }
+            Err(reason) => Err(reject(&settings, leader, reason)),
+        }
+    }
+}
+
+/// Counts why a page is not stored.
+///
+/// The requests that wait for the page produce their own. If the body was only incomplete, or the
+/// page was purged meanwhile, one of them takes over instead.
+fn reject(settings: &Settings, leader: Option<Leader>, reason: Reason) -> Reason {
+    settings.count(Event::Rejected(reason));
+    if let Some(leader) = leader
+        && !matches!(reason, Reason::Incomplete | Reason::Purged)
+    {
+        leader.complete(Outcome::Unshareable);
+    }
+    reason
+}

@@ -1,0 +1,100 @@
+//! Validation of stored pages with the origin (RFC 9111, section 4.3).
+
+use std::time::Duration;
+
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Response,
+    header::{
+        CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, DATE, ETAG,
+        IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED,
+    },
+};
+use http_body::Body;
+
+use crate::{
+    context::RequestContext,
+    counts::Event,
+    date::{self, UnixTime},
+    page_store::Lookup,
+    policy::{BodyLength, Reason},
+    record::{Page, Record},
+    respond::{CachedResponse, PageSource},
+    response_headers::{headers_to_store, remove_targeted},
+    settings::Leader,
+    single_flight::Outcome,
+};
+
+impl RequestContext {
+    /// In a shared cache, adds conditions with the validators of the stored page to a request.
+    /// Returns whether there are any.
+    pub(crate) fn add_conditions(&self, lookup: &Lookup, headers: &mut HeaderMap) -> bool {
+        let shared = self.settings.policy.is_shared();
+        let Some((page, _)) = lookup.found.page().filter(|_| shared) else { return false };
+        let mut added = false;
+        for (validator, condition) in [(ETAG, IF_NONE_MATCH), (LAST_MODIFIED, IF_MODIFIED_SINCE)] {
+            if let Some(value) = page.headers.get(&validator) {
+                headers.insert(condition, value.clone());
+                added = true;
+            }
+        }
+        added
+    }
+
+    /// Stores a validated page again, with the headers of the 304. It is also the response.
+    pub(crate) async fn refresh<B: Body>(
+        self,
+        lookup: Lookup,
+        leader: Option<Leader>,
+        new: HeaderMap,
+        reason: Reason,
+    ) -> CachedResponse<B> {
+        let Some((page, _)) = lookup.found.page() else { return Response::default() };
+        let now = self.settings.clock.unix_time();
+        let headers = updated_headers(page, &new, now);
+        let (mut head, ()) = Response::new(()).into_parts();
+        (head.status, head.headers) = (page.status, headers);
+        let body = page.body.clone();
+        let length = BodyLength::Known(body.len() as u64);
+        let mut fallback = Page {
+            headers: headers_to_store(&head.headers),
+            stored_at: now,
+            received_at: None,
+            ..page.clone()
+        };
+        fallback.meta.initial_age = Duration::ZERO;
+        remove_targeted(&mut fallback.headers, &self.settings.policy);
+        let stored = PageSource::Validated { reason, stored: true };
+        let not_stored = PageSource::Validated { reason, stored: false };
+        let meta = match self.check_response(&head, length) {
+            Ok(meta) => meta,
+            Err(rejection) => {
+                self.settings.count(Event::Rejected(rejection));
+                if let Some(leader) = leader {
+                    leader.complete(Outcome::Unshareable);
+                }
+                return self.page_response(&fallback, not_stored);
+            }
+        };
+        let pending_page = self.pending_page(lookup, leader, &mut head, meta, length);
+        let record = pending_page.store(body).await.ok();
+        match record.as_deref().and_then(Record::page) {
+            Some(page) => self.page_response(page, stored),
+            None => self.page_response(&fallback, not_stored),
+        }
+    }
+}
+
+/// The headers of a stored page, updated with those of a 304 (RFC 9111, section 3.2).
+fn updated_headers(page: &Page, new: &HeaderMap, now: UnixTime) -> HeaderMap {
+    const OF_THE_BODY: [HeaderName; 4] =
+        [CONTENT_LENGTH, CONTENT_ENCODING, CONTENT_RANGE, CONTENT_TYPE];
+    let mut headers = page.headers.clone();
+    headers.insert(DATE, date::write(now));
+    for name in new.keys().filter(|name| !OF_THE_BODY.contains(name)) {
+        headers.remove(name);
+        for value in new.get_all(name) {
+            headers.append(name.clone(), HeaderValue::clone(value));
+        }
+    }
+    headers
+}

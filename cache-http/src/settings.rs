@@ -1,0 +1,117 @@
+//! The settings of a layer, and the state that its clones share.
+
+use std::{sync::Arc, time::Duration};
+
+use cache_core::{CacheHandle, Clock, Error, ErrorKind};
+use http::request::Parts;
+
+use crate::{
+    counts::{Counters, Event},
+    extensions::NoStore,
+    key::{KeyBuilder, KeyHash, Keys},
+    page_store::{FlightKey, PageStore},
+    policy::{Policy, Reason},
+    record::Record,
+    request_flags::RequestFlags,
+    single_flight::{self, SingleFlight},
+};
+
+/// The requests that are producing pages now.
+pub(crate) type Flights = SingleFlight<FlightKey, Arc<Record>>;
+
+/// The request that produces a page for others.
+pub(crate) type Leader = single_flight::Leader<FlightKey, Arc<Record>>;
+
+/// All settings of a layer. A layer changes them in a copy of its own.
+#[derive(Clone)]
+pub(crate) struct Settings {
+    pub(crate) policy: Policy,
+    pub(crate) key_builder: KeyBuilder,
+    pub(crate) page_store: PageStore,
+    pub(crate) clock: Clock,
+    pub(crate) browser_ttl: BrowserTtl,
+    /// Tags of every page.
+    pub(crate) tags: Vec<String>,
+    /// The name of this cache in `Cache-Status`.
+    pub(crate) cache_status: Option<Arc<str>>,
+    pub(crate) flights: Arc<Flights>,
+    /// The timeout of each access to the store.
+    pub(crate) store_timeout: Duration,
+    pub(crate) counters: Arc<Counters>,
+}
+
+/// The lifetime of pages in browsers and in caches outside of this one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BrowserTtl {
+    /// The lifetime in this cache, sent as `max-age` and `Expires`, as Django does.
+    ///
+    /// The default of [`HttpCacheLayer::new`](crate::HttpCacheLayer::new).
+    SameAsCache,
+    /// This duration from when the browser receives the page.
+    ///
+    /// Sent as a `max-age` that grows with the age of the page, so that `Age` and `Date` stay
+    /// correct. A smaller `max-age` of the view is kept.
+    Fixed(Duration),
+    /// Whatever the response says.
+    ///
+    /// The default of [`HttpCacheLayer::shared`](crate::HttpCacheLayer::shared).
+    FromResponse,
+}
+
+const WAIT_TIMEOUT: Duration = Duration::from_secs(5);
+const STORE_TIMEOUT: Duration = Duration::from_secs(5);
+
+impl Settings {
+    pub(crate) fn new(cache: &CacheHandle) -> Self {
+        let hash = if cache.store().keeps_objects() { KeyHash::Local } else { KeyHash::Portable };
+        let key_builder = KeyBuilder { hash, ..KeyBuilder::default() };
+        Self {
+            policy: Policy::site(),
+            page_store: PageStore::new(cache.clone(), &key_builder.generation_of_all()),
+            key_builder,
+            clock: Clock::system(),
+            browser_ttl: BrowserTtl::SameAsCache,
+            tags: Vec::new(),
+            cache_status: None,
+            flights: Arc::new(Flights::new(WAIT_TIMEOUT)),
+            store_timeout: STORE_TIMEOUT,
+            counters: Arc::new(Counters::new(cache.alias())),
+        }
+    }
+
+    pub(crate) fn set_key_prefix(&mut self, prefix: &str) {
+        self.key_builder.prefix = prefix.into();
+        let cache = self.page_store.cache().clone();
+        self.page_store = PageStore::new(cache, &self.key_builder.generation_of_all());
+    }
+
+    /// Creates the keys of a request, unless it bypasses the cache. `empty` states that the request
+    /// has no body.
+    pub(crate) fn check_request(
+        &self,
+        parts: &Parts,
+        empty: bool,
+    ) -> Result<(RequestFlags, Keys), Reason> {
+        if parts.extensions.get::<NoStore>().is_some() {
+            return Err(Reason::OptOut);
+        }
+        let flags = RequestFlags::from_headers(&parts.headers);
+        self.policy.check_request_with_flags(&parts.method, &parts.headers, flags, empty)?;
+        Ok((flags, self.key_builder.keys(parts, flags)?))
+    }
+
+    /// Awaits an access to the store. A timeout is logged.
+    pub(crate) async fn with_store_timeout<T>(
+        &self,
+        access: impl Future<Output = Result<T, Reason>>,
+    ) -> Result<T, Reason> {
+        tokio::time::timeout(self.store_timeout, access).await.unwrap_or_else(|_elapsed| {
+            let message = format!("the store did not respond within {:?}", self.store_timeout);
+            Err(self.page_store.failed(&Error::new(ErrorKind::Unavailable, message)))
+        })
+    }
+
+    pub(crate) fn count(&self, event: Event) {
+        self.counters.count(self.page_store.cache().alias(), event);
+    }
+}

@@ -1,0 +1,82 @@
+//! Whether a response is stored, and the page that it becomes.
+
+use std::sync::Arc;
+
+use http::{Extensions, response};
+
+use crate::{
+    context::RequestContext,
+    extensions::{CacheTags, InnerCache, NoStore},
+    page_store::Lookup,
+    pending_page::PendingPage,
+    policy::{BodyLength, CacheMeta, Reason, content_length},
+    response_headers::{headers_to_store, remove_targeted, set_freshness},
+    settings::Leader,
+};
+
+impl RequestContext {
+    /// Decides whether a response may be stored.
+    pub(crate) fn check_response(
+        &self,
+        head: &response::Parts,
+        length: BodyLength,
+    ) -> Result<CacheMeta, Reason> {
+        if is_from_inner_cache(&head.extensions) {
+            return Err(Reason::InnerCache);
+        }
+        if head.extensions.get::<NoStore>().is_some() {
+            return Err(Reason::OptOut);
+        }
+        let now = self.settings.clock.unix_time();
+        let policy = &self.settings.policy;
+        policy.check_response(&self.parts.headers, head.status, &head.headers, length, now)
+    }
+
+    /// Creates the page without its body, and sets the headers that the response is sent with.
+    pub(crate) fn pending_page(
+        &self,
+        lookup: Lookup,
+        leader: Option<Leader>,
+        head: &mut response::Parts,
+        meta: CacheMeta,
+        length: BodyLength,
+    ) -> PendingPage {
+        let settings = Arc::clone(&self.settings);
+        let received_at = (settings.clock.now(), settings.clock.unix_time());
+        set_freshness(&mut head.headers, settings.browser_ttl, &meta, received_at.1);
+        let mut headers = headers_to_store(&head.headers);
+        remove_targeted(&mut headers, &settings.policy);
+        let length = match length {
+            BodyLength::Known(length) => Some(length),
+            BodyLength::Unknown => content_length(&head.headers).ok().flatten(),
+        };
+        PendingPage {
+            tags: self.generations_of_tags(head.extensions.get()),
+            keys: self.keys.clone(),
+            looked_up_at: self.looked_up_at,
+            received_at,
+            request_headers: self.parts.headers.clone(),
+            status: head.status,
+            settings,
+            lookup,
+            meta,
+            headers,
+            length,
+            leader,
+        }
+    }
+
+    /// The keys of the generations of the page's tags.
+    fn generations_of_tags(&self, tags: Option<&CacheTags>) -> Vec<String> {
+        let added = tags.map(|tags| &*tags.0).unwrap_or_default();
+        let mut tags: Vec<String> = self.settings.tags.iter().chain(added).cloned().collect();
+        tags.sort_unstable();
+        tags.dedup();
+        let key_builder = &self.settings.key_builder;
+        tags.iter().map(|tag| key_builder.generation_of_tag(tag).to_string()).collect()
+    }
+}
+
+pub(crate) fn is_from_inner_cache(response: &Extensions) -> bool {
+    response.get::<InnerCache>().is_some()
+}

@@ -1,0 +1,58 @@
+//! The `host:port` part of an address.
+
+/// Splits `host`, `host:port`, `[IPv6]` or `[IPv6]:port` into the host, without brackets, and the
+/// port.
+///
+/// Returns `None` if the port is not a number from 1 to 65535, or if the host contains a slash, an
+/// at sign, a space, a bracket, or a colon outside brackets. The host may be empty, and the text
+/// between brackets need not be an IPv6 address: both are for the caller to judge.
+#[must_use]
+pub fn split_host_port(text: &str) -> Option<(&str, Option<u16>)> {
+    let (host, port) = match text.strip_prefix('[') {
+        Some(rest) => match rest.split_once(']')? {
+            (host, "") => (host, None),
+            (host, port) => (host, Some(port.strip_prefix(':')?)),
+        },
+        None => match text.split_once(':') {
+            Some((host, port)) => (host, Some(port)),
+            None => (text, None),
+        },
+    };
+    if host.contains(['/', '@', ' ', '[', ']']) {
+        return None;
+    }
+    match port {
+        Some(port) => Some((host, Some(port.parse().ok().filter(|port| *port > 0)?))),
+        None => Some((host, None)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn host_and_port_are_split() {
+        for (text, expected) in [
+            ("h", ("h", None)),
+            ("h:1", ("h", Some(1))),
+            ("[::1]", ("::1", None)),
+            ("[::1]:7", ("::1", Some(7))),
+            ("[fe80::1%eth0]:7", ("fe80::1%eth0", Some(7))),
+            ("", ("", None)),
+            (":7", ("", Some(7))),
+        ] {
+            assert_eq!(split_host_port(text), Some(expected), "{text}");
+        }
+    }
+
+    #[test]
+    fn malformed_address_is_rejected() {
+        for text in [
+            "h:", "h:0", "h:x", "h:65536", "::1:7", "[::1", "[::1]7", "[::1]:", "a/b:1", "a b",
+            "a]:1", "u@h",
+        ] {
+            assert_eq!(split_host_port(text), None, "{text}");
+        }
+    }
+}

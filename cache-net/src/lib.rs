@@ -1,0 +1,22 @@
+//! Connecting and TLS, shared by the stores of cachette that talk to a server.
+//!
+//! **Internal: no stability promise.** This crate is published only because `cache-memcached` and
+//! `cache-redis` depend on it. Its API may change in any release.
+//!
+//! Features: `tls` (rustls), and `native-certs` for the certificates of the operating system.
+
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+mod host_port;
+mod shared;
+mod tcp;
+mod tls;
+
+#[cfg(feature = "tls")]
+pub use self::tls::{TlsBuilder, Verification};
+pub use self::{
+    host_port::split_host_port,
+    shared::{Connection, SharedConnection},
+    tcp::connect_tcp,
+    tls::Tls,
+};
