@@ -202,7 +202,7 @@ impl StoreConfig {
             [] => Ok(None),
             [one] => Ok(Some(one)),
             many => {
-                Err(invalid_setting("LOCATION", &format!("a list of {}", many.len()), "one text"))
+                Err(invalid_setting("LOCATION", &format!("a list of {}", many.len()), "one string"))
             }
         }
     }
@@ -235,10 +235,11 @@ impl fmt::Debug for StoreConfig {
 /// ```
 /// use cache_core::config::invalid_setting;
 ///
-/// let error = invalid_setting("OPTIONS.shelves", "0", "a whole number of at least 1");
-/// assert!(error.to_string().starts_with("OPTIONS.shelves: "));
+/// let error = invalid_setting("OPTIONS.shelves", "0", "an integer of at least 1");
+/// let message = "OPTIONS.shelves: expected an integer of at least 1, found 0";
+/// assert_eq!(error.to_string(), message);
 /// ```
 #[must_use]
 pub fn invalid_setting(setting: &str, found: &str, expected: &str) -> Error {
-    Error::new(ErrorKind::Config, redact(&format!("{setting}: found {found}, expected {expected}")))
+    Error::new(ErrorKind::Config, redact(&format!("{setting}: expected {expected}, found {found}")))
 }

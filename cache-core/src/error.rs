@@ -116,10 +116,8 @@ impl Error {
     /// Both sizes are in bytes.
     #[must_use]
     pub fn too_large(key: &str, size: usize, max: usize) -> Self {
-        let message = format!(
-            "the entry {} takes {size} bytes, and {max} is the most for one entry",
-            shown(key)
-        );
+        let message =
+            format!("the entry {} takes {size} bytes, but the maximum is {max}", shown(key));
         Self::new(ErrorKind::TooLarge, message)
     }
 

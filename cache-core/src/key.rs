@@ -45,7 +45,7 @@ impl<'de> Deserialize<'de> for Version {
             type Value = Version;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a whole number or a text")
+                f.write_str("an integer or a string")
             }
 
             fn visit_i64<E: de::Error>(self, number: i64) -> Result<Version, E> {

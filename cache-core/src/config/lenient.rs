@@ -68,13 +68,13 @@ impl fmt::Display for SettingError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.problem {
             Problem::Mismatch { found, expected } => {
-                write!(f, "{}: found {found}, expected {expected}", self.setting)
+                write!(f, "{}: expected {expected}, found {found}", self.setting)
             }
             Problem::Unknown { known: [] } => {
-                write!(f, "{}: unknown, there are no settings here", self.setting)
+                write!(f, "{}: unknown setting, expected none", self.setting)
             }
             Problem::Unknown { known } => {
-                write!(f, "{}: unknown, expected one of {}", self.setting, known.join(", "))
+                write!(f, "{}: unknown setting, expected one of {}", self.setting, known.join(", "))
             }
             Problem::Missing => write!(f, "{}: missing", self.setting),
             Problem::Duplicate => {
@@ -123,12 +123,11 @@ impl de::Error for SettingError {
 /// configuration.
 fn without_rust_types(expected: &str) -> String {
     match expected {
-        "u8" | "u16" | "u32" | "u64" | "usize" => "a whole number of at least 0",
-        "a nonzero u64" => "a whole number of at least 1",
-        "i8" | "i16" | "i32" | "i64" | "isize" => "a whole number",
+        "u8" | "u16" | "u32" | "u64" | "usize" => "an integer of at least 0",
+        "a nonzero u64" => "an integer of at least 1",
+        "i8" | "i16" | "i32" | "i64" | "isize" => "an integer",
         "f32" | "f64" => "a number",
         "a boolean" => "true or false",
-        "a string" => "a text",
         "a sequence" => "a list",
         "a map" => "a table",
         other => other,

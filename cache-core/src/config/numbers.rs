@@ -28,15 +28,14 @@ use serde::{
 /// let settings = serde_json::json!({"shelves": "many"});
 /// let settings = settings.as_object().expect("a table");
 /// let error = cache_core::config::from_settings::<Shop>("OPTIONS.", settings).unwrap_err();
-/// assert!(error.to_string().contains("a whole number of at least 1"));
+/// assert!(error.to_string().contains("an integer of at least 1"));
 /// ```
 pub fn at_least_one<'de, D: Deserializer<'de>, N: TryFrom<u64>>(
     deserializer: D,
 ) -> Result<N, D::Error> {
     let number = NonZero::<u64>::deserialize(deserializer)?.get();
-    N::try_from(number).map_err(|_| {
-        D::Error::invalid_value(Unexpected::Unsigned(number), &"a smaller whole number")
-    })
+    N::try_from(number)
+        .map_err(|_| D::Error::invalid_value(Unexpected::Unsigned(number), &"a smaller integer"))
 }
 
 /// Deserializes a time in seconds, with fractions, for `#[serde(deserialize_with = "…")]`.
@@ -62,6 +61,6 @@ pub fn at_least_one<'de, D: Deserializer<'de>, N: TryFrom<u64>>(
 pub fn seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
     let number = f64::deserialize(deserializer)?;
     Duration::try_from_secs_f64(number).map_err(|_| {
-        D::Error::invalid_value(Unexpected::Float(number), &"a number of seconds, 0 or more")
+        D::Error::invalid_value(Unexpected::Float(number), &"a number of seconds of at least 0")
     })
 }
