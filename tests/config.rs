@@ -490,7 +490,8 @@ mod errors {
             (r#"{"default": {"BACKEND": "locmen"}}"#, "\"locmen\""),
         ] {
             let error = json_error(json).await;
-            let facts = ["cache \"default\": BACKEND: found", found, "\"dummy\"", "\"locmem\""];
+            let found = format!("found {found}");
+            let facts = ["cache \"default\": BACKEND: ", &found, "\"dummy\"", "\"locmem\""];
             assert_facts(&error, &facts);
         }
     }

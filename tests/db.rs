@@ -248,7 +248,8 @@ async fn router_selects_the_database() {
         .build()
         .await
         .expect_err("router and database");
-    assert!(named.to_string().contains("OPTIONS.database: found \"first\""), "{named}");
+    assert!(named.to_string().contains("OPTIONS.database: "), "{named}");
+    assert!(named.to_string().contains("found \"first\""), "{named}");
 }
 
 #[tokio::test]
@@ -312,7 +313,7 @@ async fn build_partial_opens_the_valid_caches() {
         Caches::builder().toml(text).build_partial().await.expect("valid source");
     assert_eq!(caches.aliases().collect::<Vec<_>>(), ["default"]);
     assert_eq!(errors.keys().collect::<Vec<_>>(), ["bad", "worse"]);
-    assert!(
-        errors["bad"].to_string().contains("cache \"bad\": OPTIONS.max_entries: found \"many\"")
-    );
+    let bad = errors["bad"].to_string();
+    assert!(bad.contains("cache \"bad\": OPTIONS.max_entries: "), "{bad}");
+    assert!(bad.contains("found \"many\""), "{bad}");
 }

@@ -10,42 +10,46 @@ use crate::{ErrorKind, Result, Stats, Ttl, Value};
 ///
 /// # Audience
 ///
-/// This trait is the contract between implementations (stores and wrappers of stores) and the rest of
-/// cachette. It is the minimum that a store must do: composed keys and resolved times go in, values
-/// come out. Applications use a [`CacheHandle`](crate::CacheHandle), which adds types, key prefixes,
-/// versions and default timeouts.
+/// This trait is the contract between implementations (stores and wrappers of stores) and the rest
+/// of cachette. It is the minimum that a store must do: composed keys and resolved times go in,
+/// values come out. Applications use a [`CacheHandle`](crate::CacheHandle), which adds types, key
+/// prefixes, versions and default timeouts.
 ///
 /// # Contract
 ///
-/// The crate `cache-conformance` tests all of the following.
+/// The crate `cache-conformance` tests this contract.
 ///
 /// **Keys** are composed: they contain the prefix and the version. A store accepts any string, or
-/// rejects it with [`ErrorKind::InvalidKey`] before it reads or writes anything. It never returns an
-/// entry of another key: if it normalizes, truncates or escapes keys, distinct keys stay distinct.
+/// rejects it with [`ErrorKind::InvalidKey`] before it reads or writes anything. It never returns
+/// an entry of another key: if it normalizes, truncates or escapes keys, distinct keys stay
+/// distinct.
 ///
 /// **Values** are returned as they were stored: an integer as an integer, bytes unchanged, and an
 /// [object](Value::Object) as the same object.
 ///
 /// **Expiry.** `ttl` is the time to live, counted from the call. `None` means that the entry never
 /// expires. Zero does not occur: the handle turns it into a delete. An expired entry is absent for
-/// every operation, even while it takes up space: `get` misses it, `add` replaces it, and `touch` does
-/// not revive it.
+/// every operation, even while it takes up space: `get` misses it, `add` replaces it, and `touch`
+/// does not revive it.
 ///
-/// **Eviction.** A store may remove entries at any time, for example when it is full.
+/// **Eviction.** A store may remove entries at any time, for example when it is full. A store with
+/// MAX_ENTRIES and CULL_FREQUENCY keeps at most
+/// [`entries_after_cull`](crate::entries_after_cull) of them when it culls.
 ///
-/// **Atomicity.** `set`, `add`, `touch`, `incr` and `delete` are each atomic with respect to all other
-/// operations on the key, from this process and from others that share the store. A reader sees the
-/// old value or the new one. `clear` and the `*_many` methods are atomic for each key, not as a whole.
+/// **Atomicity.** `set`, `add`, `touch`, `incr` and `delete` are each atomic with respect to all
+/// other operations on the key, from this process and from others that share the store. A reader
+/// sees the old value or the new one. `clear` and the `*_many` methods are atomic for each key, not
+/// as a whole.
 ///
 /// **Errors.** A miss is not an error. A store that cannot be reached returns
 /// [`ErrorKind::Unavailable`] within seconds and never hangs. If a value is too large, the method
 /// returns [`ErrorKind::TooLarge`]; `set` then leaves the key absent, so that no outdated value
-/// remains, and `add` leaves an existing entry unchanged. If the store finds its own data corrupt, it
-/// logs that and reports a miss. A store need not name itself in its errors: the handle adds
+/// remains, and `add` leaves an existing entry unchanged. If the store finds its own data corrupt,
+/// it logs that and reports a miss. A store need not name itself in its errors: the handle adds
 /// [`name`](Self::name) and the alias.
 ///
-/// **Cancel safety.** A future may be dropped at any await. The operation then has happened completely
-/// or not at all, and later operations are not affected.
+/// **Cancel safety.** A future may be dropped at any await. The operation then has happened
+/// completely or not at all, and later operations are not affected.
 ///
 /// # Provided methods
 ///
@@ -54,16 +58,16 @@ use crate::{ErrorKind, Result, Stats, Ttl, Value};
 ///
 /// # Wrappers
 ///
-/// A wrapper is a store that contains another store, for example to count calls or to inject faults.
-/// It must
+/// A wrapper is a store that contains another store, for example to count calls or to inject
+/// faults. It must
 ///
-/// - forward every method that it does not change, including the provided ones. A method that is not
-///   forwarded falls back to its default implementation, which loses what the wrapped store does
-///   better;
+/// - forward every method that it does not change, including the provided ones. A method that is
+///   not forwarded falls back to its default implementation, which loses what the wrapped store
+///   does better;
 /// - return the wrapped store from [`inner`](Self::inner), so that operators reach it.
 ///
-/// [`forward_cache!`](crate::forward_cache) writes both. `#[deny(clippy::missing_trait_methods)]` on
-/// the `impl` reports methods that were forgotten.
+/// [`forward_cache!`](crate::forward_cache) writes both. `#[deny(clippy::missing_trait_methods)]`
+/// on the `impl` reports methods that were forgotten.
 ///
 /// # Examples
 ///
@@ -81,8 +85,8 @@ pub trait Cache: Any + fmt::Debug + Send + Sync {
     ///
     /// # Errors
     ///
-    /// Returns [`ErrorKind::TooLarge`] if the store does not accept a value of this size. The key is
-    /// absent afterwards.
+    /// Returns [`ErrorKind::TooLarge`] if the store does not accept a value of this size. The key
+    /// is absent afterwards.
     async fn set(&self, key: &str, value: Value, ttl: Option<Duration>) -> Result<()>;
 
     /// Stores a value if the key is absent or expired, and returns whether it was stored.
@@ -91,8 +95,8 @@ pub trait Cache: Any + fmt::Debug + Send + Sync {
     ///
     /// # Errors
     ///
-    /// Returns [`ErrorKind::TooLarge`] if the store does not accept a value of this size. If the key
-    /// exists as well, `Ok(false)` is also correct.
+    /// Returns [`ErrorKind::TooLarge`] if the store does not accept a value of this size. If the
+    /// key exists as well, `Ok(false)` is also correct.
     async fn add(&self, key: &str, value: Value, ttl: Option<Duration>) -> Result<bool>;
 
     /// Replaces the time to live of an entry.
@@ -137,8 +141,8 @@ pub trait Cache: Any + fmt::Debug + Send + Sync {
     ///
     /// # Errors
     ///
-    /// Returns the value, unchanged, if the store would have to wait. Nothing was stored; the caller
-    /// then awaits `set`.
+    /// Returns the value, unchanged, if the store would have to wait. Nothing was stored; the
+    /// caller then awaits `set`.
     fn set_now(&self, key: &str, value: Value, ttl: Option<Duration>) -> Result<Result<()>, Value> {
         let _ = (key, ttl);
         Err(value)
@@ -174,8 +178,8 @@ pub trait Cache: Any + fmt::Debug + Send + Sync {
 
     /// Stores several entries with one time to live, and returns the positions of rejected entries.
     ///
-    /// An entry is rejected if it is too large ([`ErrorKind::TooLarge`]); that is not an error of the
-    /// call. `entries` is never empty. The default implementation is [`set_one_by_one`].
+    /// An entry is rejected if it is too large ([`ErrorKind::TooLarge`]); that is not an error of
+    /// the call. `entries` is never empty. The default implementation is [`set_one_by_one`].
     ///
     /// # Errors
     ///
@@ -190,7 +194,8 @@ pub trait Cache: Any + fmt::Debug + Send + Sync {
 
     /// Removes several entries and returns how many existed.
     ///
-    /// `keys` is never empty. The default implementation calls [`delete`](Self::delete) for each key.
+    /// `keys` is never empty. The default implementation calls [`delete`](Self::delete) for each
+    /// key.
     async fn delete_many(&self, keys: &[&str]) -> Result<usize> {
         let mut removed = 0;
         for key in keys {

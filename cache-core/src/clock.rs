@@ -30,7 +30,8 @@ impl Moment {
 impl Add<Duration> for Moment {
     type Output = Self;
 
-    /// Adds a duration. Saturates at [`NEVER`](Self::NEVER), about 584 years after the clock's start.
+    /// Adds a duration. Saturates at [`NEVER`](Self::NEVER), about 584 years after the clock's
+    /// start.
     fn add(self, duration: Duration) -> Self {
         let nanos = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
         Self(self.0.saturating_add(nanos))
@@ -52,8 +53,8 @@ pub struct Clock(Source);
 
 /// The maximum lag of the coarse clock, in nanoseconds.
 ///
-/// The measured lag is two ticks, on a virtual machine with late ticks. A second is far beyond that,
-/// and few deadlines are that close.
+/// The measured lag is two ticks, on a virtual machine with late ticks. A second is far beyond
+/// that, and few deadlines are that close.
 const MAX_LAG: u64 = 1_000_000_000;
 
 #[derive(Clone, Default)]
@@ -92,8 +93,8 @@ impl Clock {
 
     /// Returns whether `deadline` has passed.
     ///
-    /// As accurate as [`now`](Self::now) but cheaper: it reads the precise system clock only within a
-    /// second of the deadline.
+    /// As accurate as [`now`](Self::now) but cheaper: it reads the precise system clock only within
+    /// a second of the deadline.
     #[inline]
     #[must_use]
     pub fn has_passed(&self, deadline: Moment) -> bool {

@@ -1,13 +1,16 @@
-//! What a BACKEND gets to see of a configuration, and how it tells what is wrong with it.
+//! The configuration of a store, as its BACKEND receives it, and errors about it.
 //!
-//! An author of a store writes a plain struct for the OPTIONS and a [`Backend`], most often as a closure:
+//! To make a store configurable, write a struct for its OPTIONS and a [`Backend`], usually as a
+//! function:
 //!
 //! ```
 //! # use cache_core::{Cache, Result, config::StoreConfig};
-//! # use cache_locmem::{LocMemCache as ShelfCache, LocMemOptions as Unused};
+//! # use cache_locmem::LocMemCache as ShelfCache;
 //! #[derive(serde::Deserialize)]
 //! #[serde(deny_unknown_fields)]
-//! struct ShelfOptions { shelves: usize }
+//! struct ShelfOptions {
+//!     shelves: usize,
+//! }
 //!
 //! async fn open_shelf(config: StoreConfig) -> Result<ShelfCache> {
 //!     let options: ShelfOptions = config.options()?;
@@ -44,14 +47,19 @@ pub use self::{
 };
 use crate::{Cache, Clock, Error, ErrorKind, Result};
 
-/// Makes the stores of one BACKEND. One value of it serves all aliases of a configuration, so it can have some of them
-/// share a store.
+/// Creates the stores of one BACKEND.
 ///
-/// Any `async fn(StoreConfig) -> Result<impl Cache>` is one.
+/// Any `async fn(StoreConfig) -> Result<impl Cache>` implements it. One value serves all aliases of
+/// a configuration, so it can return the same store for several aliases; see [`SharedStores`].
 #[async_trait]
 pub trait Backend: Send + Sync + 'static {
-    /// Makes the store for an alias, or says what is wrong with its configuration. It need not be reachable yet: a
-    /// service should start while its cache is away.
+    /// Creates the store of an alias.
+    ///
+    /// Should not connect to a server: a service should start while its cache is unavailable.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`ErrorKind::Config`] if the configuration is invalid.
     async fn open(&self, config: &StoreConfig) -> Result<Arc<dyn Cache>>;
 }
 
@@ -67,34 +75,39 @@ where
     }
 }
 
-/// What the configuration says of one alias's store.
+/// The configuration of the store of one alias.
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct StoreConfig {
     /// The alias, for messages.
     pub alias: String,
-    /// LOCATION: none, one, or a list, as they were written. Of a URL, what stands between `://` and `?`, with percent
-    /// signs decoded.
+    /// LOCATION as it was written: empty, one string or several.
+    ///
+    /// If the alias is configured by a URL, the part between `://` and `?`, percent-decoded.
     pub location: Vec<String>,
-    /// The URL up to its `?`, as it was written, where the alias is configured by one: for a store whose LOCATION is
-    /// the address of a server, with a user and a password in it perhaps. It is to be taken apart before it is decoded.
+    /// The URL up to `?` as it was written, if the alias is configured by one.
+    ///
+    /// For stores whose LOCATION is the address of a server and may contain a user and a password.
+    /// Split it before you percent-decode the parts.
     pub url: Option<String>,
-    /// The configuration's file, where it came from one.
+    /// The file of the configuration, if it was read from one.
     pub file: Option<PathBuf>,
-    /// The URLs of the configuration's databases, by their names.
+    /// The URLs of the configured databases, by name.
     pub databases: Arc<BTreeMap<String, String>>,
-    /// What entries shall expire by.
+    /// The clock by which entries expire.
     pub clock: Clock,
-    /// What every key of the alias begins with, where that is known: KEY_PREFIX and a colon. It is not, with a KEY_FUNCTION of
-    /// one's own. For a store that has to tell the alias's entries from others.
+    /// The common start of all keys of the alias: KEY_PREFIX and a colon.
+    ///
+    /// `None` if the alias has a custom KEY_FUNCTION. For stores that have to tell the entries of
+    /// the alias from others.
     pub common_key_prefix: Option<String>,
-    /// Opens the stores that OPTIONS configure within this one. See [`open_nested`](Self::open_nested).
+    /// Opens stores that are configured inside OPTIONS. See [`open_nested`](Self::open_nested).
     pub nested: Option<Arc<dyn OpenNested>>,
     options: Map<String, Json>,
 }
 
 impl StoreConfig {
-    /// The configuration of a store without LOCATION.
+    /// Creates the configuration of a store without LOCATION.
     #[must_use]
     pub fn new(alias: &str, options: Map<String, Json>) -> Self {
         Self {
@@ -110,18 +123,24 @@ impl StoreConfig {
         }
     }
 
-    /// The folder of the configuration's file, where it came from one: relative paths start there.
+    /// Returns the directory of the configuration file, to which relative paths refer.
+    ///
+    /// `None` if the configuration was not read from a file.
     #[must_use]
     pub fn folder(&self) -> Option<&Path> {
         self.file.as_deref().and_then(Path::parent)
     }
 
-    /// OPTIONS as the store's own struct. Put `#[serde(default, deny_unknown_fields)]` on it: an option that is missing
-    /// or null then has its default, and one that is unknown is an error. The names in the struct are lower-case, however they
-    /// were written in the configuration, and numbers and truth values may come as text, as they do from a URL.
+    /// Deserializes OPTIONS.
+    ///
+    /// Put `#[serde(default, deny_unknown_fields)]` on the struct: a missing or null option then
+    /// has its default, and an unknown option is an error. Use lower-case names in the struct; the
+    /// configuration may use upper or lower case. Numbers and booleans may be written as strings,
+    /// as in a URL.
     ///
     /// # Errors
-    /// [`ErrorKind::Config`] that names the option, what was found and what would be right.
+    ///
+    /// Returns [`ErrorKind::Config`] with the option, the value found and the value expected.
     pub fn options<T: DeserializeOwned>(&self) -> Result<T> {
         let given = self.options.iter().filter(|(_, value)| !value.is_null());
         from_settings(
@@ -130,16 +149,17 @@ impl StoreConfig {
         )
     }
 
-    /// Opens a store that one of the OPTIONS configures, for a store that is made of others.
+    /// Opens a store that is configured inside OPTIONS, for a store that consists of others.
     ///
-    /// `option` is the option's name, for errors. The nested store gets the alias, the clock, the
-    /// databases and the file of this configuration, and has a BACKEND, a LOCATION and OPTIONS of
-    /// its own. Aliases' wrappers do not apply to it.
+    /// `option` is the name of the option, for errors. The nested store has a BACKEND, a LOCATION
+    /// and OPTIONS of its own, and the alias, the clock, the databases and the file of this
+    /// configuration. Wrappers of the builder apply to the outer store only.
     ///
     /// # Errors
     ///
-    /// Returns [`ErrorKind::Config`] if the nested configuration is wrong, or if this configuration
-    /// was not made by a registry of BACKENDs. Returns what opening the store returns.
+    /// Returns [`ErrorKind::Config`] if the nested configuration is invalid, or if this
+    /// configuration does not come from a registry of BACKENDs. Returns the errors of the nested
+    /// BACKEND.
     ///
     /// # Examples
     ///
@@ -149,7 +169,9 @@ impl StoreConfig {
     ///
     /// #[derive(serde::Deserialize)]
     /// #[serde(deny_unknown_fields)]
-    /// struct MirrorOptions { store: NestedStore }
+    /// struct MirrorOptions {
+    ///     store: NestedStore,
+    /// }
     ///
     /// // `options = { store = { backend = "locmem" } }`
     /// async fn open_mirror(config: StoreConfig) -> Result<Arc<dyn Cache>> {
@@ -162,27 +184,31 @@ impl StoreConfig {
     pub async fn open_nested(&self, option: &str, nested: &NestedStore) -> Result<Arc<dyn Cache>> {
         let opened = match &self.nested {
             Some(registry) => registry.open_nested(self, nested).await,
-            None => Err(Error::new(ErrorKind::Config, "no BACKEND can be opened here")),
+            None => Err(Error::new(
+                ErrorKind::Config,
+                "this configuration has no registry of BACKENDs; build it with `Caches`",
+            )),
         };
         opened.map_err(|error| error.within(&format!("OPTIONS.{option}")))
     }
 
-    /// LOCATION, for a store that takes one at most.
+    /// Returns LOCATION, for a store that accepts at most one.
     ///
     /// # Errors
-    /// [`ErrorKind::Config`] where there are several.
+    ///
+    /// Returns [`ErrorKind::Config`] if LOCATION is a list of several.
     pub fn one_location(&self) -> Result<Option<&str>> {
         match &*self.location {
             [] => Ok(None),
             [one] => Ok(Some(one)),
             many => {
-                Err(invalid_setting("LOCATION", &format!("a list of {}", many.len()), "one text"))
+                Err(invalid_setting("LOCATION", &format!("a list of {}", many.len()), "one string"))
             }
         }
     }
 }
 
-/// Shows the names of the options and not what they are set to.
+/// Shows the names of options and databases but not their values, and no secrets.
 impl fmt::Debug for StoreConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let location: Vec<String> =
@@ -200,14 +226,20 @@ impl fmt::Debug for StoreConfig {
     }
 }
 
-/// The error for a setting that can't be meant: [`ErrorKind::Config`]. Whoever knows the file and the alias puts them
-/// before it.
+/// Creates an [`ErrorKind::Config`] error about a setting, without secrets.
+///
+/// Callers add the alias and the file with [`Error::in_cache`] and [`Error::within`].
+///
+/// # Examples
 ///
 /// ```
-/// let error = cache_core::config::invalid_setting("OPTIONS.shelves", "0", "a whole number of at least 1");
-/// assert_eq!(error.to_string(), "OPTIONS.shelves: found 0, expected a whole number of at least 1");
+/// use cache_core::config::invalid_setting;
+///
+/// let error = invalid_setting("OPTIONS.shelves", "0", "an integer of at least 1");
+/// let message = "OPTIONS.shelves: expected an integer of at least 1, found 0";
+/// assert_eq!(error.to_string(), message);
 /// ```
 #[must_use]
 pub fn invalid_setting(setting: &str, found: &str, expected: &str) -> Error {
-    Error::new(ErrorKind::Config, redact(&format!("{setting}: found {found}, expected {expected}")))
+    Error::new(ErrorKind::Config, redact(&format!("{setting}: expected {expected}, found {found}")))
 }

@@ -2,10 +2,10 @@
 
 /// Returns the maximum number of entries after a cull of a store with these limits.
 ///
-/// A store that exceeds MAX_ENTRIES removes entries until at most this many remain: MAX_ENTRIES minus
-/// MAX_ENTRIES / CULL_FREQUENCY, rounded as integers are. This is what
-/// [Django](https://docs.djangoproject.com/en/5.2/topics/cache/#cache-arguments) leaves when it culls
-/// at the limit. If CULL_FREQUENCY is 0, the result is 0: the store is cleared.
+/// A store that exceeds MAX_ENTRIES removes entries until at most this many remain: MAX_ENTRIES
+/// minus MAX_ENTRIES / CULL_FREQUENCY, rounded as integers are. This is what
+/// [Django](https://docs.djangoproject.com/en/5.2/topics/cache/#cache-arguments) leaves when it
+/// culls at the limit. If CULL_FREQUENCY is 0, the result is 0: the store is cleared.
 ///
 /// # Examples
 ///

@@ -9,8 +9,8 @@ pub type Result<T, E = Error> = result::Result<T, E>;
 
 /// An error of a cache operation or of a configuration.
 ///
-/// A miss is not an error: it is `Ok(None)` or `Ok(false)`. Code decides by [`kind`](Self::kind) and
-/// [`is_temporary`](Self::is_temporary).
+/// A miss is not an error: it is `Ok(None)` or `Ok(false)`. Code decides by [`kind`](Self::kind)
+/// and [`is_temporary`](Self::is_temporary).
 ///
 /// # Formatting
 ///
@@ -116,10 +116,8 @@ impl Error {
     /// Both sizes are in bytes.
     #[must_use]
     pub fn too_large(key: &str, size: usize, max: usize) -> Self {
-        let message = format!(
-            "the entry {} takes {size} bytes, and {max} is the most for one entry",
-            shown(key)
-        );
+        let message =
+            format!("the entry {} takes {size} bytes, but the maximum is {max}", shown(key));
         Self::new(ErrorKind::TooLarge, message)
     }
 

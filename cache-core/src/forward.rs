@@ -24,13 +24,13 @@ pub mod __std {
 /// [`inner`](Cache::inner) is the one method that is not forwarded: it returns the wrapped store.
 ///
 /// A wrapper that changes what `get` does must usually change [`get_now`](Cache::get_now),
-/// [`contains`](Cache::contains) and [`get_many`](Cache::get_many) as well, because callers use them
-/// instead of `get` when they can. The same holds for `set`, [`set_now`](Cache::set_now) and
+/// [`contains`](Cache::contains) and [`get_many`](Cache::get_many) as well, because callers use
+/// them instead of `get` when they can. The same holds for `set`, [`set_now`](Cache::set_now) and
 /// [`set_many`](Cache::set_many), and for `delete` and [`delete_many`](Cache::delete_many).
 ///
-/// Put `#[deny(clippy::missing_trait_methods)]` on the `impl`: clippy then reports a provided method
-/// that is listed after `except` but not written, which would otherwise silently use the default
-/// implementation.
+/// Put `#[deny(clippy::missing_trait_methods)]` on the `impl`: clippy then reports a provided
+/// method that is listed after `except` but not written, which would otherwise silently use the
+/// default implementation.
 ///
 /// # Performance
 ///

@@ -29,10 +29,10 @@ use key_buffer::KeyBuffer;
 
 /// A handle to one cache: a store, a KEY_PREFIX, a VERSION, a default TIMEOUT and a codec.
 ///
-/// The verbs are those of
-/// [Django's low-level API](https://docs.djangoproject.com/en/5.2/topics/cache/#the-low-level-cache-api),
-/// for any type that implements serde's traits. Most applications get handles from the `Caches` of
-/// the crate `cachette`.
+/// The verbs are those of [Django's low-level
+/// API](https://docs.djangoproject.com/en/5.2/topics/cache/#the-low-level-cache-api), for any type
+/// that implements serde's traits. Most applications get handles from the `Caches` of the crate
+/// `cachette`.
 ///
 /// A clone costs two reference counts and shares the store.
 ///
@@ -59,8 +59,8 @@ use key_buffer::KeyBuffer;
 ///
 /// A miss is not an error. Every verb returns
 ///
-/// - [`ErrorKind::InvalidKey`] if the store cannot accept the key, or if the key breaks Django's rule
-///   and the alias has `key_check = "error"`. Nothing was read or written.
+/// - [`ErrorKind::InvalidKey`] if the store cannot accept the key, or if the key breaks Django's
+///   rule and the alias has `key_check = "error"`. Nothing was read or written.
 /// - [`ErrorKind::Unavailable`] if the store cannot be reached.
 /// - [`ErrorKind::Backend`] if the store reports any other error.
 ///
@@ -70,8 +70,8 @@ use key_buffer::KeyBuffer;
 ///
 /// # Cancel safety
 ///
-/// A verb can be dropped at any await. The operation of the store then has happened completely or not
-/// at all. Verbs of several operations, such as [`get_or_set`](Self::get_or_set) and
+/// A verb can be dropped at any await. The operation of the store then has happened completely or
+/// not at all. Verbs of several operations, such as [`get_or_set`](Self::get_or_set) and
 /// [`incr_version`](Self::incr_version), may stop between two of them.
 #[derive(Clone)]
 pub struct CacheHandle {
@@ -134,8 +134,8 @@ impl CacheHandle {
 
     /// Removes up to about `max` expired entries of the *store* and returns how many it removed.
     ///
-    /// Fewer than `max` means that no more are left. Returns `None` if the store or its server removes
-    /// expired entries by itself.
+    /// Fewer than `max` means that no more are left. Returns `None` if the store or its server
+    /// removes expired entries by itself.
     ///
     /// # Errors
     ///
@@ -219,7 +219,8 @@ impl CacheHandle {
         Self { store: Arc::clone(&self.store), view: Arc::new(view) }
     }
 
-    /// Returns a handle with the same settings on another store, such as a wrapper of its own store.
+    /// Returns a handle with the same settings on another store, such as a wrapper of its own
+    /// store.
     ///
     /// To wrap the stores of a whole configuration, use the builder of `Caches` instead.
     ///
@@ -290,14 +291,16 @@ impl CacheHandle {
         self.view.undecodable_seen.load(Ordering::Relaxed)
     }
 
-    /// Returns the store itself. A verb on the `Arc` would call `impl Cache for Arc`, an extra call.
+    /// Returns the store itself. A verb on the `Arc` would call `impl Cache for Arc`, an extra
+    /// call.
     fn inner(&self) -> &dyn Cache {
         &*self.store
     }
 
     async fn find<T: DeserializeOwned + 'static>(&self, key: &str) -> Result<Found<T>> {
         let key = self.key(key)?;
-        // Not in a function of its own: even a future that is ready costs a tenth of a hit in memory.
+        // Not in a function of its own: even a future that is ready costs a tenth of a hit in
+        // memory.
         let found = match self.inner().get_now(&key) {
             Some(found) => found,
             None => self.inner().get(&key).await,

@@ -6,8 +6,8 @@
 //! - [`CacheHandle`] is for applications. It has typed verbs, a key prefix, a version, a default
 //!   timeout and a codec.
 //!
-//! Applications depend on the crate `cachette`, which adds configuration and stores. A store of your
-//! own needs only this crate, and `cache-conformance` to test it. This crate does no I/O.
+//! Applications depend on the crate `cachette`, which adds configuration and stores. A store of
+//! your own needs only this crate, and `cache-conformance` to test it. This crate does no I/O.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 

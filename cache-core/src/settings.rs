@@ -49,7 +49,8 @@ pub struct Settings {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Undecodable {
-    /// Treat the entry as a miss, log it and count it. The application then produces the value again.
+    /// Treat the entry as a miss, log it and count it. The application then produces the value
+    /// again.
     #[default]
     Miss,
     /// Return [`ErrorKind::Decode`](crate::ErrorKind::Decode).

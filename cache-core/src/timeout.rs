@@ -27,8 +27,8 @@ pub enum Timeout {
     Never,
     /// The entry expires after this time.
     ///
-    /// Zero means that it has expired already: `set` and `touch` delete the entry, and `add` returns
-    /// what it otherwise would but stores nothing.
+    /// Zero means that it has expired already: `set` and `touch` delete the entry, and `add`
+    /// returns what it otherwise would but stores nothing.
     After(Duration),
 }
 

@@ -110,8 +110,8 @@ impl Object {
 
     /// Encodes the object with `codec`, as [`CacheHandle::set`](crate::CacheHandle::set) does.
     ///
-    /// Returns a [`Value::Int`] or a [`Value::Bytes`]. Wrappers use it to pass objects on to a store
-    /// that does not keep them.
+    /// Returns a [`Value::Int`] or a [`Value::Bytes`]. Wrappers use it to pass objects on to a
+    /// store that does not keep them.
     ///
     /// # Errors
     ///

@@ -177,7 +177,7 @@ impl DbOptions {
                 return Err(config::invalid_setting(
                     &option(name),
                     "0",
-                    "a whole number of at least 1",
+                    "an integer of at least 1",
                 ));
             }
         }

@@ -400,14 +400,14 @@ mod tests {
     #[test]
     fn invalid_options_are_rejected_with_setting_and_value() {
         for (options, setting, found) in [
-            (json!({"timeout": 0}), "timeout", "found 0, "),
-            (json!({"connect_timeout": -1}), "connect_timeout", "found -1, "),
-            (json!({"when_dead": "panic"}), "when_dead", "found \"panic\", "),
-            (json!({"ignore_exc": 3}), "ignore_exc", "found 3, "),
-            (json!({"weights": [1]}), "weights", "found 1 weights, "),
-            (json!({"weights": [1, 0]}), "weights", "found 0, "),
-            (json!({"username": "u"}), "password", "found none, "),
-            (json!({"password": "p"}), "username", "found none, "),
+            (json!({"timeout": 0}), "timeout", ", found 0"),
+            (json!({"connect_timeout": -1}), "connect_timeout", ", found -1"),
+            (json!({"when_dead": "panic"}), "when_dead", ", found \"panic\""),
+            (json!({"ignore_exc": 3}), "ignore_exc", ", found 3"),
+            (json!({"weights": [1]}), "weights", ", found 1 weights"),
+            (json!({"weights": [1, 0]}), "weights", ", found 0"),
+            (json!({"username": "u"}), "password", ", found none"),
+            (json!({"password": "p"}), "username", ", found none"),
             (json!({"username": "", "password": "p"}), "username", "found empty text"),
             (json!({"username": "u", "password": "with space"}), "password", "white space"),
             (json!({"username": "u", "password": "p\r\nflush_all"}), "password", "white space"),

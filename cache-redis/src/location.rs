@@ -116,7 +116,7 @@ fn with_query(mut location: Location, query: &str) -> Result<Location> {
         match name {
             "db" => {
                 location.db = Some(value.parse().map_err(|_| {
-                    let expected = "a whole number of at least 0";
+                    let expected = "an integer of at least 0";
                     invalid_setting("LOCATION, parameter db", &format!("{value:?}"), expected)
                 })?);
             }

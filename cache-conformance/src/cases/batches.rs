@@ -57,11 +57,11 @@ pub(super) async fn set_many_returns_rejected_positions(h: Harness) {
     let Some(largest) = h.profile().largest_value else { return };
     let store = h.store().await;
     let giant = Value::Bytes(vec![7; 2 * largest].into());
-    let refused = store
+    let rejected = store
         .set_many(&[("a", bytes("A")), ("giant", giant), ("b", bytes("B"))], LONG)
         .await
         .unwrap();
-    assert_eq!(refused, [1]);
+    assert_eq!(rejected, [1]);
     assert_eq!(
         store.get_many(&["a", "giant", "b"]).await.unwrap(),
         [Some(bytes("A")), None, Some(bytes("B"))]

@@ -1,4 +1,4 @@
-//! Integers, strings and bytes, found out by asking serde: no marker type is asked of the caller.
+//! Integers, strings and bytes, which are detected with serde, so that callers need no marker type.
 
 use std::{any::Any, fmt};
 
@@ -14,24 +14,26 @@ use serde::{
 
 use super::{RAW, TEXT, header};
 
-/// A value that needs no codec; text and bytes stand behind their header already.
+/// A value that needs no codec. Text and bytes already have their header.
 pub(super) enum Plain {
     Int(i64),
     Text(Vec<u8>),
     Raw(Vec<u8>),
 }
 
-/// What `value` is, where it needs no codec: it is asked to serialize, and stops at the first thing that is not plain.
+/// Returns the value as a [`Plain`], or `None` if it needs a codec.
+///
+/// Serializes the value and stops at the first part that is not plain.
 pub(super) fn probe<T: Serialize + ?Sized>(value: &T) -> Option<Plain> {
     value.serialize(Probe).ok()
 }
 
-/// As [`probe`], but looks for an integer only and copies nothing.
+/// Like [`probe`], but detects only integers and copies nothing.
 pub(super) fn probe_int<T: Serialize + ?Sized>(value: &T) -> Option<i64> {
     value.serialize(IntProbe).ok()
 }
 
-/// The value is not plain: not an error that anybody sees.
+/// The value is not plain. Never leaves this module.
 #[derive(Debug)]
 pub(super) struct NotPlain;
 
@@ -53,21 +55,23 @@ fn int(number: impl TryInto<i64>) -> Result<i64, NotPlain> {
     number.try_into().map_err(|_| NotPlain)
 }
 
-/// Only a `u8` is a byte: a list of small `u32` is not a string of bytes.
+/// Only a `u8` is a byte: a list of small `u32` is not encoded as bytes.
 fn byte(number: impl Any) -> Result<u8, NotPlain> {
     let number: &dyn Any = &number;
     number.downcast_ref().copied().ok_or(NotPlain)
 }
 
-/// The methods that answer the same whatever is probed for: numbers are tried as integers, wrappers are looked
-/// through, and all else is not plain.
+/// The methods that all probes share: numbers are converted, newtypes and `Some` are looked into,
+/// and everything else is not plain.
 macro_rules! serialize_plain {
     (numbers by $number:expr) => {
-        serialize_plain! { $number; serialize_i8 i8, serialize_i16 i16, serialize_i32 i32, serialize_i64 i64,
-            serialize_i128 i128, serialize_u8 u8, serialize_u16 u16, serialize_u32 u32, serialize_u64 u64,
-            serialize_u128 u128 }
-        serialize_plain! { |_| Err(NotPlain); serialize_bool bool, serialize_f32 f32, serialize_f64 f64,
-            serialize_char char, serialize_unit_struct &'static str }
+        serialize_plain! { $number;
+            serialize_i8 i8, serialize_i16 i16, serialize_i32 i32, serialize_i64 i64,
+            serialize_i128 i128, serialize_u8 u8, serialize_u16 u16, serialize_u32 u32,
+            serialize_u64 u64, serialize_u128 u128 }
+        serialize_plain! { |_| Err(NotPlain);
+            serialize_bool bool, serialize_f32 f32, serialize_f64 f64, serialize_char char,
+            serialize_unit_struct &'static str }
 
         type Error = NotPlain;
         type SerializeTupleStruct = Impossible<Self::Ok, NotPlain>;
@@ -92,7 +96,12 @@ macro_rules! serialize_plain {
         fn serialize_unit(self) -> Result<Self::Ok, NotPlain> {
             Err(NotPlain)
         }
-        fn serialize_unit_variant(self, _: &'static str, _: u32, _: &'static str) -> Result<Self::Ok, NotPlain> {
+        fn serialize_unit_variant(
+            self,
+            _: &'static str,
+            _: u32,
+            _: &'static str,
+        ) -> Result<Self::Ok, NotPlain> {
             Err(NotPlain)
         }
         fn serialize_newtype_variant<T: Serialize + ?Sized>(
@@ -104,7 +113,11 @@ macro_rules! serialize_plain {
         ) -> Result<Self::Ok, NotPlain> {
             Err(NotPlain)
         }
-        fn serialize_tuple_struct(self, _: &'static str, _: usize) -> Result<Self::SerializeTupleStruct, NotPlain> {
+        fn serialize_tuple_struct(
+            self,
+            _: &'static str,
+            _: usize,
+        ) -> Result<Self::SerializeTupleStruct, NotPlain> {
             Err(NotPlain)
         }
         fn serialize_tuple_variant(
@@ -119,7 +132,11 @@ macro_rules! serialize_plain {
         fn serialize_map(self, _: Option<usize>) -> Result<Self::SerializeMap, NotPlain> {
             Err(NotPlain)
         }
-        fn serialize_struct(self, _: &'static str, _: usize) -> Result<Self::SerializeStruct, NotPlain> {
+        fn serialize_struct(
+            self,
+            _: &'static str,
+            _: usize,
+        ) -> Result<Self::SerializeStruct, NotPlain> {
             Err(NotPlain)
         }
         fn serialize_struct_variant(
@@ -132,11 +149,11 @@ macro_rules! serialize_plain {
             Err(NotPlain)
         }
     };
-    ($answer:expr; $($method:ident $type:ty),+) => {
+    ($convert:expr; $($method:ident $type:ty),+) => {
         $(#[inline]
         fn $method(self, value: $type) -> Result<Self::Ok, NotPlain> {
-            let answer: fn($type) -> Result<Self::Ok, NotPlain> = $answer;
-            answer(value)
+            let convert: fn($type) -> Result<Self::Ok, NotPlain> = $convert;
+            convert(value)
         })+
     };
 }
@@ -174,7 +191,7 @@ impl Serializer for Probe {
     }
 }
 
-/// A serializer that knows numbers alone.
+/// Defines a serializer that accepts only numbers.
 macro_rules! number_probe {
     ($name:ident -> $number:ty, by $convert:expr) => {
         struct $name;
@@ -205,7 +222,7 @@ macro_rules! number_probe {
 number_probe! { IntProbe -> i64, by |number| int(number) }
 number_probe! { ByteProbe -> u8, by |number| byte(number) }
 
-/// A sequence as long as its elements are `u8`: `Vec<u8>`, `[u8]`, `[u8; N]`. Allocates once it has seen the first.
+/// A sequence of `u8`, such as `Vec<u8>`, `[u8]` and `[u8; N]`. Allocates at the first element.
 struct ByteSequence {
     bytes: Vec<u8>,
     length: usize,
@@ -242,7 +259,7 @@ impl SerializeTuple for ByteSequence {
     }
 }
 
-/// Looks through `Option` and newtypes, which the plain forms do not show; a deserializer of serde's does the rest.
+/// Deserializes `Option` and newtypes, which the plain forms do not contain.
 macro_rules! deserialize_wrappers {
     () => {
         type Error = de::value::Error;
@@ -261,7 +278,7 @@ macro_rules! deserialize_wrappers {
     };
 }
 
-/// Reads an integer as any type that takes one.
+/// Deserializes an integer as any type that accepts one.
 pub(super) struct NumberReader(pub(super) i64);
 
 impl<'de> Deserializer<'de> for NumberReader {
@@ -275,8 +292,8 @@ impl<'de> Deserializer<'de> for NumberReader {
     }
 
     forward_to_deserialize_any! {
-        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf unit unit_struct seq tuple
-        tuple_struct map struct enum identifier ignored_any
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf unit
+        unit_struct seq tuple tuple_struct map struct enum identifier ignored_any
     }
 }
 
@@ -288,7 +305,7 @@ impl IntoDeserializer<'_, de::value::Error> for NumberReader {
     }
 }
 
-/// Reads text as any type that takes a string, an enum by its variant's name included.
+/// Deserializes text as any type that accepts a string, including an enum by the name of a variant.
 pub(super) struct TextReader<'de>(pub(super) &'de str);
 
 impl<'de> Deserializer<'de> for TextReader<'de> {
@@ -308,12 +325,12 @@ impl<'de> Deserializer<'de> for TextReader<'de> {
     }
 
     forward_to_deserialize_any! {
-        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf unit unit_struct seq tuple
-        tuple_struct map struct identifier ignored_any
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf unit
+        unit_struct seq tuple tuple_struct map struct identifier ignored_any
     }
 }
 
-/// Reads bytes as a string of bytes where the type asks for one, else as a sequence of `u8`.
+/// Deserializes bytes as bytes if the type requests them, and as a sequence of `u8` otherwise.
 pub(super) struct RawReader<'de>(pub(super) &'de [u8]);
 
 impl<'de> RawReader<'de> {
@@ -347,7 +364,7 @@ impl<'de> Deserializer<'de> for RawReader<'de> {
     }
 
     forward_to_deserialize_any! {
-        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char unit unit_struct seq tuple tuple_struct map struct
-        enum identifier ignored_any
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char unit unit_struct seq tuple
+        tuple_struct map struct enum identifier ignored_any
     }
 }

@@ -39,8 +39,8 @@ impl fmt::Debug for NestedStore {
 
 /// A registry of BACKENDs that opens nested stores.
 ///
-/// The `Caches` of the crate `cachette` put theirs into each [`StoreConfig`]. Authors of stores call
-/// [`StoreConfig::open_nested`] and do not need this trait.
+/// The `Caches` of the crate `cachette` put theirs into each [`StoreConfig`]. Authors of stores
+/// call [`StoreConfig::open_nested`] and do not need this trait.
 #[async_trait]
 pub trait OpenNested: Send + Sync {
     /// Opens the store that `nested` configures, inside the store that `parent` configures.

@@ -1,4 +1,4 @@
-//! Numbers among the options: those that must not be zero, and times.
+//! Deserializing numbers in OPTIONS: those of at least 1, and times.
 
 use std::{num::NonZero, time::Duration};
 
@@ -7,8 +7,16 @@ use serde::{
     de::{Error as _, Unexpected},
 };
 
-/// For `#[serde(deserialize_with = "…")]` at an option that is a whole number of at least 1: what is none is told what it
-/// should be, and not that 0 would do.
+/// Deserializes an integer of at least 1, for `#[serde(deserialize_with = "…")]`.
+///
+/// The error states that 1 is the minimum. An unsigned type alone would state 0, even if the store
+/// rejects 0 later.
+///
+/// # Errors
+///
+/// Returns an error if the value is not an integer, is 0, or does not fit in `N`.
+///
+/// # Examples
 ///
 /// ```
 /// #[derive(Debug, serde::Deserialize)]
@@ -18,42 +26,41 @@ use serde::{
 /// }
 ///
 /// let settings = serde_json::json!({"shelves": "many"});
-/// let error = cache_core::config::from_settings::<Shop>("OPTIONS.", settings.as_object().expect("a table"));
-/// let told = "OPTIONS.shelves: found \"many\", expected a whole number of at least 1";
-/// assert_eq!(error.expect_err("it is no number").to_string(), told);
+/// let settings = settings.as_object().expect("a table");
+/// let error = cache_core::config::from_settings::<Shop>("OPTIONS.", settings).unwrap_err();
+/// assert!(error.to_string().contains("an integer of at least 1"));
 /// ```
-///
-/// # Errors
-/// Where it is something else.
 pub fn at_least_one<'de, D: Deserializer<'de>, N: TryFrom<u64>>(
     deserializer: D,
 ) -> Result<N, D::Error> {
     let number = NonZero::<u64>::deserialize(deserializer)?.get();
-    N::try_from(number).map_err(|_| {
-        D::Error::invalid_value(Unexpected::Unsigned(number), &"a smaller whole number")
-    })
+    N::try_from(number)
+        .map_err(|_| D::Error::invalid_value(Unexpected::Unsigned(number), &"a smaller integer"))
 }
 
-/// For `#[serde(deserialize_with = "…")]` at an option that is a time: seconds, and fractions of them.
+/// Deserializes a time in seconds, with fractions, for `#[serde(deserialize_with = "…")]`.
+///
+/// # Errors
+///
+/// Returns an error if the value is not a number, is negative, or does not fit in a [`Duration`].
+///
+/// # Examples
 ///
 /// ```
 /// #[derive(Debug, serde::Deserialize)]
 /// struct Shop {
 ///     #[serde(deserialize_with = "cache_core::config::seconds")]
-///     patience: std::time::Duration,
+///     delivery: std::time::Duration,
 /// }
 ///
-/// let settings = serde_json::json!({"patience": -1});
-/// let error = cache_core::config::from_settings::<Shop>("OPTIONS.", settings.as_object().expect("a table"));
-/// let told = "OPTIONS.patience: found -1, expected a number of seconds, 0 or more";
-/// assert_eq!(error.expect_err("it is no time").to_string(), told);
+/// let settings = serde_json::json!({"delivery": -1});
+/// let settings = settings.as_object().expect("a table");
+/// let error = cache_core::config::from_settings::<Shop>("OPTIONS.", settings).unwrap_err();
+/// assert!(error.to_string().contains("a number of seconds"));
 /// ```
-///
-/// # Errors
-/// Where it is no number, a negative one, or more than a [`Duration`] holds.
 pub fn seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
     let number = f64::deserialize(deserializer)?;
     Duration::try_from_secs_f64(number).map_err(|_| {
-        D::Error::invalid_value(Unexpected::Float(number), &"a number of seconds, 0 or more")
+        D::Error::invalid_value(Unexpected::Float(number), &"a number of seconds of at least 0")
     })
 }

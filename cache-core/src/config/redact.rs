@@ -1,8 +1,8 @@
-//! Keeps secrets out of messages. Where it is in doubt it hides too much.
+//! Removes secrets from messages. In doubt, it removes too much.
 
-const HIDDEN: &str = "***";
+const REDACTED: &str = "***";
 
-/// Whether a setting of this name holds a secret.
+/// Returns whether a setting of this name holds a secret.
 #[must_use]
 pub fn is_secret(name: &str) -> bool {
     const WORDS: [&str; 11] = [
@@ -22,27 +22,38 @@ pub fn is_secret(name: &str) -> bool {
     WORDS.iter().any(|word| name.contains(word))
 }
 
-/// The text without the secrets in it: what stands before the `@` of an address, and the values of secret parameters of
-/// a URL. For messages; see [`redact_setting`] for a value as a whole.
+/// Returns a message without the secrets in it.
+///
+/// Removes users and passwords before the `@` of an address, and the values of secret parameters of
+/// a URL. Use [`redact_setting`] for the value of a setting.
+///
+/// # Examples
 ///
 /// ```
 /// use cache_core::config::redact;
 ///
-/// assert_eq!(redact("no answer from redis://ada:lovelace@example.org/0"), "no answer from redis://***@example.org/0");
+/// assert_eq!(
+///     redact("no reply from redis://ada:lovelace@example.org/0"),
+///     "no reply from redis://***@example.org/0"
+/// );
 /// assert_eq!(redact("db://table?password=x&timeout=3"), "db://table?password=***&timeout=3");
 /// ```
 #[must_use]
 pub fn redact(text: &str) -> String {
-    text.split_inclusive(BETWEEN_WORDS).map(redact_setting).collect()
+    text.split_inclusive(WORD_SEPARATORS).map(redact_setting).collect()
 }
 
-/// How messages write what would be right: hiding it would hide how it is written.
+/// The user and password in examples of messages, which show how to write an address.
 const PLACEHOLDER: &str = "user:password";
 
-const BETWEEN_WORDS: [char; 6] = [' ', '\n', '\t', '"', '\'', '`'];
+const WORD_SEPARATORS: [char; 6] = [' ', '\n', '\t', '"', '\'', '`'];
 
-/// A setting's value without the secrets in it. A password may hold any character unescaped, so all up to the last `@` is
-/// taken for one, wherever a `:` stands before it.
+/// Returns the value of a setting without the secrets in it.
+///
+/// A password may contain any character unescaped. Therefore everything up to the last `@` counts
+/// as one, if there is a `:` before it.
+///
+/// # Examples
 ///
 /// ```
 /// use cache_core::config::redact_setting;
@@ -52,34 +63,34 @@ const BETWEEN_WORDS: [char; 6] = [' ', '\n', '\t', '"', '\'', '`'];
 /// ```
 #[must_use]
 pub fn redact_setting(value: &str) -> String {
-    let mut shown = String::with_capacity(value.len());
+    let mut redacted = String::with_capacity(value.len());
     let mut rest = value;
     if let (Some(colon), Some(at)) = (value.find(':'), value.rfind('@'))
         && colon < at
     {
         let scheme = value.find("://").filter(|end| *end < at).map_or(0, |end| end + 3);
         let is_placeholder = &value[scheme..at] == PLACEHOLDER;
-        shown.push_str(&value[..scheme]);
-        shown.push_str(if is_placeholder { PLACEHOLDER } else { HIDDEN });
+        redacted.push_str(&value[..scheme]);
+        redacted.push_str(if is_placeholder { PLACEHOLDER } else { REDACTED });
         rest = &value[at..];
     }
     for part in rest.split_inclusive(['?', '&']) {
-        push_parameter(part, &mut shown);
+        push_parameter(part, &mut redacted);
     }
-    shown
+    redacted
 }
 
-fn push_parameter(part: &str, shown: &mut String) {
+fn push_parameter(part: &str, redacted: &mut String) {
     match part.split_once('=') {
         Some((name, value)) if is_secret(name) => {
             let after = value.len()
-                - value.trim_end_matches(|c| c == '&' || BETWEEN_WORDS.contains(&c)).len();
-            shown.push_str(name);
-            shown.push('=');
-            shown.push_str(HIDDEN);
-            shown.push_str(&value[value.len() - after..]);
+                - value.trim_end_matches(|c| c == '&' || WORD_SEPARATORS.contains(&c)).len();
+            redacted.push_str(name);
+            redacted.push('=');
+            redacted.push_str(REDACTED);
+            redacted.push_str(&value[value.len() - after..]);
         }
-        _ => shown.push_str(part),
+        _ => redacted.push_str(part),
     }
 }
 
@@ -88,7 +99,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_text_without_secrets_stays_as_it_is() {
+    fn text_without_secrets_is_unchanged() {
         let example = "expected \"redis://user:password@host:6379/0\"";
         for text in [
             example,
@@ -103,10 +114,10 @@ mod tests {
     }
 
     #[test]
-    fn a_password_with_odd_characters_is_hidden_whole() {
+    fn password_with_special_characters_is_redacted_completely() {
         for password in ["p/w", "p?w=1", "p@w", "p,w", "p#w", "p:w"] {
-            let shown = redact(&format!("cannot reach \"redis://u:{password}@host:1/0\" now"));
-            assert_eq!(shown, "cannot reach \"redis://***@host:1/0\" now");
+            let redacted = redact(&format!("cannot reach \"redis://u:{password}@host:1/0\" now"));
+            assert_eq!(redacted, "cannot reach \"redis://***@host:1/0\" now");
         }
         for password in ["p w", "p'w", "p\"w", "p`w", "p\nw"] {
             assert_eq!(
@@ -117,13 +128,13 @@ mod tests {
     }
 
     #[test]
-    fn an_address_need_not_be_a_whole_url() {
+    fn address_without_a_scheme_is_redacted() {
         assert_eq!(redact("at redis:/ada:hunter2@host"), "at ***@host");
         assert_eq!(redact("at ada:hunter2@host:1/0"), "at ***@host:1/0");
     }
 
     #[test]
-    fn the_last_parameter_keeps_what_follows_it() {
+    fn text_after_the_last_parameter_is_kept() {
         assert_eq!(
             redact("see \"db://t?Access_Token=abc\" there"),
             "see \"db://t?Access_Token=***\" there"

@@ -11,9 +11,9 @@ impl CacheHandle {
     /// An entry that cannot be decoded as a `T` is a miss, which is logged and counted in
     /// [`undecodable_seen`](Self::undecodable_seen).
     ///
-    /// Request an `Option<T>` to tell a stored `None`, which is returned as `Some(None)`, from a miss.
-    /// Codecs do not support an `Option` directly inside another one: `Some(None)` is decoded as
-    /// `None`.
+    /// Request an `Option<T>` to tell a stored `None`, which is returned as `Some(None)`, from a
+    /// miss. Codecs do not support an `Option` directly inside another one: `Some(None)` is decoded
+    /// as `None`.
     ///
     /// # Errors
     ///
@@ -31,8 +31,8 @@ impl CacheHandle {
     /// # Errors
     ///
     /// Returns [`ErrorKind::Encode`](crate::ErrorKind::Encode) if the value cannot be encoded, and
-    /// [`ErrorKind::TooLarge`](crate::ErrorKind::TooLarge) if the store does not accept its size; the
-    /// key is absent after the latter. See [Errors](CacheHandle#errors) for the others.
+    /// [`ErrorKind::TooLarge`](crate::ErrorKind::TooLarge) if the store does not accept its size;
+    /// the key is absent after the latter. See [Errors](CacheHandle#errors) for the others.
     pub async fn set<T>(&self, key: &str, value: &T, timeout: impl Into<Timeout>) -> Result<()>
     where
         T: Serialize + ?Sized,
@@ -49,8 +49,8 @@ impl CacheHandle {
     /// # Errors
     ///
     /// Returns [`ErrorKind::Encode`](crate::ErrorKind::Encode) if the value cannot be encoded, and
-    /// [`ErrorKind::TooLarge`](crate::ErrorKind::TooLarge) if the store does not accept its size. See
-    /// [Errors](CacheHandle#errors) for the others.
+    /// [`ErrorKind::TooLarge`](crate::ErrorKind::TooLarge) if the store does not accept its size.
+    /// See [Errors](CacheHandle#errors) for the others.
     pub async fn add<T>(&self, key: &str, value: &T, timeout: impl Into<Timeout>) -> Result<bool>
     where
         T: Serialize + ?Sized,

@@ -32,7 +32,7 @@ impl CacheHandle {
     ///
     /// # Errors
     ///
-    /// Returns the errors of [`get`](Self::get). All keys are checked before anything is read.
+    /// Same as [`get`](Self::get). All keys are checked before anything is read.
     pub async fn get_many<T, K>(&self, keys: impl IntoIterator<Item = K>) -> Result<HashMap<K, T>>
     where
         T: DeserializeOwned + 'static,
@@ -62,7 +62,7 @@ impl CacheHandle {
     ///
     /// # Errors
     ///
-    /// Returns the errors of [`set`](Self::set), except
+    /// Same as [`set`](Self::set), except
     /// [`ErrorKind::TooLarge`](crate::ErrorKind::TooLarge). All keys are checked and all values are
     /// encoded before anything is written. If the store fails, some entries may have been stored.
     pub async fn set_many<K, T>(
@@ -101,7 +101,7 @@ impl CacheHandle {
     ///
     /// # Errors
     ///
-    /// Returns the errors of [`delete`](Self::delete). All keys are checked before anything is
+    /// Same as [`delete`](Self::delete). All keys are checked before anything is
     /// removed.
     pub async fn delete_many<K: AsRef<str>>(
         &self,

@@ -27,10 +27,9 @@ impl CacheHandle {
     ///
     /// # Errors
     ///
-    /// Returns [`ErrorKind::NotFound`] if the key is absent or expired,
-    /// [`ErrorKind::NotAnInteger`] if the value is not an integer, and [`ErrorKind::Overflow`] if the
-    /// sum does not fit in an `i64`. Nothing is changed. See [Errors](CacheHandle#errors) for the
-    /// others.
+    /// Returns [`ErrorKind::NotFound`] if the key is absent or expired, [`ErrorKind::NotAnInteger`]
+    /// if the value is not an integer, and [`ErrorKind::Overflow`] if the sum does not fit in an
+    /// `i64`. Nothing is changed. See [Errors](CacheHandle#errors) for the others.
     pub async fn incr(&self, key: &str, delta: i64) -> Result<i64> {
         let composed = self.key(key)?;
         let sum = self.inner().incr(&composed, delta).await.map_err(|error| self.at(error))?;
@@ -43,7 +42,7 @@ impl CacheHandle {
     ///
     /// # Errors
     ///
-    /// Returns the errors of [`incr`](Self::incr), and [`ErrorKind::Overflow`] if `delta` is
+    /// Same as [`incr`](Self::incr), and [`ErrorKind::Overflow`] if `delta` is
     /// [`i64::MIN`].
     pub async fn decr(&self, key: &str, delta: i64) -> Result<i64> {
         let Some(delta) = delta.checked_neg() else {
@@ -97,7 +96,7 @@ impl CacheHandle {
     ///
     /// # Errors
     ///
-    /// Returns the errors of [`incr_version`](Self::incr_version), and [`ErrorKind::Overflow`] if
+    /// Same as [`incr_version`](Self::incr_version), and [`ErrorKind::Overflow`] if
     /// `delta` is [`i64::MIN`].
     pub async fn decr_version(&self, key: &str, delta: i64) -> Result<i64> {
         let Some(delta) = delta.checked_neg() else {

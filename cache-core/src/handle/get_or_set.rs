@@ -9,8 +9,8 @@ use crate::{CacheHandle, Result, Timeout, Value};
 
 /// Producing missing values.
 impl CacheHandle {
-    /// Returns the value stored under `key`. On a miss, calls `produce`, stores its result and returns
-    /// it.
+    /// Returns the value stored under `key`. On a miss, calls `produce`, stores its result and
+    /// returns it.
     ///
     /// As in Django,
     ///
@@ -38,12 +38,13 @@ impl CacheHandle {
     ///
     /// # Errors
     ///
-    /// Returns the errors of [`get`](Self::get) and [`add`](Self::add). If storing fails, the produced
-    /// value is lost.
+    /// Same as [`get`](Self::get) and [`add`](Self::add). If storing fails, the produced value is
+    /// lost.
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped, `produce` is dropped as well and nothing is stored.
+    /// If the future is dropped while `produce` runs, `produce` is dropped as well and nothing is
+    /// stored.
     pub async fn get_or_set<T, F>(
         &self,
         key: &str,
@@ -88,7 +89,7 @@ impl CacheHandle {
     ///
     /// # Errors
     ///
-    /// Returns the errors of [`get_or_set`](Self::get_or_set).
+    /// Same as [`get_or_set`](Self::get_or_set).
     pub async fn try_get_or_set<T, E, F>(
         &self,
         key: &str,
@@ -115,7 +116,7 @@ impl CacheHandle {
     ///
     /// # Errors
     ///
-    /// Returns the errors of [`get_or_set`](Self::get_or_set).
+    /// Same as [`get_or_set`](Self::get_or_set).
     pub async fn get_or_set_shared<T, F>(
         &self,
         key: &str,

@@ -12,8 +12,8 @@ impl CacheHandle {
     /// Returns the value in an `Arc`, or `None` on a miss.
     ///
     /// A store in this process returns the object that was stored with
-    /// [`set_shared`](Self::set_shared), without decoding or copying. Other values are decoded as in
-    /// [`get`](Self::get).
+    /// [`set_shared`](Self::set_shared), without decoding or copying. Other values are decoded as
+    /// in [`get`](Self::get).
     ///
     /// # Examples
     ///
@@ -35,7 +35,7 @@ impl CacheHandle {
     ///
     /// # Errors
     ///
-    /// Returns the errors of [`get`](Self::get).
+    /// Same as [`get`](Self::get).
     pub async fn get_shared<T>(&self, key: &str) -> Result<Option<Arc<T>>>
     where
         T: DeserializeOwned + Send + Sync + 'static,
@@ -51,7 +51,7 @@ impl CacheHandle {
     ///
     /// # Errors
     ///
-    /// Returns the errors of [`set`](Self::set).
+    /// Same as [`set`](Self::set).
     pub async fn set_shared<T>(
         &self,
         key: &str,
@@ -66,8 +66,8 @@ impl CacheHandle {
 
     /// Like [`set_shared`](Self::set_shared), for an object that owns bytes outside its `Arc`.
     ///
-    /// `owned_bytes` are the contents of its strings and vectors, for example. Stores that are bounded
-    /// by bytes count them.
+    /// `owned_bytes` are the contents of its strings and vectors, for example. Stores that are
+    /// bounded by bytes count them.
     ///
     /// # Examples
     ///
@@ -86,7 +86,7 @@ impl CacheHandle {
     ///
     /// # Errors
     ///
-    /// Returns the errors of [`set`](Self::set).
+    /// Same as [`set`](Self::set).
     pub async fn set_shared_owning<T>(
         &self,
         key: &str,
