@@ -383,7 +383,7 @@ mod enabled {
                 let error = outcome.expect_err(found);
                 assert_eq!(error.kind(), ErrorKind::Config);
                 let message = error.to_string();
-                assert!(message.starts_with(&format!("{setting}: found ")), "{message}");
+                assert!(message.starts_with(&format!("{setting}: ")), "{message}");
                 assert!(message.contains(found), "{message}");
             }
             builder.identity(("cert", &at("cert")), ("key", &at("key"))).expect("valid files");
