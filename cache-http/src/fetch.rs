@@ -83,6 +83,9 @@ impl RequestContext {
         let response = result?;
         if conditional && response.status() == StatusCode::NOT_MODIFIED {
             let new = response.headers();
+            if !self.is_about(&lookup, new) {
+                return Ok(self.reject_validation(&lookup).await);
+            }
             let mut refreshed = self.refresh(lookup, leader, new.clone(), reason).await;
             // Cookies are for the client that caused them, and are not stored.
             for cookie in new.get_all(SET_COOKIE) {

@@ -242,6 +242,13 @@ impl PageStore {
         self.write(keys, page, new.ttl, ttl).await.map_err(|error| self.failed(&error))
     }
 
+    /// Removes a page.
+    pub(crate) async fn remove(&self, keys: &Keys, page: &Page) -> StoreResult<()> {
+        let is_only = page.secondary_key.0.is_empty();
+        let key = if is_only { keys.root } else { keys.variant(&page.secondary_key) };
+        self.cache.delete(&key).await.map(drop)
+    }
+
     /// Writes the page, and if it varies, the root entry as well.
     async fn write(
         &self,

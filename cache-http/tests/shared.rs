@@ -6,7 +6,7 @@ mod common;
 use std::time::Duration;
 
 use axum::body::Body;
-use cache_http::{HttpCacheLayer, Policy, Purge};
+use cache_http::{HttpCacheLayer, Policy, Purge, Reason};
 use common::{Site, View, page, until};
 use http::{HeaderName, Method, Request, Response, StatusCode};
 use tokio::time::Instant;
@@ -127,6 +127,78 @@ async fn validated_page_is_fresh_again(site: Site) {
     site.advance(9);
     assert!(cached.get("/").await.is_hit());
     assert_eq!(view.calls(), 2);
+}
+
+async fn validation_with_another_entity_tag_is_not_believed(site: Site) {
+    for (stored, confirmed) in
+        [("\"v1\"", "\"v2\""), ("\"v1\"", "W/\"v2\""), ("W/\"v1\"", "\"v1\"")]
+    {
+        let view = View::new(move |request, calls| {
+            let conditional = request.headers().contains_key("if-none-match");
+            let tag = if calls == 0 { stored } else { confirmed };
+            let mut response =
+                page(&[("cache-control", "max-age=10"), ("etag", tag)], &format!("page {calls}"));
+            if conditional {
+                *response.status_mut() = StatusCode::NOT_MODIFIED;
+                *response.body_mut() = Body::empty();
+            }
+            response
+        });
+        let cached = view.cached(&site.shared().key_prefix(&format!("{stored}{confirmed}")));
+        cached.get("/").await;
+        site.advance(11);
+        let unconfirmed = cached.get("/").await;
+        assert_eq!(
+            (&*unconfirmed.body, unconfirmed.header("etag"), unconfirmed.header("age")),
+            ("page 0", Some(stored), Some("11"))
+        );
+        for _ in 0..2 {
+            let got = cached.get("/").await;
+            assert_eq!((&*got.body, got.header("etag")), ("page 2", Some(confirmed)));
+        }
+        assert_eq!(view.calls(), 3);
+    }
+}
+
+async fn page_with_must_revalidate_is_a_502_after_validation_with_another_tag(site: Site) {
+    let view = View::new(|request, calls| {
+        let tag = format!("\"v{calls}\"");
+        let directives = "max-age=10, must-revalidate";
+        let mut response =
+            page(&[("cache-control", directives), ("etag", &tag)], &format!("page {calls}"));
+        if request.headers().contains_key("if-none-match") {
+            *response.status_mut() = StatusCode::NOT_MODIFIED;
+            *response.body_mut() = Body::empty();
+        }
+        response
+    });
+    let layer = site.shared();
+    let cached = view.cached(&layer);
+    cached.get("/").await;
+    site.advance(11);
+    assert_eq!(cached.get("/").await.status, StatusCode::BAD_GATEWAY);
+    assert!(layer.counts().reasons.contains(&(Reason::Validator, 1)), "{:?}", layer.counts());
+    assert_eq!(cached.get("/").await.body, "page 2");
+}
+
+async fn weak_entity_tag_of_a_304_confirms_the_strong_one(site: Site) {
+    let view = View::new(|request, calls| {
+        let conditional = request.headers().contains_key("if-none-match");
+        let tag = if conditional { "W/\"v1\"" } else { "\"v1\"" };
+        let mut response =
+            page(&[("cache-control", "max-age=10"), ("etag", tag)], &format!("page {calls}"));
+        if conditional {
+            *response.status_mut() = StatusCode::NOT_MODIFIED;
+            *response.body_mut() = Body::empty();
+        }
+        response
+    });
+    let cached = view.cached(&site.shared());
+    cached.get("/").await;
+    site.advance(11);
+    let validated = cached.get("/").await;
+    assert_eq!((&*validated.body, validated.header("age")), ("page 0", Some("0")));
+    assert!(cached.get("/").await.is_hit());
 }
 
 async fn changed_page_is_replaced(site: Site) {
@@ -394,6 +466,9 @@ on_each_store! {
     heuristic_lifetime_is_a_tenth_of_the_time_since_modification,
     initial_age_counts,
     validated_page_is_fresh_again,
+    validation_with_another_entity_tag_is_not_believed,
+    page_with_must_revalidate_is_a_502_after_validation_with_another_tag,
+    weak_entity_tag_of_a_304_confirms_the_strong_one,
     changed_page_is_replaced,
     validated_page_that_became_private_is_not_stored,
     cookie_of_a_304_is_sent_only_to_its_client,
