@@ -70,6 +70,11 @@ impl RequestContext {
         lookup.flight_key(&self.keys, &self.settings.policy, &self.parts.headers)
     }
 
+    /// Whether the last responses for this page could not be stored.
+    pub(crate) fn is_unshared(&self, lookup: &Lookup) -> bool {
+        self.settings.flights.is_unshared(&self.flight_key(lookup))
+    }
+
     /// How the page that was found may be used.
     pub(crate) fn reuse(&self, lookup: &Lookup) -> Reuse {
         match (&lookup.found, lookup.found.page()) {

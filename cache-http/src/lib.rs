@@ -100,9 +100,11 @@
 //! - **Miss.** The response is streamed to the client while it is collected. It is stored before
 //!   its last part is sent. Bodies over [2 MiB](Policy::max_body) pass through.
 //! - **Concurrent requests.** One request produces a page, and the other requests of this process
-//!   wait for it, for at most [5 seconds](HttpCacheLayer::wait_timeout). A response that must not
-//!   be stored is not shared with them, and no request waits for that page during the next 10
-//!   seconds.
+//!   wait for it, for at most [5 seconds](HttpCacheLayer::wait_timeout). They also share a page
+//!   that has no lifetime, such as one with `max-age=0`, if they arrived before it. A response that
+//!   must not be stored is not shared: the next request takes over. If its response must not be
+//!   stored either, no request waits for that page during the next 10 seconds, and the page is not
+//!   served while revalidating, until a response is stored again.
 //! - **Purge.** A purge replaces a number that pages are stamped with: one read and one write,
 //!   however many pages there are.
 //! - **Time.** The age of a page is measured with the monotonic clock in the process that has

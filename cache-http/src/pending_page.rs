@@ -162,8 +162,12 @@ impl PendingPage {
         match settings.with_store_timeout(settings.page_store.insert(&new, make)).await {
             Ok(record) => {
                 settings.count(Event::Stored);
-                if let Some(leader) = leader {
-                    leader.complete(Outcome::Shared(Arc::clone(&record)));
+                match leader {
+                    Some(leader) => leader.complete(Outcome::Shared(Arc::clone(&record))),
+                    None => {
+                        let key = lookup.flight_key(&keys, &settings.policy, &request_headers);
+                        settings.flights.produced(&key);
+                    }
                 }
                 Ok(record)
             }
@@ -174,8 +178,8 @@ impl PendingPage {
 
 /// Counts why a page is not stored.
 ///
-/// The requests that wait for the page produce their own. If the body was only incomplete, or the
-/// page was purged meanwhile, one of them takes over instead.
+/// One of the requests that wait for the page takes over. If its response cannot be stored either,
+/// they produce their own, unless the body was only incomplete, or the page was purged meanwhile.
 fn reject(settings: &Settings, leader: Option<Leader>, reason: Reason) -> Reason {
     settings.count(Event::Rejected(reason));
     if let Some(leader) = leader

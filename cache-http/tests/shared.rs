@@ -3,12 +3,24 @@
 
 mod common;
 
-use std::time::Duration;
+use std::{
+    convert::Infallible,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::SeqCst},
+    },
+    task::{Context, Poll},
+    time::Duration,
+};
 
 use axum::body::Body;
+use bytes::Bytes;
 use cache_http::{HttpCacheLayer, Policy, Purge, Reason};
-use common::{Site, View, page, until};
+use common::{Cached, Site, View, page, until};
 use http::{HeaderName, Method, Request, Response, StatusCode};
+use http_body::Frame;
+use http_body_util::StreamBody;
 use tokio::time::Instant;
 
 /// Creates a view whose page has this entity tag. It returns a 304 to clients that have the page.
@@ -68,7 +80,8 @@ async fn waiters_for_a_page_that_became_private_do_not_wait_for_each_other() {
         let directives = if calls == 0 { "max-age=10" } else { "private, max-age=10" };
         validated(&request, &[("cache-control", directives)], "\"v\"", calls)
     });
-    assert_eq!(concurrent_requests(&view, &site.shared(), &site).await, (2, 10));
+    // One more request finds out whether the first response is an exception.
+    assert_eq!(concurrent_requests(&view, &site.shared(), &site).await, (3, 10));
 }
 
 #[tokio::test(start_paused = true)]
@@ -83,6 +96,177 @@ async fn failing_origin_is_called_once_for_concurrent_requests() {
         }
     });
     assert_eq!(concurrent_requests(&view, &site.layer(), &site).await, (1, 1));
+}
+
+/// Sends this many requests at once. Returns their bodies, and how many seconds they take.
+async fn burst(cached: &Cached, requests: Vec<Request<Body>>) -> (Vec<String>, u64) {
+    let started_at = Instant::now();
+    let visits: Vec<_> = requests
+        .into_iter()
+        .map(|request| {
+            let cached = cached.clone();
+            tokio::spawn(async move { cached.send(request).await.body })
+        })
+        .collect();
+    let mut bodies = Vec::new();
+    for visit in visits {
+        bodies.push(visit.await.expect("task panicked"));
+    }
+    (bodies, started_at.elapsed().as_secs())
+}
+
+fn get() -> Request<Body> {
+    common::request(Method::GET, "/", &[])
+}
+
+#[tokio::test(start_paused = true)]
+async fn page_that_is_stale_on_arrival_is_shared_with_those_who_waited_for_it() {
+    let site = Site::in_memory();
+    let view = View::waiting(|request, calls| async move {
+        tokio::time::sleep(SECOND).await;
+        validated(&request, &[("cache-control", "public, max-age=0")], "\"v\"", calls)
+    });
+    let cached = view.cached(&site.shared());
+    // Once for a page that is not stored yet, and once for one that is validated.
+    for calls in [1, 2] {
+        let (bodies, seconds) = burst(&cached, (0..30).map(|_| get()).collect()).await;
+        assert_eq!((bodies, seconds), (vec!["page 0".to_owned(); 30], 1));
+        assert_eq!(view.calls(), calls);
+    }
+    assert!(!cached.get("/").await.is_hit(), "a later request is validated");
+    assert_eq!(view.calls(), 3);
+}
+
+/// A body that is pending until it is released.
+struct Held(Arc<AtomicBool>);
+
+impl futures_core::Stream for Held {
+    type Item = Result<Frame<Bytes>, Infallible>;
+
+    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        if self.0.load(SeqCst) {
+            return Poll::Ready(None);
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    }
+}
+
+#[tokio::test]
+async fn page_that_is_stale_on_arrival_is_not_shared_with_later_requests() {
+    let site = Site::in_memory();
+    let release = Arc::new(AtomicBool::new(false));
+    let released = Arc::clone(&release);
+    let view = View::new(move |_, calls| {
+        let directives = ("cache-control", "public, max-age=0");
+        let tag = format!("\"v{calls}\"");
+        let mut response = page(&[directives, ("etag", &tag)], &format!("page {calls}"));
+        if calls == 0 {
+            *response.body_mut() = Body::new(StreamBody::new(Held(Arc::clone(&released))));
+        }
+        response
+    });
+    let cached = view.cached(&site.shared());
+    let first = tokio::spawn({
+        let cached = cached.clone();
+        async move { cached.get("/").await }
+    });
+    until(async || view.calls() == 1).await;
+    site.advance(1);
+    let later: Vec<_> = (0..5)
+        .map(|_| {
+            let cached = cached.clone();
+            tokio::spawn(async move { cached.get("/").await.body })
+        })
+        .collect();
+    for _ in 0..10 {
+        tokio::task::yield_now().await;
+    }
+    release.store(true, SeqCst);
+    assert_eq!(first.await.expect("task panicked").body, "");
+    for visit in later {
+        assert_ne!(visit.await.expect("task panicked"), "");
+    }
+    assert_eq!(view.calls(), 6);
+}
+
+/// Creates a view that sets a cookie if the request has `X-New`, and takes a second.
+fn greeting(headers: &'static [(&'static str, &'static str)]) -> View {
+    View::waiting(move |request, calls| async move {
+        tokio::time::sleep(SECOND).await;
+        let mut response = page(headers, &format!("page {calls}"));
+        if request.headers().contains_key("x-new") {
+            response.headers_mut().insert("set-cookie", "a=1".parse().expect("valid value"));
+        }
+        response
+    })
+}
+
+#[tokio::test(start_paused = true)]
+async fn response_that_may_not_be_stored_does_not_disable_single_flight() {
+    let site = Site::in_memory();
+    for layer in [site.layer(), site.shared().key_prefix("shared")] {
+        let view = greeting(&[("cache-control", "max-age=60")]);
+        let bad = common::request(Method::GET, "/", &[("x-new", "1")]);
+        let requests = [bad].into_iter().chain((0..29).map(|_| get())).collect();
+        let (mut bodies, seconds) = burst(&view.cached(&layer), requests).await;
+        assert_eq!((bodies.remove(0), seconds), ("page 0".to_owned(), 2));
+        assert_eq!(bodies, vec!["page 1".to_owned(); 29]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn stored_page_enables_single_flight_again() {
+    let site = Site::in_memory();
+    let view = greeting(&[("cache-control", "max-age=10")]);
+    let cached = view.cached(&site.shared());
+    for _ in 0..3 {
+        cached.get_with("/", &[("x-new", "1")]).await;
+    }
+    cached.get("/").await;
+    site.advance(11);
+    let (bodies, seconds) = burst(&cached, (0..9).map(|_| get()).collect()).await;
+    assert_eq!((bodies, seconds), (vec!["page 4".to_owned(); 9], 1));
+}
+
+async fn refresh_that_may_not_be_stored_does_not_pin_the_stale_page(site: Site) {
+    for layer in [site.layer(), site.shared().key_prefix("shared")] {
+        let view = View::new(|request, calls| {
+            let directives = ("cache-control", "max-age=10, stale-while-revalidate=999");
+            let mut response = page(&[directives], &format!("page {calls}"));
+            if request.headers().contains_key("x-new") {
+                response.headers_mut().insert("set-cookie", "a=1".parse().expect("valid value"));
+            }
+            response
+        });
+        let cached = view.cached(&layer);
+        cached.get("/").await;
+        site.advance(11);
+        assert_eq!(cached.get_with("/", &[("x-new", "1")]).await.body, "page 0");
+        until(async || layer.counts().rejected == 1).await;
+        assert_eq!(cached.get("/").await.body, "page 0");
+        until(async || cached.get("/").await.body == "page 2").await;
+    }
+}
+
+async fn page_that_became_private_is_not_served_until_its_window_ends(site: Site) {
+    for layer in [site.layer(), site.shared().key_prefix("shared")] {
+        let view = View::new(|_, calls| {
+            let directives = if calls == 0 { "max-age=10" } else { "private" };
+            let directives = format!("{directives}, stale-while-revalidate=999");
+            page(&[("cache-control", &directives)], &format!("page {calls}"))
+        });
+        let cached = view.cached(&layer);
+        cached.get("/").await;
+        site.advance(11);
+        for rejected in 1..=2 {
+            assert_eq!(cached.get("/").await.body, "page 0");
+            until(async || layer.counts().rejected == rejected).await;
+        }
+        for calls in 3..6 {
+            assert_eq!(cached.get("/").await.body, format!("page {calls}"));
+        }
+    }
 }
 
 async fn response_without_lifetime_is_not_stored(site: Site) {
@@ -462,6 +646,8 @@ async fn other_statuses_are_stored_only_with_an_explicit_lifetime(site: Site) {
 }
 
 on_each_store! {
+    refresh_that_may_not_be_stored_does_not_pin_the_stale_page,
+    page_that_became_private_is_not_served_until_its_window_ends,
     response_without_lifetime_is_not_stored,
     heuristic_lifetime_is_a_tenth_of_the_time_since_modification,
     initial_age_counts,
