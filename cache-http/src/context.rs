@@ -9,6 +9,7 @@ use crate::{
     counts::Event,
     date::UnixTime,
     extensions::OuterCache,
+    fill::Fill,
     hit,
     key::Keys,
     page_store::{FlightKey, Found, Lookup},
@@ -28,6 +29,8 @@ pub(crate) struct RequestContext {
     /// When the page was looked up last.
     pub(crate) looked_up_at: UnixTime,
     pub(crate) miss: Option<CountOnDrop>,
+    /// The production of the page, if the store is in this process.
+    pub(crate) fill: Option<Arc<Fill>>,
 }
 
 /// Counts a request that was not served from the store when it ends, however it ends.

@@ -1,6 +1,6 @@
 //! Calling the inner service, and storing its response while it is sent.
 
-use std::{future::poll_fn, time::Duration};
+use std::{future::poll_fn, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{
@@ -18,6 +18,7 @@ use crate::{
     conditional::{Precondition, not_modified_headers, precondition},
     context::RequestContext,
     extensions::{HasOuterCache, OuterCache},
+    fill::Fill,
     page_store::Lookup,
     pending_page::BodyCollector,
     policy::{BodyLength, Reason, STRIPPED_REQUEST_HEADERS},
@@ -56,7 +57,7 @@ impl RequestContext {
     /// The conditions of the request concern the copy of the client, not the one in the store.
     /// The inner service does not receive them.
     pub(crate) async fn fetch<S, Q, B>(
-        self,
+        mut self,
         mut inner: S,
         body: Q,
         lookup: Lookup,
@@ -72,6 +73,7 @@ impl RequestContext {
         let conditional = self.add_conditions(&lookup, &mut parts.headers);
         parts.extensions.insert(HasOuterCache);
         let stale_if_error = self.may_serve_stale(&lookup);
+        self.fill = self.settings.page_store.local.then(|| Arc::new(Fill::start()));
         let result = inner.call(Request::from_parts(parts, body)).await;
         let failed = result.as_ref().map_or(true, |response| is_error(response.status()));
         if stale_if_error && failed {

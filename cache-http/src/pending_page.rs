@@ -12,6 +12,7 @@ use http::{
 use crate::{
     counts::Event,
     date::UnixTime,
+    fill::Fill,
     generation::GenerationCheck,
     key::Keys,
     page_store::{Lookup, NewPage},
@@ -50,6 +51,8 @@ pub(crate) struct PendingPage {
     /// The length of the body, if it is known.
     pub(crate) length: Option<u64>,
     pub(crate) leader: Option<Leader>,
+    /// Ends when the page is stored.
+    pub(crate) fill: Option<Arc<Fill>>,
 }
 
 impl BodyCollector {
@@ -132,6 +135,7 @@ impl PendingPage {
             status,
             mut headers,
             leader,
+            fill,
             ..
         } = self;
         let ttl = meta.store_ttl().saturating_sub(settings.clock.now().since(received_at));
@@ -157,8 +161,15 @@ impl PendingPage {
             headers,
             body,
         };
-        let new =
-            NewPage { keys: &keys, lookup: &lookup, looked_up_at, tags: &tags, vary: &vary, ttl };
+        let new = NewPage {
+            keys: &keys,
+            lookup: &lookup,
+            looked_up_at,
+            fill: fill.as_deref(),
+            tags: &tags,
+            vary: &vary,
+            ttl,
+        };
         match settings.with_store_timeout(settings.page_store.insert(&new, make)).await {
             Ok(record) => {
                 settings.count(Event::Stored);

@@ -137,6 +137,7 @@ where
             flags,
             keys,
             miss: None,
+            fill: None,
         };
         let inner = self.take_ready();
         ResponseFuture::boxed(miss::respond(context, inner, body, lookup))

@@ -21,7 +21,7 @@ use common::{Cached, Site, View, page, until};
 use http::{HeaderName, Method, Request, Response, StatusCode};
 use http_body::Frame;
 use http_body_util::StreamBody;
-use tokio::time::Instant;
+use tokio::{sync::Semaphore, time::Instant};
 
 /// Creates a view whose page has this entity tag. It returns a 304 to clients that have the page.
 fn tagged(headers: &'static [(&'static str, &'static str)], tag: &'static str) -> View {
@@ -495,7 +495,12 @@ async fn successful_unsafe_request_invalidates(site: Site) {
         View::new(|request, calls| match (request.method().as_str(), request.uri().query()) {
             ("GET", _) => page(&[("cache-control", "max-age=60")], &format!("page {calls}")),
             (_, Some("fail")) => error(400),
-            _ => page(&[("location", "/b"), ("content-location", "http://elsewhere.org/c")], ""),
+            _ => {
+                let elsewhere = ("content-location", "http://elsewhere.org/c");
+                let mut created = page(&[("location", "/b"), elsewhere], "");
+                *created.status_mut() = StatusCode::CREATED;
+                created
+            }
         });
     let cached = view.cached(&site.shared());
     for method in ["POST", "PUT", "DELETE", "PATCH", "FROBNICATE"] {
@@ -509,6 +514,67 @@ async fn successful_unsafe_request_invalidates(site: Site) {
             assert_eq!(cached.get(uri).await.is_hit(), kept, "{method} {uri}");
         }
     }
+}
+
+async fn redirect_after_an_unsafe_request_does_not_invalidate_its_target(site: Site) {
+    let view = View::new(|request, _| match request.method().as_str() {
+        "GET" => page(&[("cache-control", "max-age=60")], ""),
+        _ => {
+            let mut redirect = page(&[("location", "/")], "");
+            *redirect.status_mut() = StatusCode::FOUND;
+            redirect
+        }
+    });
+    let cached = view.cached(&site.shared());
+    cached.get("/").await;
+    cached.get("/login").await;
+    cached.ask(Method::POST, "/login", &[]).await;
+    assert!(cached.get("/").await.is_hit());
+    assert!(!cached.get("/login").await.is_hit());
+}
+
+#[tokio::test]
+async fn unsafe_requests_to_unknown_uris_evict_no_pages() {
+    let site = Site::in_memory();
+    let cached = View::with(&[("cache-control", "max-age=60")]).cached(&site.shared());
+    for number in 0..20 {
+        cached.get(&format!("/{number}")).await;
+    }
+    for number in 0..1000 {
+        cached.ask(Method::POST, &format!("/unknown/{number}"), &[]).await;
+    }
+    for number in 0..20 {
+        assert!(cached.get(&format!("/{number}")).await.is_hit(), "{number}");
+    }
+}
+
+async fn page_that_is_changed_while_it_is_first_produced_is_not_stored(site: Site) {
+    let gate = Arc::new(Semaphore::new(0));
+    let opened = Arc::clone(&gate);
+    let view = View::waiting(move |request, calls| {
+        let gate = Arc::clone(&opened);
+        async move {
+            if request.method() == Method::GET && calls == 0 {
+                gate.acquire().await.expect("semaphore is open").forget();
+            }
+            page(&[("cache-control", "max-age=60")], &format!("page {calls}"))
+        }
+    });
+    let cached = view.cached(&site.shared());
+    let first = tokio::spawn({
+        let cached = cached.clone();
+        async move { cached.get("/").await }
+    });
+    until(async || view.calls() == 1).await;
+    site.time.advance(Duration::from_millis(1));
+    cached.ask(Method::POST, "/", &[]).await;
+    site.time.advance(Duration::from_millis(1));
+    let after = cached.get("/").await;
+    assert_eq!(after.body, "page 2", "a request after the change does not wait for the old page");
+    gate.add_permits(1);
+    assert_eq!(first.await.expect("task panicked").reason(), "purged");
+    let next = cached.get("/").await;
+    assert!(next.is_hit() && next.body == "page 2", "{next:?}");
 }
 
 async fn range_is_served_from_a_complete_page(site: Site) {
@@ -663,6 +729,8 @@ on_each_store! {
     stale_page_is_served_if_the_origin_fails,
     page_with_must_revalidate_is_not_served_stale,
     successful_unsafe_request_invalidates,
+    redirect_after_an_unsafe_request_does_not_invalidate_its_target,
+    page_that_is_changed_while_it_is_first_produced_is_not_stored,
     range_is_served_from_a_complete_page,
     request_directives_are_obeyed_only_if_enabled,
     response_to_a_request_with_no_store_is_not_stored,
