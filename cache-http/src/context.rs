@@ -55,6 +55,25 @@ impl CountOnDrop {
 }
 
 impl RequestContext {
+    pub(crate) fn new(
+        settings: &Arc<Settings>,
+        parts: Parts,
+        flags: RequestFlags,
+        keys: Keys,
+    ) -> Self {
+        Self {
+            // Read before the page is produced. If a page was found, its stamps show whether it is
+            // purged meanwhile.
+            looked_up_at: settings.clock.unix_time(),
+            settings: Arc::clone(settings),
+            parts,
+            flags,
+            keys,
+            miss: None,
+            fill: None,
+        }
+    }
+
     /// Looks up the page. If the store fails, the result is a miss.
     pub(crate) async fn lookup(&mut self) -> Lookup {
         self.looked_up_at = self.settings.clock.unix_time();

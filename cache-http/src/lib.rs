@@ -109,8 +109,8 @@
 //!   however many pages there are. If there is no such number, no page has it: in a store of this
 //!   process nothing is written, and elsewhere a number that lives for 10 minutes.
 //! - **Time.** The age of a page is measured with the monotonic clock in the process that has
-//!   produced it and keeps it, and with the system clock elsewhere. A page that was stored more than
-//!   a second in the future is stale: the clock was set back.
+//!   produced it and keeps it, and with the system clock elsewhere. A page that was stored more
+//!   than a second in the future is stale: the clock was set back.
 //! - **Memory.** The headers and bodies of pages count towards the `max_bytes` of a store.
 //!
 //! # Cancel safety

@@ -55,7 +55,7 @@ where
     // A store that has just failed is not accessed again for this request.
     if reason == Reason::StoreFailed || !context.may_produce_page() {
         context.count_miss(reason);
-        return context.forward(inner, body, reason).await;
+        return context.forward(inner, body, &lookup, reason).await;
     }
     let flight = match context.settings.policy.forbids_storing(&context.parts.headers) {
         true => Flight::Fetch(None),

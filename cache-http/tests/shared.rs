@@ -469,6 +469,35 @@ async fn stale_page_is_served_if_the_origin_fails(site: Site) {
     );
 }
 
+async fn head_and_range_get_the_stale_page_if_the_origin_fails(site: Site) {
+    // A site serves no ranges, but may always respond with the whole page.
+    for (layer, part) in [
+        (site.layer(), (StatusCode::OK, "good")),
+        (site.shared().key_prefix("shared"), (StatusCode::PARTIAL_CONTENT, "oo")),
+    ] {
+        let view = View::new(|_, calls| match calls {
+            0 => page(&[("cache-control", "max-age=10, stale-if-error=20")], "good"),
+            _ => error(503),
+        });
+        let cached = view.cached(&layer);
+        cached.get("/").await;
+        site.advance(11);
+        let head = cached.ask(Method::HEAD, "/", &[]).await;
+        assert_eq!(
+            (head.status, head.header("content-length"), &*head.body),
+            (StatusCode::OK, Some("4"), "")
+        );
+        let got = cached.get_with("/", &[("range", "bytes=1-2")]).await;
+        assert_eq!((got.status, &*got.body), part);
+        assert_eq!(layer.counts().stale, 2);
+        site.advance(20);
+        let late = cached.ask(Method::HEAD, "/", &[]).await;
+        assert_eq!(late.status, StatusCode::SERVICE_UNAVAILABLE);
+        let late = cached.get_with("/", &[("range", "bytes=1-2")]).await;
+        assert_eq!(late.status, StatusCode::SERVICE_UNAVAILABLE);
+    }
+}
+
 async fn page_with_must_revalidate_is_not_served_stale(site: Site) {
     for directive in ["must-revalidate", "proxy-revalidate", "s-maxage=10"] {
         let view = View::new(move |_, calls| match calls {
@@ -727,6 +756,7 @@ on_each_store! {
     client_with_the_page_gets_a_304_after_validation,
     stale_page_is_served_while_revalidating,
     stale_page_is_served_if_the_origin_fails,
+    head_and_range_get_the_stale_page_if_the_origin_fails,
     page_with_must_revalidate_is_not_served_stale,
     successful_unsafe_request_invalidates,
     redirect_after_an_unsafe_request_does_not_invalidate_its_target,
