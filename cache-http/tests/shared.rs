@@ -137,6 +137,28 @@ async fn page_that_is_stale_on_arrival_is_shared_with_those_who_waited_for_it() 
     assert_eq!(view.calls(), 3);
 }
 
+#[tokio::test(start_paused = true)]
+async fn waiter_gets_the_whole_response_after_validation_with_another_tag() {
+    let site = Site::in_memory();
+    let view = View::waiting(|request, calls| async move {
+        tokio::time::sleep(SECOND).await;
+        let tag = format!("\"v{}\"", calls.min(1));
+        let headers = [("cache-control", "max-age=10"), ("etag", &*tag)];
+        let mut response = page(&headers, &format!("page {calls}"));
+        if request.headers().contains_key("if-none-match") {
+            *response.status_mut() = StatusCode::NOT_MODIFIED;
+            *response.body_mut() = Body::empty();
+        }
+        response
+    });
+    let cached = view.cached(&site.shared());
+    cached.get("/").await;
+    site.advance(11);
+    let (mut bodies, seconds) = burst(&cached, (0..10).map(|_| get()).collect()).await;
+    assert_eq!((bodies.remove(0), seconds), ("page 0".to_owned(), 2));
+    assert_eq!(bodies, vec!["page 2".to_owned(); 9]);
+}
+
 /// A body that is pending until it is released.
 struct Held(Arc<AtomicBool>);
 
