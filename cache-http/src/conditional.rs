@@ -93,7 +93,8 @@ pub(crate) fn is_strong_match(one: &str, other: &str) -> bool {
     one == other && is_strong_tag(one)
 }
 
-fn is_weak_match(one: &str, other: &str) -> bool {
+/// Compares entity tags weakly (RFC 9110, section 8.8.3.2).
+pub(crate) fn is_weak_match(one: &str, other: &str) -> bool {
     let opaque = |tag: &str| tag.strip_prefix("W/").unwrap_or(tag).to_owned();
     is_strong_match(&opaque(one), &opaque(other))
 }

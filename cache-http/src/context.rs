@@ -9,6 +9,7 @@ use crate::{
     counts::Event,
     date::UnixTime,
     extensions::OuterCache,
+    fill::Fill,
     hit,
     key::Keys,
     page_store::{FlightKey, Found, Lookup},
@@ -28,6 +29,8 @@ pub(crate) struct RequestContext {
     /// When the page was looked up last.
     pub(crate) looked_up_at: UnixTime,
     pub(crate) miss: Option<CountOnDrop>,
+    /// The production of the page, if the store is in this process.
+    pub(crate) fill: Option<Arc<Fill>>,
 }
 
 /// Counts a request that was not served from the store when it ends, however it ends.
@@ -52,6 +55,25 @@ impl CountOnDrop {
 }
 
 impl RequestContext {
+    pub(crate) fn new(
+        settings: &Arc<Settings>,
+        parts: Parts,
+        flags: RequestFlags,
+        keys: Keys,
+    ) -> Self {
+        Self {
+            // Read before the page is produced. If a page was found, its stamps show whether it is
+            // purged meanwhile.
+            looked_up_at: settings.clock.unix_time(),
+            settings: Arc::clone(settings),
+            parts,
+            flags,
+            keys,
+            miss: None,
+            fill: None,
+        }
+    }
+
     /// Looks up the page. If the store fails, the result is a miss.
     pub(crate) async fn lookup(&mut self) -> Lookup {
         self.looked_up_at = self.settings.clock.unix_time();
@@ -68,6 +90,11 @@ impl RequestContext {
     /// The key of the requests that can share a page with this one.
     pub(crate) fn flight_key(&self, lookup: &Lookup) -> FlightKey {
         lookup.flight_key(&self.keys, &self.settings.policy, &self.parts.headers)
+    }
+
+    /// Whether the last responses for this page could not be stored.
+    pub(crate) fn is_unshared(&self, lookup: &Lookup) -> bool {
+        self.settings.flights.is_unshared(&self.flight_key(lookup))
     }
 
     /// How the page that was found may be used.

@@ -1,6 +1,6 @@
 //! Calling the inner service, and storing its response while it is sent.
 
-use std::{future::poll_fn, time::Duration};
+use std::{future::poll_fn, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{
@@ -18,6 +18,7 @@ use crate::{
     conditional::{Precondition, not_modified_headers, precondition},
     context::RequestContext,
     extensions::{HasOuterCache, OuterCache},
+    fill::Fill,
     page_store::Lookup,
     pending_page::BodyCollector,
     policy::{BodyLength, Reason, STRIPPED_REQUEST_HEADERS},
@@ -30,25 +31,58 @@ use crate::{
 };
 
 impl RequestContext {
-    /// Calls the inner service and stores nothing.
+    /// Calls the inner service and stores nothing. If that fails, serves the page that was found,
+    /// provided that it may be served stale.
     pub(crate) async fn forward<S, Q, B>(
-        self,
+        mut self,
         mut inner: S,
         body: Q,
+        lookup: &Lookup,
         reason: Reason,
     ) -> Result<CachedResponse<B>, S::Error>
     where
         S: InnerService<Q, B>,
         B: Body,
     {
-        let Self { settings, mut parts, mut miss, .. } = self;
-        let outer = OuterCache::of_request(&parts);
+        let mut parts = self.parts.clone();
         parts.extensions.insert(HasOuterCache);
-        let response = inner.call(Request::from_parts(parts, body)).await?;
-        if let Some(miss) = miss.as_mut().filter(|_| is_from_inner_cache(response.extensions())) {
+        let stale_if_error = self.may_serve_stale(lookup);
+        let result = inner.call(Request::from_parts(parts, body)).await;
+        if stale_if_error && is_failure(&result) {
+            return Ok(self.stale_response(lookup));
+        }
+        let response = result?;
+        let miss = self.miss.as_mut();
+        if let Some(miss) = miss.filter(|_| is_from_inner_cache(response.extensions())) {
             miss.set_bypass(Reason::InnerCache);
         }
-        Ok(pass_through(&settings, response, reason, outer))
+        let outer = OuterCache::of_request(&self.parts);
+        Ok(pass_through(&self.settings, response, reason, outer))
+    }
+
+    /// Calls the inner service with a request for a range, which `self` does not have. If that
+    /// fails, serves the whole page, if a request for it would be served from the store.
+    pub(crate) async fn forward_range<S, Q, B>(
+        mut self,
+        mut inner: S,
+        request: Request<Q>,
+    ) -> Result<CachedResponse<B>, S::Error>
+    where
+        S: InnerService<Q, B>,
+        B: Body,
+    {
+        let result = inner.call(request).await;
+        if is_failure(&result) {
+            let lookup = self.lookup().await;
+            if let Some(response) = self.fresh_response(&lookup) {
+                return Ok(response);
+            }
+            if self.may_serve_stale(&lookup) {
+                return Ok(self.stale_response(&lookup));
+            }
+        }
+        let outer = OuterCache::of_request(&self.parts);
+        Ok(pass_through(&self.settings, result?, Reason::Range, outer))
     }
 
     /// Calls the inner service, and stores the response if that is allowed.
@@ -56,7 +90,7 @@ impl RequestContext {
     /// The conditions of the request concern the copy of the client, not the one in the store.
     /// The inner service does not receive them.
     pub(crate) async fn fetch<S, Q, B>(
-        self,
+        mut self,
         mut inner: S,
         body: Q,
         lookup: Lookup,
@@ -72,9 +106,9 @@ impl RequestContext {
         let conditional = self.add_conditions(&lookup, &mut parts.headers);
         parts.extensions.insert(HasOuterCache);
         let stale_if_error = self.may_serve_stale(&lookup);
+        self.fill = self.settings.page_store.local.then(|| Arc::new(Fill::start()));
         let result = inner.call(Request::from_parts(parts, body)).await;
-        let failed = result.as_ref().map_or(true, |response| is_error(response.status()));
-        if stale_if_error && failed {
+        if stale_if_error && is_failure(&result) {
             if let Some(leader) = leader {
                 leader.complete(Outcome::Failed);
             }
@@ -83,6 +117,9 @@ impl RequestContext {
         let response = result?;
         if conditional && response.status() == StatusCode::NOT_MODIFIED {
             let new = response.headers();
+            if !self.is_about(&lookup, new) {
+                return Ok(self.reject_validation(&lookup).await);
+            }
             let mut refreshed = self.refresh(lookup, leader, new.clone(), reason).await;
             // Cookies are for the client that caused them, and are not stored.
             for cookie in new.get_all(SET_COOKIE) {
@@ -165,7 +202,8 @@ impl RequestContext {
     }
 }
 
-/// Whether a stale page is served instead of a response with this status (RFC 5861, section 4).
-fn is_error(status: StatusCode) -> bool {
-    matches!(status.as_u16(), 500 | 502 | 503 | 504)
+/// Whether a stale page is served instead of this result (RFC 5861, section 4).
+fn is_failure<B, E>(result: &Result<Response<B>, E>) -> bool {
+    let status = result.as_ref().map(Response::status);
+    status.map_or(true, |status| matches!(status.as_u16(), 500 | 502 | 503 | 504))
 }

@@ -5,8 +5,9 @@
 //! many pages there are. If a store loses a generation, it is replaced as well: the pages are
 //! lost, and none becomes reachable again.
 //!
-//! In a store of this process, this process makes every purge. Until it purges something, a page
-//! whose stamps were current still has current stamps, and the generations need not be read.
+//! In a store of this process, this process makes every purge. Until it purges a generation of a
+//! page, a page whose stamps were current still has current stamps, and the generations need not be
+//! read.
 
 use std::{
     hash::{BuildHasher, Hasher, RandomState},
@@ -17,6 +18,7 @@ use std::{
     time::Duration,
 };
 
+use foldhash::fast::FixedState;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::date::UnixTime;
@@ -82,29 +84,51 @@ impl Generation {
     }
 }
 
-static PURGES: AtomicU64 = AtomicU64::new(0);
+/// The number of counters of purges. Generations that share one are read again when another of
+/// them is purged.
+const COUNTERS: usize = 1024;
 
-/// The number of purges in this process so far, of any page in any store.
-pub(crate) fn purges() -> u64 {
-    PURGES.load(Acquire)
-}
+/// The numbers of purges in this process so far.
+static PURGES: [AtomicU64; COUNTERS] = [const { AtomicU64::new(0) }; COUNTERS];
 
-/// Counts a purge, after the generation has been replaced. A request that read the count before
-/// that may have read the old generation, and reads it again.
-pub(crate) fn count_purge() {
-    PURGES.fetch_add(1, Release);
+/// The counter of the purges of a generation.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PurgeCounter(u16);
+
+impl PurgeCounter {
+    pub(crate) fn of(key: &str) -> Self {
+        let hash = FixedState::default().hash_one(key) % COUNTERS as u64;
+        Self(u16::try_from(hash).unwrap_or_default())
+    }
+
+    /// The number of purges so far.
+    pub(crate) fn read(self) -> u64 {
+        PURGES[usize::from(self.0)].load(Acquire)
+    }
+
+    /// Counts a purge, after the generation has been replaced. A request that read the count before
+    /// that may have read the old generation, and reads it again.
+    pub(crate) fn count(self) {
+        PURGES[usize::from(self.0)].fetch_add(1, Release);
+    }
 }
 
 /// When the stamps of a page were last found to be current.
 #[derive(Debug)]
 pub(crate) struct GenerationCheck {
-    /// The number of purges before the check.
+    /// The counters of the generations of the page. If there are none, each hit is checked.
+    counters: Box<[PurgeCounter]>,
+    /// The sum of the counters before the check.
     purges: AtomicU64,
     /// The age of the page at the check, in seconds.
     age: AtomicU64,
 }
 
 impl GenerationCheck {
+    pub(crate) fn new(counters: impl IntoIterator<Item = PurgeCounter>) -> Self {
+        Self { counters: counters.into_iter().collect(), ..Self::default() }
+    }
+
     pub(crate) fn record(&self, purges: u64, age: Duration) {
         self.age.store(age.as_secs(), Relaxed);
         self.purges.store(purges, Release);
@@ -115,13 +139,16 @@ impl GenerationCheck {
     /// The result is `false` once a second, so that the generations are read: a full store evicts
     /// entries that are not read.
     pub(crate) fn is_current(&self, age: Duration) -> bool {
-        self.purges.load(Acquire) == purges() && self.age.load(Relaxed) == age.as_secs()
+        self.purges.load(Acquire) == self.counters.iter().map(|counter| counter.read()).sum::<u64>()
+            && self.age.load(Relaxed) == age.as_secs()
+            && !self.counters.is_empty()
     }
 }
 
 impl Default for GenerationCheck {
     fn default() -> Self {
-        Self { purges: AtomicU64::new(u64::MAX), age: AtomicU64::new(u64::MAX) }
+        let never = || AtomicU64::new(u64::MAX);
+        Self { counters: Box::default(), purges: never(), age: never() }
     }
 }
 
@@ -182,12 +209,25 @@ mod tests {
 
     #[test]
     fn check_expires_after_a_purge_and_in_the_next_second() {
-        let (check, age) = (GenerationCheck::default(), Duration::from_millis(3999));
+        let counters = ["one", "two"].map(PurgeCounter::of);
+        let (check, age) = (GenerationCheck::new(counters), Duration::from_millis(3999));
         assert!(!check.is_current(age));
+        let purges = || counters.map(PurgeCounter::read).iter().sum();
         check.record(purges(), age);
+        assert!(check.is_current(age));
         assert!(!check.is_current(age + Duration::from_millis(1)));
-        count_purge();
-        assert!(!check.is_current(age));
+        for counter in counters {
+            check.record(purges(), age);
+            counter.count();
+            assert!(!check.is_current(age));
+        }
+    }
+
+    #[test]
+    fn check_without_counters_is_never_current() {
+        let check = GenerationCheck::default();
+        check.record(0, Duration::ZERO);
+        assert!(!check.is_current(Duration::ZERO));
     }
 
     #[test]

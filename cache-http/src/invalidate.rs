@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use http::{
-    HeaderMap, Method, Request, Uri,
+    Method, Request, Response, StatusCode, Uri,
     header::{CONTENT_LOCATION, LOCATION},
     request::Parts,
 };
@@ -40,7 +40,7 @@ where
     let response = inner.call(Request::from_parts(parts, body)).await?;
     if response.status().is_success() || response.status().is_redirection() {
         let page_store = &settings.page_store;
-        for key in changed_generations(&settings, &request, response.headers()) {
+        for key in changed_generations(&settings, &request, &response) {
             let purge = page_store.purge(&key, Purge::Hard, settings.clock.unix_time());
             let purge = async { purge.await.map_err(|error| page_store.failed(&error)) };
             // A failure is logged. The request has succeeded all the same.
@@ -50,17 +50,21 @@ where
     Ok(pass_through(&settings, response, Reason::Method, outer))
 }
 
-/// The keys of the generations of the request's URI and of the URIs that the response
-/// refers to.
-fn changed_generations(
+/// The keys of the generations of the request's URI and of the URIs that the response refers to.
+///
+/// `Location` is what a 201 has created. In a redirect, such as the one after a login, it is only
+/// where the client continues.
+fn changed_generations<B>(
     settings: &Settings,
     request: &Parts,
-    response: &HeaderMap,
+    response: &Response<B>,
 ) -> Vec<StoreKey> {
     let key_builder = &settings.key_builder;
-    let references = [LOCATION, CONTENT_LOCATION]
+    let created = (response.status() == StatusCode::CREATED).then_some(LOCATION);
+    let references = created
         .into_iter()
-        .filter_map(|name| response.get(name)?.to_str().ok())
+        .chain([CONTENT_LOCATION])
+        .filter_map(|name| response.headers().get(name)?.to_str().ok())
         .filter_map(|reference| reference.parse::<Uri>().ok())
         .filter(|uri| uri.path().starts_with('/'))
         .filter_map(|uri| key_builder.generation_of_reference(request, &uri));

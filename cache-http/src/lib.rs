@@ -94,19 +94,23 @@
 //! - **Hit.** A hit in a store of the same process calls neither the inner service nor a codec and
 //!   boxes no future. It costs one lookup, or two if the page varies, one keyed hash for each and
 //!   one more, a copy of the header map, and three allocations. The body is shared, not copied.
-//!   After a purge of any page, and once a second, the page is looked up once more, together with
+//!   After a purge of the page, and once a second, the page is looked up once more, together with
 //!   two generations and one for each tag. In other stores, a hit costs one round trip, one more if
 //!   the page varies, and one for each tag.
 //! - **Miss.** The response is streamed to the client while it is collected. It is stored before
 //!   its last part is sent. Bodies over [2 MiB](Policy::max_body) pass through.
 //! - **Concurrent requests.** One request produces a page, and the other requests of this process
-//!   wait for it, for at most [5 seconds](HttpCacheLayer::wait_timeout). A response that must not
-//!   be stored is not shared with them, and no request waits for that page during the next 10
-//!   seconds.
+//!   wait for it, for at most [5 seconds](HttpCacheLayer::wait_timeout). They also share a page
+//!   that has no lifetime, such as one with `max-age=0`, if they arrived before it. A response that
+//!   must not be stored is not shared: the next request takes over. If its response must not be
+//!   stored either, no request waits for that page during the next 10 seconds, and the page is not
+//!   served while revalidating, until a response is stored again.
 //! - **Purge.** A purge replaces a number that pages are stamped with: one read and one write,
-//!   however many pages there are.
+//!   however many pages there are. If there is no such number, no page has it: in a store of this
+//!   process nothing is written, and elsewhere a number that lives for 10 minutes.
 //! - **Time.** The age of a page is measured with the monotonic clock in the process that has
-//!   produced it and keeps it, and with the system clock elsewhere.
+//!   produced it and keeps it, and with the system clock elsewhere. A page that was stored more
+//!   than a second in the future is stale: the clock was set back.
 //! - **Memory.** The headers and bodies of pages count towards the `max_bytes` of a store.
 //!
 //! # Cancel safety
@@ -131,6 +135,7 @@ mod counts;
 mod date;
 mod extensions;
 mod fetch;
+mod fill;
 mod fragment;
 pub mod future;
 mod generation;

@@ -1,6 +1,6 @@
 //! Requests for which the store has no fresh page, or has to wait.
 
-use std::{future::poll_fn, pin::pin};
+use std::{future::poll_fn, pin::pin, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode, header::RANGE};
@@ -11,6 +11,7 @@ use crate::{
     bounds::{InnerService, ResponseBody},
     context::RequestContext,
     counts::Event,
+    date::UnixTime,
     page_store::Lookup,
     policy::{Reason, Reuse},
     record::Record,
@@ -40,10 +41,11 @@ where
         return Ok(response);
     }
     let reason = match context.reuse(&lookup) {
-        Reuse::StaleWhileRevalidate => {
+        // If no refresh can be stored, the page would be served until the end of its window.
+        Reuse::StaleWhileRevalidate if !context.is_unshared(&lookup) => {
             return Ok(context.stale_while_revalidate(inner, body, &lookup));
         }
-        Reuse::Fresh(_) => Reason::Stale,
+        Reuse::Fresh(_) | Reuse::StaleWhileRevalidate => Reason::Stale,
         Reuse::StaleIfError(reason) | Reuse::No(reason) => reason,
     };
     if context.settings.policy.only_if_cached(&context.parts.headers) {
@@ -53,7 +55,7 @@ where
     // A store that has just failed is not accessed again for this request.
     if reason == Reason::StoreFailed || !context.may_produce_page() {
         context.count_miss(reason);
-        return context.forward(inner, body, reason).await;
+        return context.forward(inner, body, &lookup, reason).await;
     }
     let flight = match context.settings.policy.forbids_storing(&context.parts.headers) {
         true => Flight::Fetch(None),
@@ -76,6 +78,16 @@ enum Flight<B: Body> {
     Fetch(Option<Leader>),
 }
 
+/// What a request does with the page that it has waited for.
+enum Collapse<B: Body> {
+    /// Return this response.
+    Response(CachedResponse<B>),
+    /// Call the inner service: waiting again would not give a better page.
+    Alone,
+    /// Join the flight of the page that matches this request.
+    Join,
+}
+
 /// The maximum number of flights that a request waits for.
 const MAX_WAITS: usize = 4;
 
@@ -89,6 +101,7 @@ impl RequestContext {
     async fn join_flight<B: Body>(&mut self, lookup: &mut Lookup) -> Flight<B> {
         let wait_deadline = self.settings.flights.wait_deadline();
         for _ in 0..MAX_WAITS {
+            let joined_at = self.settings.clock.unix_time();
             match self.settings.flights.join(&self.flight_key(lookup)) {
                 Joined::Unshared => return Flight::Fetch(None),
                 Joined::Leader(leader) => {
@@ -102,18 +115,23 @@ impl RequestContext {
                 }
                 Joined::Waiter(waiter) => match waiter.wait(wait_deadline).await {
                     Waited::Completed(Outcome::Shared(record)) => {
-                        if let Some(response) = self.collapsed_response(&record) {
-                            return Flight::Response(response);
+                        match self.collapse(&record, joined_at) {
+                            Collapse::Response(response) => return Flight::Response(response),
+                            Collapse::Alone => {
+                                // The page that was just stored has the newest validators.
+                                *lookup = self.lookup().await;
+                                return Flight::Fetch(None);
+                            }
+                            Collapse::Join => {}
                         }
                     }
                     // The waiters need not call the inner service to learn that it fails.
                     Waited::Completed(Outcome::Failed) if self.may_serve_stale(lookup) => {
                         return Flight::Response(self.stale_response(lookup));
                     }
-                    Waited::Completed(Outcome::Unshareable) | Waited::TimedOut => {
-                        return Flight::Fetch(None);
-                    }
-                    Waited::Completed(Outcome::Failed) | Waited::LeaderDropped => {}
+                    Waited::TimedOut => return Flight::Fetch(None),
+                    Waited::Completed(Outcome::Failed | Outcome::Unshareable)
+                    | Waited::LeaderDropped => {}
                 },
             }
             *lookup = self.lookup().await;
@@ -126,20 +144,29 @@ impl RequestContext {
 
     /// Creates a response from the page that another request has produced, if it also matches this
     /// request.
-    fn collapsed_response<B: Body>(&self, record: &Record) -> Option<CachedResponse<B>> {
-        let page = record.page().filter(|page| page.preimage == self.keys.preimage)?;
-        let policy = &self.settings.policy;
-        if !policy.matches(&page.secondary_key, &self.parts.headers) {
-            return None;
-        }
+    ///
+    /// A page that is not fresh, not even on arrival, is shared with the requests that waited when
+    /// it was received: the origin has produced it after they arrived. If one of them waited again,
+    /// they would be served one after another.
+    fn collapse<B: Body>(&self, record: &Record, joined_at: UnixTime) -> Collapse<B> {
+        let page = record.page().filter(|page| page.preimage == self.keys.preimage);
+        let (policy, headers) = (&self.settings.policy, &self.parts.headers);
+        let Some(page) = page.filter(|page| policy.matches(&page.secondary_key, headers)) else {
+            return Collapse::Join;
+        };
         let age = page.age(&self.settings.clock);
-        match policy.reuse(&page.meta, age, false, &self.parts.headers) {
-            Reuse::Fresh(_) => {
-                self.settings.count(Event::Hit);
-                Some(self.page_response(page, PageSource::Collapsed))
+        let usable = match policy.reuse(&page.meta, age, false, headers) {
+            Reuse::Fresh(_) => true,
+            _ => {
+                page.stored_at >= joined_at
+                    && !policy.requires_fresher(headers, age, Duration::ZERO)
             }
-            _ => None,
+        };
+        if !usable {
+            return Collapse::Alone;
         }
+        self.settings.count(Event::Hit);
+        Collapse::Response(self.page_response(page, PageSource::Collapsed))
     }
 
     /// Serves the stale page, and spawns a task that refreshes it, unless another request does so

@@ -11,7 +11,8 @@ use http::{HeaderMap, HeaderName};
 
 use crate::{
     date::UnixTime,
-    generation::{Generation, Purge, Stamp, count_purge, purges},
+    fill::{Fill, GenerationId, last_purge, remember_purge},
+    generation::{Generation, GenerationCheck, Purge, PurgeCounter, Stamp},
     key::{Keys, StoreKey},
     policy::{Policy, Reason},
     record::{Page, Record, Stamps},
@@ -36,8 +37,10 @@ pub(crate) struct Lookup {
     uri: Option<Generation>,
     /// The headers that the pages of the URI vary on, as far as they are known.
     pub(crate) vary: Vec<HeaderName>,
-    /// The number of purges in this process before the lookup.
+    /// The number of purges in this process of the generations of the page before they were read.
     pub(crate) purges: u64,
+    /// The last purge in this process of a generation that does not exist.
+    unstored_purge: u64,
 }
 
 #[derive(Clone, Debug)]
@@ -67,12 +70,14 @@ pub(crate) struct FlightKey {
     /// The times of the last purge of the whole cache and of the URI: a request does not share a
     /// page with requests from before a purge.
     purged_at: [UnixTime; 2],
+    unstored_purge: u64,
 }
 
 impl Lookup {
     /// Creates the result of a lookup that found nothing, in a store that may have failed.
     pub(crate) fn miss(reason: Reason) -> Self {
-        Self { found: Found::Miss(reason), all: None, uri: None, vary: Vec::new(), purges: 0 }
+        let (all, uri, vary) = (None, None, Vec::new());
+        Self { found: Found::Miss(reason), all, uri, vary, purges: 0, unstored_purge: 0 }
     }
 
     pub(crate) fn flight_key(
@@ -82,7 +87,8 @@ impl Lookup {
         headers: &HeaderMap,
     ) -> FlightKey {
         let variant = keys.variant(&policy.secondary_key(&self.vary, headers));
-        FlightKey { variant, purged_at: self.purged_at() }
+        let unstored_purge = self.unstored_purge;
+        FlightKey { variant, purged_at: self.purged_at(), unstored_purge }
     }
 
     /// A generation that does not exist yet was never purged, like the one that the first page of a
@@ -99,6 +105,8 @@ pub(crate) struct NewPage<'a> {
     pub(crate) lookup: &'a Lookup,
     /// When the request for it was looked up.
     pub(crate) looked_up_at: UnixTime,
+    /// The production of the page, if the store is in this process.
+    pub(crate) fill: Option<&'a Fill>,
     /// The keys of the generations of its tags.
     pub(crate) tags: &'a [String],
     pub(crate) vary: &'a [HeaderName],
@@ -107,6 +115,8 @@ pub(crate) struct NewPage<'a> {
 
 /// The minimum time to live of a generation. It must outlive the pages that are stamped with it.
 const DAY: Duration = Duration::from_secs(86_400);
+/// The time to live of a generation that no page has: as long as it may take to produce a page.
+const FILL_TIME: Duration = Duration::from_secs(600);
 
 impl PageStore {
     pub(crate) fn new(cache: CacheHandle, generation_of_all: &str) -> Self {
@@ -125,7 +135,8 @@ impl PageStore {
         policy: &Policy,
         headers: &HeaderMap,
     ) -> StoreResult<Lookup> {
-        let purges = purges();
+        let counters = [&*self.generation_of_all, &*keys.generation].map(PurgeCounter::of);
+        let mut purges = counters.map(PurgeCounter::read).iter().sum();
         let (all, generation, root) = (&*self.generation_of_all, &*keys.generation, &*keys.root);
         // A local store never waits, so there is nothing to do concurrently.
         let (all, uri, root) = if self.local {
@@ -135,19 +146,30 @@ impl PageStore {
         };
         let (all, uri) = (all?, uri?);
         let (found, vary) = self.resolve(root?, keys, policy, headers).await?;
-        let lookup = |found| Lookup { found, all, uri, vary, purges };
-        let record = match found {
-            Ok(record) => record,
-            Err(reason) => return Ok(lookup(Found::Miss(reason))),
+        let unstored_purge = [(all, &*self.generation_of_all), (uri, &*keys.generation)]
+            .into_iter()
+            .filter(|(generation, _)| self.local && generation.is_none())
+            .map(|(_, key)| last_purge(self.generation_id(key)))
+            .max()
+            .unwrap_or_default();
+        let found = match found {
+            Ok(record) => {
+                let purge = match record.page() {
+                    Some(page) => {
+                        let tags = page.stamps.tags.iter().map(|(tag, _)| PurgeCounter::of(tag));
+                        purges += tags.map(PurgeCounter::read).sum::<u64>();
+                        self.purge_of(page, all, uri).await?
+                    }
+                    None => Some(Purge::Hard),
+                };
+                match purge {
+                    Some(Purge::Hard) => Found::Miss(Reason::Purged),
+                    soft => Found::Page { record, soft_purged: soft.is_some() },
+                }
+            }
+            Err(reason) => Found::Miss(reason),
         };
-        let purge = match record.page() {
-            Some(page) => self.purge_of(page, all, uri).await?,
-            None => Some(Purge::Hard),
-        };
-        Ok(lookup(match purge {
-            Some(Purge::Hard) => Found::Miss(Reason::Purged),
-            soft => Found::Page { record, soft_purged: soft.is_some() },
-        }))
+        Ok(Lookup { found, all, uri, vary, purges, unstored_purge })
     }
 
     /// Finds the page for a request without checking whether it has been purged.
@@ -221,25 +243,35 @@ impl PageStore {
         new: &NewPage<'_>,
         make: impl FnOnce(Stamps, Vec<HeaderName>) -> Page,
     ) -> Result<Arc<Record>, Reason> {
-        let NewPage { keys, lookup, looked_up_at, .. } = *new;
+        let NewPage { keys, lookup, .. } = *new;
         let ttl = new.ttl.saturating_mul(2).max(DAY);
-        let all = self
-            .current_stamp(&self.generation_of_all, lookup.all, looked_up_at, Timeout::Never)
-            .await?;
-        let uri =
-            self.current_stamp(&keys.generation, lookup.uri, looked_up_at, ttl.into()).await?;
+        let all = &*self.generation_of_all;
+        let all = self.current_stamp(all, lookup.all, new, Timeout::Never).await?;
+        let uri = self.current_stamp(&keys.generation, lookup.uri, new, ttl.into()).await?;
         let mut tags = Vec::with_capacity(new.tags.len());
         for tag in new.tags {
             let timeout = ttl.saturating_mul(30).into();
-            tags.push((tag.clone(), self.current_stamp(tag, None, looked_up_at, timeout).await?));
+            tags.push((tag.clone(), self.current_stamp(tag, None, new, timeout).await?));
         }
         // The headers that a URI varies on are never removed: pages of different clients stay
         // separate even if a later response omits `Vary`.
         let root = self.record(&keys.root).await.map_err(|error| self.failed(&error))?;
         let known = root.as_deref().map_or(&[][..], Record::vary);
         let names = sorted_union([&lookup.vary, known, new.vary]);
-        let page = make(Stamps { all, uri, tags }, names);
+        let mut page = make(Stamps { all, uri, tags }, names);
+        if self.local {
+            let tags = page.stamps.tags.iter().map(|(tag, _)| &**tag);
+            let generations = [&*self.generation_of_all, &*keys.generation].into_iter().chain(tags);
+            page.check = GenerationCheck::new(generations.map(PurgeCounter::of));
+        }
         self.write(keys, page, new.ttl, ttl).await.map_err(|error| self.failed(&error))
+    }
+
+    /// Removes a page.
+    pub(crate) async fn remove(&self, keys: &Keys, page: &Page) -> StoreResult<()> {
+        let is_only = page.secondary_key.0.is_empty();
+        let key = if is_only { keys.root } else { keys.variant(&page.secondary_key) };
+        self.cache.delete(&key).await.map(drop)
     }
 
     /// Writes the page, and if it varies, the root entry as well.
@@ -277,28 +309,60 @@ impl PageStore {
         &self,
         key: &str,
         looked_up: Option<Generation>,
-        looked_up_at: UnixTime,
+        new: &NewPage<'_>,
         timeout: Timeout,
     ) -> Result<Stamp, Reason> {
+        let failed = |error| self.failed(&error);
         let current = self.cache.get_or_set_shared(key, timeout, async || Generation::new()).await;
-        let current = current.map_err(|error| self.failed(&error))?;
+        let current = current.map_err(failed)?;
         let purged = match looked_up {
             Some(looked_up) => current.stamp != looked_up.stamp,
             // The tags of a page are known only after its response, and were not looked up.
-            None => current.purged_at > looked_up_at,
+            None => {
+                current.purged_at > new.looked_up_at
+                    || new.fill.is_some_and(|fill| fill.is_purged(self.generation_id(key)))
+            }
         };
-        if purged { Err(Reason::Purged) } else { Ok(current.stamp) }
+        if purged {
+            return Err(Reason::Purged);
+        }
+        // A purge leaves a generation that must now live longer, unless that of the whole cache.
+        let is_new = !current.purged_at.is_zero()
+            && current.purged_at.saturating_add(FILL_TIME) >= new.looked_up_at;
+        if is_new && timeout != Timeout::Never {
+            self.cache.touch(key, timeout).await.map_err(failed)?;
+        }
+        Ok(current.stamp)
     }
 
     /// Replaces a generation.
+    ///
+    /// No page has a generation that does not exist, and after a hard purge, no page has the new
+    /// one. The new one then only prevents that pages that are being produced are stored. In a
+    /// store of this process, [`Fill`] does that for a generation that does not exist.
     pub(crate) async fn purge(&self, key: &str, purge: Purge, now: UnixTime) -> StoreResult<()> {
+        if self.local {
+            remember_purge(self.generation_id(key));
+        }
         let old = self.generation(key).await?;
+        if self.local && old.is_none() {
+            return Ok(());
+        }
         let new = Arc::new(Generation::after_purge(old, purge, now));
-        let is_all = *key == *self.generation_of_all;
-        let timeout = if is_all { Timeout::Never } else { Timeout::After(DAY * 60) };
+        let timeout = if *key == *self.generation_of_all {
+            Timeout::Never
+        } else if purge == Purge::Soft && old.is_some() {
+            Timeout::After(DAY * 60)
+        } else {
+            Timeout::After(FILL_TIME)
+        };
         self.cache.set_shared(key, &new, timeout).await?;
-        count_purge();
+        PurgeCounter::of(key).count();
         Ok(())
+    }
+
+    fn generation_id(&self, key: &str) -> GenerationId {
+        GenerationId::new(&self.cache.composed_key(key))
     }
 
     pub(crate) fn generation_of_all(&self) -> &str {
@@ -341,10 +405,7 @@ mod tests {
     use http::{HeaderValue, StatusCode, header::COOKIE};
 
     use super::*;
-    use crate::{
-        generation::GenerationCheck, key::KeyBuilder, policy::BodyLength,
-        request_flags::RequestFlags,
-    };
+    use crate::{key::KeyBuilder, policy::BodyLength, request_flags::RequestFlags};
 
     fn page_store() -> PageStore {
         let cache =
@@ -377,6 +438,7 @@ mod tests {
             keys,
             lookup: &lookup,
             looked_up_at: Duration::ZERO,
+            fill: None,
             tags: &[],
             vary,
             ttl: meta.store_ttl(),
@@ -424,6 +486,55 @@ mod tests {
         assert_eq!(flight_key().await, before);
         store.purge(&keys.generation, Purge::Hard, Duration::from_secs(1)).await.expect("purge");
         assert_ne!(flight_key().await, before);
+    }
+
+    #[tokio::test]
+    async fn purge_of_an_unknown_uri_stores_nothing_and_concerns_pages_in_production() {
+        let (store, keys, request) = (page_store(), keys("http://a/"), HeaderMap::new());
+        let lookup = async || store.lookup(&keys, &Policy::site(), &request).await.expect("lookup");
+        let flight_key =
+            |lookup: &Lookup| lookup.flight_key(&keys, &Policy::site(), &HeaderMap::new());
+        let (before, fill) = (lookup().await, Fill::start());
+        store.purge(&keys.generation, Purge::Hard, Duration::ZERO).await.expect("purge");
+        assert_eq!(store.generation(&keys.generation).await.expect("get"), None);
+        assert!(fill.is_purged(store.generation_id(&keys.generation)));
+        assert!(!Fill::start().is_purged(store.generation_id(&keys.generation)));
+        assert_ne!(flight_key(&lookup().await), flight_key(&before));
+    }
+
+    #[tokio::test]
+    async fn purge_of_an_unknown_uri_of_a_shared_store_is_kept_until_a_page_is_stored() {
+        let store = PageStore { local: false, ..page_store() };
+        let (keys, now) = (keys("http://a/"), Duration::from_secs(1));
+        let ttl = async || match store.cache.ttl(&keys.generation).await.expect("ttl") {
+            Some(cache_core::Ttl::Left(ttl)) => ttl,
+            other => panic!("{other:?}"),
+        };
+        for _ in 0..2 {
+            store.purge(&keys.generation, Purge::Hard, now).await.expect("purge");
+            assert!(ttl().await <= FILL_TIME);
+        }
+        let stamp = store.generation(&keys.generation).await.expect("get").map(|new| new.stamp);
+        let meta = Policy::site().check_response(
+            &HeaderMap::new(),
+            StatusCode::OK,
+            &HeaderMap::new(),
+            BodyLength::Known(0),
+            now,
+        );
+        let new = NewPage {
+            keys: &keys,
+            lookup: &Lookup::miss(Reason::UriMiss),
+            looked_up_at: now,
+            fill: None,
+            tags: &[],
+            vary: &[],
+            ttl: meta.expect("storable response").store_ttl(),
+        };
+        let timeout = DAY.into();
+        let current = store.current_stamp(&keys.generation, None, &new, timeout).await;
+        assert_eq!(current.ok(), stamp);
+        assert!(ttl().await > FILL_TIME);
     }
 
     #[tokio::test]

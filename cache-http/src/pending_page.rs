@@ -12,6 +12,7 @@ use http::{
 use crate::{
     counts::Event,
     date::UnixTime,
+    fill::Fill,
     generation::GenerationCheck,
     key::Keys,
     page_store::{Lookup, NewPage},
@@ -50,6 +51,8 @@ pub(crate) struct PendingPage {
     /// The length of the body, if it is known.
     pub(crate) length: Option<u64>,
     pub(crate) leader: Option<Leader>,
+    /// Ends when the page is stored.
+    pub(crate) fill: Option<Arc<Fill>>,
 }
 
 impl BodyCollector {
@@ -132,6 +135,7 @@ impl PendingPage {
             status,
             mut headers,
             leader,
+            fill,
             ..
         } = self;
         let ttl = meta.store_ttl().saturating_sub(settings.clock.now().since(received_at));
@@ -157,13 +161,24 @@ impl PendingPage {
             headers,
             body,
         };
-        let new =
-            NewPage { keys: &keys, lookup: &lookup, looked_up_at, tags: &tags, vary: &vary, ttl };
+        let new = NewPage {
+            keys: &keys,
+            lookup: &lookup,
+            looked_up_at,
+            fill: fill.as_deref(),
+            tags: &tags,
+            vary: &vary,
+            ttl,
+        };
         match settings.with_store_timeout(settings.page_store.insert(&new, make)).await {
             Ok(record) => {
                 settings.count(Event::Stored);
-                if let Some(leader) = leader {
-                    leader.complete(Outcome::Shared(Arc::clone(&record)));
+                match leader {
+                    Some(leader) => leader.complete(Outcome::Shared(Arc::clone(&record))),
+                    None => {
+                        let key = lookup.flight_key(&keys, &settings.policy, &request_headers);
+                        settings.flights.produced(&key);
+                    }
                 }
                 Ok(record)
             }
@@ -174,8 +189,8 @@ impl PendingPage {
 
 /// Counts why a page is not stored.
 ///
-/// The requests that wait for the page produce their own. If the body was only incomplete, or the
-/// page was purged meanwhile, one of them takes over instead.
+/// One of the requests that wait for the page takes over. If its response cannot be stored either,
+/// they produce their own, unless the body was only incomplete, or the page was purged meanwhile.
 fn reject(settings: &Settings, leader: Option<Leader>, reason: Reason) -> Reason {
     settings.count(Event::Rejected(reason));
     if let Some(leader) = leader

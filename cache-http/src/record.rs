@@ -54,6 +54,9 @@ pub(crate) enum Record {
     Vary(Bytes, Vec<HeaderName>),
 }
 
+/// The difference between the clocks of machines that is not taken for a clock that was set back.
+const MAX_SKEW: Duration = Duration::from_secs(1);
+
 const FORMAT: u8 = 1;
 const PAGE: u8 = 0;
 const VARY: u8 = 1;
@@ -133,11 +136,19 @@ impl Record {
 impl Page {
     /// The age of the page: its age when it was received, and the time since then.
     ///
-    /// If the clock is set back, the page does not become younger than it was when it was received.
+    /// If the page was received in the future, the clock was set back, and its age is unknown. It
+    /// is then [`Duration::MAX`], so that the page is stale. Clocks of machines that share a store
+    /// may differ by [`MAX_SKEW`].
     pub(crate) fn age(&self, clock: &Clock) -> Duration {
         let resident = match self.received_at {
             Some(received_at) => clock.now().since(received_at),
-            None => clock.unix_time().saturating_sub(self.stored_at),
+            None => {
+                let now = clock.unix_time();
+                if self.stored_at > now.saturating_add(MAX_SKEW) {
+                    return Duration::MAX;
+                }
+                now.saturating_sub(self.stored_at)
+            }
         };
         self.meta.initial_age.saturating_add(resident)
     }
@@ -321,6 +332,7 @@ impl<'de> Deserialize<'de> for Record {
 
 #[cfg(test)]
 mod tests {
+    use cache_core::ManualClock;
     use proptest::prelude::*;
 
     use super::*;
@@ -358,6 +370,18 @@ mod tests {
             headers,
             body: Bytes::from_static(b"body\0"),
         }
+    }
+
+    #[test]
+    fn page_from_the_future_is_stale_unless_clocks_differ_slightly() {
+        let time = ManualClock::new();
+        time.advance(Duration::from_secs(60));
+        let clock = time.clock();
+        let age = |stored_at| Page { stored_at, ..page() }.age(&clock);
+        let (now, initial) = (clock.unix_time(), page().meta.initial_age);
+        assert_eq!(age(now - Duration::from_secs(5)), initial + Duration::from_secs(5));
+        assert_eq!(age(now + MAX_SKEW), initial);
+        assert_eq!(age(now + MAX_SKEW + Duration::from_millis(1)), Duration::MAX);
     }
 
     #[test]

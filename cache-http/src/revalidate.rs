@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::{
-    HeaderMap, HeaderName, HeaderValue, Response,
+    HeaderMap, HeaderName, HeaderValue, Response, StatusCode,
     header::{
         CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, DATE, ETAG,
         IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED,
@@ -12,13 +13,14 @@ use http::{
 use http_body::Body;
 
 use crate::{
+    conditional::is_weak_match,
     context::RequestContext,
     counts::Event,
     date::{self, UnixTime},
     page_store::Lookup,
     policy::{BodyLength, Reason},
     record::{Page, Record},
-    respond::{CachedResponse, PageSource},
+    respond::{CachedResponse, PageSource, stored_response},
     response_headers::{headers_to_store, remove_targeted},
     settings::Leader,
     single_flight::Outcome,
@@ -38,6 +40,43 @@ impl RequestContext {
             }
         }
         added
+    }
+
+    /// Whether a 304 with these headers is about the stored page (RFC 9111, section 4.3.4).
+    ///
+    /// A strong entity tag must equal that of the page. A weak one must match it weakly. A 304
+    /// without an entity tag is about the page whose validators were sent.
+    pub(crate) fn is_about(&self, lookup: &Lookup, new: &HeaderMap) -> bool {
+        let text = |headers: &HeaderMap| {
+            headers.get(ETAG).map(|tag| String::from_utf8_lossy(tag.as_bytes()).into_owned())
+        };
+        let Some((page, _)) = lookup.found.page() else { return false };
+        match (text(&page.headers), text(new)) {
+            (Some(stored), Some(new)) if new.starts_with("W/") => is_weak_match(&stored, &new),
+            (Some(stored), Some(new)) => stored == new,
+            (None, _) | (_, None) => true,
+        }
+    }
+
+    /// Handles a 304 that is not about the stored page.
+    ///
+    /// The page is removed, so that the next request, which may be waiting for this one, gets the
+    /// whole response of the origin. This request has no second body to ask the origin with: it
+    /// gets the page as it was stored, or a 502 if the page must not be served stale.
+    pub(crate) async fn reject_validation<B: Body>(&self, lookup: &Lookup) -> CachedResponse<B> {
+        self.settings.count(Event::Rejected(Reason::Validator));
+        let Some((page, _)) = lookup.found.page() else { return Response::default() };
+        let page_store = &self.settings.page_store;
+        let removed = async {
+            page_store.remove(&self.keys, page).await.map_err(|error| page_store.failed(&error))
+        };
+        // A failure is logged.
+        let _ = self.settings.with_store_timeout(removed).await;
+        if self.settings.policy.forbids_stale(&page.headers) {
+            let status = StatusCode::BAD_GATEWAY;
+            return self.notify_outer(stored_response(status, HeaderMap::new(), Bytes::new()));
+        }
+        self.stale_response(lookup)
     }
 
     /// Stores a validated page again, with the headers of the 304. It is also the response.

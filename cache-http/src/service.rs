@@ -6,7 +6,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use http::{Request, Response, request::Parts};
+use http::{Request, Response, header::RANGE, request::Parts};
 use http_body::Body;
 use tower_service::Service;
 
@@ -82,6 +82,28 @@ impl<S> HttpCache<S> {
         let inner = self.inner.call(Request::from_parts(parts, body));
         ResponseFuture::pass_through(inner, settings, reason, outer)
     }
+
+    /// Passes on a request that bypasses the cache because of its range, unless it fails.
+    fn forward_range<Q, B>(
+        &mut self,
+        parts: Parts,
+        body: Q,
+    ) -> ResponseFuture<S::Future, B, S::Error>
+    where
+        S: InnerService<Q, B> + Clone,
+        Q: Send + 'static,
+        B: ResponseBody,
+    {
+        let mut whole = parts.clone();
+        whole.headers.remove(RANGE);
+        let Ok((flags, keys)) = self.settings.check_request(&whole, true) else {
+            return self.bypass(parts, body, Reason::Range);
+        };
+        self.settings.count(Event::Bypass(Reason::Range));
+        let context = RequestContext::new(&self.settings, whole, flags, keys);
+        let inner = self.take_ready();
+        ResponseFuture::boxed(context.forward_range(inner, Request::from_parts(parts, body)))
+    }
 }
 
 impl<S: fmt::Debug> fmt::Debug for HttpCache<S> {
@@ -113,6 +135,7 @@ where
         let (parts, body) = request.into_parts();
         let (flags, keys) = match self.settings.check_request(&parts, body.is_end_stream()) {
             Ok(checked) => checked,
+            Err(Reason::Range) => return self.forward_range(parts, body),
             Err(reason) => return self.bypass(parts, body, reason),
         };
         let settings = &*self.settings;
@@ -128,16 +151,7 @@ where
                 return ResponseFuture::ready(response);
             }
         }
-        let context = RequestContext {
-            // Read before the page is produced. If a page was found, its stamps show whether it is
-            // purged meanwhile.
-            looked_up_at: settings.clock.unix_time(),
-            settings: Arc::clone(&self.settings),
-            parts,
-            flags,
-            keys,
-            miss: None,
-        };
+        let context = RequestContext::new(&self.settings, parts, flags, keys);
         let inner = self.take_ready();
         ResponseFuture::boxed(miss::respond(context, inner, body, lookup))
     }

@@ -5,8 +5,12 @@
 //! a waiter takes over, and no background task is needed.
 //!
 //! A flight accepts waiters for a limited time, counted from its start. A caller also limits its
-//! own waiting, over all flights that it joins, by a [deadline](SingleFlight::wait_deadline). If a
-//! result cannot be shared, no caller waits for that key during the next 10 seconds.
+//! own waiting, over all flights that it joins, by a [deadline](SingleFlight::wait_deadline).
+//!
+//! If a result cannot be shared, one of the waiters takes over: the cause may lie in the leader
+//! alone. If that result cannot be shared either, no caller waits for the key during the next 10
+//! seconds. A result that is shared, or [produced](SingleFlight::produced) outside of a flight,
+//! ends this.
 
 use std::{collections::HashMap, hash::Hash, sync::Arc, time::Duration};
 
@@ -21,8 +25,22 @@ pub(crate) struct SingleFlight<K, T> {
 
 struct State<K, T> {
     in_flight: HashMap<K, Flight<T>>,
-    /// Keys whose results could not be shared, and until when no caller waits for them.
-    unshared: HashMap<K, Instant>,
+    /// Keys whose last results could not be shared.
+    unshared: HashMap<K, Unshared>,
+}
+
+/// A key whose last results could not be shared.
+struct Unshared {
+    /// How many results in a row.
+    results: u32,
+    /// Until when no caller waits, if there were enough of them.
+    until: Instant,
+}
+
+impl Unshared {
+    fn is_certain(&self) -> bool {
+        self.results >= CERTAIN
+    }
 }
 
 struct Flight<T> {
@@ -36,7 +54,7 @@ struct Flight<T> {
 pub(crate) enum Outcome<T> {
     /// The result, for the waiters.
     Shared(T),
-    /// The result must not be shared. Each waiter produces its own.
+    /// The result must not be shared. A waiter takes over, or each waiter produces its own.
     Unshareable,
     /// There is no result.
     Failed,
@@ -76,7 +94,9 @@ pub(crate) struct Waiter<T> {
     deadline: Instant,
 }
 
-/// How long no caller waits for a key after its result could not be shared.
+/// How many results in a row must be unshareable until no caller waits.
+const CERTAIN: u32 = 2;
+/// How long no caller waits for a key after its results could not be shared.
 const UNSHARED_FOR: Duration = Duration::from_secs(10);
 /// The maximum number of keys that are remembered as unshared.
 const MAX_UNSHARED: usize = 4096;
@@ -96,7 +116,7 @@ impl<K: Clone + Eq + Hash, T> SingleFlight<K, T> {
     pub(crate) fn join(self: &Arc<Self>, key: &K) -> Joined<K, T> {
         let now = Instant::now();
         let mut state = self.state.lock();
-        if state.unshared.get(key).is_some_and(|until| now < *until) {
+        if state.unshared.get(key).is_some_and(|key| key.is_certain() && now < key.until) {
             return Joined::Unshared;
         }
         if let Some(flight) = state.in_flight.get(key) {
@@ -110,9 +130,31 @@ impl<K: Clone + Eq + Hash, T> SingleFlight<K, T> {
         Joined::Leader(Leader { flights: Arc::clone(self), key: key.clone(), outcome })
     }
 
+    /// Whether the last results for `key` could not be shared, however long ago.
+    pub(crate) fn is_unshared(&self, key: &K) -> bool {
+        self.state.lock().unshared.get(key).is_some_and(Unshared::is_certain)
+    }
+
+    /// Records that a result for `key` can be shared.
+    pub(crate) fn produced(&self, key: &K) {
+        self.state.lock().unshared.remove(key);
+    }
+
     #[cfg(test)]
     fn in_flight(&self) -> usize {
         self.state.lock().in_flight.len()
+    }
+}
+
+impl<K: Clone + Eq + Hash, T> State<K, T> {
+    fn add_unshared(&mut self, key: &K) {
+        if self.unshared.len() >= MAX_UNSHARED && !self.unshared.contains_key(key) {
+            self.unshared.clear();
+        }
+        let until = Instant::now() + UNSHARED_FOR;
+        let unshared = self.unshared.entry(key.clone()).or_insert(Unshared { results: 0, until });
+        unshared.results = unshared.results.saturating_add(1);
+        unshared.until = until;
     }
 }
 
@@ -122,21 +164,27 @@ impl<K: Eq + Hash, T> Leader<K, T> {
     where
         K: Clone,
     {
-        if matches!(outcome, Outcome::Unshareable) {
-            let mut state = self.flights.state.lock();
-            if state.unshared.len() >= MAX_UNSHARED {
-                state.unshared.clear();
-            }
-            state.unshared.insert(self.key.clone(), Instant::now() + UNSHARED_FOR);
+        match &outcome {
+            Outcome::Unshareable => self.flights.state.lock().add_unshared(&self.key),
+            Outcome::Shared(_) => self.flights.produced(&self.key),
+            Outcome::Failed => {}
         }
+        // A waiter that joins again must not find this flight.
+        self.remove();
         self.outcome.send_replace(Some(outcome));
     }
 }
 
 impl<K: Eq + Hash, T> Drop for Leader<K, T> {
+    fn drop(&mut self) {
+        self.remove();
+    }
+}
+
+impl<K: Eq + Hash, T> Leader<K, T> {
     /// Removes the flight, unless this leader took too long and another one has started a flight
     /// for the same key.
-    fn drop(&mut self) {
+    fn remove(&self) {
         let mut state = self.flights.state.lock();
         let own = state
             .in_flight
@@ -233,12 +281,42 @@ mod tests {
         assert_eq!(started_at.elapsed().as_secs(), TIMEOUT.as_secs());
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn unshareable_result_makes_callers_not_wait_for_a_while() {
+    #[tokio::test]
+    async fn caller_after_one_unshareable_result_leads() {
         let flights = flights();
-        lead(&flights).complete(Outcome::Unshareable);
+        let leader = lead(&flights);
+        let waiter = wait(&flights);
+        leader.complete(Outcome::Unshareable);
+        let waited = waiter.wait(flights.wait_deadline()).await;
+        assert_eq!(waited, Waited::Completed(Outcome::Unshareable));
+        let _next = lead(&flights);
+        wait(&flights);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn unshareable_results_in_a_row_make_callers_not_wait_for_a_while() {
+        let flights = flights();
+        for _ in 0..CERTAIN {
+            lead(&flights).complete(Outcome::Unshareable);
+        }
         assert!(matches!(flights.join(&"k"), Joined::Unshared));
         tokio::time::advance(UNSHARED_FOR).await;
+        lead(&flights).complete(Outcome::Unshareable);
+        assert!(matches!(flights.join(&"k"), Joined::Unshared), "one more result is enough");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn result_that_can_be_shared_makes_callers_wait_again() {
+        let flights = flights();
+        for _ in 0..CERTAIN {
+            lead(&flights).complete(Outcome::Unshareable);
+        }
+        assert!(flights.is_unshared(&"k"));
+        flights.produced(&"k");
+        assert!(!flights.is_unshared(&"k"));
+        lead(&flights).complete(Outcome::Unshareable);
+        lead(&flights).complete(Outcome::Shared(7));
+        lead(&flights).complete(Outcome::Unshareable);
         drop(lead(&flights));
     }
 }

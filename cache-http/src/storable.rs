@@ -63,6 +63,7 @@ impl RequestContext {
             headers,
             length,
             leader,
+            fill: self.fill.clone(),
         }
     }
 

@@ -563,11 +563,33 @@ async fn errors_are_stored_only_if_enabled(site: Site) {
 }
 
 async fn slow_clock_does_not_make_the_age_negative(site: Site) {
-    site.advance(3600);
+    site.time.advance(Duration::from_millis(900));
     let view = View::with(&[]);
     view.cached(&site.layer()).get("/").await;
     let behind = view.cached(&site.layer().clock(ManualClock::new().clock())).get("/").await;
     assert!(behind.is_hit() && behind.header("age") == Some("0"), "{behind:?}");
+}
+
+async fn page_is_stale_after_the_clock_is_set_back(site: Site) {
+    site.advance(3600);
+    let view = View::new(|request, calls| {
+        let directives = "max-age=60, stale-while-revalidate=60, stale-if-error=60";
+        let headers = [("cache-control", directives), ("etag", "\"v\"")];
+        let mut response = page(&headers, &format!("page {calls}"));
+        if request.headers().contains_key("if-none-match") {
+            *response.status_mut() = StatusCode::NOT_MODIFIED;
+            *response.body_mut() = Body::empty();
+        }
+        response
+    });
+    for (layer, body) in [(site.layer(), "page 1"), (site.shared().key_prefix("s"), "page 2")] {
+        view.cached(&layer).get("/").await;
+        let set_back = layer.clock(ManualClock::new().clock());
+        let got = view.cached(&set_back).get("/").await;
+        assert!(!got.is_hit() && got.body == body, "{got:?}");
+        assert!(matches!(got.header("age"), None | Some("0")), "{got:?}");
+        assert!(view.cached(&set_back).get("/").await.is_hit());
+    }
 }
 
 async fn query_is_compared_as_written(site: Site) {
@@ -802,4 +824,14 @@ on_each_store! {
     padded_vary_is_obeyed,
     directives_are_obeyed_in_any_case_and_spacing,
     per_view_lifetime_takes_precedence_over_the_site,
+}
+
+/// Stores whose pages age by the system clock, which can be set back.
+mod shared_stores {
+    use super::*;
+
+    on_each_store!(files on_files: page_is_stale_after_the_clock_is_set_back,);
+    on_each_store!(sqlite on_sqlite: page_is_stale_after_the_clock_is_set_back,);
+    on_each_store!(memcached on_memcached: page_is_stale_after_the_clock_is_set_back,);
+    on_each_store!(redis on_redis: page_is_stale_after_the_clock_is_set_back,);
 }

@@ -3,13 +3,25 @@
 
 mod common;
 
-use std::time::Duration;
+use std::{
+    convert::Infallible,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::SeqCst},
+    },
+    task::{Context, Poll},
+    time::Duration,
+};
 
 use axum::body::Body;
-use cache_http::{HttpCacheLayer, Policy, Purge};
-use common::{Site, View, page, until};
+use bytes::Bytes;
+use cache_http::{HttpCacheLayer, Policy, Purge, Reason};
+use common::{Cached, Site, View, page, until};
 use http::{HeaderName, Method, Request, Response, StatusCode};
-use tokio::time::Instant;
+use http_body::Frame;
+use http_body_util::StreamBody;
+use tokio::{sync::Semaphore, time::Instant};
 
 /// Creates a view whose page has this entity tag. It returns a 304 to clients that have the page.
 fn tagged(headers: &'static [(&'static str, &'static str)], tag: &'static str) -> View {
@@ -68,7 +80,8 @@ async fn waiters_for_a_page_that_became_private_do_not_wait_for_each_other() {
         let directives = if calls == 0 { "max-age=10" } else { "private, max-age=10" };
         validated(&request, &[("cache-control", directives)], "\"v\"", calls)
     });
-    assert_eq!(concurrent_requests(&view, &site.shared(), &site).await, (2, 10));
+    // One more request finds out whether the first response is an exception.
+    assert_eq!(concurrent_requests(&view, &site.shared(), &site).await, (3, 10));
 }
 
 #[tokio::test(start_paused = true)]
@@ -83,6 +96,199 @@ async fn failing_origin_is_called_once_for_concurrent_requests() {
         }
     });
     assert_eq!(concurrent_requests(&view, &site.layer(), &site).await, (1, 1));
+}
+
+/// Sends this many requests at once. Returns their bodies, and how many seconds they take.
+async fn burst(cached: &Cached, requests: Vec<Request<Body>>) -> (Vec<String>, u64) {
+    let started_at = Instant::now();
+    let visits: Vec<_> = requests
+        .into_iter()
+        .map(|request| {
+            let cached = cached.clone();
+            tokio::spawn(async move { cached.send(request).await.body })
+        })
+        .collect();
+    let mut bodies = Vec::new();
+    for visit in visits {
+        bodies.push(visit.await.expect("task panicked"));
+    }
+    (bodies, started_at.elapsed().as_secs())
+}
+
+fn get() -> Request<Body> {
+    common::request(Method::GET, "/", &[])
+}
+
+#[tokio::test(start_paused = true)]
+async fn page_that_is_stale_on_arrival_is_shared_with_those_who_waited_for_it() {
+    let site = Site::in_memory();
+    let view = View::waiting(|request, calls| async move {
+        tokio::time::sleep(SECOND).await;
+        validated(&request, &[("cache-control", "public, max-age=0")], "\"v\"", calls)
+    });
+    let cached = view.cached(&site.shared());
+    // Once for a page that is not stored yet, and once for one that is validated.
+    for calls in [1, 2] {
+        let (bodies, seconds) = burst(&cached, (0..30).map(|_| get()).collect()).await;
+        assert_eq!((bodies, seconds), (vec!["page 0".to_owned(); 30], 1));
+        assert_eq!(view.calls(), calls);
+    }
+    assert!(!cached.get("/").await.is_hit(), "a later request is validated");
+    assert_eq!(view.calls(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn waiter_gets_the_whole_response_after_validation_with_another_tag() {
+    let site = Site::in_memory();
+    let view = View::waiting(|request, calls| async move {
+        tokio::time::sleep(SECOND).await;
+        let tag = format!("\"v{}\"", calls.min(1));
+        let headers = [("cache-control", "max-age=10"), ("etag", &*tag)];
+        let mut response = page(&headers, &format!("page {calls}"));
+        if request.headers().contains_key("if-none-match") {
+            *response.status_mut() = StatusCode::NOT_MODIFIED;
+            *response.body_mut() = Body::empty();
+        }
+        response
+    });
+    let cached = view.cached(&site.shared());
+    cached.get("/").await;
+    site.advance(11);
+    let (mut bodies, seconds) = burst(&cached, (0..10).map(|_| get()).collect()).await;
+    assert_eq!((bodies.remove(0), seconds), ("page 0".to_owned(), 2));
+    assert_eq!(bodies, vec!["page 2".to_owned(); 9]);
+}
+
+/// A body that is pending until it is released.
+struct Held(Arc<AtomicBool>);
+
+impl futures_core::Stream for Held {
+    type Item = Result<Frame<Bytes>, Infallible>;
+
+    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        if self.0.load(SeqCst) {
+            return Poll::Ready(None);
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    }
+}
+
+#[tokio::test]
+async fn page_that_is_stale_on_arrival_is_not_shared_with_later_requests() {
+    let site = Site::in_memory();
+    let release = Arc::new(AtomicBool::new(false));
+    let released = Arc::clone(&release);
+    let view = View::new(move |_, calls| {
+        let directives = ("cache-control", "public, max-age=0");
+        let tag = format!("\"v{calls}\"");
+        let mut response = page(&[directives, ("etag", &tag)], &format!("page {calls}"));
+        if calls == 0 {
+            *response.body_mut() = Body::new(StreamBody::new(Held(Arc::clone(&released))));
+        }
+        response
+    });
+    let cached = view.cached(&site.shared());
+    let first = tokio::spawn({
+        let cached = cached.clone();
+        async move { cached.get("/").await }
+    });
+    until(async || view.calls() == 1).await;
+    site.advance(1);
+    let later: Vec<_> = (0..5)
+        .map(|_| {
+            let cached = cached.clone();
+            tokio::spawn(async move { cached.get("/").await.body })
+        })
+        .collect();
+    for _ in 0..10 {
+        tokio::task::yield_now().await;
+    }
+    release.store(true, SeqCst);
+    assert_eq!(first.await.expect("task panicked").body, "");
+    for visit in later {
+        assert_ne!(visit.await.expect("task panicked"), "");
+    }
+    assert_eq!(view.calls(), 6);
+}
+
+/// Creates a view that sets a cookie if the request has `X-New`, and takes a second.
+fn greeting(headers: &'static [(&'static str, &'static str)]) -> View {
+    View::waiting(move |request, calls| async move {
+        tokio::time::sleep(SECOND).await;
+        let mut response = page(headers, &format!("page {calls}"));
+        if request.headers().contains_key("x-new") {
+            response.headers_mut().insert("set-cookie", "a=1".parse().expect("valid value"));
+        }
+        response
+    })
+}
+
+#[tokio::test(start_paused = true)]
+async fn response_that_may_not_be_stored_does_not_disable_single_flight() {
+    let site = Site::in_memory();
+    for layer in [site.layer(), site.shared().key_prefix("shared")] {
+        let view = greeting(&[("cache-control", "max-age=60")]);
+        let bad = common::request(Method::GET, "/", &[("x-new", "1")]);
+        let requests = [bad].into_iter().chain((0..29).map(|_| get())).collect();
+        let (mut bodies, seconds) = burst(&view.cached(&layer), requests).await;
+        assert_eq!((bodies.remove(0), seconds), ("page 0".to_owned(), 2));
+        assert_eq!(bodies, vec!["page 1".to_owned(); 29]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn stored_page_enables_single_flight_again() {
+    let site = Site::in_memory();
+    let view = greeting(&[("cache-control", "max-age=10")]);
+    let cached = view.cached(&site.shared());
+    for _ in 0..3 {
+        cached.get_with("/", &[("x-new", "1")]).await;
+    }
+    cached.get("/").await;
+    site.advance(11);
+    let (bodies, seconds) = burst(&cached, (0..9).map(|_| get()).collect()).await;
+    assert_eq!((bodies, seconds), (vec!["page 4".to_owned(); 9], 1));
+}
+
+async fn refresh_that_may_not_be_stored_does_not_pin_the_stale_page(site: Site) {
+    for layer in [site.layer(), site.shared().key_prefix("shared")] {
+        let view = View::new(|request, calls| {
+            let directives = ("cache-control", "max-age=10, stale-while-revalidate=999");
+            let mut response = page(&[directives], &format!("page {calls}"));
+            if request.headers().contains_key("x-new") {
+                response.headers_mut().insert("set-cookie", "a=1".parse().expect("valid value"));
+            }
+            response
+        });
+        let cached = view.cached(&layer);
+        cached.get("/").await;
+        site.advance(11);
+        assert_eq!(cached.get_with("/", &[("x-new", "1")]).await.body, "page 0");
+        until(async || layer.counts().rejected == 1).await;
+        assert_eq!(cached.get("/").await.body, "page 0");
+        until(async || cached.get("/").await.body == "page 2").await;
+    }
+}
+
+async fn page_that_became_private_is_not_served_until_its_window_ends(site: Site) {
+    for layer in [site.layer(), site.shared().key_prefix("shared")] {
+        let view = View::new(|_, calls| {
+            let directives = if calls == 0 { "max-age=10" } else { "private" };
+            let directives = format!("{directives}, stale-while-revalidate=999");
+            page(&[("cache-control", &directives)], &format!("page {calls}"))
+        });
+        let cached = view.cached(&layer);
+        cached.get("/").await;
+        site.advance(11);
+        for rejected in 1..=2 {
+            assert_eq!(cached.get("/").await.body, "page 0");
+            until(async || layer.counts().rejected == rejected).await;
+        }
+        for calls in 3..6 {
+            assert_eq!(cached.get("/").await.body, format!("page {calls}"));
+        }
+    }
 }
 
 async fn response_without_lifetime_is_not_stored(site: Site) {
@@ -127,6 +333,78 @@ async fn validated_page_is_fresh_again(site: Site) {
     site.advance(9);
     assert!(cached.get("/").await.is_hit());
     assert_eq!(view.calls(), 2);
+}
+
+async fn validation_with_another_entity_tag_is_not_believed(site: Site) {
+    for (stored, confirmed) in
+        [("\"v1\"", "\"v2\""), ("\"v1\"", "W/\"v2\""), ("W/\"v1\"", "\"v1\"")]
+    {
+        let view = View::new(move |request, calls| {
+            let conditional = request.headers().contains_key("if-none-match");
+            let tag = if calls == 0 { stored } else { confirmed };
+            let mut response =
+                page(&[("cache-control", "max-age=10"), ("etag", tag)], &format!("page {calls}"));
+            if conditional {
+                *response.status_mut() = StatusCode::NOT_MODIFIED;
+                *response.body_mut() = Body::empty();
+            }
+            response
+        });
+        let cached = view.cached(&site.shared().key_prefix(&format!("{stored}{confirmed}")));
+        cached.get("/").await;
+        site.advance(11);
+        let unconfirmed = cached.get("/").await;
+        assert_eq!(
+            (&*unconfirmed.body, unconfirmed.header("etag"), unconfirmed.header("age")),
+            ("page 0", Some(stored), Some("11"))
+        );
+        for _ in 0..2 {
+            let got = cached.get("/").await;
+            assert_eq!((&*got.body, got.header("etag")), ("page 2", Some(confirmed)));
+        }
+        assert_eq!(view.calls(), 3);
+    }
+}
+
+async fn page_with_must_revalidate_is_a_502_after_validation_with_another_tag(site: Site) {
+    let view = View::new(|request, calls| {
+        let tag = format!("\"v{calls}\"");
+        let directives = "max-age=10, must-revalidate";
+        let mut response =
+            page(&[("cache-control", directives), ("etag", &tag)], &format!("page {calls}"));
+        if request.headers().contains_key("if-none-match") {
+            *response.status_mut() = StatusCode::NOT_MODIFIED;
+            *response.body_mut() = Body::empty();
+        }
+        response
+    });
+    let layer = site.shared();
+    let cached = view.cached(&layer);
+    cached.get("/").await;
+    site.advance(11);
+    assert_eq!(cached.get("/").await.status, StatusCode::BAD_GATEWAY);
+    assert!(layer.counts().reasons.contains(&(Reason::Validator, 1)), "{:?}", layer.counts());
+    assert_eq!(cached.get("/").await.body, "page 2");
+}
+
+async fn weak_entity_tag_of_a_304_confirms_the_strong_one(site: Site) {
+    let view = View::new(|request, calls| {
+        let conditional = request.headers().contains_key("if-none-match");
+        let tag = if conditional { "W/\"v1\"" } else { "\"v1\"" };
+        let mut response =
+            page(&[("cache-control", "max-age=10"), ("etag", tag)], &format!("page {calls}"));
+        if conditional {
+            *response.status_mut() = StatusCode::NOT_MODIFIED;
+            *response.body_mut() = Body::empty();
+        }
+        response
+    });
+    let cached = view.cached(&site.shared());
+    cached.get("/").await;
+    site.advance(11);
+    let validated = cached.get("/").await;
+    assert_eq!((&*validated.body, validated.header("age")), ("page 0", Some("0")));
+    assert!(cached.get("/").await.is_hit());
 }
 
 async fn changed_page_is_replaced(site: Site) {
@@ -213,6 +491,35 @@ async fn stale_page_is_served_if_the_origin_fails(site: Site) {
     );
 }
 
+async fn head_and_range_get_the_stale_page_if_the_origin_fails(site: Site) {
+    // A site serves no ranges, but may always respond with the whole page.
+    for (layer, part) in [
+        (site.layer(), (StatusCode::OK, "good")),
+        (site.shared().key_prefix("shared"), (StatusCode::PARTIAL_CONTENT, "oo")),
+    ] {
+        let view = View::new(|_, calls| match calls {
+            0 => page(&[("cache-control", "max-age=10, stale-if-error=20")], "good"),
+            _ => error(503),
+        });
+        let cached = view.cached(&layer);
+        cached.get("/").await;
+        site.advance(11);
+        let head = cached.ask(Method::HEAD, "/", &[]).await;
+        assert_eq!(
+            (head.status, head.header("content-length"), &*head.body),
+            (StatusCode::OK, Some("4"), "")
+        );
+        let got = cached.get_with("/", &[("range", "bytes=1-2")]).await;
+        assert_eq!((got.status, &*got.body), part);
+        assert_eq!(layer.counts().stale, 2);
+        site.advance(20);
+        let late = cached.ask(Method::HEAD, "/", &[]).await;
+        assert_eq!(late.status, StatusCode::SERVICE_UNAVAILABLE);
+        let late = cached.get_with("/", &[("range", "bytes=1-2")]).await;
+        assert_eq!(late.status, StatusCode::SERVICE_UNAVAILABLE);
+    }
+}
+
 async fn page_with_must_revalidate_is_not_served_stale(site: Site) {
     for directive in ["must-revalidate", "proxy-revalidate", "s-maxage=10"] {
         let view = View::new(move |_, calls| match calls {
@@ -239,7 +546,12 @@ async fn successful_unsafe_request_invalidates(site: Site) {
         View::new(|request, calls| match (request.method().as_str(), request.uri().query()) {
             ("GET", _) => page(&[("cache-control", "max-age=60")], &format!("page {calls}")),
             (_, Some("fail")) => error(400),
-            _ => page(&[("location", "/b"), ("content-location", "http://elsewhere.org/c")], ""),
+            _ => {
+                let elsewhere = ("content-location", "http://elsewhere.org/c");
+                let mut created = page(&[("location", "/b"), elsewhere], "");
+                *created.status_mut() = StatusCode::CREATED;
+                created
+            }
         });
     let cached = view.cached(&site.shared());
     for method in ["POST", "PUT", "DELETE", "PATCH", "FROBNICATE"] {
@@ -253,6 +565,67 @@ async fn successful_unsafe_request_invalidates(site: Site) {
             assert_eq!(cached.get(uri).await.is_hit(), kept, "{method} {uri}");
         }
     }
+}
+
+async fn redirect_after_an_unsafe_request_does_not_invalidate_its_target(site: Site) {
+    let view = View::new(|request, _| match request.method().as_str() {
+        "GET" => page(&[("cache-control", "max-age=60")], ""),
+        _ => {
+            let mut redirect = page(&[("location", "/")], "");
+            *redirect.status_mut() = StatusCode::FOUND;
+            redirect
+        }
+    });
+    let cached = view.cached(&site.shared());
+    cached.get("/").await;
+    cached.get("/login").await;
+    cached.ask(Method::POST, "/login", &[]).await;
+    assert!(cached.get("/").await.is_hit());
+    assert!(!cached.get("/login").await.is_hit());
+}
+
+#[tokio::test]
+async fn unsafe_requests_to_unknown_uris_evict_no_pages() {
+    let site = Site::in_memory();
+    let cached = View::with(&[("cache-control", "max-age=60")]).cached(&site.shared());
+    for number in 0..20 {
+        cached.get(&format!("/{number}")).await;
+    }
+    for number in 0..1000 {
+        cached.ask(Method::POST, &format!("/unknown/{number}"), &[]).await;
+    }
+    for number in 0..20 {
+        assert!(cached.get(&format!("/{number}")).await.is_hit(), "{number}");
+    }
+}
+
+async fn page_that_is_changed_while_it_is_first_produced_is_not_stored(site: Site) {
+    let gate = Arc::new(Semaphore::new(0));
+    let opened = Arc::clone(&gate);
+    let view = View::waiting(move |request, calls| {
+        let gate = Arc::clone(&opened);
+        async move {
+            if request.method() == Method::GET && calls == 0 {
+                gate.acquire().await.expect("semaphore is open").forget();
+            }
+            page(&[("cache-control", "max-age=60")], &format!("page {calls}"))
+        }
+    });
+    let cached = view.cached(&site.shared());
+    let first = tokio::spawn({
+        let cached = cached.clone();
+        async move { cached.get("/").await }
+    });
+    until(async || view.calls() == 1).await;
+    site.time.advance(Duration::from_millis(1));
+    cached.ask(Method::POST, "/", &[]).await;
+    site.time.advance(Duration::from_millis(1));
+    let after = cached.get("/").await;
+    assert_eq!(after.body, "page 2", "a request after the change does not wait for the old page");
+    gate.add_permits(1);
+    assert_eq!(first.await.expect("task panicked").reason(), "purged");
+    let next = cached.get("/").await;
+    assert!(next.is_hit() && next.body == "page 2", "{next:?}");
 }
 
 async fn range_is_served_from_a_complete_page(site: Site) {
@@ -390,18 +763,26 @@ async fn other_statuses_are_stored_only_with_an_explicit_lifetime(site: Site) {
 }
 
 on_each_store! {
+    refresh_that_may_not_be_stored_does_not_pin_the_stale_page,
+    page_that_became_private_is_not_served_until_its_window_ends,
     response_without_lifetime_is_not_stored,
     heuristic_lifetime_is_a_tenth_of_the_time_since_modification,
     initial_age_counts,
     validated_page_is_fresh_again,
+    validation_with_another_entity_tag_is_not_believed,
+    page_with_must_revalidate_is_a_502_after_validation_with_another_tag,
+    weak_entity_tag_of_a_304_confirms_the_strong_one,
     changed_page_is_replaced,
     validated_page_that_became_private_is_not_stored,
     cookie_of_a_304_is_sent_only_to_its_client,
     client_with_the_page_gets_a_304_after_validation,
     stale_page_is_served_while_revalidating,
     stale_page_is_served_if_the_origin_fails,
+    head_and_range_get_the_stale_page_if_the_origin_fails,
     page_with_must_revalidate_is_not_served_stale,
     successful_unsafe_request_invalidates,
+    redirect_after_an_unsafe_request_does_not_invalidate_its_target,
+    page_that_is_changed_while_it_is_first_produced_is_not_stored,
     range_is_served_from_a_complete_page,
     request_directives_are_obeyed_only_if_enabled,
     response_to_a_request_with_no_store_is_not_stored,

@@ -16,7 +16,10 @@ use http::{
 use http_body_util::{Either, Full};
 use hyper::body::Incoming;
 use hyper_util::{
-    client::legacy::{Client, connect::HttpConnector},
+    client::legacy::{
+        Client,
+        connect::{CaptureConnection, HttpConnector, capture_connection},
+    },
     rt::{TokioExecutor, TokioTimer},
 };
 use tower_service::Service;
@@ -53,12 +56,17 @@ impl Forward {
     }
 
     async fn forward(self, request: Request<Incoming>) -> Response<ForwardedBody> {
-        let request = match self.prepare(request) {
+        let mut request = match self.prepare(request) {
             Ok(request) => request,
             Err(response) => return *response,
         };
+        let is_head = request.method() == Method::HEAD;
+        let connection = capture_connection(&mut request);
         match tokio::time::timeout(self.timeout, self.client.request(request)).await {
             Ok(Ok(mut response)) => {
+                if is_head || has_no_body(response.status()) {
+                    do_not_reuse(&connection);
+                }
                 remove_hop_by_hop(response.headers_mut());
                 response.map(Either::Left)
             }
@@ -127,6 +135,22 @@ impl Service<Request<Incoming>> for Forward {
     fn call(&mut self, request: Request<Incoming>) -> Self::Future {
         let forward = self.clone();
         Box::pin(async move { Ok(forward.forward(request).await) })
+    }
+}
+
+/// Returns `true` if a response with this status has no body, whatever its headers say (RFC 9112,
+/// section 6.3).
+fn has_no_body(status: StatusCode) -> bool {
+    matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
+}
+
+/// Closes the connection after this response.
+///
+/// A broken origin may send a body where there must be none. It would be read as the response to
+/// the next request, possibly of another client.
+fn do_not_reuse(connection: &CaptureConnection) {
+    if let Some(connection) = &*connection.connection_metadata() {
+        connection.poison();
     }
 }
 

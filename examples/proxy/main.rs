@@ -12,7 +12,7 @@
 //! requires, and adds `Cache-Status`. It adds no `Via`, because it stands for the layer in an
 //! application. Clients can use HTTP/1.1, or HTTP/2 with prior knowledge; the origin gets HTTP/1.1.
 //! If the origin is unreachable, the response is a 502 within 3 seconds; if it does not respond, a
-//! 504 after 20.
+//! 504 after 20. A connection is not reused after a response that must not have a body.
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program prints its usage")]
 

@@ -474,6 +474,41 @@ async fn truncated_body_is_an_error_for_the_client_and_is_not_stored() {
     }
 }
 
+/// Starts an origin that keeps connections open and responds to each request with this head. Its
+/// body, which looks like a response, arrives only after the next request.
+async fn broken_origin(head: &'static str) -> SocketAddr {
+    const BODY: &str = "HTTP/1.1 200 OK\r\nX-Origin: smuggled\r\nContent-Length: 0\r\n\r\n";
+    let (listener, address) = listen().await;
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let mut late = "";
+                while !read_head(&mut stream).await.is_empty() {
+                    let _ = stream.write_all(format!("{late}{head}\r\n\r\n").as_bytes()).await;
+                    late = BODY;
+                }
+            });
+        }
+    });
+    address
+}
+
+#[tokio::test]
+async fn body_where_there_must_be_none_is_not_the_next_response() {
+    for (method, head) in [
+        ("HEAD", "HTTP/1.1 200 OK\r\nContent-Length: 46"),
+        ("GET", "HTTP/1.1 204 No Content"),
+        ("GET", "HTTP/1.1 304 Not Modified"),
+    ] {
+        let proxy = proxy("shared", broken_origin(head).await).await;
+        let request = format!("{method} / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+        for _ in 0..15 {
+            let got = raw(proxy, &request).await;
+            assert!(got.starts_with(&head[..12]) && !got.contains("smuggled"), "{head}: {got}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn unreachable_origin_is_a_502() {
     let (listener, address) = listen().await;

@@ -99,6 +99,8 @@ reasons! {
     VaryMiss = "vary-miss",
     /// The page is stale.
     Stale = "stale",
+    /// The origin confirmed another version than the stored one.
+    Validator = "validator",
     /// The `Cache-Control` of the request requires a fresher response.
     Request = "request",
 }

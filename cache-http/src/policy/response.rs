@@ -56,6 +56,10 @@ impl CacheMeta {
     }
 }
 
+fn forbids_stale(directives: &CacheControl) -> bool {
+    ["must-revalidate", "proxy-revalidate", "s-maxage"].iter().any(|name| directives.has(name))
+}
+
 /// The maximum number of headers that a page may vary on.
 const MAX_VARY_HEADERS: usize = 16;
 /// How long a page with a validator is kept after its lifetime.
@@ -96,9 +100,7 @@ impl Policy {
         if self.shared && !lifetime::is_heuristic(status) && !lifetime.explicit {
             return Err(Reason::Status);
         }
-        let never_stale = ["must-revalidate", "proxy-revalidate", "s-maxage"]
-            .iter()
-            .any(|name| directives.has(name));
+        let never_stale = forbids_stale(&directives);
         let window = |name: &str, default: Duration| match directives.seconds(name).duration() {
             _ if never_stale => Duration::ZERO,
             Some(stated) => stated,
@@ -115,6 +117,12 @@ impl Policy {
         };
         let is_useless = meta.lifetime <= initial_age && meta.validation_window.is_zero();
         if is_useless { Err(Reason::Expired) } else { Ok(meta) }
+    }
+
+    /// Whether a response with these headers must not be served stale without a successful
+    /// validation (RFC 9111, section 4.2.4).
+    pub(crate) fn forbids_stale(&self, headers: &HeaderMap) -> bool {
+        forbids_stale(&self.directives(headers).0)
     }
 
     fn validation_window(&self, headers: &HeaderMap) -> Duration {

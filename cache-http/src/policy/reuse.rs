@@ -52,7 +52,12 @@ impl Policy {
     }
 
     /// Whether the directives of a request require a fresher response.
-    fn requires_fresher(&self, request: &HeaderMap, age: Duration, remaining: Duration) -> bool {
+    pub(crate) fn requires_fresher(
+        &self,
+        request: &HeaderMap,
+        age: Duration,
+        remaining: Duration,
+    ) -> bool {
         if !self.request_directives {
             return false;
         }
