@@ -19,7 +19,7 @@ use axum::{
 use axum_response_cache::CacheLayer as AxumResponseCache;
 use bytes::Bytes;
 use cache_core::{CacheHandle, Settings};
-use cache_http::HttpCacheLayer;
+use cache_http::{HttpCacheLayer, Policy};
 use cache_locmem::LocMemCache;
 use http_body_util::Full;
 use tower::{Layer, Service, util::AndThenLayer};
@@ -61,7 +61,10 @@ pub(crate) const FIRST_TAG: &str = "\"00000001\"";
 /// The site of this name.
 pub(crate) fn site(name: &str) -> Router {
     match name {
-        OURS => behind(HttpCacheLayer::new(&cache())),
+        OURS => {
+            let policy = Policy::site().ignore_cookies(["theme"]);
+            behind(HttpCacheLayer::new(&cache()).policy(policy))
+        }
         OURS_SHARED => behind(HttpCacheLayer::shared(&cache())),
         STATIC => unchanging(),
         TOWER_HTTP_CACHE => {

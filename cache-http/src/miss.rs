@@ -50,6 +50,14 @@ where
         context.settings.count(Event::Miss(reason));
         return Ok(stored_response(StatusCode::GATEWAY_TIMEOUT, HeaderMap::new(), Bytes::new()));
     }
+    // The request may have a response of its own. It shares a flight with no other request.
+    if let Some(bypass) = context.count_unknown_cookies() {
+        return if reason == Reason::StoreFailed || !context.may_produce_page() {
+            context.forward(inner, body, bypass).await
+        } else {
+            context.fetch(inner, body, lookup, None, bypass).await
+        };
+    }
     // A store that has just failed is not accessed again for this request.
     if reason == Reason::StoreFailed || !context.may_produce_page() {
         context.count_miss(reason);
@@ -133,7 +141,7 @@ impl RequestContext {
             return None;
         }
         let age = page.age(&self.settings.clock);
-        match policy.reuse(&page.meta, age, false, &self.parts.headers) {
+        match self.settings.reuse(page, age, false, &self.parts, self.flags) {
             Reuse::Fresh(_) => {
                 self.settings.count(Event::Hit);
                 Some(self.page_response(page, PageSource::Collapsed))

@@ -47,6 +47,8 @@ pub(crate) struct RequestFlags {
     pub(crate) conditional: bool,
     /// A header by which proxies tell an application its own address.
     pub(crate) forwarded: bool,
+    /// An unknown cookie, which the policy recognizes: only public pages may be served.
+    pub(crate) public_pages_only: bool,
 }
 
 impl RequestFlags {

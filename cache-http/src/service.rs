@@ -110,7 +110,7 @@ where
     }
 
     fn call(&mut self, request: Request<Q>) -> Self::Future {
-        let (parts, body) = request.into_parts();
+        let (mut parts, body) = request.into_parts();
         let (flags, keys) = match self.settings.check_request(&parts, body.is_end_stream()) {
             Ok(checked) => checked,
             Err(reason) => return self.bypass(parts, body, reason),
@@ -127,6 +127,9 @@ where
             {
                 return ResponseFuture::ready(response);
             }
+        }
+        if flags.cookie {
+            settings.policy.remove_ignored_cookies(&mut parts.headers);
         }
         let context = RequestContext {
             // Read before the page is produced. If a page was found, its stamps show whether it is

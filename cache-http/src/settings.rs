@@ -10,8 +10,8 @@ use crate::{
     extensions::NoStore,
     key::{KeyBuilder, KeyHash, Keys},
     page_store::{FlightKey, PageStore},
-    policy::{Policy, Reason},
-    record::Record,
+    policy::{Policy, Reason, RequestCheck, Reuse},
+    record::{Page, Record},
     request_flags::RequestFlags,
     single_flight::{self, SingleFlight},
 };
@@ -95,9 +95,29 @@ impl Settings {
         if parts.extensions.get::<NoStore>().is_some() {
             return Err(Reason::OptOut);
         }
-        let flags = RequestFlags::from_headers(&parts.headers);
-        self.policy.check_request_with_flags(&parts.method, &parts.headers, flags, empty)?;
+        let mut flags = RequestFlags::from_headers(&parts.headers);
+        let (method, headers) = (&parts.method, &parts.headers);
+        let check = self.policy.check_request_with_flags(method, headers, flags, empty)?;
+        flags.public_pages_only = check == RequestCheck::PublicPages;
         Ok((flags, self.key_builder.keys(parts, flags)?))
+    }
+
+    /// How a page of this age may be used for a request.
+    pub(crate) fn reuse(
+        &self,
+        page: &Page,
+        age: Duration,
+        soft_purged: bool,
+        parts: &Parts,
+        flags: RequestFlags,
+    ) -> Reuse {
+        if flags.public_pages_only
+            && !page.meta.public
+            && let Err(reason) = self.policy.check_unknown_cookies(&parts.headers)
+        {
+            return Reuse::No(reason);
+        }
+        self.policy.reuse(&page.meta, age, soft_purged, &parts.headers)
     }
 
     /// Awaits an access to the store. A timeout is logged.

@@ -38,8 +38,11 @@ reasons! {
     /// The request has `Authorization`, or its response needs `public`, `s-maxage` or
     /// `must-revalidate` to be stored.
     Authorization = "authorization",
-    /// The request has a cookie that looks like a session cookie.
+    /// The request has a cookie that is, or looks like, a session cookie.
     SessionCookie = "session-cookie",
+    /// The request has a cookie that may identify a visitor or change the page, and the policy does
+    /// not list it.
+    UnknownCookie = "unknown-cookie",
     /// The request has `Range`.
     Range = "range",
     /// The request has `If-Match` or `If-Unmodified-Since`.
