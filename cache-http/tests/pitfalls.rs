@@ -291,6 +291,33 @@ async fn request_with_an_override_header_bypasses_the_cache(site: Site) {
     assert!(!View::with(&[]).cached(&site.layer()).get("/").await.is_hit());
 }
 
+async fn connection_that_names_an_end_to_end_header_bypasses_the_cache(site: Site) {
+    for layer in [site.layer(), site.shared()] {
+        let view = View::with(&[("cache-control", "max-age=60")]).cached(&layer);
+        view.get("/").await;
+        for value in ["Host", "cookie", "close, Accept-Language", "x-forwarded-proto"] {
+            assert_eq!(view.get_with("/", &[("connection", value)]).await.reason(), "connection");
+        }
+        for value in ["close", "Keep-Alive", "TE, , upgrade", "HTTP2-Settings", ""] {
+            assert!(view.get_with("/", &[("connection", value)]).await.is_hit(), "{value}");
+        }
+        layer.purge_handle().purge_all(Purge::Hard).await.expect("store works");
+    }
+}
+
+async fn underscore_in_a_header_name_bypasses_the_cache(site: Site) {
+    for layer in [site.layer(), site.shared()] {
+        let view = View::with(&[("cache-control", "max-age=60")]).cached(&layer);
+        view.get("/").await;
+        for name in
+            ["X_Forwarded_Host", "X_Rewrite_URL", "x_http_method_override", "accept_language"]
+        {
+            assert_eq!(view.get_with("/", &[(name, "a")]).await.reason(), "header-name", "{name}");
+        }
+        layer.purge_handle().purge_all(Purge::Hard).await.expect("store works");
+    }
+}
+
 async fn hosts_have_separate_pages_and_others_bypass_the_cache(site: Site) {
     let view = View::with(&[]).cached(&site.layer().hosts(["example.org", ".shop.org"]));
     view.get_with("/", &[("host", "example.org")]).await;
@@ -881,6 +908,8 @@ on_each_store! {
     unlisted_cookies_create_no_variants,
     forwarded_headers_do_not_poison_pages,
     request_with_an_override_header_bypasses_the_cache,
+    connection_that_names_an_end_to_end_header_bypasses_the_cache,
+    underscore_in_a_header_name_bypasses_the_cache,
     hosts_have_separate_pages_and_others_bypass_the_cache,
     get_with_a_body_bypasses_the_cache,
     private_page_with_a_static_extension_is_not_stored,

@@ -49,6 +49,10 @@ reasons! {
     Precondition = "precondition",
     /// The request has a header that overrides its method or path.
     Override = "override-header",
+    /// `Connection` of the request names an end-to-end header, which a proxy would remove.
+    Connection = "connection",
+    /// The name of a request header contains `_`, which some servers read as `-`.
+    HeaderName = "header-name",
     /// The request has `Upgrade`.
     Upgrade = "upgrade",
     /// The host of the request is invalid, or there are several.

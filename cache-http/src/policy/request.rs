@@ -5,8 +5,8 @@ use std::sync::Arc;
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method,
     header::{
-        ACCEPT_ENCODING, AUTHORIZATION, CONTENT_LENGTH, COOKIE, IF_MATCH, IF_UNMODIFIED_SINCE,
-        PROXY_AUTHORIZATION, RANGE, TRANSFER_ENCODING, UPGRADE,
+        ACCEPT_ENCODING, AUTHORIZATION, CONNECTION, CONTENT_LENGTH, COOKIE, IF_MATCH,
+        IF_UNMODIFIED_SINCE, PROXY_AUTHORIZATION, RANGE, TRANSFER_ENCODING, UPGRADE,
     },
 };
 
@@ -16,7 +16,7 @@ use super::{
     third_party::is_third_party,
 };
 use crate::{
-    request_flags::{OVERRIDES, RequestFlags},
+    request_flags::{OVERRIDES, RequestFlags, names_end_to_end_header},
     vary::combined_value,
 };
 
@@ -84,6 +84,13 @@ impl Policy {
         }
         if OVERRIDES.iter().any(|name| headers.contains_key(format!("x-{name}"))) {
             return Err(Reason::Override);
+        }
+        let mut lines = headers.get_all(CONNECTION).iter();
+        if lines.any(|line| names_end_to_end_header(line.as_bytes())) {
+            return Err(Reason::Connection);
+        }
+        if headers.keys().any(|name| name.as_str().contains('_')) {
+            return Err(Reason::HeaderName);
         }
         if headers.contains_key(IF_MATCH) || headers.contains_key(IF_UNMODIFIED_SINCE) {
             return Err(Reason::Precondition);
