@@ -43,9 +43,17 @@ pub(crate) struct Settings {
 /// The lifetime of pages in browsers and in caches outside of this one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BrowserTtl {
+    /// Zero: browsers keep the page, but validate it each time, so that a purge reaches them.
+    ///
+    /// Sent as `max-age=0, must-revalidate`. A page without an entity tag gets one when it is
+    /// stored, and hits are sent with it. The first response, which is streamed, has none.
+    ///
+    /// The default of [`HttpCacheLayer::new`](crate::HttpCacheLayer::new) and
+    /// [`cache_page`](crate::cache_page).
+    Revalidate,
     /// The lifetime in this cache, sent as `max-age` and `Expires`, as Django does.
     ///
-    /// The default of [`HttpCacheLayer::new`](crate::HttpCacheLayer::new).
+    /// A purge does not reach the pages that browsers keep.
     SameAsCache,
     /// This duration from when the browser receives the page.
     ///
@@ -70,7 +78,7 @@ impl Settings {
             page_store: PageStore::new(cache.clone(), &key_builder.generation_of_all()),
             key_builder,
             clock: Clock::system(),
-            browser_ttl: BrowserTtl::SameAsCache,
+            browser_ttl: BrowserTtl::Revalidate,
             tags: Vec::new(),
             cache_status: None,
             flights: Arc::new(Flights::new(WAIT_TIMEOUT)),

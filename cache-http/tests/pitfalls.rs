@@ -12,7 +12,7 @@ use std::{
 use axum::body::Body;
 use bytes::Bytes;
 use cache_core::ManualClock;
-use cache_http::{Policy, Purge, cache_page};
+use cache_http::{BrowserTtl, Policy, Purge, cache_page};
 use common::{Got, Site, View, page, request};
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body::Frame;
@@ -791,6 +791,7 @@ async fn per_view_lifetime_takes_precedence_over_the_site(site: Site) {
     let view = View::with(&[]);
     let inner = cache_page(&site.cache, Duration::from_secs(10))
         .clock(site.time.clock())
+        .browser_ttl(BrowserTtl::SameAsCache)
         .key_prefix("view");
     let service = site.layer().layer(tower::util::MapResponse::new(
         inner.layer(view.service()),
