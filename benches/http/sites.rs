@@ -18,7 +18,7 @@ use axum::{
 use axum_response_cache::CacheLayer as AxumResponseCache;
 use bytes::Bytes;
 use cache_core::{CacheHandle, Settings};
-use cache_http::HttpCacheLayer;
+use cache_http::{HttpCacheLayer, Policy};
 use cache_locmem::LocMemCache;
 use cachette_benches::workload::HOUR;
 use http_body_util::Full;
@@ -58,7 +58,10 @@ pub(crate) const FIRST_TAG: &str = "\"00000001\"";
 /// Returns the site of this name.
 pub(crate) fn site(name: &str) -> Router {
     match name {
-        OURS => behind(HttpCacheLayer::new(&cache())),
+        OURS => {
+            let policy = Policy::site().ignore_cookies(["theme"]);
+            behind(HttpCacheLayer::new(&cache()).policy(policy))
+        }
         OURS_SHARED => behind(HttpCacheLayer::shared(&cache())),
         STATIC => static_page(),
         TOWER_HTTP_CACHE => {

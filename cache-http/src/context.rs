@@ -100,12 +100,10 @@ impl RequestContext {
     /// How the page that was found may be used.
     pub(crate) fn reuse(&self, lookup: &Lookup) -> Reuse {
         match (&lookup.found, lookup.found.page()) {
-            (_, Some((page, soft_purged))) => self.settings.policy.reuse(
-                &page.meta,
-                page.age(&self.settings.clock),
-                soft_purged,
-                &self.parts.headers,
-            ),
+            (_, Some((page, soft_purged))) => {
+                let age = page.age(&self.settings.clock);
+                self.settings.reuse(page, age, soft_purged, &self.parts, self.flags)
+            }
             (Found::Miss(reason), None) => Reuse::No(*reason),
             (Found::Page { .. }, None) => Reuse::No(Reason::UriMiss),
         }
@@ -148,10 +146,26 @@ impl RequestContext {
         self.miss = Some(CountOnDrop { settings, event: Event::Miss(reason) });
     }
 
+    /// If the request has an unknown cookie, counts it as a bypass when it ends, and returns why.
+    pub(crate) fn count_unknown_cookies(&mut self) -> Option<Reason> {
+        let (settings, headers) = (&self.settings, &self.parts.headers);
+        if !self.flags.public_pages_only {
+            return None;
+        }
+        let reason = settings.policy.check_unknown_cookies(headers).err()?;
+        for name in settings.policy.unknown_cookies(headers) {
+            settings.counters.unknown_cookies.count(settings.page_store.cache().alias(), name);
+        }
+        let settings = Arc::clone(settings);
+        self.miss = Some(CountOnDrop { settings, event: Event::Bypass(reason) });
+        Some(reason)
+    }
+
     /// Counts why the response is not stored.
     pub(crate) fn count_rejected(&mut self, reason: Reason) {
         match &mut self.miss {
             Some(miss) if reason == Reason::InnerCache => miss.set_bypass(reason),
+            Some(_) if self.flags.public_pages_only => {}
             _ => self.settings.count(Event::Rejected(reason)),
         }
     }

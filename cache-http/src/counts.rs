@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use metrics::{Key, Label, Level, Metadata};
 
-use crate::policy::Reason;
+use crate::{policy::Reason, unknown_cookies::UnknownCookies};
 
 /// The numbers of requests and responses that a layer and its clones have handled in this process.
 ///
@@ -32,6 +32,9 @@ pub struct Counts {
     /// The reasons of misses, bypasses and rejected responses, with their numbers. Reasons that
     /// have not occurred are left out.
     pub reasons: Vec<(Reason, u64)>,
+    /// The names of [unknown cookies](crate::Policy#cookies), with the numbers of requests that
+    /// bypassed the cache because of them, the most frequent first. At most 64 names are kept.
+    pub unknown_cookies: Vec<(String, u64)>,
 }
 
 #[derive(Debug)]
@@ -40,6 +43,7 @@ pub(crate) struct Counters {
     hit: Key,
     totals: [AtomicU64; 6],
     reasons: Box<[AtomicU64]>,
+    pub(crate) unknown_cookies: UnknownCookies,
 }
 
 /// Something that is counted.
@@ -81,6 +85,7 @@ impl Counters {
             hit: metric(alias, Event::Hit),
             totals: Default::default(),
             reasons: Reason::ALL.iter().map(|_| AtomicU64::new(0)).collect(),
+            unknown_cookies: UnknownCookies::default(),
         }
     }
 
@@ -103,7 +108,8 @@ impl Counters {
             .zip(&self.reasons)
             .map(|(reason, count)| (*reason, count.load(Relaxed)));
         let reasons = reasons.filter(|(_, count)| *count > 0).collect();
-        Counts { hits, stale, misses, bypasses, stored, rejected, reasons }
+        let unknown_cookies = self.unknown_cookies.read();
+        Counts { hits, stale, misses, bypasses, stored, rejected, reasons, unknown_cookies }
     }
 }
 

@@ -88,7 +88,8 @@ impl RequestContext {
     /// Calls the inner service, and stores the response if that is allowed.
     ///
     /// The conditions of the request concern the copy of the client, not the one in the store.
-    /// The inner service does not receive them.
+    /// The inner service does not receive them, except from a request with an unknown cookie, whose
+    /// response is rarely stored.
     pub(crate) async fn fetch<S, Q, B>(
         mut self,
         mut inner: S,
@@ -102,7 +103,9 @@ impl RequestContext {
         B: ResponseBody,
     {
         let mut parts = self.parts.clone();
-        STRIPPED_REQUEST_HEADERS.iter().for_each(|name| drop(parts.headers.remove(name)));
+        if !self.flags.public_pages_only {
+            STRIPPED_REQUEST_HEADERS.iter().for_each(|name| drop(parts.headers.remove(name)));
+        }
         let conditional = self.add_conditions(&lookup, &mut parts.headers);
         parts.extensions.insert(HasOuterCache);
         let stale_if_error = self.may_serve_stale(&lookup);
@@ -145,7 +148,10 @@ impl RequestContext {
         let (outcome, body_may_be_dropped, body) = match self.check_response(&head, length) {
             Err(rejection) => {
                 self.count_rejected(rejection);
-                if let Some(leader) = leader {
+                // The response to a request with an unknown cookie predicts nothing about others.
+                if let Some(leader) = leader
+                    && !self.flags.public_pages_only
+                {
                     leader.complete(Outcome::Unshareable);
                 }
                 (Some(Err(rejection)), true, CachedBody::pass_through(body))

@@ -70,7 +70,7 @@ fn fresh_page_response<B: Body>(
     parts: &Parts,
     flags: RequestFlags,
 ) -> Option<CachedResponse<B>> {
-    match settings.policy.reuse(&page.meta, age, soft_purged, &parts.headers) {
+    match settings.reuse(page, age, soft_purged, parts, flags) {
         Reuse::Fresh(_) => {
             settings.count(Event::Hit);
             let response = page_response(settings, page, age, parts, flags, PageSource::Stored);

@@ -52,6 +52,14 @@ where
         context.settings.count(Event::Miss(reason));
         return Ok(stored_response(StatusCode::GATEWAY_TIMEOUT, HeaderMap::new(), Bytes::new()));
     }
+    // The request may have a response of its own. It shares a flight with no other request.
+    if let Some(bypass) = context.count_unknown_cookies() {
+        return if reason == Reason::StoreFailed || !context.may_produce_page() {
+            context.forward(inner, body, &lookup, bypass).await
+        } else {
+            context.fetch(inner, body, lookup, None, bypass).await
+        };
+    }
     // A store that has just failed is not accessed again for this request.
     if reason == Reason::StoreFailed || !context.may_produce_page() {
         context.count_miss(reason);
@@ -155,7 +163,7 @@ impl RequestContext {
             return Collapse::Join;
         };
         let age = page.age(&self.settings.clock);
-        let usable = match policy.reuse(&page.meta, age, false, headers) {
+        let usable = match self.settings.reuse(page, age, false, &self.parts, self.flags) {
             Reuse::Fresh(_) => true,
             _ => {
                 page.stored_at >= joined_at

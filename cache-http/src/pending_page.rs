@@ -18,6 +18,7 @@ use crate::{
     page_store::{Lookup, NewPage},
     policy::{CacheMeta, Reason},
     record::{Page, Record},
+    response_headers::add_etag,
     settings::{Leader, Settings},
     single_flight::Outcome,
 };
@@ -145,6 +146,9 @@ impl PendingPage {
         // A 204 has no Content-Length (RFC 9110, section 8.6).
         if status != StatusCode::NO_CONTENT {
             headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
+        }
+        if status == StatusCode::OK {
+            add_etag(&mut headers, &settings, &body);
         }
         // Each hit sets this header. It is present so that the map need not grow then.
         headers.insert(AGE, HeaderValue::from_static("0"));

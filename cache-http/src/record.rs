@@ -57,7 +57,7 @@ pub(crate) enum Record {
 /// The difference between the clocks of machines that is not taken for a clock that was set back.
 const MAX_SKEW: Duration = Duration::from_secs(1);
 
-const FORMAT: u8 = 1;
+const FORMAT: u8 = 2;
 const PAGE: u8 = 0;
 const VARY: u8 = 1;
 
@@ -178,6 +178,7 @@ impl Page {
             meta.validation_window,
         ];
         times.into_iter().chain([self.stored_at]).for_each(|time| put_time(out, time));
+        out.put_u8(u8::from(meta.public));
         put_names(out, &meta.vary);
         out.put_u16(self.status.as_u16());
         put_count(out, self.headers.len());
@@ -202,6 +203,7 @@ impl Page {
         let (lifetime, initial_age, date) = (time()?, time()?, time()?);
         let (stale_while_revalidate, stale_if_error, validation_window, stored_at) =
             (time()?, time()?, time()?, time()?);
+        let public = bytes.try_get_u8().ok()? == 1;
         let vary = take_names(bytes)?;
         let status = StatusCode::from_u16(bytes.try_get_u16().ok()?).ok()?;
         let pairs = take_list(bytes, |bytes| {
@@ -220,6 +222,7 @@ impl Page {
             stale_while_revalidate,
             stale_if_error,
             validation_window,
+            public,
         };
         let page = Self {
             preimage,
@@ -362,6 +365,7 @@ mod tests {
                 stale_while_revalidate: time * 4,
                 stale_if_error: time * 5,
                 validation_window: time * 6,
+                public: true,
             },
             stored_at: time * 7,
             received_at: None,

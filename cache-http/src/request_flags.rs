@@ -3,7 +3,7 @@
 //! Most requests have none of the headers that matter here. Looking up each of them would cost more
 //! than the rest of a hit.
 
-use http::{HeaderMap, HeaderName};
+use http::HeaderMap;
 
 /// Headers that change the method or the path of a request after the cache has seen it, without
 /// their prefix `x-`.
@@ -47,6 +47,8 @@ pub(crate) struct RequestFlags {
     pub(crate) conditional: bool,
     /// A header by which proxies tell an application its own address.
     pub(crate) forwarded: bool,
+    /// An unknown cookie, which the policy recognizes: only public pages may be served.
+    pub(crate) public_pages_only: bool,
 }
 
 impl RequestFlags {
@@ -54,8 +56,12 @@ impl RequestFlags {
         let mut flags = Self::default();
         // Compares texts, which differ in length first. `HeaderName` constants would be built again
         // for each comparison.
-        for name in headers.keys().map(HeaderName::as_str) {
+        for (name, value) in headers {
+            let name = name.as_str();
+            // Servers of WSGI, CGI, PHP and Rack read `_` as `-`.
+            flags.bypass |= name.bytes().any(|byte| byte == b'_');
             match name {
+                "connection" => flags.bypass |= names_end_to_end_header(value.as_bytes()),
                 "cookie" => flags.cookie = true,
                 "if-modified-since" | "if-none-match" => flags.conditional = true,
                 "authorization"
@@ -79,10 +85,19 @@ impl RequestFlags {
     }
 }
 
+/// Whether a line of `Connection` names a header that a proxy must not remove.
+pub(crate) fn names_end_to_end_header(line: &[u8]) -> bool {
+    const OPTIONS: [&str; 5] = ["close", "keep-alive", "te", "upgrade", "http2-settings"];
+    let is_option = |name: &[u8]| {
+        name.is_empty() || OPTIONS.iter().any(|known| name.eq_ignore_ascii_case(known.as_bytes()))
+    };
+    !line.split(|byte| *byte == b',').map(<[u8]>::trim_ascii).all(is_option)
+}
+
 #[cfg(test)]
 mod tests {
     use http::{
-        HeaderValue,
+        HeaderName, HeaderValue,
         header::{
             AUTHORIZATION, CONTENT_LENGTH, IF_MATCH, IF_UNMODIFIED_SINCE, PROXY_AUTHORIZATION,
             RANGE, TRANSFER_ENCODING, UPGRADE,

@@ -5,17 +5,19 @@ use std::time::Duration;
 use http::{
     HeaderMap, HeaderName, HeaderValue,
     header::{
-        AGE, CONNECTION, CONTENT_LENGTH, DATE, EXPIRES, SET_COOKIE, TE, TRAILER, TRANSFER_ENCODING,
-        UPGRADE,
+        AGE, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, DATE, ETAG, EXPIRES,
+        LAST_MODIFIED, SET_COOKIE, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
     },
 };
+
+use sha2::{Digest as _, Sha256};
 
 use crate::{
     cache_control::{CacheControl, MAX_SECONDS},
     date::{self, UnixTime},
     patch::patch_cache_control,
     policy::{CacheMeta, Policy},
-    settings::BrowserTtl,
+    settings::{BrowserTtl, Settings},
 };
 
 /// Headers of one connection, and headers that are set again for each response.
@@ -54,6 +56,11 @@ pub(crate) fn set_freshness(
     now: UnixTime,
 ) {
     headers.entry(DATE).or_insert_with(|| date::write(now));
+    if browser_ttl == BrowserTtl::Revalidate {
+        headers.remove(EXPIRES);
+        let revalidate = CacheControl::new().max_age(Duration::ZERO).must_revalidate();
+        patch_cache_control(headers, &revalidate);
+    }
     if browser_ttl != BrowserTtl::SameAsCache {
         return;
     }
@@ -63,6 +70,29 @@ pub(crate) fn set_freshness(
     let directives = CacheControl::from_headers(headers);
     if !(directives.has("s-maxage") && directives.has("max-age")) {
         patch_cache_control(headers, &CacheControl::new().max_age(meta.lifetime));
+    }
+}
+
+/// With [`BrowserTtl::Revalidate`], adds an entity tag to a page that has none.
+///
+/// The origin does not know it, so a page with `Last-Modified` in a shared cache, which is
+/// validated with that, gets none.
+pub(crate) fn add_etag(headers: &mut HeaderMap, settings: &Settings, body: &[u8]) {
+    let validated = settings.policy.is_shared() && headers.contains_key(LAST_MODIFIED);
+    if settings.browser_ttl != BrowserTtl::Revalidate || headers.contains_key(ETAG) || validated {
+        return;
+    }
+    let mut hash = Sha256::new();
+    for name in [CONTENT_TYPE, CONTENT_ENCODING] {
+        let value = headers.get(name).map(HeaderValue::as_bytes).unwrap_or_default();
+        hash.update((value.len() as u64).to_be_bytes());
+        hash.update(value);
+    }
+    hash.update(body);
+    let digest: [u8; 32] = hash.finalize().into();
+    let digits: String = digest[..16].iter().map(|byte| format!("{byte:02x}")).collect();
+    if let Ok(tag) = HeaderValue::try_from(format!("\"{digits}\"")) {
+        headers.insert(ETAG, tag);
     }
 }
 

@@ -31,7 +31,13 @@ impl RequestContext {
     /// Returns whether there are any.
     pub(crate) fn add_conditions(&self, lookup: &Lookup, headers: &mut HeaderMap) -> bool {
         let shared = self.settings.policy.is_shared();
-        let Some((page, _)) = lookup.found.page().filter(|_| shared) else { return false };
+        let Some((page, _)) = lookup
+            .found
+            .page()
+            .filter(|(page, _)| shared && !page.meta.validation_window.is_zero())
+        else {
+            return false;
+        };
         let mut added = false;
         for (validator, condition) in [(ETAG, IF_NONE_MATCH), (LAST_MODIFIED, IF_MODIFIED_SINCE)] {
             if let Some(value) = page.headers.get(&validator) {

@@ -132,7 +132,7 @@ where
     }
 
     fn call(&mut self, request: Request<Q>) -> Self::Future {
-        let (parts, body) = request.into_parts();
+        let (mut parts, body) = request.into_parts();
         let (flags, keys) = match self.settings.check_request(&parts, body.is_end_stream()) {
             Ok(checked) => checked,
             Err(Reason::Range) => return self.forward_range(parts, body),
@@ -150,6 +150,9 @@ where
             {
                 return ResponseFuture::ready(response);
             }
+        }
+        if flags.cookie {
+            settings.policy.remove_ignored_cookies(&mut parts.headers);
         }
         let context = RequestContext::new(&self.settings, parts, flags, keys);
         let inner = self.take_ready();

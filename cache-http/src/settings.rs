@@ -10,8 +10,8 @@ use crate::{
     extensions::NoStore,
     key::{KeyBuilder, KeyHash, Keys},
     page_store::{FlightKey, PageStore},
-    policy::{Policy, Reason},
-    record::Record,
+    policy::{Policy, Reason, RequestCheck, Reuse},
+    record::{Page, Record},
     request_flags::RequestFlags,
     single_flight::{self, SingleFlight},
 };
@@ -43,9 +43,17 @@ pub(crate) struct Settings {
 /// The lifetime of pages in browsers and in caches outside of this one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BrowserTtl {
+    /// Zero: browsers keep the page, but validate it each time, so that a purge reaches them.
+    ///
+    /// Sent as `max-age=0, must-revalidate`. A page without an entity tag gets one when it is
+    /// stored, and hits are sent with it. The first response, which is streamed, has none.
+    ///
+    /// The default of [`HttpCacheLayer::new`](crate::HttpCacheLayer::new) and
+    /// [`cache_page`](crate::cache_page).
+    Revalidate,
     /// The lifetime in this cache, sent as `max-age` and `Expires`, as Django does.
     ///
-    /// The default of [`HttpCacheLayer::new`](crate::HttpCacheLayer::new).
+    /// A purge does not reach the pages that browsers keep.
     SameAsCache,
     /// This duration from when the browser receives the page.
     ///
@@ -70,7 +78,7 @@ impl Settings {
             page_store: PageStore::new(cache.clone(), &key_builder.generation_of_all()),
             key_builder,
             clock: Clock::system(),
-            browser_ttl: BrowserTtl::SameAsCache,
+            browser_ttl: BrowserTtl::Revalidate,
             tags: Vec::new(),
             cache_status: None,
             flights: Arc::new(Flights::new(WAIT_TIMEOUT)),
@@ -95,9 +103,29 @@ impl Settings {
         if parts.extensions.get::<NoStore>().is_some() {
             return Err(Reason::OptOut);
         }
-        let flags = RequestFlags::from_headers(&parts.headers);
-        self.policy.check_request_with_flags(&parts.method, &parts.headers, flags, empty)?;
+        let mut flags = RequestFlags::from_headers(&parts.headers);
+        let (method, headers) = (&parts.method, &parts.headers);
+        let check = self.policy.check_request_with_flags(method, headers, flags, empty)?;
+        flags.public_pages_only = check == RequestCheck::PublicPages;
         Ok((flags, self.key_builder.keys(parts, flags)?))
+    }
+
+    /// How a page of this age may be used for a request.
+    pub(crate) fn reuse(
+        &self,
+        page: &Page,
+        age: Duration,
+        soft_purged: bool,
+        parts: &Parts,
+        flags: RequestFlags,
+    ) -> Reuse {
+        if flags.public_pages_only
+            && !page.meta.public
+            && let Err(reason) = self.policy.check_unknown_cookies(&parts.headers)
+        {
+            return Reuse::No(reason);
+        }
+        self.policy.reuse(&page.meta, age, soft_purged, &parts.headers)
     }
 
     /// Awaits an access to the store. A timeout is logged.

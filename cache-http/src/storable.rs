@@ -29,7 +29,12 @@ impl RequestContext {
         }
         let now = self.settings.clock.unix_time();
         let policy = &self.settings.policy;
-        policy.check_response(&self.parts.headers, head.status, &head.headers, length, now)
+        let request = &self.parts.headers;
+        let checked = policy.check_response(request, head.status, &head.headers, length, now);
+        checked.map_err(|reason| match self.flags.public_pages_only {
+            true => policy.check_unknown_cookies(request).err().unwrap_or(reason),
+            false => reason,
+        })
     }
 
     /// Creates the page without its body, and sets the headers that the response is sent with.

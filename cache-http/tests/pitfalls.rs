@@ -12,7 +12,7 @@ use std::{
 use axum::body::Body;
 use bytes::Bytes;
 use cache_core::ManualClock;
-use cache_http::{Policy, Purge, cache_page};
+use cache_http::{BrowserTtl, Policy, Purge, cache_page};
 use common::{Got, Site, View, page, request};
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body::Frame;
@@ -108,6 +108,113 @@ async fn response_to_a_request_with_a_session_is_not_shared(site: Site) {
     }
 }
 
+const SESSION_COOKIES: [&str; 30] = [
+    "PHPSESSID",
+    "JSESSIONID",
+    "ASP.NET_SessionId",
+    ".ASPXAUTH",
+    ".AspNetCore.Session",
+    ".AspNetCore.Identity.Application",
+    ".AspNetCore.Cookies",
+    "sessionid",
+    "_app_session",
+    "connect.sid",
+    "laravel_session",
+    "remember_web_59ba36ad",
+    "wordpress_logged_in_0123",
+    "wordpress_sec_0123",
+    "CAKEPHP",
+    "remember-me",
+    "KEYCLOAK_IDENTITY",
+    "AUTH_SESSION_ID",
+    "_my_app_key",
+    "_identity",
+    "mojolicious",
+    "phpbb3_abcde_u",
+    "__ac",
+    "i_like_gitea",
+    "PrestaShop-0123",
+    "frontend",
+    "DW0123456789abcdef0123456789abcdef",
+    "SSESS0123",
+    "AWSELBAuthSessionCookie-0",
+    "session",
+];
+
+async fn request_with_a_session_cookie_bypasses_the_cache(site: Site) {
+    for layer in [site.layer(), site.shared()] {
+        let view = View::with(&[("cache-control", "max-age=60")]).cached(&layer);
+        view.get("/").await;
+        for name in SESSION_COOKIES {
+            let got = view.get_with("/", &[("cookie", &format!("{name}=1"))]).await;
+            assert_eq!((got.is_hit(), got.reason()), (false, "session-cookie"), "{name}");
+        }
+        layer.purge_handle().purge_all(Purge::Hard).await.expect("store works");
+    }
+}
+
+const TRACKERS: &str = "_ga=1; _ga_ABC=2; _gid=3; _fbp=4; _hjSessionUser_1=5; _pk_id.1.a=6; \
+    _clck=7; AWSALB=8; __stripe_sid=9; mp_1_mixpanel=10";
+
+async fn request_with_ten_trackers_is_a_hit(site: Site) {
+    let view = View::with(&[("vary", "Cookie")]);
+    for layer in [site.layer(), cache_page(&site.cache, Duration::from_secs(60)).cache_status("c")]
+    {
+        let cached = view.cached(&layer);
+        assert!(!cached.get_with("/", &[("cookie", TRACKERS)]).await.is_hit());
+        assert!(cached.get_with("/", &[("cookie", TRACKERS)]).await.is_hit());
+        assert!(cached.get("/").await.is_hit());
+        layer.purge_handle().purge_all(Purge::Hard).await.expect("store works");
+    }
+}
+
+async fn request_with_an_unknown_cookie_bypasses_the_cache(site: Site) {
+    for layer in [site.layer(), cache_page(&site.cache, Duration::from_secs(60)).cache_status("c")]
+    {
+        let cached = View::with(&[]).cached(&layer);
+        cached.get("/").await;
+        for _ in 0..2 {
+            let got = cached.get_with("/", &[("cookie", "_ga=1; who=me")]).await;
+            assert_eq!((got.is_hit(), got.reason()), (false, "unknown-cookie"));
+        }
+        assert_eq!(layer.counts().unknown_cookies, [("who".to_owned(), 2)]);
+        assert_eq!((layer.counts().bypasses, layer.counts().rejected), (2, 0));
+        layer.purge_handle().purge_all(Purge::Hard).await.expect("store works");
+    }
+}
+
+async fn explicitly_shared_page_is_stored_and_served_despite_unknown_cookies(site: Site) {
+    for directives in ["public", "s-maxage=60"] {
+        let view = View::new(move |_, _| page(&[("cache-control", directives)], ""));
+        let cached = view.cached(&site.layer().key_prefix(directives));
+        cached.get_with("/", &[("cookie", "who=me")]).await;
+        assert!(cached.get_with("/", &[("cookie", "who=you")]).await.is_hit());
+        assert!(cached.get("/").await.is_hit());
+    }
+}
+
+async fn handler_never_sees_an_ignored_cookie(site: Site) {
+    let view = View::new(|request, _| page(&[], &format!("{:?}", request.headers().get("cookie"))));
+    let policy = Policy::site().ignore_cookies(["ad_*"]).vary_on_cookies(["theme"]);
+    let cached = view.cached(&site.layer().policy(policy));
+    let cookies = format!("{TRACKERS}; theme=dark; ad_1=2");
+    for _ in 0..2 {
+        let got = cached.get_with("/", &[("cookie", &cookies)]).await;
+        assert_eq!(got.body, "Some(\"theme=dark\")");
+    }
+    let got = cached.get_with("/", &[("cookie", TRACKERS)]).await;
+    assert_eq!((&*got.body, got.is_hit()), ("None", false));
+}
+
+async fn site_stores_a_page_for_each_value_of_the_named_cookies(site: Site) {
+    let layer = site.layer().policy(Policy::site().vary_on_cookies(["theme"]));
+    let cached = View::with(&[]).cached(&layer);
+    cached.get_with("/", &[("cookie", "theme=dark")]).await;
+    assert!(!cached.get_with("/", &[("cookie", "theme=light")]).await.is_hit());
+    assert!(!cached.get("/").await.is_hit());
+    assert!(cached.get_with("/", &[("cookie", "theme=dark; _ga=1")]).await.is_hit());
+}
+
 async fn adjacent_vary_values_are_not_confused(site: Site) {
     let view = View::with(&[("vary", "X-A, X-B")]).cached(&site.layer());
     view.get_with("/", &[("x-a", "ab"), ("x-b", "c")]).await;
@@ -147,7 +254,8 @@ async fn uri_that_has_varied_continues_to_vary(site: Site) {
 
 // CVE-2014-1418 and similar.
 async fn page_that_varies_on_cookies_requires_equal_cookies(site: Site) {
-    let view = View::with(&[("vary", "Cookie")]).cached(&site.layer());
+    let layer = site.layer().policy(Policy::site().session_cookies(["sessionid"]));
+    let view = View::with(&[("vary", "Cookie")]).cached(&layer);
     view.get_with("/", &[("cookie", "theme=dark")]).await;
     assert!(!view.get_with("/", &[("cookie", "theme=light")]).await.is_hit());
     assert!(!view.get("/").await.is_hit());
@@ -181,6 +289,33 @@ async fn request_with_an_override_header_bypasses_the_cache(site: Site) {
         assert_eq!(view.get_with("/", &[(name, "/admin")]).await.reason(), "override-header");
     }
     assert!(!View::with(&[]).cached(&site.layer()).get("/").await.is_hit());
+}
+
+async fn connection_that_names_an_end_to_end_header_bypasses_the_cache(site: Site) {
+    for layer in [site.layer(), site.shared()] {
+        let view = View::with(&[("cache-control", "max-age=60")]).cached(&layer);
+        view.get("/").await;
+        for value in ["Host", "cookie", "close, Accept-Language", "x-forwarded-proto"] {
+            assert_eq!(view.get_with("/", &[("connection", value)]).await.reason(), "connection");
+        }
+        for value in ["close", "Keep-Alive", "TE, , upgrade", "HTTP2-Settings", ""] {
+            assert!(view.get_with("/", &[("connection", value)]).await.is_hit(), "{value}");
+        }
+        layer.purge_handle().purge_all(Purge::Hard).await.expect("store works");
+    }
+}
+
+async fn underscore_in_a_header_name_bypasses_the_cache(site: Site) {
+    for layer in [site.layer(), site.shared()] {
+        let view = View::with(&[("cache-control", "max-age=60")]).cached(&layer);
+        view.get("/").await;
+        for name in
+            ["X_Forwarded_Host", "X_Rewrite_URL", "x_http_method_override", "accept_language"]
+        {
+            assert_eq!(view.get_with("/", &[(name, "a")]).await.reason(), "header-name", "{name}");
+        }
+        layer.purge_handle().purge_all(Purge::Hard).await.expect("store works");
+    }
 }
 
 async fn hosts_have_separate_pages_and_others_bypass_the_cache(site: Site) {
@@ -678,6 +813,7 @@ async fn per_view_lifetime_takes_precedence_over_the_site(site: Site) {
     let view = View::with(&[]);
     let inner = cache_page(&site.cache, Duration::from_secs(10))
         .clock(site.time.clock())
+        .browser_ttl(BrowserTtl::SameAsCache)
         .key_prefix("view");
     let service = site.layer().layer(tower::util::MapResponse::new(
         inner.layer(view.service()),
@@ -781,6 +917,12 @@ on_each_store! {
     response_to_an_authorized_request_is_not_shared,
     authorized_response_is_stored_only_if_public,
     response_to_a_request_with_a_session_is_not_shared,
+    request_with_a_session_cookie_bypasses_the_cache,
+    request_with_ten_trackers_is_a_hit,
+    request_with_an_unknown_cookie_bypasses_the_cache,
+    explicitly_shared_page_is_stored_and_served_despite_unknown_cookies,
+    handler_never_sees_an_ignored_cookie,
+    site_stores_a_page_for_each_value_of_the_named_cookies,
     adjacent_vary_values_are_not_confused,
     absent_header_differs_from_empty_header,
     variants_are_stored_side_by_side,
@@ -789,6 +931,8 @@ on_each_store! {
     unlisted_cookies_create_no_variants,
     forwarded_headers_do_not_poison_pages,
     request_with_an_override_header_bypasses_the_cache,
+    connection_that_names_an_end_to_end_header_bypasses_the_cache,
+    underscore_in_a_header_name_bypasses_the_cache,
     hosts_have_separate_pages_and_others_bypass_the_cache,
     get_with_a_body_bypasses_the_cache,
     private_page_with_a_static_extension_is_not_stored,

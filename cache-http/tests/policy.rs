@@ -226,6 +226,7 @@ proptest! {
             stale_while_revalidate: seconds(while_revalidate),
             stale_if_error: seconds(if_error),
             validation_window: Duration::ZERO,
+            public: false,
         };
         match policy.reuse(&meta, seconds(age), purged, &request) {
             Reuse::Fresh(left) => prop_assert!(!purged && left == seconds(lifetime - age)),

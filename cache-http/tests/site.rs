@@ -57,7 +57,8 @@ async fn timeout_of_cache_page_limits_the_lifetime(site: Site) {
 }
 
 async fn responses_state_their_age_and_lifetime(site: Site) {
-    let cached = View::with(&[]).cached(&site.layer().ttl(Duration::from_secs(60)));
+    let layer = site.layer().ttl(Duration::from_secs(60)).browser_ttl(BrowserTtl::SameAsCache);
+    let cached = View::with(&[]).cached(&layer);
     let first = cached.get("/").await;
     site.advance(7);
     let second = cached.get("/").await;
@@ -89,6 +90,25 @@ async fn not_modified_response_keeps_the_cache_status_of_the_view(site: Site) {
             && statuses[1].starts_with("c; fwd="),
         "{statuses:?}"
     );
+}
+
+async fn browsers_revalidate_pages_with_an_entity_tag(site: Site) {
+    let view = View::with(&[("cache-control", "max-age=99"), ("expires", "0")]);
+    for layer in [site.layer(), cache_page(&site.cache, Duration::from_secs(60)).key_prefix("v")] {
+        let cached = view.cached(&layer);
+        let (first, hit) = (cached.get("/").await, cached.get("/").await);
+        assert_eq!(first.header("etag"), None);
+        for got in [first, hit.clone()] {
+            assert_eq!(got.header("cache-control"), Some("max-age=0, must-revalidate"));
+            assert_eq!(got.header("expires"), None);
+        }
+        let tag = hit.header("etag").expect("an entity tag");
+        let again = cached.get_with("/", &[("if-none-match", tag)]).await;
+        assert_eq!((again.status, again.header("etag")), (StatusCode::NOT_MODIFIED, Some(tag)));
+        layer.purge_handle().purge_all(Purge::Hard).await.expect("store works");
+        cached.get("/").await;
+        assert_eq!(cached.get_with("/", &[("if-none-match", tag)]).await.status, StatusCode::OK);
+    }
 }
 
 async fn browser_ttl_can_differ_from_the_cache(site: Site) {
@@ -529,6 +549,7 @@ on_each_store! {
     responses_state_their_age_and_lifetime,
     not_modified_response_keeps_the_cache_status_of_the_view,
     browser_ttl_can_differ_from_the_cache,
+    browsers_revalidate_pages_with_an_entity_tag,
     response_that_is_not_stored_keeps_its_headers,
     prefixes_have_separate_pages,
     key_function_separates_pages,

@@ -177,7 +177,10 @@ fn remove_hop_by_hop(headers: &mut HeaderMap) {
     const NAMES: [HeaderName; 4] = [CONNECTION, TE, TRANSFER_ENCODING, UPGRADE];
     let lines: Vec<HeaderValue> = headers.get_all(CONNECTION).iter().cloned().collect();
     for name in lines.iter().flat_map(|line| line.as_bytes().split(|byte| *byte == b',')) {
-        if let Ok(name) = HeaderName::from_bytes(name.trim_ascii()) {
+        // A client must not hide the host that the page was requested from.
+        if let Ok(name) = HeaderName::from_bytes(name.trim_ascii())
+            && name != HOST
+        {
             headers.remove(name);
         }
     }

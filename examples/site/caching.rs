@@ -55,13 +55,12 @@ impl Layers {
         let named = |layer: HttpCacheLayer, name: &str| {
             layer.hosts(hosts.clone()).key_prefix(name).cache_status(name)
         };
-        // A purge does not reach browsers, so they must revalidate each time.
-        let revalidate = BrowserTtl::Fixed(Duration::ZERO);
         let site = HttpCacheLayer::new(pages).ttl(MINUTE);
         Self {
-            site: named(site, "site").browser_ttl(revalidate),
-            books: named(cache_page(pages, 15 * MINUTE), "books").browser_ttl(revalidate),
-            about: named(cache_page(pages, 60 * MINUTE), "about"),
+            site: named(site, "site"),
+            books: named(cache_page(pages, 15 * MINUTE), "books"),
+            about: named(cache_page(pages, 60 * MINUTE), "about")
+                .browser_ttl(BrowserTtl::SameAsCache),
         }
     }
 

@@ -29,18 +29,20 @@ mod reason;
 mod request;
 mod response;
 mod reuse;
+mod third_party;
 
 use std::{sync::Arc, time::Duration};
 
 use http::{HeaderName, StatusCode};
 
+use self::cookies::Pattern;
 pub use self::{
     reason::Reason,
     response::{BodyLength, CacheMeta},
     reuse::Reuse,
 };
 pub(crate) use self::{
-    request::SecondaryKey,
+    request::{RequestCheck, SecondaryKey},
     response::{STRIPPED_REQUEST_HEADERS, content_length},
 };
 
@@ -54,6 +56,8 @@ pub(crate) use self::{
 /// | stored statuses | 200, and those in [`statuses`](Self::statuses) | those that are heuristically cacheable (RFC 9110, section 15.1), and others with an explicit lifetime |
 /// | lifetime if the response states none | [`ttl`](Self::ttl), 600 seconds by default | a tenth of the time since `Last-Modified`, at most a day (RFC 9111, section 4.2.2) |
 /// | bodies of unknown length | not stored | stored if they end without an error |
+/// | requests with cookies | bypass the cache if one of them is unknown, unless the response is `public` or has `s-maxage` | bypass the cache if one of them looks like a session cookie |
+/// | third-party cookies | are removed from requests | are passed on |
 /// | requests with `Range` | bypass the cache | are served from a stored complete response |
 /// | stale responses with a validator | are not used | are validated (RFC 9111, section 4.3) |
 /// | requests with unsafe methods | have no effect | invalidate (RFC 9111, section 4.4) |
@@ -62,8 +66,31 @@ pub(crate) use self::{
 /// With both presets, these responses are never stored: with `Set-Cookie` (unless
 /// [`strip_cookies`](Self::strip_cookies) is set); with `private`, `no-store` or `no-cache` in any
 /// case and spacing; with `Vary: *`; partial responses; and bodies that end early or differ in
-/// length from `Content-Length`. Requests bypass the cache if they have `Authorization`, a cookie
-/// that looks like a session cookie, a body, or a header that overrides the method or the path.
+/// length from `Content-Length`. Requests bypass the cache if they have `Authorization`, a body, or a
+/// header that overrides the method or the path.
+///
+/// # Cookies
+///
+/// No list of session cookies can be complete. In the `site` preset, each cookie of a request is
+/// therefore one of these:
+///
+/// - A cookie in [`vary_on_cookies`](Self::vary_on_cookies): pages are stored for each of its
+///   values.
+/// - An *ignored* cookie: one in [`ignore_cookies`](Self::ignore_cookies), or a third-party cookie
+///   that only scripts in browsers, load balancers and content delivery networks read, such as
+///   `_ga`, `_fbp` or `AWSALB`. It is removed from each request that the cache handles, so no page
+///   can depend on it.
+/// - An *unknown* cookie: any other one. The request bypasses the cache with
+///   [`Reason::SessionCookie`] or [`Reason::UnknownCookie`], unless the response explicitly allows
+///   sharing: it is stored for all visitors, and served to them, if it is `public` or has
+///   `s-maxage`.
+///
+/// The first bypass because of each unknown cookie is logged with its name, and all of them are
+/// counted in [`Counts::unknown_cookies`](crate::Counts::unknown_cookies). If
+/// [`session_cookies`](Self::session_cookies) is set, no cookie is unknown: the listed cookies
+/// bypass the cache, and others are passed on.
+///
+/// Cookies of language, theme, consent or CSRF protection are unknown unless they are listed.
 #[derive(Clone, Debug)]
 pub struct Policy {
     shared: bool,
@@ -73,6 +100,7 @@ pub struct Policy {
     strip_cookies: bool,
     authorization: bool,
     session_cookies: Option<Arc<[String]>>,
+    ignored_cookies: Arc<[Pattern]>,
     vary_cookies: Option<Arc<[String]>>,
     streaming: bool,
     max_body: u64,
@@ -98,6 +126,7 @@ impl Policy {
             strip_cookies: false,
             authorization: false,
             session_cookies: None,
+            ignored_cookies: Arc::new([]),
             vary_cookies: None,
             streaming: false,
             max_body: 2 * MIB,
@@ -161,7 +190,12 @@ impl Policy {
 
     /// Sets the cookies that identify a visitor. A request with one of them bypasses the cache.
     ///
-    /// If this is not set, these cookies do: those with the usual names of session cookies
+    /// No other cookie makes a request bypass the cache then, and a view that depends on one must
+    /// list it in `Vary`. List every cookie by which the application recognizes a visitor.
+    ///
+    /// If this is not set, a [`site`](Self::site) serves requests with any [unknown](Self#cookies)
+    /// cookie from explicitly shared pages only. In a [`shared`](Self::shared) cache, these cookies
+    /// make a request bypass the cache: those with the usual names of session cookies
     /// (`sessionid`, `sid`, `id`, `PHPSESSID` …), and those with `sess`, `auth`, `token`, `jwt`,
     /// `login` or `user` in their names.
     #[must_use]
@@ -170,10 +204,43 @@ impl Policy {
         self
     }
 
-    /// Sets the cookies that responses with `Vary: Cookie` depend on.
+    /// Adds cookies that no page depends on, such as those of scripts. In a name, one `*` stands for
+    /// any characters.
     ///
-    /// Other cookies, such as those of analytics, then create no variants. List all cookies that
-    /// the application reads.
+    /// They are removed from each request that the cache handles: the inner service never sees
+    /// them. They do not make a request bypass the cache and create no variants. A cookie that is
+    /// also in [`session_cookies`](Self::session_cookies) or
+    /// [`vary_on_cookies`](Self::vary_on_cookies) is not ignored.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use cache_http::Policy;
+    /// use http::{HeaderMap, Method};
+    ///
+    /// let mut headers = HeaderMap::new();
+    /// headers.insert("cookie", "banner_seen=1; exp_42=b".parse().unwrap());
+    /// let policy = Policy::site();
+    /// assert!(policy.check_request(&Method::GET, &headers, true).is_err());
+    /// let policy = policy.ignore_cookies(["banner_seen", "exp_*"]);
+    /// assert!(policy.check_request(&Method::GET, &headers, true).is_ok());
+    /// ```
+    #[must_use]
+    pub fn ignore_cookies<N: AsRef<str>>(mut self, names: impl IntoIterator<Item = N>) -> Self {
+        let added = names.into_iter().map(|name| Pattern::new(name.as_ref()));
+        self.ignored_cookies = self.ignored_cookies.iter().cloned().chain(added).collect();
+        self
+    }
+
+    /// Sets the cookies that pages depend on.
+    ///
+    /// In a [`site`](Self::site), pages are stored for each combination of their values, whether or
+    /// not the response has `Vary: Cookie`. In a [`shared`](Self::shared) cache, this applies to
+    /// responses with `Vary: Cookie`. Other cookies, such as those of analytics, create no
+    /// variants.
+    ///
+    /// In a `site`, these cookies do not make a request bypass the cache. List cookies with few
+    /// values, such as the theme or the language.
     #[must_use]
     pub fn vary_on_cookies<N: Into<String>>(mut self, names: impl IntoIterator<Item = N>) -> Self {
         self.vary_cookies = Some(names.into_iter().map(Into::into).collect());
@@ -237,6 +304,11 @@ impl Policy {
     #[must_use]
     pub fn is_shared(&self) -> bool {
         self.shared
+    }
+
+    /// The cookies that every page varies on.
+    fn varies_on_named_cookies(&self) -> bool {
+        !self.shared && self.vary_cookies.is_some()
     }
 
     pub(crate) fn body_limit(&self) -> u64 {

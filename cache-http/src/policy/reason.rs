@@ -38,14 +38,21 @@ reasons! {
     /// The request has `Authorization`, or its response needs `public`, `s-maxage` or
     /// `must-revalidate` to be stored.
     Authorization = "authorization",
-    /// The request has a cookie that looks like a session cookie.
+    /// The request has a cookie that is, or looks like, a session cookie.
     SessionCookie = "session-cookie",
+    /// The request has a cookie that may identify a visitor or change the page, and the policy does
+    /// not list it.
+    UnknownCookie = "unknown-cookie",
     /// The request has `Range`.
     Range = "range",
     /// The request has `If-Match` or `If-Unmodified-Since`.
     Precondition = "precondition",
     /// The request has a header that overrides its method or path.
     Override = "override-header",
+    /// `Connection` of the request names an end-to-end header, which a proxy would remove.
+    Connection = "connection",
+    /// The name of a request header contains `_`, which some servers read as `-`.
+    HeaderName = "header-name",
     /// The request has `Upgrade`.
     Upgrade = "upgrade",
     /// The host of the request is invalid, or there are several.

@@ -1,16 +1,22 @@
 //! Which requests the cache handles, and what distinguishes them.
 
+use std::sync::Arc;
+
 use http::{
-    HeaderMap, HeaderName, Method,
+    HeaderMap, HeaderName, HeaderValue, Method,
     header::{
-        ACCEPT_ENCODING, AUTHORIZATION, CONTENT_LENGTH, COOKIE, IF_MATCH, IF_UNMODIFIED_SINCE,
-        PROXY_AUTHORIZATION, RANGE, TRANSFER_ENCODING, UPGRADE,
+        ACCEPT_ENCODING, AUTHORIZATION, CONNECTION, CONTENT_LENGTH, COOKIE, IF_MATCH,
+        IF_UNMODIFIED_SINCE, PROXY_AUTHORIZATION, RANGE, TRANSFER_ENCODING, UPGRADE,
     },
 };
 
-use super::{Policy, Reason, cookies};
+use super::{
+    Policy, Reason,
+    cookies::{self, Remaining},
+    third_party::is_third_party,
+};
 use crate::{
-    request_flags::{OVERRIDES, RequestFlags},
+    request_flags::{OVERRIDES, RequestFlags, names_end_to_end_header},
     vary::combined_value,
 };
 
@@ -19,14 +25,20 @@ impl Policy {
     ///
     /// # Errors
     ///
-    /// Returns the reason why the request bypasses the cache.
+    /// Returns the reason why the request bypasses the cache. If it is an [unknown](Self#cookies)
+    /// cookie, [`check_response`](Self::check_response) accepts responses that are `public` or have
+    /// `s-maxage`, and stored ones may be served: see [`CacheMeta::public`](super::CacheMeta).
     pub fn check_request(
         &self,
         method: &Method,
         headers: &HeaderMap,
         empty: bool,
     ) -> Result<(), Reason> {
-        self.check_request_with_flags(method, headers, RequestFlags::from_headers(headers), empty)
+        let flags = RequestFlags::from_headers(headers);
+        match self.check_request_with_flags(method, headers, flags, empty)? {
+            RequestCheck::AllPages => Ok(()),
+            RequestCheck::PublicPages => self.check_unknown_cookies(headers),
+        }
     }
 
     pub(crate) fn check_request_with_flags(
@@ -35,7 +47,7 @@ impl Policy {
         headers: &HeaderMap,
         flags: RequestFlags,
         empty: bool,
-    ) -> Result<(), Reason> {
+    ) -> Result<RequestCheck, Reason> {
         if method != Method::GET && method != Method::HEAD {
             return Err(Reason::Method);
         }
@@ -45,10 +57,18 @@ impl Policy {
         if flags.bypass {
             self.check_bypass_headers(headers)?;
         }
-        if flags.cookie && self.has_session_cookie(headers) {
-            return Err(Reason::SessionCookie);
+        if !flags.cookie {
+            return Ok(RequestCheck::AllPages);
         }
-        Ok(())
+        let mut check = RequestCheck::AllPages;
+        for (name, _) in cookies::all(headers) {
+            match self.cookie_kind(name) {
+                CookieKind::Session => return Err(Reason::SessionCookie),
+                CookieKind::Unknown => check = RequestCheck::PublicPages,
+                CookieKind::Ignored | CookieKind::Allowed => {}
+            }
+        }
+        Ok(check)
     }
 
     /// Checks the headers that may make a request bypass the cache.
@@ -65,6 +85,13 @@ impl Policy {
         if OVERRIDES.iter().any(|name| headers.contains_key(format!("x-{name}"))) {
             return Err(Reason::Override);
         }
+        let mut lines = headers.get_all(CONNECTION).iter();
+        if lines.any(|line| names_end_to_end_header(line.as_bytes())) {
+            return Err(Reason::Connection);
+        }
+        if headers.keys().any(|name| name.as_str().contains('_')) {
+            return Err(Reason::HeaderName);
+        }
         if headers.contains_key(IF_MATCH) || headers.contains_key(IF_UNMODIFIED_SINCE) {
             return Err(Reason::Precondition);
         }
@@ -77,11 +104,68 @@ impl Policy {
         Ok(())
     }
 
-    fn has_session_cookie(&self, headers: &HeaderMap) -> bool {
-        cookies::all(headers).any(|(name, _)| match &self.session_cookies {
-            Some(names) => names.iter().any(|session| session.as_bytes() == name),
-            None => cookies::looks_like_a_session(name),
-        })
+    fn cookie_kind(&self, name: &[u8]) -> CookieKind {
+        let contains = |names: &Option<Arc<[String]>>| {
+            names.iter().flat_map(|names| names.iter()).any(|other| other.as_bytes() == name)
+        };
+        if contains(&self.session_cookies) {
+            CookieKind::Session
+        } else if !self.shared && contains(&self.vary_cookies) {
+            CookieKind::Allowed
+        } else if self.ignored_cookies.iter().any(|pattern| pattern.matches(name)) {
+            match contains(&self.vary_cookies) {
+                true => CookieKind::Allowed,
+                false => CookieKind::Ignored,
+            }
+        } else if is_third_party(name) {
+            if self.shared { CookieKind::Allowed } else { CookieKind::Ignored }
+        } else if self.session_cookies.is_some() {
+            CookieKind::Allowed
+        } else if !self.shared {
+            CookieKind::Unknown
+        } else if cookies::looks_like_a_session(name) {
+            CookieKind::Session
+        } else {
+            CookieKind::Allowed
+        }
+    }
+
+    fn is_ignored_cookie(&self, name: &[u8]) -> bool {
+        self.cookie_kind(name) == CookieKind::Ignored
+    }
+
+    /// The names of the cookies that are unknown.
+    pub(crate) fn unknown_cookies<'a>(
+        &'a self,
+        headers: &'a HeaderMap,
+    ) -> impl Iterator<Item = &'a [u8]> {
+        cookies::all(headers)
+            .map(|(name, _)| name)
+            .filter(|name| self.cookie_kind(name) == CookieKind::Unknown)
+    }
+
+    /// Rejects a request with an unknown cookie.
+    pub(crate) fn check_unknown_cookies(&self, headers: &HeaderMap) -> Result<(), Reason> {
+        let mut unknown = self.unknown_cookies(headers).peekable();
+        if unknown.peek().is_none() {
+            Ok(())
+        } else if unknown.any(cookies::looks_like_a_session) {
+            Err(Reason::SessionCookie)
+        } else {
+            Err(Reason::UnknownCookie)
+        }
+    }
+
+    /// Removes the ignored cookies from a request.
+    pub(crate) fn remove_ignored_cookies(&self, headers: &mut HeaderMap) {
+        let Remaining::Some(line) = cookies::without(headers, |name| self.is_ignored_cookie(name))
+        else {
+            return;
+        };
+        match HeaderValue::from_bytes(&line) {
+            Ok(line) if !line.is_empty() => drop(headers.insert(COOKIE, line)),
+            _ => drop(headers.remove(COOKIE)),
+        }
     }
 
     /// Reads what a request has in the headers `names`.
@@ -94,9 +178,16 @@ impl Policy {
         if name == ACCEPT_ENCODING {
             return Some(accepted_codings(headers));
         }
-        match &self.vary_cookies {
-            Some(names) if name == COOKIE => Some(cookie_values(names, headers)),
-            _ => combined_value(headers, name),
+        if name != COOKIE {
+            return combined_value(headers, name);
+        }
+        if let Some(names) = &self.vary_cookies {
+            return Some(cookie_values(names, headers));
+        }
+        // What the inner service sees: see `remove_ignored_cookies`.
+        match cookies::without(headers, |name| self.is_ignored_cookie(name)) {
+            Remaining::All => combined_value(headers, name),
+            Remaining::Some(line) => (!line.is_empty()).then_some(line),
         }
     }
 
@@ -104,6 +195,27 @@ impl Policy {
     pub(crate) fn matches(&self, stored: &SecondaryKey, headers: &HeaderMap) -> bool {
         stored.0.iter().all(|(name, value)| self.selecting_value(name, headers) == *value)
     }
+}
+
+/// The stored pages that a request may be served with, and the responses to it that may be stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RequestCheck {
+    AllPages,
+    /// The request has an unknown cookie. Only pages that explicitly allow sharing.
+    PublicPages,
+}
+
+/// What a cookie means for the request that has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum CookieKind {
+    /// The request bypasses the cache.
+    Session,
+    /// The request bypasses the cache, unless the response explicitly allows sharing.
+    Unknown,
+    /// The cookie is removed from the request.
+    Ignored,
+    /// The cookie is passed on.
+    Allowed,
 }
 
 fn announces_body(headers: &HeaderMap) -> bool {
@@ -174,8 +286,6 @@ fn cookie_values(names: &[String], headers: &HeaderMap) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
-
     use super::*;
 
     fn headers(lines: &[(&'static str, &'static str)]) -> HeaderMap {
@@ -210,7 +320,55 @@ mod tests {
     fn names_of_session_cookies_can_be_set() {
         let policy = Policy::site().session_cookies(["who"]);
         assert_eq!(check(&policy, &[("cookie", "who=me")]), Err(Reason::SessionCookie));
-        assert_eq!(check(&policy, &[("cookie", "sessionid=x")]), Ok(()));
+        assert_eq!(check(&policy, &[("cookie", "sessionid=x; any=1")]), Ok(()));
+    }
+
+    #[test]
+    fn unknown_cookie_bypasses_a_site_and_not_a_shared_cache() {
+        for (cookies, reason) in [
+            ("theme=dark", Reason::UnknownCookie),
+            ("_ga=1; theme=dark", Reason::UnknownCookie),
+            ("theme=dark; csrftoken=1", Reason::SessionCookie),
+        ] {
+            assert_eq!(check(&Policy::site(), &[("cookie", cookies)]), Err(reason), "{cookies}");
+        }
+        assert_eq!(check(&Policy::shared(), &[("cookie", "_hjSession_1=2; theme=dark")]), Ok(()));
+    }
+
+    #[test]
+    fn listed_cookies_do_not_bypass_the_cache() {
+        let policy =
+            Policy::site().ignore_cookies(["sessionid", "t*"]).vary_on_cookies(["csrftoken"]);
+        assert_eq!(
+            check(&policy, &[("cookie", "csrftoken=1; theme=2; sessionid=3; _gid=4")]),
+            Ok(())
+        );
+        assert_eq!(check(&policy, &[("cookie", "themes=1; lang=2")]), Err(Reason::UnknownCookie));
+    }
+
+    #[test]
+    fn session_and_variant_cookies_are_not_ignored() {
+        for policy in [Policy::site(), Policy::shared()] {
+            let policy =
+                policy.ignore_cookies(["*"]).session_cookies(["who"]).vary_on_cookies(["_ga"]);
+            assert_eq!(check(&policy, &[("cookie", "who=me")]), Err(Reason::SessionCookie));
+            let mut headers = headers(&[("cookie", "a=1; _ga=2; who=3; _gid=4")]);
+            policy.remove_ignored_cookies(&mut headers);
+            assert_eq!(headers[COOKIE], "_ga=2; who=3");
+        }
+    }
+
+    #[test]
+    fn variants_by_cookie_depend_on_what_remains_of_the_cookies() {
+        let policy = Policy::site().session_cookies(["who"]);
+        let value = |line| policy.selecting_value(&COOKIE, &headers(&[("cookie", line)]));
+        for line in ["a=1;b=2", "_ga=1; a=1;b = 2", "_ga=1;_gid=2", "a=1; _fbp"] {
+            let mut seen = headers(&[("cookie", line)]);
+            policy.remove_ignored_cookies(&mut seen);
+            assert_eq!(value(line), combined_value(&seen, &COOKIE), "{line}");
+            assert_eq!(value(line), policy.selecting_value(&COOKIE, &seen), "{line}");
+        }
+        assert_eq!(value("_ga=1"), None);
     }
 
     #[test]

@@ -6,8 +6,8 @@ use http::{
     HeaderMap, HeaderName, StatusCode,
     header::{
         ACCEPT_ENCODING, AUTHORIZATION, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH,
-        CONTENT_RANGE, CONTENT_TYPE, ETAG, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE,
-        IF_UNMODIFIED_SINCE, LAST_MODIFIED, PRAGMA, RANGE, SET_COOKIE, TRANSFER_ENCODING,
+        CONTENT_RANGE, CONTENT_TYPE, COOKIE, ETAG, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH,
+        IF_RANGE, IF_UNMODIFIED_SINCE, LAST_MODIFIED, PRAGMA, RANGE, SET_COOKIE, TRANSFER_ENCODING,
     },
 };
 
@@ -43,6 +43,9 @@ pub struct CacheMeta {
     pub stale_if_error: Duration,
     /// How long after its lifetime it is kept in order to be validated.
     pub validation_window: Duration,
+    /// Whether the response explicitly allows sharing: it is `public` or has `s-maxage`. Only such
+    /// a response is served to requests with an [unknown cookie](Policy#cookies).
+    pub public: bool,
 }
 
 impl CacheMeta {
@@ -91,7 +94,10 @@ impl Policy {
         check_complete(headers)?;
         self.check_length(headers, body)?;
         self.check_request_headers(request, &directives)?;
-        let vary = vary(headers)?;
+        let mut vary = vary(headers)?;
+        if self.varies_on_named_cookies() && !vary.contains(&COOKIE) {
+            vary.push(COOKIE);
+        }
         let (initial_age, date) = lifetime::age_and_date(headers, now);
         let lifetime = self.lifetime(status, &directives, headers, date, targeted)?;
         if status.as_u16() >= 500 && !lifetime.explicit {
@@ -114,6 +120,7 @@ impl Policy {
             stale_while_revalidate: window("stale-while-revalidate", self.stale_while_revalidate),
             stale_if_error: window("stale-if-error", self.stale_if_error),
             validation_window: self.validation_window(headers),
+            public: is_public(&directives),
         };
         let is_useless = meta.lifetime <= initial_age && meta.validation_window.is_zero();
         if is_useless { Err(Reason::Expired) } else { Ok(meta) }
@@ -177,6 +184,9 @@ impl Policy {
         if request.contains_key(AUTHORIZATION) && !allowed {
             return Err(Reason::Authorization);
         }
+        if !is_public(directives) {
+            self.check_unknown_cookies(request)?;
+        }
         if self.has_no_store(request) { Err(Reason::RequestNoStore) } else { Ok(()) }
     }
 
@@ -189,6 +199,11 @@ impl Policy {
     pub(crate) fn forbids_storing(&self, request: &HeaderMap) -> bool {
         request.contains_key(AUTHORIZATION) || self.has_no_store(request)
     }
+}
+
+/// Whether a response explicitly allows sharing (RFC 9111, sections 5.2.2.9 and 5.2.2.10).
+fn is_public(directives: &CacheControl) -> bool {
+    directives.has("public") || directives.has("s-maxage")
 }
 
 /// Whether `Cache-Control` contains this text anywhere, in any case. A malformed directive counts
