@@ -8,9 +8,11 @@
 use std::{
     collections::{BTreeSet, HashMap},
     hash::BuildHasher,
+    ptr,
     sync::LazyLock,
 };
 
+use cache_core::Cache;
 use foldhash::quality::RandomState;
 use parking_lot::Mutex;
 
@@ -25,10 +27,11 @@ pub(crate) struct Fill {
 pub(crate) struct GenerationId(u64);
 
 impl GenerationId {
-    /// Creates the identity of the generation with this key in the store.
-    pub(crate) fn new(composed_key: &str) -> Self {
+    /// Creates the identity of the generation with this key in `store`, in whatever wrappers.
+    pub(crate) fn new(store: &dyn Cache, composed_key: &str) -> Self {
         static KEYED: LazyLock<RandomState> = LazyLock::new(RandomState::default);
-        Self(KEYED.hash_one(composed_key))
+        let address = ptr::from_ref(store.innermost()).cast::<()>().addr();
+        Self(KEYED.hash_one((address, composed_key)))
     }
 }
 
@@ -115,10 +118,20 @@ pub(crate) fn last_purge(generation: GenerationId) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use cache_locmem::LocMemCache;
+
     use super::*;
 
     const A: GenerationId = GenerationId(1);
     const B: GenerationId = GenerationId(2);
+
+    #[test]
+    fn generations_of_different_stores_are_different() {
+        let (one, other) = (LocMemCache::default(), LocMemCache::default());
+        assert_eq!(GenerationId::new(&one, "k"), GenerationId::new(&one, "k"));
+        assert_ne!(GenerationId::new(&one, "k"), GenerationId::new(&one, "l"));
+        assert_ne!(GenerationId::new(&one, "k"), GenerationId::new(&other, "k"));
+    }
 
     #[test]
     fn purge_concerns_the_fills_that_began_before_it() {

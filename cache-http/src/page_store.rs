@@ -362,7 +362,7 @@ impl PageStore {
     }
 
     fn generation_id(&self, key: &str) -> GenerationId {
-        GenerationId::new(&self.cache.composed_key(key))
+        GenerationId::new(&**self.cache.store(), &self.cache.composed_key(key))
     }
 
     pub(crate) fn generation_of_all(&self) -> &str {
