@@ -424,7 +424,7 @@ mod tests {
     }
 
     async fn insert(store: &PageStore, keys: &Keys, request: &HeaderMap, vary: &[HeaderName]) {
-        let policy = Policy::site();
+        let policy = Policy::site().session_cookies(["sessionid"]);
         let meta = policy.check_response(
             request,
             StatusCode::OK,
