@@ -68,7 +68,7 @@ impl Sweeper {
             if let Err(error) = sweeper.sweep(&shared, written).await {
                 tracing::warn!(
                     table = shared.table_name,
-                    %error,
+                    error = %format_args!("{error:#}"),
                     "failed to remove expired and surplus rows from the cache table"
                 );
             }

@@ -383,7 +383,8 @@ impl PageStore {
     /// Logs a failure of the store.
     #[cold]
     pub(crate) fn failed(&self, error: &cache_core::Error) -> Reason {
-        tracing::warn!(cache = self.cache.alias(), %error, "store failed, serving without cache");
+        let cache = self.cache.alias();
+        tracing::warn!(cache, error = %format_args!("{error:#}"), "store failed, serving without cache");
         Reason::StoreFailed
     }
 }
