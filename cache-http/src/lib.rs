@@ -58,10 +58,10 @@
 //!
 //! - A *request* bypasses the cache if it has `Authorization`, a body, a range, or a header that
 //!   overrides its method or path.
-//! - A request with a *cookie* bypasses the cache of a site, unless the cookie is one of a script or
-//!   a load balancer (`_ga`, `AWSALB` …), or [ignored](Policy::ignore_cookies), or a cookie that
-//!   [pages are stored for](Policy::vary_on_cookies). Pages that are `public` or have `s-maxage` are
-//!   stored and served regardless of other cookies. See [Cookies](Policy#cookies).
+//! - A request with a *cookie* bypasses the cache of a site, unless the cookie belongs to a script
+//!   or a load balancer (`_ga`, `AWSALB` …), is [ignored](Policy::ignore_cookies), or is one that
+//!   [pages vary on](Policy::vary_on_cookies). Pages that are `public` or have `s-maxage` are stored
+//!   and served regardless of other cookies. See [Cookies](Policy#cookies).
 //! - A *response* is not stored if it has `Set-Cookie` or `Vary: *`, if its `Cache-Control`
 //!   contains `private`, `no-store` or `no-cache` in any form, if it is partial, or if its body
 //!   ends early or differs in length from `Content-Length`.

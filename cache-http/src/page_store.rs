@@ -384,7 +384,8 @@ impl PageStore {
     #[cold]
     pub(crate) fn failed(&self, error: &cache_core::Error) -> Reason {
         let cache = self.cache.alias();
-        tracing::warn!(cache, error = %format_args!("{error:#}"), "store failed, serving without cache");
+        let error = format_args!("{error:#}");
+        tracing::warn!(cache, %error, "store failed, serving without cache");
         Reason::StoreFailed
     }
 }

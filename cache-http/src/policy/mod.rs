@@ -66,8 +66,8 @@ pub(crate) use self::{
 /// With both presets, these responses are never stored: with `Set-Cookie` (unless
 /// [`strip_cookies`](Self::strip_cookies) is set); with `private`, `no-store` or `no-cache` in any
 /// case and spacing; with `Vary: *`; partial responses; and bodies that end early or differ in
-/// length from `Content-Length`. Requests bypass the cache if they have `Authorization`, a body, or a
-/// header that overrides the method or the path.
+/// length from `Content-Length`. Requests bypass the cache if they have `Authorization`, a body, or
+/// a header that overrides the method or the path.
 ///
 /// # Cookies
 ///
@@ -204,8 +204,8 @@ impl Policy {
         self
     }
 
-    /// Adds cookies that no page depends on, such as those of scripts. In a name, one `*` stands for
-    /// any characters.
+    /// Adds cookies that no page depends on, such as those of scripts. In a name, one `*` stands
+    /// for any characters.
     ///
     /// They are removed from each request that the cache handles: the inner service never sees
     /// them. They do not make a request bypass the cache and create no variants. A cookie that is
