@@ -126,8 +126,8 @@ impl CachesBuilder {
 
     /// Adds a `.toml` or `.json` file.
     ///
-    /// Relative paths in the file start at its folder. [`build`](Self::build) reads the file with
-    /// blocking I/O.
+    /// Relative paths in the file are resolved against its directory. [`build`](Self::build) reads
+    /// the file with blocking I/O.
     pub fn file(self, path: impl AsRef<Path>) -> Self {
         self.source(Source::File(path.as_ref().into()))
     }
@@ -221,7 +221,7 @@ impl CachesBuilder {
     /// second call of this method adds a wrapper outside the first one.
     ///
     /// Also wraps stores that [`store`](Self::store) adds. Does not wrap stores that a BACKEND
-    /// opens inside its own ([`StoreConfig::open_nested`]).
+    /// opens inside its own store ([`StoreConfig::open_nested`]).
     ///
     /// For a complete program, see `examples/counting_wrapper.rs`.
     ///
@@ -378,7 +378,7 @@ impl CachesBuilder {
     }
 }
 
-/// What one source configures: caches by alias, and databases by name.
+/// The contents of one source: caches by alias, and databases by name.
 #[derive(Default)]
 struct SourceContents {
     caches: BTreeMap<String, AliasPlan>,

@@ -18,7 +18,7 @@
 //!
 //! [images]
 //! backend = "filebased"
-//! location = "/var/cache/shop"  # a relative path starts at the folder of this file
+//! location = "/var/cache/shop"  # relative to the directory of this file
 //!
 //! [sessions]
 //! backend = "memcached"
@@ -253,7 +253,7 @@ struct Settings {
     cull_frequency: Option<Json>,
 }
 
-/// The settings that Django also accepts in lower case, which it prefers.
+/// The settings for which Django also accepts the lower-case name, and prefers it.
 const LOWER_CASE_WINS: [&str; 3] = ["timeout", "max_entries", "cull_frequency"];
 
 /// The parameters of a URL's query that do not belong to OPTIONS.

@@ -101,7 +101,7 @@ mod sources {
 
     #[tokio::test]
     async fn file_extension_selects_the_format() {
-        let folder = tempfile::tempdir().expect("create a temporary folder");
+        let folder = tempfile::tempdir().expect("create a temporary directory");
         for (name, text) in [
             ("caches.toml", "[default]\nbackend = 'locmem'"),
             ("caches.json", r#"{"default": {"backend": "locmem"}}"#),
@@ -276,7 +276,7 @@ mod settings {
     }
 
     #[tokio::test]
-    async fn separate_caches_values_share_no_store() {
+    async fn separately_built_caches_share_no_store() {
         let (one, other) =
             (Caches::from_url("locmem://a").await, Caches::from_url("locmem://a").await);
         let (one, other) = (one.expect("valid configuration"), other.expect("valid configuration"));
@@ -517,7 +517,7 @@ mod errors {
 
     #[tokio::test]
     async fn error_in_a_file_names_the_file() {
-        let folder = tempfile::tempdir().expect("create a temporary folder");
+        let folder = tempfile::tempdir().expect("create a temporary directory");
         let path = folder.path().join("caches.toml");
         let name = path.display().to_string();
 

@@ -17,8 +17,8 @@ async fn invalid_setting(options: &str) -> String {
 }
 
 #[tokio::test]
-async fn relative_path_starts_at_the_folder_of_the_configuration() {
-    let folder = tempfile::tempdir().expect("create a temporary folder");
+async fn relative_path_is_resolved_against_the_directory_of_the_configuration() {
+    let folder = tempfile::tempdir().expect("create a temporary directory");
     let path = folder.path().join("caches.toml");
     let text = "[default]
         backend = 'django.core.cache.backends.db.DatabaseCache'
@@ -32,7 +32,7 @@ async fn relative_path_starts_at_the_folder_of_the_configuration() {
 
 #[tokio::test]
 async fn missing_table_error_suggests_create_table() {
-    let folder = tempfile::tempdir().expect("create a temporary folder");
+    let folder = tempfile::tempdir().expect("create a temporary directory");
     let url = format!("db://my%20pages?url=sqlite:{}/cache.db", folder.path().display());
     let caches = Caches::from_url(&url).await.expect("valid configuration");
     let error = caches["default"].get::<String>("k").await.expect_err("no table");
@@ -89,7 +89,7 @@ async fn passwords_are_never_shown() {
 
 /// Writes a configuration file, and opens its caches.
 async fn configured(name: &str, text: &str) -> (tempfile::TempDir, Caches) {
-    let folder = tempfile::tempdir().expect("create a temporary folder");
+    let folder = tempfile::tempdir().expect("create a temporary directory");
     let path = folder.path().join(name);
     fs::write(&path, text).expect("write to disk");
     let caches = Caches::from_file(&path).await.expect("valid configuration");
@@ -226,7 +226,7 @@ async fn router_selects_the_database() {
             if table == "sessions" { "second" } else { "first" }
         }
     }
-    let folder = tempfile::tempdir().expect("create a temporary folder");
+    let folder = tempfile::tempdir().expect("create a temporary directory");
     let at = |name: &str| format!("sqlite:{}", folder.path().join(name).display());
     let builder = || {
         Caches::builder()

@@ -54,11 +54,11 @@ fn quickstart_shows_hits_incr_versions_and_expiry_of_each_alias() {
     assert!(section(&out, "off").contains("second lookup  miss"), "{out}");
 }
 
-/// Nothing has to exist beside the configuration. In particular, `target/` does not exist if
+/// No other file or directory has to exist. In particular, `target/` does not exist if
 /// `CARGO_TARGET_DIR` is set.
 #[test]
-fn quickstart_configuration_needs_no_existing_folder() {
-    let folder = tempfile::tempdir().expect("create a temporary folder");
+fn quickstart_configuration_needs_no_existing_directory() {
+    let folder = tempfile::tempdir().expect("create a temporary directory");
     let config = folder.path().join("caches.toml");
     let original = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/quickstart/caches.toml");
     fs::copy(original, &config).expect("copy the configuration");
@@ -75,7 +75,7 @@ fn quickstart_configuration_needs_no_existing_folder() {
 
 #[test]
 fn quickstart_takes_a_configuration_and_a_text() {
-    let folder = tempfile::tempdir().expect("create a temporary folder");
+    let folder = tempfile::tempdir().expect("create a temporary directory");
     let (config, path) = (folder.path().join("mine.json"), folder.path().join("mine.txt"));
     let json = r#"{"default": {"BACKEND": "locmem", "KEY_PREFIX": "mine", "KEY_CHECK": "error"}}"#;
     fs::write(&config, json).expect("write the configuration");

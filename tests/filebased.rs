@@ -7,14 +7,14 @@ use cachette::{Caches, Clock, ErrorKind, ManualClock, Result, Timeout, config::C
 use tempfile::TempDir;
 
 fn folder() -> TempDir {
-    tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("create a temporary folder")
+    tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("create a temporary directory")
 }
 
 async fn store_an_entry(caches: &Caches) {
     caches["default"].set("k", "v", Timeout::Default).await.expect("write to disk");
 }
 
-/// Counts the entries in a folder.
+/// Counts the entries in a directory.
 fn entries_in(folder: &Path) -> usize {
     let shards =
         fs::read_dir(folder).expect("present").map(|shard| shard.expect("read from disk").path());
@@ -27,7 +27,7 @@ fn entries_in(folder: &Path) -> usize {
 
 #[cfg(feature = "toml")]
 #[tokio::test]
-async fn relative_location_starts_at_the_folder_of_the_configuration() {
+async fn relative_location_is_resolved_against_the_directory_of_the_configuration() {
     let folder = folder();
     let path = folder.path().join("caches.toml");
     fs::write(&path, "[default]\nbackend = 'filebased'\nlocation = 'some/where'")
@@ -37,9 +37,9 @@ async fn relative_location_starts_at_the_folder_of_the_configuration() {
 }
 
 #[tokio::test]
-async fn relative_location_without_a_file_starts_at_the_current_folder() {
+async fn relative_location_without_a_file_is_resolved_against_the_current_directory() {
     let folder = folder();
-    let start = std::env::current_dir().expect("a current folder");
+    let start = std::env::current_dir().expect("a current directory");
     let up = "../".repeat(start.components().count() - 1);
     let location =
         format!("{up}{}", folder.path().strip_prefix("/").expect("absolute path").display());
@@ -71,7 +71,7 @@ async fn settings_of_a_django_project_open_a_store() {
 }
 
 #[tokio::test]
-async fn file_url_names_the_folder() {
+async fn file_url_names_the_directory() {
     let folder = folder();
     let url = format!("file://{}?max_entries=7", folder.path().display());
     let caches = Caches::from_url(&url).await.expect("valid configuration");
@@ -92,7 +92,7 @@ async fn entries_outlive_the_caches() {
 }
 
 #[tokio::test]
-async fn aliases_with_the_same_folder_share_a_store_and_its_options() {
+async fn aliases_with_the_same_directory_share_a_store_and_its_options() {
     let folder = folder();
     let url = |query: &str| format!("file://{}{query}", folder.path().display());
     let caches = Caches::builder()
@@ -123,7 +123,7 @@ async fn invalid_setting(config: CacheConfig) -> String {
 }
 
 #[tokio::test]
-async fn location_must_be_one_folder() {
+async fn location_must_be_one_directory() {
     let none = invalid_setting(CacheConfig::new("filebased")).await;
     assert!(none.contains("LOCATION: ") && none.contains("found none"), "{none}");
     let several =

@@ -107,7 +107,7 @@ fn sources<'a>(
     std::iter::successors(error, |error| error.source())
 }
 
-/// How to solve an error whose own message does not say so.
+/// Returns a hint for an error whose message has none.
 fn help(error: &Error) -> Option<&'static str> {
     match error.kind() {
         ErrorKind::Unavailable => {
@@ -120,13 +120,13 @@ fn help(error: &Error) -> Option<&'static str> {
         ErrorKind::TooLarge => Some("store a smaller value, or raise the store's limit"),
         ErrorKind::Backend => match io_error_kind(error)? {
             io::ErrorKind::PermissionDenied => Some(
-                "give the user that runs this command, and the service's user, read and write \
-                 permission",
+                "grant read and write permission to the users that run this command and the \
+                 service",
             ),
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
                 Some("free disk space: run `cachette purge-expired`, or set a lower max_entries")
             }
-            io::ErrorKind::ReadOnlyFilesystem => Some("set LOCATION to a writable folder"),
+            io::ErrorKind::ReadOnlyFilesystem => Some("set LOCATION to a writable directory"),
             _ => None,
         },
         _ => None,

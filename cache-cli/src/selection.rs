@@ -80,7 +80,7 @@ fn builder(cli: &Cli) -> CachesBuilder {
     }
 }
 
-/// An empty configuration is an error, because the caller hardly meant it.
+/// An empty configuration is an error, because it is probably a mistake.
 fn no_caches(cli: &Cli) -> Failure {
     match &cli.config {
         Some(file) => Failure::new(format!("{}: no caches are configured", file.display()))

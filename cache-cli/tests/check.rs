@@ -77,7 +77,7 @@ fn unreadable_configuration_is_an_error() {
 }
 
 #[test]
-fn unwritable_folder_is_reported_with_its_path() {
+fn unwritable_directory_is_reported_with_its_path() {
     let project = Project::new("default = 'filebased:///proc/cachette'");
     let finished = project.run(&["check"]).exits_with(1);
     assert!(finished.text().contains("/proc/cachette"), "{}", finished.text());

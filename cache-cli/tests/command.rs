@@ -200,7 +200,7 @@ fn purge_expired_removes_expired_entries() {
 }
 
 #[test]
-fn a_store_that_keeps_nothing_for_the_next_command_is_noted() {
+fn volatile_store_prints_a_note() {
     let project = Project::new("default = 'locmem://'\noff = 'dummy://'\nfiles = 'filebased://f'");
     let runs: [(&[&str], i32); 8] = [
         (&["set", "k", "1"], 0),

@@ -68,7 +68,7 @@ fn slow_purge_shows_a_progress_bar_only_on_a_terminal() {
     assert_eq!(finished.text(), "default: removed 100000\n");
 }
 
-/// Stores entries by a manual clock that stands in the past, so that they have expired since.
+/// Stores entries by a manual clock that is set to the past, so that they have expired.
 fn fill_with_expired(config: &str) {
     let long_ago = ManualClock::new();
     let entries = (0..100_000).map(|number| (number.to_string(), number));

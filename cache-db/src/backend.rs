@@ -30,7 +30,7 @@ use crate::{
 /// # #[tokio::main(flavor = "current_thread")] async fn main() {
 /// use cache_db::DbBackend;
 ///
-/// let pool = sqlx::SqlitePool::connect_lazy("sqlite::memory:").expect("the URL is valid");
+/// let pool = sqlx::SqlitePool::connect_lazy("sqlite::memory:").expect("valid URL");
 /// let backend = DbBackend::default().database("shop", pool); // options = { database = "shop" }
 /// # }
 /// # #[cfg(not(feature = "sqlite"))] fn main() {}
@@ -66,7 +66,7 @@ impl Backend for DbBackend {
 }
 
 impl DbBackend {
-    /// Passes in a pool of sqlx under a name. All caches that name it use it as it is.
+    /// Registers an sqlx pool under a name. Caches that name it use it unchanged.
     #[must_use]
     pub fn database(
         mut self,
@@ -86,7 +86,8 @@ impl DbBackend {
         self
     }
 
-    /// Returns the store of this configuration. Creates it, unless another alias shares it.
+    /// Returns the store for this configuration. Creates it unless another alias has already done
+    /// so.
     ///
     /// # Errors
     ///
@@ -142,7 +143,7 @@ fn create_command(config: &StoreConfig, table: &str) -> String {
     format!("cachette{config} createcachetable {}", shell_word(table))
 }
 
-/// Quotes a text as one word of a shell, if that is necessary.
+/// Quotes text as one shell word, if necessary.
 fn shell_word(text: &str) -> String {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "_-./:".contains(c);
     if text.chars().all(is_plain) && !text.starts_with('-') {

@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn oversized_entry_has_a_chunk_of_its_own() {
+    fn oversized_entry_gets_its_own_chunk() {
         assert_eq!(chunks_of(&[vec![0; 9], vec![0; 3 * MAX_CHUNK_BYTES], vec![0; 9]]), [1, 1, 1]);
     }
 }

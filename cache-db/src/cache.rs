@@ -21,7 +21,7 @@ use crate::{
 /// The maximum number of attempts of an operation that takes several statements.
 const MAX_ROUNDS: usize = 10;
 
-/// A store in a table of a database. The [crate page](crate) describes its behaviour.
+/// A store in a table of a database. See the [crate documentation](crate).
 ///
 /// The store connects when it is first used, in the tokio runtime of that call. Clones share their
 /// connections.
@@ -32,8 +32,8 @@ pub struct DbCache {
 }
 
 impl DbCache {
-    /// Creates a store in this table of the database that the options name. Relative paths start at
-    /// the working directory.
+    /// Creates a store in this table of the database that the options name. Relative paths are
+    /// resolved against the working directory.
     ///
     /// # Errors
     ///
@@ -42,8 +42,8 @@ impl DbCache {
         Self::open(table, options, None, Clock::system())
     }
 
-    /// Like [`new`](Self::new), with the folder that relative paths start at and the clock that
-    /// decides when entries expire.
+    /// Like [`new`](Self::new), with the directory that relative paths are resolved against and the
+    /// clock that decides when entries expire.
     ///
     /// # Errors
     ///
@@ -112,7 +112,7 @@ impl DbCache {
     }
 
     /// Creates the table and its index in each database in which the router allows it, or upgrades
-    /// a table of an older version.
+    /// a table with an older schema.
     ///
     /// Does nothing if the table is up to date. With `dry_run`, only returns what it would do.
     /// Several processes may call this concurrently.
@@ -184,8 +184,8 @@ impl DbCache {
     }
 
     /// Adds an entry with several statements, for databases that cannot do it with one: inserts it,
-    /// otherwise replaces an expired entry, otherwise checks that an entry exists. Starts again if
-    /// the entry that was in the way has disappeared.
+    /// otherwise replaces an expired entry, otherwise checks that an entry exists. Starts over if
+    /// that entry is gone by then.
     async fn add_in_steps(&self, table: &Table, entry: Entry<'_>, expires: i64) -> Result<bool> {
         let shared = &self.shared;
         for _ in 0..MAX_ROUNDS {
@@ -211,7 +211,7 @@ impl DbCache {
 
 /// The error for a key that others changed during each attempt.
 fn contended(key: &str) -> Error {
-    let message = format!("too many concurrent changes of the key {key:?}");
+    let message = format!("too many concurrent changes to the key {key:?}");
     Error::new(ErrorKind::Backend, message).temporary(true).in_store("db")
 }
 

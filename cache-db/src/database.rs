@@ -33,7 +33,7 @@ use crate::{
 /// A database that holds the table of a [`DbCache`](crate::DbCache). It connects when it is first
 /// used.
 ///
-/// It is created from a URL, or from a pool of sqlx that the application already has.
+/// It is created from a URL, or from an sqlx pool that the application already has.
 ///
 /// # Examples
 ///
@@ -43,7 +43,7 @@ use crate::{
 /// use cache_core::Clock;
 /// use cache_db::{Database, DbCache, DbOptions, ReadFromReplica};
 ///
-/// let pool = sqlx::SqlitePool::connect_lazy("sqlite::memory:").expect("the URL is valid");
+/// let pool = sqlx::SqlitePool::connect_lazy("sqlite::memory:").expect("valid URL");
 /// let databases = [("default", Database::from(pool))];
 /// let options = DbOptions::default();
 /// let store =
@@ -67,7 +67,7 @@ pub(crate) enum Effect {
     Read,
     /// Running them twice has the same effect and result as running them once.
     Idempotent,
-    /// Running them twice does harm.
+    /// Running them twice differs from running them once.
     NotIdempotent,
 }
 
@@ -75,8 +75,8 @@ pub(crate) enum Effect {
 const MAX_ATTEMPTS: u32 = 6;
 
 impl Database {
-    /// Creates a database from a URL as described at [`DbOptions::url`]. Relative paths start at
-    /// `folder`, or at the working directory of the process.
+    /// Creates a database from a URL as described at [`DbOptions::url`]. Relative paths are
+    /// resolved against `folder`, or against the working directory of the process.
     ///
     /// # Errors
     ///
@@ -131,8 +131,9 @@ impl Database {
 
     /// Runs the statements in order, several in one transaction, and returns their outcomes.
     ///
-    /// Retries if nothing was changed for certain, and after a lost connection if repetition does
-    /// no harm. All attempts together take at most `connect_timeout` plus `statement_timeout`.
+    /// Retries if it is certain that nothing was changed, and after a lost connection if the
+    /// statements are idempotent. All attempts together take at most `connect_timeout` plus
+    /// `statement_timeout`.
     pub(crate) async fn run(
         &self,
         statements: &[Statement<'_>],

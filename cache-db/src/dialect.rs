@@ -1,7 +1,7 @@
-//! What differs between the databases.
+//! The differences between the databases.
 //!
-//! Each database is one constant of the type [`Dialect`]. The code elsewhere asks the value and
-//! never which database it belongs to. It holds no type of a driver.
+//! Each database is one constant of the type [`Dialect`]. Other code reads the constant and never
+//! checks which database it belongs to. It contains no driver types.
 //!
 //! The table has the columns `cache_key`, `value`, `number` and `expires`. An entry is an integer
 //! if `number` is set, and bytes if `value` is. `expires` counts microseconds since 1970 UTC and is

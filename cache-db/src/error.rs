@@ -1,4 +1,4 @@
-//! Errors of the drivers as errors of the cache.
+//! Conversion of driver errors into cache errors.
 
 use cache_core::{Error, ErrorKind, config::redact};
 
@@ -15,7 +15,7 @@ pub(crate) struct Failure {
 }
 
 impl Failure {
-    /// Classifies an error of sqlx. This is the only place that looks into one.
+    /// Classifies an sqlx error. No other code inspects them.
     pub(crate) fn new(dialect: &Dialect, error: &sqlx::Error) -> Self {
         use sqlx::Error as Sqlx;
 

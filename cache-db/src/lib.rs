@@ -44,8 +44,8 @@
 //!   [`ErrorKind::Unavailable`](cache_core::ErrorKind::Unavailable) after at most `connect_timeout`
 //!   plus `statement_timeout`, and the next call tries again. A write that returned this error may
 //!   have been executed. Calls are retried after locks and deadlocks, which have changed nothing,
-//!   and after a lost connection if a repetition does no harm. `add`, `incr` and `delete` are not
-//!   retried after a lost connection.
+//!   and after a lost connection if the operation is safe to repeat. `add`, `incr` and `delete` are
+//!   not retried after a lost connection.
 //! - **Cancel safety.** If the future of a write is dropped after the statement was sent, the write
 //!   is executed. The next write of the same store waits for its end, for at most a quarter of
 //!   `connect_timeout`, so that a value that it removes does not come back.
@@ -70,7 +70,7 @@
 //! [`ErrorKind::Config`](cache_core::ErrorKind::Config).
 //!
 //! Without the feature, a URL that requires TLS is an error and all other connections are
-//! unencrypted: use a Unix socket, a private network, or a pool of your own ([`Database`]).
+//! unencrypted: use a Unix socket, a private network, or your own pool ([`Database`]).
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(

@@ -23,10 +23,10 @@ use serde::Deserialize;
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct DbOptions {
-    /// The URL of the database: `sqlite:cache.db`, relative to the folder of the configuration,
-    /// `sqlite:///var/cache.db` or `sqlite::memory:`; `postgres://user:password@host/database`;
-    /// `mysql://user:password@host/database`. The text after `sqlite:` is a literal path without
-    /// escapes.
+    /// The URL of the database: `sqlite:cache.db`, relative to the directory of the configuration
+    /// file, `sqlite:///var/cache.db` or `sqlite::memory:`;
+    /// `postgres://user:password@host/database`; `mysql://user:password@host/database`. The text
+    /// after `sqlite:` is a literal path without escapes.
     pub url: String,
     /// The URL of a replica to read from. By default, reads go to `url` as well. A `get` from a
     /// replica that lags behind can miss a value that was just set.
@@ -37,8 +37,8 @@ pub struct DbOptions {
     pub database: Option<String>,
     /// Instead of `read_url`: the name of the database to read from.
     pub read_database: Option<String>,
-    /// The maximum number of rows, within the tolerance stated on the [crate page](crate). At least
-    /// 1. Defaults to 300, as in Django.
+    /// The maximum number of rows, at least 1, within the tolerance stated in the
+    /// [crate documentation](crate). Defaults to 300, as in Django.
     #[serde(deserialize_with = "config::at_least_one")]
     pub max_entries: u64,
     /// The fraction of `max_entries` that a cull removes in addition to the surplus:
@@ -60,7 +60,7 @@ pub struct DbOptions {
     #[serde(deserialize_with = "config::seconds")]
     pub busy_timeout: Duration,
     /// PostgreSQL: creates the table as UNLOGGED. Writes take about a third of the time, and a
-    /// crash of the server empties the table. This has no effect on a table that exists.
+    /// crash of the server empties the table. This has no effect on an existing table.
     pub unlogged: bool,
     /// PostgreSQL: keeps no prepared statements and uses explicit transactions, as pgbouncer's
     /// transaction mode requires. Each call then takes three round trips instead of one. Without
@@ -260,7 +260,7 @@ mod tests {
     #[test]
     fn times_are_seconds_with_fractions_as_numbers_or_strings() {
         let options = parse(json!({"CONNECT_TIMEOUT": 0.25, "statement_timeout": "1.5"}));
-        let options = options.expect("the options are valid");
+        let options = options.expect("valid options");
         assert_eq!(options.connect_timeout, Duration::from_millis(250));
         assert_eq!(options.statement_timeout, Duration::from_millis(1500));
     }
@@ -310,6 +310,6 @@ mod tests {
             .unlogged(true)
             .pgbouncer(true)
             .create_table(true);
-        assert_eq!(configured.expect("the options are valid"), options);
+        assert_eq!(configured.expect("valid options"), options);
     }
 }

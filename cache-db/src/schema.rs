@@ -20,7 +20,7 @@ pub const SCHEMA_VERSION: u32 = 1;
 /// The text before the version in the version note.
 const NOTE: &str = "cachette ";
 
-/// What creates a missing table if no configuration file is known.
+/// How to create a missing table, for errors if no configuration file is known.
 pub(crate) const CREATE_TABLE: &str = "DbCache::create_table";
 
 /// What [`create_table`](crate::DbCache::create_table) did in a database, or would do.
@@ -67,7 +67,7 @@ impl fmt::Display for TableCreation {
     }
 }
 
-/// Creates or upgrades the table, or only finds out what that takes.
+/// Creates or upgrades the table, or only returns the plan if `dry_run`.
 pub(crate) async fn create(table: &Table, unlogged: bool, dry_run: bool) -> Result<TableCreation> {
     let row = inspect(table).await.map_err(|failure| into_error(table, failure))?;
     let (state, templates) = plan(table, row, unlogged)?;

@@ -1,4 +1,4 @@
-//! What all clones of a [`DbCache`](crate::DbCache) share.
+//! State shared by all clones of a [`DbCache`](crate::DbCache).
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 

@@ -124,7 +124,7 @@ impl Statements {
         statement(&self.count, vec![Arg::int(now)], Columns::Number)
     }
 
-    /// Finds nothing, and fails if the table has other columns. Run before statements that remove
+    /// Selects no rows, and fails if the table has other columns. Run before statements that remove
     /// rows without naming all columns, because they must not empty another application's table.
     pub(crate) fn check_columns(&self) -> Statement<'static> {
         let template = "SELECT number FROM {t} \

@@ -7,7 +7,7 @@ use cache_conformance::{Forwarding, Harness, Profile};
 use cache_core::{Clock, ManualClock};
 use cache_db::DbOptions;
 
-/// Runs each case on a store with a table of its own.
+/// Runs each case on a store with its own table.
 fn on(options: impl Fn() -> DbOptions + Copy + Send + Sync + 'static) -> Harness {
     let time = ManualClock::new();
     let clock = time.clock();

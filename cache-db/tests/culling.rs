@@ -130,8 +130,8 @@ async fn writes_remove_expired_rows() {
         store.close().await.expect("close succeeds");
         // Counts the rows that have not expired by a clock that is an hour behind: all rows.
         let behind = ManualClock::new();
-        let observer = DbCache::open(store.table(), options, None, behind.clock())
-            .expect("the options are valid");
+        let observer =
+            DbCache::open(store.table(), options, None, behind.clock()).expect("valid options");
         let rows = observer.entries().await.expect("the rows are counted");
         assert!(rows <= 300, "{rows} of 700 rows");
     }

@@ -28,7 +28,7 @@ fn start(kind: Kind) -> Server {
 }
 
 fn store_with(options: DbOptions) -> DbCache {
-    DbCache::new("cache", options).expect("the options are valid")
+    DbCache::new("cache", options).expect("valid options")
 }
 
 async fn store_on(server: &Server) -> DbCache {
@@ -236,7 +236,7 @@ async fn postgres_error_ends_with_its_message_and_code() {
 #[tokio::test]
 async fn sqlite_file_that_cannot_be_opened_is_unavailable_and_named() {
     let store = store_with(DbOptions::new("sqlite:/no/such/folder/cache.db"));
-    let error = store.get("k").await.expect_err("the folder does not exist");
+    let error = store.get("k").await.expect_err("the directory does not exist");
     assert_eq!(error.kind(), ErrorKind::Unavailable);
     assert!(error.to_string().contains("/no/such/folder/cache.db"), "{error}");
 }

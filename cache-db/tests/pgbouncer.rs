@@ -10,7 +10,7 @@ use cache_db::DbCache;
 #[tokio::test]
 async fn error_without_the_option_pgbouncer_names_it() {
     let options = common::pgbouncer().pgbouncer(false);
-    let store = DbCache::new("cache", options).expect("the options are valid");
+    let store = DbCache::new("cache", options).expect("valid options");
     let error = store.get("k").await.expect_err("pgbouncer rejects the startup settings");
     assert_eq!(error.kind(), ErrorKind::Config);
     assert!(error.to_string().contains("option pgbouncer = true"), "{error}");

@@ -9,12 +9,12 @@ use tempfile::TempDir;
 
 const HOUR: Option<Duration> = Some(Duration::from_secs(3600));
 
-fn temporary_folder() -> TempDir {
-    TempDir::new().expect("the folder is created")
+fn temporary_directory() -> TempDir {
+    TempDir::new().expect("the directory is created")
 }
 
 fn open(folder: &Path, options: DbOptions) -> DbCache {
-    DbCache::open("cache", options, Some(folder), Clock::system()).expect("the options are valid")
+    DbCache::open("cache", options, Some(folder), Clock::system()).expect("valid options")
 }
 
 /// A store on one file.
@@ -38,7 +38,7 @@ async fn get(store: &DbCache) -> Option<Value> {
 
 #[tokio::test]
 async fn read_url_serves_reads_and_url_all_other_operations() {
-    let folder = temporary_folder();
+    let folder = temporary_directory();
     let primary = store_on(folder.path(), "primary.db");
     let replica = store_on(folder.path(), "replica.db");
     let both = with_replica(folder.path());
@@ -58,7 +58,7 @@ async fn read_url_serves_reads_and_url_all_other_operations() {
 
 #[tokio::test]
 async fn incr_of_an_absent_key_does_not_ask_the_replica() {
-    let folder = temporary_folder();
+    let folder = temporary_directory();
     let replica = store_on(folder.path(), "replica.db");
     let both = with_replica(folder.path());
     both.create_table(false).await.expect("the table is created");
@@ -68,7 +68,7 @@ async fn incr_of_an_absent_key_does_not_ask_the_replica() {
 
 #[tokio::test]
 async fn table_is_created_only_where_the_router_allows_it() {
-    let folder = temporary_folder();
+    let folder = temporary_directory();
     let both = with_replica(folder.path());
     let creations = both.create_table(false).await.expect("the table is created");
     assert_eq!(creations.len(), 1);
@@ -96,11 +96,10 @@ impl Router for ByTable {
 
 fn routed(table: &str) -> DbCache {
     let options = DbOptions::default();
-    let in_memory =
-        || Database::from_url("sqlite::memory:", &options, None).expect("the URL is valid");
+    let in_memory = || Database::from_url("sqlite::memory:", &options, None).expect("valid URL");
     let databases = [("default", in_memory()), ("archive", in_memory())];
     DbCache::with_router(table, databases, ByTable, options.clone(), Clock::system())
-        .expect("the options are valid")
+        .expect("valid options")
 }
 
 #[tokio::test]
@@ -122,14 +121,14 @@ async fn unknown_database_from_a_router_is_an_error_with_the_known_ones() {
 
 #[tokio::test]
 async fn close_leaves_an_external_pool_open() {
-    let folder = temporary_folder();
+    let folder = temporary_directory();
     let path = folder.path().join("external.db");
     let connect = sqlx::sqlite::SqliteConnectOptions::new().filename(path).create_if_missing(true);
     let pool = sqlx::SqlitePool::connect_with(connect).await.expect("the file is opened");
     let databases = [("default", Database::from(pool.clone()))];
     let options = DbOptions::default();
     let store = DbCache::with_router("cache", databases, ByTable, options, Clock::system())
-        .expect("the options are valid");
+        .expect("valid options");
     store.create_table(false).await.expect("the table is created");
     set(&store, 1, HOUR).await;
     store.close().await.expect("close succeeds");

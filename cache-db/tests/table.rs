@@ -15,14 +15,14 @@ const ALL: [fn() -> DbOptions; 3] = [common::sqlite_file, common::postgres, comm
 const HOUR: Option<Duration> = Some(Duration::from_secs(3600));
 
 fn store_on(table: &str, options: &DbOptions) -> DbCache {
-    DbCache::new(table, options.clone()).expect("the options are valid")
+    DbCache::new(table, options.clone()).expect("valid options")
 }
 
 async fn create(store: &DbCache) -> TableCreation {
     store.create_table(false).await.expect("the table is created").remove(0)
 }
 
-/// Runs SQL on a connection of its own.
+/// Runs SQL on a separate connection.
 async fn execute(options: &DbOptions, sql: String) {
     let sql = sqlx::AssertSqlSafe(sql);
     if options.url.starts_with("sqlite") {
@@ -31,15 +31,15 @@ async fn execute(options: &DbOptions, sql: String) {
         let pool = sqlx::SqlitePool::connect_with(options.create_if_missing(true))
             .await
             .expect("the database accepts connections");
-        sqlx::raw_sql(sql).execute(&pool).await.expect("the SQL is valid");
+        sqlx::raw_sql(sql).execute(&pool).await.expect("valid SQL");
     } else if options.url.starts_with("postgres") {
         let pool =
             sqlx::PgPool::connect(&options.url).await.expect("the database accepts connections");
-        sqlx::raw_sql(sql).execute(&pool).await.expect("the SQL is valid");
+        sqlx::raw_sql(sql).execute(&pool).await.expect("valid SQL");
     } else {
         let pool =
             sqlx::MySqlPool::connect(&options.url).await.expect("the database accepts connections");
-        sqlx::raw_sql(sql).execute(&pool).await.expect("the SQL is valid");
+        sqlx::raw_sql(sql).execute(&pool).await.expect("valid SQL");
     }
 }
 
@@ -59,7 +59,7 @@ async fn rows(options: &DbOptions, quoted: &str) -> i64 {
             sqlx::MySqlPool::connect(&options.url).await.expect("the database accepts connections");
         sqlx::query_scalar(sql).fetch_one(&pool).await
     };
-    count.expect("the SQL is valid")
+    count.expect("valid SQL")
 }
 
 fn quoted(options: &DbOptions, name: &str) -> String {
@@ -234,12 +234,12 @@ async fn creation_waits_for_another_process_that_creates_the_file() {
     sqlx::raw_sql("CREATE TABLE other (number); BEGIN IMMEDIATE")
         .execute(&mut other)
         .await
-        .expect("the SQL is valid");
+        .expect("valid SQL");
     let creation =
         tokio::spawn(async move { store_on("cache", &options).create_table(false).await });
     tokio::time::sleep(Duration::from_millis(600)).await;
     assert!(!creation.is_finished(), "the file is locked");
-    sqlx::raw_sql("COMMIT").execute(&mut other).await.expect("the SQL is valid");
+    sqlx::raw_sql("COMMIT").execute(&mut other).await.expect("valid SQL");
     creation.await.expect("the task does not panic").expect("the table is created");
 }
 

@@ -24,7 +24,7 @@ impl Authority {
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let certificate = params.self_signed(&key).expect("the parameters are complete");
-        let folder = TempDir::new().expect("the folder is created");
+        let folder = TempDir::new().expect("the directory is created");
         fs::write(folder.path().join("ca.pem"), certificate.pem()).expect("the file is written");
         Self { issuer: Issuer::new(params, key), folder }
     }
@@ -46,7 +46,7 @@ impl Authority {
             "ALTER SYSTEM SET ssl = on".into(),
             "SELECT pg_reload_conf()".into(),
         ] {
-            sqlx::query(AssertSqlSafe(statement)).execute(&pool).await.expect("the SQL is valid");
+            sqlx::query(AssertSqlSafe(statement)).execute(&pool).await.expect("valid SQL");
         }
         while !accepts_tls(&server).await {
             tokio::time::sleep(Duration::from_millis(10)).await;
@@ -55,7 +55,7 @@ impl Authority {
     }
 }
 
-/// The statement with which the server writes a file to its folder, readable only to itself.
+/// The statement with which the server writes a file to its directory, readable only to itself.
 fn write_file(file: &str, content: &str) -> String {
     format!(
         "COPY (SELECT unnest(string_to_array('{content}', E'\\n'))) \
@@ -69,7 +69,7 @@ async fn accepts_tls(server: &Server) -> bool {
 
 fn store_on(url: &str) -> DbCache {
     let options = DbOptions::new(url).create_table(true).connect_timeout(Duration::from_secs(20));
-    DbCache::new("cache", options).expect("the options are valid")
+    DbCache::new("cache", options).expect("valid options")
 }
 
 /// The error of a connection that TLS does not allow.
@@ -94,7 +94,7 @@ async fn connection_to_a_trusted_server_is_encrypted() {
     let encrypted = "SELECT ssl FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) \
                      WHERE application_name = 'cachette'";
     let encrypted: Vec<bool> =
-        sqlx::query_scalar(encrypted).fetch_all(&pool).await.expect("the SQL is valid");
+        sqlx::query_scalar(encrypted).fetch_all(&pool).await.expect("valid SQL");
     assert!(!encrypted.is_empty() && encrypted.iter().all(|&encrypted| encrypted), "{encrypted:?}");
 }
 

@@ -101,14 +101,14 @@ mod tests {
     #[test]
     fn relative_location_is_resolved_against_the_configuration_with_a_warning() {
         assert_eq!(resolve("cache", Some("/etc/shop")), (PathBuf::from("/etc/shop/cache"), 1));
-        let current = std::env::current_dir().expect("there is a current directory");
+        let current = std::env::current_dir().expect("a current directory");
         assert_eq!(resolve("cache", None), (current.join("cache"), 1));
         assert_eq!(resolve("cache", Some("conf")), (current.join("conf/cache"), 1));
     }
 
     #[cfg(unix)]
     #[test]
-    fn absolute_location_is_used_as_it_is_without_a_warning() {
+    fn absolute_location_is_unchanged_without_a_warning() {
         assert_eq!(
             resolve("/var/cache/shop", Some("/etc/shop")),
             (PathBuf::from("/var/cache/shop"), 0)

@@ -280,7 +280,7 @@ mod tests {
         let directory = Directory::new("/cache".into());
         for number in 0..1000 {
             let path = directory.entry_path(&number.to_string()).path;
-            let digits = path.strip_prefix("/cache").expect("it is in the directory");
+            let digits = path.strip_prefix("/cache").expect("a path in the directory");
             assert_eq!(digits.to_string_lossy().len(), 2 + 1 + 62 + ENTRY_SUFFIX.len());
         }
     }

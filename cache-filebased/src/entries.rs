@@ -111,8 +111,8 @@ impl Entries {
         Ok(())
     }
 
-    /// Checks for the entry while holding the lock. The check before that only avoids writing a
-    /// file in vain.
+    /// Checks for the entry while holding the lock. The check before that only avoids an
+    /// unnecessary write.
     pub(crate) fn add(
         self: &Arc<Self>,
         target: &Target,

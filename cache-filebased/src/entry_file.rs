@@ -65,9 +65,9 @@ fn nanos(duration: Duration) -> u64 {
 /// Why a file cannot be decoded as an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum DecodeError {
-    /// The file is shorter than its header says, or than a header.
+    /// The file is shorter than its header declares, or than a header.
     Truncated,
-    /// The file is longer than its header says.
+    /// The file is longer than its header declares.
     Overlong,
     /// The file does not start with the magic.
     Magic,
@@ -100,7 +100,7 @@ impl fmt::Display for DecodeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Truncated => f.write_str("the file is truncated"),
-            Self::Overlong => f.write_str("the file is longer than its header says"),
+            Self::Overlong => f.write_str("the file is longer than its header declares"),
             Self::Magic => f.write_str("the file does not start with `cachette`"),
             Self::Version(version) => {
                 write!(f, "found format version {version}, expected {VERSION}")

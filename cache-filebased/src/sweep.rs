@@ -1,7 +1,7 @@
 //! Counting and culling in the background.
 //!
 //! A `set` does not list the directory: it counts the entries it adds. When enough were added, a
-//! thread lists the names, which corrects the count by what other processes did. If there are too
+//! thread lists the names, which also accounts for changes by other processes. If there are too
 //! many entries, the thread reads the header of each and removes the expired ones, and if that is
 //! not enough, the ones that were written longest ago. Otherwise it removes the expired entries of
 //! some of the shards, different ones each time. The work is therefore proportional to the number
@@ -51,7 +51,7 @@ pub struct SweepReport {
     pub expired: usize,
     /// The number of entries that were culled.
     pub culled: usize,
-    /// The number of removed temporary files, which processes left that were killed.
+    /// The number of removed temporary files, which killed processes left behind.
     pub temporary_files: usize,
 }
 

@@ -64,11 +64,11 @@ mod wrapped {
 
     fn bounded(path: std::path::PathBuf, max_entries: u64, cull_frequency: u64) -> FileBasedCache {
         let set = |mut options: FileBasedOptions| {
-            options.max_entries = max_entries.try_into().expect("it is small");
-            options.cull_frequency = cull_frequency.try_into().expect("it is small");
+            options.max_entries = max_entries.try_into().expect("a small number");
+            options.cull_frequency = cull_frequency.try_into().expect("a small number");
             options
         };
-        FileBasedCache::new(path, set(FileBasedOptions::default())).expect("the options are valid")
+        FileBasedCache::new(path, set(FileBasedOptions::default())).expect("valid options")
     }
 
     fn wrapped() -> Harness {

@@ -307,7 +307,7 @@ mod cancellation_and_timeouts {
             tokio::task::yield_now().await;
         }
         cancelled.abort();
-        assert!(cancelled.await.expect_err("it was cancelled").is_cancelled());
+        assert!(cancelled.await.expect_err("cancelled").is_cancelled());
         drop(lock);
         while !temporary_files(directory.path()).is_empty() {
             tokio::task::yield_now().await;
@@ -564,7 +564,7 @@ mod limits_of_the_system {
 
         assert!(store.delete("more 0").await.expect("delete succeeds"));
         assert!(store.delete("more 1").await.expect("delete succeeds"));
-        store.set("old", bytes(3, 30_000), HOUR).await.expect("there is free space again");
+        store.set("old", bytes(3, 30_000), HOUR).await.expect("free space");
     }
 
     /// The mount is in a namespace of the child and ends with it.

@@ -75,7 +75,7 @@ fn concurrent_processes_lose_no_increment_add_each_key_once_and_read_intact_valu
     }
     let added_by = |number| {
         fs::read_to_string(directory.path().join(format!("added.{number}")))
-            .expect("the child wrote it")
+            .expect("written by the child")
     };
     let added = (0..PROCESSES).map(|number| added_by(number).parse::<usize>().expect("a number"));
     assert_eq!(added.sum::<usize>(), ADDED, "each key is added once");

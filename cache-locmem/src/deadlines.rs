@@ -7,8 +7,8 @@ use cache_core::Moment;
 /// Schedules a check of each slot whose entry expires.
 ///
 /// A slot is checked at its entry's deadline or earlier. If the entry is overwritten or touched,
-/// the scheduled check stays where it is; once it is due, the slot is scheduled again. Overwriting
-/// a key all the time therefore costs no work here.
+/// the scheduled check stays where it is; once it is due, the slot is scheduled again. Repeatedly
+/// overwriting a key therefore adds no work here.
 #[derive(Debug, Default)]
 pub(crate) struct Deadlines {
     queue: BinaryHeap<Reverse<(Moment, u32)>>,

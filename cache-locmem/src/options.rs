@@ -151,7 +151,7 @@ mod tests {
             (LocMemOptions::default().max_entries(0), "OPTIONS.max_entries"),
             (LocMemOptions::default().max_bytes(0), "OPTIONS.max_bytes"),
         ] {
-            let message = options.check().expect_err("zero is not allowed").to_string();
+            let message = options.check().expect_err("zero is invalid").to_string();
             assert!(message.contains(setting) && message.contains("found 0"), "{message}");
         }
     }

@@ -57,7 +57,7 @@ pub(crate) struct Entries<T> {
     order: Order,
 }
 
-/// An enum and not a trait object, because a hit must not pay for the choice.
+/// An enum and not a trait object, so that a hit needs no dynamic dispatch.
 #[derive(Debug)]
 enum Order {
     Lru(Lru),

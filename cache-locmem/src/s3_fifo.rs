@@ -33,8 +33,8 @@ use crate::{
 const PROMOTION_FREQUENCY: u8 = 2;
 /// Further uses are not counted.
 const MAX_FREQUENCY: u8 = 3;
-/// The fraction of the store by which a queue is imagined longer to see whether it would hit more.
-/// Half and twice as much gave the same results within 0.002.
+/// How much longer a queue is assumed to be, as a fraction of the store, to estimate whether it
+/// would hit more. Half and twice as much gave the same results within 0.002.
 const GHOST_WINDOW_DIVISOR: usize = 10;
 
 /// The two queues and the ghosts of the entries evicted from them.
@@ -306,14 +306,14 @@ mod tests {
             let position = self.insertions;
             loop {
                 if self.small.len() >= self.limits().0 || self.main.is_empty() {
-                    let oldest = self.small.pop_front().expect("it is not empty");
+                    let oldest = self.small.pop_front().expect("not empty");
                     if oldest.frequency < 2 {
                         self.small_ghosts.push((oldest.key, self.insertions));
                         return oldest.key;
                     }
                     self.main.push_back(Seen { frequency: 0, position, ..oldest });
                 } else {
-                    let oldest = self.main.pop_front().expect("it is not empty");
+                    let oldest = self.main.pop_front().expect("not empty");
                     if oldest.frequency == 0 {
                         self.main_ghosts.push((oldest.key, self.main_evictions));
                         self.main_evictions += 1;
@@ -341,7 +341,7 @@ mod tests {
 
     /// Evicts an entry and returns its key.
     fn evict(policy: &mut S3Fifo, slab: &mut Slab<u64>) -> u64 {
-        let victim = policy.victim(slab, &mut usize::MAX.clone()).expect("it is not empty");
+        let victim = policy.victim(slab, &mut usize::MAX.clone()).expect("not empty");
         let key = *slab.get(victim).expect("a victim is in the slab");
         policy.record_eviction(slab, victim, key);
         policy.unlink(slab, victim);
@@ -370,7 +370,7 @@ mod tests {
                     }
                     Some(slot) => {
                         S3Fifo::record_use(&mut slab, slot);
-                        let seen = model.find(key).expect("it was just found");
+                        let seen = model.find(key).expect("found before");
                         seen.frequency = (seen.frequency + 1).min(3);
                     }
                     None => {

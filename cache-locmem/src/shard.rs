@@ -50,7 +50,7 @@ impl Expiration {
     }
 }
 
-/// What a call removed from the shard, or did not store.
+/// Entries and values that a call removed from the shard or did not store.
 #[derive(Debug, Default)]
 pub(crate) struct Removed {
     value: Option<CompactValue>,

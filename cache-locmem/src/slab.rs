@@ -1,6 +1,6 @@
 //! A slab of items in numbered slots, and queues that link the slots.
 
-/// The absence of a slot.
+/// The number that means no slot.
 const NONE: u32 = u32::MAX;
 
 /// A slab of items.
@@ -28,9 +28,9 @@ struct Slot<T> {
 /// The state that an eviction policy keeps for an item.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct PolicyState {
-    /// When the item got its place in the queue, in a unit of the policy's own.
+    /// When the item got its place in the queue, in a unit that the policy defines.
     pub(crate) position: u32,
-    /// The number of uses since then, up to a maximum of the policy's own.
+    /// The number of uses since then, up to a maximum that the policy defines.
     pub(crate) frequency: u8,
     /// Whether the item is in the main queue of S3-FIFO.
     pub(crate) in_main: bool,

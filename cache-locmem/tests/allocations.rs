@@ -207,7 +207,7 @@ fn new_entry_in_full_store_allocates_only_the_list_of_removed_entries() {
         let options = LocMemOptions::default().max_entries(100).cull_frequency(1000).policy(policy);
         let store = LocMemCache::new(options).expect("valid options");
         let keys: Vec<String> = (0..1001).map(|number| number.to_string()).collect();
-        let (last, others) = keys.split_last().expect("it is not empty");
+        let (last, others) = keys.split_last().expect("not empty");
         let set = |key: &str| set(&store, key, Value::Int(1), None);
         others.iter().for_each(|key| set(key));
         assert_eq!(measure(|| set(last)).count_total, 1, "{policy:?}");
@@ -250,7 +250,7 @@ fn max_bytes_counts_about_what_is_allocated() {
                 .for_each(|number| set(&cache, &number.to_string()).expect("locmem does not fail"));
         };
         let allocated = measure(fill).bytes_current;
-        let counted = i64::try_from(store.bytes()).expect("it fits into i64");
+        let counted = i64::try_from(store.bytes()).expect("fits an i64");
         assert!(
             (allocated - counted).abs() < allocated / 4,
             "{kind}: {allocated} bytes allocated, {counted} counted"

@@ -71,11 +71,11 @@ mod wrapped {
 
     fn bounded(max_entries: u64, cull_frequency: u64) -> LocMemCache {
         let set = |mut options: LocMemOptions| {
-            options.max_entries = max_entries.try_into().expect("it is small");
-            options.cull_frequency = cull_frequency.try_into().expect("it is small");
+            options.max_entries = max_entries.try_into().expect("a small number");
+            options.cull_frequency = cull_frequency.try_into().expect("a small number");
             options
         };
-        LocMemCache::new(set(LocMemOptions::default())).expect("the options are valid")
+        LocMemCache::new(set(LocMemOptions::default())).expect("valid options")
     }
 
     fn wrapped() -> Harness {

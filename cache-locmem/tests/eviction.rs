@@ -159,7 +159,7 @@ async fn s3_fifo_limits_large_new_entries_to_a_twentieth_of_the_bytes() {
     let large = || Value::Bytes(vec![0; 30_000].into());
     fill(&store, 0..8000).await;
     for number in 10_000..10_100 {
-        store.set(&number.to_string(), large(), None).await.expect("it fits");
+        store.set(&number.to_string(), large(), None).await.expect("the value fits");
         store.get(&number.to_string()).await.expect("locmem does not fail");
     }
     assert!(remaining(&store, 10_000..10_100).await.len() <= 4);
@@ -310,7 +310,7 @@ async fn max_bytes_is_never_exceeded(policy: Policy) {
         let store = bounded_in_bytes(policy, max_bytes, max_entries);
         for number in 0..2000_usize {
             let value = Value::Bytes(vec![0; (number * 7919) % 60_000].into());
-            store.set(&number.to_string(), value, None).await.expect("it fits");
+            store.set(&number.to_string(), value, None).await.expect("the value fits");
             assert!(store.bytes() <= max_bytes, "{} of {max_bytes}", store.bytes());
         }
         assert!(store.bytes() > max_bytes / 2, "{} of {max_bytes}", store.bytes());
@@ -320,7 +320,7 @@ async fn max_bytes_is_never_exceeded(policy: Policy) {
 async fn growing_entry_evicts_others(policy: Policy) {
     let store = bounded_in_bytes(policy, 10_000, 300);
     for (key, size) in [("a", 3000), ("b", 3000), ("a", 8000)] {
-        store.set(key, Value::Bytes(vec![0; size].into()), None).await.expect("it fits");
+        store.set(key, Value::Bytes(vec![0; size].into()), None).await.expect("the value fits");
     }
     assert!(store.contains("a").await.expect("locmem does not fail"));
     assert!(!store.contains("b").await.expect("locmem does not fail"));
@@ -328,11 +328,9 @@ async fn growing_entry_evicts_others(policy: Policy) {
 
 async fn entry_above_max_bytes_is_rejected_with_the_sizes(policy: Policy) {
     let store = bounded_in_bytes(policy, 10_000, 300);
-    store.set("k", Value::Int(1), None).await.expect("it fits");
-    let error = store
-        .set("k", Value::Bytes(vec![0; 20_000].into()), None)
-        .await
-        .expect_err("it is too large");
+    store.set("k", Value::Int(1), None).await.expect("the value fits");
+    let error =
+        store.set("k", Value::Bytes(vec![0; 20_000].into()), None).await.expect_err("too large");
     assert_eq!(error.kind(), ErrorKind::TooLarge);
     assert!(error.to_string().contains("10000"), "{error}");
     assert!(
@@ -342,7 +340,7 @@ async fn entry_above_max_bytes_is_rejected_with_the_sizes(policy: Policy) {
 
     let giant = || Value::Bytes(vec![0; 20_000].into());
     assert_eq!(
-        store.add("k", giant(), None).await.expect_err("it is too large").kind(),
+        store.add("k", giant(), None).await.expect_err("too large").kind(),
         ErrorKind::TooLarge
     );
     fill(&store, [1]).await;

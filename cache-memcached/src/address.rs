@@ -20,7 +20,7 @@ pub(crate) enum Address {
     Unix(PathBuf),
 }
 
-/// Parses all servers of a LOCATION. Each text may contain several, separated by `,` or `;`.
+/// Parses all servers of a LOCATION. Each string may contain several, separated by `,` or `;`.
 pub(crate) fn parse_all<S: AsRef<str>>(location: &[S]) -> Result<Vec<Address>> {
     let parts = location.iter().flat_map(|text| text.as_ref().split([',', ';']));
     let mut addresses = Vec::new();
@@ -78,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn location_is_a_list_or_a_separated_text() {
+    fn location_is_a_list_or_a_separated_string() {
         let expected = ["a:1", "b:2", "c:11211", "::1:4", "::1:11211", "/run/mc.sock", "/other"];
         let all = ["a:1", "b:2", "c", "[::1]:4", "[::1]", "unix:/run/mc.sock", "/other"];
         assert_eq!(names(&all), expected);

@@ -6,7 +6,7 @@
 //! reply, or have another opaque) or if the server is silent for the whole timeout.
 //!
 //! A timed-out request is failed by the ticks of the connection, eight per timeout, so that no
-//! request needs a timer of its own or reads the clock.
+//! request needs its own timer or reads the clock.
 //!
 //! If the connection is idle, the caller writes its request itself, which saves a lone task a
 //! switch to another task. Otherwise the driver task writes, and yields once before it does: tasks

@@ -100,9 +100,9 @@
 //!
 //! # Security
 //!
-//! Anyone who can reach memcached can read and write everything. Expose it only on a private network
-//! or a Unix socket, or use TLS (the feature `tls` and the option `tls_ca`). Passwords work with
-//! servers that were started with an authentication file (`-Y`). SASL (`-S`) needs the binary
+//! Anyone who can reach memcached can read and write everything. Expose it only on a private
+//! network or a Unix socket, or use TLS (the feature `tls` and the option `tls_ca`). Passwords work
+//! with servers that were started with an authentication file (`-Y`). SASL (`-S`) needs the binary
 //! protocol, which is not supported.
 //!
 //! [`ErrorKind::InvalidKey`]: cache_core::ErrorKind::InvalidKey

@@ -67,7 +67,7 @@ pub struct MemcachedOptions {
     /// A PEM file of certificates. If it is set, connections use TLS, and only servers whose
     /// certificate is signed by one of these are trusted.
     ///
-    /// A relative path starts at the folder of the configuration file.
+    /// A relative path is resolved against the directory of the configuration file.
     #[cfg(feature = "tls")]
     pub tls_ca: Option<std::path::PathBuf>,
     /// The length in bytes above which values are compressed. By default nothing is compressed.

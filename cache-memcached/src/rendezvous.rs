@@ -3,7 +3,8 @@
 //!
 //! Each server has a score for a key, `murmur3_32("<server>-<key>")`, and the server with the
 //! highest score holds the key. If scores are equal, the server whose name is greater wins. A new
-//! server therefore takes one of n keys, in equal parts from all others, and no other key moves.
+//! server, the n-th, therefore takes 1/n of the keys, in equal parts from all others, and no other
+//! key moves.
 //!
 //! Like pymemcache, this module hashes the lowest eight bits of each character instead of its UTF-8
 //! bytes. With weights, a score `h` becomes `-weight / ln((h + 0.5) / 2^32)`: equal weights
@@ -184,7 +185,7 @@ mod tests {
         }
     }
 
-    /// The n-th server takes one of n keys, an equal part from each of the others.
+    /// The n-th server takes 1/n of the keys, an equal part from each of the others.
     #[test]
     fn new_server_takes_its_share_and_moves_no_other_key() {
         let keys = &keys()[..5000];

@@ -268,8 +268,8 @@ impl Server {
         Ok(lines.iter().filter_map(parse).collect())
     }
 
-    /// Sends a line on a connection of its own, so that the reader of the shared connection needs
-    /// to know only one kind of reply.
+    /// Sends a line on a separate connection, so that the reader of the shared connection needs to
+    /// know only one kind of reply.
     async fn exchange(&self, line: &str, is_last: fn(&str) -> bool) -> Result<Vec<String>, Error> {
         let limit = self.timeouts.connect + self.timeouts.request;
         let lines = timeout(limit, self.connector.exchange(line, is_last)).await;

@@ -12,7 +12,7 @@ use tokio::{
 
 use crate::MemcachedOptions;
 
-/// Builds the TLS client that the options ask for.
+/// Builds the TLS client that the options configure.
 pub(crate) fn client(options: &MemcachedOptions) -> Result<Option<Tls>> {
     #[cfg(feature = "tls")]
     if let Some(file) = &options.tls_ca {

@@ -99,7 +99,7 @@ async fn set_many_returns_values_that_the_server_rejects_and_removes_their_entri
     let server = server_with(&["-I", "512k"]);
     let store = store_at(&[server.port()], &patient());
     let keys: Vec<String> = (0..40).map(|number| format!("key-{number}")).collect();
-    // The server needs some bytes of its own for an entry.
+    // The server stores some bytes of metadata with an entry.
     let value = |number: usize| {
         Value::Bytes(vec![b'x'; if number % 20 == 7 { 512 << 10 } else { number }].into())
     };

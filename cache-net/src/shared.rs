@@ -14,8 +14,8 @@ pub trait Connection: Send + Sync + 'static {
 /// The connection to one server, made when it is first needed and shared by all callers.
 ///
 /// Connecting is single flight: callers that find no connection wait for the same attempt. The
-/// attempt runs in a task of its own and goes on if every caller is dropped; otherwise a connection
-/// that takes longer than any caller waits would never be made.
+/// attempt runs in its own task and continues if every caller is dropped; otherwise a connection
+/// that takes longer than any caller waits would never be established.
 pub struct SharedConnection<C, E>(Arc<Inner<C, E>>);
 
 struct Inner<C, E> {
@@ -62,7 +62,7 @@ where
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped, the attempt goes on, and later callers use its result.
+    /// If the future is dropped, the attempt continues, and later callers use its result.
     pub async fn get_or_connect<F>(&self, connect: F) -> Option<Result<Arc<C>, E>>
     where
         F: Future<Output = Result<C, E>> + Send + 'static,
@@ -183,7 +183,7 @@ mod tests {
         let [one, two] = callers;
         let (one, two) = (current(one).await, current(two).await);
         assert!(Arc::ptr_eq(&one, &two));
-        assert!(Arc::ptr_eq(&one, &shared.current().expect("it is stored")));
+        assert!(Arc::ptr_eq(&one, &shared.current().expect("a stored connection")));
         assert!(Arc::ptr_eq(
             &one,
             &shared.get_or_connect(unused()).await.expect("finished").expect("connected")

@@ -4,7 +4,7 @@ use std::{io, time::Duration};
 
 use tokio::net::TcpStream;
 
-/// Connects to a server, with Nagle's algorithm turned off. The name is resolved on every call.
+/// Connects to a server, with Nagle's algorithm disabled. The name is resolved on every call.
 ///
 /// With `keepalive`, the kernel probes the connection once it has been idle for that long.
 ///

@@ -119,7 +119,7 @@ mod enabled {
             self.trust(&read(path).map_err(|why| wrong(&why))?).map_err(|why| wrong(&why))
         }
 
-        /// Trusts the certificates in a PEM text.
+        /// Trusts the certificates in PEM-encoded text.
         ///
         /// # Errors
         ///
@@ -127,7 +127,7 @@ mod enabled {
         /// certificate or an invalid one.
         pub fn trust_pem(&mut self, setting: &str, pem: &str) -> Result<()> {
             let wrong =
-                |why: String| invalid_setting(setting, &format!("a text ({why})"), CERTIFICATES);
+                |why: String| invalid_setting(setting, &format!("text ({why})"), CERTIFICATES);
             self.trust(pem.as_bytes()).map_err(wrong)
         }
 
@@ -392,7 +392,7 @@ mod enabled {
         }
 
         #[test]
-        fn trusting_nobody_is_an_error() {
+        fn empty_trust_store_is_an_error() {
             let error = TlsBuilder::new(Verification::Full).build().expect_err("no roots");
             assert_eq!(error.kind(), ErrorKind::Config);
         }

@@ -24,7 +24,7 @@ pub struct RedisBackend {
     prefixes: Prefixes,
 }
 
-/// What aliases must have in common to share connections.
+/// The configuration that aliases must have in common to share connections.
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct ServersKey {
     locations: Vec<Location>,

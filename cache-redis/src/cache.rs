@@ -31,10 +31,10 @@ const READ: Access = Access::Read;
 const WRITE: Access = Access::Write(Effect::Idempotent);
 const WRITE_ONCE: Access = Access::Write(Effect::Once);
 
-/// A store in Redis or Valkey. See the [crate's page](crate) for its behavior.
+/// A store in Redis or Valkey. See the [crate documentation](crate).
 ///
 /// It connects when it is first used. Its connections belong to the tokio runtime of that call,
-/// until [`close`](Cache::close). Cloning it is cheap, and a clone is the same store.
+/// until [`close`](Cache::close). Cloning it is cheap, and clones share the store.
 #[derive(Clone)]
 pub struct RedisCache {
     servers: Arc<Servers>,
@@ -414,7 +414,7 @@ impl Cache for RedisCache {
         Ok(Stats { entries, details, ..Stats::default() })
     }
 
-    /// Does nothing, because the server removes expired entries by itself.
+    /// Does nothing, because the server removes expired entries itself.
     async fn purge_expired(&self, _: u64) -> Result<Option<u64>> {
         Ok(None)
     }

@@ -15,7 +15,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 /// A stream that yields once before it writes, so that other ready tasks can add their requests to
 /// the same write. Concurrent calls then share system calls, and no call waits for a timer.
 ///
-/// If only one call is in flight, it is written at once. Yielding costs a third of a call's CPU
+/// If only one call is in flight, it is written immediately. Yielding costs a third of a call's CPU
 /// time even if no other task is ready, because the runtime wakes another thread for the task.
 pub(crate) struct CoalescingWriter<S> {
     stream: S,
@@ -134,7 +134,7 @@ mod tests {
         let mut read = [0; 18];
         far.read_exact(&mut read).await.expect("written");
         assert_eq!(&read, b"one and two, three");
-        near.write_all(b"four").await.expect("it wakes itself");
+        near.write_all(b"four").await.expect("woken");
     }
 
     #[tokio::test]

@@ -1,4 +1,4 @@
-//! What can go wrong with a server, and the error that callers receive.
+//! Failures of a server, and the errors that callers receive.
 
 use std::sync::Arc;
 
@@ -108,7 +108,7 @@ fn fault_of(error: &ServerError) -> Fault {
         Some(
             ServerErrorKind::BusyLoading | ServerErrorKind::MasterDown | ServerErrorKind::TryAgain,
         ) => Fault::Busy,
-        // A script reports the errors of its commands inside an error of its own.
+        // A script reports the errors of its commands inside its own error.
         _ if error.code() == "WRONGTYPE" || details.contains("WRONGTYPE") => Fault::WrongType,
         _ if error.code() == "OOM" || details.contains("OOM ") => Fault::OutOfMemory,
         _ if details.contains("not an integer") => Fault::NotAnInteger,

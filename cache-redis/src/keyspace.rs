@@ -58,7 +58,7 @@ impl Keyspace {
         &self.scope
     }
 
-    /// Puts the namespace in front of a key.
+    /// Prepends the namespace to a key.
     pub(crate) fn key<'a>(&self, key: &'a str) -> Cow<'a, str> {
         if self.namespace.is_empty() {
             Cow::Borrowed(key)

@@ -15,8 +15,8 @@
 //!
 //! # Servers
 //!
-//! LOCATION is the URL of a server or a list of URLs. One text may contain several URLs, separated
-//! by `,` or `;`:
+//! LOCATION is the URL of a server or a list of URLs. One string may contain several URLs,
+//! separated by `,` or `;`:
 //!
 //! - `redis://user:password@host:6379/0`
 //! - `rediss://user:password@host:6379/0` for TLS, with the feature `tls`
@@ -79,8 +79,8 @@
 //! there are replicas. Batches have this limit for every 5,000 keys or 4 MiB. The next call
 //! connects again.
 //!
-//! If the connection breaks, a command is retried once if executing it twice does no harm. `add`,
-//! `incr` and `delete` are not retried: if they return an error, they may have been executed.
+//! If the connection breaks, a command that is safe to repeat is retried once. `add`, `incr` and
+//! `delete` are not retried: if they return an error, they may have been executed.
 //!
 //! If no reply arrives in time, the connection is replaced. If a reply has an unexpected type, the
 //! connection is closed and all calls on it fail.
@@ -93,7 +93,7 @@
 //! # Cancel safety
 //!
 //! If a future is dropped after its command was sent, the server still executes the command. The
-//! reply is discarded, and replies of other calls are not affected. An attempt to connect goes on
+//! reply is discarded, and replies of other calls are not affected. An attempt to connect continues
 //! and serves the next call.
 //!
 //! # Performance

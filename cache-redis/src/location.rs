@@ -50,8 +50,8 @@ impl fmt::Debug for Location {
     }
 }
 
-/// Parses LOCATION: a list of texts, each with one or more URLs separated by `,` or `;`, as in
-/// Django. Relative paths of sockets start at `folder`.
+/// Parses LOCATION: a list of strings, each with one or more URLs separated by `,` or `;`, as in
+/// Django. Relative socket paths are resolved against `folder`.
 pub(crate) fn locations<T: AsRef<str>>(
     texts: &[T],
     folder: Option<&Path>,
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn relative_socket_path_starts_at_the_folder() {
+    fn relative_socket_path_is_resolved_against_the_folder() {
         let found = locations(&["unix://run/s"], Some(Path::new("/etc"))).expect("valid");
         assert_eq!(found[0].address.to_string(), "unix:/etc/run/s");
     }

@@ -9,8 +9,8 @@ use serde::Deserialize;
 
 /// The OPTIONS of a cache in Redis or Valkey.
 ///
-/// In a configuration, times are seconds and may have fractions. Options that redis-py has too have
-/// the names of redis-py. Its other options have no effect: see the [crate's page](crate).
+/// In a configuration, times are seconds and may have fractions. Options that redis-py also has use
+/// the same names. Its other options have no effect: see the [crate documentation](crate).
 ///
 /// # Examples
 ///
@@ -47,8 +47,8 @@ pub struct RedisOptions {
     pub client_name: Option<String>,
     /// A prefix of every key, in front of KEY_PREFIX.
     ///
-    /// All keys with this prefix belong to this cache: `clear` removes them, whatever the key
-    /// prefix, the version and the key function are.
+    /// All keys with this prefix belong to this cache: `clear` removes them, regardless of the key
+    /// prefix, the version and the key function.
     pub namespace: String,
     /// Whether the whole database belongs to this cache. If so, `clear` empties it with `FLUSHDB`,
     /// as Django does. The default is `false`.
@@ -87,7 +87,7 @@ pub enum CertReqs {
     #[default]
     #[serde(alias = "optional")]
     Required,
-    /// It is not verified. Anybody between the client and the server can impersonate the server.
+    /// It is not verified. Anyone between the client and the server can impersonate the server.
     None,
 }
 

@@ -1,4 +1,4 @@
-//! The TLS client that the options ask for.
+//! The TLS client that the options configure.
 
 use std::path::Path;
 
@@ -13,7 +13,7 @@ pub(crate) fn client(_: &RedisOptions, _: Option<&Path>) -> Result<Tls> {
     Err(cache_core::config::invalid_setting("LOCATION", "rediss:// (TLS)", expected))
 }
 
-/// Reads the files that the options name. Relative paths start at `folder`.
+/// Reads the files that the options name. Relative paths are resolved against `folder`.
 #[cfg(feature = "tls")]
 pub(crate) fn client(options: &RedisOptions, folder: Option<&Path>) -> Result<Tls> {
     use cache_net::{TlsBuilder, Verification};

@@ -144,7 +144,7 @@ async fn connecting_continues_after_callers_are_dropped() {
     let proxy = proxy_to(&server);
     proxy.switch(Mode::Delay(Duration::from_millis(50)));
     let store = fresh(&[format!("redis://127.0.0.1:{}", proxy.port())], patient());
-    common::eventually("there is a connection", async || {
+    common::eventually("a connection exists", async || {
         let _ = timeout(Duration::from_millis(5), store.get("k")).await;
         proxy.accepted() == 1
             && timeout(Duration::from_secs(9), store.get("k")).await.is_ok_and(|got| got.is_ok())

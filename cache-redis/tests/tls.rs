@@ -93,7 +93,7 @@ async fn trusted_certificate_is_accepted() {
     let server = TlsServer::start(&["127.0.0.1"], "no");
     round_trip(&server.store(server.trusting())).await.expect("trusted by a file");
     let pem = fs::read_to_string(server.file("ca.pem").expect("a path")).expect("a file");
-    round_trip(&server.store(patient().ssl_ca_data(pem))).await.expect("trusted by a text");
+    round_trip(&server.store(patient().ssl_ca_data(pem))).await.expect("trusted by text");
 }
 
 #[tokio::test]

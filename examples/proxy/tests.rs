@@ -365,7 +365,7 @@ async fn http_2_host_and_cookies_are_converted_to_http_1() {
         response(&[], full(text))
     })
     .await;
-    // HTTP/2 sends each cookie in a header of its own (RFC 9113, section 8.2.3).
+    // HTTP/2 sends each cookie in its own header (RFC 9113, section 8.2.3).
     let got = fixture.over_http2().get("/", &[("cookie", "a=1"), ("cookie", "b=2")]).await;
     assert_eq!(got.body, format!("HTTP/1.1 [\"{}\"] [\"a=1; b=2\"]", fixture.proxy));
 }

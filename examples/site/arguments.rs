@@ -5,10 +5,10 @@ use std::path::PathBuf;
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
 const USAGE: &str = "\
-usage: cargo run --example site -- [--listen ADDRESS] [--data FOLDER] [CONFIG]
+usage: cargo run --example site -- [--listen ADDRESS] [--data DIRECTORY] [CONFIG]
 
   --listen ADDRESS  the address to listen on, 127.0.0.1:8080 by default; port 0 selects a free port
-  --data FOLDER     the folder of the database, target/site by default
+  --data DIRECTORY  the directory of the database, target/site by default
   CONFIG            the configuration of the caches, examples/site/caches.toml by default";
 
 #[derive(Debug, PartialEq, Eq)]

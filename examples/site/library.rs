@@ -65,7 +65,7 @@ pub(crate) struct Favourite {
 }
 
 impl Library {
-    /// Opens the database in a folder. Creates it if it does not exist.
+    /// Opens the database in a directory. Creates it if it does not exist.
     pub(crate) async fn open(folder: &Path) -> Result<Self, Box<dyn Error>> {
         let path = folder.join("library.db");
         let unusable = |error| format!("cannot use {}: {error}", folder.display());

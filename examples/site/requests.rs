@@ -121,8 +121,8 @@ fn outcome(cache_status: &str) -> &'static str {
     }
 }
 
-/// The layer that had the page or stored it. If the view has a layer of its own,
-/// `Cache-Status` has two members.
+/// The layer that had the page or stored it. If the view has its own layer, `Cache-Status` has two
+/// members.
 fn deciding_layer(cache_status: &str) -> Option<String> {
     let has_decided = |member: &&str| {
         member.contains("; hit") || member.contains("; stored") || member.contains("; collapsed")

@@ -1,4 +1,4 @@
--- The data of the library. It is the same on every machine, except that the last loans are of today.
+-- The data of the library. It is the same on every machine, except that the latest loans are from today.
 
 CREATE TABLE books (
     id INTEGER PRIMARY KEY,

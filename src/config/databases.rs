@@ -85,7 +85,7 @@ fn from_django(prefix: &str, settings: &Map<String, Json>) -> Result<String> {
 
 impl DjangoEntry {
     /// Without a HOST, the driver uses its default, usually a Unix socket. A HOST that starts with
-    /// a slash is the folder of a socket.
+    /// a slash is the directory of a socket.
     fn postgres(&self) -> String {
         match &*self.host {
             "" => format!(

@@ -19,7 +19,7 @@ use serde_json::{Map, Value as Json};
 
 use super::{CacheConfig, databases};
 
-/// The format of a text.
+/// The format of configuration text.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Format {
     #[cfg(feature = "toml")]
@@ -93,7 +93,7 @@ impl fmt::Display for Origin {
     }
 }
 
-/// The contents of a text.
+/// The parsed contents of configuration text.
 pub(crate) struct Sections {
     /// The configuration or the error of each alias. One error does not hide the others.
     pub(crate) caches: BTreeMap<String, Result<CacheConfig>>,
@@ -101,7 +101,7 @@ pub(crate) struct Sections {
     pub(crate) databases: BTreeMap<String, String>,
 }
 
-/// Reads a text with an entry for each alias, at the top level or in a section `caches`, and an
+/// Parses text with an entry for each alias, at the top level or in a section `caches`, and an
 /// optional section `databases`.
 pub(crate) fn read(format: Format, text: &str, origin: &Origin) -> Result<Sections> {
     let text = text.trim_start_matches('\u{feff}');

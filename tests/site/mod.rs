@@ -1,4 +1,4 @@
-//! Starts the example `site` on a free port and with a temporary folder.
+//! Starts the example `site` on a free port and with a temporary directory.
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
 pub(crate) mod http;
@@ -23,7 +23,8 @@ pub(crate) struct Site {
 }
 
 impl Site {
-    /// Starts the site with the example's configuration, but with all files in a temporary folder.
+    /// Starts the site with the example's configuration, but with all files in a temporary
+    /// directory.
     pub(crate) fn start() -> Self {
         let config = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/site/caches.toml");
         let config = fs::read_to_string(config).expect("read the configuration");
@@ -31,7 +32,7 @@ impl Site {
     }
 
     pub(crate) fn start_with(config: &str) -> Self {
-        let folder = tempfile::tempdir().expect("create a temporary folder");
+        let folder = tempfile::tempdir().expect("create a temporary directory");
         let file = folder.path().join("caches.toml");
         fs::write(&file, config).expect("write the configuration");
         let mut cargo = command();

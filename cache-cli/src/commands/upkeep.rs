@@ -119,7 +119,8 @@ pub(super) async fn purge_expired(selection: Selection, printer: Printer) -> Res
     Ok(failures.report())
 }
 
-/// Purges in steps, so that the progress bar moves. Returns `None` if the store purges by itself.
+/// Purges in steps, so that the progress bar moves. Returns `None` if the store does not support
+/// it.
 async fn purge(cache: &CacheHandle) -> Result<Option<u64>> {
     const STEP: u64 = 1000;
     let mut progress = Progress::new(cache.alias(), cache.stats().await?.expired);

@@ -11,12 +11,12 @@ use tempfile::TempDir;
 
 const CACHETTE: &str = env!("CARGO_BIN_EXE_cachette");
 
-/// A temporary folder with a `caches.toml`, in which commands run.
+/// A temporary directory with a `caches.toml`, in which commands run.
 pub(crate) struct Project(TempDir);
 
 impl Project {
     pub(crate) fn new(toml: &str) -> Self {
-        let project = Self(TempDir::new().expect("create a temporary folder"));
+        let project = Self(TempDir::new().expect("create a temporary directory"));
         project.configure(toml);
         project
     }

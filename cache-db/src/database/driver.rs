@@ -1,4 +1,4 @@
-//! Statements on a connection of sqlx.
+//! Statements on an sqlx connection.
 
 use crate::statement::{Outcome, Statement};
 
@@ -22,7 +22,7 @@ macro_rules! dispatch {
 
 pub(crate) use dispatch;
 
-/// A database of sqlx that runs statements.
+/// An sqlx database that runs statements.
 pub(crate) trait Driver: sqlx::Database {
     /// Runs the statements: one as it is, several in a transaction.
     ///

@@ -281,7 +281,7 @@ impl<D: Driver> PooledConnection<D> {
     pub(crate) fn release(self) {
         if let Self::Own { connection, origin, pool, permit } = self {
             pool.put_back(connection, origin);
-            // Whoever gets the permit must find the connection.
+            // The next holder of the permit must find the connection.
             drop(permit);
         }
     }

@@ -24,7 +24,7 @@ type Phases = Arc<watch::Sender<Phase>>;
 enum Phase {
     /// Everything is forwarded.
     Open,
-    /// So many pieces of requests are still forwarded; the one after them is held back.
+    /// This many more pieces of requests are forwarded; the next one is held back.
     Armed(usize),
     /// A connection's requests are held back.
     Holding,
@@ -83,7 +83,7 @@ async fn proxy(client: TcpStream, server: u16, phase: Phases) {
     let (requests, mut to_client) = client.into_split();
     let (held, _) = tokio::join!(forward(requests, to_server, &phase), async {
         let copied = tokio::io::copy(&mut replies, &mut to_client).await;
-        // The client may be gone; the server still has to come to its end.
+        // The client may be gone. Let the server finish.
         let drained = tokio::io::copy(&mut replies, &mut tokio::io::sink()).await;
         copied.and(drained).and(to_client.shutdown().await)
     });

@@ -18,10 +18,10 @@ use cache_core::Clock;
 use cache_db::{DbCache, DbOptions};
 use tempfile::TempDir;
 
-/// Creates a store with a new table of its own.
+/// Creates a store with its own new table.
 pub(crate) async fn fresh(options: DbOptions, clock: Clock) -> DbCache {
-    let store = DbCache::open(&fresh_name("conformance"), options, None, clock)
-        .expect("the options are valid");
+    let store =
+        DbCache::open(&fresh_name("conformance"), options, None, clock).expect("valid options");
     store.create_table(false).await.expect("the table is created");
     store
 }
@@ -32,7 +32,7 @@ pub(crate) fn fresh_name(prefix: &str) -> String {
     format!("{prefix} {} {}", process::id(), NUMBER.fetch_add(1, Ordering::Relaxed))
 }
 
-/// Options for a new file in the temporary folder of this process.
+/// Options for a new file in the temporary directory of this process.
 pub(crate) fn sqlite_file() -> DbOptions {
     static NUMBER: AtomicUsize = AtomicUsize::new(0);
     let path = folder().join(format!("{}.db", NUMBER.fetch_add(1, Ordering::Relaxed)));
@@ -68,5 +68,5 @@ pub(crate) fn url(variable: &str) -> String {
 
 fn folder() -> PathBuf {
     static FOLDER: OnceLock<TempDir> = OnceLock::new();
-    FOLDER.get_or_init(|| TempDir::new().expect("the folder is created")).path().to_owned()
+    FOLDER.get_or_init(|| TempDir::new().expect("the directory is created")).path().to_owned()
 }

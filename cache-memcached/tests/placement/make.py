@@ -1,4 +1,4 @@
-"""Writes placement.tsv: where pymemcache puts which key, asked of pymemcache itself.
+"""Writes placement.tsv: the server of each key, as computed by pymemcache.
 
     pip install pymemcache==4.0.0
     python3 cache-memcached/tests/placement/make.py > cache-memcached/tests/placement/placement.tsv

@@ -1,4 +1,4 @@
-//! The options as a configuration writes them.
+//! The options as they appear in a configuration.
 
 use std::{path::PathBuf, time::Duration};
 

@@ -1,4 +1,4 @@
-//! The catalogue, and the page of a book, which is cached for long and purged by a review.
+//! The catalogue, and the page of a book, which is cached for 15 minutes and purged by a review.
 
 use std::time::Instant;
 
