@@ -126,3 +126,15 @@ fn every_memcached_server_is_checked() {
         server.restart().expect("restart the server");
     }
 }
+
+#[test]
+fn error_of_an_unreachable_server_names_the_alias() {
+    let project = Project::new(
+        "table = 'db://t?url=postgres://ada@127.0.0.1:1/shop'\n\
+         server = 'memcached://127.0.0.1:1'\n",
+    );
+    let output = project.run(&["check"]).exits_with(1);
+    for place in ["cache \"table\" (db): ", "cache \"server\" (memcached): "] {
+        assert!(output.text().contains(place), "{}", output.text());
+    }
+}

@@ -71,7 +71,7 @@ use crate::{ErrorKind, Result, Stats, Ttl, Value};
 ///
 /// # Examples
 ///
-/// `examples/custom_backend.rs` in the repository is a complete store in under 80 lines, and
+/// `examples/custom_backend.rs` in the repository is a complete store in 80 lines, and
 /// `examples/counting_wrapper.rs` is a wrapper.
 #[async_trait]
 pub trait Cache: Any + fmt::Debug + Send + Sync {

@@ -62,13 +62,14 @@ async fn check_servers(cache: &CacheHandle) -> Result<()> {
     let Some((_, error)) = unreachable.pop() else { return Ok(()) };
     let others: String =
         unreachable.into_iter().map(|(server, _)| format!("; {server} is down as well")).collect();
-    Err(Failure::from(error).with_more(&others))
+    Err(Failure::from(error.in_cache(cache.alias())).with_more(&others))
 }
 
 /// Checks that the cache's tables exist and are current, if it has any.
 async fn check_tables(cache: &CacheHandle) -> Result<()> {
     let Some(store) = cache.store().downcast_ref::<DbCache>() else { return Ok(()) };
-    for table in store.create_table(true).await? {
+    let tables = store.create_table(true).await;
+    for table in tables.map_err(|error| error.in_cache(cache.alias()))? {
         if table.state == TableState::Outdated {
             let message =
                 format!("the table {:?} in {} has an older schema", table.table, table.database);
