@@ -2,6 +2,7 @@
 
 use std::{
     convert::Infallible,
+    fmt,
     pin::Pin,
     task::{Context, Poll},
     time::Duration,
@@ -9,23 +10,16 @@ use std::{
 
 use bytes::Bytes;
 use http::{
-    HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri,
+    HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, Version,
     header::{CONNECTION, CONTENT_TYPE, COOKIE, HOST, TE, TRANSFER_ENCODING, UPGRADE},
-    uri::{Authority, PathAndQuery, Scheme},
+    uri::{Authority, PathAndQuery},
 };
 use http_body_util::{Either, Full};
 use hyper::body::Incoming;
-use hyper_util::{
-    client::legacy::{
-        Client,
-        connect::{CaptureConnection, HttpConnector, capture_connection},
-    },
-    rt::{TokioExecutor, TokioTimer},
-};
 use tower_service::Service;
 
-/// The timeout of connecting.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+use crate::{connections::Connections, tunnel::Tunnel};
+
 /// The timeout of the response head.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(20);
 
@@ -34,19 +28,14 @@ pub(crate) type ForwardedBody = Either<Incoming, Full<Bytes>>;
 
 #[derive(Clone)]
 pub(crate) struct Forward {
-    client: Client<HttpConnector, Incoming>,
+    connections: Connections,
     origin: Uri,
     timeout: Duration,
 }
 
 impl Forward {
     pub(crate) fn to(origin: Uri) -> Self {
-        let mut connector = HttpConnector::new();
-        connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
-        connector.set_nodelay(true);
-        let mut client = Client::builder(TokioExecutor::new());
-        client.pool_timer(TokioTimer::new()).http1_preserve_header_case(true);
-        Self { client: client.build(connector), origin, timeout: RESPONSE_TIMEOUT }
+        Self { connections: Connections::to(origin.clone()), origin, timeout: RESPONSE_TIMEOUT }
     }
 
     /// Sets the timeout of the response head.
@@ -55,71 +44,99 @@ impl Forward {
         Self { timeout, ..self }
     }
 
-    async fn forward(self, request: Request<Incoming>) -> Response<ForwardedBody> {
-        let mut request = match self.prepare(request) {
-            Ok(request) => request,
-            Err(response) => return *response,
-        };
-        let is_head = request.method() == Method::HEAD;
-        let connection = capture_connection(&mut request);
-        match tokio::time::timeout(self.timeout, self.client.request(request)).await {
-            Ok(Ok(mut response)) => {
-                if is_head || has_no_body(response.status()) {
-                    do_not_reuse(&connection);
-                }
-                remove_hop_by_hop(response.headers_mut());
-                response.map(Either::Left)
-            }
-            Ok(Err(error)) => {
-                let text = format!("cannot reach the origin {}: {}", self.origin, chain(&error));
-                text_response(StatusCode::BAD_GATEWAY, text)
-            }
-            Err(_elapsed) => {
-                let text =
-                    format!("no response from the origin {} in {:?}", self.origin, self.timeout);
-                text_response(StatusCode::GATEWAY_TIMEOUT, text)
+    async fn forward(self, mut request: Request<Incoming>) -> Response<ForwardedBody> {
+        if request.method() == Method::CONNECT {
+            let text = "CONNECT is not supported by a reverse proxy";
+            return text_response(StatusCode::NOT_IMPLEMENTED, text).map(Either::Right);
+        }
+        let tunnel = Tunnel::requested(&mut request);
+        self.prepare(&mut request, tunnel.is_some());
+        match self.send(request, tunnel).await {
+            Ok(response) => response.map(Either::Left),
+            Err(failure) => {
+                // Clients must not learn the address of the origin.
+                eprintln!("origin {}: {failure}", self.origin);
+                failure.response().map(Either::Right)
             }
         }
     }
 
-    /// Addresses the request to the origin, or returns an error response.
-    fn prepare(
+    async fn send(
         &self,
-        mut request: Request<Incoming>,
-    ) -> Result<Request<Incoming>, Box<Response<ForwardedBody>>> {
-        if request.method() == Method::CONNECT {
-            let text = "CONNECT is not supported by a reverse proxy".to_owned();
-            return Err(Box::new(text_response(StatusCode::NOT_IMPLEMENTED, text)));
+        request: Request<Incoming>,
+        tunnel: Option<Tunnel>,
+    ) -> Result<Response<Incoming>, Failure> {
+        let response = tokio::time::timeout(self.timeout, self.connections.send(request)).await;
+        let mut response = response
+            .map_err(|_elapsed| Failure::Silent(self.timeout))?
+            .map_err(|error| Failure::Unreachable(chain(&*error)))?;
+        remove_hop_by_hop(response.headers_mut());
+        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+            tunnel.ok_or(Failure::NotRequested)?.open(&mut response);
+            Tunnel::add_headers(response.headers_mut());
         }
-        // In HTTP/2, the URI contains the host.
-        let host = request
-            .uri()
-            .authority()
-            .map(Authority::as_str)
-            .and_then(|host| HeaderValue::from_str(host).ok());
-        if let Some(host) = host {
-            request.headers_mut().entry(HOST).or_insert(host);
+        Ok(response)
+    }
+
+    /// Addresses the request to the origin.
+    fn prepare(&self, request: &mut Request<Incoming>, is_tunnel: bool) {
+        let target = request.uri().path_and_query().cloned();
+        *request.uri_mut() = target.unwrap_or(PathAndQuery::from_static("/")).into();
+        *request.version_mut() = Version::HTTP_11;
+        let headers = request.headers_mut();
+        // Only a client of HTTP/1.0 or HTTP/2 may omit the host.
+        if let Some(origin) = self.origin.authority().map(Authority::as_str)
+            && let Ok(origin) = HeaderValue::from_str(origin)
+        {
+            headers.entry(HOST).or_insert(origin);
         }
-        let mut uri = self.origin.clone().into_parts();
-        uri.scheme = Some(Scheme::HTTP);
-        uri.path_and_query =
-            request.uri().path_and_query().cloned().or(Some(PathAndQuery::from_static("/")));
-        match Uri::from_parts(uri) {
-            Ok(uri) => *request.uri_mut() = uri,
-            Err(error) => {
-                let text = format!("cannot forward this URI: {error}");
-                return Err(Box::new(text_response(StatusCode::BAD_REQUEST, text)));
+        join_cookies(headers);
+        let trailers = accepts_trailers(headers);
+        remove_hop_by_hop(headers);
+        if trailers {
+            headers.insert(TE, HeaderValue::from_static("trailers"));
+            headers.insert(CONNECTION, HeaderValue::from_static("te"));
+        }
+        if is_tunnel {
+            Tunnel::add_headers(headers);
+        }
+    }
+}
+
+/// Why there is no response of the origin.
+enum Failure {
+    /// The connection, or sending the request on it, failed with these messages.
+    Unreachable(String),
+    /// The head of the response did not arrive within this time.
+    Silent(Duration),
+    /// The origin switched to another protocol without being asked.
+    NotRequested,
+}
+
+impl Failure {
+    fn response(&self) -> Response<Full<Bytes>> {
+        match self {
+            Self::Unreachable(_) => {
+                text_response(StatusCode::BAD_GATEWAY, "the origin cannot be reached")
+            }
+            Self::Silent(_) => {
+                text_response(StatusCode::GATEWAY_TIMEOUT, "the origin did not respond in time")
+            }
+            Self::NotRequested => {
+                text_response(StatusCode::BAD_GATEWAY, "the origin sent an invalid response")
             }
         }
-        join_cookies(request.headers_mut());
-        let trailers = accepts_trailers(request.headers());
-        remove_hop_by_hop(request.headers_mut());
-        if trailers {
-            request.headers_mut().insert(TE, HeaderValue::from_static("trailers"));
-            request.headers_mut().insert(CONNECTION, HeaderValue::from_static("te"));
+    }
+}
+
+/// The text for the operator.
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unreachable(messages) => f.write_str(messages),
+            Self::Silent(timeout) => write!(f, "no response within {timeout:?}"),
+            Self::NotRequested => f.write_str("status 101 without a request for an upgrade"),
         }
-        *request.version_mut() = http::Version::HTTP_11;
-        Ok(request)
     }
 }
 
@@ -135,22 +152,6 @@ impl Service<Request<Incoming>> for Forward {
     fn call(&mut self, request: Request<Incoming>) -> Self::Future {
         let forward = self.clone();
         Box::pin(async move { Ok(forward.forward(request).await) })
-    }
-}
-
-/// Returns `true` if a response with this status has no body, whatever its headers say (RFC 9112,
-/// section 6.3).
-fn has_no_body(status: StatusCode) -> bool {
-    matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
-}
-
-/// Closes the connection after this response.
-///
-/// A broken origin may send a body where there must be none. It would be read as the response to
-/// the next request, possibly of another client.
-fn do_not_reuse(connection: &CaptureConnection) {
-    if let Some(connection) = &*connection.connection_metadata() {
-        connection.poison();
     }
 }
 
@@ -188,8 +189,9 @@ fn remove_hop_by_hop(headers: &mut HeaderMap) {
     ["keep-alive", "proxy-connection"].iter().for_each(|name| drop(headers.remove(*name)));
 }
 
-fn text_response(status: StatusCode, text: String) -> Response<ForwardedBody> {
-    let mut response = Response::new(Either::Right(Full::from(text + "\n")));
+/// A response of the proxy itself.
+pub(crate) fn text_response(status: StatusCode, text: &str) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::from(format!("{text}\n")));
     *response.status_mut() = status;
     response
         .headers_mut()

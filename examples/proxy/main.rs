@@ -11,15 +11,20 @@
 //! are streamed, with trailers. It removes hop-by-hop headers, as RFC 9110, section 7.6.1,
 //! requires, and adds `Cache-Status`. It adds no `Via`, because it stands for the layer in an
 //! application. Clients can use HTTP/1.1, or HTTP/2 with prior knowledge; the origin gets HTTP/1.1.
+//! WebSocket connections are passed through. A request without a valid host is rejected with a 400.
 //! If the origin is unreachable, the response is a 502 within 3 seconds; if it does not respond, a
-//! 504 after 20. A connection is not reused after a response that must not have a body.
+//! 504 after 20. The reason is printed, and the client does not learn it. A connection to the
+//! origin is not reused after a response that must not have a body.
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program prints its usage")]
 
+mod connections;
 mod forward;
+mod host;
 mod server;
 #[cfg(test)]
 mod tests;
+mod tunnel;
 
 use std::{env, process::ExitCode, sync::Arc};
 

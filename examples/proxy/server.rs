@@ -1,8 +1,15 @@
 //! The server.
 
-use std::time::Duration;
+use std::{convert::Infallible, time::Duration};
 
-use cachette::http::HttpCacheLayer;
+use bytes::Bytes;
+use cachette::http::{CachedBody, HttpCache, HttpCacheLayer};
+use http::{Request, Response, StatusCode};
+use http_body_util::{Either, Full};
+use hyper::{
+    body::Incoming,
+    service::{Service, service_fn},
+};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::conn::auto::Builder,
@@ -11,11 +18,14 @@ use hyper_util::{
 use tokio::net::TcpListener;
 use tower_layer::Layer;
 
-use crate::forward::Forward;
+use crate::{
+    forward::{Forward, ForwardedBody, text_response},
+    host,
+};
 
 /// Serves all connections. Never returns.
 pub(crate) async fn serve(listener: TcpListener, origin: Forward, cache: &HttpCacheLayer) {
-    let service = cache.layer(origin);
+    let cached = cache.layer(origin);
     loop {
         let Ok((stream, _)) = listener.accept().await else {
             // The process may be out of file descriptors.
@@ -23,7 +33,8 @@ pub(crate) async fn serve(listener: TcpListener, origin: Forward, cache: &HttpCa
             continue;
         };
         let _ = stream.set_nodelay(true);
-        let service = TowerToHyperService::new(service.clone());
+        let cached = cached.clone();
+        let service = service_fn(move |request| respond(cached.clone(), request));
         tokio::spawn(async move {
             let mut server = Builder::new(TokioExecutor::new());
             // Headers of the origin are passed on unchanged.
@@ -34,7 +45,20 @@ pub(crate) async fn serve(listener: TcpListener, origin: Forward, cache: &HttpCa
                 .auto_date_header(false);
             server.http2().timer(TokioTimer::new()).auto_date_header(false);
             // An error means that the client disconnected.
-            let _ = server.serve_connection(TokioIo::new(stream), service).await;
+            let _ = server.serve_connection_with_upgrades(TokioIo::new(stream), service).await;
         });
     }
+}
+
+type Body = Either<CachedBody<ForwardedBody>, Full<Bytes>>;
+
+/// Responds to a request, which reaches the cache only if its host is valid.
+async fn respond(
+    cached: HttpCache<Forward>,
+    mut request: Request<Incoming>,
+) -> Result<Response<Body>, Infallible> {
+    if let Err(text) = host::check(&mut request) {
+        return Ok(text_response(StatusCode::BAD_REQUEST, text).map(Either::Right));
+    }
+    Ok(TowerToHyperService::new(cached).call(request).await?.map(Either::Left))
 }
