@@ -262,6 +262,53 @@ async fn hop_by_hop_headers_are_removed() {
 }
 
 #[tokio::test]
+async fn connection_never_hides_a_header_that_the_page_depends_on() {
+    const NAMES: [&str; 4] = ["host", "cookie", "accept-language", "x-forwarded-proto"];
+    for preset in ["site", "shared"] {
+        let fixture = Fixture::new(preset, async |request: Request<Incoming>| {
+            let value = |name| match request.headers().get(name) {
+                Some(value) => String::from_utf8_lossy(value.as_bytes()).into_owned(),
+                None => "-".to_owned(),
+            };
+            let headers =
+                [("cache-control", "public, max-age=60"), ("vary", "accept-language, cookie")];
+            response(&headers, full(NAMES.map(value).join(" ")))
+        })
+        .await;
+        let send = async |connection: &str, [host, cookie, language, scheme]: [&str; 4]| {
+            let text = format!(
+                "GET / HTTP/1.1\r\nHost: {host}\r\nCookie: {cookie}\r\n\
+                 Accept-Language: {language}\r\nX-Forwarded-Proto: {scheme}\r\n\
+                 Connection: close{connection}\r\n\r\n"
+            );
+            raw(fixture.proxy, &text).await
+        };
+        let (attacker, victim) =
+            (["evil.example", "a=1", "xx", "ftp"], ["shop.example", "a=2", "de", "https"]);
+        for hidden in NAMES {
+            // The attacker wants the page for the victim's values without the hidden one, and the
+            // page for the own hidden value under the key of the victim.
+            let mut poison = victim;
+            let position = NAMES.iter().position(|name| *name == hidden).expect("in the list");
+            poison[position] = attacker[position];
+            for values in [poison, victim] {
+                let got = send(&format!(", {hidden}"), values).await;
+                assert!(got.contains("detail=connection"), "{preset} {hidden}: {got}");
+            }
+        }
+        let mut hits = 0;
+        for _ in 0..2 {
+            for values in [victim, attacker] {
+                let got = send("", values).await;
+                assert!(got.ends_with(&format!("\r\n\r\n{}", values.join(" "))), "{got}");
+                hits += usize::from(got.contains("; hit"));
+            }
+        }
+        assert_eq!(hits, 2, "{preset}");
+    }
+}
+
+#[tokio::test]
 async fn large_and_empty_bodies_are_streamed_in_both_directions() {
     let fixture = Fixture::new("shared", echo).await;
     let binary = binary();
