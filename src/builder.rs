@@ -269,7 +269,11 @@ impl CachesBuilder {
         self
     }
 
-    /// Sets the clock that expires entries in the stores of this process.
+    /// Sets the clock that expires entries in the stores of this process, and by which pages age
+    /// in any store.
+    ///
+    /// A test can so set the time of everything at once. Servers such as Redis expire their entries
+    /// by their own clock.
     pub fn clock(mut self, clock: Clock) -> Self {
         self.clock = clock;
         self
@@ -329,7 +333,7 @@ impl CachesBuilder {
                 Ok((store, settings)) => {
                     let store = wrapping.apply(&alias, store);
                     let handle = CacheHandle::new(&alias, store, settings);
-                    handles.insert(alias, handle);
+                    handles.insert(alias, handle.with_clock(self.clock.clone()));
                 }
                 Err(error) => drop(errors.insert(alias.clone(), origin.locate(&alias, error))),
             }

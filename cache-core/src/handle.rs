@@ -20,8 +20,8 @@ use std::{
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
-    Cache, Codec, Error, ErrorKind, KeyCheck, Result, Settings, Stats, Timeout, Undecodable, Value,
-    Version, codec,
+    Cache, Clock, Codec, Error, ErrorKind, KeyCheck, Result, Settings, Stats, Timeout, Undecodable,
+    Value, Version, codec,
     key::{Composer, shown},
     timeout::Lifetime,
 };
@@ -89,6 +89,7 @@ struct View {
     codec: Codec,
     undecodable: Undecodable,
     undecodable_seen: Arc<AtomicU64>,
+    clock: Clock,
 }
 
 /// The result of a lookup.
@@ -167,6 +168,7 @@ impl CacheHandle {
             codec: settings.codec,
             undecodable: settings.undecodable,
             undecodable_seen: Arc::default(),
+            clock: Clock::default(),
         };
         Self { store, view: Arc::new(view) }
     }
@@ -219,6 +221,34 @@ impl CacheHandle {
         Self { store: Arc::clone(&self.store), view: Arc::new(view) }
     }
 
+    /// Returns a handle to the same cache with another clock.
+    ///
+    /// Entries expire by the clock of their store. This one is for what is built on a cache and
+    /// measures time itself, such as the age of pages. `Caches` are built with one clock for their
+    /// stores and their handles, so that a test sets the time once.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::{sync::Arc, time::Duration};
+    /// # use cache_core::{CacheHandle, ManualClock, Settings};
+    /// # use cache_locmem::{LocMemCache, LocMemOptions};
+    /// let time = ManualClock::new();
+    /// let store = LocMemCache::with_clock(LocMemOptions::default(), time.clock())?;
+    /// let cache =
+    ///     CacheHandle::new("default", Arc::new(store), Settings::default()).with_clock(time.clock());
+    ///
+    /// let start = cache.clock().now();
+    /// time.advance(Duration::from_secs(60));
+    /// assert_eq!(cache.clock().now().since(start), Duration::from_secs(60));
+    /// # Ok::<(), cache_core::Error>(())
+    /// ```
+    #[must_use]
+    pub fn with_clock(&self, clock: Clock) -> Self {
+        let view = View { clock, ..View::clone(&self.view) };
+        Self { store: Arc::clone(&self.store), view: Arc::new(view) }
+    }
+
     /// Returns a handle with the same settings on another store, such as a wrapper of its own
     /// store.
     ///
@@ -266,6 +296,12 @@ impl CacheHandle {
     #[must_use]
     pub fn default_timeout(&self) -> Timeout {
         self.view.default_timeout
+    }
+
+    /// Returns the clock of this handle, the system clock by default.
+    #[must_use]
+    pub fn clock(&self) -> &Clock {
+        &self.view.clock
     }
 
     /// Returns the store.

@@ -11,8 +11,8 @@ use std::{
 
 use async_trait::async_trait;
 use cache_core::{
-    Bytes, Cache, CacheHandle, Error, ErrorKind, KeyCheck, KeyFunction, Result, Settings, Timeout,
-    Ttl, Undecodable, Value,
+    Bytes, Cache, CacheHandle, Error, ErrorKind, KeyCheck, KeyFunction, ManualClock, Result,
+    Settings, Timeout, Ttl, Undecodable, Value,
 };
 use cache_locmem::LocMemCache;
 use serde::{Serialize, Serializer, ser};
@@ -378,4 +378,21 @@ fn handle_is_three_words_wide_and_clones_share_the_store() {
     let cache = on_memory();
     assert_eq!(size_of::<CacheHandle>(), 3 * size_of::<usize>());
     assert!(Arc::ptr_eq(cache.store(), cache.clone().store()));
+}
+
+#[test]
+fn derived_handles_keep_the_clock() {
+    let time = ManualClock::new();
+    let cache = on_memory().with_clock(time.clock());
+    let derived = [
+        cache.clone(),
+        cache.version(2),
+        cache.with_undecodable(Undecodable::Error),
+        cache.with_store(Arc::clone(cache.store())),
+    ];
+    for handle in derived {
+        let start = handle.clock().now();
+        time.advance(Duration::from_secs(60));
+        assert_eq!(handle.clock().now().since(start), Duration::from_secs(60));
+    }
 }

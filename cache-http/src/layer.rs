@@ -217,7 +217,10 @@ impl HttpCacheLayer {
         self.edit(|settings| settings.store_timeout = timeout)
     }
 
-    /// Sets the clock that determines the age of pages. Use the clock of the store.
+    /// Sets the clock that determines the age of pages.
+    ///
+    /// The default is the [clock of the cache](CacheHandle::clock), which is the one that `Caches`
+    /// are built with.
     #[must_use]
     pub fn clock(self, clock: Clock) -> Self {
         self.edit(|settings| settings.clock = clock)

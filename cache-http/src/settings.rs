@@ -77,7 +77,7 @@ impl Settings {
             policy: Policy::site(),
             page_store: PageStore::new(cache.clone(), &key_builder.generation_of_all()),
             key_builder,
-            clock: Clock::system(),
+            clock: cache.clock().clone(),
             browser_ttl: BrowserTtl::Revalidate,
             tags: Vec::new(),
             cache_status: None,

@@ -5,7 +5,9 @@ mod common;
 use std::{error::Error as _, sync::Arc, time::Duration};
 
 use axum::{Router, body::Body, extract::OriginalUri, routing::get};
-use cache_core::{Cache, CacheHandle, Error, ErrorKind, Result, Settings, Ttl, Value, async_trait};
+use cache_core::{
+    Cache, CacheHandle, Error, ErrorKind, ManualClock, Result, Settings, Ttl, Value, async_trait,
+};
 use cache_dummy::DummyCache;
 use cache_http::{
     BrowserTtl, CacheTags, Counts, HttpCacheLayer, NoStore, Policy, Purge, Reason, cache_page,
@@ -54,6 +56,26 @@ async fn timeout_of_cache_page_limits_the_lifetime(site: Site) {
     site.advance(10);
     cached.get("/").await;
     assert_eq!(view.calls(), 2);
+}
+
+async fn pages_age_by_the_clock_of_the_cache(site: Site) {
+    let cache = site.cache.with_clock(site.time.clock());
+    for layer in [HttpCacheLayer::new(&cache), HttpCacheLayer::shared(&cache).key_prefix("shared")]
+    {
+        let cached = View::with(&[]).cached(&layer.ttl(Duration::from_secs(60)));
+        assert_eq!(cached.get("/").await.header("age"), None);
+        site.advance(7);
+        assert_eq!(cached.get("/").await.header("age"), Some("7"));
+    }
+}
+
+async fn clock_of_the_layer_overrides_that_of_the_cache(site: Site) {
+    let cache = site.cache.with_clock(ManualClock::new().clock());
+    let layer = HttpCacheLayer::new(&cache).clock(site.time.clock());
+    let cached = View::with(&[]).cached(&layer);
+    assert_eq!(cached.get("/").await.header("age"), None);
+    site.advance(7);
+    assert_eq!(cached.get("/").await.header("age"), Some("7"));
 }
 
 async fn responses_state_their_age_and_lifetime(site: Site) {
@@ -546,6 +568,8 @@ on_each_store! {
     page_lives_for_the_ttl_of_the_site,
     lifetime_of_the_response_is_obeyed,
     timeout_of_cache_page_limits_the_lifetime,
+    pages_age_by_the_clock_of_the_cache,
+    clock_of_the_layer_overrides_that_of_the_cache,
     responses_state_their_age_and_lifetime,
     not_modified_response_keeps_the_cache_status_of_the_view,
     browser_ttl_can_differ_from_the_cache,
