@@ -1,4 +1,5 @@
-//! Dates in headers: three forms are parsed, and one is written (RFC 9110, section 5.6.7).
+//! Dates in headers: three forms are parsed leniently, and one is written (RFC 9110,
+//! section 5.6.7).
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -25,11 +26,27 @@ pub(crate) fn read_expires(headers: &HeaderMap) -> Option<UnixTime> {
 
 fn parse(line: &HeaderValue) -> Option<UnixTime> {
     let text = line.to_str().ok()?.trim();
-    // A cache should parse dates in any case (RFC 9111, section 4.2).
-    let date = httpdate::parse_http_date(text)
-        .or_else(|_| httpdate::parse_http_date(&in_usual_case(text)))
-        .ok()?;
+    let date = httpdate::parse_http_date(text).ok().or_else(|| {
+        // A cache should parse dates in any case (RFC 9111, section 4.2).
+        let text = in_usual_case(text);
+        httpdate::parse_http_date(&text).ok().or_else(|| with_another_weekday(&text))
+    })?;
     date.duration_since(UNIX_EPOCH).ok()
+}
+
+/// Parses a date with a wrong weekday, which the rest of the date determines.
+fn with_another_weekday(text: &str) -> Option<SystemTime> {
+    const WEEKDAYS: [&str; 7] =
+        ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"];
+    let (weekday, rest) = text.split_at(text.find([',', ' '])?);
+    let is_short = WEEKDAYS.iter().any(|name| weekday == &name[..3]);
+    if !is_short && !WEEKDAYS.contains(&weekday) {
+        return None;
+    }
+    WEEKDAYS.iter().find_map(|name| {
+        let name = if is_short { &name[..3] } else { name };
+        httpdate::parse_http_date(&format!("{name}{rest}")).ok()
+    })
 }
 
 /// Writes words as in `Sun` and `Nov`, and `GMT` in upper case.
@@ -87,6 +104,27 @@ mod tests {
             "sUN nOV  6 08:49:37 1994",
         ] {
             assert_eq!(read_expires(&headers(&[form])), expected, "{form}");
+        }
+    }
+
+    #[test]
+    fn wrong_weekday_is_ignored() {
+        let expected = read_expires(&headers(&["Sun, 06 Nov 1994 08:49:37 GMT"]));
+        for form in [
+            "Mon, 06 Nov 1994 08:49:37 GMT",
+            "wednesday, 06-nov-94 08:49:37 gmt",
+            "Sat Nov  6 08:49:37 1994",
+        ] {
+            assert_eq!(read_expires(&headers(&[form])), expected, "{form}");
+        }
+        for form in [
+            "Som, 06 Nov 1994 08:49:37 GMT",
+            "Sun, 31 Feb 1994 08:49:37 GMT",
+            "Sunday, 06 Nov 1994 08:49:37 GMT",
+            "Sunday",
+            "Sun, ",
+        ] {
+            assert_eq!(read_expires(&headers(&[form])), Some(Duration::ZERO), "{form}");
         }
     }
 
