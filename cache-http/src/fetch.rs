@@ -123,9 +123,10 @@ impl RequestContext {
             if !self.is_about(&lookup, new) {
                 return Ok(self.reject_validation(&lookup).await);
             }
+            let stores_cookies = self.settings.policy.stores_cookies();
             let mut refreshed = self.refresh(lookup, leader, new.clone(), reason).await;
-            // Cookies are for the client that caused them, and are not stored.
-            for cookie in new.get_all(SET_COOKIE) {
+            // Cookies that are not stored are for the client that caused them.
+            for cookie in new.get_all(SET_COOKIE).iter().filter(|_| !stores_cookies) {
                 refreshed.headers_mut().append(SET_COOKIE, cookie.clone());
             }
             return Ok(refreshed);

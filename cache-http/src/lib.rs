@@ -62,9 +62,9 @@
 //!   or a load balancer (`_ga`, `AWSALB` …), is [ignored](Policy::ignore_cookies), or is one that
 //!   [pages vary on](Policy::vary_on_cookies). Pages that are `public` or have `s-maxage` are stored
 //!   and served regardless of other cookies. See [Cookies](Policy#cookies).
-//! - A *response* is not stored if it has `Set-Cookie` or `Vary: *`, if its `Cache-Control`
-//!   contains `private`, `no-store` or `no-cache` in any form, if it is partial, or if its body
-//!   ends early or differs in length from `Content-Length`.
+//! - A *response* is not stored if it has `Set-Cookie` (unless [`SetCookies`] allows it) or
+//!   `Vary: *`, if its `Cache-Control` contains `private`, `no-store` or `no-cache` in any form, if
+//!   it is partial, or if its body ends early or differs in length from `Content-Length`.
 //!
 //! Each case has a [`Reason`], which is reported in [`Counts`], in metrics and in `Cache-Status`.
 //!
@@ -184,7 +184,7 @@ pub use self::{
         add_never_cache_headers, has_vary_header, patch_cache_control, patch_response_headers,
         patch_vary_headers,
     },
-    policy::{Policy, Reason},
+    policy::{Policy, Reason, SetCookies},
     purge::PurgeHandle,
     service::HttpCache,
     settings::BrowserTtl,

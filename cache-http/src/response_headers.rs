@@ -21,19 +21,18 @@ use crate::{
 };
 
 /// Headers of one connection, and headers that are set again for each response.
-const NOT_STORED: [HeaderName; 8] =
-    [CONNECTION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE, AGE, SET_COOKIE, CONTENT_LENGTH];
-const NOT_STORED_NAMES: [&str; 6] = [
+const NOT_STORED: [HeaderName; 7] =
+    [CONNECTION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE, AGE, CONTENT_LENGTH];
+const NOT_STORED_NAMES: [&str; 5] = [
     "keep-alive",
     "proxy-connection",
     "proxy-authenticate",
     "proxy-authorization",
     "proxy-authentication-info",
-    "set-cookie2",
 ];
 
 /// Selects the headers of a response that are stored (RFC 9111, section 3.1).
-pub(crate) fn headers_to_store(headers: &HeaderMap) -> HeaderMap {
+pub(crate) fn headers_to_store(headers: &HeaderMap, policy: &Policy) -> HeaderMap {
     let mut stored = headers.clone();
     for line in headers.get_all(CONNECTION) {
         for name in line.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii) {
@@ -44,6 +43,10 @@ pub(crate) fn headers_to_store(headers: &HeaderMap) -> HeaderMap {
     }
     NOT_STORED.iter().for_each(|name| drop(stored.remove(name)));
     NOT_STORED_NAMES.iter().for_each(|name| drop(stored.remove(*name)));
+    if !policy.stores_cookies() {
+        stored.remove(SET_COOKIE);
+        stored.remove("set-cookie2");
+    }
     stored
 }
 
@@ -159,6 +162,7 @@ fn seconds(number: u64) -> HeaderValue {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::policy::SetCookies;
 
     #[test]
     fn connection_headers_are_not_stored() {
@@ -174,7 +178,11 @@ mod tests {
         ] {
             headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
         }
-        assert_eq!(headers_to_store(&headers).keys().collect::<Vec<_>>(), ["link"]);
+        let stored = |policy| headers_to_store(&headers, &policy);
+        assert_eq!(stored(Policy::site()).keys().collect::<Vec<_>>(), ["link"]);
+        let mut stored = stored(Policy::site().set_cookies(SetCookies::Store));
+        assert!(stored.remove("set-cookie").is_some());
+        assert_eq!(stored.keys().collect::<Vec<_>>(), ["link"]);
     }
 
     #[test]

@@ -101,7 +101,7 @@ impl RequestContext {
         let body = page.body.clone();
         let length = BodyLength::Known(body.len() as u64);
         let mut fallback = Page {
-            headers: headers_to_store(&head.headers),
+            headers: headers_to_store(&head.headers, &self.settings.policy),
             stored_at: now,
             received_at: None,
             ..page.clone()

@@ -49,7 +49,7 @@ impl RequestContext {
         let settings = Arc::clone(&self.settings);
         let received_at = (settings.clock.now(), settings.clock.unix_time());
         set_freshness(&mut head.headers, settings.browser_ttl, &meta, received_at.1);
-        let mut headers = headers_to_store(&head.headers);
+        let mut headers = headers_to_store(&head.headers, &settings.policy);
         remove_targeted(&mut headers, &settings.policy);
         let length = match length {
             BodyLength::Known(length) => Some(length),

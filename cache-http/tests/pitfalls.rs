@@ -12,7 +12,7 @@ use std::{
 use axum::body::Body;
 use bytes::Bytes;
 use cache_core::ManualClock;
-use cache_http::{BrowserTtl, Policy, Purge, cache_page};
+use cache_http::{BrowserTtl, Policy, Purge, SetCookies, cache_page};
 use common::{Got, Site, View, page, request};
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body::Frame;
@@ -70,10 +70,22 @@ async fn response_with_set_cookie_is_not_stored(site: Site) {
 
 async fn stripped_cookie_is_sent_only_to_its_client(site: Site) {
     let view = View::with(&[("set-cookie", "sessionid=1")]);
-    let cached = view.cached(&site.layer().policy(Policy::site().strip_cookies()));
+    let cached = view.cached(&site.layer().policy(Policy::site().set_cookies(SetCookies::Strip)));
     assert!(cached.get("/").await.header("set-cookie").is_some());
     let second = cached.get("/").await;
     assert!(second.is_hit() && second.header("set-cookie").is_none(), "{second:?}");
+}
+
+async fn stored_cookie_is_sent_to_every_client_only_if_enabled(site: Site) {
+    let headers = &[("cache-control", "max-age=60"), ("set-cookie", "a=1"), ("set-cookie", "b=2")];
+    for (name, layer, policy) in
+        [("site", site.layer(), Policy::site()), ("shared", site.shared(), Policy::shared())]
+    {
+        let layer = layer.key_prefix(name).policy(policy.set_cookies(SetCookies::Store));
+        let second = twice(&View::with(headers), &layer, &[]).await;
+        let cookies: Vec<_> = second.headers.get_all("set-cookie").iter().collect();
+        assert!(second.is_hit() && cookies == ["a=1", "b=2"], "{name}: {second:?}");
+    }
 }
 
 // CVE-2026-35193.
@@ -87,14 +99,22 @@ async fn response_to_an_authorized_request_is_not_shared(site: Site) {
     }
 }
 
-async fn authorized_response_is_stored_only_if_public(site: Site) {
-    let layer = site.shared().policy(Policy::shared().authorization_by_response());
-    let authorized = [("authorization", "Basic x")];
-    let second = twice(&View::with(&[("cache-control", "max-age=60")]), &layer, &authorized).await;
-    assert!(!second.is_hit(), "{second:?}");
-    let second =
-        twice(&View::with(&[("cache-control", "public, max-age=60")]), &layer, &authorized).await;
-    assert!(second.is_hit(), "{second:?}");
+async fn authorized_response_is_stored_only_if_its_directives_allow_it(site: Site) {
+    for (directives, stored) in [
+        (&[("cache-control", "max-age=60")], false),
+        (&[("cache-control", "max-age=60, proxy-revalidate")], false),
+        (&[("cache-control", "max-age=60, public")], true),
+        (&[("cache-control", "max-age=60, must-revalidate")], true),
+        (&[("cache-control", "s-maxage=60")], true),
+    ] {
+        for (layer, policy) in [(site.layer(), Policy::site()), (site.shared(), Policy::shared())] {
+            let layer = layer.policy(policy.authorization_by_response());
+            let view = View::with(directives);
+            let second = twice(&view, &layer, &[("authorization", "Basic x")]).await;
+            assert_eq!(second.is_hit(), stored, "{directives:?}: {second:?}");
+            layer.purge_handle().purge_all(Purge::Hard).await.expect("store works");
+        }
+    }
 }
 
 async fn response_to_a_request_with_a_session_is_not_shared(site: Site) {
@@ -914,8 +934,9 @@ fn local_hit_is_ready_at_the_first_poll_and_shares_the_body() {
 on_each_store! {
     response_with_set_cookie_is_not_stored,
     stripped_cookie_is_sent_only_to_its_client,
+    stored_cookie_is_sent_to_every_client_only_if_enabled,
     response_to_an_authorized_request_is_not_shared,
-    authorized_response_is_stored_only_if_public,
+    authorized_response_is_stored_only_if_its_directives_allow_it,
     response_to_a_request_with_a_session_is_not_shared,
     request_with_a_session_cookie_bypasses_the_cache,
     request_with_ten_trackers_is_a_hit,

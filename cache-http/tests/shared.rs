@@ -16,8 +16,8 @@ use std::{
 
 use axum::body::Body;
 use bytes::Bytes;
-use cache_http::{HttpCacheLayer, Policy, Purge, Reason};
-use common::{Cached, Site, View, page, until};
+use cache_http::{HttpCacheLayer, Policy, Purge, Reason, SetCookies};
+use common::{Cached, Got, Site, View, page, until};
 use http::{HeaderName, Method, Request, Response, StatusCode};
 use http_body::Frame;
 use http_body_util::StreamBody;
@@ -434,6 +434,18 @@ async fn validated_page_that_became_private_is_not_stored(site: Site) {
 }
 
 async fn cookie_of_a_304_is_sent_only_to_its_client(site: Site) {
+    let (got, next) = cookies_after_validation(&site, SetCookies::Strip).await;
+    assert_eq!((&*got, &*next), (&["a=1".to_owned()][..], &[][..]));
+}
+
+async fn cookie_of_a_304_is_stored_once_if_enabled(site: Site) {
+    let (got, next) = cookies_after_validation(&site, SetCookies::Store).await;
+    assert_eq!((&*got, &*next), (&["a=1".to_owned()][..], &["a=1".to_owned()][..]));
+}
+
+/// Validates a page with a 304 that sets a cookie. Returns the cookies that its client receives,
+/// and those of the next hit.
+async fn cookies_after_validation(site: &Site, set: SetCookies) -> (Vec<String>, Vec<String>) {
     let view = View::new(|request, calls| {
         let mut response = validated(&request, &[("cache-control", "max-age=10")], "\"v\"", calls);
         if calls > 0 {
@@ -441,13 +453,17 @@ async fn cookie_of_a_304_is_sent_only_to_its_client(site: Site) {
         }
         response
     });
-    let cached = view.cached(&site.shared().policy(Policy::shared().strip_cookies()));
+    let cached = view.cached(&site.shared().policy(Policy::shared().set_cookies(set)));
     cached.get("/").await;
     site.advance(11);
     let got = cached.get("/").await;
-    assert_eq!((&*got.body, got.header("set-cookie")), ("page 0", Some("a=1")));
     let next = cached.get("/").await;
-    assert!(next.is_hit() && next.header("set-cookie").is_none(), "{next:?}");
+    assert!(got.body == "page 0" && next.is_hit(), "{got:?} {next:?}");
+    let cookies = |got: &Got| {
+        let lines = got.headers.get_all("set-cookie").iter();
+        lines.map(|line| line.to_str().expect("ASCII").to_owned()).collect()
+    };
+    (cookies(&got), cookies(&next))
 }
 
 async fn client_with_the_page_gets_a_304_after_validation(site: Site) {
@@ -775,6 +791,7 @@ on_each_store! {
     changed_page_is_replaced,
     validated_page_that_became_private_is_not_stored,
     cookie_of_a_304_is_sent_only_to_its_client,
+    cookie_of_a_304_is_stored_once_if_enabled,
     client_with_the_page_gets_a_304_after_validation,
     stale_page_is_served_while_revalidating,
     stale_page_is_served_if_the_origin_fails,

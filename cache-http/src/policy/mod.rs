@@ -64,7 +64,7 @@ pub(crate) use self::{
 /// | `no-store` in a request | is ignored | is obeyed (RFC 9111, section 5.2.1.5) |
 ///
 /// With both presets, these responses are never stored: with `Set-Cookie` (unless
-/// [`strip_cookies`](Self::strip_cookies) is set); with `private`, `no-store` or `no-cache` in any
+/// [`set_cookies`](Self::set_cookies) is set); with `private`, `no-store` or `no-cache` in any
 /// case and spacing; with `Vary: *`; partial responses; and bodies that end early or differ in
 /// length from `Content-Length`. Requests bypass the cache if they have `Authorization`, a body, or
 /// a header that overrides the method or the path.
@@ -97,7 +97,7 @@ pub struct Policy {
     ttl: Option<Duration>,
     max_ttl: Option<Duration>,
     statuses: Vec<StatusCode>,
-    strip_cookies: bool,
+    set_cookies: SetCookies,
     authorization: bool,
     session_cookies: Option<Arc<[String]>>,
     ignored_cookies: Arc<[Pattern]>,
@@ -108,6 +108,24 @@ pub struct Policy {
     stale_if_error: Duration,
     request_directives: bool,
     targeted: Arc<[HeaderName]>,
+}
+
+/// What happens to responses that set cookies (RFC 9111, section 7.3).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SetCookies {
+    /// They are not stored.
+    #[default]
+    Never,
+    /// They are stored without the cookies. Only the client whose request produced the response
+    /// receives them.
+    Strip,
+    /// They are stored with the cookies, and **every visitor receives the same cookies**.
+    ///
+    /// If one of them is a session cookie, the first visitor's session is handed to everybody. Use
+    /// this only in front of an origin that is known to set the same cookies for all visitors in
+    /// the responses that it allows to be stored.
+    Store,
 }
 
 const MIB: u64 = 1 << 20;
@@ -123,7 +141,7 @@ impl Policy {
             ttl: Some(Duration::from_secs(600)),
             max_ttl: None,
             statuses: Vec::new(),
-            strip_cookies: false,
+            set_cookies: SetCookies::Never,
             authorization: false,
             session_cookies: None,
             ignored_cookies: Arc::new([]),
@@ -169,12 +187,10 @@ impl Policy {
         self
     }
 
-    /// Stores responses that set cookies, without the cookies.
-    ///
-    /// Only the client whose request produced the response receives them.
+    /// Sets what happens to responses that set cookies. By default, they are not stored.
     #[must_use]
-    pub fn strip_cookies(mut self) -> Self {
-        self.strip_cookies = true;
+    pub fn set_cookies(mut self, set_cookies: SetCookies) -> Self {
+        self.set_cookies = set_cookies;
         self
     }
 
@@ -309,6 +325,10 @@ impl Policy {
     /// The cookies that every page varies on.
     fn varies_on_named_cookies(&self) -> bool {
         !self.shared && self.vary_cookies.is_some()
+    }
+
+    pub(crate) fn stores_cookies(&self) -> bool {
+        self.set_cookies == SetCookies::Store
     }
 
     pub(crate) fn body_limit(&self) -> u64 {

@@ -11,7 +11,7 @@ use http::{
     },
 };
 
-use super::{Policy, Reason, lifetime, request::CODINGS};
+use super::{Policy, Reason, SetCookies, lifetime, request::CODINGS};
 use crate::{
     cache_control::{CacheControl, members},
     vary::Vary,
@@ -148,7 +148,7 @@ impl Policy {
 
     fn check_cookies(&self, headers: &HeaderMap) -> Result<(), Reason> {
         let sets = headers.contains_key(SET_COOKIE) || headers.contains_key("set-cookie2");
-        if sets && !self.strip_cookies { Err(Reason::SetCookie) } else { Ok(()) }
+        if sets && self.set_cookies == SetCookies::Never { Err(Reason::SetCookie) } else { Ok(()) }
     }
 
     /// The directives that apply, and whether they come from a targeted header.
