@@ -438,6 +438,23 @@ async fn partial_responses_are_not_stored(site: Site) {
     assert_eq!(twice(&view, &site.layer(), &[]).await.reason(), "partial");
 }
 
+async fn content_range_of_a_200_is_ignored_only_if_enabled(site: Site) {
+    let headers = &[("cache-control", "max-age=60"), ("content-range", "bytes 0-5/6")];
+    for (layer, policy) in [(site.layer(), Policy::site()), (site.shared(), Policy::shared())] {
+        let layer = layer.policy(policy.ignore_content_range());
+        assert!(twice(&View::with(headers), &layer, &[]).await.is_hit());
+        layer.purge_handle().purge_all(Purge::Hard).await.expect("store works");
+        for status in [206, 404, 416] {
+            let view = View::new(move |_, _| {
+                let mut response = page(headers, "page 0");
+                *response.status_mut() = StatusCode::from_u16(status).expect("valid status");
+                response
+            });
+            assert!(!twice(&view, &layer, &[]).await.is_hit(), "{status}");
+        }
+    }
+}
+
 async fn condition_of_a_client_does_not_store_a_304(site: Site) {
     let view = View::new(|request, _| {
         let mut response = page(&[("etag", "\"v1\"")], "whole");
@@ -963,6 +980,7 @@ on_each_store! {
     connection_headers_are_not_stored,
     head_uses_the_page_of_get_and_is_not_stored,
     partial_responses_are_not_stored,
+    content_range_of_a_200_is_ignored_only_if_enabled,
     condition_of_a_client_does_not_store_a_304,
     concurrent_requests_produce_the_page_once,
     private_response_is_not_shared_with_waiters,

@@ -98,6 +98,7 @@ pub struct Policy {
     max_ttl: Option<Duration>,
     statuses: Vec<StatusCode>,
     set_cookies: SetCookies,
+    ignores_content_range: bool,
     authorization: bool,
     session_cookies: Option<Arc<[String]>>,
     ignored_cookies: Arc<[Pattern]>,
@@ -142,6 +143,7 @@ impl Policy {
             max_ttl: None,
             statuses: Vec::new(),
             set_cookies: SetCookies::Never,
+            ignores_content_range: false,
             authorization: false,
             session_cookies: None,
             ignored_cookies: Arc::new([]),
@@ -191,6 +193,17 @@ impl Policy {
     #[must_use]
     pub fn set_cookies(mut self, set_cookies: SetCookies) -> Self {
         self.set_cookies = set_cookies;
+        self
+    }
+
+    /// Ignores `Content-Range` in responses with status 200, where it means nothing (RFC 9110,
+    /// section 14.4).
+    ///
+    /// By default, such a response is not stored: its body may be a part that a faulty origin has
+    /// sent with the wrong status.
+    #[must_use]
+    pub fn ignore_content_range(mut self) -> Self {
+        self.ignores_content_range = true;
         self
     }
 

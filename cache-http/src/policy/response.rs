@@ -91,7 +91,7 @@ impl Policy {
         self.check_cookies(headers)?;
         let (directives, targeted) = self.directives(headers);
         check_directives(&directives, headers, targeted)?;
-        check_complete(headers)?;
+        self.check_complete(status, headers)?;
         self.check_length(headers, body)?;
         self.check_request_headers(request, &directives)?;
         let mut vary = vary(headers)?;
@@ -149,6 +149,26 @@ impl Policy {
     fn check_cookies(&self, headers: &HeaderMap) -> Result<(), Reason> {
         let sets = headers.contains_key(SET_COOKIE) || headers.contains_key("set-cookie2");
         if sets && self.set_cookies == SetCookies::Never { Err(Reason::SetCookie) } else { Ok(()) }
+    }
+
+    /// Rejects partial responses, and content types of bodies that have no end.
+    fn check_complete(&self, status: StatusCode, headers: &HeaderMap) -> Result<(), Reason> {
+        let ignored = self.ignores_content_range && status == StatusCode::OK;
+        if headers.contains_key(CONTENT_RANGE) && !ignored {
+            return Err(Reason::Partial);
+        }
+        let content_type = headers
+            .get(CONTENT_TYPE)
+            .map(|content_type| content_type.as_bytes().to_ascii_lowercase())
+            .unwrap_or_default();
+        let is = |prefix: &[u8]| content_type.starts_with(prefix);
+        if is(b"text/event-stream") || is(b"multipart/x-mixed-replace") {
+            Err(Reason::Streaming)
+        } else if is(b"multipart/byteranges") {
+            Err(Reason::Partial)
+        } else {
+            Ok(())
+        }
     }
 
     /// The directives that apply, and whether they come from a targeted header.
@@ -238,25 +258,6 @@ fn check_directives(
         return Err(Reason::NoCache);
     }
     Ok(())
-}
-
-/// Rejects partial responses, and content types of bodies that have no end.
-fn check_complete(headers: &HeaderMap) -> Result<(), Reason> {
-    if headers.contains_key(CONTENT_RANGE) {
-        return Err(Reason::Partial);
-    }
-    let content_type = headers
-        .get(CONTENT_TYPE)
-        .map(|content_type| content_type.as_bytes().to_ascii_lowercase())
-        .unwrap_or_default();
-    let is = |prefix: &[u8]| content_type.starts_with(prefix);
-    if is(b"text/event-stream") || is(b"multipart/x-mixed-replace") {
-        Err(Reason::Streaming)
-    } else if is(b"multipart/byteranges") {
-        Err(Reason::Partial)
-    } else {
-        Ok(())
-    }
 }
 
 /// Parses `Content-Length`. Several values must be equal (RFC 9110,
