@@ -754,28 +754,46 @@ async fn targeted_headers_take_precedence_and_are_removed(site: Site) {
     );
 }
 
-async fn other_statuses_are_stored_only_with_an_explicit_lifetime(site: Site) {
+/// Whether a response with this status and these directives, last modified long ago, is stored.
+async fn stores_status(site: &Site, policy: Policy, status: u16, directives: &'static str) -> bool {
+    let view = View::new(move |_, _| {
+        let modified = ("last-modified", "Mon, 01 Dec 2025 00:00:00 GMT");
+        let mut response = page(&[("cache-control", directives), modified], "");
+        *response.status_mut() = StatusCode::from_u16(status).expect("valid status");
+        response
+    });
+    let layer = site.shared().policy(policy).key_prefix(&format!("{status}{directives}"));
+    let cached = view.cached(&layer);
+    cached.get("/").await;
+    cached.get("/").await.is_hit()
+}
+
+async fn other_statuses_are_stored_only_with_a_lifetime_or_public(site: Site) {
     for (status, directives, stored) in [
         (301, "max-age=9", true),
         (302, "max-age=9", true),
-        (302, "public", false),
-        (500, "public", false),
+        (302, "", false),
+        (302, "public", true),
+        (501, "", true),
+        (505, "", false),
+        (599, "", false),
+        (599, "public", true),
+        (599, "max-age=9", true),
     ] {
-        let view = View::new(move |_, _| {
-            let mut response = page(
-                &[
-                    ("cache-control", directives),
-                    ("last-modified", "Mon, 01 Dec 2025 00:00:00 GMT"),
-                ],
-                "",
-            );
-            *response.status_mut() = StatusCode::from_u16(status).expect("valid status");
-            response
-        });
-        let cached = view.cached(&site.shared().key_prefix(&format!("{status}{directives}")));
-        cached.get("/").await;
-        assert_eq!(cached.get("/").await.is_hit(), stored, "{status} {directives}");
+        let found = stores_status(&site, Policy::shared(), status, directives).await;
+        assert_eq!(found, stored, "{status} {directives}");
     }
+}
+
+async fn failures_are_stored_only_with_an_explicit_lifetime(site: Site) {
+    let with_ttl = Policy::shared().ttl(Duration::from_secs(60));
+    for status in [500, 502, 503, 504] {
+        for policy in [Policy::shared(), with_ttl.clone()] {
+            assert!(!stores_status(&site, policy, status, "public").await, "{status}");
+        }
+        assert!(stores_status(&site, Policy::shared(), status, "max-age=9").await, "{status}");
+    }
+    assert!(!stores_status(&site, with_ttl, 501, "").await, "the ttl is for pages");
 }
 
 on_each_store! {
@@ -806,5 +824,6 @@ on_each_store! {
     request_with_no_store_does_not_disable_single_flight,
     request_with_no_store_does_not_prevent_revalidation,
     targeted_headers_take_precedence_and_are_removed,
-    other_statuses_are_stored_only_with_an_explicit_lifetime,
+    other_statuses_are_stored_only_with_a_lifetime_or_public,
+    failures_are_stored_only_with_an_explicit_lifetime,
 }

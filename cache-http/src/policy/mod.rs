@@ -53,8 +53,8 @@ pub(crate) use self::{
 ///
 /// | | `site` | `shared` |
 /// |---|---|---|
-/// | stored statuses | 200, and those in [`statuses`](Self::statuses) | those that are heuristically cacheable (RFC 9110, section 15.1), and others with an explicit lifetime |
-/// | lifetime if the response states none | [`ttl`](Self::ttl), 600 seconds by default | a tenth of the time since `Last-Modified`, at most a day (RFC 9111, section 4.2.2) |
+/// | stored statuses | 200, and those in [`statuses`](Self::statuses) | those that are heuristically cacheable (RFC 9110, section 15.1), and others with an explicit lifetime or `public` |
+/// | lifetime if the response states none | [`ttl`](Self::ttl), 600 seconds by default | a tenth of the time since `Last-Modified`, at most a day (RFC 9111, section 4.2.2); none for 500, 502, 503 and 504 |
 /// | bodies of unknown length | not stored | stored if they end without an error |
 /// | requests with cookies | bypass the cache if one of them is unknown, unless the response is `public` or has `s-maxage` | bypass the cache if one of them looks like a session cookie |
 /// | third-party cookies | are removed from requests | are passed on |

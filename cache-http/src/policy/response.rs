@@ -100,10 +100,7 @@ impl Policy {
         }
         let (initial_age, date) = lifetime::age_and_date(headers, now);
         let lifetime = self.lifetime(status, &directives, headers, date, targeted)?;
-        if status.as_u16() >= 500 && !lifetime.explicit {
-            return Err(Reason::Status);
-        }
-        if self.shared && !lifetime::is_heuristic(status) && !lifetime.explicit {
+        if !lifetime.explicit && !self.may_assume_lifetime(status, &directives) {
             return Err(Reason::Status);
         }
         let never_stale = forbids_stale(&directives);
@@ -143,6 +140,18 @@ impl Policy {
             200 => Ok(()),
             201.. if self.shared || self.statuses.contains(&status) => Ok(()),
             _ => Err(Reason::Status),
+        }
+    }
+
+    /// Whether the lifetime of a response that states none may be assumed (RFC 9111,
+    /// section 4.2.2).
+    fn may_assume_lifetime(&self, status: StatusCode, directives: &CacheControl) -> bool {
+        match status.as_u16() {
+            // Failures, in spite of `public`: they would outlast the failure.
+            500 | 502 | 503 | 504 => false,
+            // `ttl` is for pages.
+            500.. if self.ttl.is_some() => false,
+            _ => !self.shared || lifetime::is_heuristic(status) || directives.has("public"),
         }
     }
 
