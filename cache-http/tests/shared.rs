@@ -796,6 +796,23 @@ async fn failures_are_stored_only_with_an_explicit_lifetime(site: Site) {
     assert!(!stores_status(&site, with_ttl, 501, "").await, "the ttl is for pages");
 }
 
+async fn must_understand_overrides_no_store_only_if_enabled(site: Site) {
+    let obeyed = Policy::shared().obey_must_understand();
+    for (status, directives, by_default, if_enabled) in [
+        (200, "max-age=9, must-understand, no-store", false, true),
+        (404, "max-age=9, must-understand, no-store", false, true),
+        (599, "max-age=9, must-understand, no-store", false, false),
+        (599, "max-age=9, must-understand", false, false),
+        (200, "max-age=9, must-understand, private", false, false),
+        (200, "max-age=9, no-store", false, false),
+    ] {
+        let found = stores_status(&site, Policy::shared(), status, directives).await;
+        assert_eq!(found, by_default, "{status} {directives}");
+        let found = stores_status(&site, obeyed.clone(), status, directives).await;
+        assert_eq!(found, if_enabled, "{status} {directives}");
+    }
+}
+
 on_each_store! {
     refresh_that_may_not_be_stored_does_not_pin_the_stale_page,
     page_that_became_private_is_not_served_until_its_window_ends,
@@ -826,4 +843,5 @@ on_each_store! {
     targeted_headers_take_precedence_and_are_removed,
     other_statuses_are_stored_only_with_a_lifetime_or_public,
     failures_are_stored_only_with_an_explicit_lifetime,
+    must_understand_overrides_no_store_only_if_enabled,
 }

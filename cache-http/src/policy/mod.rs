@@ -99,6 +99,7 @@ pub struct Policy {
     statuses: Vec<StatusCode>,
     set_cookies: SetCookies,
     ignores_content_range: bool,
+    must_understand: bool,
     authorization: bool,
     session_cookies: Option<Arc<[String]>>,
     ignored_cookies: Arc<[Pattern]>,
@@ -144,6 +145,7 @@ impl Policy {
             statuses: Vec::new(),
             set_cookies: SetCookies::Never,
             ignores_content_range: false,
+            must_understand: false,
             authorization: false,
             session_cookies: None,
             ignored_cookies: Arc::new([]),
@@ -204,6 +206,17 @@ impl Policy {
     #[must_use]
     pub fn ignore_content_range(mut self) -> Self {
         self.ignores_content_range = true;
+        self
+    }
+
+    /// Stores responses with `must-understand` in spite of their `no-store`, which is for caches
+    /// that do not know `must-understand` (RFC 9111, section 5.2.2.3).
+    ///
+    /// By default, `no-store` always counts. With or without this setting, a response with
+    /// `must-understand` and an unregistered status is not stored.
+    #[must_use]
+    pub fn obey_must_understand(mut self) -> Self {
+        self.must_understand = true;
         self
     }
 

@@ -90,7 +90,7 @@ impl Policy {
         self.check_status(status)?;
         self.check_cookies(headers)?;
         let (directives, targeted) = self.directives(headers);
-        check_directives(&directives, headers, targeted)?;
+        self.check_directives(status, &directives, headers, targeted)?;
         self.check_complete(status, headers)?;
         self.check_length(headers, body)?;
         self.check_request_headers(request, &directives)?;
@@ -158,6 +158,33 @@ impl Policy {
     fn check_cookies(&self, headers: &HeaderMap) -> Result<(), Reason> {
         let sets = headers.contains_key(SET_COOKIE) || headers.contains_key("set-cookie2");
         if sets && self.set_cookies == SetCookies::Never { Err(Reason::SetCookie) } else { Ok(()) }
+    }
+
+    /// Rejects responses with `private`, `no-store` or `no-cache`, and those with `must-understand`
+    /// whose status is unknown (RFC 9111, section 5.2.2.3).
+    ///
+    /// RFC 9111, section 5.2.2.4, allows storing a response with `no-cache` if it is validated for
+    /// each request. Both presets are stricter.
+    fn check_directives(
+        &self,
+        status: StatusCode,
+        directives: &CacheControl,
+        headers: &HeaderMap,
+        targeted: bool,
+    ) -> Result<(), Reason> {
+        let must_understand = directives.has("must-understand");
+        if must_understand && !is_understood(status) {
+            return Err(Reason::Status);
+        }
+        let has = |name| directives.has(name) || (!targeted && mentions(headers, name));
+        if has("private") {
+            return Err(Reason::Private);
+        }
+        if has("no-store") && !(must_understand && self.must_understand) {
+            return Err(Reason::NoStore);
+        }
+        let is_pragma = directives.is_empty() && has_pragma_no_cache(headers);
+        if has("no-cache") || is_pragma { Err(Reason::NoCache) } else { Ok(()) }
     }
 
     /// Rejects partial responses, and content types of bodies that have no end.
@@ -244,29 +271,17 @@ fn mentions(headers: &HeaderMap, text: &str) -> bool {
     headers.get_all(CACHE_CONTROL).iter().any(|line| contains(line.as_bytes()))
 }
 
-/// Rejects responses with `private`, `no-store` or `no-cache`.
-///
-/// RFC 9111, section 5.2.2.4, allows storing a response with `no-cache` if it is validated for each
-/// request. Both presets are stricter.
-fn check_directives(
-    directives: &CacheControl,
-    headers: &HeaderMap,
-    targeted: bool,
-) -> Result<(), Reason> {
-    for (name, reason) in
-        [("private", Reason::Private), ("no-store", Reason::NoStore), ("no-cache", Reason::NoCache)]
-    {
-        if directives.has(name) || (!targeted && mentions(headers, name)) {
-            return Err(reason);
-        }
-    }
+fn has_pragma_no_cache(headers: &HeaderMap) -> bool {
     let is_no_cache = |line: &http::HeaderValue| {
         line.as_bytes().to_ascii_lowercase().windows(8).any(|part| part == b"no-cache")
     };
-    if directives.is_empty() && headers.get_all(PRAGMA).iter().any(is_no_cache) {
-        return Err(Reason::NoCache);
-    }
-    Ok(())
+    headers.get_all(PRAGMA).iter().any(is_no_cache)
+}
+
+/// Whether the requirements for caching responses with this status are known: those with the
+/// registered statuses. Incomplete responses are rejected in any case.
+fn is_understood(status: StatusCode) -> bool {
+    status.canonical_reason().is_some()
 }
 
 /// Parses `Content-Length`. Several values must be equal (RFC 9110,
