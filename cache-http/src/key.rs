@@ -24,6 +24,7 @@ use sha2::{Digest as _, Sha256};
 use crate::{
     cache_control::split_unquoted,
     policy::{Reason, SecondaryKey},
+    query::QueryRules,
     request_flags::{FORWARDED_BY_PROXIES, RequestFlags},
     vary::combined_value,
 };
@@ -43,6 +44,7 @@ pub(crate) struct KeyBuilder {
     pub(crate) scheme: Option<Arc<str>>,
     pub(crate) function: Option<Arc<KeyFunction>>,
     pub(crate) uri: Option<Arc<UriFunction>>,
+    pub(crate) query: QueryRules,
     pub(crate) hash: KeyHash,
 }
 
@@ -145,6 +147,20 @@ impl KeyBuilder {
         self.hash.key(b't', &self.prefixed(tag.as_bytes()))
     }
 
+    /// Removes the parameters that the key ignores from a request. The inner service must not see
+    /// them, or a page could depend on them.
+    pub(crate) fn remove_ignored_parameters(&self, parts: &mut Parts) {
+        if let Some(uri) = self.query.rewrite(&parts.uri) {
+            parts.uri = uri;
+        }
+        #[cfg(feature = "axum")]
+        if let Some(axum::extract::OriginalUri(original)) = parts.extensions.get_mut()
+            && let Some(uri) = self.query.rewrite(original)
+        {
+            *original = uri;
+        }
+    }
+
     fn prefixed(&self, part: &[u8]) -> Vec<u8> {
         let mut preimage = Vec::new();
         put(&mut preimage, self.prefix.as_bytes());
@@ -168,7 +184,7 @@ impl KeyBuilder {
         let (end, length) = (preimage.len(), bare.map_or(0, str::len));
         preimage[end - length..].make_ascii_lowercase();
         put(preimage, uri.path().as_bytes());
-        put_option(preimage, uri.query().map(str::as_bytes));
+        put_option(preimage, self.query.apply(uri.query()).as_deref().map(str::as_bytes));
         host.map_or("", |host| &host[length..])
     }
 

@@ -8,8 +8,10 @@ use tower_layer::Layer;
 
 use crate::{
     counts::Counts,
+    pattern::Pattern,
     policy::Policy,
     purge::PurgeHandle,
+    query::MARKETING,
     service::HttpCache,
     settings::{BrowserTtl, Flights, Settings},
 };
@@ -166,6 +168,71 @@ impl HttpCacheLayer {
     #[must_use]
     pub fn uri_function(self, function: impl Fn(&Parts) -> Uri + Send + Sync + 'static) -> Self {
         self.edit(|settings| settings.key_builder.uri = Some(Arc::new(function)))
+    }
+
+    /// Adds query parameters that no page depends on. In a name, one `*` stands for any characters.
+    ///
+    /// URIs that differ only in these parameters share a page. The parameters are removed from each
+    /// request that the cache handles: the inner service never sees them, so a redirect that copies
+    /// the query loses them. Requests that bypass the cache keep them. Purges and invalidation
+    /// treat URIs in the same way.
+    ///
+    /// Names are compared after decoding: `%75tm_source` is `utm_source`, and `filter%5Bsize%5D` is
+    /// `filter[size]`. They are case-sensitive. The other parameters are passed on as they were
+    /// sent, except that empty ones are removed, as in `?a=1&&b=2` and `/?`.
+    ///
+    /// In axum, enable the feature `axum`. Otherwise a handler still finds the parameters in
+    /// `OriginalUri`.
+    ///
+    /// # Performance
+    ///
+    /// If no parameter is removed and no name is encoded, a hit allocates nothing more.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use cache_core::{CacheHandle, Settings};
+    /// # use cache_locmem::LocMemCache;
+    /// # let store = Arc::new(LocMemCache::default());
+    /// # let cache = CacheHandle::new("default", store, Settings::default());
+    /// use cache_http::HttpCacheLayer;
+    ///
+    /// let site = HttpCacheLayer::new(&cache).ignore_query(["utm_*", "gclid"]).sort_query();
+    /// ```
+    #[must_use]
+    pub fn ignore_query<N: AsRef<str>>(self, names: impl IntoIterator<Item = N>) -> Self {
+        let added = names.into_iter().map(|name| Pattern::new(name.as_ref()));
+        self.edit(|settings| settings.key_builder.query.ignored.extend(added))
+    }
+
+    /// Ignores the parameters that advertisers, mail services and social networks add to links, as
+    /// [`ignore_query`](Self::ignore_query) does.
+    ///
+    /// These are some fifty, such as `utm_*`, `gclid`, `fbclid`, `msclkid` and `mc_eid`. Scripts in
+    /// browsers still see them. Do not set this if the application evaluates them itself.
+    #[must_use]
+    pub fn ignore_marketing_query(self) -> Self {
+        self.ignore_query(MARKETING)
+    }
+
+    /// Sets the query parameters that pages depend on. In a name, one `*` stands for any
+    /// characters.
+    ///
+    /// All others are ignored, as [`ignore_query`](Self::ignore_query) describes. Made-up
+    /// parameters then neither reach the inner service nor fill the store.
+    #[must_use]
+    pub fn only_query<N: AsRef<str>>(self, names: impl IntoIterator<Item = N>) -> Self {
+        let names = names.into_iter().map(|name| Pattern::new(name.as_ref())).collect();
+        self.edit(|settings| settings.key_builder.query.only = Some(names))
+    }
+
+    /// Sorts query parameters by name, so that URIs that differ only in their order share a page.
+    ///
+    /// Parameters with the same name keep their order. The inner service receives the sorted query.
+    #[must_use]
+    pub fn sort_query(self) -> Self {
+        self.edit(|settings| settings.key_builder.query.sorted = true)
     }
 
     /// Adds a tag to every page that this layer stores, for [`PurgeHandle::purge_tag`].

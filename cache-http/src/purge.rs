@@ -49,7 +49,8 @@ impl PurgeHandle {
 
     /// Purges every page of a URI: all variants, schemes and ports.
     ///
-    /// The query is compared as it is written. If `uri` is only a path, the pages of all
+    /// The query is compared as it is written, after
+    /// [`ignore_query`](crate::HttpCacheLayer::ignore_query) and similar settings are applied. If `uri` is only a path, the pages of all
     /// [`hosts`](crate::HttpCacheLayer::hosts) are purged, except of those that begin with a dot.
     ///
     /// # Errors

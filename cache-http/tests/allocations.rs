@@ -76,3 +76,11 @@ async fn list_of_hosts_adds_no_allocation_to_a_hit() {
     let layer = site_layer(&site).clock(site.time.clock()).hosts([".org", "example.org"]);
     assert_eq!(allocations(&layer).await, ALLOCATIONS_PER_HIT);
 }
+
+#[tokio::test]
+async fn query_rules_add_no_allocation_to_a_hit_whose_query_needs_no_change() {
+    let site = Site::in_memory();
+    let layer = site_layer(&site).clock(site.time.clock());
+    let layer = layer.ignore_marketing_query().only_query(["of", "page"]).sort_query();
+    assert_eq!(allocations(&layer).await, ALLOCATIONS_PER_HIT);
+}

@@ -1,4 +1,4 @@
-//! The header `Cookie`, names that look like those of session cookies, and patterns of names.
+//! The header `Cookie`, and names that look like those of session cookies.
 
 use http::{HeaderMap, header::COOKIE};
 
@@ -42,33 +42,6 @@ pub(super) fn without(headers: &HeaderMap, is_removed: impl Fn(&[u8]) -> bool) -
         line.extend_from_slice(pair);
     }
     Remaining::Some(line)
-}
-
-/// The name of a cookie, in which one `*` stands for any characters.
-#[derive(Clone, Debug)]
-pub(super) struct Pattern {
-    start: Box<[u8]>,
-    /// What follows the `*`. `None` if the pattern is the whole name.
-    end: Option<Box<[u8]>>,
-}
-
-impl Pattern {
-    pub(super) fn new(pattern: &str) -> Self {
-        match pattern.split_once('*') {
-            Some((start, end)) => {
-                Self { start: start.as_bytes().into(), end: Some(end.as_bytes().into()) }
-            }
-            None => Self { start: pattern.as_bytes().into(), end: None },
-        }
-    }
-
-    pub(super) fn matches(&self, name: &[u8]) -> bool {
-        match (&self.end, name.strip_prefix(&*self.start)) {
-            (None, Some(rest)) => rest.is_empty(),
-            (Some(end), Some(rest)) => rest.ends_with(end),
-            (_, None) => false,
-        }
-    }
 }
 
 /// Usual names of session cookies, in lower case.
@@ -185,16 +158,6 @@ mod tests {
         let found: Vec<_> = all(&headers).collect();
         let pair = |name: &'static str, value: &'static str| (name.as_bytes(), value.as_bytes());
         assert_eq!(found, [pair("a", "1"), pair("b", "2"), pair("c", ""), pair("d", "=")]);
-    }
-
-    #[test]
-    fn star_in_a_pattern_stands_for_any_characters() {
-        let matches = |pattern, name: &str| Pattern::new(pattern).matches(name.as_bytes());
-        assert!(matches("ab", "ab") && !matches("ab", "abc") && !matches("ab", "AB"));
-        assert!(matches("ab*", "ab") && matches("ab*", "abc") && !matches("ab*", "a"));
-        assert!(matches("a*c", "abbc") && matches("a*c", "ac") && !matches("a*c", "ab"));
-        assert!(!matches("ab*ba", "aba"), "the parts do not overlap");
-        assert!(matches("*", "") && matches("*", "a"));
     }
 
     #[test]

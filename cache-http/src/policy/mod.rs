@@ -35,7 +35,6 @@ use std::{sync::Arc, time::Duration};
 
 use http::{HeaderName, StatusCode};
 
-use self::cookies::Pattern;
 pub use self::{
     reason::Reason,
     response::{BodyLength, CacheMeta},
@@ -45,6 +44,7 @@ pub(crate) use self::{
     request::{RequestCheck, SecondaryKey},
     response::{STRIPPED_REQUEST_HEADERS, content_length},
 };
+use crate::pattern::Pattern;
 
 /// Decides which responses are stored, for how long, and when they are used.
 ///
