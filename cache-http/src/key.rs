@@ -85,8 +85,7 @@ impl KeyBuilder {
             return Err(Reason::HostNotAllowed);
         }
         let mut preimage = Vec::with_capacity(160);
-        let port = self.put_uri(&mut preimage, host, uri);
-        let generation = self.hash.key(b'g', &preimage);
+        let (generation, port) = self.put_uri(&mut preimage, host, uri);
         put(&mut preimage, port.as_bytes());
         let scheme = uri.scheme_str().or(self.scheme.as_deref()).unwrap_or("http");
         put(&mut preimage, scheme.as_bytes());
@@ -99,20 +98,16 @@ impl KeyBuilder {
         Ok(Keys { generation, root, preimage, hash: self.hash })
     }
 
-    /// Creates the keys of the generations of a URI: one for each host that it may be requested at,
-    /// or `None` if there is no host.
-    pub(crate) fn generations(&self, uri: &Uri) -> Option<Vec<StoreKey>> {
-        let generation = |host: Option<&str>| {
-            let mut preimage = Vec::new();
-            self.put_uri(&mut preimage, host, uri);
-            self.hash.key(b'g', &preimage)
-        };
-        if let Some(authority) = uri.authority() {
-            return Some(vec![generation(Some(authority.as_str()))]);
+    /// Creates the keys of the generations of a URI: one for each host that it may be requested at.
+    pub(crate) fn generations(&self, uri: &Uri) -> Vec<StoreKey> {
+        let generation = |host: Option<&str>| self.put_uri(&mut Vec::new(), host, uri).0;
+        match uri.authority() {
+            Some(authority) => vec![generation(Some(authority.as_str()))],
+            None if self.has_generations_by_host() => {
+                self.hosts.iter().map(|host| generation(Some(host))).collect()
+            }
+            None => vec![generation(None)],
         }
-        let exact = self.hosts.iter().filter(|host| !host.starts_with('.'));
-        let all: Vec<StoreKey> = exact.map(|host| generation(Some(host))).collect();
-        (!all.is_empty()).then_some(all)
     }
 
     /// The key of the generation of the URI of a request.
@@ -134,9 +129,7 @@ impl KeyBuilder {
         {
             return None;
         }
-        let mut preimage = Vec::new();
-        self.put_uri(&mut preimage, host, reference);
-        Some(self.hash.key(b'g', &preimage))
+        Some(self.put_uri(&mut Vec::new(), host, reference).0)
     }
 
     pub(crate) fn generation_of_all(&self) -> StoreKey {
@@ -175,17 +168,33 @@ impl KeyBuilder {
         )
     }
 
-    /// Writes what all pages of a URI have in common, which excludes the port. Returns the port,
-    /// with its colon, or an empty text.
-    fn put_uri<'a>(&self, preimage: &mut Vec<u8>, host: Option<&'a str>, uri: &Uri) -> &'a str {
+    /// Writes what all pages of a URI have in common, which excludes the port. Returns the key of the
+    /// generation of the URI, and the port with its colon, or an empty text.
+    fn put_uri<'a>(
+        &self,
+        preimage: &mut Vec<u8>,
+        host: Option<&'a str>,
+        uri: &Uri,
+    ) -> (StoreKey, &'a str) {
         put(preimage, self.prefix.as_bytes());
+        put(preimage, uri.path().as_bytes());
+        put_option(preimage, self.query.apply(uri.query()).as_deref().map(str::as_bytes));
+        // The host comes last, so that the generation can do without it.
+        let of_every_host =
+            (!self.has_generations_by_host()).then(|| self.hash.key(b'g', preimage));
         let bare = host.map(without_port);
         put_option(preimage, bare.map(str::as_bytes));
         let (end, length) = (preimage.len(), bare.map_or(0, str::len));
         preimage[end - length..].make_ascii_lowercase();
-        put(preimage, uri.path().as_bytes());
-        put_option(preimage, self.query.apply(uri.query()).as_deref().map(str::as_bytes));
-        host.map_or("", |host| &host[length..])
+        let generation = of_every_host.unwrap_or_else(|| self.hash.key(b'g', preimage));
+        (generation, host.map_or("", |host| &host[length..]))
+    }
+
+    /// Whether a URI has a generation for each host.
+    ///
+    /// If not all hosts are known, it has one for all of them, so that a path can be purged.
+    fn has_generations_by_host(&self) -> bool {
+        !self.hosts.is_empty() && self.hosts.iter().all(|host| !host.starts_with('.'))
     }
 
     /// Names that begin with a dot allow that domain and its subdomains, as in Django's
@@ -429,10 +438,24 @@ mod tests {
             assert!(one.generation == other.generation && one.root != other.root);
             assert_ne!(one.preimage, other.preimage);
         }
-        assert!(
-            keys("a").generation != keys("b").generation
-                && keys("[::1]").generation != keys("[::2]").generation
-        );
+    }
+
+    #[test]
+    fn hosts_have_generations_of_their_own_only_if_all_hosts_are_known() {
+        for (hosts, separate) in [
+            (&[][..], false),
+            (&[".b.org"], false),
+            (&["a.b.org", ".b.org"], false),
+            (&["a.b.org", "c.b.org", "[::1]"], true),
+        ] {
+            let hosts: Vec<_> = hosts.iter().copied().map(str::to_owned).collect();
+            let key_builder = KeyBuilder { hosts: hosts.into(), ..KeyBuilder::default() };
+            let keys =
+                |host| keys(&key_builder, &parts("/", &[("host", host)])).expect("allowed host");
+            let (one, other) = (keys("a.b.org"), keys("c.b.org"));
+            assert_eq!(one.generation != other.generation, separate);
+            assert_ne!(one.root, other.root);
+        }
     }
 
     #[test]

@@ -18,7 +18,7 @@ use crate::{generation::Purge, settings::Settings};
 ///
 /// Each page is stamped with the generations of its URI, of its tags and of the whole cache. A
 /// purge replaces one generation, with one read and one write, however many pages there are.
-/// [`purge_uri`](Self::purge_uri) does that for each host if the URI has none.
+/// [`purge_uri`](Self::purge_uri) does that for each listed host if the URI has none.
 ///
 /// # Examples
 ///
@@ -50,25 +50,24 @@ impl PurgeHandle {
     /// Purges every page of a URI: all variants, schemes and ports.
     ///
     /// The query is compared as it is written, after
-    /// [`ignore_query`](crate::HttpCacheLayer::ignore_query) and similar settings are applied. If `uri` is only a path, the pages of all
-    /// [`hosts`](crate::HttpCacheLayer::hosts) are purged, except of those that begin with a dot.
+    /// [`ignore_query`](crate::HttpCacheLayer::ignore_query) and similar settings have been applied.
+    /// If `uri` is only a path, such as `/books/42`, the pages of all hosts are purged.
+    ///
+    /// If `uri` has a host, such as `http://example.org/books/42`, only the pages of that host are
+    /// purged, provided that [`hosts`](crate::HttpCacheLayer::hosts) lists every host by name. If it
+    /// is not set, or contains a domain that begins with a dot, all hosts share one generation of
+    /// each path, and the pages of all hosts are purged.
     ///
     /// # Errors
     ///
-    /// Returns [`ErrorKind::Config`] if `uri` is not a URI, or if it has no host and the layer has
-    /// no list of hosts. Returns the error of the store if it fails.
+    /// Returns [`ErrorKind::Config`] if `uri` is not a URI. Returns the error of the store if it
+    /// fails.
     pub async fn purge_uri(&self, uri: &str, purge: Purge) -> Result<()> {
-        let config_error = |message: String| Error::new(ErrorKind::Config, message);
         let parsed: Uri = uri.parse().map_err(|error: InvalidUri| {
-            config_error(format!("{uri:?} is not a valid URI")).with_source(error)
+            let message = format!("{uri:?} is not a valid URI");
+            Error::new(ErrorKind::Config, message).with_source(error)
         })?;
-        let Some(keys) = self.settings.key_builder.generations(&parsed) else {
-            return Err(config_error(format!(
-                "{uri:?} has no host: use \"http://HOST{uri}\", or list the hosts of the site with \
-                 `HttpCacheLayer::hosts`"
-            )));
-        };
-        for key in keys {
+        for key in self.settings.key_builder.generations(&parsed) {
             self.purge_generation(&key, purge).await?;
         }
         Ok(())

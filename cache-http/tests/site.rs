@@ -194,19 +194,42 @@ async fn purge_uri_removes_all_variants_of_that_uri_only(site: Site) {
 }
 
 async fn purge_of_a_path_covers_all_hosts(site: Site) {
-    let layer = site.layer().hosts(["example.org", "shop.org"]);
-    let cached = View::with(&[]).cached(&layer);
-    for host in ["example.org", "shop.org"] {
-        cached.get_with("/a", &[("host", host)]).await;
+    let lists = [&[][..], &[".org"], &["example.org", ".shop.org"], &["example.org", "shop.org"]];
+    for (hosts, preset) in lists.into_iter().flat_map(|hosts| [(hosts, "site"), (hosts, "shared")])
+    {
+        let layer = if preset == "site" { site.layer() } else { site.shared() };
+        let layer = layer.key_prefix(&format!("{preset}{hosts:?}")).hosts(hosts.iter().copied());
+        let cached = View::with(&[("cache-control", "max-age=60")]).cached(&layer);
+        let is_hit = async |uri, host| cached.get_with(uri, &[("host", host)]).await.is_hit();
+        for host in ["example.org", "shop.org", "example.org:8000"] {
+            for uri in ["/a", "/b"] {
+                is_hit(uri, host).await;
+                assert!(is_hit(uri, host).await);
+            }
+        }
+        layer.purge_handle().purge_uri("/a", Purge::Hard).await.expect("store works");
+        for host in ["example.org", "shop.org", "example.org:8000"] {
+            assert!(!is_hit("/a", host).await, "{hosts:?} {host}");
+            assert!(is_hit("/b", host).await, "{hosts:?} {host}");
+        }
     }
-    layer.purge_handle().purge_uri("/a", Purge::Hard).await.expect("store works");
-    for host in ["example.org", "shop.org"] {
-        assert!(!cached.get_with("/a", &[("host", host)]).await.is_hit());
+}
+
+async fn purge_of_one_host_keeps_the_pages_of_others_if_all_are_listed(site: Site) {
+    for (hosts, kept) in
+        [(&["example.org", "shop.org"][..], true), (&[".org"], false), (&[], false)]
+    {
+        let layer = site.layer().key_prefix(&format!("{hosts:?}")).hosts(hosts.iter().copied());
+        let cached = View::with(&[]).cached(&layer);
+        let is_hit = async |host| cached.get_with("/a", &[("host", host)]).await.is_hit();
+        for host in ["example.org", "shop.org"] {
+            is_hit(host).await;
+        }
+        let purged = layer.purge_handle().purge_uri("http://example.org/a", Purge::Hard).await;
+        purged.expect("store works");
+        assert!(!is_hit("example.org").await, "{hosts:?}");
+        assert_eq!(is_hit("shop.org").await, kept, "{hosts:?}");
     }
-    let error =
-        site.layer().purge_handle().purge_uri("/a", Purge::Hard).await.expect_err("no host");
-    assert_eq!(error.kind(), ErrorKind::Config);
-    assert!(error.to_string().contains("/a") && error.to_string().contains("hosts"), "{error}");
 }
 
 async fn purge_of_an_invalid_uri_is_a_configuration_error(site: Site) {
@@ -579,6 +602,7 @@ on_each_store! {
     key_function_separates_pages,
     purge_uri_removes_all_variants_of_that_uri_only,
     purge_of_a_path_covers_all_hosts,
+    purge_of_one_host_keeps_the_pages_of_others_if_all_are_listed,
     purge_of_an_invalid_uri_is_a_configuration_error,
     purge_handle_outlives_the_layer,
     purge_of_a_path_covers_all_ports,
