@@ -10,13 +10,14 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
-use crate::tee::{Tee, into_bytes};
+use crate::{relay::Relay, tee::into_bytes};
 
 pin_project! {
     /// The response body of [`HttpCache`](crate::HttpCache).
     ///
-    /// It is either a stored body or the body of the inner service. While the latter is sent, it
-    /// may also be collected for the store.
+    /// It is either a stored body or the body of the inner service. The latter may also be collected
+    /// for the store: a task then reads it, at the pace of the inner service, until it is stored or
+    /// turns out to be too long. What remains is read at the pace of the client.
     #[project = CachedBodyProjection]
     pub struct CachedBody<B: Body> {
         #[pin]
@@ -30,7 +31,8 @@ pin_project! {
         /// A stored body. `None` once it has been sent.
         Stored { bytes: Option<Bytes> },
         PassThrough { #[pin] body: B },
-        Tee { tee: Box<Tee<B>> },
+        /// A body that may be collected for the store.
+        Relay { relay: Box<Relay<B>> },
     }
 }
 
@@ -43,8 +45,8 @@ impl<B: Body> CachedBody<B> {
         Self { source: Source::PassThrough { body } }
     }
 
-    pub(crate) fn tee(tee: Box<Tee<B>>) -> Self {
-        Self { source: Source::Tee { tee } }
+    pub(crate) fn relay(relay: Relay<B>) -> Self {
+        Self { source: Source::Relay { relay: Box::new(relay) } }
     }
 }
 
@@ -59,7 +61,7 @@ impl<B: Body> fmt::Debug for CachedBody<B> {
         f.write_str(match self.source {
             Source::Stored { .. } => "CachedBody(stored)",
             Source::PassThrough { .. } => "CachedBody(pass-through)",
-            Source::Tee { .. } => "CachedBody(tee)",
+            Source::Relay { .. } => "CachedBody(relay)",
         })
     }
 }
@@ -79,7 +81,7 @@ impl<B: Body> Body for CachedBody<B> {
             SourceProjection::PassThrough { body } => {
                 body.poll_frame(context).map(|frame| frame.map(|frame| frame.map(into_bytes)))
             }
-            SourceProjection::Tee { tee } => tee.poll_frame(context),
+            SourceProjection::Relay { relay } => relay.poll_frame(context),
         }
     }
 
@@ -87,7 +89,7 @@ impl<B: Body> Body for CachedBody<B> {
         match &self.source {
             Source::Stored { bytes } => bytes.is_none(),
             Source::PassThrough { body } => body.is_end_stream(),
-            Source::Tee { tee } => tee.is_end_stream(),
+            Source::Relay { relay } => relay.is_end_stream(),
         }
     }
 
@@ -97,7 +99,7 @@ impl<B: Body> Body for CachedBody<B> {
                 SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
             }
             Source::PassThrough { body } => body.size_hint(),
-            Source::Tee { tee } => tee.size_hint(),
+            Source::Relay { relay } => relay.size_hint(),
         }
     }
 }

@@ -22,6 +22,7 @@ use crate::{
     page_store::Lookup,
     pending_page::BodyCollector,
     policy::{BodyLength, Reason, STRIPPED_REQUEST_HEADERS},
+    relay::Relay,
     respond::{CachedResponse, pass_through, stored_response},
     response_headers::{remove_targeted, set_fixed_browser_ttl},
     settings::Leader,
@@ -159,9 +160,9 @@ impl RequestContext {
             }
             Ok(meta) => {
                 let page = self.pending_page(lookup, leader, &mut head, meta, length);
-                let mut tee = Box::new(Tee::new(body, BodyCollector::new(page)));
+                let mut tee = Tee::new(body, BodyCollector::new(page));
                 poll_fn(|context| tee.poll_available(context)).await;
-                (tee.outcome, tee.is_finished(), CachedBody::tee(tee))
+                (tee.outcome, tee.is_finished(), CachedBody::relay(Relay::new(tee)))
             }
         };
         remove_targeted(&mut head.headers, &self.settings.policy);

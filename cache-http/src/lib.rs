@@ -101,8 +101,10 @@
 //!   After a purge of the page, and once a second, the page is looked up once more, together with
 //!   two generations and one for each tag. In other stores, a hit costs one round trip, one more if
 //!   the page varies, and one for each tag.
-//! - **Miss.** The response is streamed to the client while it is collected. It is stored before
-//!   its last part is sent. Bodies over [2 MiB](Policy::max_body) pass through.
+//! - **Miss.** A page that others may wait for is produced by a task of its own, which costs two
+//!   allocations. The response is streamed to the client while it is collected, at the pace of the
+//!   inner service, not of the client. It is stored before its last part is sent. If a body exceeds
+//!   [2 MiB](Policy::max_body), its client reads the rest at its own pace.
 //! - **Concurrent requests.** One request produces a page, and the other requests of this process
 //!   wait for it, for at most [5 seconds](HttpCacheLayer::wait_timeout). They also share a page
 //!   that has no lifetime, such as one with `max-age=0`, if they arrived before it. A response that
@@ -119,8 +121,18 @@
 //!
 //! # Cancel safety
 //!
-//! A request can be cancelled at any time. If it was producing a page for others, one of them takes
-//! over. A response whose body is dropped before it is complete is not stored.
+//! A request can be cancelled at any time, for example because its client disconnects.
+//!
+//! **A handler may outlive the request that has called it.** If other requests may wait for the
+//! page, the handler runs in a spawned task, in the [span](tracing::Span) of the request. If the
+//! request is cancelled, or its body is not read, the task continues, and the page is stored. It
+//! ends 60 seconds later at the latest, and if the body exceeds [`Policy::max_body`]. Task-local
+//! variables of outer layers are not visible in the task; extensions of the request are. If the
+//! handler panics, its client sees the panic, and one of the waiting requests takes over.
+//!
+//! All other handlers end with their requests: those of requests that bypass the cache, of requests
+//! with unknown cookies, `Authorization` or `no-store`, and those for pages whose last responses
+//! could not be stored.
 //!
 //! # Features
 //!
@@ -140,6 +152,7 @@ mod date;
 mod extensions;
 mod fetch;
 mod fill;
+mod fill_task;
 mod fragment;
 pub mod future;
 mod generation;
@@ -157,6 +170,7 @@ mod purge;
 mod query;
 mod range;
 mod record;
+mod relay;
 mod request_flags;
 mod respond;
 mod response_headers;

@@ -1,17 +1,17 @@
 //! Requests for which the store has no fresh page, or has to wait.
 
-use std::{future::poll_fn, pin::pin, time::Duration};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode, header::RANGE};
 use http_body::Body;
 
 use crate::{
-    body::CachedBody,
     bounds::{InnerService, ResponseBody},
     context::RequestContext,
     counts::Event,
     date::UnixTime,
+    fill_task::FillTask,
     page_store::Lookup,
     policy::{Reason, Reuse},
     record::Record,
@@ -71,9 +71,14 @@ where
     };
     match flight {
         Flight::Response(response) => Ok(response),
+        Flight::Fetch(None) => {
+            context.count_miss(reason);
+            context.fetch(inner, body, lookup, None, reason).await
+        }
+        // Others may wait for the page, so it does not depend on this client.
         Flight::Fetch(leader) => {
             context.count_miss(reason);
-            context.fetch(inner, body, lookup, leader, reason).await
+            FillTask::spawn(context.fetch(inner, body, lookup, leader, reason)).await
         }
     }
 }
@@ -198,24 +203,16 @@ impl RequestContext {
         if refreshes
             && let Joined::Leader(leader) = self.settings.flights.join(&self.flight_key(lookup))
         {
-            tokio::spawn(async move {
+            // The task runs on after its owner is dropped.
+            drop(FillTask::spawn(async move {
                 // As in `join_flight`: another request may have stored the page meanwhile.
                 let lookup = self.lookup().await;
                 if matches!(self.reuse(&lookup), Reuse::Fresh(_)) {
                     return;
                 }
-                let fetched = self.fetch(inner, body, lookup, Some(leader), Reason::Stale).await;
-                if let Ok(response) = fetched {
-                    drain(response.into_body()).await;
-                }
-            });
+                drop(self.fetch(inner, body, lookup, Some(leader), Reason::Stale).await);
+            }));
         }
         response
     }
-}
-
-/// Reads a body to its end, which stores the page.
-async fn drain<B: Body>(body: CachedBody<B>) {
-    let mut body = pin!(body);
-    while let Some(Ok(_)) = poll_fn(|context| body.as_mut().poll_frame(context)).await {}
 }

@@ -25,8 +25,7 @@ use crate::{
 
 /// Collects the body of a page.
 ///
-/// If it is dropped before the page is stored, the page is rejected as incomplete: the client has
-/// disconnected.
+/// If it is dropped before the page is stored, the page is rejected as incomplete.
 pub(crate) struct BodyCollector {
     page: Option<PendingPage>,
     collected: BytesMut,

@@ -572,32 +572,6 @@ async fn waiters_get_their_own_variant(site: Site) {
     }
 }
 
-async fn waiter_takes_over_from_a_cancelled_leader(site: Site) {
-    let view = View::waiting(|_, calls| async move {
-        if calls == 0 {
-            std::future::pending::<()>().await;
-        }
-        page(&[], "made by another")
-    });
-    let cached = view.cached(&site.layer());
-    let leader = tokio::spawn({
-        let cached = cached.clone();
-        async move { cached.get("/").await }
-    });
-    while view.calls() == 0 {
-        tokio::task::yield_now().await;
-    }
-    let waiter = tokio::spawn({
-        let cached = cached.clone();
-        async move { cached.get("/").await.body }
-    });
-    tokio::task::yield_now().await;
-    leader.abort();
-    let body =
-        tokio::time::timeout(Duration::from_secs(4), waiter).await.expect("waited for the timeout");
-    assert_eq!(body.expect("task panicked"), "made by another");
-}
-
 async fn body_over_the_limit_passes_through(site: Site) {
     for streamed in [false, true] {
         let view = View::new(move |_, _| {
@@ -661,23 +635,6 @@ async fn body_with_trailers_is_not_stored(site: Site) {
     });
     let second = twice(&view, &site.layer().policy(Policy::site().streaming(true)), &[]).await;
     assert_eq!(second.reason(), "trailers");
-}
-
-async fn body_that_is_not_read_to_its_end_is_not_stored(site: Site) {
-    let view = View::new(|_, calls| {
-        let slow = Slow { sent: false, ends: calls > 0 };
-        Response::new(Body::new(StreamBody::new(slow)))
-    });
-    let layer = site.layer().policy(Policy::site().streaming(true));
-    let cached = view.cached(&layer);
-    drop(cached.0.clone().oneshot(request(Method::GET, "/", &[])).await);
-    assert!(
-        layer.counts().reasons.contains(&(cache_http::Reason::Incomplete, 1)),
-        "{:?}",
-        layer.counts()
-    );
-    let whole = cached.get("/").await;
-    assert!(!whole.is_hit() && whole.body == "some", "{whole:?}");
 }
 
 async fn coding_is_served_only_to_clients_that_accept_it(site: Site) {
@@ -898,30 +855,6 @@ impl futures_core::Stream for Late {
     }
 }
 
-/// A body that has one chunk, and ends when it is polled again.
-struct Slow {
-    sent: bool,
-    ends: bool,
-}
-
-impl futures_core::Stream for Slow {
-    type Item = Result<Frame<Bytes>, Infallible>;
-
-    fn poll_next(
-        mut self: std::pin::Pin<&mut Self>,
-        _: &mut Context<'_>,
-    ) -> Poll<Option<Self::Item>> {
-        match (self.sent, self.ends) {
-            (false, _) => {
-                self.sent = true;
-                Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(b"some")))))
-            }
-            (true, true) => Poll::Ready(None),
-            (true, false) => Poll::Pending,
-        }
-    }
-}
-
 #[test]
 fn local_hit_is_ready_at_the_first_poll_and_shares_the_body() {
     let runtime =
@@ -985,14 +918,12 @@ on_each_store! {
     concurrent_requests_produce_the_page_once,
     private_response_is_not_shared_with_waiters,
     waiters_get_their_own_variant,
-    waiter_takes_over_from_a_cancelled_leader,
     body_over_the_limit_passes_through,
     body_of_unknown_length_is_stored_only_if_enabled,
     event_stream_is_not_stored,
     failed_body_is_not_stored_and_fails_for_the_client,
     age_counts_from_the_head_of_a_slow_response,
     body_with_trailers_is_not_stored,
-    body_that_is_not_read_to_its_end_is_not_stored,
     coding_is_served_only_to_clients_that_accept_it,
     unknown_coding_is_not_stored,
     headers_of_outer_layers_are_not_stored,

@@ -90,7 +90,7 @@ reasons! {
     Length = "length",
     /// The body has trailers.
     Trailers = "trailers",
-    /// The body failed, or the client did not read it to its end.
+    /// The body failed, or did not end in time after its client had left.
     Incomplete = "incomplete",
     /// The response has expired already, or its lifetime is invalid.
     Expired = "expired",

@@ -1,0 +1,110 @@
+//! Tasks that produce pages.
+
+use std::{
+    convert::Infallible,
+    panic,
+    pin::Pin,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use tokio::{sync::oneshot, task::JoinHandle};
+use tracing::{Instrument, Span};
+
+/// The maximum time for which a task runs on after its owner is dropped.
+///
+/// A handler that hangs, or a body that does not end, would otherwise stay for ever.
+pub(crate) const ABANDONED_FILL_TIME: Duration = Duration::from_secs(60);
+
+/// A spawned task. Its owner can be dropped before the task is complete: it then runs on for
+/// [`ABANDONED_FILL_TIME`].
+pub(crate) struct FillTask<T> {
+    task: JoinHandle<Option<T>>,
+    /// Dropped with the owner, which the task notices.
+    _owner: oneshot::Sender<Infallible>,
+}
+
+impl<T: Send + 'static> FillTask<T> {
+    /// Spawns a task in the span of the caller.
+    pub(crate) fn spawn(fill: impl Future<Output = T> + Send + 'static) -> Self {
+        let (owner, dropped) = oneshot::channel();
+        let task = async move {
+            let abandoned = async {
+                let _ = dropped.await;
+                tokio::time::sleep(ABANDONED_FILL_TIME).await;
+            };
+            tokio::select! {
+                biased;
+                output = fill => Some(output),
+                () = abandoned => None,
+            }
+        };
+        Self { task: tokio::spawn(task.instrument(Span::current())), _owner: owner }
+    }
+}
+
+impl<T> Future for FillTask<T> {
+    type Output = T;
+
+    /// Panics as the task did. The panic of a task that was cancelled, because its runtime shuts
+    /// down, ends what waits for it: there is no response, and a body would seem to be complete.
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<T> {
+        match ready!(Pin::new(&mut self.task).poll(context)) {
+            Ok(Some(output)) => Poll::Ready(output),
+            Err(error) if error.is_panic() => panic::resume_unwind(error.into_panic()),
+            Ok(None) | Err(_) => panic!("the runtime was shut down while it produced a response"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::SeqCst},
+    };
+
+    use super::*;
+
+    struct SetOnDrop(Arc<AtomicBool>);
+
+    impl Drop for SetOnDrop {
+        fn drop(&mut self) {
+            self.0.store(true, SeqCst);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn task_whose_owner_is_dropped_runs_on_for_a_limited_time() {
+        let dropped = Arc::new(AtomicBool::new(false));
+        let guard = SetOnDrop(Arc::clone(&dropped));
+        let task = FillTask::spawn(async move {
+            std::future::pending::<()>().await;
+            drop(guard);
+        });
+        let limit = ABANDONED_FILL_TIME + Duration::from_secs(1);
+        tokio::time::sleep(limit).await;
+        assert!(!dropped.load(SeqCst), "the owner waits");
+        drop(task);
+        tokio::time::sleep(ABANDONED_FILL_TIME - Duration::from_secs(1)).await;
+        assert!(!dropped.load(SeqCst));
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        assert!(dropped.load(SeqCst));
+    }
+
+    #[tokio::test]
+    async fn task_of_a_runtime_that_shuts_down_ends_its_owner() {
+        let other = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_time()
+            .build()
+            .expect("runtime");
+        let task = {
+            let _guard = other.enter();
+            FillTask::spawn(std::future::pending::<()>())
+        };
+        other.shutdown_background();
+        let error = tokio::spawn(task).await.expect_err("no output");
+        assert!(error.is_panic());
+    }
+}
