@@ -145,22 +145,25 @@ impl RequestContext {
     ) -> CachedResponse<B> {
         let (mut head, body) = response.into_parts();
         let length = body.size_hint().exact().map_or(BodyLength::Unknown, BodyLength::Known);
+        let checked = self.check_response(&head, length);
+        let checked = checked.and_then(|meta| Ok((meta, self.reserve(length)?)));
         // The body of a response that is not stored may be dropped if the client has the page:
         // nothing is lost.
-        let (outcome, body_may_be_dropped, body) = match self.check_response(&head, length) {
+        let (outcome, body_may_be_dropped, body) = match checked {
             Err(rejection) => {
                 self.count_rejected(rejection);
                 // The response to a request with an unknown cookie predicts nothing about others.
                 if let Some(leader) = leader
                     && !self.flags.public_pages_only
+                    && rejection != Reason::FillBytes
                 {
                     leader.complete(Outcome::Unshareable);
                 }
                 (Some(Err(rejection)), true, CachedBody::pass_through(body))
             }
-            Ok(meta) => {
+            Ok((meta, reservation)) => {
                 let page = self.pending_page(lookup, leader, &mut head, meta, length);
-                let mut tee = Tee::new(body, BodyCollector::new(page));
+                let mut tee = Tee::new(body, BodyCollector::new(page, reservation));
                 poll_fn(|context| tee.poll_available(context)).await;
                 (tee.outcome, tee.is_finished(), CachedBody::relay(Relay::new(tee)))
             }

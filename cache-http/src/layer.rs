@@ -9,6 +9,7 @@ use tower_layer::Layer;
 use crate::{
     counts::Counts,
     pattern::Pattern,
+    fill_budget::FillBudget,
     policy::Policy,
     purge::PurgeHandle,
     query::MARKETING,
@@ -273,6 +274,18 @@ impl HttpCacheLayer {
     #[must_use]
     pub fn wait_timeout(self, timeout: Duration) -> Self {
         self.edit(|settings| settings.flights = Arc::new(Flights::new(timeout)))
+    }
+
+    /// Sets how many bytes the bodies may take that are being collected for the store. The default
+    /// is 64 MiB.
+    ///
+    /// A response that would exceed it is passed on without being stored, and counted as
+    /// [`Reason::FillBytes`](crate::Reason::FillBytes). A body counts until its page is stored and
+    /// its client has received what was collected. The limit covers this layer and its clones, but
+    /// not the pages in the store.
+    #[must_use]
+    pub fn max_fill_bytes(self, bytes: u64) -> Self {
+        self.edit(|settings| settings.fill_budget = Arc::new(FillBudget::new(bytes)))
     }
 
     /// Sets the timeout of looking up a page, and of storing one. The default is 5 seconds.

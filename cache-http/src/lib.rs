@@ -117,7 +117,8 @@
 //! - **Time.** The age of a page is measured with the monotonic clock in the process that has
 //!   produced it and keeps it, and with the system clock elsewhere. A page that was stored more
 //!   than a second in the future is stale: the clock was set back.
-//! - **Memory.** The headers and bodies of pages count towards the `max_bytes` of a store.
+//! - **Memory.** The headers and bodies of pages count towards the `max_bytes` of a store. The
+//!   bodies that are being collected take at most [64 MiB](HttpCacheLayer::max_fill_bytes).
 //!
 //! # Cancel safety
 //!
@@ -152,6 +153,7 @@ mod date;
 mod extensions;
 mod fetch;
 mod fill;
+mod fill_budget;
 mod fill_task;
 mod fragment;
 pub mod future;

@@ -1,8 +1,8 @@
 //! A page whose body is being collected, until it is stored or rejected.
 
-use std::sync::Arc;
+use std::{mem, sync::Arc};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use cache_core::Moment;
 use http::{
     HeaderMap, HeaderValue, StatusCode,
@@ -10,13 +10,15 @@ use http::{
 };
 
 use crate::{
+    context::RequestContext,
     counts::Event,
     date::UnixTime,
     fill::Fill,
+    fill_budget::Reservation,
     generation::GenerationCheck,
     key::Keys,
     page_store::{Lookup, NewPage},
-    policy::{CacheMeta, Reason},
+    policy::{BodyLength, CacheMeta, Reason},
     record::{Page, Record},
     response_headers::add_etag,
     settings::{Leader, Settings},
@@ -28,10 +30,15 @@ use crate::{
 /// If it is dropped before the page is stored, the page is rejected as incomplete.
 pub(crate) struct BodyCollector {
     page: Option<PendingPage>,
-    collected: BytesMut,
-    /// The first chunk. Most bodies have only one, which is then stored without a copy.
-    first: Bytes,
+    /// Shared with the frames that are passed on. Most bodies have only one, which is stored
+    /// without a copy.
+    chunks: Vec<Bytes>,
+    length: u64,
+    reservation: Arc<Reservation>,
 }
+
+/// What a chunk takes in memory beside its data.
+const CHUNK_BYTES: u64 = 128;
 
 /// Everything that a page consists of, except its body.
 pub(crate) struct PendingPage {
@@ -56,38 +63,35 @@ pub(crate) struct PendingPage {
 }
 
 impl BodyCollector {
-    pub(crate) fn new(page: PendingPage) -> Self {
-        Self { page: Some(page), collected: BytesMut::new(), first: Bytes::new() }
+    /// Creates a collector of a body with memory from [`reserve`](RequestContext::reserve).
+    pub(crate) fn new(page: PendingPage, reservation: Reservation) -> Self {
+        let reservation = Arc::new(reservation);
+        Self { page: Some(page), chunks: Vec::new(), length: 0, reservation }
+    }
+
+    pub(crate) fn reservation(&self) -> Arc<Reservation> {
+        Arc::clone(&self.reservation)
     }
 
     /// Adds a chunk, unless the body is then longer than it may be.
     pub(crate) fn push(&mut self, data: &Bytes) -> Result<(), Reason> {
         let Some(page) = &self.page else { return Ok(()) };
-        let length = self.length().saturating_add(data.len() as u64);
+        let length = self.length.saturating_add(data.len() as u64);
         if page.length.is_some_and(|expected| length > expected) {
             return Err(Reason::Length);
         }
         if length > page.settings.policy.body_limit() {
             return Err(Reason::TooLarge);
         }
-        if self.length() == 0 {
-            self.first = data.clone();
-        } else {
-            if self.collected.is_empty() {
-                self.collected.extend_from_slice(&self.first);
-            }
-            self.collected.extend_from_slice(data);
-        }
+        self.reservation.grow_to(length + (self.chunks.len() as u64 + 1) * CHUNK_BYTES)?;
+        self.length = length;
+        self.chunks.push(data.clone());
         Ok(())
     }
 
     /// Whether the body is as long as announced.
     pub(crate) fn is_complete(&self) -> bool {
-        self.page.as_ref().is_some_and(|page| page.length == Some(self.length()))
-    }
-
-    fn length(&self) -> u64 {
-        self.collected.len().max(self.first.len()) as u64
+        self.page.as_ref().is_some_and(|page| page.length == Some(self.length))
     }
 
     pub(crate) fn reject(mut self, reason: Reason) {
@@ -98,17 +102,32 @@ impl BodyCollector {
 
     /// Stores the page, unless its body is shorter than announced.
     pub(crate) async fn store(mut self) -> Result<(), Reason> {
-        let length = self.length();
+        let length = self.length;
         let Some(page) = self.page.take() else { return Err(Reason::Incomplete) };
         if page.length.is_some_and(|expected| expected != length) {
             return Err(reject(&page.settings, page.leader, Reason::Length));
         }
-        let body = if self.collected.is_empty() {
-            std::mem::take(&mut self.first)
-        } else {
-            self.collected.split().freeze()
+        let body = match &mut *self.chunks {
+            [only] => mem::take(only),
+            chunks => chunks.concat().into(),
         };
+        self.chunks.clear();
         page.store(body).await.map(drop)
+    }
+}
+
+impl RequestContext {
+    /// Reserves memory for a body, as far as its length is known.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`Reason::FillBytes`] if other bodies take too much memory.
+    pub(crate) fn reserve(&self, length: BodyLength) -> Result<Reservation, Reason> {
+        let reservation = self.settings.fill_budget.reservation();
+        if let BodyLength::Known(length) = length {
+            reservation.grow_to(length + CHUNK_BYTES)?;
+        }
+        Ok(reservation)
     }
 }
 
@@ -193,11 +212,11 @@ impl PendingPage {
 /// Counts why a page is not stored.
 ///
 /// One of the requests that wait for the page takes over. If its response cannot be stored either,
-/// they produce their own, unless the body was only incomplete, or the page was purged meanwhile.
+/// they produce their own, unless the reason does not concern the page itself.
 fn reject(settings: &Settings, leader: Option<Leader>, reason: Reason) -> Reason {
     settings.count(Event::Rejected(reason));
     if let Some(leader) = leader
-        && !matches!(reason, Reason::Incomplete | Reason::Purged)
+        && !matches!(reason, Reason::Incomplete | Reason::Purged | Reason::FillBytes)
     {
         leader.complete(Outcome::Unshareable);
     }

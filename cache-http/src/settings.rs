@@ -8,6 +8,7 @@ use http::request::Parts;
 use crate::{
     counts::{Counters, Event},
     extensions::NoStore,
+    fill_budget::FillBudget,
     key::{KeyBuilder, KeyHash, Keys},
     page_store::{FlightKey, PageStore},
     policy::{Policy, Reason, RequestCheck, Reuse},
@@ -35,6 +36,7 @@ pub(crate) struct Settings {
     /// The name of this cache in `Cache-Status`.
     pub(crate) cache_status: Option<Arc<str>>,
     pub(crate) flights: Arc<Flights>,
+    pub(crate) fill_budget: Arc<FillBudget>,
     /// The timeout of each access to the store.
     pub(crate) store_timeout: Duration,
     pub(crate) counters: Arc<Counters>,
@@ -68,6 +70,7 @@ pub enum BrowserTtl {
 
 const WAIT_TIMEOUT: Duration = Duration::from_secs(5);
 const STORE_TIMEOUT: Duration = Duration::from_secs(5);
+const MAX_FILL_BYTES: u64 = 64 << 20;
 
 impl Settings {
     pub(crate) fn new(cache: &CacheHandle) -> Self {
@@ -82,6 +85,7 @@ impl Settings {
             tags: Vec::new(),
             cache_status: None,
             flights: Arc::new(Flights::new(WAIT_TIMEOUT)),
+            fill_budget: Arc::new(FillBudget::new(MAX_FILL_BYTES)),
             store_timeout: STORE_TIMEOUT,
             counters: Arc::new(Counters::new(cache.alias())),
         }

@@ -3,13 +3,14 @@
 use std::{
     collections::VecDeque,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, ready},
 };
 
 use bytes::{Buf, Bytes};
 use http_body::{Body, Frame, SizeHint};
 
-use crate::{pending_page::BodyCollector, policy::Reason};
+use crate::{fill_budget::Reservation, pending_page::BodyCollector, policy::Reason};
 
 /// Reads the frames of a body, and collects a copy of their data while the page may be stored.
 ///
@@ -30,6 +31,8 @@ pub(crate) struct Remainder<B: Body> {
     failure: Option<B::Error>,
     /// `None` if it has been read to its end.
     body: Option<Pin<Box<B>>>,
+    /// The memory of the frames that were collected, until they are passed on.
+    reservation: Option<Arc<Reservation>>,
 }
 
 type Storing = Pin<Box<dyn Future<Output = Result<(), Reason>> + Send>>;
@@ -37,8 +40,12 @@ type Storing = Pin<Box<dyn Future<Output = Result<(), Reason>> + Send>>;
 impl<B: Body> Tee<B> {
     pub(crate) fn new(body: B, collector: BodyCollector) -> Self {
         let ended = body.is_end_stream();
-        let remainder =
-            Remainder { queue: VecDeque::new(), failure: None, body: Some(Box::pin(body)) };
+        let remainder = Remainder {
+            queue: VecDeque::new(),
+            failure: None,
+            body: Some(Box::pin(body)),
+            reservation: Some(collector.reservation()),
+        };
         let mut tee = Self { collector: Some(collector), storing: None, outcome: None, remainder };
         if ended {
             tee.finish();
@@ -161,6 +168,7 @@ impl<B: Body> Remainder<B> {
         if let Some(frame) = self.queue.pop_front() {
             return Poll::Ready(Some(Ok(frame)));
         }
+        self.reservation = None;
         let Some(body) = &mut self.body else {
             return Poll::Ready(self.failure.take().map(Err));
         };

@@ -207,6 +207,28 @@ async fn body_without_end_is_dropped_some_time_after_its_client_has_left() {
     assert!(layer.counts().reasons.contains(&(Reason::Incomplete, 1)), "{:?}", layer.counts());
 }
 
+async fn body_that_exceeds_the_bytes_of_all_fills_passes_through(site: Site) {
+    for layer in layers(&site) {
+        let layer = layer.max_fill_bytes(2048);
+        let (view, sender) = sent_view();
+        let cached = view.cached(&layer);
+        // The first body has no known length, and its client reads nothing.
+        sender.send("0123456789".repeat(100).leak()).expect("body");
+        let first = response(&cached).await;
+        let large = View::new(|_, _| page(&[("cache-control", "max-age=60")], &"x".repeat(1000)));
+        let large = large.cached(&layer);
+        let got = large.get("/large").await;
+        assert_eq!((got.body.len(), got.reason()), (1000, "fill-bytes"));
+        sender.send("0123456789".repeat(100).leak()).expect("body");
+        let reason = (Reason::FillBytes, 2);
+        until(async || layer.counts().reasons.contains(&reason)).await;
+        drop(sender);
+        assert_eq!(Got::of(first).await.body.len(), 2000);
+        assert!(!large.get("/large").await.is_hit(), "not stored");
+        assert!(large.get("/large").await.is_hit(), "the other body is complete");
+    }
+}
+
 #[tokio::test]
 async fn panic_of_the_handler_reaches_its_client_and_a_waiter_takes_over() {
     let site = Site::in_memory();
@@ -292,4 +314,5 @@ on_each_store! {
     page_of_a_client_that_disconnects_is_stored_for_those_who_wait,
     body_of_a_client_that_disconnects_is_stored,
     client_that_reads_nothing_does_not_delay_others,
+    body_that_exceeds_the_bytes_of_all_fills_passes_through,
 }

@@ -86,6 +86,9 @@ reasons! {
     Encoding = "encoding",
     /// The body is longer than the limit.
     TooLarge = "too-large",
+    /// The bodies that are being collected for the store take too many bytes, see
+    /// [`HttpCacheLayer::max_fill_bytes`](crate::HttpCacheLayer::max_fill_bytes).
+    FillBytes = "fill-bytes",
     /// The length of the body differs from `Content-Length`.
     Length = "length",
     /// The body has trailers.
