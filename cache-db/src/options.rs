@@ -87,22 +87,22 @@ impl DbOptions {
 
     /// Sets [`read_url`](Self#structfield.read_url).
     #[must_use]
-    pub fn read_url(mut self, read_url: impl Into<Option<String>>) -> Self {
-        self.read_url = read_url.into();
+    pub fn read_url(mut self, read_url: impl Into<String>) -> Self {
+        self.read_url = Some(read_url.into());
         self
     }
 
     /// Sets [`database`](Self#structfield.database).
     #[must_use]
-    pub fn database(mut self, database: impl Into<Option<String>>) -> Self {
-        self.database = database.into();
+    pub fn database(mut self, database: impl Into<String>) -> Self {
+        self.database = Some(database.into());
         self
     }
 
     /// Sets [`read_database`](Self#structfield.read_database).
     #[must_use]
-    pub fn read_database(mut self, read_database: impl Into<Option<String>>) -> Self {
-        self.read_database = read_database.into();
+    pub fn read_database(mut self, read_database: impl Into<String>) -> Self {
+        self.read_database = Some(read_database.into());
         self
     }
 
@@ -285,7 +285,7 @@ mod tests {
     #[test]
     fn debug_output_hides_passwords() {
         let options = DbOptions::new("postgres://ada:lovelace@host/db")
-            .read_url("mysql://ada:lovelace@host/db".to_owned());
+            .read_url("mysql://ada:lovelace@host/db");
         assert!(!format!("{options:?}").contains("lovelace"));
     }
 
@@ -298,9 +298,9 @@ mod tests {
             "read_database": "d",
         }));
         let options = DbOptions::new("sqlite:a.db")
-            .read_url("sqlite:b.db".to_owned())
-            .database("c".to_owned())
-            .read_database("d".to_owned())
+            .read_url("sqlite:b.db")
+            .database("c")
+            .read_database("d")
             .max_entries(7)
             .cull_frequency(2)
             .pool_size(3)

@@ -24,8 +24,7 @@ fn store_on(folder: &Path, file: &str) -> DbCache {
 
 /// A store that writes to `primary.db` and reads from `replica.db`.
 fn with_replica(folder: &Path) -> DbCache {
-    let replica = "sqlite:replica.db".to_owned();
-    open(folder, DbOptions::new("sqlite:primary.db").read_url(replica))
+    open(folder, DbOptions::new("sqlite:primary.db").read_url("sqlite:replica.db"))
 }
 
 async fn set(store: &DbCache, number: i64, ttl: Option<Duration>) {

@@ -139,23 +139,23 @@ impl MemcachedOptions {
 
     /// Sets the user name for servers that were started with an authentication file.
     #[must_use]
-    pub fn username(mut self, username: impl Into<Option<String>>) -> Self {
-        self.username = username.into();
+    pub fn username(mut self, username: impl Into<String>) -> Self {
+        self.username = Some(username.into());
         self
     }
 
     /// Sets the password for servers that were started with an authentication file.
     #[must_use]
-    pub fn password(mut self, password: impl Into<Option<String>>) -> Self {
-        self.password = password.into();
+    pub fn password(mut self, password: impl Into<String>) -> Self {
+        self.password = Some(password.into());
         self
     }
 
     /// Sets the PEM file of trusted certificates, and with it the use of TLS.
     #[cfg(feature = "tls")]
     #[must_use]
-    pub fn tls_ca(mut self, file: impl Into<Option<std::path::PathBuf>>) -> Self {
-        self.tls_ca = file.into();
+    pub fn tls_ca(mut self, file: impl Into<std::path::PathBuf>) -> Self {
+        self.tls_ca = Some(file.into());
         self
     }
 
@@ -387,14 +387,13 @@ mod tests {
             .dead_timeout(Duration::from_secs(3))
             .when_dead(WhenDead::Miss)
             .weights([1.0, 2.0])
-            .username("u".to_owned())
-            .password("p".to_owned());
+            .username("u")
+            .password("p");
         let expected = valid(json!({
             "timeout": 1, "connect_timeout": 2, "dead_timeout": 3, "when_dead": "miss",
             "weights": [1, 2], "username": "u", "password": "p",
         }));
         assert_eq!(options, expected);
-        assert_eq!(options.username(None).username, None);
     }
 
     #[test]

@@ -40,7 +40,7 @@ fn server_with_password() -> Server {
 }
 
 fn as_ada(password: &str) -> MemcachedOptions {
-    patient().username("ada".to_owned()).password(password.to_owned())
+    patient().username("ada").password(password)
 }
 
 #[tokio::test]
@@ -136,7 +136,7 @@ mod tls {
     }
 
     fn trusting(file: &Path) -> MemcachedOptions {
-        patient().tls_ca(file.to_owned())
+        patient().tls_ca(file)
     }
 
     #[tokio::test]

@@ -22,7 +22,7 @@ use serde::Deserialize;
 /// let options = RedisOptions::default()
 ///     .namespace("shop|")
 ///     .socket_timeout(Duration::from_millis(200))
-///     .client_name("shop-web".to_owned());
+///     .client_name("shop-web");
 /// assert_eq!(options.namespace, "shop|");
 /// ```
 #[derive(Clone, PartialEq, Eq, Hash, Deserialize)]
@@ -128,15 +128,15 @@ impl RedisOptions {
 
     /// Sets the user name.
     #[must_use]
-    pub fn username(mut self, username: impl Into<Option<String>>) -> Self {
-        self.username = username.into();
+    pub fn username(mut self, username: impl Into<String>) -> Self {
+        self.username = Some(username.into());
         self
     }
 
     /// Sets the password.
     #[must_use]
-    pub fn password(mut self, password: impl Into<Option<String>>) -> Self {
-        self.password = password.into();
+    pub fn password(mut self, password: impl Into<String>) -> Self {
+        self.password = Some(password.into());
         self
     }
 
@@ -163,8 +163,8 @@ impl RedisOptions {
 
     /// Sets the name of the connections in `CLIENT LIST`.
     #[must_use]
-    pub fn client_name(mut self, name: impl Into<Option<String>>) -> Self {
-        self.client_name = name.into();
+    pub fn client_name(mut self, name: impl Into<String>) -> Self {
+        self.client_name = Some(name.into());
         self
     }
 
@@ -191,50 +191,50 @@ impl RedisOptions {
 
     /// Sets the name by which the sentinels in LOCATION know the primary.
     #[must_use]
-    pub fn sentinel(mut self, name: impl Into<Option<String>>) -> Self {
-        self.sentinel = name.into();
+    pub fn sentinel(mut self, name: impl Into<String>) -> Self {
+        self.sentinel = Some(name.into());
         self
     }
 
     /// Sets the user name for the sentinels.
     #[must_use]
-    pub fn sentinel_username(mut self, username: impl Into<Option<String>>) -> Self {
-        self.sentinel_username = username.into();
+    pub fn sentinel_username(mut self, username: impl Into<String>) -> Self {
+        self.sentinel_username = Some(username.into());
         self
     }
 
     /// Sets the password for the sentinels.
     #[must_use]
-    pub fn sentinel_password(mut self, password: impl Into<Option<String>>) -> Self {
-        self.sentinel_password = password.into();
+    pub fn sentinel_password(mut self, password: impl Into<String>) -> Self {
+        self.sentinel_password = Some(password.into());
         self
     }
 
     /// Sets the PEM file with the certificate authorities to trust.
     #[must_use]
-    pub fn ssl_ca_certs(mut self, file: impl Into<Option<PathBuf>>) -> Self {
-        self.ssl_ca_certs = file.into();
+    pub fn ssl_ca_certs(mut self, file: impl Into<PathBuf>) -> Self {
+        self.ssl_ca_certs = Some(file.into());
         self
     }
 
     /// Sets certificate authorities to trust, as PEM text.
     #[must_use]
-    pub fn ssl_ca_data(mut self, pem: impl Into<Option<String>>) -> Self {
-        self.ssl_ca_data = pem.into();
+    pub fn ssl_ca_data(mut self, pem: impl Into<String>) -> Self {
+        self.ssl_ca_data = Some(pem.into());
         self
     }
 
     /// Sets the PEM file with the client's certificate.
     #[must_use]
-    pub fn ssl_certfile(mut self, file: impl Into<Option<PathBuf>>) -> Self {
-        self.ssl_certfile = file.into();
+    pub fn ssl_certfile(mut self, file: impl Into<PathBuf>) -> Self {
+        self.ssl_certfile = Some(file.into());
         self
     }
 
     /// Sets the PEM file with the private key of the client's certificate.
     #[must_use]
-    pub fn ssl_keyfile(mut self, file: impl Into<Option<PathBuf>>) -> Self {
-        self.ssl_keyfile = file.into();
+    pub fn ssl_keyfile(mut self, file: impl Into<PathBuf>) -> Self {
+        self.ssl_keyfile = Some(file.into());
         self
     }
 
@@ -369,22 +369,22 @@ mod tests {
         }));
         let set = RedisOptions::default()
             .db(1)
-            .username("u".to_owned())
-            .password("p".to_owned())
+            .username("u")
+            .password("p")
             .socket_timeout(Duration::from_secs(1))
             .socket_connect_timeout(Duration::from_secs(2))
             .socket_keepalive(false)
-            .client_name("c".to_owned())
+            .client_name("c")
             .namespace("n")
             .clear_database(true)
             .cluster(false)
-            .sentinel("s".to_owned())
-            .sentinel_username("su".to_owned())
-            .sentinel_password("sp".to_owned())
-            .ssl_ca_certs(PathBuf::from("ca"))
-            .ssl_ca_data("data".to_owned())
-            .ssl_certfile(PathBuf::from("cert"))
-            .ssl_keyfile(PathBuf::from("key"))
+            .sentinel("s")
+            .sentinel_username("su")
+            .sentinel_password("sp")
+            .ssl_ca_certs("ca")
+            .ssl_ca_data("data")
+            .ssl_certfile("cert")
+            .ssl_keyfile("key")
             .ssl_cert_reqs(CertReqs::None)
             .ssl_check_hostname(false);
         assert!(parsed.expect("valid options") == set);

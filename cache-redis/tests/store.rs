@@ -229,7 +229,7 @@ async fn user_is_authenticated_and_rejected_logins_are_reported() {
         let store = fresh(&at(user), patient());
         store.set("k", bytes("v"), HOUR).await.expect(user);
     }
-    let options = patient().username("ada".to_owned()).password("love:lace".to_owned());
+    let options = patient().username("ada").password("love:lace");
     let store = fresh(&[server.url()], options);
     store.set("k", bytes("v"), HOUR).await.expect("authenticated by OPTIONS");
     for user in ["ada:hunter2", ":hunter2"] {
@@ -295,7 +295,7 @@ async fn oversized_value_is_rejected_and_removes_the_old_one() {
 #[tokio::test]
 async fn connections_have_the_configured_name() {
     let server = server();
-    let store = fresh(&[server.url()], patient().client_name("shop-web".to_owned()));
+    let store = fresh(&[server.url()], patient().client_name("shop-web"));
     store.get("k").await.expect("a reply");
     let redis::Value::BulkString(list) = raw(&server.url(), &["CLIENT", "LIST"]).await else {
         panic!("not a string")

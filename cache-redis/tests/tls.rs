@@ -68,8 +68,8 @@ impl TlsServer {
         Self { _server: server, port, folder }
     }
 
-    fn file(&self, name: &str) -> Option<PathBuf> {
-        Some(self.folder.path().join(name))
+    fn file(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
     }
 
     fn store(&self, options: RedisOptions) -> RedisCache {
@@ -92,7 +92,7 @@ async fn round_trip(store: &RedisCache) -> Result<(), cache_core::Error> {
 async fn trusted_certificate_is_accepted() {
     let server = TlsServer::start(&["127.0.0.1"], "no");
     round_trip(&server.store(server.trusting())).await.expect("trusted by a file");
-    let pem = fs::read_to_string(server.file("ca.pem").expect("a path")).expect("a file");
+    let pem = fs::read_to_string(server.file("ca.pem")).expect("a file");
     round_trip(&server.store(patient().ssl_ca_data(pem))).await.expect("trusted by text");
 }
 
@@ -131,7 +131,7 @@ async fn client_certificate_is_presented() {
 #[test]
 fn invalid_certificate_file_error_names_option_and_path() {
     for path in ["/no/such/file", "Cargo.toml"] {
-        let options = patient().ssl_ca_certs(PathBuf::from(path));
+        let options = patient().ssl_ca_certs(path);
         let error = RedisCache::new(&["rediss://localhost"], options).expect_err(path);
         assert_eq!(error.kind(), ErrorKind::Config);
         let message = error.to_string();

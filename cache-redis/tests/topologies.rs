@@ -207,7 +207,7 @@ async fn missing_cluster_option_is_an_error() {
 
 fn with_sentinels(set: &RedisSentinels, name: &str, options: RedisOptions) -> RedisCache {
     let urls: Vec<_> = set.sentinels.iter().map(Server::url).collect();
-    fresh(&urls, options.sentinel(name.to_owned()))
+    fresh(&urls, options.sentinel(name))
 }
 
 #[tokio::test]
