@@ -90,7 +90,9 @@ mod url;
 
 use std::{fmt, time::Duration};
 
-use cache_core::{Codec, KeyCheck, Result, Timeout, Undecodable, Version};
+use cache_core::{
+    Codec, Error, ErrorKind, KeyCheck, Result, Timeout, Undecodable, Version, config::shown_value,
+};
 use serde::{
     Deserialize, Deserializer,
     de::{self, SeqAccess, Visitor},
@@ -293,6 +295,13 @@ impl From<Settings> for CacheConfig {
             options,
         }
     }
+}
+
+/// The error for a value that configures no store.
+fn not_a_store(found: &Json) -> Error {
+    let found = shown_value("", found);
+    let expected = "a table of settings or a URL such as \"locmem://name\"";
+    Error::new(ErrorKind::Config, format!("expected {expected}, found {found}"))
 }
 
 /// The value of TIMEOUT.

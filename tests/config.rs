@@ -484,6 +484,19 @@ mod errors {
     }
 
     #[tokio::test]
+    async fn value_that_is_no_table_and_no_url_is_reported() {
+        for (found, shown) in [("7", "7"), ("null", "null"), ("[1, 2]", "a list of 2")] {
+            let error = json_error(&format!(r#"{{"default": {found}}}"#)).await;
+            assert_facts(&error, &["cache \"default\": ", "\"locmem://name\""]);
+            assert!(error.ends_with(&format!(", found {shown}")), "{error}");
+            let databases = format!(r#"{{"databases": {{"shop": {found}}}, "caches": {{}}}}"#);
+            let error = json_error(&databases).await;
+            assert_facts(&error, &["databases.shop: ", "postgres://"]);
+            assert!(error.ends_with(&format!(", found {shown}")), "{error}");
+        }
+    }
+
+    #[tokio::test]
     async fn missing_or_unknown_backend_is_reported_with_the_registered_ones() {
         for (json, found) in [
             (r#"{"default": {}}"#, "none"),

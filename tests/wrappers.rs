@@ -176,7 +176,7 @@ async fn error_in_a_nested_configuration_names_the_option_and_the_setting() {
         ("{ backend = 'locmem', timeout = 3 }", ["OPTIONS.store", "timeout", "backend"]),
         ("{ backend = 'locmem', options = { max_entries = 0 } }", ["store", "max_entries", "0"]),
         ("{ location = 'm' }", ["OPTIONS.store", "BACKEND", "none"]),
-        ("7", ["OPTIONS.store", "BACKEND", "table"]),
+        ("7", ["OPTIONS.store: expected a table", "\"locmem://name\"", "found 7"]),
     ] {
         let error = mirror(store).await.expect_err(store);
         assert_eq!(error.kind(), ErrorKind::Config, "{error}");

@@ -39,7 +39,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value as Json};
 
 pub use self::{
-    lenient::from_settings,
+    lenient::{from_settings, shown_value},
     nested::{NestedStore, OpenNested},
     numbers::{at_least_one, seconds},
     redact::{is_secret, redact, redact_setting},

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use cache_core::{
     Result,
-    config::{from_settings, invalid_setting},
+    config::{from_settings, invalid_setting, shown_value},
 };
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
@@ -47,11 +47,9 @@ fn url(name: &str, entry: &Json) -> Result<String> {
         Json::Object(settings) => {
             from_settings::<UrlEntry>(&prefix, settings).map(|entry| entry.url)
         }
-        _ => Err(invalid_setting(
-            &format!("databases.{name}"),
-            "neither a string nor a table",
-            EXPECTED,
-        )),
+        other => {
+            Err(invalid_setting(&format!("databases.{name}"), &shown_value("", other), EXPECTED))
+        }
     }
 }
 

@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use cache_core::{
     Result,
-    config::{StoreConfig, from_settings, invalid_setting},
+    config::{StoreConfig, from_settings},
 };
 use serde::Deserialize;
 use serde_json::{Map, Value as Json};
 
-use super::{Location, url};
+use super::{Location, not_a_store, url};
 
 /// The settings of a nested store. The other settings of a cache belong to the alias.
 #[derive(Default, Deserialize)]
@@ -34,10 +34,7 @@ impl NestedConfig {
         match config {
             Json::Object(settings) => Self::from_table(settings, None),
             Json::String(text) => Self::from_table(&url::settings(text)?, Some(url::address(text))),
-            _ => {
-                let expected = "a table of settings or a URL such as \"locmem://name\"";
-                Err(invalid_setting("BACKEND", "neither", expected))
-            }
+            other => Err(not_a_store(other)),
         }
     }
 

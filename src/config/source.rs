@@ -17,7 +17,7 @@ use cache_core::{
 };
 use serde_json::{Map, Value as Json};
 
-use super::{CacheConfig, databases};
+use super::{CacheConfig, databases, not_a_store};
 
 /// The format of configuration text.
 #[derive(Clone, Copy, Debug)]
@@ -144,10 +144,7 @@ fn read_alias(entry: &Json) -> Result<CacheConfig> {
     match entry {
         Json::String(url) => CacheConfig::read_url(url),
         Json::Object(settings) => CacheConfig::read(settings),
-        _ => Err(Error::new(
-            ErrorKind::Config,
-            "expected a table of settings or a URL such as \"locmem://name\"",
-        )),
+        other => Err(not_a_store(other)),
     }
 }
 

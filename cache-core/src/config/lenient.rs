@@ -51,7 +51,7 @@ impl SettingError {
         if self.setting.is_empty() {
             self.setting = name.to_owned();
             if let Problem::Mismatch { found, .. } = &mut self.problem {
-                *found = show(name, value);
+                *found = shown_value(name, value);
             }
         } else {
             self.setting = format!("{name}.{}", self.setting);
@@ -135,7 +135,22 @@ fn without_rust_types(expected: &str) -> String {
     .to_owned()
 }
 
-fn show(name: &str, value: &Json) -> String {
+/// Returns a value as error messages show it: without secrets, and lists and tables without their
+/// contents.
+///
+/// `name` is the name of the setting: a setting such as `password` is not shown at all.
+///
+/// # Examples
+///
+/// ```
+/// use cache_core::config::shown_value;
+///
+/// assert_eq!(shown_value("pages", &serde_json::json!("redis://u:p@h")), "\"redis://***@h\"");
+/// assert_eq!(shown_value("pages", &serde_json::json!([1, 2])), "a list of 2");
+/// assert_eq!(shown_value("password", &serde_json::json!("lovelace")), "***");
+/// ```
+#[must_use]
+pub fn shown_value(name: &str, value: &Json) -> String {
     match value {
         _ if is_secret(name) => "***".into(),
         Json::Array(list) => format!("a list of {}", list.len()),
@@ -326,7 +341,7 @@ impl<'de> Deserializer<'de> for Setting<'_> {
     ) -> Result<V::Value, SettingError> {
         match self.0 {
             Json::String(name) => visitor.visit_enum(name.as_str().into_deserializer()),
-            other => Err(de::Error::unknown_variant(&show("", other), known)),
+            other => Err(de::Error::unknown_variant(&shown_value("", other), known)),
         }
     }
 
