@@ -41,7 +41,7 @@ use serde_json::{Map, Value as Json};
 pub use self::{
     lenient::{from_settings, shown_value},
     nested::{NestedStore, OpenNested},
-    numbers::{at_least_one, seconds},
+    numbers::{MAX_TIME, at_least_one, check_time, seconds},
     redact::{is_secret, redact, redact_setting},
     shared::SharedStores,
 };

@@ -181,18 +181,13 @@ impl DbOptions {
                 ));
             }
         }
-        let positive = [
-            ("connect_timeout", self.connect_timeout),
-            ("statement_timeout", self.statement_timeout),
-        ];
-        for (name, time) in positive {
-            if time.is_zero() {
-                return Err(config::invalid_setting(
-                    &option(name),
-                    "0",
-                    "a number of seconds above 0",
-                ));
-            }
+        // PostgreSQL counts milliseconds, and 0 is no limit there.
+        for (name, time, min) in [
+            ("connect_timeout", self.connect_timeout, Duration::from_millis(1)),
+            ("statement_timeout", self.statement_timeout, Duration::from_millis(1)),
+            ("busy_timeout", self.busy_timeout, Duration::ZERO),
+        ] {
+            config::check_time(&option(name), time, min)?;
         }
         Ok(())
     }
@@ -272,13 +267,28 @@ mod tests {
             (json!({"max_entries": "many"}), "OPTIONS.max_entries", "found \"many\""),
             (json!({"pool_size": 0}), "OPTIONS.pool_size", "found 0"),
             (json!({"statement_timeout": 0}), "OPTIONS.statement_timeout", "found 0"),
+            (json!({"statement_timeout": 0.0005}), "OPTIONS.statement_timeout", "found 0.0005"),
             (json!({"busy_timeout": -1}), "OPTIONS.busy_timeout", "found -1"),
+            (json!({"connect_timeout": 1e19}), "OPTIONS.connect_timeout", "2147483"),
+            (json!({"statement_timeout": 1e19}), "OPTIONS.statement_timeout", "2147483"),
+            (json!({"busy_timeout": 1e19}), "OPTIONS.busy_timeout", "2147483"),
             (json!({"tabel": 1}), "OPTIONS.tabel", ""),
         ] {
             let error = parse(options).expect_err(setting);
             assert_eq!(error.kind(), ErrorKind::Config, "{error}");
             let message = error.to_string();
             assert!(message.contains(setting) && message.contains(found), "{message}");
+        }
+    }
+
+    #[test]
+    fn time_that_no_clock_can_count_is_rejected_when_it_is_set_in_code() {
+        for options in [
+            DbOptions::default().connect_timeout(Duration::MAX),
+            DbOptions::default().statement_timeout(Duration::MAX),
+            DbOptions::default().busy_timeout(Duration::MAX),
+        ] {
+            assert_eq!(options.check().expect_err("too long").kind(), ErrorKind::Config);
         }
     }
 

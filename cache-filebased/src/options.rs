@@ -73,7 +73,7 @@ impl FileBasedOptions {
                 "an integer of at least 1",
             ));
         }
-        Ok(())
+        config::check_time("OPTIONS.lock_timeout", self.lock_timeout, Duration::ZERO)
     }
 
     /// Returns how many of `entries` a cull has to remove, or 0 if no cull is due.
@@ -103,6 +103,13 @@ mod tests {
         let message = options.check().expect_err("zero is not allowed").to_string();
         assert!(message.contains("OPTIONS.max_entries: "), "{message}");
         assert!(message.contains("found 0"), "{message}");
+    }
+
+    #[test]
+    fn time_that_no_clock_can_count_is_rejected_when_it_is_set_in_code() {
+        let options = FileBasedOptions::default().lock_timeout(Duration::MAX);
+        let message = options.check().expect_err("too long").to_string();
+        assert!(message.contains("OPTIONS.lock_timeout: "), "{message}");
     }
 
     #[test]

@@ -199,11 +199,12 @@ impl MemcachedOptions {
         let invalid = |name: &str, found: &str, expected: &str| {
             Err(config::invalid_setting(&format!("OPTIONS.{name}"), found, expected))
         };
-        for (name, time) in [("timeout", self.timeout), ("connect_timeout", self.connect_timeout)] {
-            if time < Duration::from_millis(1) {
-                let found = time.as_secs_f64().to_string();
-                return invalid(name, &found, "a number of seconds of at least 0.001");
-            }
+        for (name, time, min) in [
+            ("timeout", self.timeout, Duration::from_millis(1)),
+            ("connect_timeout", self.connect_timeout, Duration::from_millis(1)),
+            ("dead_timeout", self.dead_timeout, Duration::ZERO),
+        ] {
+            config::check_time(&format!("OPTIONS.{name}"), time, min)?;
         }
         if !self.weights.is_empty() && self.weights.len() != servers {
             let found = format!("{} weights", self.weights.len());
@@ -400,6 +401,8 @@ mod tests {
     fn invalid_options_are_rejected_with_setting_and_value() {
         for (options, setting, found) in [
             (json!({"timeout": 0}), "timeout", ", found 0"),
+            (json!({"timeout": 1e19}), "timeout", "2147483"),
+            (json!({"dead_timeout": 1e19}), "dead_timeout", "2147483"),
             (json!({"connect_timeout": -1}), "connect_timeout", ", found -1"),
             (json!({"when_dead": "panic"}), "when_dead", ", found \"panic\""),
             (json!({"ignore_exc": 3}), "ignore_exc", ", found 3"),
@@ -415,6 +418,17 @@ mod tests {
             assert!(message.starts_with(&format!("OPTIONS.{setting}: ")), "{message}");
             assert!(message.contains(found), "{message}");
             assert!(!message.contains("with space") && !message.contains("flush_all"), "{message}");
+        }
+    }
+
+    #[test]
+    fn time_that_no_clock_can_count_is_rejected_when_it_is_set_in_code() {
+        for options in [
+            MemcachedOptions::default().timeout(Duration::MAX),
+            MemcachedOptions::default().connect_timeout(Duration::MAX),
+            MemcachedOptions::default().dead_timeout(Duration::MAX),
+        ] {
+            assert_eq!(options.validate(1).expect_err("too long").kind(), ErrorKind::Config);
         }
     }
 

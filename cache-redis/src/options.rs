@@ -4,7 +4,10 @@ mod settings;
 
 use std::{fmt, path::PathBuf, time::Duration};
 
-use cache_core::{Result, config::invalid_setting};
+use cache_core::{
+    Result,
+    config::{check_time, invalid_setting},
+};
 use serde::Deserialize;
 
 /// The OPTIONS of a cache in Redis or Valkey.
@@ -259,9 +262,7 @@ impl RedisOptions {
             ("socket_connect_timeout", self.socket_connect_timeout),
         ];
         for (name, timeout) in timeouts {
-            if timeout.is_zero() {
-                return Err(invalid_setting(&option(name), "0", "a number of seconds above 0"));
-            }
+            check_time(&option(name), timeout, Duration::from_millis(1))?;
         }
         if self.cluster && self.sentinel.is_some() {
             return Err(invalid_setting(
@@ -395,6 +396,8 @@ mod tests {
         for (options, name, found) in [
             (json!({"db": -1}), "db", "-1"),
             (json!({"socket_timeout": 0}), "socket_timeout", "found 0"),
+            (json!({"socket_timeout": 1e19}), "socket_timeout", "2147483"),
+            (json!({"socket_connect_timeout": 1e19}), "socket_connect_timeout", "2147483"),
             (json!({"socket_timeout": -1}), "socket_timeout", "-1"),
             (json!({"cluster": true, "sentinel": "m"}), "sentinel", "cluster"),
             (json!({"ssl_cert_reqs": "maybe"}), "ssl_cert_reqs", "\"maybe\""),
@@ -407,6 +410,16 @@ mod tests {
             let message = error.to_string();
             assert!(message.starts_with(&format!("OPTIONS.{name}: ")), "{message}");
             assert!(message.contains(found), "{message}");
+        }
+    }
+
+    #[test]
+    fn time_that_no_clock_can_count_is_rejected_when_it_is_set_in_code() {
+        for options in [
+            RedisOptions::default().socket_timeout(Duration::MAX),
+            RedisOptions::default().socket_connect_timeout(Duration::MAX),
+        ] {
+            assert_eq!(options.check().expect_err("too long").kind(), ErrorKind::Config);
         }
     }
 

@@ -7,6 +7,8 @@ use serde::{
     de::{Error as _, Unexpected},
 };
 
+use super::invalid_setting;
+
 /// Deserializes an integer of at least 1, for `#[serde(deserialize_with = "…")]`.
 ///
 /// The error states that 1 is the minimum. An unsigned type alone would state 0, even if the store
@@ -38,11 +40,17 @@ pub fn at_least_one<'de, D: Deserializer<'de>, N: TryFrom<u64>>(
         .map_err(|_| D::Error::invalid_value(Unexpected::Unsigned(number), &"a smaller integer"))
 }
 
+/// The longest time that an option can have: 24 days and 20 hours.
+///
+/// PostgreSQL and SQLite count milliseconds in 32 bits, and a time near [`Duration::MAX`] overflows
+/// when it is added to the current time.
+pub const MAX_TIME: Duration = Duration::from_secs(2_147_483);
+
 /// Deserializes a time in seconds, with fractions, for `#[serde(deserialize_with = "…")]`.
 ///
 /// # Errors
 ///
-/// Returns an error if the value is not a number, is negative, or does not fit in a [`Duration`].
+/// Returns an error if the value is not a number, is negative, or is more than [`MAX_TIME`].
 ///
 /// # Examples
 ///
@@ -60,7 +68,69 @@ pub fn at_least_one<'de, D: Deserializer<'de>, N: TryFrom<u64>>(
 /// ```
 pub fn seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
     let number = f64::deserialize(deserializer)?;
-    Duration::try_from_secs_f64(number).map_err(|_| {
-        D::Error::invalid_value(Unexpected::Float(number), &"a number of seconds of at least 0")
-    })
+    match Duration::try_from_secs_f64(number) {
+        Ok(time) if time <= MAX_TIME => Ok(time),
+        _ => {
+            let expected = &*expected_time(Duration::ZERO);
+            Err(D::Error::invalid_value(Unexpected::Float(number), &expected))
+        }
+    }
+}
+
+/// Checks that a time is at least `min` and at most [`MAX_TIME`], for options that are set in code.
+///
+/// # Errors
+///
+/// Returns [`ErrorKind::Config`](crate::ErrorKind::Config) with the setting and the time found.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use cache_core::config::check_time;
+///
+/// let min = Duration::from_millis(1);
+/// assert!(check_time("OPTIONS.timeout", Duration::from_secs(1), min).is_ok());
+/// assert!(check_time("OPTIONS.timeout", Duration::ZERO, min).is_err());
+/// assert!(check_time("OPTIONS.timeout", Duration::MAX, min).is_err());
+/// ```
+pub fn check_time(setting: &str, time: Duration, min: Duration) -> crate::Result<()> {
+    if (min..=MAX_TIME).contains(&time) {
+        return Ok(());
+    }
+    Err(invalid_setting(setting, &time.as_secs_f64().to_string(), &expected_time(min)))
+}
+
+fn expected_time(min: Duration) -> String {
+    format!("a number of seconds from {} to {}", min.as_secs_f64(), MAX_TIME.as_secs())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value as Json, json};
+
+    use super::*;
+    use crate::{Result, config::from_settings};
+
+    #[derive(Debug, Deserialize)]
+    struct Shop {
+        #[serde(deserialize_with = "seconds")]
+        delivery: Duration,
+    }
+
+    fn delivery(seconds: Json) -> Result<Duration> {
+        let settings = [("delivery".to_owned(), seconds)].into_iter().collect();
+        from_settings::<Shop>("OPTIONS.", &settings).map(|shop| shop.delivery)
+    }
+
+    #[test]
+    fn time_is_limited_to_what_every_store_can_count() {
+        assert_eq!(delivery(json!("2147483")).expect("the longest time"), MAX_TIME);
+        for too_long in [json!(2_147_483.001), json!(1e19), json!("1e19"), json!(1e300)] {
+            let error = delivery(too_long).expect_err("too long").to_string();
+            assert!(error.contains("OPTIONS.delivery: "), "{error}");
+            assert!(error.contains("from 0 to 2147483"), "{error}");
+        }
+    }
 }
