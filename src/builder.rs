@@ -1,6 +1,7 @@
 //! The builder of [`Caches`].
 
 use std::{
+    cmp::Reverse,
     collections::BTreeMap,
     env,
     ffi::OsString,
@@ -100,6 +101,14 @@ impl AliasPlan {
     fn open(origin: Origin, config: Result<CacheConfig>) -> Self {
         let plan = config.map_or_else(Plan::Fail, |config| Plan::Open(Box::new(config)));
         Self { origin, plan }
+    }
+
+    /// The number of OPTIONS that the configuration states.
+    fn stated_options(&self) -> usize {
+        match &self.plan {
+            Plan::Open(config) => config.options.values().filter(|value| !value.is_null()).count(),
+            Plan::Use(..) | Plan::Fail(_) => 0,
+        }
     }
 }
 
@@ -323,6 +332,9 @@ impl CachesBuilder {
         self.wrappers.check(plans.keys().map(String::as_str))?;
         let mut wrapping = Wrapping::new(&self.wrappers);
         let (mut handles, mut errors) = (BTreeMap::new(), BTreeMap::new());
+        let mut plans: Vec<(String, AliasPlan)> = plans.into_iter().collect();
+        // An alias shares the options that it does not state with others at the same LOCATION.
+        plans.sort_by_key(|(_, plan)| Reverse(plan.stated_options()));
         for (alias, AliasPlan { origin, plan }) in plans {
             let opened = match plan {
                 Plan::Open(config) => self.open(&alias, &origin, *config, &databases).await,

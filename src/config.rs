@@ -75,7 +75,7 @@
 //! | KEY_PREFIX | a string that starts every key | empty |
 //! | VERSION | an integer or a string | 1 |
 //! | KEY_FUNCTION | `default`, `hashed`, or the name of a registered function | `default` |
-//! | OPTIONS | the options of the store | none |
+//! | OPTIONS | the options of the store; aliases with the same LOCATION share a store, and what they state must agree | none |
 //! | KEY_CHECK | `warn`, `error` or `off`: what to do with keys that break [Django's rule](cache_core::KeyCheck) | `warn` |
 //! | CODEC | `msgpack`, `json`, or `postcard` with the feature of that name | `msgpack` |
 //! | UNDECODABLE | `miss` or `error`: what to do with [undecodable entries](cache_core::Undecodable) | `miss` |

@@ -275,6 +275,33 @@ mod settings {
         assert!(!caches["other"].contains("k").await.expect("store responds"));
     }
 
+    #[cfg(all(feature = "filebased", feature = "db-sqlite"))]
+    #[tokio::test]
+    async fn alias_without_options_shares_those_of_another_alias_at_its_location() {
+        let folder = tempfile::tempdir().expect("create a temporary directory");
+        let path = folder.path().display();
+        for (place, options) in [
+            (r#""BACKEND": "locmem", "LOCATION": "shared""#.to_owned(), ""),
+            (format!(r#""BACKEND": "filebased", "LOCATION": "{path}/files""#), ""),
+            (r#""BACKEND": "db", "LOCATION": "shared""#.to_owned(), r#""DATABASE": "main""#),
+        ] {
+            let comma = if options.is_empty() { "" } else { "," };
+            let json = format!(
+                r#"{{"databases": {{"main": "sqlite:{path}/a.db"}}, "caches": {{
+                    "default": {{{place}, "OPTIONS": {{{options}}}}},
+                    "limited": {{{place}, "OPTIONS": {{"MAX_ENTRIES": 5{comma} {options}}}}},
+                    "short": {{{place}, "OPTIONS": {{{options}}}, "TIMEOUT": 1}}
+                }}}}"#
+            );
+            let caches = Caches::from_json(&json).await.unwrap_or_else(|error| panic!("{error}"));
+            for alias in ["limited", "short"] {
+                assert!(Arc::ptr_eq(caches["default"].store(), caches[alias].store()), "{place}");
+            }
+            let store = format!("{:?}", caches["default"].store());
+            assert!(store.contains("max_entries: 5"), "{store}");
+        }
+    }
+
     #[tokio::test]
     async fn separately_built_caches_share_no_store() {
         let (one, other) =
@@ -598,12 +625,12 @@ mod errors {
     #[tokio::test]
     async fn different_options_for_one_location_are_an_error() {
         let json = r#"{
-            "default": {"BACKEND": "locmem"},
+            "default": {"BACKEND": "locmem", "OPTIONS": {"MAX_ENTRIES": 6}},
             "more": {"BACKEND": "locmem", "OPTIONS": {"MAX_ENTRIES": 5}}
         }"#;
         let error = json_error(json).await;
-        assert_facts(&error, &["cache \"more\": OPTIONS: ", "LOCATION"]);
-        assert_facts(&error, &["max_entries: 5", "max_entries: 300"]);
+        assert_facts(&error, &["cache \"more\": OPTIONS.MAX_ENTRIES: ", "LOCATION"]);
+        assert_facts(&error, &["cache \"default\"", "expected 6", "found 5"]);
     }
 
     #[tokio::test]

@@ -105,8 +105,9 @@ impl DbBackend {
             }
         };
         let key = Key { table: table.into(), selection: selection.clone() };
-        self.stores
-            .get_or_create(key, options, |options| self.create(table, &selection, options, config))
+        self.stores.get_or_create(config, key, options, |options| {
+            self.create(table, &selection, options, config)
+        })
     }
 
     fn create(

@@ -24,7 +24,7 @@ impl Backend for FileBasedBackend {
         let (options, directory) = (config.options()?, directory(config)?);
         let create =
             |options: &_| FileBasedCache::with_clock(&directory, *options, config.clock.clone());
-        Ok(self.stores.get_or_create(directory.clone(), options, create)?)
+        Ok(self.stores.get_or_create(config, directory.clone(), options, create)?)
     }
 }
 

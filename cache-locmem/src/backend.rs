@@ -21,6 +21,6 @@ impl Backend for LocMemBackend {
         let location = config.one_location()?.unwrap_or_default().to_owned();
         let create =
             |options: &LocMemOptions| LocMemCache::with_clock(*options, config.clock.clone());
-        Ok(self.stores.get_or_create(location, config.options()?, create)?)
+        Ok(self.stores.get_or_create(config, location, config.options()?, create)?)
     }
 }

@@ -69,8 +69,8 @@ impl RedisBackend {
             options: options.clone(),
             folder: folder.map(Into::into),
         };
-        let servers =
-            self.servers.get_or_create(key, (), |()| Servers::new(&locations, options, folder))?;
+        let create = |&(): &()| Servers::new(&locations, options, folder);
+        let servers = self.servers.get_or_create(config, key, (), create)?;
         Ok(RedisCache::with_keyspace(servers, keyspace))
     }
 }
