@@ -369,6 +369,7 @@ impl CachesBuilder {
             key_function: self.find_key_function(config.key_function.as_deref())?,
             key_check: config.key_check,
             codec: config.codec,
+            also_decode: config.also_decode,
             undecodable: config.undecodable,
         };
         let mut store_config = StoreConfig::new(alias, config.options);

@@ -78,6 +78,7 @@
 //! | OPTIONS | the options of the store; aliases with the same LOCATION share a store, and what they state must agree | none |
 //! | KEY_CHECK | `warn`, `error` or `off`: what to do with keys that break [Django's rule](cache_core::KeyCheck) | `warn` |
 //! | CODEC | `msgpack`, `json`, or `postcard` with the feature of that name | `msgpack` |
+//! | ALSO_DECODE | a list of codecs whose entries are decoded in addition to those of CODEC, `msgpack` and `json` | none |
 //! | UNDECODABLE | `miss` or `error`: what to do with [undecodable entries](cache_core::Undecodable) | `miss` |
 //!
 //! In a URL, `backend://location?setting=value&…`, every setting that is not in this table belongs
@@ -95,7 +96,7 @@ use cache_core::{
 };
 use serde::{
     Deserialize, Deserializer,
-    de::{self, SeqAccess, Visitor},
+    de::{self, IntoDeserializer, SeqAccess, Visitor},
 };
 use serde_json::{Map, Value as Json};
 
@@ -127,6 +128,7 @@ pub struct CacheConfig {
     pub(crate) key_function: Option<String>,
     pub(crate) key_check: KeyCheck,
     pub(crate) codec: Codec,
+    pub(crate) also_decode: Vec<Codec>,
     pub(crate) undecodable: Undecodable,
     pub(crate) options: Map<String, Json>,
 }
@@ -184,6 +186,13 @@ impl CacheConfig {
     #[must_use]
     pub fn codec(mut self, codec: Codec) -> Self {
         self.codec = codec;
+        self
+    }
+
+    /// Adds a codec to ALSO_DECODE.
+    #[must_use]
+    pub fn also_decode(mut self, codec: Codec) -> Self {
+        self.also_decode.push(codec);
         self
     }
 
@@ -249,6 +258,7 @@ struct Settings {
     options: Option<Map<String, Json>>,
     key_check: Option<KeyCheck>,
     codec: Option<Codec>,
+    also_decode: CodecList,
     undecodable: Option<Undecodable>,
     /// Django also accepts these two outside OPTIONS, and prefers them there.
     max_entries: Option<Json>,
@@ -259,13 +269,14 @@ struct Settings {
 const LOWER_CASE_WINS: [&str; 3] = ["timeout", "max_entries", "cull_frequency"];
 
 /// The parameters of a URL's query that do not belong to OPTIONS.
-const ALIAS_SETTINGS: [&str; 8] = [
+const ALIAS_SETTINGS: [&str; 9] = [
     "timeout",
     "key_prefix",
     "version",
     "key_function",
     "key_check",
     "codec",
+    "also_decode",
     "undecodable",
     "location",
 ];
@@ -291,6 +302,7 @@ impl From<Settings> for CacheConfig {
             key_function: settings.key_function,
             key_check: settings.key_check.unwrap_or_default(),
             codec: settings.codec.unwrap_or_default(),
+            also_decode: settings.also_decode.0,
             undecodable: settings.undecodable.unwrap_or_default(),
             options,
         }
@@ -386,5 +398,43 @@ impl<'de> Visitor<'de> for LocationVisitor {
             locations.push(location);
         }
         Ok(locations)
+    }
+}
+
+/// The value of ALSO_DECODE.
+#[derive(Default)]
+struct CodecList(Vec<Codec>);
+
+impl<'de> Deserialize<'de> for CodecList {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(CodecListVisitor).map(Self)
+    }
+}
+
+struct CodecListVisitor;
+
+impl<'de> Visitor<'de> for CodecListVisitor {
+    type Value = Vec<Codec>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list of codecs")
+    }
+
+    fn visit_unit<E: de::Error>(self) -> Result<Vec<Codec>, E> {
+        Ok(Vec::new())
+    }
+
+    /// In a URL, the list is separated by commas.
+    fn visit_str<E: de::Error>(self, names: &str) -> Result<Vec<Codec>, E> {
+        let names = names.split(',').map(str::trim).filter(|name| !name.is_empty());
+        names.map(|name| Codec::deserialize(name.into_deserializer())).collect()
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Vec<Codec>, A::Error> {
+        let mut codecs = Vec::new();
+        while let Some(codec) = list.next_element()? {
+            codecs.push(codec);
+        }
+        Ok(codecs)
     }
 }

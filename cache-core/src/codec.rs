@@ -9,11 +9,18 @@
 //! | 1, high half | the version of the format: 1 |
 //! | 1, low half | the codec: 0 raw bytes, 1 text, 2 msgpack, 3 json, 4 postcard |
 //!
+//! Raw bytes, text, msgpack and json describe themselves and are decoded in every alias. postcard is
+//! positional: it would decode any bytes as some value, so an alias decodes it only if it names it.
+//!
 //! Strings and bytes follow the header unchanged, so decoding `Bytes` copies nothing.
 
+mod depth;
 mod plain;
 
-use std::any::{Any, type_name};
+use std::{
+    any::{Any, type_name},
+    sync::Arc,
+};
 
 use bytes::Bytes;
 use serde::{
@@ -22,12 +29,17 @@ use serde::{
 };
 
 use crate::{Error, ErrorKind, Result, Value};
+use depth::Limited;
 use plain::{NumberReader, Plain, RawReader, TextReader};
 
 /// How to encode values that are not integers, strings or bytes.
 ///
-/// Decoding uses the codec in the header of each entry, so changing the codec keeps old entries
-/// readable.
+/// Decoding uses the codec in the header of each entry, so entries stay readable if the codec is
+/// changed. Entries that were encoded with `Postcard` do so only if
+/// [`also_decode`](crate::Settings::also_decode) lists it.
+///
+/// A value that is nested more than 128 levels deep can be encoded, but not decoded: an entry that
+/// another program wrote must not overflow the stack.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
@@ -43,8 +55,7 @@ pub enum Codec {
     ///
     /// If a struct changes, old entries fail to decode, or decode as wrong values if fields were
     /// reordered: change VERSION with it. postcard cannot decode self-describing types such as
-    /// `serde_json::Value`, `flatten` and untagged enums. It does not limit the depth of nesting,
-    /// so do not decode recursive types from a store that others can write to.
+    /// `serde_json::Value`, `flatten` and untagged enums.
     #[cfg(feature = "postcard")]
     Postcard,
 }
@@ -58,8 +69,25 @@ const JSON: u8 = FORMAT_1 | 3;
 const POSTCARD: u8 = FORMAT_1 | 4;
 const HEADER: usize = 2;
 
-/// The maximum depth of nesting, as in `serde_json`: an entry must not overflow the stack.
+/// The maximum depth of lists and maps, as in `serde_json`. [`Limited`] counts other nesting.
 const MAX_DEPTH: usize = 128;
+
+/// The codecs of an alias.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Codecs {
+    /// Encodes new entries.
+    pub(crate) encode: Codec,
+    /// Decode entries in addition to `encode` and the self-describing codecs.
+    #[cfg_attr(not(feature = "postcard"), expect(dead_code, reason = "only postcard is optional"))]
+    pub(crate) also_decode: Arc<[Codec]>,
+}
+
+impl Codecs {
+    #[cfg(feature = "postcard")]
+    fn decode(&self, codec: Codec) -> bool {
+        self.encode == codec || self.also_decode.contains(&codec)
+    }
+}
 
 /// Encodes a value for a store.
 pub(crate) fn encode<T: Serialize + ?Sized>(value: &T, codec: Codec) -> Result<Value> {
@@ -78,12 +106,12 @@ pub(crate) fn as_int<T: Serialize>(value: &T) -> Option<i64> {
 }
 
 /// Decodes a value of a store.
-pub(crate) fn decode<T: DeserializeOwned + 'static>(value: Value, codec: Codec) -> Result<T> {
+pub(crate) fn decode<T: DeserializeOwned + 'static>(value: Value, codecs: &Codecs) -> Result<T> {
     match value {
-        Value::Int(number) => T::deserialize(NumberReader(number))
+        Value::Int(number) => T::deserialize(Limited::new(NumberReader(number)))
             .map_err(|error| decode_error::<T>(error, "an integer")),
-        Value::Bytes(bytes) => decode_bytes(&bytes),
-        Value::Object(object) => decode(object.encode(codec)?, codec),
+        Value::Bytes(bytes) => decode_bytes(&bytes, codecs),
+        Value::Object(object) => decode(object.encode(codecs.encode)?, codecs),
     }
 }
 
@@ -112,7 +140,11 @@ fn encode_with<T: Serialize + ?Sized>(value: &T, codec: Codec) -> Result<Vec<u8>
     }
 }
 
-fn decode_bytes<T: DeserializeOwned + 'static>(bytes: &Bytes) -> Result<T> {
+#[cfg_attr(
+    not(feature = "postcard"),
+    expect(unused_variables, reason = "only postcard is optional")
+)]
+fn decode_bytes<T: DeserializeOwned + 'static>(bytes: &Bytes, codecs: &Codecs) -> Result<T> {
     let &[MAGIC, tag, ref body @ ..] = &**bytes else {
         return Err(Error::new(
             ErrorKind::Decode,
@@ -123,10 +155,17 @@ fn decode_bytes<T: DeserializeOwned + 'static>(bytes: &Bytes) -> Result<T> {
         RAW => decode_raw(bytes),
         TEXT => {
             let text = str::from_utf8(body).map_err(|error| decode_error::<T>(error, "text"))?;
-            T::deserialize(TextReader(text)).map_err(|error| decode_error::<T>(error, "text"))
+            T::deserialize(Limited::new(TextReader(text)))
+                .map_err(|error| decode_error::<T>(error, "text"))
         }
         MSGPACK => decode_msgpack(body).map_err(|error| decode_error::<T>(error, "msgpack")),
-        JSON => serde_json::from_slice(body).map_err(|error| decode_error::<T>(error, "json")),
+        JSON => decode_json(body).map_err(|error| decode_error::<T>(error, "json")),
+        #[cfg(feature = "postcard")]
+        POSTCARD if !codecs.decode(Codec::Postcard) => {
+            let message = "the entry is encoded with postcard: set CODEC to postcard, or list it \
+                           in ALSO_DECODE";
+            Err(Error::new(ErrorKind::Decode, message))
+        }
         #[cfg(feature = "postcard")]
         POSTCARD => decode_postcard(body).map_err(|error| decode_error::<T>(error, "postcard")),
         #[cfg(not(feature = "postcard"))]
@@ -155,7 +194,7 @@ fn decode_raw<T: DeserializeOwned + 'static>(entry: &Bytes) -> Result<T> {
     }
     match decoded {
         Some(value) => Ok(value),
-        None => T::deserialize(RawReader(&entry[HEADER..]))
+        None => T::deserialize(Limited::new(RawReader(&entry[HEADER..])))
             .map_err(|error| decode_error::<T>(error, "bytes")),
     }
 }
@@ -163,17 +202,26 @@ fn decode_raw<T: DeserializeOwned + 'static>(entry: &Bytes) -> Result<T> {
 fn decode_msgpack<T: DeserializeOwned>(body: &[u8]) -> Result<T, rmp_serde::decode::Error> {
     let mut reader = rmp_serde::Deserializer::from_read_ref(body);
     reader.set_max_depth(MAX_DEPTH);
-    let value = T::deserialize(&mut reader)?;
+    let value = T::deserialize(Limited::new(&mut reader))?;
     match IgnoredAny::deserialize(&mut reader) {
         Err(rmp_serde::decode::Error::InvalidMarkerRead(_)) => Ok(value),
         _ => Err(de::Error::custom("trailing bytes")),
     }
 }
 
+fn decode_json<T: DeserializeOwned>(body: &[u8]) -> serde_json::Result<T> {
+    let mut reader = serde_json::Deserializer::from_slice(body);
+    let value = T::deserialize(Limited::new(&mut reader))?;
+    reader.end()?;
+    Ok(value)
+}
+
 #[cfg(feature = "postcard")]
 fn decode_postcard<T: DeserializeOwned>(body: &[u8]) -> Result<T, postcard::Error> {
-    match postcard::take_from_bytes(body)? {
-        (value, []) => Ok(value),
+    let mut reader = postcard::Deserializer::from_bytes(body);
+    let value = T::deserialize(Limited::new(&mut reader))?;
+    match reader.finalize()? {
+        [] => Ok(value),
         _ => Err(postcard::Error::DeserializeBadEncoding),
     }
 }
@@ -203,7 +251,16 @@ mod tests {
     }
 
     fn read<T: DeserializeOwned + 'static>(bytes: &[u8]) -> Result<T> {
-        decode(Value::Bytes(Bytes::copy_from_slice(bytes)), Codec::default())
+        decode(Value::Bytes(Bytes::copy_from_slice(bytes)), &Codecs::default())
+    }
+
+    /// Like [`read`], but also decodes postcard if it is built in.
+    fn read_any<T: DeserializeOwned + 'static>(bytes: &[u8]) -> Result<T> {
+        #[cfg(feature = "postcard")]
+        let codecs = Codecs { also_decode: [Codec::Postcard].into(), ..Codecs::default() };
+        #[cfg(not(feature = "postcard"))]
+        let codecs = Codecs::default();
+        decode(Value::Bytes(Bytes::copy_from_slice(bytes)), &codecs)
     }
 
     #[test]
@@ -231,7 +288,7 @@ mod tests {
         );
         #[cfg(feature = "postcard")]
         assert_eq!(
-            read::<(u8, Option<String>, f64)>(&bytes_of(&value, Codec::Postcard))
+            read_any::<(u8, Option<String>, f64)>(&bytes_of(&value, Codec::Postcard))
                 .expect("it can be decoded"),
             value
         );
@@ -252,7 +309,7 @@ mod tests {
             );
         }
         #[cfg(feature = "postcard")]
-        assert!(read::<bool>(b"\xc1\x14\x01\x01").is_err());
+        assert!(read_any::<bool>(b"\xc1\x14\x01\x01").is_err());
     }
 
     #[test]
@@ -326,8 +383,8 @@ mod tests {
                 deserializer.deserialize_u64(Visitor)
             }
         }
-        assert!(decode::<OnlyUnsigned>(Value::Int(7), Codec::default()).is_ok());
-        assert!(decode::<OnlyUnsigned>(Value::Int(-7), Codec::default()).is_err());
+        assert!(decode::<OnlyUnsigned>(Value::Int(7), &Codecs::default()).is_ok());
+        assert!(decode::<OnlyUnsigned>(Value::Int(-7), &Codecs::default()).is_err());
     }
 
     #[test]
@@ -340,6 +397,126 @@ mod tests {
             );
             assert!(read::<Pixel>(&deep).is_err());
         }
+    }
+
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    enum Tree {
+        Leaf,
+        Node(Box<Tree>),
+    }
+
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    struct List {
+        next: Option<Box<List>>,
+    }
+
+    /// A type that can nest itself without a byte of the entry.
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    struct Chain(Option<Box<Chain>>);
+
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    #[serde(untagged)]
+    enum Untagged {
+        Number(u8),
+        List(Vec<Untagged>),
+        Map { next: Box<Untagged> },
+    }
+
+    /// Runs on a thread with half of the stack that a worker of tokio has.
+    fn on_a_small_stack(test: fn()) {
+        let thread = std::thread::Builder::new().stack_size(1 << 20).spawn(test);
+        thread.expect("a thread").join().expect("the test passes");
+    }
+
+    /// Asserts that nesting of every kind, in every format, is an error and no stack overflow.
+    fn assert_undecodable<T: DeserializeOwned + std::fmt::Debug + 'static>() {
+        const MANY: usize = 1 << 20;
+        let repeated = |tag: u8, part: &[u8]| [&[MAGIC, tag][..], &part.repeat(MANY)].concat();
+        for entry in [
+            repeated(MSGPACK, &[0x81, 0x01]),
+            repeated(MSGPACK, &[0x91]),
+            repeated(MSGPACK, &[0x92, 0x01]),
+            repeated(MSGPACK, b"\x81\xa4next"),
+            repeated(MSGPACK, b"\x81\xa4Node"),
+            repeated(JSON, b"{\"Node\":"),
+            repeated(JSON, b"{\"next\":"),
+            repeated(JSON, b"["),
+            repeated(JSON, b"1"),
+            repeated(TEXT, b"1"),
+            repeated(RAW, b"1"),
+            repeated(POSTCARD, &[1]),
+        ] {
+            let error = read_any::<T>(&entry).expect_err("the nesting is too deep");
+            assert_eq!(error.kind(), ErrorKind::Decode);
+        }
+        let integer = decode::<T>(Value::Int(1), &Codecs::default());
+        assert_eq!(integer.expect_err("not an integer").kind(), ErrorKind::Decode);
+    }
+
+    #[test]
+    fn too_deep_recursive_enum_is_an_error() {
+        on_a_small_stack(assert_undecodable::<Tree>);
+    }
+
+    #[test]
+    fn too_deep_recursive_struct_is_an_error() {
+        on_a_small_stack(assert_undecodable::<List>);
+    }
+
+    #[test]
+    fn too_deep_recursive_newtype_is_an_error() {
+        on_a_small_stack(assert_undecodable::<Chain>);
+    }
+
+    #[test]
+    fn too_deep_recursive_list_of_options_is_an_error() {
+        #[derive(Debug, Deserialize)]
+        #[expect(dead_code, reason = "only decoded")]
+        struct Options(Vec<Option<Options>>);
+        // The bytes of an entry are a list of numbers, which are no lists.
+        on_a_small_stack(assert_undecodable::<Options>);
+    }
+
+    #[test]
+    fn too_deep_untagged_enum_is_an_error() {
+        on_a_small_stack(|| {
+            for (tag, open) in [(MSGPACK, &[0x91][..]), (MSGPACK, b"\x81\xa4next"), (JSON, b"[")] {
+                let deep = [&[MAGIC, tag][..], &open.repeat(100_000)].concat();
+                let error = read::<Untagged>(&deep).expect_err("the nesting is too deep");
+                assert_eq!(error.kind(), ErrorKind::Decode);
+            }
+        });
+    }
+
+    #[test]
+    fn value_of_a_hundred_levels_round_trips() {
+        on_a_small_stack(|| {
+            let tree = (0..100).fold(Tree::Leaf, |tree, _| Tree::Node(Box::new(tree)));
+            let list =
+                (0..100).fold(List { next: None }, |list, _| List { next: Some(Box::new(list)) });
+            for codec in [
+                Codec::MsgPack,
+                Codec::Json,
+                #[cfg(feature = "postcard")]
+                Codec::Postcard,
+            ] {
+                assert_eq!(read_any::<Tree>(&bytes_of(&tree, codec)).expect("decoded"), tree);
+                assert_eq!(read_any::<List>(&bytes_of(&list, codec)).expect("decoded"), list);
+            }
+        });
+    }
+
+    #[cfg(feature = "postcard")]
+    #[test]
+    fn postcard_is_decoded_only_if_the_alias_names_it() {
+        let entry = Bytes::from(bytes_of(&Some(true), Codec::Postcard));
+        let decode = |codecs: &Codecs| decode::<Option<bool>>(Value::Bytes(entry.clone()), codecs);
+        let error = decode(&Codecs::default()).expect_err("the alias does not name postcard");
+        assert_eq!(error.kind(), ErrorKind::Decode);
+        let encodes = Codecs { encode: Codec::Postcard, ..Codecs::default() };
+        assert_eq!(decode(&encodes).expect("it can be decoded"), Some(true));
+        let lists = Codecs { also_decode: [Codec::Postcard].into(), ..Codecs::default() };
+        assert_eq!(decode(&lists).expect("it can be decoded"), Some(true));
     }
 
     #[test]
@@ -358,11 +535,11 @@ mod tests {
             body in proptest::collection::vec(any::<u8>(), 0..64),
         ) {
             let bytes = [&[MAGIC, tag], &body[..]].concat();
-            let _ = read::<String>(&bytes);
-            let _ = read::<Vec<(u8, Option<String>)>>(&bytes);
-            let _ = read::<serde_json::Value>(&bytes);
-            let _ = read::<std::collections::HashMap<String, i64>>(&bytes);
-            let _ = read::<f32>(&bytes);
+            let _ = read_any::<String>(&bytes);
+            let _ = read_any::<Vec<(u8, Option<String>)>>(&bytes);
+            let _ = read_any::<serde_json::Value>(&bytes);
+            let _ = read_any::<std::collections::HashMap<String, i64>>(&bytes);
+            let _ = read_any::<f32>(&bytes);
         }
 
         #[test]

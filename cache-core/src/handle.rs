@@ -20,8 +20,9 @@ use std::{
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
-    Cache, Clock, Codec, Error, ErrorKind, KeyCheck, Result, Settings, Stats, Timeout, Undecodable,
-    Value, Version, codec,
+    Cache, Clock, Error, ErrorKind, KeyCheck, Result, Settings, Stats, Timeout, Undecodable, Value,
+    Version,
+    codec::{self, Codecs},
     key::{Composer, shown},
     timeout::Lifetime,
 };
@@ -86,7 +87,7 @@ struct View {
     composer: Composer,
     default_timeout: Timeout,
     key_check: KeyCheck,
-    codec: Codec,
+    codecs: Codecs,
     undecodable: Undecodable,
     undecodable_seen: Arc<AtomicU64>,
     clock: Clock,
@@ -165,7 +166,7 @@ impl CacheHandle {
             composer: Composer::new(settings.key_function, &settings.key_prefix, settings.version),
             default_timeout: settings.timeout,
             key_check: settings.key_check,
-            codec: settings.codec,
+            codecs: Codecs { encode: settings.codec, also_decode: settings.also_decode.into() },
             undecodable: settings.undecodable,
             undecodable_seen: Arc::default(),
             clock: Clock::default(),
@@ -386,7 +387,7 @@ impl CacheHandle {
     }
 
     fn encode<T: Serialize + ?Sized>(&self, value: &T) -> Result<Value> {
-        codec::encode(value, self.view.codec).map_err(|error| self.at(error))
+        codec::encode(value, self.view.codecs.encode).map_err(|error| self.at(error))
     }
 
     fn decode<T: DeserializeOwned + 'static>(
@@ -394,7 +395,7 @@ impl CacheHandle {
         composed: &str,
         value: Value,
     ) -> Result<Found<T>> {
-        codec::decode(value, self.view.codec)
+        codec::decode(value, &self.view.codecs)
             .map(Found::Hit)
             .or_else(|error| self.undecodable(composed, error))
     }

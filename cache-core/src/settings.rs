@@ -39,6 +39,10 @@ pub struct Settings {
     pub key_check: KeyCheck,
     /// How values are encoded.
     pub codec: Codec,
+    /// Codecs whose entries are decoded in addition to those of `codec`, MessagePack and JSON.
+    ///
+    /// Needed only to read old entries after `codec` was changed from postcard to another one.
+    pub also_decode: Vec<Codec>,
     /// What to do with entries that cannot be decoded as the requested type.
     pub undecodable: Undecodable,
 }

@@ -8,8 +8,8 @@ use tower_layer::Layer;
 
 use crate::{
     counts::Counts,
-    pattern::Pattern,
     fill_budget::FillBudget,
+    pattern::Pattern,
     policy::Policy,
     purge::PurgeHandle,
     query::MARKETING,
