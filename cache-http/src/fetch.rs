@@ -4,7 +4,7 @@ use std::{future::poll_fn, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{
-    Request, Response, StatusCode,
+    HeaderMap, Request, Response, StatusCode,
     header::{IF_MODIFIED_SINCE, IF_NONE_MATCH, SET_COOKIE},
     request::Parts,
     response,
@@ -17,6 +17,7 @@ use crate::{
     cache_status::{CACHE_STATUS, CacheStatus},
     conditional::{Precondition, not_modified_headers, precondition},
     context::RequestContext,
+    counts::Event,
     extensions::{HasOuterCache, OuterCache},
     fill::Fill,
     page_store::Lookup,
@@ -48,10 +49,11 @@ impl RequestContext {
         let mut parts = self.parts.clone();
         parts.extensions.insert(HasOuterCache);
         let stale_if_error = self.may_serve_stale(lookup);
-        let result = inner.call(Request::from_parts(parts, body)).await;
-        if stale_if_error && is_failure(&result) {
+        let result = self.call(&mut inner, Request::from_parts(parts, body)).await;
+        if stale_if_error && result.as_ref().is_none_or(is_failure) {
             return Ok(self.stale_response(lookup));
         }
+        let Some(result) = result else { return Ok(self.origin_timeout_response(reason)) };
         let response = result?;
         let miss = self.miss.as_mut();
         if let Some(miss) = miss.filter(|_| is_from_inner_cache(response.extensions())) {
@@ -111,14 +113,23 @@ impl RequestContext {
         parts.extensions.insert(HasOuterCache);
         let stale_if_error = self.may_serve_stale(&lookup);
         self.fill = self.settings.page_store.local.then(|| Arc::new(Fill::start()));
-        let result = inner.call(Request::from_parts(parts, body)).await;
-        if stale_if_error && is_failure(&result) {
-            if let Some(leader) = leader {
-                leader.complete(Outcome::Failed);
-            }
+        let result = self.call(&mut inner, Request::from_parts(parts, body)).await;
+        let failed = result.as_ref().is_none_or(is_failure);
+        if failed && stale_if_error {
+            complete_failed(leader);
             return Ok(self.stale_response(&lookup));
         }
-        let response = result?;
+        let response = match result {
+            Some(Ok(response)) => response,
+            Some(Err(error)) => {
+                complete_failed(leader);
+                return Err(error);
+            }
+            None => {
+                complete_failed(leader);
+                return Ok(self.origin_timeout_response(reason));
+            }
+        };
         if conditional && response.status() == StatusCode::NOT_MODIFIED {
             let new = response.headers();
             if !self.is_about(&lookup, new) {
@@ -133,6 +144,41 @@ impl RequestContext {
             return Ok(refreshed);
         }
         Ok(self.send_and_store(lookup, leader, response, reason).await)
+    }
+
+    /// Calls the inner service. The result is `None` if it does not respond in time.
+    async fn call<S, Q, B>(
+        &self,
+        inner: &mut S,
+        request: Request<Q>,
+    ) -> Option<Result<Response<B>, S::Error>>
+    where
+        S: InnerService<Q, B>,
+    {
+        let call = inner.call(request);
+        match self.settings.origin_timeout {
+            Some(timeout) => tokio::time::timeout(timeout, call).await.ok(),
+            None => Some(call.await),
+        }
+    }
+
+    fn origin_timeout_response<B: Body>(&self, reason: Reason) -> CachedResponse<B> {
+        self.settings.count(Event::Rejected(Reason::OriginTimeout));
+        self.error_response(StatusCode::GATEWAY_TIMEOUT, reason, Reason::OriginTimeout)
+    }
+
+    /// Creates a response of the cache itself to a request that missed because of `reason`.
+    pub(crate) fn error_response<B: Body>(
+        &self,
+        status: StatusCode,
+        reason: Reason,
+        detail: Reason,
+    ) -> CachedResponse<B> {
+        let cache_status =
+            CacheStatus::Forwarded { reason, status: None, stored: false, detail: Some(detail) };
+        let mut headers = HeaderMap::new();
+        cache_status.append_to(&mut headers, self.settings.cache_status.as_deref());
+        self.notify_outer(stored_response(status, headers, Bytes::new()))
     }
 
     /// Passes on a response whose body is stored while it is sent, if it may be stored.
@@ -157,7 +203,10 @@ impl RequestContext {
                     && !self.flags.public_pages_only
                     && rejection != Reason::FillBytes
                 {
-                    leader.complete(Outcome::Unshareable);
+                    leader.complete(match is_error(head.status) {
+                        true => Outcome::Failed,
+                        false => Outcome::Unshareable,
+                    });
                 }
                 (Some(Err(rejection)), true, CachedBody::pass_through(body))
             }
@@ -213,8 +262,17 @@ impl RequestContext {
     }
 }
 
+fn complete_failed(leader: Option<Leader>) {
+    if let Some(leader) = leader {
+        leader.complete(Outcome::Failed);
+    }
+}
+
 /// Whether a stale page is served instead of this result (RFC 5861, section 4).
 fn is_failure<B, E>(result: &Result<Response<B>, E>) -> bool {
-    let status = result.as_ref().map(Response::status);
-    status.map_or(true, |status| matches!(status.as_u16(), 500 | 502 | 503 | 504))
+    result.as_ref().map_or(true, |response| is_error(response.status()))
+}
+
+fn is_error(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 500 | 502 | 503 | 504)
 }

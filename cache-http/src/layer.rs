@@ -276,6 +276,27 @@ impl HttpCacheLayer {
         self.edit(|settings| settings.flights = Arc::new(Flights::new(timeout)))
     }
 
+    /// Sets how long the inner service may take to respond. The default is no limit.
+    ///
+    /// A response is due when its head is; its body may take longer. If it is late, the inner
+    /// service has failed: the client gets the stale page, if that may be served on errors (see
+    /// [`Policy::stale_if_error`]), and otherwise a 504. Applies to requests that the cache
+    /// handles, not to those that bypass it.
+    #[must_use]
+    pub fn origin_timeout(self, timeout: Duration) -> Self {
+        self.edit(|settings| settings.origin_timeout = Some(timeout))
+    }
+
+    /// Sets how long a request waits for a fresh page if there is a stale one that may be served on
+    /// errors (see [`Policy::stale_if_error`]). The default is no limit.
+    ///
+    /// After that time the client gets the stale page, while the fresh one is still being produced
+    /// and stored, for at most [`origin_timeout`](Self::origin_timeout) or 60 seconds.
+    #[must_use]
+    pub fn soft_timeout(self, timeout: Duration) -> Self {
+        self.edit(|settings| settings.soft_timeout = Some(timeout))
+    }
+
     /// Sets how many bytes the bodies may take that are being collected for the store. The default
     /// is 64 MiB.
     ///

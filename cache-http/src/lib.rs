@@ -93,6 +93,13 @@
 //! called. If the response body of the inner service fails, the client receives the error, and the
 //! page is not stored.
 //!
+//! The inner service fails if it returns an error, a 500, 502, 503 or 504, or if it exceeds the
+//! [`origin_timeout`](HttpCacheLayer::origin_timeout). A stale page is then served if its
+//! [window](Policy::stale_if_error) allows that, also to the requests that have waited. If there is
+//! none, one of these requests calls the inner service again, because the cause may lie in the first
+//! one. If that fails as well, the others get a 503 without a body
+//! ([`Reason::OriginFailed`]). [`Policy::status_ttl`] stores errors for a short time.
+//!
 //! # Performance
 //!
 //! - **Hit.** A hit in a store of the same process calls neither the inner service nor a codec and
@@ -107,7 +114,8 @@
 //!   [2 MiB](Policy::max_body), its client reads the rest at its own pace.
 //! - **Concurrent requests.** One request produces a page, and the other requests of this process
 //!   wait for it, for at most [5 seconds](HttpCacheLayer::wait_timeout). They also share a page
-//!   that has no lifetime, such as one with `max-age=0`, if they arrived before it. A response that
+//!   that has no lifetime, such as one with `max-age=0`, if they arrived before it. With a
+//!   [soft timeout](HttpCacheLayer::soft_timeout), they get a stale page earlier. A response that
 //!   must not be stored is not shared: the next request takes over. If its response must not be
 //!   stored either, no request waits for that page during the next 10 seconds, and the page is not
 //!   served while revalidating, until a response is stored again.

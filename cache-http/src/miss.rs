@@ -5,6 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode, header::RANGE};
 use http_body::Body;
+use tokio::time::Instant;
 
 use crate::{
     bounds::{InnerService, ResponseBody},
@@ -67,7 +68,7 @@ where
     }
     let flight = match context.settings.policy.forbids_storing(&context.parts.headers) {
         true => Flight::Fetch(None),
-        false => context.join_flight(&mut lookup).await,
+        false => context.join_flight(&mut lookup, reason).await,
     };
     match flight {
         Flight::Response(response) => Ok(response),
@@ -78,7 +79,11 @@ where
         // Others may wait for the page, so it does not depend on this client.
         Flight::Fetch(leader) => {
             context.count_miss(reason);
-            FillTask::spawn(context.fetch(inner, body, lookup, leader, reason)).await
+            let stale = context.stale_after_timeout(&lookup);
+            let fill = FillTask::spawn(context.fetch(inner, body, lookup, leader, reason));
+            let Some((limit, context, lookup)) = stale else { return fill.await };
+            let in_time = tokio::time::timeout(limit, fill).await;
+            in_time.unwrap_or_else(|_elapsed| Ok(context.stale_response(&lookup)))
         }
     }
 }
@@ -103,6 +108,9 @@ enum Collapse<B: Body> {
 
 /// The maximum number of flights that a request waits for.
 const MAX_WAITS: usize = 4;
+/// How many flights in a row must fail until the requests that have waited for them fail as well.
+/// The cause of a single failure may lie in the request that has led the flight.
+const MAX_FAILURES: usize = 2;
 
 impl RequestContext {
     /// Whether the response to this request can be a whole page.
@@ -110,9 +118,33 @@ impl RequestContext {
         self.parts.method != Method::HEAD && !self.parts.headers.contains_key(RANGE)
     }
 
+    /// Until when the request waits for others.
+    fn wait_deadline(&self, lookup: &Lookup) -> Instant {
+        let deadline = self.settings.flights.wait_deadline();
+        match self.settings.soft_timeout {
+            Some(limit) if self.may_serve_stale(lookup) => deadline.min(Instant::now() + limit),
+            _ => deadline,
+        }
+    }
+
+    /// What serves the stale page, if there is one, while the fresh one is still being produced:
+    /// the time after which it does, and copies of the request and of the page.
+    fn stale_after_timeout(&self, lookup: &Lookup) -> Option<(Duration, Self, Lookup)> {
+        let limit = self.settings.soft_timeout.filter(|_| self.may_serve_stale(lookup))?;
+        let (parts, keys) = (self.parts.clone(), self.keys.clone());
+        Some((limit, Self::new(&self.settings, parts, self.flags, keys), lookup.clone()))
+    }
+
+    /// Creates the response to a request that has waited for others while the inner service failed.
+    fn origin_failed_response<B: Body>(&self, reason: Reason) -> CachedResponse<B> {
+        self.settings.count(Event::Miss(Reason::OriginFailed));
+        self.error_response(StatusCode::SERVICE_UNAVAILABLE, reason, Reason::OriginFailed)
+    }
+
     /// Waits for a request that already produces the page, or becomes the one that does.
-    async fn join_flight<B: Body>(&mut self, lookup: &mut Lookup) -> Flight<B> {
-        let wait_deadline = self.settings.flights.wait_deadline();
+    async fn join_flight<B: Body>(&mut self, lookup: &mut Lookup, reason: Reason) -> Flight<B> {
+        let wait_deadline = self.wait_deadline(lookup);
+        let mut failures = 0;
         for _ in 0..MAX_WAITS {
             let joined_at = self.settings.clock.unix_time();
             match self.settings.flights.join(&self.flight_key(lookup)) {
@@ -138,13 +170,20 @@ impl RequestContext {
                             Collapse::Join => {}
                         }
                     }
-                    // The waiters need not call the inner service to learn that it fails.
-                    Waited::Completed(Outcome::Failed) if self.may_serve_stale(lookup) => {
+                    // The waiters need not call the inner service to learn that it fails or hangs.
+                    Waited::Completed(Outcome::Failed) | Waited::TimedOut
+                        if self.may_serve_stale(lookup) =>
+                    {
                         return Flight::Response(self.stale_response(lookup));
                     }
+                    Waited::Completed(Outcome::Failed) => {
+                        failures += 1;
+                        if failures == MAX_FAILURES {
+                            return Flight::Response(self.origin_failed_response(reason));
+                        }
+                    }
                     Waited::TimedOut => return Flight::Fetch(None),
-                    Waited::Completed(Outcome::Failed | Outcome::Unshareable)
-                    | Waited::LeaderDropped => {}
+                    Waited::Completed(Outcome::Unshareable) | Waited::LeaderDropped => {}
                 },
             }
             *lookup = self.lookup().await;

@@ -39,6 +39,10 @@ pub(crate) struct Settings {
     pub(crate) fill_budget: Arc<FillBudget>,
     /// The timeout of each access to the store.
     pub(crate) store_timeout: Duration,
+    /// How long the inner service may take to respond.
+    pub(crate) origin_timeout: Option<Duration>,
+    /// How long a request waits for a fresh page, if there is a stale one.
+    pub(crate) soft_timeout: Option<Duration>,
     pub(crate) counters: Arc<Counters>,
 }
 
@@ -87,6 +91,8 @@ impl Settings {
             flights: Arc::new(Flights::new(WAIT_TIMEOUT)),
             fill_budget: Arc::new(FillBudget::new(MAX_FILL_BYTES)),
             store_timeout: STORE_TIMEOUT,
+            origin_timeout: None,
+            soft_timeout: None,
             counters: Arc::new(Counters::new(cache.alias())),
         }
     }

@@ -13,7 +13,7 @@ use crate::{
     date::{self, UnixTime},
 };
 
-/// A lifetime, and whether the response has stated it.
+/// A lifetime, and whether the response has stated it, or the policy for this status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Lifetime {
     pub(super) duration: Duration,
@@ -54,13 +54,14 @@ impl Policy {
         targeted: bool,
     ) -> Result<Lifetime, Reason> {
         let stated = explicit_lifetime(directives, headers, date, targeted);
-        let duration = stated.or(self.ttl).or_else(|| {
+        let explicit = stated.or_else(|| self.ttl_of_status(status));
+        let duration = explicit.or(self.ttl).or_else(|| {
             let heuristic = self.shared && (is_heuristic(status) || directives.has("public"));
             heuristic.then(|| heuristic_lifetime(headers, date)).flatten()
         });
         let duration = duration.ok_or(Reason::NoLifetime)?;
         let duration = self.max_ttl.map_or(duration, |max| duration.min(max));
-        Ok(Lifetime { duration, explicit: stated.is_some() })
+        Ok(Lifetime { duration, explicit: explicit.is_some() })
     }
 }
 

@@ -53,7 +53,7 @@ use crate::pattern::Pattern;
 ///
 /// | | `site` | `shared` |
 /// |---|---|---|
-/// | stored statuses | 200, and those in [`statuses`](Self::statuses) | those that are heuristically cacheable (RFC 9110, section 15.1), and others with an explicit lifetime or `public` |
+/// | stored statuses | 200, and those in [`statuses`](Self::statuses) and [`status_ttl`](Self::status_ttl) | those that are heuristically cacheable (RFC 9110, section 15.1), those in [`status_ttl`](Self::status_ttl), and others with an explicit lifetime or `public` |
 /// | lifetime if the response states none | [`ttl`](Self::ttl), 600 seconds by default | a tenth of the time since `Last-Modified`, at most a day (RFC 9111, section 4.2.2); none for 500, 502, 503 and 504 |
 /// | bodies of unknown length | not stored | stored if they end without an error |
 /// | requests with cookies | bypass the cache if one of them is unknown, unless the response is `public` or has `s-maxage` | bypass the cache if one of them looks like a session cookie |
@@ -100,6 +100,7 @@ pub struct Policy {
     set_cookies: SetCookies,
     ignores_content_range: bool,
     must_understand: bool,
+    status_ttls: Vec<(StatusCode, Duration)>,
     authorization: bool,
     session_cookies: Option<Arc<[String]>>,
     ignored_cookies: Arc<[Pattern]>,
@@ -146,6 +147,7 @@ impl Policy {
             set_cookies: SetCookies::Never,
             ignores_content_range: false,
             must_understand: false,
+            status_ttls: Vec::new(),
             authorization: false,
             session_cookies: None,
             ignored_cookies: Arc::new([]),
@@ -184,10 +186,35 @@ impl Policy {
     /// Adds statuses that a [`site`](Self::site) stores, for example 404.
     ///
     /// 206, 304 and statuses below 200 are never stored. Statuses of 500 and above are stored only
-    /// if the response states its lifetime.
+    /// if the response states its lifetime, or with [`status_ttl`](Self::status_ttl).
     #[must_use]
     pub fn statuses(mut self, statuses: impl IntoIterator<Item = StatusCode>) -> Self {
         self.statuses.extend(statuses);
+        self
+    }
+
+    /// Sets the lifetime of responses with this status that do not state one, and stores them.
+    ///
+    /// With short lifetimes, an origin is not asked again for what does not exist, or while it
+    /// fails. 206, 304 and statuses below 200 are never stored, and `private` or `no-store` of the
+    /// response is obeyed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use cache_http::Policy;
+    /// use http::StatusCode;
+    ///
+    /// let policy = Policy::site()
+    ///     .status_ttl(StatusCode::NOT_FOUND, Duration::from_secs(30))
+    ///     .status_ttl(StatusCode::SERVICE_UNAVAILABLE, Duration::from_secs(1));
+    /// ```
+    #[must_use]
+    pub fn status_ttl(mut self, status: StatusCode, ttl: Duration) -> Self {
+        self.status_ttls.retain(|(other, _)| *other != status);
+        self.status_ttls.push((status, ttl));
         self
     }
 
@@ -346,6 +373,11 @@ impl Policy {
     #[must_use]
     pub fn is_shared(&self) -> bool {
         self.shared
+    }
+
+    /// The lifetime of responses with this status.
+    fn ttl_of_status(&self, status: StatusCode) -> Option<Duration> {
+        self.status_ttls.iter().find(|(other, _)| *other == status).map(|(_, ttl)| *ttl)
     }
 
     /// The cookies that every page varies on.

@@ -99,6 +99,11 @@ reasons! {
     Expired = "expired",
     /// The response has no lifetime, and there is no default.
     NoLifetime = "no-lifetime",
+    /// The inner service did not respond within the
+    /// [`origin_timeout`](crate::HttpCacheLayer::origin_timeout).
+    OriginTimeout = "origin-timeout",
+    /// The inner service failed for other requests that this one has waited for.
+    OriginFailed = "origin-failed",
     /// The page was purged, possibly while it was produced.
     Purged = "purged",
     /// The store failed.

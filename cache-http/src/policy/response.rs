@@ -107,6 +107,8 @@ impl Policy {
         let window = |name: &str, default: Duration| match directives.seconds(name).duration() {
             _ if never_stale => Duration::ZERO,
             Some(stated) => stated,
+            // An error is not served after the origin has recovered.
+            None if status.is_server_error() => Duration::ZERO,
             None => default,
         };
         let meta = CacheMeta {
@@ -139,6 +141,7 @@ impl Policy {
             206 | 304 => Err(Reason::Partial),
             200 => Ok(()),
             201.. if self.shared || self.statuses.contains(&status) => Ok(()),
+            201.. if self.ttl_of_status(status).is_some() => Ok(()),
             _ => Err(Reason::Status),
         }
     }
