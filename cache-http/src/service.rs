@@ -154,6 +154,7 @@ where
         if flags.cookie {
             settings.policy.remove_ignored_cookies(&mut parts.headers);
         }
+        settings.policy.reduce_languages(&mut parts.headers);
         settings.key_builder.remove_ignored_parameters(&mut parts);
         let context = RequestContext::new(&self.settings, parts, flags, keys);
         let inner = self.take_ready();

@@ -24,6 +24,7 @@
 //! ```
 
 mod cookies;
+mod languages;
 mod lifetime;
 mod reason;
 mod request;
@@ -105,6 +106,7 @@ pub struct Policy {
     session_cookies: Option<Arc<[String]>>,
     ignored_cookies: Arc<[Pattern]>,
     vary_cookies: Option<Arc<[String]>>,
+    languages: Arc<[String]>,
     streaming: bool,
     max_body: u64,
     stale_while_revalidate: Duration,
@@ -152,6 +154,7 @@ impl Policy {
             session_cookies: None,
             ignored_cookies: Arc::new([]),
             vary_cookies: None,
+            languages: Arc::new([]),
             streaming: false,
             max_body: 2 * MIB,
             stale_while_revalidate: Duration::ZERO,
@@ -313,6 +316,30 @@ impl Policy {
     #[must_use]
     pub fn vary_on_cookies<N: Into<String>>(mut self, names: impl IntoIterator<Item = N>) -> Self {
         self.vary_cookies = Some(names.into_iter().map(Into::into).collect());
+        self
+    }
+
+    /// Sets the languages of the site, such as `en` and `pt-BR`. The first one is the default.
+    ///
+    /// `Accept-Language` is reduced to one of them, so that pages with `Vary: Accept-Language` have
+    /// one variant for each language. Each request that the cache handles has the reduced header,
+    /// even if the client has sent none: no page can depend on anything else in it.
+    ///
+    /// The language is found by lookup (RFC 4647, section 3.4): the ranges of the header, those
+    /// with the greatest weight first, are shortened until a language equals them. `pt` also
+    /// matches `pt-BR`. If no language is acceptable, the default is used.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use cache_http::Policy;
+    ///
+    /// // `de-CH, fr;q=0.8` becomes `de`, and `it` becomes `en`.
+    /// let policy = Policy::site().languages(["en", "de", "fr"]);
+    /// ```
+    #[must_use]
+    pub fn languages<L: Into<String>>(mut self, languages: impl IntoIterator<Item = L>) -> Self {
+        self.languages = languages.into_iter().map(Into::into).collect();
         self
     }
 

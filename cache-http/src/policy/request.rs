@@ -5,14 +5,15 @@ use std::sync::Arc;
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method,
     header::{
-        ACCEPT_ENCODING, AUTHORIZATION, CONNECTION, CONTENT_LENGTH, COOKIE, IF_MATCH,
-        IF_UNMODIFIED_SINCE, PROXY_AUTHORIZATION, RANGE, TRANSFER_ENCODING, UPGRADE,
+        ACCEPT_ENCODING, ACCEPT_LANGUAGE, AUTHORIZATION, CONNECTION, CONTENT_LENGTH, COOKIE,
+        IF_MATCH, IF_UNMODIFIED_SINCE, PROXY_AUTHORIZATION, RANGE, TRANSFER_ENCODING, UPGRADE,
     },
 };
 
 use super::{
     Policy, Reason,
     cookies::{self, Remaining},
+    languages,
     third_party::is_third_party,
 };
 use crate::{
@@ -168,6 +169,17 @@ impl Policy {
         }
     }
 
+    /// Reduces `Accept-Language` of a request to a language of the site.
+    pub(crate) fn reduce_languages(&self, headers: &mut HeaderMap) {
+        if self.languages.is_empty() {
+            return;
+        }
+        match HeaderValue::from_str(languages::negotiate(&self.languages, headers)) {
+            Ok(language) => drop(headers.insert(ACCEPT_LANGUAGE, language)),
+            Err(_) => drop(headers.remove(ACCEPT_LANGUAGE)),
+        }
+    }
+
     /// Reads what a request has in the headers `names`.
     pub(crate) fn secondary_key(&self, names: &[HeaderName], headers: &HeaderMap) -> SecondaryKey {
         let values = names.iter().map(|name| (name.clone(), self.selecting_value(name, headers)));
@@ -177,6 +189,9 @@ impl Policy {
     fn selecting_value(&self, name: &HeaderName, headers: &HeaderMap) -> Option<Vec<u8>> {
         if name == ACCEPT_ENCODING {
             return Some(accepted_codings(headers));
+        }
+        if name == ACCEPT_LANGUAGE && !self.languages.is_empty() {
+            return Some(languages::negotiate(&self.languages, headers).into());
         }
         if name != COOKIE {
             return combined_value(headers, name);
