@@ -3,7 +3,7 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use cache_core::{CacheHandle, Clock};
-use http::{Uri, request::Parts};
+use http::{Uri, request::Parts, response};
 use tower_layer::Layer;
 
 use crate::{
@@ -234,6 +234,40 @@ impl HttpCacheLayer {
     #[must_use]
     pub fn sort_query(self) -> Self {
         self.edit(|settings| settings.key_builder.query.sorted = true)
+    }
+
+    /// Adds a condition on requests. Requests that meet it bypass the cache, with
+    /// [`Reason::BypassIf`](crate::Reason::BypassIf).
+    ///
+    /// The function is called for each request.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use cache_core::{CacheHandle, Settings};
+    /// # use cache_locmem::LocMemCache;
+    /// # let store = Arc::new(LocMemCache::default());
+    /// # let cache = CacheHandle::new("default", store, Settings::default());
+    /// use cache_http::HttpCacheLayer;
+    ///
+    /// let site = HttpCacheLayer::new(&cache)
+    ///     .bypass_if(|request| request.uri.path().starts_with("/admin/"))
+    ///     .do_not_store_if(|response| response.headers.contains_key("x-debug"));
+    /// ```
+    #[must_use]
+    pub fn bypass_if(self, condition: impl Fn(&Parts) -> bool + Send + Sync + 'static) -> Self {
+        self.edit(|settings| settings.bypass_if.push(Arc::new(condition)))
+    }
+
+    /// Adds a condition on responses. Responses that meet it are not stored, with
+    /// [`Reason::DoNotStoreIf`](crate::Reason::DoNotStoreIf).
+    #[must_use]
+    pub fn do_not_store_if(
+        self,
+        condition: impl Fn(&response::Parts) -> bool + Send + Sync + 'static,
+    ) -> Self {
+        self.edit(|settings| settings.do_not_store_if.push(Arc::new(condition)))
     }
 
     /// Adds a tag to every page that this layer stores, for [`PurgeHandle::purge_tag`].

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use cache_core::{CacheHandle, Clock, Error, ErrorKind};
-use http::request::Parts;
+use http::{request::Parts, response};
 
 use crate::{
     counts::{Counters, Event},
@@ -23,6 +23,12 @@ pub(crate) type Flights = SingleFlight<FlightKey, Arc<Record>>;
 /// The request that produces a page for others.
 pub(crate) type Leader = single_flight::Leader<FlightKey, Arc<Record>>;
 
+/// A condition of the application on requests.
+pub(crate) type RequestPredicate = dyn Fn(&Parts) -> bool + Send + Sync;
+
+/// A condition of the application on responses.
+pub(crate) type ResponsePredicate = dyn Fn(&response::Parts) -> bool + Send + Sync;
+
 /// All settings of a layer. A layer changes them in a copy of its own.
 #[derive(Clone)]
 pub(crate) struct Settings {
@@ -33,6 +39,10 @@ pub(crate) struct Settings {
     pub(crate) browser_ttl: BrowserTtl,
     /// Tags of every page.
     pub(crate) tags: Vec<String>,
+    /// Requests that one of these accepts bypass the cache.
+    pub(crate) bypass_if: Vec<Arc<RequestPredicate>>,
+    /// Responses that one of these accepts are not stored.
+    pub(crate) do_not_store_if: Vec<Arc<ResponsePredicate>>,
     /// The name of this cache in `Cache-Status`.
     pub(crate) cache_status: Option<Arc<str>>,
     pub(crate) flights: Arc<Flights>,
@@ -87,6 +97,8 @@ impl Settings {
             clock: cache.clock().clone(),
             browser_ttl: BrowserTtl::Revalidate,
             tags: Vec::new(),
+            bypass_if: Vec::new(),
+            do_not_store_if: Vec::new(),
             cache_status: None,
             flights: Arc::new(Flights::new(WAIT_TIMEOUT)),
             fill_budget: Arc::new(FillBudget::new(MAX_FILL_BYTES)),
@@ -112,6 +124,9 @@ impl Settings {
     ) -> Result<(RequestFlags, Keys), Reason> {
         if parts.extensions.get::<NoStore>().is_some() {
             return Err(Reason::OptOut);
+        }
+        if self.bypass_if.iter().any(|is_accepted| is_accepted(parts)) {
+            return Err(Reason::BypassIf);
         }
         let mut flags = RequestFlags::from_headers(&parts.headers);
         let (method, headers) = (&parts.method, &parts.headers);

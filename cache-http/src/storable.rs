@@ -27,6 +27,9 @@ impl RequestContext {
         if head.extensions.get::<NoStore>().is_some() {
             return Err(Reason::OptOut);
         }
+        if self.settings.do_not_store_if.iter().any(|is_accepted| is_accepted(head)) {
+            return Err(Reason::DoNotStoreIf);
+        }
         let now = self.settings.clock.unix_time();
         let policy = &self.settings.policy;
         let request = &self.parts.headers;

@@ -357,6 +357,38 @@ async fn response_with_the_no_store_extension_is_not_stored(site: Site) {
     assert_eq!(cached.get("/").await.reason(), "opt-out");
 }
 
+async fn request_that_meets_a_condition_bypasses_the_cache(site: Site) {
+    for layer in [site.layer(), site.shared()] {
+        let layer = layer
+            .bypass_if(|request| request.uri.path().starts_with("/admin/"))
+            .bypass_if(|request| request.headers.contains_key("x-preview"));
+        let cached = View::with(&[("cache-control", "max-age=60")]).cached(&layer);
+        cached.get("/").await;
+        for (uri, headers) in [("/admin/", &[][..]), ("/", &[("x-preview", "1")])] {
+            for _ in 0..2 {
+                assert_eq!(cached.get_with(uri, headers).await.reason(), "bypass-if", "{uri}");
+            }
+        }
+        assert!(cached.get("/").await.is_hit());
+        assert_eq!(layer.counts().bypasses, 4);
+        assert!(layer.counts().reasons.contains(&(Reason::BypassIf, 4)));
+        layer.purge_handle().purge_all(Purge::Hard).await.expect("store works");
+    }
+}
+
+async fn response_that_meets_a_condition_is_not_stored(site: Site) {
+    for layer in [site.layer(), site.shared()] {
+        let layer = layer
+            .do_not_store_if(|response| response.status == StatusCode::OK)
+            .do_not_store_if(|response| response.headers.contains_key("x-debug"));
+        let cached = View::with(&[("cache-control", "max-age=60")]).cached(&layer);
+        for _ in 0..2 {
+            assert_eq!(cached.get("/").await.reason(), "do-not-store-if");
+        }
+        assert!(layer.counts().reasons.contains(&(Reason::DoNotStoreIf, 2)));
+    }
+}
+
 async fn requests_are_counted_with_their_reasons(site: Site) {
     let layer = site.layer();
     let cached = View::with(&[]).cached(&layer);
@@ -611,6 +643,8 @@ on_each_store! {
     soft_purge_makes_pages_stale,
     page_that_is_purged_while_it_is_produced_is_not_stored,
     response_with_the_no_store_extension_is_not_stored,
+    request_that_meets_a_condition_bypasses_the_cache,
+    response_that_meets_a_condition_is_not_stored,
     requests_are_counted_with_their_reasons,
     requests_of_an_inner_cache_count_as_bypasses,
     cache_status_is_appended_to_that_of_inner_caches,

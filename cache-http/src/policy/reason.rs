@@ -63,6 +63,10 @@ reasons! {
     RequestNoStore = "request-no-store",
     /// The request or the response has the extension [`NoStore`](crate::NoStore).
     OptOut = "opt-out",
+    /// [`bypass_if`](crate::HttpCacheLayer::bypass_if) accepts the request.
+    BypassIf = "bypass-if",
+    /// [`do_not_store_if`](crate::HttpCacheLayer::do_not_store_if) accepts the response.
+    DoNotStoreIf = "do-not-store-if",
     /// A cache layer further inside handles the response: per view takes precedence over per site.
     InnerCache = "inner-cache",
     /// Responses with this status are not stored.
