@@ -86,8 +86,6 @@ reasons! {
     Partial = "partial",
     /// The response has no known end.
     Streaming = "streaming",
-    /// The response has a content coding that the cache does not distinguish.
-    Encoding = "encoding",
     /// The body is longer than the limit.
     TooLarge = "too-large",
     /// The bodies that are being collected for the store take too many bytes, see

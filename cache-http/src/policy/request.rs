@@ -190,6 +190,9 @@ impl Policy {
         if name == ACCEPT_ENCODING {
             return Some(accepted_codings(headers));
         }
+        if name == ACCEPT_ENCODING_AS_SENT {
+            return combined_value(headers, &ACCEPT_ENCODING);
+        }
         if name == ACCEPT_LANGUAGE && !self.languages.is_empty() {
             return Some(languages::negotiate(&self.languages, headers).into());
         }
@@ -242,7 +245,13 @@ fn announces_body(headers: &HeaderMap) -> bool {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct SecondaryKey(pub(crate) Vec<(HeaderName, Option<Vec<u8>>)>);
 
-/// The content codings that are distinguished. Responses with other codings are not stored.
+/// Stands for `Accept-Encoding` in the secondary key of a page with a coding that is not in
+/// [`CODINGS`]. It is not a header: the page is served to requests that have sent the same
+/// `Accept-Encoding`.
+pub(super) const ACCEPT_ENCODING_AS_SENT: HeaderName =
+    HeaderName::from_static("accept-encoding-as-sent");
+
+/// The content codings that are distinguished.
 pub(super) const CODINGS: [&str; 5] = ["br", "deflate", "gzip", "identity", "zstd"];
 
 /// Encodes which codings a request accepts, one digit for each. Clients that accept the same

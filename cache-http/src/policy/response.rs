@@ -11,7 +11,10 @@ use http::{
     },
 };
 
-use super::{Policy, Reason, SetCookies, lifetime, request::CODINGS};
+use super::{
+    Policy, Reason, SetCookies, lifetime,
+    request::{ACCEPT_ENCODING_AS_SENT, CODINGS},
+};
 use crate::{
     cache_control::{CacheControl, members},
     vary::Vary,
@@ -35,7 +38,8 @@ pub struct CacheMeta {
     pub initial_age: Duration,
     /// The date of the response, as the time since 1970-01-01 UTC.
     pub date: Duration,
-    /// The request headers that the response varies on.
+    /// The request headers that the response varies on. `accept-encoding-as-sent` stands for
+    /// `Accept-Encoding` compared as it was sent, instead of by the codings that it accepts.
     pub vary: Vec<HeaderName>,
     /// How long after its lifetime it may be served while a fresh one is fetched.
     pub stale_while_revalidate: Duration,
@@ -314,25 +318,24 @@ pub(crate) fn content_length(headers: &HeaderMap) -> Result<Option<u64>, Reason>
 fn vary(headers: &HeaderMap) -> Result<Vec<HeaderName>, Reason> {
     let Vary::Headers(mut names) = Vary::from_headers(headers) else { return Err(Reason::Vary) };
     if headers.contains_key(CONTENT_ENCODING) {
-        check_coding(headers)?;
-        if !names.contains(&ACCEPT_ENCODING) {
-            names.push(ACCEPT_ENCODING);
+        let name = match has_known_codings(headers) {
+            true => ACCEPT_ENCODING,
+            false => ACCEPT_ENCODING_AS_SENT,
+        };
+        if !names.contains(&name) {
+            names.push(name);
         }
     }
     let stripped = names.iter().any(|name| STRIPPED_REQUEST_HEADERS.contains(name));
     if stripped || names.len() > MAX_VARY_HEADERS { Err(Reason::Vary) } else { Ok(names) }
 }
 
-fn check_coding(headers: &HeaderMap) -> Result<(), Reason> {
+fn has_known_codings(headers: &HeaderMap) -> bool {
     let is_known = |coding: &[u8]| {
         CODINGS.iter().any(|known| coding.trim_ascii().eq_ignore_ascii_case(known.as_bytes()))
     };
     let mut lines = headers.get_all(CONTENT_ENCODING).iter();
-    if lines.all(|line| line.as_bytes().split(|byte| *byte == b',').all(is_known)) {
-        Ok(())
-    } else {
-        Err(Reason::Encoding)
-    }
+    lines.all(|line| line.as_bytes().split(|byte| *byte == b',').all(is_known))
 }
 
 /// Whether a header is a dictionary of structured fields (RFC 9651), as far as directives need it:
