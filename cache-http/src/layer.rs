@@ -376,6 +376,19 @@ impl HttpCacheLayer {
         PurgeHandle::new(Arc::clone(&self.settings))
     }
 
+    /// Returns a layer for development that reports request headers which change pages although the
+    /// pages do not vary on them.
+    ///
+    /// Put it inside of this layer. It uses the settings that this layer has now, such as the
+    /// [`policy`](Self::policy): configure this layer first. See
+    /// [`VaryCheckLayer`](crate::VaryCheckLayer).
+    #[cfg(feature = "vary-check")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "vary-check")))]
+    #[must_use]
+    pub fn vary_check(&self) -> crate::VaryCheckLayer {
+        crate::VaryCheckLayer::new(Arc::clone(&self.settings))
+    }
+
     fn edit(mut self, change: impl FnOnce(&mut Settings)) -> Self {
         change(Arc::make_mut(&mut self.settings));
         self

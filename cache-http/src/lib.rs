@@ -69,7 +69,8 @@
 //! Each case has a [`Reason`], which is reported in [`Counts`], in metrics and in `Cache-Status`.
 //!
 //! The cache cannot detect which parts of a request a view reads. **A view whose response depends
-//! on a header or a cookie must list it in `Vary`**, or mark the response as `private`.
+//! on a header or a cookie must list it in `Vary`**, or mark the response as `private`. During
+//! development, `HttpCacheLayer::vary_check` of the feature `vary-check` finds views that do not.
 //!
 //! # Order of layers
 //!
@@ -146,6 +147,8 @@
 //! # Features
 //!
 //! - `axum`: identifies requests by their full URI inside nested axum routers.
+//! - `vary-check`: the layer `VaryCheckLayer`, for development, which reports request headers that
+//!   change pages although the pages do not vary on them.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -192,7 +195,12 @@ mod storable;
 mod tee;
 mod unknown_cookies;
 mod vary;
+#[cfg(feature = "vary-check")]
+mod vary_check;
 
+#[cfg(feature = "vary-check")]
+#[cfg_attr(docsrs, doc(cfg(feature = "vary-check")))]
+pub use self::vary_check::{VaryCheck, VaryCheckLayer, VaryDifference, VaryFinding};
 pub use self::{
     body::CachedBody,
     cache_control::{CacheControl, MAX_SECONDS, Seconds},
