@@ -362,6 +362,9 @@ impl CachesBuilder {
     ) -> Result<(Arc<dyn Cache>, Settings)> {
         let Some(name) = &config.backend else { return Err(self.backends.missing()) };
         let backend = self.backends.find(name)?;
+        for warning in &config.warnings {
+            tracing::warn!(cache = alias, "{warning}");
+        }
         let settings = Settings {
             timeout: config.timeout,
             key_prefix: config.key_prefix,

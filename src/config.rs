@@ -131,6 +131,8 @@ pub struct CacheConfig {
     pub(crate) also_decode: Vec<Codec>,
     pub(crate) undecodable: Undecodable,
     pub(crate) options: Map<String, Json>,
+    /// What the author of the configuration should know, to be logged when the cache is opened.
+    pub(crate) warnings: Vec<String>,
 }
 
 impl CacheConfig {
@@ -213,12 +215,22 @@ impl CacheConfig {
     /// Reads a table of settings.
     pub(crate) fn read(settings: &Map<String, Json>) -> Result<Self> {
         let mut settings = settings.clone();
+        let mut warnings = Vec::new();
         for name in LOWER_CASE_WINS {
-            if settings.contains_key(name) {
-                settings.retain(|other, _| other == name || !other.eq_ignore_ascii_case(name));
+            if let Some(value) = settings.get(name).cloned() {
+                settings.retain(|other, ignored| {
+                    let is_ignored = other != name && other.eq_ignore_ascii_case(name);
+                    if is_ignored && *ignored != value {
+                        warnings.push(overridden(other, ignored, name, &value));
+                    }
+                    !is_ignored
+                });
             }
         }
-        cache_core::config::from_settings::<Settings>("", &settings).map(Self::from)
+        let settings: Settings = cache_core::config::from_settings("", &settings)?;
+        let mut config = Self::from(settings);
+        config.warnings.splice(0..0, warnings);
+        Ok(config)
     }
 
     /// Reads a URL.
@@ -284,11 +296,19 @@ const ALIAS_SETTINGS: [&str; 9] = [
 impl From<Settings> for CacheConfig {
     fn from(settings: Settings) -> Self {
         let mut options = settings.options.unwrap_or_default();
+        let mut warnings = Vec::new();
         for (name, value) in
             [("max_entries", settings.max_entries), ("cull_frequency", settings.cull_frequency)]
         {
             if let Some(value) = value {
-                options.retain(|other, _| !other.eq_ignore_ascii_case(name));
+                options.retain(|other, ignored| {
+                    let is_ignored = other.eq_ignore_ascii_case(name);
+                    if is_ignored && *ignored != value {
+                        let other = format!("OPTIONS.{other}");
+                        warnings.push(overridden(&other, ignored, name, &value));
+                    }
+                    !is_ignored
+                });
                 options.insert(name.into(), value);
             }
         }
@@ -305,8 +325,15 @@ impl From<Settings> for CacheConfig {
             also_decode: settings.also_decode.0,
             undecodable: settings.undecodable.unwrap_or_default(),
             options,
+            warnings,
         }
     }
+}
+
+/// The warning about a setting that another one replaces, as in Django.
+fn overridden(ignored: &str, found: &Json, by: &str, value: &Json) -> String {
+    let (found, value) = (shown_value(ignored, found), shown_value(by, value));
+    format!("{ignored} = {found} is ignored, because {by} = {value} is set as well")
 }
 
 /// The error for a value that configures no store.

@@ -1,5 +1,7 @@
 //! Tests of configuration: its sources, its settings and its errors.
 
+mod warnings;
+
 use std::{fs, sync::Arc, time::Duration};
 
 use cachette::{
@@ -8,6 +10,7 @@ use cachette::{
     config::{CacheConfig, StoreConfig},
     stores::{DummyCache, LocMemCache, LocMemOptions, Policy},
 };
+use warnings::Warnings;
 
 async fn seconds_left(cache: &CacheHandle, key: &str) -> Option<f64> {
     match cache.ttl(key).await.expect("store responds")? {
@@ -309,6 +312,38 @@ mod settings {
         let (one, other) = (one.expect("valid configuration"), other.expect("valid configuration"));
         one["default"].set("k", "v", Timeout::Default).await.expect("store the entry");
         assert!(!other["default"].contains("k").await.expect("store responds"));
+    }
+
+    #[tokio::test]
+    async fn setting_that_another_one_replaces_is_logged() {
+        let warnings = Warnings::collect();
+        for (settings, timeout, logged) in [
+            (
+                r#""TIMEOUT": 1, "timeout": 2"#,
+                Timeout::secs(2),
+                Some("TIMEOUT = 1 is ignored, because timeout = 2"),
+            ),
+            (r#""TIMEOUT": 2, "timeout": 2"#, Timeout::secs(2), None),
+            (
+                r#""max_entries": 9, "OPTIONS": {"MAX_ENTRIES": 7}"#,
+                Timeout::Default,
+                Some("OPTIONS.MAX_ENTRIES = 7 is ignored, because max_entries = 9"),
+            ),
+            (
+                r#""TIMEOUT": 1, "max_entries": 9, "OPTIONS": {"CULL_FREQUENCY": 7}"#,
+                Timeout::secs(1),
+                None,
+            ),
+        ] {
+            let json = format!(r#"{{"default": {{"BACKEND": "locmem", {settings}}}}}"#);
+            let caches = Caches::from_json(&json).await.expect("valid configuration");
+            assert_eq!(caches["default"].default_timeout(), timeout, "{settings}");
+            let lines = warnings.take();
+            assert_eq!(lines.len(), logged.into_iter().count(), "{settings}: {lines:?}");
+            if let Some(logged) = logged {
+                assert!(lines[0].contains(logged) && lines[0].contains("\"default\""), "{lines:?}");
+            }
+        }
     }
 
     #[tokio::test]
