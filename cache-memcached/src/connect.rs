@@ -3,7 +3,7 @@
 use std::{error, fmt, io, time::Duration};
 
 use bytes::BytesMut;
-use cache_net::{Tls, connect_tcp};
+use cache_net::{Tls, cannot_connect, connect_tcp};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::UnixStream,
@@ -64,7 +64,7 @@ impl error::Error for ConnectError {}
 
 impl From<io::Error> for ConnectError {
     fn from(error: io::Error) -> Self {
-        Self::temporary(format!("cannot connect: {error}"))
+        Self::temporary(cannot_connect(&error))
     }
 }
 

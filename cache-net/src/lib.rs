@@ -17,6 +17,6 @@ pub use self::tls::{TlsBuilder, Verification};
 pub use self::{
     host_port::split_host_port,
     shared::{Connection, SharedConnection},
-    tcp::connect_tcp,
+    tcp::{cannot_connect, connect_tcp},
     tls::Tls,
 };

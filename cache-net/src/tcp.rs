@@ -26,6 +26,12 @@ pub async fn connect_tcp(
     Ok(stream)
 }
 
+/// Returns the reason why there is no connection, in the words that all stores use.
+#[must_use]
+pub fn cannot_connect(error: &io::Error) -> String {
+    format!("cannot connect: {error}")
+}
+
 #[cfg(test)]
 mod tests {
     use tokio::net::TcpListener;

@@ -17,7 +17,7 @@ use crate::{
     script::{Script, Scripts},
     stats, tls,
     topology::{Access, Topology},
-    value::{self, Encoded},
+    value::{self, Encoded, MAX_VALUE_BYTES, MIN_MAX_VALUE_BYTES},
 };
 
 /// The maximum time to live in milliseconds, about 146 million years. The server adds the time to
@@ -218,6 +218,25 @@ impl RedisCache {
         Ok((entries, all))
     }
 
+    /// Encodes a value, and rejects one that its server would not accept: the server would close
+    /// the connection, which other calls use as well.
+    async fn encode<'a>(&self, key: &str, value: &'a Value) -> Result<Encoded<'a>> {
+        let encoded = Encoded::new(value)?;
+        let size = encoded.size();
+        if size <= MIN_MAX_VALUE_BYTES {
+            return Ok(encoded);
+        }
+        // A value that is always too large is not sent, even if the server is unreachable.
+        let max = match size {
+            ..=MAX_VALUE_BYTES => self.servers.topology.max_value(key.as_bytes()).await,
+            _ => Ok(MAX_VALUE_BYTES),
+        };
+        match max.map_err(Failure::into_error)? {
+            max if size > max => Err(Error::too_large(key, size, max).in_store("redis")),
+            _ => Ok(encoded),
+        }
+    }
+
     /// Removes a key, given as the server stores it.
     async fn remove(&self, key: &str) -> Result<bool> {
         let mut command = redis::cmd("UNLINK");
@@ -265,7 +284,7 @@ impl Cache for RedisCache {
 
     async fn set(&self, key: &str, value: Value, ttl: Option<Duration>) -> Result<()> {
         let key = self.keyspace.key(key);
-        let encoded = match Encoded::new(&key, &value) {
+        let encoded = match self.encode(&key, &value).await {
             Ok(encoded) => encoded,
             Err(error) => {
                 // The old value must not outlive a `set`, even one that fails.
@@ -281,7 +300,7 @@ impl Cache for RedisCache {
 
     async fn add(&self, key: &str, value: Value, ttl: Option<Duration>) -> Result<bool> {
         let key = self.keyspace.key(key);
-        let mut command = set(&key, &Encoded::new(&key, &value)?, ttl);
+        let mut command = set(&key, &self.encode(&key, &value).await?, ttl);
         command.arg("NX");
         match self.execute(&key, &command, WRITE_ONCE).await.map_err(Failure::into_error)? {
             Reply::Okay => Ok(true),

@@ -5,7 +5,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     task::{Context, Poll, ready},
 };
@@ -17,30 +17,48 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 ///
 /// If only one call is in flight, it is written immediately. Yielding costs a third of a call's CPU
 /// time even if no other task is ready, because the runtime wakes another thread for the task.
+///
+/// An error of a write is returned by the read that follows what has arrived: before a server closes
+/// a connection, it may have sent the reason.
 pub(crate) struct CoalescingWriter<S> {
     stream: S,
     in_flight: InFlight,
+    write_error: Option<io::Error>,
     /// Whether the other tasks had their turn since the last flush.
     yielded: bool,
 }
 
-/// The number of calls that wait for a reply on a connection.
+/// The number of calls that wait for a reply on a connection, and of the bytes that were sent.
 #[derive(Clone, Default)]
-pub(crate) struct InFlight(Arc<AtomicUsize>);
+pub(crate) struct InFlight(Arc<Counters>);
+
+#[derive(Default)]
+struct Counters {
+    calls: AtomicUsize,
+    bytes_sent: AtomicU64,
+}
 
 /// Counts as one call in flight until it is dropped.
 pub(crate) struct InFlightGuard<'a>(&'a AtomicUsize);
 
 impl InFlight {
     pub(crate) fn begin(&self) -> InFlightGuard<'_> {
-        self.0.fetch_add(1, Ordering::Relaxed);
-        InFlightGuard(&self.0)
+        self.0.calls.fetch_add(1, Ordering::Relaxed);
+        InFlightGuard(&self.0.calls)
+    }
+
+    pub(crate) fn bytes_sent(&self) -> u64 {
+        self.0.bytes_sent.load(Ordering::Acquire)
+    }
+
+    fn record(&self, written: usize) {
+        self.0.bytes_sent.fetch_add(written as u64, Ordering::Release);
     }
 
     /// Whether there is nothing to combine. Only a hint, since a call may begin at any
     /// time.
     fn is_single(&self) -> bool {
-        self.0.load(Ordering::Relaxed) <= 1
+        self.0.calls.load(Ordering::Relaxed) <= 1
     }
 }
 
@@ -52,7 +70,28 @@ impl Drop for InFlightGuard<'_> {
 
 impl<S> CoalescingWriter<S> {
     pub(crate) fn new(stream: S, in_flight: InFlight) -> Self {
-        Self { stream, in_flight, yielded: false }
+        Self { stream, in_flight, write_error: None, yielded: false }
+    }
+
+    /// Records the outcome of writing `length` bytes. An error counts as success until the next
+    /// read.
+    fn written(
+        &mut self,
+        outcome: io::Result<usize>,
+        length: usize,
+        context: &Context<'_>,
+    ) -> Poll<io::Result<usize>> {
+        match outcome {
+            Ok(written) => {
+                self.in_flight.record(written);
+                Poll::Ready(Ok(written))
+            }
+            Err(error) => {
+                self.write_error.get_or_insert(error);
+                context.waker().wake_by_ref();
+                Poll::Ready(Ok(length))
+            }
+        }
     }
 
     fn poll_yield(&mut self, context: &Context<'_>) -> Poll<()> {
@@ -70,7 +109,12 @@ impl<S: AsyncRead + Unpin> AsyncRead for CoalescingWriter<S> {
         context: &mut Context<'_>,
         into: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(context, into)
+        match Pin::new(&mut self.stream).poll_read(context, into) {
+            Poll::Pending => {
+                self.write_error.take().map_or(Poll::Pending, |error| Poll::Ready(Err(error)))
+            }
+            ready => ready,
+        }
     }
 }
 
@@ -81,7 +125,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for CoalescingWriter<S> {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         ready!(self.poll_yield(context));
-        Pin::new(&mut self.stream).poll_write(context, bytes)
+        let outcome = ready!(Pin::new(&mut self.stream).poll_write(context, bytes));
+        self.written(outcome, bytes.len(), context)
     }
 
     fn poll_write_vectored(
@@ -90,7 +135,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for CoalescingWriter<S> {
         pieces: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         ready!(self.poll_yield(context));
-        Pin::new(&mut self.stream).poll_write_vectored(context, pieces)
+        let outcome = ready!(Pin::new(&mut self.stream).poll_write_vectored(context, pieces));
+        self.written(outcome, pieces.iter().map(|piece| piece.len()).sum(), context)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -98,7 +144,10 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for CoalescingWriter<S> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(Pin::new(&mut self.stream).poll_flush(context))?;
+        if let Err(error) = ready!(Pin::new(&mut self.stream).poll_flush(context)) {
+            self.write_error.get_or_insert(error);
+            context.waker().wake_by_ref();
+        }
         self.yielded = false;
         Poll::Ready(Ok(()))
     }

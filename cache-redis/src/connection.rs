@@ -22,7 +22,9 @@ use tokio::{
 
 use crate::{
     coalescing_writer::{CoalescingWriter, InFlight},
+    handshake::{self, Facts, Login, Manners},
     location::Address,
+    value::MAX_VALUE_BYTES,
 };
 
 /// How long a connection is idle before the kernel probes it.
@@ -35,18 +37,23 @@ const QUEUE: usize = 1024;
 /// What is needed to connect. It does not implement `Debug`, because it holds a password.
 pub(crate) struct Target {
     pub(crate) address: Address,
-    pub(crate) login: RedisConnectionInfo,
+    pub(crate) login: Login,
     pub(crate) tls: Option<Tls>,
     pub(crate) keepalive: bool,
     pub(crate) client_name: Option<String>,
+    /// The name and the version of this library. Empty ones are not sent.
+    pub(crate) library: (String, String),
     /// Whether the server must be a primary.
     pub(crate) must_be_primary: bool,
+    /// Whether the server may be one of several servers of a cluster.
+    pub(crate) in_cluster: bool,
 }
 
 /// An open connection. It is closed when the last reference to it is dropped.
 pub(crate) struct Connection {
     connection: MultiplexedConnection,
     in_flight: InFlight,
+    max_value: usize,
     open: Arc<AtomicBool>,
     driver: AbortHandle,
 }
@@ -94,21 +101,39 @@ impl Request for Pipeline {
 
 /// Why a connection could not be opened.
 pub(crate) enum ConnectError {
-    /// The server cannot be reached, or rejected the client.
-    Redis(RedisError),
+    /// The server cannot be reached.
+    Io(io::Error),
+    /// The connection was lost after a command that a server need not know.
+    Courtesy(io::Error),
+    /// The server rejected the client.
+    Server(ServerError),
+    /// The server sent bytes that are not a reply of Redis.
+    Protocol,
     /// The server is a replica, and a primary is required.
     Replica,
+    /// The server is one of several servers of a cluster, and the options do not say so.
+    InCluster,
 }
 
-impl From<RedisError> for ConnectError {
-    fn from(error: RedisError) -> Self {
-        Self::Redis(error)
+impl ConnectError {
+    pub(crate) fn after_courtesy(self) -> Self {
+        match self {
+            Self::Io(error) => Self::Courtesy(error),
+            other => other,
+        }
     }
 }
 
 impl From<io::Error> for ConnectError {
     fn from(error: io::Error) -> Self {
-        Self::Redis(error.into())
+        Self::Io(error)
+    }
+}
+
+/// Unreachable in practice: the handshake has succeeded, and nothing is sent.
+impl From<RedisError> for ConnectError {
+    fn from(error: RedisError) -> Self {
+        Self::Io(io::Error::other(error))
     }
 }
 
@@ -120,9 +145,11 @@ impl cache_net::Connection for Connection {
 
 impl Connection {
     /// Connects, performs the TLS handshake and authenticates. Has no timeout of its own.
-    pub(crate) async fn open(target: &Target) -> Result<Self, ConnectError> {
+    pub(crate) async fn open(target: &Target, manners: Manners) -> Result<Self, ConnectError> {
         match &target.address {
-            Address::Unix(path) => Self::new(UnixStream::connect(path).await?, target).await,
+            Address::Unix(path) => {
+                Self::new(UnixStream::connect(path).await?, target, manners).await
+            }
             Address::Tcp { host, port, tls } => {
                 let keepalive = target.keepalive.then_some(KEEPALIVE);
                 let stream = connect_tcp(host, *port, keepalive).await?;
@@ -131,18 +158,19 @@ impl Connection {
                         let stream = client.connect(host, stream).await.map_err(|error| {
                             io::Error::new(error.kind(), format!("TLS handshake failed: {error}"))
                         })?;
-                        Self::new(stream, target).await
+                        Self::new(stream, target, manners).await
                     }
-                    _ => Self::new(stream, target).await,
+                    _ => Self::new(stream, target, manners).await,
                 }
             }
         }
     }
 
-    async fn new<S>(stream: S, target: &Target) -> Result<Self, ConnectError>
+    async fn new<S>(mut stream: S, target: &Target, manners: Manners) -> Result<Self, ConnectError>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
+        let Facts { max_value, .. } = handshake::perform(&mut stream, target, manners).await?;
         // Timeouts belong to the node, which decides what follows from them.
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(None)
@@ -150,32 +178,32 @@ impl Connection {
             .set_pipeline_buffer_size(QUEUE);
         let in_flight = InFlight::default();
         let stream = CoalescingWriter::new(stream, in_flight.clone());
+        let nothing_to_send = RedisConnectionInfo::default().set_skip_set_lib_name();
         let (connection, driver) =
-            MultiplexedConnection::new_with_config(&target.login, stream, config).await?;
+            MultiplexedConnection::new_with_config(&nothing_to_send, stream, config).await?;
         let open = Arc::new(AtomicBool::new(true));
         let close_guard = CloseGuard(Arc::clone(&open));
         let driver = tokio::spawn(async move {
             let _close_guard = close_guard;
             driver.await;
         });
-        let connection = Self { connection, in_flight, open, driver: driver.abort_handle() };
-        connection.set_up(target).await?;
-        Ok(connection)
+        Ok(Self {
+            connection,
+            in_flight,
+            max_value: max_value.map_or(MAX_VALUE_BYTES, |max| max.min(MAX_VALUE_BYTES)),
+            open,
+            driver: driver.abort_handle(),
+        })
     }
 
-    async fn set_up(&self, target: &Target) -> Result<(), ConnectError> {
-        if let Some(name) = &target.client_name {
-            let name = redis::cmd("CLIENT").arg("SETNAME").arg(name).to_owned();
-            self.send(&name).await?.extract_error()?;
-        }
-        if target.must_be_primary {
-            let role = self.send(&redis::cmd("ROLE")).await?.extract_error()?;
-            let Value::Array(role) = role else { return Err(ConnectError::Replica) };
-            if role.first() != Some(&Value::BulkString(b"master".to_vec())) {
-                return Err(ConnectError::Replica);
-            }
-        }
-        Ok(())
+    /// The size in bytes of the largest value that the server accepts.
+    pub(crate) fn max_value(&self) -> usize {
+        self.max_value
+    }
+
+    /// How many bytes were sent so far.
+    pub(crate) fn bytes_sent(&self) -> u64 {
+        self.in_flight.bytes_sent()
     }
 
     /// Closes the connection immediately. All waiting calls fail.

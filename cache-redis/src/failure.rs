@@ -8,7 +8,7 @@ use redis::{RedisError, ServerError, ServerErrorKind};
 /// The kind of a failure, and whether the command may have been executed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
-    /// There was no connection. The command was not executed.
+    /// There was no connection, or the command was not sent. It was not executed.
     Unreachable,
     /// The connection broke. The command may have been executed.
     ConnectionLost,
@@ -17,23 +17,82 @@ pub(crate) enum Fault {
     /// Another server of the cluster has the key: from now on (MOVED), or with `ask` for this
     /// command only (ASK).
     Redirected { address: String, ask: bool },
+    /// The server is one of several servers of a cluster, and the options do not say so.
+    InCluster,
     /// The server is not a primary, or no server covers the slot. The command was not executed, and
     /// the primary must be looked up again.
     NotPrimary,
+    /// The server no longer knows who the client is. The command was not executed.
+    NotAuthenticated,
     /// The server does not know the script. The command was not executed.
     NoScript,
     /// The server is temporarily not ready. The command was not executed.
     Busy,
+    /// A proxy has lost its connection to the server. The command may have been executed.
+    BehindProxy,
     /// The stored value is not an integer.
     NotAnInteger,
     /// The sum does not fit an `i64`.
     Overflow,
     /// The key holds another type than a string.
     WrongType,
-    /// The server is out of memory.
-    OutOfMemory,
+    /// The server has no memory or no disk space for the entry.
+    NoRoom,
+    /// The server does not accept clients from other machines.
+    Denied,
     /// The server returned any other error.
     Rejected,
+}
+
+/// What the errors of servers and proxies mean: the code, a part of the text, and the fault. The
+/// first row that matches counts. Errors that are not in the table are [`Fault::Rejected`].
+///
+/// MOVED and ASK are not in it, because they name a server.
+const ERRORS: &[(&str, &str, Fault)] = &[
+    // Only a new connection helps: the address may lead to another server by now, as after the
+    // failover of a managed primary, or the server has forgotten the login.
+    ("READONLY", "", Fault::NotPrimary),
+    ("MASTERDOWN", "", Fault::NotPrimary),
+    ("NOREPLICAS", "", Fault::NotPrimary),
+    ("CLUSTERDOWN", "", Fault::NotPrimary),
+    ("NOAUTH", "", Fault::NotAuthenticated),
+    // The server closes the connection after it.
+    ("ERR", "Protocol error", Fault::ConnectionLost),
+    ("ERR", "max number of clients", Fault::Busy),
+    ("DENIED", "", Fault::Denied),
+    // Waiting helps.
+    ("LOADING", "", Fault::Busy),
+    ("TRYAGAIN", "", Fault::Busy),
+    ("BUSY", "", Fault::Busy),
+    ("UNKILLABLE", "", Fault::Busy),
+    // twemproxy reports the error of the operating system, Envoy its own.
+    ("ERR", "Connection refused", Fault::BehindProxy),
+    ("ERR", "Connection timed out", Fault::BehindProxy),
+    ("ERR", "Connection reset by peer", Fault::BehindProxy),
+    ("upstream", "failure", Fault::BehindProxy),
+    ("no", "upstream host", Fault::BehindProxy),
+    // There is no room. MISCONF: a snapshot could not be written to disk.
+    ("OOM", "", Fault::NoRoom),
+    ("MISCONF", "", Fault::NoRoom),
+    // The command or the entry is at fault.
+    ("CROSSSLOT", "", Fault::InCluster),
+    ("NOSCRIPT", "", Fault::NoScript),
+    ("WRONGTYPE", "", Fault::WrongType),
+    ("ERR", "not an integer", Fault::NotAnInteger),
+    ("ERR", "would overflow", Fault::Overflow),
+];
+
+impl Fault {
+    /// Whether only a new connection helps, so that this one must be closed.
+    pub(crate) fn needs_new_connection(&self) -> bool {
+        self.was_rejected_by_connection() || *self == Self::ConnectionLost
+    }
+
+    /// Whether the command was rejected because of the connection and not executed: it succeeds on
+    /// a new connection that leads to the right server.
+    pub(crate) fn was_rejected_by_connection(&self) -> bool {
+        matches!(self, Self::NotPrimary | Self::NotAuthenticated)
+    }
 }
 
 /// A failure and the server on which it happened.
@@ -54,10 +113,20 @@ impl Failure {
         match error.kind() {
             // The parser's message has several lines.
             redis::ErrorKind::Parse | redis::ErrorKind::UnexpectedReturnType => {
-                Self::new(fault, server, "the server does not speak the protocol of Redis")
+                Self::not_redis(fault, server)
             }
             _ => Self::new(fault, server, &redact(&error.to_string())),
         }
+    }
+
+    /// The server on which it happened.
+    pub(crate) fn server(&self) -> &Arc<str> {
+        &self.server
+    }
+
+    /// Creates the failure of a server that sent something else than replies of Redis.
+    pub(crate) fn not_redis(fault: Fault, server: &Arc<str>) -> Self {
+        Self::new(fault, server, "the server does not speak the protocol of Redis")
     }
 
     /// Creates a failure from an error that the server replied with.
@@ -69,6 +138,13 @@ impl Failure {
         Self::new(fault_of(error), server, &redact(&message))
     }
 
+    /// Creates the failure of a server that is one of several servers of a cluster.
+    pub(crate) fn in_cluster(server: &Arc<str>) -> Self {
+        let message = "the server is one of several servers of a cluster: set OPTIONS.cluster to \
+                       true";
+        Self::new(Fault::InCluster, server, message)
+    }
+
     /// Converts the failure into the error that the caller receives.
     pub(crate) fn into_error(self) -> Error {
         let (kind, temporary) = match self.fault {
@@ -77,11 +153,17 @@ impl Failure {
             | Fault::TimedOut
             | Fault::Redirected { .. }
             | Fault::NotPrimary
-            | Fault::Busy => (ErrorKind::Unavailable, true),
-            Fault::OutOfMemory => (ErrorKind::Backend, true),
+            | Fault::Busy
+            | Fault::BehindProxy => (ErrorKind::Unavailable, true),
+            Fault::NoRoom => (ErrorKind::Backend, true),
+            Fault::InCluster => (ErrorKind::Config, false),
             Fault::NotAnInteger => (ErrorKind::NotAnInteger, false),
             Fault::Overflow => (ErrorKind::Overflow, false),
-            Fault::NoScript | Fault::WrongType | Fault::Rejected => (ErrorKind::Backend, false),
+            Fault::NotAuthenticated
+            | Fault::NoScript
+            | Fault::WrongType
+            | Fault::Denied
+            | Fault::Rejected => (ErrorKind::Backend, false),
         };
         // The message names the reason, because most callers print only `Display`. It is therefore
         // not attached as a source as well.
@@ -91,32 +173,28 @@ impl Failure {
     }
 }
 
-fn fault_of(error: &ServerError) -> Fault {
+pub(crate) fn fault_of(error: &ServerError) -> Fault {
     let details = error.details().unwrap_or_default();
-    match error.kind() {
-        Some(kind @ (ServerErrorKind::Moved | ServerErrorKind::Ask)) => {
-            match details.split_once(' ') {
-                Some((_slot, address)) => Fault::Redirected {
-                    address: address.trim().into(),
-                    ask: kind == ServerErrorKind::Ask,
-                },
-                None => Fault::Rejected,
-            }
-        }
-        Some(ServerErrorKind::ReadOnly | ServerErrorKind::ClusterDown) => Fault::NotPrimary,
-        Some(ServerErrorKind::NoScript) => Fault::NoScript,
-        Some(
-            ServerErrorKind::BusyLoading | ServerErrorKind::MasterDown | ServerErrorKind::TryAgain,
-        ) => Fault::Busy,
-        // A script reports the errors of its commands inside its own error.
-        _ if error.code() == "WRONGTYPE" || details.contains("WRONGTYPE") => Fault::WrongType,
-        _ if error.code() == "OOM" || details.contains("OOM ") => Fault::OutOfMemory,
-        _ if details.contains("not an integer") => Fault::NotAnInteger,
-        _ if details.contains("would overflow") => Fault::Overflow,
-        _ if matches!(error.code(), "BUSY" | "UNKILLABLE" | "NOREPLICAS") => Fault::Busy,
-        _ if details.contains("max number of clients") => Fault::Busy,
-        _ => Fault::Rejected,
+    if let Some(kind @ (ServerErrorKind::Moved | ServerErrorKind::Ask)) = error.kind() {
+        return match details.split_once(' ') {
+            Some((_slot, address)) => Fault::Redirected {
+                address: address.trim().into(),
+                ask: kind == ServerErrorKind::Ask,
+            },
+            None => Fault::Rejected,
+        };
     }
+    let row = ERRORS.iter().find(|(code, text, _)| {
+        (error.code() == *code || is_code_in_script(details, code)) && details.contains(text)
+    });
+    row.map_or(Fault::Rejected, |(_, _, fault)| fault.clone())
+}
+
+/// Whether a script failed because a command in it failed with this code. Before Redis 7, the error
+/// of the script contains that of the command.
+fn is_code_in_script(details: &str, code: &str) -> bool {
+    details.starts_with("Error running script")
+        && details.split_whitespace().any(|word| word.trim_start_matches('-') == code)
 }
 
 #[cfg(test)]
@@ -143,7 +221,13 @@ mod tests {
             ("READONLY", "You can't write against a read only replica.", Fault::NotPrimary),
             ("CLUSTERDOWN", "The cluster is down", Fault::NotPrimary),
             ("NOSCRIPT", "No matching script.", Fault::NoScript),
+            ("MASTERDOWN", "Link with MASTER is down", Fault::NotPrimary),
+            ("NOREPLICAS", "Not enough good replicas to write.", Fault::NotPrimary),
             ("LOADING", "Redis is loading the dataset in memory", Fault::Busy),
+            ("ERR", "Protocol error: invalid bulk length", Fault::ConnectionLost),
+            ("ERR", "Connection refused", Fault::BehindProxy),
+            ("upstream", "failure", Fault::BehindProxy),
+            ("CROSSSLOT", "Keys in request don't hash to the same slot", Fault::InCluster),
             ("ERR", "value is not an integer or out of range", Fault::NotAnInteger),
             ("ERR", "increment or decrement would overflow", Fault::Overflow),
             (
@@ -151,9 +235,22 @@ mod tests {
                 "Operation against a key holding the wrong kind of value",
                 Fault::WrongType,
             ),
-            ("OOM", "command not allowed when used memory > 'maxmemory'.", Fault::OutOfMemory),
+            ("OOM", "command not allowed when used memory > 'maxmemory'.", Fault::NoRoom),
+            ("MISCONF", "Redis is configured to save RDB snapshots", Fault::NoRoom),
+            (
+                "ERR",
+                "Error running script (call to f_1): @user_script:2: -READONLY You can't write",
+                Fault::NotPrimary,
+            ),
+            (
+                "ERR",
+                "Error running script (call to f_1): @user_script:2: ERR value is not an integer",
+                Fault::NotAnInteger,
+            ),
+            ("ERR", "unknown command 'READONLY'", Fault::Rejected),
             ("ERR", "max number of clients reached", Fault::Busy),
-            ("NOAUTH", "Authentication required.", Fault::Rejected),
+            ("NOAUTH", "Authentication required.", Fault::NotAuthenticated),
+            ("NOPERM", "this user has no permissions", Fault::Rejected),
         ] {
             assert_eq!(returned(code, details).fault, fault, "{code} {details}");
         }

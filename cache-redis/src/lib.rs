@@ -40,8 +40,9 @@
 //!
 //! Integers are stored as decimal text, as in Redis and Django. Bytes are stored as they are,
 //! except that bytes which look like an integer or begin with the byte `0x1B` get a byte `0x1B` in
-//! front. What a `CacheHandle` encodes never needs that byte. Values above [`MAX_VALUE_BYTES`] are
-//! rejected with [`ErrorKind::TooLarge`](cache_core::ErrorKind::TooLarge).
+//! front. What a `CacheHandle` encodes never needs that byte. Values above [`MAX_VALUE_BYTES`], or
+//! above the server's lower `proto-max-bulk-len`, are rejected with
+//! [`ErrorKind::TooLarge`](cache_core::ErrorKind::TooLarge) and are not sent.
 //!
 //! # Sharing with Django
 //!
@@ -80,7 +81,21 @@
 //! connects again.
 //!
 //! If the connection breaks, a command that is safe to repeat is retried once. `add`, `incr` and
-//! `delete` are not retried: if they return an error, they may have been executed.
+//! `delete` are retried only if they were not sent: if they return an error, they may have been
+//! executed.
+//!
+//! If the server reports that it is not the primary (`READONLY`, `MASTERDOWN`, `NOREPLICAS`) or has
+//! forgotten the login (`NOAUTH`), the connection is closed, and the command, which was not
+//! executed, is retried once on a new one. After a failover behind one address, it reaches the new
+//! primary.
+//!
+//! If the server is one of several servers of a cluster and the option `cluster` is not set, a call
+//! returns [`ErrorKind::Config`](cache_core::ErrorKind::Config).
+//!
+//! At connecting, the store sends its name (CLIENT SETINFO and SETNAME) and asks for the largest
+//! value and the size of the cluster (CONFIG GET, CLUSTER INFO). If the server rejects these
+//! commands, the store works without them. If a proxy closes the connection because of them, it
+//! connects again without them.
 //!
 //! If no reply arrives in time, the connection is replaced. If a reply has an unexpected type, the
 //! connection is closed and all calls on it fail.
@@ -113,7 +128,7 @@
 //! - for a cluster: CLUSTER SLOTS and ASKING
 //! - for a database other than 0: SELECT
 //! - with sentinels: ROLE, and SENTINEL on the sentinels
-//! - with `client_name`: CLIENT SETNAME
+//! - optionally: CLIENT SETINFO, CLIENT SETNAME, CONFIG GET and CLUSTER INFO
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -122,6 +137,7 @@ mod cache;
 mod coalescing_writer;
 mod connection;
 mod failure;
+mod handshake;
 mod keyspace;
 mod location;
 mod node;

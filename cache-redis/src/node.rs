@@ -1,13 +1,22 @@
 //! One server: its connection, made when it is needed and replaced when it stops replying.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
-use cache_net::SharedConnection;
+use cache_net::{SharedConnection, cannot_connect};
+use redis::ServerError;
 use tokio::time::{Instant, timeout_at};
 
 use crate::{
     connection::{ConnectError, Connection, Request, Target},
-    failure::{Failure, Fault},
+    failure::{Failure, Fault, fault_of},
+    handshake::Manners,
 };
 
 /// Whether a command may be sent again if its reply was lost.
@@ -40,12 +49,20 @@ pub(crate) struct Node {
     name: Arc<str>,
     timeouts: Timeouts,
     connection: SharedConnection<Connection, Failure>,
+    /// Whether the server closed a connection because of the courtesies of the handshake.
+    rejects_courtesies: AtomicBool,
 }
 
 impl Node {
     pub(crate) fn new(target: Target, timeouts: Timeouts) -> Self {
         let name = target.address.to_string().into();
-        Self { target, name, timeouts, connection: SharedConnection::default() }
+        Self {
+            target,
+            name,
+            timeouts,
+            connection: SharedConnection::default(),
+            rejects_courtesies: AtomicBool::new(false),
+        }
     }
 
     pub(crate) fn name(&self) -> &Arc<str> {
@@ -76,28 +93,52 @@ impl Node {
         }
     }
 
+    /// The size in bytes of the largest value that the server accepts. Connects to find out.
+    pub(crate) async fn max_value(self: &Arc<Self>, deadline: Instant) -> Result<usize, Failure> {
+        let connection = match self.connection.current() {
+            Some(connection) => connection,
+            None => self.connect(deadline).await?,
+        };
+        Ok(connection.max_value())
+    }
+
     /// Sends a request. The reply may be an error of the server.
+    ///
+    /// A request whose reply was lost is sent again if it is idempotent, and one that was not sent
+    /// in any case, both once.
     pub(crate) async fn send<R: Request>(
         self: &Arc<Self>,
         request: &R,
         effect: Effect,
         deadline: Instant,
     ) -> Result<R::Reply, Failure> {
-        let mut may_retry = effect == Effect::Idempotent;
+        let mut is_first = true;
         loop {
             let connection = match self.connection.current() {
                 Some(connection) => connection,
                 None => self.connect(deadline).await?,
             };
+            let sent_before = connection.bytes_sent();
             let limit = deadline.min(Instant::now() + self.timeouts.reply);
             match timeout_at(limit, connection.send(request)).await {
-                Ok(Ok(reply)) => return Ok(reply),
+                Ok(Ok(reply)) => {
+                    let fault = R::server_error(&reply).map(fault_of);
+                    if fault.is_some_and(|fault| fault.needs_new_connection()) {
+                        self.connection.discard(&connection);
+                    }
+                    return Ok(reply);
+                }
                 Ok(Err(error)) => {
                     self.connection.discard(&connection);
-                    if !may_retry {
-                        return Err(Failure::from_redis(Fault::ConnectionLost, &self.name, &error));
+                    // If nothing at all was sent since, the request was not.
+                    let was_sent = connection.bytes_sent() != sent_before;
+                    let may_retry = effect == Effect::Idempotent || !was_sent;
+                    if !may_retry || !is_first {
+                        let fault =
+                            if was_sent { Fault::ConnectionLost } else { Fault::Unreachable };
+                        return Err(Failure::from_redis(fault, &self.name, &error));
                     }
-                    may_retry = false;
+                    is_first = false;
                 }
                 Err(_) => {
                     // The connection may be dead, so later calls must not wait for it.
@@ -136,19 +177,49 @@ impl Node {
 
     async fn open(&self) -> Result<Connection, Failure> {
         let limit = Instant::now() + self.timeouts.connect;
-        match timeout_at(limit, Connection::open(&self.target)).await {
+        match timeout_at(limit, self.open_politely()).await {
             Ok(Ok(connection)) => Ok(connection),
-            Ok(Err(ConnectError::Replica)) => {
-                let message = "it is a replica, and the new primary is not known yet";
-                Err(Failure::new(Fault::NotPrimary, &self.name, message))
-            }
-            Ok(Err(ConnectError::Redis(error))) => Err(match error.kind() {
-                redis::ErrorKind::Server(_)
-                | redis::ErrorKind::Extension
-                | redis::ErrorKind::AuthenticationFailed => rejected(&self.name, &error),
-                _ => Failure::from_redis(Fault::Unreachable, &self.name, &error),
-            }),
+            Ok(Err(error)) => Err(self.connect_failed(error)),
             Err(_) => Err(self.connect_timed_out()),
+        }
+    }
+
+    /// Connects again with less of the handshake if the server does not understand it.
+    async fn open_politely(&self) -> Result<Connection, ConnectError> {
+        let courtesies = !self.rejects_courtesies.load(Ordering::Relaxed);
+        let mut manners = Manners { courtesies, username: true };
+        loop {
+            match Connection::open(&self.target, manners).await {
+                Err(ConnectError::Courtesy(error)) if manners.courtesies => {
+                    tracing::debug!(server = &*self.name, %error, "handshake without courtesies");
+                    manners.courtesies = false;
+                }
+                Err(ConnectError::Server(error))
+                    if manners.username && is_user_name_unknown(&error) =>
+                {
+                    manners.username = false;
+                }
+                Ok(connection) => {
+                    self.rejects_courtesies.store(!manners.courtesies, Ordering::Relaxed);
+                    return Ok(connection);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    fn connect_failed(&self, error: ConnectError) -> Failure {
+        match error {
+            ConnectError::Io(error) | ConnectError::Courtesy(error) => {
+                self.unreachable(&cannot_connect(&error))
+            }
+            ConnectError::Server(error) => Failure::from_server(&self.name, &error),
+            ConnectError::Protocol => Failure::not_redis(Fault::Unreachable, &self.name),
+            ConnectError::Replica => {
+                let message = "it is a replica, and the new primary is not known yet";
+                Failure::new(Fault::NotPrimary, &self.name, message)
+            }
+            ConnectError::InCluster => Failure::in_cluster(&self.name),
         }
     }
 
@@ -161,14 +232,9 @@ impl Node {
     }
 }
 
-/// Classifies the failure of a server that rejected the client while it connected.
-fn rejected(server: &Arc<str>, error: &redis::RedisError) -> Failure {
-    let server_errors = error.clone().into_server_errors();
-    let fault = match server_errors.as_deref() {
-        Some([(_, server_error), ..]) => Failure::from_server(server, server_error).fault,
-        _ => Fault::Rejected,
-    };
-    Failure::from_redis(fault, server, error)
+/// Whether AUTH failed because the server expects a password only.
+fn is_user_name_unknown(error: &ServerError) -> bool {
+    error.details().is_some_and(|details| details.contains("wrong number of arguments"))
 }
 
 impl fmt::Debug for Node {

@@ -48,6 +48,12 @@ pub struct RedisOptions {
     pub socket_keepalive: bool,
     /// The name of the connections in `CLIENT LIST`.
     pub client_name: Option<String>,
+    /// The name of the library in `CLIENT LIST`. The default is `cachette`; an empty name is not
+    /// sent.
+    pub lib_name: String,
+    /// The version of the library in `CLIENT LIST`. The default is that of this crate; an empty
+    /// version is not sent.
+    pub lib_version: String,
     /// A prefix of every key, in front of KEY_PREFIX.
     ///
     /// All keys with this prefix belong to this cache: `clear` removes them, regardless of the key
@@ -104,6 +110,8 @@ impl Default for RedisOptions {
             socket_connect_timeout: Duration::from_millis(500),
             socket_keepalive: true,
             client_name: None,
+            lib_name: "cachette".into(),
+            lib_version: env!("CARGO_PKG_VERSION").into(),
             namespace: String::new(),
             clear_database: false,
             cluster: false,
@@ -168,6 +176,20 @@ impl RedisOptions {
     #[must_use]
     pub fn client_name(mut self, name: impl Into<String>) -> Self {
         self.client_name = Some(name.into());
+        self
+    }
+
+    /// Sets the name of the library in `CLIENT LIST`.
+    #[must_use]
+    pub fn lib_name(mut self, name: impl Into<String>) -> Self {
+        self.lib_name = name.into();
+        self
+    }
+
+    /// Sets the version of the library in `CLIENT LIST`.
+    #[must_use]
+    pub fn lib_version(mut self, version: impl Into<String>) -> Self {
+        self.lib_version = version.into();
         self
     }
 
@@ -311,6 +333,8 @@ impl fmt::Debug for RedisOptions {
             .field("socket_connect_timeout", &self.socket_connect_timeout)
             .field("socket_keepalive", &self.socket_keepalive)
             .field("client_name", &self.client_name)
+            .field("lib_name", &self.lib_name)
+            .field("lib_version", &self.lib_version)
             .field("namespace", &self.namespace)
             .field("clear_database", &self.clear_database)
             .field("cluster", &self.cluster)
@@ -363,7 +387,7 @@ mod tests {
         let parsed = parse(json!({
             "db": 1, "username": "u", "password": "p", "socket_timeout": 1,
             "socket_connect_timeout": 2, "socket_keepalive": false, "client_name": "c",
-            "namespace": "n", "clear_database": true, "cluster": false, "sentinel": "s",
+            "lib_name": "l", "lib_version": "1", "namespace": "n", "clear_database": true, "cluster": false, "sentinel": "s",
             "sentinel_username": "su", "sentinel_password": "sp", "ssl_ca_certs": "ca",
             "ssl_ca_data": "data", "ssl_certfile": "cert", "ssl_keyfile": "key",
             "ssl_cert_reqs": "none", "ssl_check_hostname": false,
@@ -376,6 +400,8 @@ mod tests {
             .socket_connect_timeout(Duration::from_secs(2))
             .socket_keepalive(false)
             .client_name("c")
+            .lib_name("l")
+            .lib_version("1")
             .namespace("n")
             .clear_database(true)
             .cluster(false)

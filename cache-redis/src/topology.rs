@@ -9,13 +9,14 @@ use std::{fmt, sync::Arc};
 
 use cache_core::{Result, config::invalid_setting};
 use cache_net::Tls;
-use redis::{Cmd, Pipeline, RedisConnectionInfo, Value};
+use redis::{Cmd, Pipeline, Value};
 
 use self::{cluster::Cluster, primary::Primary, sentinel::Sentinel};
 use crate::{
     RedisOptions,
     connection::Target,
-    failure::Failure,
+    failure::{Failure, Fault},
+    handshake::Login,
     location::{Address, Location},
     node::{Effect, Node, Timeouts},
     options::option,
@@ -50,12 +51,14 @@ pub(crate) enum Topology {
 /// Creates the node of an address.
 #[derive(Clone)]
 struct NodeFactory {
-    login: RedisConnectionInfo,
+    login: Login,
     tls: Option<Tls>,
     timeouts: Timeouts,
     keepalive: bool,
     client_name: Option<String>,
+    library: (String, String),
     must_be_primary: bool,
+    in_cluster: bool,
 }
 
 impl NodeFactory {
@@ -66,7 +69,9 @@ impl NodeFactory {
             tls: self.tls.clone(),
             keepalive: self.keepalive,
             client_name: self.client_name.clone(),
+            library: self.library.clone(),
             must_be_primary: self.must_be_primary,
+            in_cluster: self.in_cluster,
         };
         Arc::new(Node::new(target, self.timeouts))
     }
@@ -94,7 +99,9 @@ impl Topology {
             timeouts,
             keepalive: options.socket_keepalive,
             client_name: options.client_name.clone(),
+            library: (options.lib_name.clone(), options.lib_version.clone()),
             must_be_primary: options.sentinel.is_some(),
+            in_cluster: options.cluster,
         };
         let db = locations.first().and_then(|first| first.db).or(options.db).unwrap_or(0);
         if options.cluster && db != 0 {
@@ -102,7 +109,11 @@ impl Topology {
             return Err(invalid_setting(&option("db"), &db.to_string(), expected));
         }
         if let Some(name) = &options.sentinel {
-            let login = login(&options.sentinel_username, &options.sentinel_password, 0);
+            let login = Login {
+                username: options.sentinel_username.clone(),
+                password: options.sentinel_password.clone(),
+                db: 0,
+            };
             let to_sentinels = NodeFactory { must_be_primary: false, ..factory(login) };
             let addresses = locations.iter().map(|location| location.address.clone());
             let sentinels = addresses.map(|address| to_sentinels.node(address)).collect();
@@ -127,7 +138,9 @@ impl Topology {
         access: Access,
     ) -> Result<Value, Failure> {
         match self {
-            Self::Primary(primary) => primary.execute(command, access).await,
+            Self::Primary(primary) => {
+                primary.execute(command, access).await.map_err(explain_redirection)
+            }
             Self::Sentinel(sentinel) => sentinel.execute(command, access.effect()).await,
             Self::Cluster(cluster) => cluster.execute(key, command, access.effect()).await,
         }
@@ -141,7 +154,9 @@ impl Topology {
         access: Access,
     ) -> Result<Vec<Value>, Failure> {
         match self {
-            Self::Primary(primary) => primary.execute(&pipeline(commands), access).await,
+            Self::Primary(primary) => {
+                primary.execute(&pipeline(commands), access).await.map_err(explain_redirection)
+            }
             Self::Sentinel(sentinel) => {
                 sentinel.execute(&pipeline(commands), access.effect()).await
             }
@@ -152,6 +167,21 @@ impl Topology {
     /// Whether one server has all keys, so that a command may name many keys.
     pub(crate) fn is_single_shard(&self) -> bool {
         !matches!(self, Self::Cluster(_))
+    }
+
+    /// The size in bytes of the largest value that the server of a key accepts. Connects to find
+    /// out.
+    pub(crate) async fn max_value(&self, key: &[u8]) -> Result<usize, Failure> {
+        let (node, deadline) = match self {
+            Self::Primary(primary) => {
+                let node = primary.primary();
+                let deadline = node.timeouts().deadline();
+                (node, deadline)
+            }
+            Self::Sentinel(sentinel) => sentinel.node().await?,
+            Self::Cluster(cluster) => cluster.node(key).await?,
+        };
+        node.max_value(deadline).await
     }
 
     /// The servers that together have all keys.
@@ -195,6 +225,14 @@ impl Topology {
     }
 }
 
+/// A server that redirects is one of several servers of a cluster.
+fn explain_redirection(failure: Failure) -> Failure {
+    match failure.fault {
+        Fault::Redirected { .. } | Fault::InCluster => Failure::in_cluster(failure.server()),
+        _ => failure,
+    }
+}
+
 fn names(nodes: &[Arc<Node>]) -> String {
     nodes.iter().map(|node| &**node.name()).collect::<Vec<_>>().join(", ")
 }
@@ -207,21 +245,10 @@ fn pipeline(commands: Vec<(&[u8], Cmd)>) -> Pipeline {
     pipeline
 }
 
-fn login_of(location: &Location, options: &RedisOptions) -> RedisConnectionInfo {
-    let username = location.username.clone().or_else(|| options.username.clone());
-    let password = location.password.clone().or_else(|| options.password.clone());
-    login(&username, &password, location.db.or(options.db).unwrap_or(0))
-}
-
-fn login(username: &Option<String>, password: &Option<String>, db: u32) -> RedisConnectionInfo {
-    let mut login = RedisConnectionInfo::default()
-        .set_db(db.into())
-        .set_lib_name("cachette", env!("CARGO_PKG_VERSION"));
-    if let Some(username) = username {
-        login = login.set_username(username);
+fn login_of(location: &Location, options: &RedisOptions) -> Login {
+    Login {
+        username: location.username.clone().or_else(|| options.username.clone()),
+        password: location.password.clone().or_else(|| options.password.clone()),
+        db: location.db.or(options.db).unwrap_or(0),
     }
-    if let Some(password) = password {
-        login = login.set_password(password);
-    }
-    login
 }

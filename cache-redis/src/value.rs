@@ -12,9 +12,12 @@ const ESCAPE: u8 = 0x1B;
 
 /// The maximum size of a value in bytes: 512 MiB.
 ///
-/// This is the default of the server's setting `proto-max-bulk-len`. The server closes the
-/// connection if it receives more.
+/// This is the default of the server's setting `proto-max-bulk-len`. If the server has a lower
+/// limit and reports it, that one counts. The server closes the connection if it receives more.
 pub const MAX_VALUE_BYTES: usize = 512 << 20;
+
+/// The size in bytes of a value that every server accepts: the lowest possible `proto-max-bulk-len`.
+pub(crate) const MIN_MAX_VALUE_BYTES: usize = 1 << 20;
 
 /// A value as it is sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,23 +28,17 @@ pub(crate) enum Encoded<'a> {
 }
 
 impl<'a> Encoded<'a> {
-    pub(crate) fn new(key: &str, value: &'a Value) -> Result<Self> {
-        let encoded = match value {
-            Value::Int(number) => Self::Integer(*number),
+    pub(crate) fn new(value: &'a Value) -> Result<Self> {
+        match value {
+            Value::Int(number) => Ok(Self::Integer(*number)),
             Value::Bytes(bytes) if needs_escape(bytes) => {
-                Self::Escaped([&[ESCAPE], &**bytes].concat())
+                Ok(Self::Escaped([&[ESCAPE], &**bytes].concat()))
             }
-            Value::Bytes(bytes) => Self::Plain(bytes),
+            Value::Bytes(bytes) => Ok(Self::Plain(bytes)),
             _ => {
                 let message = "only integers and bytes can be stored";
-                return Err(Error::new(ErrorKind::Encode, message).in_store("redis"));
+                Err(Error::new(ErrorKind::Encode, message).in_store("redis"))
             }
-        };
-        match encoded.size() {
-            size if size > MAX_VALUE_BYTES => {
-                Err(Error::too_large(key, size, MAX_VALUE_BYTES).in_store("redis"))
-            }
-            _ => Ok(encoded),
         }
     }
 
@@ -99,7 +96,7 @@ mod tests {
     use super::*;
 
     fn encode(value: &Value) -> Vec<u8> {
-        let encoded = Encoded::new("k", value).expect("small enough");
+        let encoded = Encoded::new(value).expect("not an object");
         let args = redis::ToRedisArgs::to_redis_args(&encoded);
         assert_eq!(args.len(), 1);
         args.concat()

@@ -201,8 +201,9 @@ async fn missing_cluster_option_is_an_error() {
     for number in 0..20 {
         outcome = outcome.and(store.set(&format!("k{number}"), Value::Int(1), HOUR).await);
     }
-    let error = outcome.expect_err("redirected");
-    assert!(error.to_string().contains("MOVED"), "{error}");
+    let error = outcome.expect_err("a cluster");
+    assert_eq!((error.kind(), error.is_temporary()), (ErrorKind::Config, false), "{error}");
+    assert!(error.to_string().contains("OPTIONS.cluster"), "{error}");
 }
 
 fn with_sentinels(set: &RedisSentinels, name: &str, options: RedisOptions) -> RedisCache {

@@ -46,6 +46,8 @@ struct Shared {
 
 #[derive(Debug)]
 struct State {
+    /// The port of the server to which new connections lead.
+    server: u16,
     mode: Mode,
     /// How often the mode changed.
     switches: u64,
@@ -63,6 +65,7 @@ impl Proxy {
             .and_then(|listener| Ok((listener.local_addr()?, listener)));
         let (address, listener) = listening.map_err(|error| format!("no free port: {error}"))?;
         let state = State {
+            server,
             mode: Mode::Pass,
             switches: 0,
             accepted: Vec::new(),
@@ -71,7 +74,7 @@ impl Proxy {
         };
         let shared = Arc::new(Shared { state: Mutex::new(state), changed: Condvar::new() });
         let accepting = Arc::clone(&shared);
-        thread::spawn(move || accepting.accept(&listener, server));
+        thread::spawn(move || accepting.accept(&listener));
         Ok(Self { port: address.port(), shared })
     }
 
@@ -87,6 +90,12 @@ impl Proxy {
         state.mode = mode;
         state.switches += 1;
         self.shared.changed.notify_all();
+    }
+
+    /// Leads new connections to another server; present ones stay. This is what happens if the
+    /// address of a managed server leads to its replica after a failover.
+    pub fn lead_to(&self, server: u16) {
+        self.shared.lock().server = server;
     }
 
     /// Silences all present connections for ever; new ones work. This is what happens if the
@@ -134,11 +143,15 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn accept(self: Arc<Self>, listener: &TcpListener, server: u16) {
+    fn accept(self: Arc<Self>, listener: &TcpListener) {
         while let Ok((near, _)) = listener.accept() {
-            if self.lock().ended {
-                return;
-            }
+            let server = {
+                let state = self.lock();
+                if state.ended {
+                    return;
+                }
+                state.server
+            };
             // Without a server, the client's connection is closed immediately.
             let Ok(far) = TcpStream::connect(("127.0.0.1", server)) else { continue };
             let _ = near.set_nodelay(true).and_then(|()| far.set_nodelay(true));

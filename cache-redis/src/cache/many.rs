@@ -6,11 +6,7 @@ use cache_core::{ErrorKind, Result, Value};
 use redis::Value as Reply;
 
 use super::{READ, RedisCache, WRITE, WRITE_ONCE, get, set};
-use crate::{
-    failure::Failure,
-    topology::Access,
-    value::{self, Encoded},
-};
+use crate::{failure::Failure, topology::Access, value};
 
 /// How many keys are sent in one round trip, so that a batch does not block a server for long.
 const MAX_BATCH_KEYS: usize = 5000;
@@ -56,7 +52,7 @@ impl RedisCache {
         let mut rejected = Vec::new();
         let (mut batch, mut size) = (Vec::with_capacity(entries.len().min(MAX_BATCH_KEYS)), 0);
         for (position, (key, (_, value))) in keys.iter().zip(entries).enumerate() {
-            let encoded = match Encoded::new(key, value) {
+            let encoded = match self.encode(key, value).await {
                 Ok(encoded) => encoded,
                 Err(error) if error.kind() == ErrorKind::TooLarge => {
                     // An earlier entry may have the same key, so it must be sent first.

@@ -78,6 +78,17 @@ impl Cluster {
         self.execute_at(Destination::SlotOwner, key, command, effect, deadline).await
     }
 
+    /// The primary of a key's slot, and the deadline of a call that begins now.
+    pub(super) async fn node(
+        self: &Arc<Self>,
+        key: &[u8],
+    ) -> Result<(Arc<Node>, Instant), Failure> {
+        let deadline = self.factory.timeouts.deadline();
+        let map = self.map(deadline).await?;
+        let node = map.primary(slot_of(key)).ok_or_else(|| self.uncovered_slot())?;
+        Ok((Arc::clone(node), deadline))
+    }
+
     /// Executes a command and follows redirections.
     async fn execute_at(
         self: &Arc<Self>,

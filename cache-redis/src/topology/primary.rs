@@ -64,8 +64,15 @@ impl Primary {
         {
             return Ok(reply);
         }
-        let deadline = self.primary.timeouts().deadline();
-        self.primary.execute(request, access.effect(), deadline).await
+        let (effect, deadline) = (access.effect(), self.primary.timeouts().deadline());
+        match self.primary.execute(request, effect, deadline).await {
+            // The address may lead to another server by now. A pipeline of which a part was executed
+            // is idempotent: only single commands are not.
+            Err(failure) if failure.fault.was_rejected_by_connection() => {
+                self.primary.execute(request, effect, deadline).await
+            }
+            outcome => outcome,
+        }
     }
 
     /// Picks the replica whose turn it is, skipping those that are marked down.
@@ -98,6 +105,7 @@ impl Replica {
             | Fault::ConnectionLost
             | Fault::TimedOut
             | Fault::Busy
+            | Fault::BehindProxy
             | Fault::NotPrimary => {
                 *self.down_until.lock() = Some(Instant::now() + DOWN_TIME);
                 tracing::warn!(error = %failure.into_error(), "replica marked down");

@@ -40,6 +40,12 @@ impl Sentinel {
         Ok(vec![self.primary(None, self.factory.timeouts.deadline()).await?])
     }
 
+    /// The current primary, and the deadline of a call that begins now.
+    pub(super) async fn node(&self) -> Result<(Arc<Node>, Instant), Failure> {
+        let deadline = self.factory.timeouts.deadline();
+        Ok((self.primary(None, deadline).await?, deadline))
+    }
+
     pub(super) async fn execute<R: Request>(
         &self,
         request: &R,
@@ -52,7 +58,7 @@ impl Sentinel {
             Err(failure) => failure,
         };
         match failure.fault {
-            Fault::Unreachable | Fault::NotPrimary => {}
+            Fault::Unreachable | Fault::NotPrimary | Fault::NotAuthenticated => {}
             Fault::ConnectionLost if effect == Effect::Idempotent => {}
             Fault::ConnectionLost | Fault::TimedOut => {
                 self.forget(&primary);
