@@ -326,8 +326,8 @@ impl<S> Renderer<'_, S> {
         Q: Default,
         B: ResponseBody,
     {
-        let max_body = self.check.settings.policy.body_limit();
-        render(self.inner.clone(), self.parts.clone(), headers.clone(), max_body).await
+        let policy = &self.check.settings.policy;
+        render(self.inner.clone(), self.parts.clone(), headers.clone(), policy).await
     }
 
     /// Sends the same request again.

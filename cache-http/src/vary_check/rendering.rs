@@ -9,6 +9,7 @@ use http_body::Body;
 use super::{IsProbe, VaryDifference, template::Template};
 use crate::{
     bounds::{InnerService, ResponseBody},
+    policy::Policy,
     response_headers::headers_to_store,
 };
 
@@ -24,7 +25,7 @@ pub(super) async fn render<S, Q, B>(
     mut inner: S,
     mut parts: Parts,
     headers: HeaderMap,
-    max_body: u64,
+    policy: &Policy,
 ) -> Option<Rendering>
 where
     S: InnerService<Q, B>,
@@ -32,13 +33,18 @@ where
     B: ResponseBody,
 {
     parts.headers = headers;
+    policy.reduce_languages(&mut parts.headers);
     parts.extensions.insert(IsProbe);
     poll_fn(|context| inner.poll_ready(context)).await.ok()?;
     let response = inner.call(Request::from_parts(parts, Q::default())).await.ok()?;
     let (head, body) = response.into_parts();
-    let mut headers = headers_to_store(&head.headers);
+    let mut headers = headers_to_store(&head.headers, policy);
     headers.remove(DATE);
-    Some(Rendering { status: head.status, headers, body: collect(body, max_body).await? })
+    Some(Rendering {
+        status: head.status,
+        headers,
+        body: collect(body, policy.body_limit()).await?,
+    })
 }
 
 async fn collect<B: Body>(body: B, max_body: u64) -> Option<Vec<u8>> {
