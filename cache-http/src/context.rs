@@ -29,7 +29,7 @@ pub(crate) struct RequestContext {
     /// When the page was looked up last.
     pub(crate) looked_up_at: UnixTime,
     pub(crate) miss: Option<CountOnDrop>,
-    /// The production of the page, if the store is in this process.
+    /// The production of the page, once it has begun.
     pub(crate) fill: Option<Arc<Fill>>,
 }
 

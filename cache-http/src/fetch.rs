@@ -112,7 +112,7 @@ impl RequestContext {
         let conditional = self.add_conditions(&lookup, &mut parts.headers);
         parts.extensions.insert(HasOuterCache);
         let stale_if_error = self.may_serve_stale(&lookup);
-        self.fill = self.settings.page_store.local.then(|| Arc::new(Fill::start()));
+        self.fill = Some(Arc::new(Fill::start()));
         let result = self.call(&mut inner, Request::from_parts(parts, body)).await;
         let failed = result.as_ref().is_none_or(is_failure);
         if failed && stale_if_error {

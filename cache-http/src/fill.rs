@@ -1,7 +1,7 @@
-//! Purges in a store of this process while pages are being produced.
+//! Purges by this process while pages are being produced.
 //!
-//! A purge replaces a generation. If there is none, no page can be reached and nothing is stored:
-//! otherwise requests that change something would fill the store. A page that is being produced at
+//! A purge replaces a generation. If there is none, no page can be reached and the generation is not
+//! stored: otherwise requests that change something would fill the store. A page that is being produced at
 //! that moment may contain what the purge was meant to remove, though, and must not be stored. So
 //! these purges are remembered here, until every page whose production had begun is stored.
 

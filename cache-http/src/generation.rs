@@ -75,7 +75,7 @@ impl Generation {
         bytes
     }
 
-    fn from_bytes(bytes: &[u8]) -> Option<Self> {
+    pub(crate) fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let bytes: &[u8; SIZE] = bytes.try_into().ok()?;
         let number = |start: usize| bytes[start..start + 8].try_into().map(u64::from_be_bytes).ok();
         let stamp = Stamp { hard: number(1)?, soft: number(9)? };

@@ -373,6 +373,16 @@ impl StoreKey {
     }
 }
 
+/// The number of purge records.
+const PURGE_RECORDS: u8 = 64;
+
+/// The key of the record of purges of a generation with this key. Other generations share it.
+pub(crate) fn purge_record(generation: &str) -> StoreKey {
+    let digits = generation.get(generation.len().saturating_sub(2)..).unwrap_or_default();
+    let last = u8::from_str_radix(digits, 16).unwrap_or_default();
+    StoreKey::new(b'r', &[last % PURGE_RECORDS])
+}
+
 impl Deref for StoreKey {
     type Target = str;
 
@@ -438,6 +448,18 @@ mod tests {
             assert!(one.generation == other.generation && one.root != other.root);
             assert_ne!(one.preimage, other.preimage);
         }
+    }
+
+    #[test]
+    fn purge_records_are_few_and_evenly_used() {
+        let key_builder = KeyBuilder::default();
+        let records = (0..6400).map(|number| {
+            purge_record(&key_builder.generation_of_tag(&number.to_string())).to_string()
+        });
+        let mut uses = std::collections::HashMap::new();
+        records.for_each(|record| *uses.entry(record).or_insert(0) += 1);
+        assert_eq!(uses.len(), usize::from(PURGE_RECORDS));
+        assert!(uses.values().all(|uses| (50..200).contains(uses)), "{uses:?}");
     }
 
     #[test]

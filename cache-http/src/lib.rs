@@ -108,7 +108,7 @@
 //!   one more, a copy of the header map, and three allocations. The body is shared, not copied.
 //!   After a purge of the page, and once a second, the page is looked up once more, together with
 //!   two generations and one for each tag. In other stores, a hit costs one round trip, one more if
-//!   the page varies, and one for each tag.
+//!   the page varies, and one more if it has tags, however many.
 //! - **Miss.** A page that others may wait for is produced by a task of its own, which costs two
 //!   allocations. The response is streamed to the client while it is collected, at the pace of the
 //!   inner service, not of the client. It is stored before its last part is sent. If a body exceeds
@@ -120,9 +120,10 @@
 //!   must not be stored is not shared: the next request takes over. If its response must not be
 //!   stored either, no request waits for that page during the next 10 seconds, and the page is not
 //!   served while revalidating, until a response is stored again.
-//! - **Purge.** A purge replaces a number that pages are stamped with: one read and one write,
-//!   however many pages there are. If there is no such number, no page has it: in a store of this
-//!   process nothing is written, and elsewhere a number that lives for 10 minutes.
+//! - **Purge.** A purge replaces a number that pages are stamped with, however many pages there
+//!   are: in a store of this process, one read and one write, elsewhere two round trips. If there is
+//!   no such number, no page has it. In a store of this process nothing is written then; elsewhere,
+//!   purges share 64 small entries that live for 10 minutes.
 //! - **Time.** The age of a page is measured with the monotonic clock in the process that has
 //!   produced it and keeps it, and with the system clock elsewhere. A page that was stored more
 //!   than a second in the future is stale: the clock was set back.
@@ -169,6 +170,7 @@ mod fill_task;
 mod fragment;
 pub mod future;
 mod generation;
+mod generation_store;
 mod hit;
 mod invalidate;
 mod key;

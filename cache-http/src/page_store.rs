@@ -11,9 +11,10 @@ use http::{HeaderMap, HeaderName};
 
 use crate::{
     date::UnixTime,
-    fill::{Fill, GenerationId, last_purge, remember_purge},
-    generation::{Generation, GenerationCheck, Purge, PurgeCounter, Stamp},
-    key::{Keys, StoreKey},
+    fill::{Fill, last_purge},
+    generation::{Generation, GenerationCheck, Purge, PurgeCounter},
+    generation_store::{Before, GenerationStore, Production, PurgeRecord, Wanted},
+    key::{Keys, StoreKey, purge_record},
     policy::{Policy, Reason},
     record::{Page, Record, Stamps},
 };
@@ -22,6 +23,7 @@ use crate::{
 #[derive(Clone, Debug)]
 pub(crate) struct PageStore {
     cache: CacheHandle,
+    generations: GenerationStore,
     /// Whether the store keeps objects. Such a store is in this process and never waits.
     pub(crate) local: bool,
     generation_of_all: Arc<str>,
@@ -35,6 +37,10 @@ pub(crate) struct Lookup {
     all: Option<Generation>,
     /// The generation of the URI.
     uri: Option<Generation>,
+    /// The purge record of the URI, in a store that processes share.
+    purge_record: Option<Generation>,
+    /// The generations of the tags of the page that was found, by their keys.
+    tags: Vec<(String, Option<Generation>)>,
     /// The headers that the pages of the URI vary on, as far as they are known.
     pub(crate) vary: Vec<HeaderName>,
     /// The number of purges in this process of the generations of the page before they were read.
@@ -76,8 +82,16 @@ pub(crate) struct FlightKey {
 impl Lookup {
     /// Creates the result of a lookup that found nothing, in a store that may have failed.
     pub(crate) fn miss(reason: Reason) -> Self {
-        let (all, uri, vary) = (None, None, Vec::new());
-        Self { found: Found::Miss(reason), all, uri, vary, purges: 0, unstored_purge: 0 }
+        Self {
+            found: Found::Miss(reason),
+            all: None,
+            uri: None,
+            purge_record: None,
+            tags: Vec::new(),
+            vary: Vec::new(),
+            purges: 0,
+            unstored_purge: 0,
+        }
     }
 
     pub(crate) fn flight_key(
@@ -89,6 +103,12 @@ impl Lookup {
         let variant = keys.variant(&policy.secondary_key(&self.vary, headers));
         let unstored_purge = self.unstored_purge;
         FlightKey { variant, purged_at: self.purged_at(), unstored_purge }
+    }
+
+    /// What was read of the generation of a tag.
+    fn tag(&self, key: &str) -> Before {
+        let read = self.tags.iter().find(|(tag, _)| tag == key);
+        read.map_or(Before::Unknown, |(_, generation)| Before::Read(*generation))
     }
 
     /// A generation that does not exist yet was never purged, like the one that the first page of a
@@ -105,7 +125,7 @@ pub(crate) struct NewPage<'a> {
     pub(crate) lookup: &'a Lookup,
     /// When the request for it was looked up.
     pub(crate) looked_up_at: UnixTime,
-    /// The production of the page, if the store is in this process.
+    /// The production of the page.
     pub(crate) fill: Option<&'a Fill>,
     /// The keys of the generations of its tags.
     pub(crate) tags: &'a [String],
@@ -115,13 +135,12 @@ pub(crate) struct NewPage<'a> {
 
 /// The minimum time to live of a generation. It must outlive the pages that are stamped with it.
 const DAY: Duration = Duration::from_secs(86_400);
-/// The time to live of a generation that no page has: as long as it may take to produce a page.
-const FILL_TIME: Duration = Duration::from_secs(600);
 
 impl PageStore {
     pub(crate) fn new(cache: CacheHandle, generation_of_all: &str) -> Self {
         let local = cache.store().keeps_objects();
-        Self { cache, local, generation_of_all: generation_of_all.into() }
+        let generations = GenerationStore::new(cache.clone(), local);
+        Self { cache, generations, local, generation_of_all: generation_of_all.into() }
     }
 
     pub(crate) fn cache(&self) -> &CacheHandle {
@@ -137,28 +156,31 @@ impl PageStore {
     ) -> StoreResult<Lookup> {
         let counters = [&*self.generation_of_all, &*keys.generation].map(PurgeCounter::of);
         let mut purges = counters.map(PurgeCounter::read).iter().sum();
-        let (all, generation, root) = (&*self.generation_of_all, &*keys.generation, &*keys.root);
-        // A local store never waits, so there is nothing to do concurrently.
-        let (all, uri, root) = if self.local {
-            (self.generation(all).await, self.generation(generation).await, self.record(root).await)
-        } else {
-            tokio::join!(self.generation(all), self.generation(generation), self.record(root))
-        };
-        let (all, uri) = (all?, uri?);
-        let (found, vary) = self.resolve(root?, keys, policy, headers).await?;
+        let record = purge_record(&keys.generation);
+        let wanted = [&*self.generation_of_all, &*keys.generation, &*record];
+        let wanted = if self.local { &wanted[..2] } else { &wanted };
+        let (root, generations) = self.read(&keys.root, wanted).await?;
+        let mut generations = generations.into_iter();
+        let mut next = || generations.next().flatten();
+        let (all, uri, purge_record) = (next(), next(), next());
+        let (found, vary) = self.resolve(root, keys, policy, headers).await?;
         let unstored_purge = [(all, &*self.generation_of_all), (uri, &*keys.generation)]
             .into_iter()
-            .filter(|(generation, _)| self.local && generation.is_none())
-            .map(|(_, key)| last_purge(self.generation_id(key)))
+            .filter(|(generation, _)| generation.is_none())
+            .map(|(_, key)| last_purge(self.generations.id(key)))
             .max()
             .unwrap_or_default();
+        let mut tags = Vec::new();
         let found = match found {
             Ok(record) => {
                 let purge = match record.page() {
                     Some(page) => {
-                        let tags = page.stamps.tags.iter().map(|(tag, _)| PurgeCounter::of(tag));
-                        purges += tags.map(PurgeCounter::read).sum::<u64>();
-                        self.purge_of(page, all, uri).await?
+                        let keys: Vec<&str> =
+                            page.stamps.tags.iter().map(|(tag, _)| &**tag).collect();
+                        purges += keys.iter().map(|tag| PurgeCounter::of(tag).read()).sum::<u64>();
+                        let current = self.read_tags(&keys).await?;
+                        tags = keys.into_iter().map(str::to_owned).zip(current).collect();
+                        purge_of(page, all, uri, &tags)
                     }
                     None => Some(Purge::Hard),
                 };
@@ -169,7 +191,11 @@ impl PageStore {
             }
             Err(reason) => Found::Miss(reason),
         };
-        Ok(Lookup { found, all, uri, vary, purges, unstored_purge })
+        Ok(Lookup { found, all, uri, purge_record, tags, vary, purges, unstored_purge })
+    }
+
+    async fn read_tags(&self, keys: &[&str]) -> StoreResult<Vec<Option<Generation>>> {
+        if keys.is_empty() { Ok(Vec::new()) } else { self.generations.read(keys).await }
     }
 
     /// Finds the page for a request without checking whether it has been purged.
@@ -210,27 +236,6 @@ impl PageStore {
         Ok((record.ok_or(Reason::VaryMiss), vary))
     }
 
-    /// Checks the stamps of a page against the current generations. The result is `None` if it has
-    /// not been purged.
-    async fn purge_of(
-        &self,
-        page: &Page,
-        all: Option<Generation>,
-        uri: Option<Generation>,
-    ) -> StoreResult<Option<Purge>> {
-        let mut soft = false;
-        let mut is_hard_purged = |current: Option<Generation>, stamp: Stamp| {
-            let current = current.map(|current| current.stamp);
-            soft |= current.is_some_and(|current| current.soft != stamp.soft);
-            current.is_none_or(|current| current.hard != stamp.hard)
-        };
-        let mut hard = is_hard_purged(all, page.stamps.all) | is_hard_purged(uri, page.stamps.uri);
-        for (tag, stamp) in &page.stamps.tags {
-            hard |= is_hard_purged(self.generation(tag).await?, *stamp);
-        }
-        Ok(if hard { Some(Purge::Hard) } else { soft.then_some(Purge::Soft) })
-    }
-
     /// Inserts a page. `make` receives its stamps and the headers that the pages of its URI vary
     /// on.
     ///
@@ -245,20 +250,28 @@ impl PageStore {
     ) -> Result<Arc<Record>, Reason> {
         let NewPage { keys, lookup, .. } = *new;
         let ttl = new.ttl.saturating_mul(2).max(DAY);
-        let all = &*self.generation_of_all;
-        let all = self.current_stamp(all, lookup.all, new, Timeout::Never).await?;
-        let uri = self.current_stamp(&keys.generation, lookup.uri, new, ttl.into()).await?;
-        let mut tags = Vec::with_capacity(new.tags.len());
-        for tag in new.tags {
-            let timeout = ttl.saturating_mul(30).into();
-            tags.push((tag.clone(), self.current_stamp(tag, None, new, timeout).await?));
-        }
+        let failed = |error| self.failed(&error);
+        let wanted = self.wanted(new, ttl);
+        let current = self.generations.read_or_create(&wanted, new.looked_up_at).await;
+        let current = current.map_err(failed)?;
+        let records = self.generations.purge_records(&wanted);
+        let record_keys: Vec<&str> = records.iter().map(|record| &**record).collect();
         // The headers that a URI varies on are never removed: pages of different clients stay
         // separate even if a later response omits `Vary`.
-        let root = self.record(&keys.root).await.map_err(|error| self.failed(&error))?;
+        let read = self.read(&keys.root, &record_keys).await;
+        let (root, recorded) = read.map_err(failed)?;
+        let records: Vec<PurgeRecord> = records.into_iter().zip(recorded).collect();
+        let production = new.production(&records);
+        let is_purged = |(wanted, current): (&Wanted<'_>, &Generation)| {
+            self.generations.is_purged(wanted, *current, production)
+        };
+        if wanted.iter().zip(&current).any(is_purged) {
+            return Err(Reason::Purged);
+        }
+        let stamps = stamps(&current, new.tags).ok_or(Reason::StoreFailed)?;
         let known = root.as_deref().map_or(&[][..], Record::vary);
         let names = sorted_union([&lookup.vary, known, new.vary]);
-        let mut page = make(Stamps { all, uri, tags }, names);
+        let mut page = make(stamps, names);
         if self.local {
             let tags = page.stamps.tags.iter().map(|(tag, _)| &**tag);
             let generations = [&*self.generation_of_all, &*keys.generation].into_iter().chain(tags);
@@ -301,76 +314,50 @@ impl PageStore {
         self.cache.set_shared_owning(key, record, record.size(), ttl).await
     }
 
-    /// Reads the stamp of a generation for a new page, or creates the generation.
-    ///
-    /// Returns [`Reason::Purged`] if the generation has changed since the request was looked up:
-    /// the page may contain what the purge was meant to remove.
-    async fn current_stamp(
-        &self,
-        key: &str,
-        looked_up: Option<Generation>,
-        new: &NewPage<'_>,
-        timeout: Timeout,
-    ) -> Result<Stamp, Reason> {
-        let failed = |error| self.failed(&error);
-        let current = self.cache.get_or_set_shared(key, timeout, async || Generation::new()).await;
-        let current = current.map_err(failed)?;
-        let purged = match looked_up {
-            Some(looked_up) => current.stamp != looked_up.stamp,
-            // The tags of a page are known only after its response, and were not looked up.
-            None => {
-                current.purged_at > new.looked_up_at
-                    || new.fill.is_some_and(|fill| fill.is_purged(self.generation_id(key)))
-            }
+    /// The generations that a new page is stamped with: of the whole cache, of its URI and of its
+    /// tags.
+    fn wanted<'a>(&'a self, new: &NewPage<'a>, ttl: Duration) -> Vec<Wanted<'a>> {
+        let NewPage { keys, lookup, .. } = *new;
+        let all = Wanted {
+            key: &self.generation_of_all,
+            before: Before::Read(lookup.all),
+            timeout: Timeout::Never,
         };
-        if purged {
-            return Err(Reason::Purged);
-        }
-        // A purge leaves a generation that must now live longer, unless that of the whole cache.
-        let is_new = !current.purged_at.is_zero()
-            && current.purged_at.saturating_add(FILL_TIME) >= new.looked_up_at;
-        if is_new && timeout != Timeout::Never {
-            self.cache.touch(key, timeout).await.map_err(failed)?;
-        }
-        Ok(current.stamp)
+        let uri =
+            Wanted { key: &keys.generation, before: Before::Read(lookup.uri), timeout: ttl.into() };
+        let tags = new.tags.iter().map(|tag| Wanted {
+            key: tag,
+            before: lookup.tag(tag),
+            timeout: ttl.saturating_mul(30).into(),
+        });
+        [all, uri].into_iter().chain(tags).collect()
     }
 
     /// Replaces a generation.
-    ///
-    /// No page has a generation that does not exist, and after a hard purge, no page has the new
-    /// one. The new one then only prevents that pages that are being produced are stored. In a
-    /// store of this process, [`Fill`] does that for a generation that does not exist.
     pub(crate) async fn purge(&self, key: &str, purge: Purge, now: UnixTime) -> StoreResult<()> {
-        if self.local {
-            remember_purge(self.generation_id(key));
-        }
-        let old = self.generation(key).await?;
-        if self.local && old.is_none() {
-            return Ok(());
-        }
-        let new = Arc::new(Generation::after_purge(old, purge, now));
-        let timeout = if *key == *self.generation_of_all {
-            Timeout::Never
-        } else if purge == Purge::Soft && old.is_some() {
-            Timeout::After(DAY * 60)
-        } else {
-            Timeout::After(FILL_TIME)
-        };
-        self.cache.set_shared(key, &new, timeout).await?;
-        PurgeCounter::of(key).count();
-        Ok(())
-    }
-
-    fn generation_id(&self, key: &str) -> GenerationId {
-        GenerationId::new(&**self.cache.store(), &self.cache.composed_key(key))
+        let keep_forever = *key == *self.generation_of_all;
+        self.generations.purge(key, purge, keep_forever, now).await
     }
 
     pub(crate) fn generation_of_all(&self) -> &str {
         &self.generation_of_all
     }
 
-    async fn generation(&self, key: &str) -> StoreResult<Option<Generation>> {
-        Ok(self.cache.get_shared(key).await?.map(|generation: Arc<Generation>| *generation))
+    /// Reads an entry and generations: in one round trip, unless the store is in this process.
+    async fn read(
+        &self,
+        entry: &str,
+        generations: &[&str],
+    ) -> StoreResult<(Option<Arc<Record>>, Vec<Option<Generation>>)> {
+        if self.local {
+            let generations = self.generations.read(generations).await?;
+            return Ok((self.record(entry).await?, generations));
+        }
+        let keys = [entry].into_iter().chain(generations.iter().copied());
+        let mut found = self.cache.get_many::<Bytes, _>(keys).await?;
+        let record = found.remove(entry).and_then(Record::decode).map(Arc::new);
+        let generation = |key: &&str| Generation::from_bytes(found.get(key)?);
+        Ok((record, generations.iter().map(generation).collect()))
     }
 
     async fn record(&self, key: &str) -> StoreResult<Option<Arc<Record>>> {
@@ -390,6 +377,50 @@ impl PageStore {
     }
 }
 
+impl<'a> NewPage<'a> {
+    fn production<'b>(&self, records: &'b [PurgeRecord]) -> Production<'b>
+    where
+        'a: 'b,
+    {
+        Production {
+            looked_up_at: self.looked_up_at,
+            record_before: (purge_record(&self.keys.generation), self.lookup.purge_record),
+            records,
+            fill: self.fill,
+        }
+    }
+}
+
+/// Checks the stamps of a page against the current generations. The result is `None` if it has not
+/// been purged.
+fn purge_of(
+    page: &Page,
+    all: Option<Generation>,
+    uri: Option<Generation>,
+    tags: &[(String, Option<Generation>)],
+) -> Option<Purge> {
+    let stamps = [page.stamps.all, page.stamps.uri];
+    let stamps = stamps.into_iter().chain(page.stamps.tags.iter().map(|(_, stamp)| *stamp));
+    let current = [all, uri].into_iter().chain(tags.iter().map(|(_, current)| *current));
+    let mut soft = false;
+    for (stamp, current) in stamps.zip(current) {
+        match current {
+            Some(current) if current.stamp.hard == stamp.hard => {
+                soft |= current.stamp.soft != stamp.soft;
+            }
+            _ => return Some(Purge::Hard),
+        }
+    }
+    soft.then_some(Purge::Soft)
+}
+
+/// The stamps of a new page, from its generations in the order of [`PageStore::wanted`].
+fn stamps(current: &[Generation], tags: &[String]) -> Option<Stamps> {
+    let [all, uri, of_tags @ ..] = current else { return None };
+    let tags = tags.iter().cloned().zip(of_tags.iter().map(|tag| tag.stamp)).collect();
+    Some(Stamps { all: all.stamp, uri: uri.stamp, tags })
+}
+
 /// All names, sorted and without duplicates.
 fn sorted_union(lists: [&[HeaderName]; 3]) -> Vec<HeaderName> {
     let mut all: Vec<HeaderName> = lists.concat();
@@ -407,7 +438,10 @@ mod tests {
     use http::{HeaderValue, StatusCode, header::COOKIE};
 
     use super::*;
-    use crate::{key::KeyBuilder, policy::BodyLength, request_flags::RequestFlags};
+    use crate::{
+        generation_store::FILL_TIME, key::KeyBuilder, policy::BodyLength,
+        request_flags::RequestFlags,
+    };
 
     fn page_store() -> PageStore {
         let cache =
@@ -498,45 +532,53 @@ mod tests {
             |lookup: &Lookup| lookup.flight_key(&keys, &Policy::site(), &HeaderMap::new());
         let (before, fill) = (lookup().await, Fill::start());
         store.purge(&keys.generation, Purge::Hard, Duration::ZERO).await.expect("purge");
-        assert_eq!(store.generation(&keys.generation).await.expect("get"), None);
-        assert!(fill.is_purged(store.generation_id(&keys.generation)));
-        assert!(!Fill::start().is_purged(store.generation_id(&keys.generation)));
+        assert_eq!(store.generations.read(&[&keys.generation]).await.expect("get"), [None]);
+        assert!(fill.is_purged(store.generations.id(&keys.generation)));
+        assert!(!Fill::start().is_purged(store.generations.id(&keys.generation)));
         assert_ne!(flight_key(&lookup().await), flight_key(&before));
     }
 
+    /// A store that is treated as one that other processes share.
+    fn shared_page_store() -> PageStore {
+        let page_store = page_store();
+        let generations = GenerationStore::new(page_store.cache.clone(), false);
+        PageStore { local: false, generations, ..page_store }
+    }
+
     #[tokio::test]
-    async fn purge_of_an_unknown_uri_of_a_shared_store_is_kept_until_a_page_is_stored() {
-        let store = PageStore { local: false, ..page_store() };
-        let (keys, now) = (keys("http://a/"), Duration::from_secs(1));
+    async fn purge_of_an_unknown_uri_of_a_shared_store_leaves_only_its_record() {
+        let (store, keys) = (shared_page_store(), keys("http://a/"));
+        for purge in [Purge::Hard, Purge::Soft] {
+            store.purge(&keys.generation, purge, Duration::ZERO).await.expect("purge");
+            let read = store.generations.read(&[&keys.generation]).await.expect("get");
+            assert_eq!(read, [None]);
+        }
+        let record = store.cache.ttl(&purge_record(&keys.generation)).await.expect("ttl");
+        let Some(cache_core::Ttl::Left(ttl)) = record else { panic!("{record:?}") };
+        assert!(ttl <= FILL_TIME);
+        assert_eq!(store.cache.stats().await.expect("stats").entries, Some(1));
+    }
+
+    #[tokio::test]
+    async fn generation_that_a_purge_has_left_lives_longer_if_a_page_is_stored() {
+        let (store, keys, now) = (shared_page_store(), keys("http://a/"), Duration::from_secs(1));
+        let wanted = |before| Wanted {
+            key: &keys.generation,
+            before: Before::Read(before),
+            timeout: DAY.into(),
+        };
+        let create = async |before| {
+            store.generations.read_or_create(&[wanted(before)], now).await.expect("store works")[0]
+        };
         let ttl = async || match store.cache.ttl(&keys.generation).await.expect("ttl") {
             Some(cache_core::Ttl::Left(ttl)) => ttl,
             other => panic!("{other:?}"),
         };
-        for _ in 0..2 {
-            store.purge(&keys.generation, Purge::Hard, now).await.expect("purge");
-            assert!(ttl().await <= FILL_TIME);
-        }
-        let stamp = store.generation(&keys.generation).await.expect("get").map(|new| new.stamp);
-        let meta = Policy::site().check_response(
-            &HeaderMap::new(),
-            StatusCode::OK,
-            &HeaderMap::new(),
-            BodyLength::Known(0),
-            now,
-        );
-        let new = NewPage {
-            keys: &keys,
-            lookup: &Lookup::miss(Reason::UriMiss),
-            looked_up_at: now,
-            fill: None,
-            tags: &[],
-            vary: &[],
-            ttl: meta.expect("storable response").store_ttl(),
-        };
-        let timeout = DAY.into();
-        let current = store.current_stamp(&keys.generation, None, &new, timeout).await;
-        assert_eq!(current.ok(), stamp);
-        assert!(ttl().await > FILL_TIME);
+        let old = create(None).await;
+        store.purge(&keys.generation, Purge::Hard, now).await.expect("purge");
+        assert!(ttl().await <= FILL_TIME);
+        let new = create(Some(old)).await;
+        assert!(new.stamp.hard != old.stamp.hard && ttl().await > FILL_TIME);
     }
 
     #[tokio::test]

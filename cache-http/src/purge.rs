@@ -17,7 +17,7 @@ use crate::{generation::Purge, settings::Settings};
 /// # Performance
 ///
 /// Each page is stamped with the generations of its URI, of its tags and of the whole cache. A
-/// purge replaces one generation, with one read and one write, however many pages there are.
+/// purge replaces one generation, in at most two round trips, however many pages there are.
 /// [`purge_uri`](Self::purge_uri) does that for each listed host if the URI has none.
 ///
 /// # Examples

@@ -600,21 +600,6 @@ async fn redirect_after_an_unsafe_request_does_not_invalidate_its_target(site: S
     assert!(!cached.get("/login").await.is_hit());
 }
 
-#[tokio::test]
-async fn unsafe_requests_to_unknown_uris_evict_no_pages() {
-    let site = Site::in_memory();
-    let cached = View::with(&[("cache-control", "max-age=60")]).cached(&site.shared());
-    for number in 0..20 {
-        cached.get(&format!("/{number}")).await;
-    }
-    for number in 0..1000 {
-        cached.ask(Method::POST, &format!("/unknown/{number}"), &[]).await;
-    }
-    for number in 0..20 {
-        assert!(cached.get(&format!("/{number}")).await.is_hit(), "{number}");
-    }
-}
-
 async fn page_that_is_changed_while_it_is_first_produced_is_not_stored(site: Site) {
     let gate = Arc::new(Semaphore::new(0));
     let opened = Arc::clone(&gate);

@@ -1,0 +1,247 @@
+//! Purges, in stores that processes share above all.
+
+mod common;
+
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use cache_core::{Cache, CacheHandle, ManualClock, Result, Ttl, Value, async_trait};
+use cache_http::{CacheTags, HttpCacheLayer, Purge};
+use common::{Cached, Site, View, page};
+use http::Method;
+
+/// A store as another process sees it: it keeps no objects, and two of them are never taken for the
+/// same store. Records the verbs that are called.
+#[derive(Debug)]
+struct Process {
+    store: Arc<dyn Cache>,
+    calls: Mutex<Vec<&'static str>>,
+}
+
+impl Process {
+    fn of(site: &Site) -> Arc<Self> {
+        Arc::new(Self { store: Arc::clone(site.cache.store()), calls: Mutex::default() })
+    }
+
+    fn cache(self: &Arc<Self>, site: &Site) -> CacheHandle {
+        site.cache.with_store(Arc::<Self>::clone(self))
+    }
+
+    fn call(&self, verb: &'static str) -> &dyn Cache {
+        self.calls.lock().expect("no panic").push(verb);
+        &*self.store
+    }
+
+    /// The calls since the last time.
+    fn calls(&self) -> Vec<&'static str> {
+        std::mem::take(&mut *self.calls.lock().expect("no panic"))
+    }
+}
+
+#[async_trait]
+impl Cache for Process {
+    fn name(&self) -> &str {
+        "process"
+    }
+    async fn get(&self, key: &str) -> Result<Option<Value>> {
+        self.call("get").get(key).await
+    }
+    async fn get_many(&self, keys: &[&str]) -> Result<Vec<Option<Value>>> {
+        self.call("get_many").get_many(keys).await
+    }
+    async fn set(&self, key: &str, value: Value, ttl: Option<Duration>) -> Result<()> {
+        self.call("set").set(key, value, ttl).await
+    }
+    async fn add(&self, key: &str, value: Value, ttl: Option<Duration>) -> Result<bool> {
+        self.call("add").add(key, value, ttl).await
+    }
+    async fn touch(&self, key: &str, ttl: Option<Duration>) -> Result<bool> {
+        self.call("touch").touch(key, ttl).await
+    }
+    async fn incr(&self, key: &str, delta: i64) -> Result<Option<i64>> {
+        self.call("incr").incr(key, delta).await
+    }
+    async fn delete(&self, key: &str) -> Result<bool> {
+        self.call("delete").delete(key).await
+    }
+    async fn ttl(&self, key: &str) -> Result<Option<Ttl>> {
+        self.call("ttl").ttl(key).await
+    }
+    async fn clear(&self) -> Result<()> {
+        self.call("clear").clear().await
+    }
+}
+
+/// A layer of each preset.
+fn layers(site: &Site, cache: &CacheHandle) -> [HttpCacheLayer; 2] {
+    let layer = HttpCacheLayer::new(cache).clock(site.time.clock()).cache_status("c");
+    let shared = HttpCacheLayer::shared(cache).clock(site.time.clock()).cache_status("c");
+    [layer, shared.key_prefix("shared")]
+}
+
+const FRESH: (&str, &str) = ("cache-control", "max-age=60");
+
+/// Creates a view that runs `purge` during its first call, and whose pages have the tag `t`.
+fn purging_view<F>(purge: impl Fn() -> F + Send + Sync + 'static) -> View
+where
+    F: Future<Output = Result<()>> + Send + 'static,
+{
+    View::waiting(move |_, calls| {
+        let purge = (calls == 0).then(&purge);
+        async move {
+            if let Some(purge) = purge {
+                purge.await.expect("store works");
+            }
+            let mut response = page(&[FRESH], &format!("page {calls}"));
+            response.extensions_mut().insert(CacheTags::new(["t"]));
+            response
+        }
+    })
+}
+
+async fn assert_purged_page_is_not_stored(cached: &Cached, calls_before: usize) {
+    assert_eq!(cached.get("/").await.reason(), "purged");
+    let next = cached.get("/").await;
+    assert_eq!(next.body, format!("page {}", calls_before + 1));
+    let hit = cached.get("/").await;
+    assert!(hit.is_hit() && hit.body == next.body, "{hit:?}");
+}
+
+async fn purge_in_another_process_wins_over_the_first_page_of_a_uri(site: Site) {
+    let (here, there) = (Process::of(&site).cache(&site), Process::of(&site).cache(&site));
+    for (here, there) in layers(&site, &here).into_iter().zip(layers(&site, &there)) {
+        // The clock of the other process is an hour behind.
+        site.advance(3600);
+        let purging = there.clock(ManualClock::new().clock()).purge_handle();
+        let view = purging_view(move || {
+            let purging = purging.clone();
+            async move { purging.purge_uri("http://example.org/", Purge::Hard).await }
+        });
+        assert_purged_page_is_not_stored(&view.cached(&here), 0).await;
+    }
+}
+
+async fn purge_in_another_process_wins_over_a_refresh(site: Site) {
+    let (here, there) = (Process::of(&site).cache(&site), Process::of(&site).cache(&site));
+    for (here, there) in layers(&site, &here).into_iter().zip(layers(&site, &there)) {
+        View::with(&[FRESH]).cached(&here).get("/").await;
+        site.advance(3600);
+        let purging = there.clock(ManualClock::new().clock()).purge_handle();
+        let view = purging_view(move || {
+            let purging = purging.clone();
+            async move { purging.purge_uri("http://example.org/", Purge::Hard).await }
+        });
+        assert_purged_page_is_not_stored(&view.cached(&here), 0).await;
+    }
+}
+
+async fn purge_of_everything_in_another_process_wins_over_the_first_page(site: Site) {
+    let (here, there) = (Process::of(&site).cache(&site), Process::of(&site).cache(&site));
+    for (here, there) in layers(&site, &here).into_iter().zip(layers(&site, &there)) {
+        let purging = there.clock(ManualClock::new().clock()).purge_handle();
+        let view = purging_view(move || {
+            let purging = purging.clone();
+            async move { purging.purge_all(Purge::Hard).await }
+        });
+        assert_purged_page_is_not_stored(&view.cached(&here), 0).await;
+    }
+}
+
+async fn purge_of_an_unknown_tag_in_another_process_wins(site: Site) {
+    let (here, there) = (Process::of(&site).cache(&site), Process::of(&site).cache(&site));
+    for (here, there) in layers(&site, &here).into_iter().zip(layers(&site, &there)) {
+        let (purging, time) = (there.purge_handle(), site.time.clone());
+        let view = purging_view(move || {
+            time.advance(Duration::from_millis(1));
+            let purging = purging.clone();
+            async move { purging.purge_tag("t", Purge::Hard).await }
+        });
+        assert_purged_page_is_not_stored(&view.cached(&here), 0).await;
+    }
+}
+
+async fn page_that_another_page_has_preceded_is_not_stored_after_a_purge(site: Site) {
+    let process = |site: &Site| Process::of(site).cache(site);
+    let (here, there) = (process(&site), process(&site));
+    for (here, there) in layers(&site, &here).into_iter().zip(layers(&site, &there)) {
+        let other = View::with(&[FRESH]).cached(&there);
+        let purging = there.purge_handle();
+        // The URI has no generation when it is purged, and one when the page is stored.
+        let view = purging_view(move || {
+            let (other, purging) = (other.clone(), purging.clone());
+            async move {
+                purging.purge_uri("http://example.org/", Purge::Hard).await?;
+                other.get("/").await;
+                Ok(())
+            }
+        });
+        let cached = view.cached(&here);
+        assert_eq!(cached.get("/").await.reason(), "purged");
+        assert!(cached.get("/").await.is_hit(), "the page of the other process is kept");
+    }
+}
+
+async fn unsafe_requests_to_unknown_uris_evict_no_pages(site: Site) {
+    let cached = View::with(&[FRESH]).cached(&site.shared());
+    for number in 0..20 {
+        cached.get(&format!("/{number}")).await;
+    }
+    for number in 0..1000 {
+        cached.ask(Method::POST, &format!("/unknown/{number}"), &[]).await;
+    }
+    for number in 0..20 {
+        assert!(cached.get(&format!("/{number}")).await.is_hit(), "{number}");
+    }
+}
+
+#[tokio::test]
+async fn hit_in_a_shared_store_reads_all_generations_at_once() {
+    for (vary, tags, reads) in [
+        (&[FRESH][..], 0, 1),
+        (&[FRESH], 3, 2),
+        (&[FRESH, ("vary", "x-a")], 0, 2),
+        (&[FRESH, ("vary", "x-a")], 3, 3),
+    ] {
+        let site = Site::in_memory();
+        let process = Process::of(&site);
+        for layer in layers(&site, &process.cache(&site)) {
+            let layer = (0..tags).fold(layer, |layer, tag| layer.tag(&tag.to_string()));
+            let cached = View::with(vary).cached(&layer);
+            cached.get("/").await;
+            process.calls();
+            assert!(cached.get("/").await.is_hit());
+            let calls = process.calls();
+            assert_eq!(calls.len(), reads, "{calls:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn page_with_tags_is_stored_in_few_round_trips() {
+    let site = Site::in_memory();
+    let process = Process::of(&site);
+    for layer in layers(&site, &process.cache(&site)) {
+        let layer = ["a", "b", "c"].into_iter().fold(layer, |layer, tag| layer.tag(tag));
+        let cached = View::with(&[FRESH]).cached(&layer);
+        // Two lookups, before and after the request has become the one that produces the page.
+        let calls = |added: usize| {
+            [&["get_many"; 3][..], &["add"].repeat(added), &["get_many", "set"]].concat()
+        };
+        // The whole cache, the URI and the tags have no generation. The writes are concurrent.
+        cached.get("/").await;
+        assert_eq!(process.calls(), calls(5));
+        cached.get("/other").await;
+        assert_eq!(process.calls(), calls(1));
+    }
+}
+
+on_each_store! {
+    purge_in_another_process_wins_over_the_first_page_of_a_uri,
+    purge_in_another_process_wins_over_a_refresh,
+    purge_of_everything_in_another_process_wins_over_the_first_page,
+    purge_of_an_unknown_tag_in_another_process_wins,
+    page_that_another_page_has_preceded_is_not_stored_after_a_purge,
+    unsafe_requests_to_unknown_uris_evict_no_pages,
+}
