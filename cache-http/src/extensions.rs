@@ -21,6 +21,10 @@ pub struct NoStore;
 /// Extension of a response: the tags of the page, for
 /// [`PurgeHandle::purge_tag`](crate::PurgeHandle::purge_tag).
 ///
+/// A page with more than 64 tags, together with those of the layer and of
+/// [response headers](crate::Policy::tag_headers), is not stored. Each tag has a small entry in the
+/// store, which hits read.
+///
 /// # Examples
 ///
 /// ```

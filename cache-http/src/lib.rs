@@ -45,7 +45,8 @@
 //!   for one view.
 //! - [`Policy`] decides what is stored. It has a preset for sites and one for shared caches.
 //! - [`PurgeHandle`] removes the pages of a URI, of a tag, or all of them.
-//! - [`CacheTags`] and [`NoStore`] are extensions by which a view controls the cache.
+//! - [`CacheTags`] and [`NoStore`] are extensions by which a view controls the cache. Tags can also
+//!   come from [response headers](Policy::tag_headers).
 //! - [`cache_control`], [`never_cache`], [`vary_on_headers`] and [`vary_on_cookie`] are layers that
 //!   change response headers. [`patch_cache_control`] and similar functions do the same to a
 //!   [`HeaderMap`](http::HeaderMap).
@@ -194,6 +195,7 @@ mod service;
 mod settings;
 mod single_flight;
 mod storable;
+mod tags;
 mod tee;
 mod unknown_cookies;
 mod vary;

@@ -52,6 +52,7 @@ pub(crate) struct PendingPage {
     pub(crate) received_at: (Moment, UnixTime),
     pub(crate) request_headers: HeaderMap,
     pub(crate) meta: CacheMeta,
+    /// The keys of the generations of the page's tags.
     pub(crate) tags: Vec<String>,
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
@@ -140,6 +141,15 @@ impl Drop for BodyCollector {
 }
 
 impl PendingPage {
+    /// Adds the generations of tags.
+    pub(crate) fn add_tags(&mut self, generations: impl IntoIterator<Item = String>) {
+        for generation in generations {
+            if !self.tags.contains(&generation) {
+                self.tags.push(generation);
+            }
+        }
+    }
+
     /// Stores the page and completes the flight of the requests that wait for it.
     pub(crate) async fn store(self, body: Bytes) -> Result<Arc<Record>, Reason> {
         let Self {

@@ -114,9 +114,9 @@ pub(crate) fn set_fixed_browser_ttl(
     patch_cache_control(headers, &CacheControl::new().max_age(max_age));
 }
 
-/// Removes the headers that are addressed to this cache only (RFC 9213).
+/// Removes the headers that are addressed to this cache only: those of RFC 9213, and tags.
 pub(crate) fn remove_targeted(headers: &mut HeaderMap, policy: &Policy) {
-    for name in policy.targeted_headers() {
+    for name in policy.own_headers() {
         headers.remove(name);
     }
 }

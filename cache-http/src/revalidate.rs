@@ -120,7 +120,10 @@ impl RequestContext {
                 return self.page_response(&fallback, not_stored);
             }
         };
-        let pending_page = self.pending_page(lookup, leader, &mut head, meta, length);
+        // The tags of the page are not in a 304.
+        let tags: Vec<String> = page.stamps.tags.iter().map(|(tag, _)| tag.clone()).collect();
+        let mut pending_page = self.pending_page(lookup, leader, &mut head, meta, length);
+        pending_page.add_tags(tags);
         let record = pending_page.store(body).await.ok();
         match record.as_deref().and_then(Record::page) {
             Some(page) => self.page_response(page, stored),

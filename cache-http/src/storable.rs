@@ -6,12 +6,13 @@ use http::{Extensions, response};
 
 use crate::{
     context::RequestContext,
-    extensions::{CacheTags, InnerCache, NoStore},
+    extensions::{InnerCache, NoStore},
     page_store::Lookup,
     pending_page::PendingPage,
     policy::{BodyLength, CacheMeta, Reason, content_length},
     response_headers::{headers_to_store, remove_targeted, set_freshness},
     settings::Leader,
+    tags::page_tags,
 };
 
 impl RequestContext {
@@ -34,6 +35,9 @@ impl RequestContext {
         let policy = &self.settings.policy;
         let request = &self.parts.headers;
         let checked = policy.check_response(request, head.status, &head.headers, length, now);
+        let checked = checked.and_then(|meta| {
+            page_tags(&self.settings, &head.headers, head.extensions.get()).map(|_tags| meta)
+        });
         checked.map_err(|reason| match self.flags.public_pages_only {
             true => policy.check_unknown_cookies(request).err().unwrap_or(reason),
             false => reason,
@@ -59,7 +63,7 @@ impl RequestContext {
             BodyLength::Unknown => content_length(&head.headers).ok().flatten(),
         };
         PendingPage {
-            tags: self.generations_of_tags(head.extensions.get()),
+            tags: self.generations_of_tags(head),
             keys: self.keys.clone(),
             looked_up_at: self.looked_up_at,
             received_at,
@@ -75,13 +79,12 @@ impl RequestContext {
         }
     }
 
-    /// The keys of the generations of the page's tags.
-    fn generations_of_tags(&self, tags: Option<&CacheTags>) -> Vec<String> {
-        let added = tags.map(|tags| &*tags.0).unwrap_or_default();
-        let mut tags: Vec<String> = self.settings.tags.iter().chain(added).cloned().collect();
-        tags.sort_unstable();
-        tags.dedup();
+    /// The keys of the generations of the page's tags, which [`check_response`](Self::check_response)
+    /// has accepted.
+    fn generations_of_tags(&self, head: &response::Parts) -> Vec<String> {
+        let tags = page_tags(&self.settings, &head.headers, head.extensions.get());
         let key_builder = &self.settings.key_builder;
+        let tags = tags.unwrap_or_default();
         tags.iter().map(|tag| key_builder.generation_of_tag(tag).to_string()).collect()
     }
 }

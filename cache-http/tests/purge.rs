@@ -8,9 +8,9 @@ use std::{
 };
 
 use cache_core::{Cache, CacheHandle, ManualClock, Result, Ttl, Value, async_trait};
-use cache_http::{CacheTags, HttpCacheLayer, Purge};
+use cache_http::{CacheTags, HttpCacheLayer, Policy, Purge};
 use common::{Cached, Site, View, page};
-use http::Method;
+use http::{HeaderName, Method, StatusCode};
 
 /// A store as another process sees it: it keeps no objects, and two of them are never taken for the
 /// same store. Records the verbs that are called.
@@ -183,6 +183,92 @@ async fn page_that_another_page_has_preceded_is_not_stored_after_a_purge(site: S
     }
 }
 
+/// The layers of both presets, which read tags from `Surrogate-Key` and `Cache-Tag`.
+fn layers_with_tag_headers(site: &Site) -> [HttpCacheLayer; 2] {
+    let headers = ["surrogate-key", "cache-tag"].map(HeaderName::from_static);
+    let [site, shared] = layers(site, &site.cache);
+    [
+        site.policy(Policy::site().tag_headers(headers.clone())),
+        shared.policy(Policy::shared().tag_headers(headers)),
+    ]
+}
+
+async fn tags_are_read_from_response_headers_and_removed(site: Site) {
+    let view = View::with(&[
+        FRESH,
+        ("surrogate-key", "post:1 author:7"),
+        ("surrogate-key", "posts"),
+        ("cache-tag", "front page, news"),
+    ]);
+    for layer in layers_with_tag_headers(&site) {
+        let cached = view.cached(&layer);
+        for tag in ["post:1", "author:7", "posts", "front page", "news"] {
+            for is_hit in [false, true] {
+                let got = cached.get("/").await;
+                assert_eq!(got.is_hit(), is_hit, "{tag}");
+                assert_eq!((got.header("surrogate-key"), got.header("cache-tag")), (None, None));
+            }
+            layer.purge_handle().purge_tag(tag, Purge::Hard).await.expect("store works");
+        }
+        let got = cached.ask(Method::POST, "/", &[]).await;
+        assert_eq!((got.header("surrogate-key"), got.header("cache-tag")), (None, None));
+    }
+}
+
+async fn tag_headers_are_kept_unless_they_are_configured(site: Site) {
+    let view = View::with(&[FRESH, ("surrogate-key", "a"), ("cache-tag", "b")]);
+    for layer in layers(&site, &site.cache) {
+        let cached = view.cached(&layer);
+        cached.get("/").await;
+        layer.purge_handle().purge_tag("a", Purge::Hard).await.expect("store works");
+        let got = cached.get("/").await;
+        assert!(got.is_hit(), "{got:?}");
+        assert_eq!((got.header("surrogate-key"), got.header("cache-tag")), (Some("a"), Some("b")));
+    }
+}
+
+async fn response_with_too_many_or_too_long_tags_is_not_stored(site: Site) {
+    let tags = |count: usize| (0..count).map(|tag| tag.to_string()).collect::<Vec<_>>().join(",");
+    for (tags, stored) in
+        [(tags(64), true), (tags(65), false), ("x".repeat(1024), true), ("x".repeat(1025), false)]
+    {
+        let view = View::new(move |_, _| page(&[FRESH, ("cache-tag", &tags)], ""));
+        for layer in layers_with_tag_headers(&site) {
+            let cached = view.cached(&layer);
+            let first = cached.get("/").await;
+            assert_eq!(first.reason() == "tags", !stored, "{first:?}");
+            assert_eq!(first.header("cache-tag"), None);
+            assert_eq!(cached.get("/").await.is_hit(), stored);
+            layer.purge_handle().purge_all(Purge::Hard).await.expect("store works");
+        }
+    }
+}
+
+async fn validated_page_keeps_its_tags(site: Site) {
+    let view = View::new(|request, _| {
+        let mut response = page(&[("cache-control", "max-age=10"), ("etag", "\"v\"")], "");
+        if request.headers().contains_key("if-none-match") {
+            *response.status_mut() = StatusCode::NOT_MODIFIED;
+        } else {
+            response.headers_mut().insert("cache-tag", "header".parse().expect("valid header"));
+            response.extensions_mut().insert(CacheTags::new(["extension"]));
+        }
+        response
+    });
+    let [_, layer] = layers_with_tag_headers(&site);
+    let cached = view.cached(&layer);
+    for tag in ["header", "extension"] {
+        assert!(!cached.get("/").await.is_hit(), "{tag}");
+        site.advance(11);
+        let validated = cached.get("/").await;
+        let status = validated.header("cache-status").unwrap_or_default();
+        assert!(status.contains("fwd-status=304; stored"), "{status}");
+        assert!(cached.get("/").await.is_hit());
+        layer.purge_handle().purge_tag(tag, Purge::Hard).await.expect("store works");
+    }
+    assert!(!cached.get("/").await.is_hit());
+}
+
 async fn unsafe_requests_to_unknown_uris_evict_no_pages(site: Site) {
     let cached = View::with(&[FRESH]).cached(&site.shared());
     for number in 0..20 {
@@ -244,4 +330,8 @@ on_each_store! {
     purge_of_an_unknown_tag_in_another_process_wins,
     page_that_another_page_has_preceded_is_not_stored_after_a_purge,
     unsafe_requests_to_unknown_uris_evict_no_pages,
+    tags_are_read_from_response_headers_and_removed,
+    tag_headers_are_kept_unless_they_are_configured,
+    response_with_too_many_or_too_long_tags_is_not_stored,
+    validated_page_keeps_its_tags,
 }

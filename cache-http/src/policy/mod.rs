@@ -113,6 +113,7 @@ pub struct Policy {
     stale_if_error: Duration,
     request_directives: bool,
     targeted: Arc<[HeaderName]>,
+    tag_headers: Arc<[HeaderName]>,
 }
 
 /// What happens to responses that set cookies (RFC 9111, section 7.3).
@@ -161,6 +162,7 @@ impl Policy {
             stale_if_error: Duration::ZERO,
             request_directives: false,
             targeted: Arc::new([]),
+            tag_headers: Arc::new([]),
         }
     }
 
@@ -396,6 +398,31 @@ impl Policy {
         self
     }
 
+    /// Sets the response headers from which the tags of pages are read, such as `Surrogate-Key` and
+    /// `Cache-Tag`. The default is none.
+    ///
+    /// The tags of `Surrogate-Key` and `xkey` are separated by white space, and those of other
+    /// headers by commas. They are added to those of [`CacheTags`](crate::CacheTags) and
+    /// [`HttpCacheLayer::tag`](crate::HttpCacheLayer::tag). A response with more than 64 tags, or
+    /// with a tag of more than 1,024 bytes, is not stored ([`Reason::Tags`]).
+    ///
+    /// These headers are removed from every response. List only those that are meant for this cache:
+    /// a content delivery network in front of it may need the others.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use cache_http::Policy;
+    /// use http::HeaderName;
+    ///
+    /// let policy = Policy::site().tag_headers([HeaderName::from_static("surrogate-key")]);
+    /// ```
+    #[must_use]
+    pub fn tag_headers(mut self, names: impl IntoIterator<Item = HeaderName>) -> Self {
+        self.tag_headers = names.into_iter().collect();
+        self
+    }
+
     /// Whether this is the [`shared`](Self::shared) preset.
     #[must_use]
     pub fn is_shared(&self) -> bool {
@@ -420,7 +447,12 @@ impl Policy {
         self.max_body
     }
 
-    pub(crate) fn targeted_headers(&self) -> &[HeaderName] {
-        &self.targeted
+    /// The headers that are addressed to this cache only, and are not sent.
+    pub(crate) fn own_headers(&self) -> impl Iterator<Item = &HeaderName> {
+        self.targeted.iter().chain(&*self.tag_headers)
+    }
+
+    pub(crate) fn headers_with_tags(&self) -> &[HeaderName] {
+        &self.tag_headers
     }
 }

@@ -86,6 +86,8 @@ reasons! {
     Partial = "partial",
     /// The response has no known end.
     Streaming = "streaming",
+    /// The response has more than 64 tags, or a tag that is longer than 1,024 bytes or not UTF-8.
+    Tags = "tags",
     /// The body is longer than the limit.
     TooLarge = "too-large",
     /// The bodies that are being collected for the store take too many bytes, see
