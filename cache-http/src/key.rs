@@ -154,6 +154,17 @@ impl KeyBuilder {
         }
     }
 
+    /// The keys of the generations of the prefixes of a request's path, the shortest first.
+    pub(crate) fn generations_of_prefixes(&self, parts: &Parts) -> Vec<StoreKey> {
+        let uri = self.uri(parts);
+        path_prefixes(uri.path()).map(|prefix| self.generation_of_prefix(prefix)).collect()
+    }
+
+    /// The key of the generation of a prefix, which has no slash at its end.
+    pub(crate) fn generation_of_prefix(&self, prefix: &str) -> StoreKey {
+        self.hash.key(b'd', &self.prefixed(prefix.as_bytes()))
+    }
+
     fn prefixed(&self, part: &[u8]) -> Vec<u8> {
         let mut preimage = Vec::new();
         put(&mut preimage, self.prefix.as_bytes());
@@ -225,6 +236,17 @@ impl Keys {
         put_secondary_key(&mut preimage, secondary_key);
         self.hash.key(b'v', &preimage)
     }
+}
+
+/// The maximum number of segments of a path that form prefixes.
+pub(crate) const MAX_PREFIX_SEGMENTS: usize = 8;
+
+/// The prefixes of a path that consist of whole segments, the shortest first, without a slash at
+/// their ends. `/` itself has none.
+fn path_prefixes(path: &str) -> impl Iterator<Item = &str> {
+    let path = path.strip_suffix('/').unwrap_or(path);
+    let ends = path.match_indices('/').map(|(end, _)| end).chain([path.len()]);
+    ends.filter(|end| *end > 0).map(|end| &path[..end]).take(MAX_PREFIX_SEGMENTS)
 }
 
 /// The URI as it was before a router of axum shortened it.
@@ -448,6 +470,17 @@ mod tests {
             assert!(one.generation == other.generation && one.root != other.root);
             assert_ne!(one.preimage, other.preimage);
         }
+    }
+
+    #[test]
+    fn prefixes_of_a_path_end_with_whole_segments() {
+        let prefixes = |path| path_prefixes(path).collect::<Vec<_>>();
+        assert_eq!(prefixes("/"), [""; 0]);
+        assert_eq!(prefixes("/news"), ["/news"]);
+        assert_eq!(prefixes("/news/"), ["/news"]);
+        assert_eq!(prefixes("/news/2026/x"), ["/news", "/news/2026", "/news/2026/x"]);
+        assert_eq!(prefixes("/a//b"), ["/a", "/a/", "/a//b"]);
+        assert_eq!(prefixes(&"/a".repeat(9)).len(), MAX_PREFIX_SEGMENTS);
     }
 
     #[test]

@@ -44,7 +44,7 @@
 //! - [`HttpCacheLayer`] is the layer, and [`HttpCache`] the service. [`cache_page`] returns a layer
 //!   for one view.
 //! - [`Policy`] decides what is stored. It has a preset for sites and one for shared caches.
-//! - [`PurgeHandle`] removes the pages of a URI, of a tag, or all of them.
+//! - [`PurgeHandle`] removes the pages of a URI, of a tag, of a path prefix, or all of them.
 //! - [`CacheTags`] and [`NoStore`] are extensions by which a view controls the cache. Tags can also
 //!   come from [response headers](Policy::tag_headers).
 //! - [`cache_control`], [`never_cache`], [`vary_on_headers`] and [`vary_on_cookie`] are layers that

@@ -1,11 +1,11 @@
-//! Purging pages by URI, by tag, or all of them.
+//! Purging pages by URI, by tag, by the prefix of their path, or all of them.
 
 use std::{fmt, sync::Arc};
 
 use cache_core::{Error, ErrorKind, Result};
 use http::{Uri, uri::InvalidUri};
 
-use crate::{generation::Purge, settings::Settings};
+use crate::{generation::Purge, key::MAX_PREFIX_SEGMENTS, settings::Settings};
 
 /// A handle that purges the pages of an [`HttpCacheLayer`](crate::HttpCacheLayer).
 ///
@@ -83,6 +83,64 @@ impl PurgeHandle {
     /// Returns the error of the store if it fails.
     pub async fn purge_tag(&self, tag: &str, purge: Purge) -> Result<()> {
         self.purge_generation(&self.settings.key_builder.generation_of_tag(tag), purge).await
+    }
+
+    /// Purges every page whose path begins with the segments of `prefix`, on every host and with any
+    /// query.
+    ///
+    /// `/news` and `/news/` are the same prefix. It matches the paths `/news`, `/news/` and
+    /// `/news/2026/1`, and not `/newsletter`. `/` is the prefix of all pages. Paths are compared as
+    /// they are written, without decoding `%`.
+    ///
+    /// A page that is being produced is not stored, provided that the clocks of the machines that
+    /// share the store agree.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use cache_core::{CacheHandle, Settings};
+    /// # use cache_locmem::LocMemCache;
+    /// use cache_http::{HttpCacheLayer, Purge};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cache_core::Result<()> {
+    /// # let store = Arc::new(LocMemCache::default());
+    /// # let cache = CacheHandle::new("default", store, Settings::default());
+    /// let layer = HttpCacheLayer::new(&cache).purge_prefixes();
+    /// layer.purge_handle().purge_prefix("/news/", Purge::Hard).await?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Returns [`ErrorKind::Config`] if
+    /// [`purge_prefixes`](crate::HttpCacheLayer::purge_prefixes) is not set on the layer, if
+    /// `prefix` is not a path, or if it has more than 8 segments. Returns the error of the store if
+    /// it fails.
+    pub async fn purge_prefix(&self, prefix: &str, purge: Purge) -> Result<()> {
+        let config_error = |message: String| Err(Error::new(ErrorKind::Config, message));
+        let is_path =
+            prefix.starts_with('/') && prefix.parse::<Uri>().is_ok_and(|uri| uri.path() == prefix);
+        if !is_path {
+            return config_error(format!("{prefix:?} is not a path, such as \"/news/\""));
+        }
+        if !self.settings.purge_prefixes {
+            return config_error(format!(
+                "cannot purge the prefix {prefix:?}: set `HttpCacheLayer::purge_prefixes` first"
+            ));
+        }
+        let prefix = prefix.strip_suffix('/').unwrap_or(prefix);
+        if prefix.is_empty() {
+            return self.purge_all(purge).await;
+        }
+        let segments = prefix.matches('/').count();
+        if segments > MAX_PREFIX_SEGMENTS {
+            return config_error(format!(
+                "cannot purge the prefix {prefix:?}: expected at most {MAX_PREFIX_SEGMENTS} \
+                 segments, found {segments}"
+            ));
+        }
+        self.purge_generation(&self.settings.key_builder.generation_of_prefix(prefix), purge).await
     }
 
     /// Purges every page of this cache that has the layer's key prefix.

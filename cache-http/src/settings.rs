@@ -43,6 +43,8 @@ pub(crate) struct Settings {
     pub(crate) bypass_if: Vec<Arc<RequestPredicate>>,
     /// Responses that one of these accepts are not stored.
     pub(crate) do_not_store_if: Vec<Arc<ResponsePredicate>>,
+    /// Whether pages can be purged by the prefixes of their paths.
+    pub(crate) purge_prefixes: bool,
     /// The name of this cache in `Cache-Status`.
     pub(crate) cache_status: Option<Arc<str>>,
     pub(crate) flights: Arc<Flights>,
@@ -99,6 +101,7 @@ impl Settings {
             tags: Vec::new(),
             bypass_if: Vec::new(),
             do_not_store_if: Vec::new(),
+            purge_prefixes: false,
             cache_status: None,
             flights: Arc::new(Flights::new(WAIT_TIMEOUT)),
             fill_budget: Arc::new(FillBudget::new(MAX_FILL_BYTES)),

@@ -80,12 +80,16 @@ impl RequestContext {
     }
 
     /// The keys of the generations of the page's tags, which [`check_response`](Self::check_response)
-    /// has accepted.
+    /// has accepted, and of the prefixes of its path.
     fn generations_of_tags(&self, head: &response::Parts) -> Vec<String> {
         let tags = page_tags(&self.settings, &head.headers, head.extensions.get());
         let key_builder = &self.settings.key_builder;
         let tags = tags.unwrap_or_default();
-        tags.iter().map(|tag| key_builder.generation_of_tag(tag).to_string()).collect()
+        let tags = tags.iter().map(|tag| key_builder.generation_of_tag(tag));
+        let prefixes = self.settings.purge_prefixes.then_some(&self.parts);
+        let prefixes = prefixes.map(|parts| key_builder.generations_of_prefixes(parts));
+        let keys = tags.chain(prefixes.into_iter().flatten());
+        keys.map(|key| key.to_string()).collect()
     }
 }
 

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use cache_core::{Cache, CacheHandle, ManualClock, Result, Ttl, Value, async_trait};
+use cache_core::{Cache, CacheHandle, ErrorKind, ManualClock, Result, Ttl, Value, async_trait};
 use cache_http::{CacheTags, HttpCacheLayer, Policy, Purge};
 use common::{Cached, Site, View, page};
 use http::{HeaderName, Method, StatusCode};
@@ -269,6 +269,102 @@ async fn validated_page_keeps_its_tags(site: Site) {
     assert!(!cached.get("/").await.is_hit());
 }
 
+async fn purge_of_a_prefix_covers_whole_segments(site: Site) {
+    const ALL: [&str; 8] = [
+        "/",
+        "/news",
+        "/news/",
+        "/news?page=2",
+        "/news/2026/1",
+        "/news/2027",
+        "/newsletter",
+        "/shop/news",
+    ];
+    for layer in layers(&site, &site.cache) {
+        let layer = layer.purge_prefixes();
+        let cached = View::with(&[FRESH]).cached(&layer);
+        for (prefix, kept) in [
+            ("/news", [0, 6, 7].as_slice()),
+            ("/news/", &[0, 6, 7]),
+            ("/news/2026", &[0, 1, 2, 3, 5, 6, 7]),
+            ("/news/2026/1", &[0, 1, 2, 3, 5, 6, 7]),
+            ("/new", &[0, 1, 2, 3, 4, 5, 6, 7]),
+            ("/", &[]),
+        ] {
+            for uri in ALL {
+                cached.get(uri).await;
+                assert!(cached.get_with(uri, &[]).await.is_hit(), "{uri}");
+            }
+            layer.purge_handle().purge_prefix(prefix, Purge::Hard).await.expect("store works");
+            for (index, uri) in ALL.iter().enumerate() {
+                let is_kept = cached.get(uri).await.is_hit();
+                assert_eq!(is_kept, kept.contains(&index), "{prefix} {uri}");
+            }
+        }
+    }
+}
+
+async fn soft_purge_of_a_prefix_makes_pages_stale_on_every_host(site: Site) {
+    let [layer, _] = layers(&site, &site.cache);
+    let policy = Policy::site().stale_if_error(Duration::from_secs(60));
+    let layer = layer.policy(policy).hosts(["example.org", "shop.org"]).purge_prefixes();
+    let view = View::new(|_, calls| {
+        let mut response = page(&[], "page");
+        if calls >= 2 {
+            *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+        }
+        response
+    });
+    let cached = view.cached(&layer);
+    let get = async |host| cached.get_with("/a/b", &[("host", host)]).await;
+    for host in ["example.org", "shop.org"] {
+        get(host).await;
+        assert!(get(host).await.is_hit());
+    }
+    layer.purge_handle().purge_prefix("/a", Purge::Soft).await.expect("store works");
+    for host in ["example.org", "shop.org"] {
+        assert_eq!(get(host).await.body, "page");
+    }
+    assert_eq!((layer.counts().stale, view.calls()), (2, 4));
+}
+
+async fn purge_of_a_prefix_in_another_process_wins(site: Site) {
+    let (here, there) = (Process::of(&site).cache(&site), Process::of(&site).cache(&site));
+    for (here, there) in layers(&site, &here).into_iter().zip(layers(&site, &there)) {
+        let (purging, time) = (there.purge_prefixes().purge_handle(), site.time.clone());
+        let view = purging_view(move || {
+            time.advance(Duration::from_millis(1));
+            let purging = purging.clone();
+            async move { purging.purge_prefix("/news", Purge::Hard).await }
+        });
+        let cached = view.cached(&here.purge_prefixes());
+        assert_eq!(cached.get("/news/1").await.reason(), "purged");
+        assert_eq!(cached.get("/news/1").await.body, "page 1");
+        assert!(cached.get("/news/1").await.is_hit());
+    }
+}
+
+#[tokio::test]
+async fn prefix_that_cannot_be_purged_is_a_configuration_error() {
+    let site = Site::in_memory();
+    let error = async |layer: &HttpCacheLayer, prefix: &str| {
+        let purged = layer.purge_handle().purge_prefix(prefix, Purge::Hard).await;
+        let error = purged.expect_err("no such prefix");
+        assert_eq!(error.kind(), ErrorKind::Config);
+        error.to_string()
+    };
+    let message = error(&site.layer(), "/news").await;
+    assert!(message.contains("/news") && message.contains("purge_prefixes"), "{message}");
+    let layer = site.layer().purge_prefixes();
+    for prefix in ["", "news", "http://example.org/news", "/a b", "/a?b", "/a#b", "*"] {
+        let message = error(&layer, prefix).await;
+        assert!(message.contains(&format!("{prefix:?}")), "{message}");
+    }
+    let message = error(&layer, &"/a".repeat(9)).await;
+    assert!(message.contains('8') && message.contains('9'), "{message}");
+    layer.purge_handle().purge_prefix(&"/a".repeat(8), Purge::Hard).await.expect("8 segments");
+}
+
 async fn unsafe_requests_to_unknown_uris_evict_no_pages(site: Site) {
     let cached = View::with(&[FRESH]).cached(&site.shared());
     for number in 0..20 {
@@ -334,4 +430,7 @@ on_each_store! {
     tag_headers_are_kept_unless_they_are_configured,
     response_with_too_many_or_too_long_tags_is_not_stored,
     validated_page_keeps_its_tags,
+    purge_of_a_prefix_covers_whole_segments,
+    soft_purge_of_a_prefix_makes_pages_stale_on_every_host,
+    purge_of_a_prefix_in_another_process_wins,
 }
