@@ -45,6 +45,7 @@
 //!   for one view.
 //! - [`Policy`] decides what is stored. It has a preset for sites and one for shared caches.
 //! - [`PurgeHandle`] removes the pages of a URI, of a tag, of a path prefix, or all of them.
+//! - [`PurgeService`] does the same for requests with a token.
 //! - [`CacheTags`] and [`NoStore`] are extensions by which a view controls the cache. Tags can also
 //!   come from [response headers](Policy::tag_headers).
 //! - [`cache_control`], [`never_cache`], [`vary_on_headers`] and [`vary_on_cookie`] are layers that
@@ -183,6 +184,7 @@ mod pattern;
 mod pending_page;
 pub mod policy;
 mod purge;
+mod purge_service;
 mod query;
 mod range;
 mod record;
@@ -224,6 +226,7 @@ pub use self::{
     },
     policy::{Policy, Reason, SetCookies},
     purge::PurgeHandle,
+    purge_service::PurgeService,
     service::HttpCache,
     settings::BrowserTtl,
     vary::Vary,

@@ -7,10 +7,14 @@ use std::{
     time::Duration,
 };
 
+use axum::{Router, body::Body};
 use cache_core::{Cache, CacheHandle, ErrorKind, ManualClock, Result, Ttl, Value, async_trait};
-use cache_http::{CacheTags, HttpCacheLayer, Policy, Purge};
-use common::{Cached, Site, View, page};
+use cache_http::{CacheTags, HttpCacheLayer, Policy, Purge, PurgeService};
+use cache_redis::{RedisCache, RedisOptions};
+use common::{Cached, Got, Site, View, page, request};
 use http::{HeaderName, Method, StatusCode};
+use serde_json::{Value as Json, json};
+use tower::ServiceExt as _;
 
 /// A store as another process sees it: it keeps no objects, and two of them are never taken for the
 /// same store. Records the verbs that are called.
@@ -365,6 +369,156 @@ async fn prefix_that_cannot_be_purged_is_a_configuration_error() {
     layer.purge_handle().purge_prefix(&"/a".repeat(8), Purge::Hard).await.expect("8 segments");
 }
 
+const TOKEN: &str = "0123456789abcdef";
+
+/// The purge service of a layer, as a route of axum.
+struct Endpoint(Router);
+
+impl Endpoint {
+    fn of(layer: &HttpCacheLayer) -> Self {
+        let service = PurgeService::new(layer.purge_handle(), TOKEN).expect("valid token");
+        Self(Router::new().route_service("/-/purge", service))
+    }
+
+    async fn send(&self, method: Method, headers: &[(&str, &str)], body: &str) -> (Got, Json) {
+        let request = request(method, "/-/purge?token=0123456789abcdef", headers);
+        let request = request.map(|_| Body::from(body.to_owned()));
+        let got = Got::of(self.0.clone().oneshot(request).await.expect("infallible")).await;
+        assert_eq!(got.header("cache-control"), Some("no-store"));
+        assert!(!format!("{got:?}").contains(TOKEN), "{got:?}");
+        let json = serde_json::from_str(&got.body).expect("JSON");
+        (got, json)
+    }
+
+    async fn post(&self, body: &str) -> (StatusCode, Json) {
+        let (got, json) = self.send(Method::POST, &[("authorization", BEARER)], body).await;
+        (got.status, json)
+    }
+}
+
+const BEARER: &str = "Bearer 0123456789abcdef";
+
+async fn purge_service_purges_what_the_body_names(site: Site) {
+    for layer in layers(&site, &site.cache) {
+        let layer = layer.tag("news").purge_prefixes();
+        let (cached, endpoint) = (View::with(&[FRESH]).cached(&layer), Endpoint::of(&layer));
+        for pages in [
+            json!({"uris": ["/news/1"], "tags": [], "prefixes": [], "all": false}),
+            json!({"uris": [], "tags": ["other", "news"], "prefixes": [], "all": false}),
+            json!({"uris": [], "tags": [], "prefixes": ["/news"], "all": false}),
+            json!({"uris": [], "tags": [], "prefixes": [], "all": true}),
+        ] {
+            for soft in [false, true] {
+                let mut pages = pages.clone();
+                pages["soft"] = json!(soft);
+                cached.get("/news/1").await;
+                assert!(cached.get("/news/1").await.is_hit());
+                let expected = (StatusCode::OK, json!({"purged": pages}));
+                assert_eq!(endpoint.post(&pages.to_string()).await, expected);
+                assert_eq!(cached.get("/news/1").await.reason(), "purged", "{pages}");
+            }
+        }
+    }
+}
+
+async fn purge_service_rejects_requests_without_its_token(site: Site) {
+    let layer = site.layer();
+    let (cached, endpoint) = (View::with(&[FRESH]).cached(&layer), Endpoint::of(&layer));
+    cached.get("/").await;
+    for headers in [
+        &[][..],
+        &[("authorization", "Bearer")],
+        &[("authorization", "Bearer ")],
+        &[("authorization", "Bearer 0123456789abcdeg")],
+        &[("authorization", "Bearer 0123456789abcdef0")],
+        &[("authorization", "Bearer 0123456789abcde")],
+        &[("authorization", "Basic 0123456789abcdef")],
+        &[("authorization", "0123456789abcdef")],
+        &[("authorization", BEARER), ("authorization", BEARER)],
+        &[("x-token", "0123456789abcdef")],
+    ] {
+        for method in [Method::POST, Method::GET] {
+            let (got, json) = endpoint.send(method, headers, r#"{"all": true}"#).await;
+            assert_eq!(got.status, StatusCode::UNAUTHORIZED, "{headers:?}");
+            assert_eq!(got.header("www-authenticate"), Some("Bearer"));
+            assert_eq!(json["purged"]["all"], false);
+        }
+    }
+    assert!(cached.get("/").await.is_hit());
+    let lower_case = &[("authorization", "bearer 0123456789abcdef")];
+    let (got, _) = endpoint.send(Method::POST, lower_case, r#"{"all": true}"#).await;
+    assert_eq!(got.status, StatusCode::OK);
+}
+
+async fn soft_purge_by_the_service_makes_pages_stale(site: Site) {
+    let [layer, _] = layers(&site, &site.cache);
+    let layer = layer.policy(Policy::site().stale_while_revalidate(Duration::from_secs(30)));
+    let cached = View::with(&[]).cached(&layer);
+    cached.get("/").await;
+    let (status, _) = Endpoint::of(&layer).post(r#"{"all": true, "soft": true}"#).await;
+    assert_eq!(status, StatusCode::OK);
+    assert_eq!(cached.get("/").await.body, "page 0");
+    assert_eq!(layer.counts().stale, 1);
+}
+
+#[tokio::test]
+async fn purge_service_accepts_only_post() {
+    let endpoint = Endpoint::of(&Site::in_memory().layer());
+    for method in [Method::GET, Method::PUT, Method::DELETE] {
+        let (got, _) = endpoint.send(method, &[("authorization", BEARER)], "").await;
+        assert_eq!(got.status, StatusCode::METHOD_NOT_ALLOWED);
+        assert_eq!(got.header("allow"), Some("POST"));
+    }
+}
+
+#[tokio::test]
+async fn purge_service_reports_what_is_wrong_with_a_body() {
+    let site = Site::in_memory();
+    let endpoint = Endpoint::of(&site.layer());
+    let too_long = format!(r#"{{"tags": ["{}"]}}"#, "x".repeat(64 * 1024));
+    for (body, status, part) in [
+        ("", 400, "body"),
+        ("tags=a", 400, "body"),
+        ("[]", 400, "body"),
+        ("{}", 400, "names nothing"),
+        (r#"{"soft": true}"#, 400, "names nothing"),
+        (r#"{"tag": ["a"]}"#, 400, "tag"),
+        (r#"{"tags": "a"}"#, 400, "string"),
+        (r#"{"uris": ["http://a b/"]}"#, 400, "http://a b/"),
+        (r#"{"prefixes": ["/a"]}"#, 400, "purge_prefixes"),
+        (too_long.as_str(), 413, "65536"),
+    ] {
+        let (got, json) = endpoint.post(body).await;
+        assert_eq!(got, status, "{body}");
+        let error = json["error"].as_str().expect("an error");
+        assert!(error.contains(part), "{body}: {error}");
+    }
+    let (status, json) = endpoint.post(r#"{"uris": ["/a", "http://a b/", "/c"]}"#).await;
+    assert_eq!((status, &json["purged"]["uris"]), (StatusCode::BAD_REQUEST, &json!(["/a"])));
+}
+
+#[tokio::test]
+async fn purge_service_reports_a_failure_of_the_store_without_its_address() {
+    let store = RedisCache::new(&["redis://127.0.0.1:1"], RedisOptions::default());
+    let store = Arc::new(store.expect("valid options"));
+    let cache = CacheHandle::new("down", store, cache_core::Settings::default());
+    let (status, json) = Endpoint::of(&HttpCacheLayer::new(&cache)).post(r#"{"all": true}"#).await;
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+    assert!(json["purged"]["all"] == false && !json.to_string().contains("127.0.0.1"), "{json}");
+}
+
+#[test]
+fn purge_token_must_be_long_and_visible() {
+    let handle = Site::in_memory().layer().purge_handle();
+    for token in ["", "0123456789abcde", "0123456789 abcdef", "0123456789abcdé-"] {
+        let error = PurgeService::new(handle.clone(), token).expect_err("invalid token");
+        assert_eq!(error.kind(), ErrorKind::Config);
+        assert!(token.is_empty() || !error.to_string().contains(token), "{error}");
+    }
+    let service = PurgeService::new(handle, TOKEN).expect("valid token");
+    assert!(!format!("{service:?}").contains(TOKEN));
+}
+
 async fn unsafe_requests_to_unknown_uris_evict_no_pages(site: Site) {
     let cached = View::with(&[FRESH]).cached(&site.shared());
     for number in 0..20 {
@@ -433,4 +587,7 @@ on_each_store! {
     purge_of_a_prefix_covers_whole_segments,
     soft_purge_of_a_prefix_makes_pages_stale_on_every_host,
     purge_of_a_prefix_in_another_process_wins,
+    purge_service_purges_what_the_body_names,
+    purge_service_rejects_requests_without_its_token,
+    soft_purge_by_the_service_makes_pages_stale,
 }
