@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use cachette::{Timeout, Version};
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
 /// Inspects and manages the caches of a configuration.
@@ -119,6 +119,11 @@ pub(crate) enum Command {
     },
     /// Print the number and size of the entries
     Stats,
+    /// Purge pages that services have cached in the cache's store
+    ///
+    /// Reaches the pages of all services that share the store, and that use the same KEY_PREFIX and
+    /// VERSION. A store in memory belongs to one process: its pages can be purged only there.
+    Purge(Purge),
     /// Delete expired entries that still take up space
     PurgeExpired,
     /// Print a completion script for a shell
@@ -135,6 +140,35 @@ pub(crate) struct Createcachetable {
     /// Print the SQL and change nothing
     #[arg(long)]
     pub(crate) dry_run: bool,
+}
+
+#[derive(Args, Debug)]
+#[command(group(
+    ArgGroup::new("pages").args(["uris", "tags", "prefixes", "all"]).required(true).multiple(true)
+))]
+pub(crate) struct Purge {
+    /// Purge the pages of a URI or of a path, with its query
+    #[arg(long = "uri", value_name = "URI")]
+    pub(crate) uris: Vec<String>,
+    /// Purge the pages with a tag
+    #[arg(long = "tag", value_name = "TAG")]
+    pub(crate) tags: Vec<String>,
+    /// Purge the pages below a path, if their layer has `purge_prefixes`
+    #[arg(long = "prefix", value_name = "PATH")]
+    pub(crate) prefixes: Vec<String>,
+    /// Purge every page
+    #[arg(long)]
+    pub(crate) all: bool,
+    /// Make the pages stale instead of removing them
+    #[arg(long)]
+    pub(crate) soft: bool,
+    /// The `key_prefix` of the layer that caches the pages
+    #[arg(long, value_name = "PREFIX", default_value = "", hide_default_value = true)]
+    pub(crate) key_prefix: String,
+    /// A host of the layer that caches the pages, for a --uri that is only a path. Necessary if the
+    /// layer's `hosts` lists every host by name
+    #[arg(long = "host", value_name = "HOST", requires = "uris")]
+    pub(crate) hosts: Vec<String>,
 }
 
 #[derive(Args, Debug)]

@@ -3,6 +3,7 @@
 mod check;
 mod entries;
 mod many;
+mod pages;
 mod tables;
 mod upkeep;
 mod volatile;
@@ -67,6 +68,7 @@ async fn run_on_cache(cache: &CacheHandle, command: &Command, printer: Printer) 
         Command::SetMany { entries, timeout } => {
             many::set(cache, entries, (*timeout).into(), printer).await
         }
+        Command::Purge(args) => pages::purge(cache, args, printer).await,
         Command::Clear { yes } => upkeep::clear(cache, *yes, printer).await,
         Command::Createcachetable(_)
         | Command::Check
