@@ -74,7 +74,7 @@ impl<S> HttpCache<S> {
     {
         self.settings.count(Event::Bypass(reason));
         let settings = Arc::clone(&self.settings);
-        if settings.policy.is_shared() && invalidate::is_unsafe(&parts.method) {
+        if settings.policy.invalidates() && invalidate::is_unsafe(&parts.method) {
             let inner = self.take_ready();
             return ResponseFuture::boxed(invalidate::forward_unsafe(settings, inner, parts, body));
         }

@@ -519,6 +519,24 @@ fn purge_token_must_be_long_and_visible() {
     assert!(!format!("{service:?}").contains(TOKEN));
 }
 
+async fn unsafe_request_invalidates_if_the_policy_says_so(site: Site) {
+    let [own, shared] = layers(&site, &site.cache);
+    for (layer, invalidates) in [
+        (own.clone(), false),
+        (own.policy(Policy::site().invalidation(true)).key_prefix("set"), true),
+        (shared.clone(), true),
+        (shared.policy(Policy::shared().invalidation(false)).key_prefix("unset"), false),
+    ] {
+        let cached = View::with(&[FRESH]).cached(&layer);
+        for uri in ["/", "/other"] {
+            cached.get(uri).await;
+        }
+        cached.ask(Method::DELETE, "/", &[]).await;
+        assert_eq!(cached.get("/").await.is_hit(), !invalidates, "{layer:?}");
+        assert!(cached.get("/other").await.is_hit());
+    }
+}
+
 async fn unsafe_requests_to_unknown_uris_evict_no_pages(site: Site) {
     let cached = View::with(&[FRESH]).cached(&site.shared());
     for number in 0..20 {
@@ -587,6 +605,7 @@ on_each_store! {
     purge_of_a_prefix_covers_whole_segments,
     soft_purge_of_a_prefix_makes_pages_stale_on_every_host,
     purge_of_a_prefix_in_another_process_wins,
+    unsafe_request_invalidates_if_the_policy_says_so,
     purge_service_purges_what_the_body_names,
     purge_service_rejects_requests_without_its_token,
     soft_purge_by_the_service_makes_pages_stale,

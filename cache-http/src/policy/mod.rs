@@ -61,7 +61,7 @@ use crate::pattern::Pattern;
 /// | third-party cookies | are removed from requests | are passed on |
 /// | requests with `Range` | bypass the cache | are served from a stored complete response |
 /// | stale responses with a validator | are not used | are validated (RFC 9111, section 4.3) |
-/// | requests with unsafe methods | have no effect | invalidate (RFC 9111, section 4.4) |
+/// | requests with unsafe methods | have no effect, unless [`invalidation`](Self::invalidation) is set | invalidate (RFC 9111, section 4.4) |
 /// | `no-store` in a request | is ignored | is obeyed (RFC 9111, section 5.2.1.5) |
 ///
 /// With both presets, these responses are never stored: with `Set-Cookie` (unless
@@ -114,6 +114,7 @@ pub struct Policy {
     request_directives: bool,
     targeted: Arc<[HeaderName]>,
     tag_headers: Arc<[HeaderName]>,
+    invalidation: bool,
 }
 
 /// What happens to responses that set cookies (RFC 9111, section 7.3).
@@ -163,6 +164,7 @@ impl Policy {
             request_directives: false,
             targeted: Arc::new([]),
             tag_headers: Arc::new([]),
+            invalidation: false,
         }
     }
 
@@ -171,7 +173,7 @@ impl Policy {
     /// See the [table](Self).
     #[must_use]
     pub fn shared() -> Self {
-        Self { shared: true, ttl: None, streaming: true, ..Self::site() }
+        Self { shared: true, ttl: None, streaming: true, invalidation: true, ..Self::site() }
     }
 
     /// Sets the lifetime of responses that do not state one.
@@ -398,6 +400,19 @@ impl Policy {
         self
     }
 
+    /// Sets whether successful requests with unsafe methods, such as `POST` and `DELETE`, purge the
+    /// pages of their URI (RFC 9111, section 4.4).
+    ///
+    /// They also purge the pages of `Location` of a 201 and of `Content-Location`, if these have the
+    /// same host. The default is `true` for a [`shared`](Self::shared) cache and `false` for a
+    /// [`site`](Self::site), where the application knows better what a request has changed. There,
+    /// any client that may send such a request can make a page be produced again.
+    #[must_use]
+    pub fn invalidation(mut self, enabled: bool) -> Self {
+        self.invalidation = enabled;
+        self
+    }
+
     /// Sets the response headers from which the tags of pages are read, such as `Surrogate-Key` and
     /// `Cache-Tag`. The default is none.
     ///
@@ -441,6 +456,10 @@ impl Policy {
 
     pub(crate) fn stores_cookies(&self) -> bool {
         self.set_cookies == SetCookies::Store
+    }
+
+    pub(crate) fn invalidates(&self) -> bool {
+        self.invalidation
     }
 
     pub(crate) fn body_limit(&self) -> u64 {
