@@ -1,7 +1,7 @@
 //! The body of a response.
 
 use std::{
-    fmt,
+    fmt, ops,
     pin::Pin,
     task::{Context, Poll},
 };
@@ -10,7 +10,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
-use crate::{relay::Relay, tee::into_bytes};
+use crate::{partial_body::PartialBody, relay::Relay, tee::into_bytes};
 
 pin_project! {
     /// The response body of [`HttpCache`](crate::HttpCache).
@@ -33,6 +33,8 @@ pin_project! {
         PassThrough { #[pin] body: B },
         /// A body that may be collected for the store.
         Relay { relay: Box<Relay<B>> },
+        /// A range of another body of this type.
+        Part { part: Box<PartialBody<CachedBody<B>>> },
     }
 }
 
@@ -48,6 +50,11 @@ impl<B: Body> CachedBody<B> {
     pub(crate) fn relay(relay: Relay<B>) -> Self {
         Self { source: Source::Relay { relay: Box::new(relay) } }
     }
+
+    /// Selects a range of a body that is being received.
+    pub(crate) fn part(body: Self, range: ops::Range<usize>) -> Self {
+        Self { source: Source::Part { part: Box::new(PartialBody::new(body, range)) } }
+    }
 }
 
 impl<B: Body> Default for CachedBody<B> {
@@ -62,6 +69,7 @@ impl<B: Body> fmt::Debug for CachedBody<B> {
             Source::Stored { .. } => "CachedBody(stored)",
             Source::PassThrough { .. } => "CachedBody(pass-through)",
             Source::Relay { .. } => "CachedBody(relay)",
+            Source::Part { .. } => "CachedBody(part)",
         })
     }
 }
@@ -82,6 +90,7 @@ impl<B: Body> Body for CachedBody<B> {
                 body.poll_frame(context).map(|frame| frame.map(|frame| frame.map(into_bytes)))
             }
             SourceProjection::Relay { relay } => relay.poll_frame(context),
+            SourceProjection::Part { part } => part.poll_frame(context),
         }
     }
 
@@ -90,6 +99,7 @@ impl<B: Body> Body for CachedBody<B> {
             Source::Stored { bytes } => bytes.is_none(),
             Source::PassThrough { body } => body.is_end_stream(),
             Source::Relay { relay } => relay.is_end_stream(),
+            Source::Part { part } => part.is_end_stream(),
         }
     }
 
@@ -100,6 +110,7 @@ impl<B: Body> Body for CachedBody<B> {
             }
             Source::PassThrough { body } => body.size_hint(),
             Source::Relay { relay } => relay.size_hint(),
+            Source::Part { part } => part.size_hint(),
         }
     }
 }

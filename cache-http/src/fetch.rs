@@ -4,7 +4,7 @@ use std::{future::poll_fn, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{
-    HeaderMap, Request, Response, StatusCode,
+    HeaderMap, Method, Request, Response, StatusCode,
     header::{IF_MODIFIED_SINCE, IF_NONE_MATCH, SET_COOKIE},
     request::Parts,
     response,
@@ -24,7 +24,7 @@ use crate::{
     pending_page::BodyCollector,
     policy::{BodyLength, Reason, STRIPPED_REQUEST_HEADERS},
     relay::Relay,
-    respond::{CachedResponse, pass_through, stored_response},
+    respond::{CachedResponse, pass_through, select_part, stored_response},
     response_headers::{remove_targeted, set_fixed_browser_ttl},
     settings::Leader,
     single_flight::Outcome,
@@ -109,6 +109,8 @@ impl RequestContext {
         if !self.flags.public_pages_only {
             STRIPPED_REQUEST_HEADERS.iter().for_each(|name| drop(parts.headers.remove(name)));
         }
+        // HEAD is answered from the response to a GET, see `select_part`.
+        parts.method = Method::GET;
         let conditional = self.add_conditions(&lookup, &mut parts.headers);
         parts.extensions.insert(HasOuterCache);
         let stale_if_error = self.may_serve_stale(&lookup);
@@ -193,9 +195,7 @@ impl RequestContext {
         let length = body.size_hint().exact().map_or(BodyLength::Unknown, BodyLength::Known);
         let checked = self.check_response(&head, length);
         let checked = checked.and_then(|meta| Ok((meta, self.reserve(length)?)));
-        // The body of a response that is not stored may be dropped if the client has the page:
-        // nothing is lost.
-        let (outcome, body_may_be_dropped, body) = match checked {
+        let (outcome, body) = match checked {
             Err(rejection) => {
                 self.count_rejected(rejection);
                 // The response to a request with an unknown cookie predicts nothing about others.
@@ -208,13 +208,13 @@ impl RequestContext {
                         false => Outcome::Unshareable,
                     });
                 }
-                (Some(Err(rejection)), true, CachedBody::pass_through(body))
+                (Some(Err(rejection)), CachedBody::pass_through(body))
             }
             Ok((meta, reservation)) => {
                 let page = self.pending_page(lookup, leader, &mut head, meta, length);
                 let mut tee = Tee::new(body, BodyCollector::new(page, reservation));
                 poll_fn(|context| tee.poll_available(context)).await;
-                (tee.outcome, tee.is_finished(), CachedBody::relay(Relay::new(tee)))
+                (tee.outcome, CachedBody::relay(Relay::new(tee)))
             }
         };
         remove_targeted(&mut head.headers, &self.settings.policy);
@@ -229,11 +229,12 @@ impl RequestContext {
             stored: outcome == Some(Ok(())),
             detail: outcome.and_then(Result::err),
         };
-        if body_may_be_dropped && let Some(not_modified) = self.not_modified(&head, &cache_status) {
+        // If the body is collected, that goes on without a reader.
+        if let Some(not_modified) = self.not_modified(&head, &cache_status) {
             return not_modified;
         }
         cache_status.append_to(&mut head.headers, self.settings.cache_status.as_deref());
-        self.notify_outer(Response::from_parts(head, body))
+        self.notify_outer(select_part(&self.parts, head, body))
     }
 
     /// Creates a 304, if the client already has the response of the inner service.

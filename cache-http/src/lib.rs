@@ -179,6 +179,7 @@ mod key;
 mod layer;
 mod miss;
 mod page_store;
+mod partial_body;
 mod patch;
 mod pattern;
 mod pending_page;

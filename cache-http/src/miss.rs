@@ -15,6 +15,7 @@ use crate::{
     fill_task::FillTask,
     page_store::Lookup,
     policy::{Reason, Reuse},
+    range::first_byte,
     record::Record,
     respond::{CachedResponse, PageSource, stored_response},
     settings::Leader,
@@ -55,14 +56,14 @@ where
     }
     // The request may have a response of its own. It shares a flight with no other request.
     if let Some(bypass) = context.count_unknown_cookies() {
-        return if reason == Reason::StoreFailed || !context.may_produce_page() {
+        return if reason == Reason::StoreFailed || !context.wants_whole_page() {
             context.forward(inner, body, &lookup, bypass).await
         } else {
             context.fetch(inner, body, lookup, None, bypass).await
         };
     }
     // A store that has just failed is not accessed again for this request.
-    if reason == Reason::StoreFailed || !context.may_produce_page() {
+    if reason == Reason::StoreFailed || !context.may_fill(&lookup) {
         context.count_miss(reason);
         return context.forward(inner, body, &lookup, reason).await;
     }
@@ -72,6 +73,11 @@ where
     };
     match flight {
         Flight::Response(response) => Ok(response),
+        // Nobody waits for the page, or it cannot be stored: only a GET is worth all of it.
+        Flight::Fetch(None) if !context.wants_whole_page() => {
+            context.count_miss(reason);
+            context.forward(inner, body, &lookup, reason).await
+        }
         Flight::Fetch(None) => {
             context.count_miss(reason);
             context.fetch(inner, body, lookup, None, reason).await
@@ -113,9 +119,21 @@ const MAX_WAITS: usize = 4;
 const MAX_FAILURES: usize = 2;
 
 impl RequestContext {
-    /// Whether the response to this request can be a whole page.
-    fn may_produce_page(&self) -> bool {
+    /// Whether the response to this request is a whole page.
+    fn wants_whole_page(&self) -> bool {
         self.parts.method != Method::HEAD && !self.parts.headers.contains_key(RANGE)
+    }
+
+    /// Whether the whole page is fetched for this request, which may be for a part of it.
+    ///
+    /// A range that begins after the limit of bodies cannot be one of a page that is stored. If
+    /// the inner service gets the request without the range, its response must be read from the
+    /// start, so other ranges than those near the start are passed on, unless there is a page.
+    fn may_fill(&self, lookup: &Lookup) -> bool {
+        let limit = self.settings.policy.body_limit();
+        !self.parts.headers.contains_key(RANGE)
+            || lookup.found.page().is_some()
+            || first_byte(&self.parts.headers).is_some_and(|first| first < limit)
     }
 
     /// Until when the request waits for others.
@@ -237,9 +255,7 @@ impl RequestContext {
         let response = self.stale_response(lookup);
         // If the request itself forbids storing, its response would not refresh the page, and other
         // requests would not wait for that page for a while.
-        let refreshes =
-            self.may_produce_page() && !self.settings.policy.forbids_storing(&self.parts.headers);
-        if refreshes
+        if !self.settings.policy.forbids_storing(&self.parts.headers)
             && let Joined::Leader(leader) = self.settings.flights.join(&self.flight_key(lookup))
         {
             // The task runs on after its owner is dropped.

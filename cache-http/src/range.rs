@@ -3,8 +3,10 @@
 use std::ops;
 
 use http::{
-    HeaderMap,
-    header::{CONTENT_ENCODING, ETAG, IF_RANGE, LAST_MODIFIED, RANGE},
+    HeaderMap, HeaderValue, StatusCode,
+    header::{
+        CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, ETAG, IF_RANGE, LAST_MODIFIED, RANGE,
+    },
 };
 
 use crate::{conditional::is_strong_match, date};
@@ -34,12 +36,46 @@ pub(crate) fn range(request: &HeaderMap, stored: &HeaderMap, length: usize) -> R
 /// must equal that of the last modification.
 fn if_range_matches(request: &HeaderMap, stored: &HeaderMap) -> bool {
     let Some(condition) = request.get(IF_RANGE) else { return true };
-    let text = |value: &http::HeaderValue| value.to_str().map(str::to_owned).unwrap_or_default();
+    let text = |value: &HeaderValue| value.to_str().map(str::to_owned).unwrap_or_default();
     if stored.get(ETAG).is_some_and(|tag| is_strong_match(&text(tag), &text(condition))) {
         return true;
     }
     let date = date::read(request, &IF_RANGE);
     date.is_some() && date == date::read(stored, &LAST_MODIFIED)
+}
+
+/// The first byte of the single range that a request selects, if it counts from the start.
+pub(crate) fn first_byte(request: &HeaderMap) -> Option<u64> {
+    let mut lines = request.get_all(RANGE).iter();
+    let (Some(line), None) = (lines.next(), lines.next()) else { return None };
+    let (unit, set) = line.to_str().ok()?.split_once('=')?;
+    if !unit.trim().eq_ignore_ascii_case("bytes") || set.contains(',') {
+        return None;
+    }
+    let (first, _) = set.trim().split_once('-')?;
+    number(first)?.map(|first| first as u64)
+}
+
+/// Sets the headers and returns the status of a response with this part of a body of `total` bytes.
+pub(crate) fn set_range_headers(
+    selected: &Range,
+    total: usize,
+    headers: &mut HeaderMap,
+) -> StatusCode {
+    let (status, range, length) = match selected {
+        Range::Full => return StatusCode::OK,
+        Range::Part(part) => (
+            StatusCode::PARTIAL_CONTENT,
+            format!("bytes {}-{}/{total}", part.start, part.end - 1),
+            part.len(),
+        ),
+        Range::Unsatisfiable => (StatusCode::RANGE_NOT_SATISFIABLE, format!("bytes */{total}"), 0),
+    };
+    if let Ok(range) = HeaderValue::from_str(&range) {
+        headers.insert(CONTENT_RANGE, range);
+    }
+    headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+    status
 }
 
 fn parse(line: &str, length: usize) -> Option<Range> {
@@ -72,8 +108,6 @@ fn number(text: &str) -> Option<Option<usize>> {
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
-
     use super::*;
 
     fn range_of(line: &'static str) -> Range {
@@ -101,6 +135,20 @@ mod tests {
     fn invalid_or_multiple_ranges_select_the_full_body() {
         for line in ["bytes=0-1,3-4", "lines=1-2", "bytes=3-2", "bytes=-", "bytes=a-b", "bytes"] {
             assert_eq!(range_of(line), Range::Full, "{line}");
+        }
+    }
+
+    #[test]
+    fn first_byte_is_that_of_a_single_range_from_the_start() {
+        let first = |line: &'static str| {
+            let mut request = HeaderMap::new();
+            request.insert(RANGE, HeaderValue::from_static(line));
+            first_byte(&request)
+        };
+        assert_eq!(first("bytes=0-"), Some(0));
+        assert_eq!(first("Bytes=7-9"), Some(7));
+        for line in ["bytes=-5", "bytes=0-1,3-4", "lines=1-2", "bytes=a-b", "bytes"] {
+            assert_eq!(first(line), None, "{line}");
         }
     }
 

@@ -5,8 +5,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderValue, Method, Response, StatusCode,
-    header::{AGE, CONTENT_LENGTH, CONTENT_RANGE},
+    header::{AGE, CONTENT_LENGTH, RANGE},
     request::Parts,
+    response,
 };
 use http_body::Body;
 
@@ -15,8 +16,8 @@ use crate::{
     cache_status::CacheStatus,
     conditional::{Precondition, not_modified_headers, precondition_of_stored},
     extensions::OuterCache,
-    policy::Reason,
-    range::{Range, range},
+    policy::{Reason, content_length},
+    range::{Range, range, set_range_headers},
     record::Page,
     request_flags::RequestFlags,
     response_headers::{remove_targeted, set_age, set_fixed_browser_ttl},
@@ -93,26 +94,46 @@ fn select_content(
     if !flags.bypass || !settings.policy.is_shared() || page.status != StatusCode::OK {
         return (page.status, page.body.clone());
     }
-    match range(&parts.headers, &page.headers, page.body.len()) {
-        Range::Full => (page.status, page.body.clone()),
-        Range::Part(part) => {
-            let total = page.body.len();
-            set_content_range(headers, &format!("bytes {}-{}/{total}", part.start, part.end - 1));
-            headers.insert(CONTENT_LENGTH, HeaderValue::from(part.len()));
-            (StatusCode::PARTIAL_CONTENT, page.body.slice(part))
-        }
-        Range::Unsatisfiable => {
-            set_content_range(headers, &format!("bytes */{}", page.body.len()));
-            headers.insert(CONTENT_LENGTH, HeaderValue::from(0));
-            (StatusCode::RANGE_NOT_SATISFIABLE, Bytes::new())
-        }
-    }
+    let selected = range(&parts.headers, &page.headers, page.body.len());
+    let status = set_range_headers(&selected, page.body.len(), headers);
+    let body = match selected {
+        Range::Full => page.body.clone(),
+        Range::Part(part) => page.body.slice(part),
+        Range::Unsatisfiable => Bytes::new(),
+    };
+    (status, body)
 }
 
-fn set_content_range(headers: &mut HeaderMap, range: &str) {
-    if let Ok(range) = HeaderValue::from_str(range) {
-        headers.insert(CONTENT_RANGE, range);
+/// Selects what a HEAD or a request for a range gets of the whole response of the inner service.
+///
+/// What is not selected of the body is not read here. If the body is collected for the store, that
+/// goes on.
+pub(crate) fn select_part<B: Body>(
+    parts: &Parts,
+    mut head: response::Parts,
+    body: CachedBody<B>,
+) -> CachedResponse<B> {
+    let length = body.size_hint().exact().or_else(|| content_length(&head.headers).ok()?);
+    if parts.method == Method::HEAD {
+        if let Some(length) = length.filter(|_| head.status != StatusCode::NO_CONTENT) {
+            head.headers.entry(CONTENT_LENGTH).or_insert(HeaderValue::from(length));
+        }
+        return Response::from_parts(head, CachedBody::default());
     }
+    let length = length.and_then(|length| usize::try_from(length).ok());
+    let Some(length) =
+        length.filter(|_| head.status == StatusCode::OK && parts.headers.contains_key(RANGE))
+    else {
+        return Response::from_parts(head, body);
+    };
+    let selected = range(&parts.headers, &head.headers, length);
+    head.status = set_range_headers(&selected, length, &mut head.headers);
+    let body = match selected {
+        Range::Full => body,
+        Range::Part(part) => CachedBody::part(body, part),
+        Range::Unsatisfiable => CachedBody::default(),
+    };
+    Response::from_parts(head, body)
 }
 
 fn seconds(duration: Duration) -> i64 {

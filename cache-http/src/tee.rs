@@ -70,11 +70,6 @@ impl<B: Body> Tee<B> {
         self.collector.is_some() || self.storing.is_some()
     }
 
-    /// Whether the whole body has been read, and the page is stored or rejected.
-    pub(crate) fn is_finished(&self) -> bool {
-        !self.is_collecting() && self.remainder.body.is_none() && self.remainder.failure.is_none()
-    }
-
     /// Returns the next frame, or `None` once the page is stored or rejected.
     pub(crate) fn poll_frame(&mut self, context: &mut Context<'_>) -> Poll<Option<Frame<Bytes>>> {
         loop {

@@ -17,7 +17,7 @@ use axum::body::Body;
 use bytes::Bytes;
 use cache_http::{HttpCacheLayer, Policy, Reason};
 use common::{Cached, Got, Site, View, page, request, until};
-use http::{Method, Response};
+use http::{Method, Response, StatusCode};
 use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody};
 use tokio::sync::{Semaphore, mpsc};
@@ -191,6 +191,24 @@ async fn remainder_of_a_body_over_the_limit_is_read_at_the_pace_of_its_client() 
         drop(response);
         assert!(watched.dropped.load(SeqCst), "the body ends with its reader");
     }
+}
+
+#[tokio::test]
+async fn range_of_a_body_over_the_limit_is_not_read_beyond_its_end() {
+    let site = Site::in_memory();
+    let watched = Watched::default();
+    let body = watched.clone();
+    let view = View::new(move |_, _| {
+        let mut response =
+            page(&[("cache-control", "max-age=60"), ("content-length", "1048576")], "");
+        *response.body_mut() = Body::new(StreamBody::new(Endless(body.clone())));
+        response
+    });
+    let layer = site.shared().policy(Policy::shared().max_body(4 * CHUNK as u64));
+    let got = view.cached(&layer).get_with("/", &[("range", "bytes=1000-1999")]).await;
+    assert_eq!((got.status, got.body.len()), (StatusCode::PARTIAL_CONTENT, 1000));
+    assert_eq!(got.header("content-range"), Some("bytes 1000-1999/1048576"));
+    assert!(watched.chunks.load(SeqCst) <= 2 * 2 && watched.dropped.load(SeqCst));
 }
 
 #[tokio::test(start_paused = true)]

@@ -4,7 +4,7 @@ mod common;
 
 use std::{
     convert::Infallible,
-    sync::Arc,
+    sync::{Arc, Mutex},
     task::{Context, Poll, Waker},
     time::Duration,
 };
@@ -410,17 +410,36 @@ async fn connection_headers_are_not_stored(site: Site) {
     assert_eq!((second.header("link"), second.header("content-length")), (Some("kept"), Some("6")));
 }
 
-async fn head_uses_the_page_of_get_and_is_not_stored(site: Site) {
-    let view = View::with(&[]).cached(&site.layer());
-    view.ask(Method::HEAD, "/", &[]).await;
-    let whole = view.get("/").await;
-    assert!(!whole.is_hit() && whole.body == "page 1", "{whole:?}");
-    let head = view.ask(Method::HEAD, "/", &[]).await;
-    assert!(
-        head.is_hit() && head.body.is_empty() && head.header("content-length") == Some("6"),
-        "{head:?}"
-    );
-    assert_eq!(view.get("/").await.body, "page 1");
+async fn head_fills_and_uses_the_page_of_get(site: Site) {
+    for layer in [site.layer(), site.shared().key_prefix("shared")] {
+        let view = View::with(&[("cache-control", "max-age=60")]);
+        let cached = view.cached(&layer);
+        for is_hit in [false, true] {
+            let head = cached.ask(Method::HEAD, "/", &[]).await;
+            assert_eq!((head.is_hit(), &*head.body), (is_hit, ""));
+            assert_eq!(head.header("content-length"), Some("6"));
+        }
+        let whole = cached.get("/").await;
+        assert!(whole.is_hit() && whole.body == "page 0", "{whole:?}");
+    }
+}
+
+async fn head_of_a_page_that_is_not_stored_is_passed_on(site: Site) {
+    for layer in [site.layer(), site.shared().key_prefix("shared")] {
+        let methods = Arc::new(Mutex::new(Vec::new()));
+        let seen = Arc::clone(&methods);
+        let view = View::new(move |request, _| {
+            seen.lock().expect("no panic").push(request.method().clone());
+            page(&[("cache-control", "private")], "yours")
+        });
+        let cached = view.cached(&layer);
+        for _ in 0..3 {
+            cached.ask(Method::HEAD, "/", &[]).await;
+        }
+        // Two responses in a row show that the page cannot be stored.
+        let expected = [Method::GET, Method::GET, Method::HEAD];
+        assert_eq!(*methods.lock().expect("no panic"), expected);
+    }
 }
 
 async fn partial_responses_are_not_stored(site: Site) {
@@ -928,7 +947,8 @@ on_each_store! {
     body_that_differs_from_content_length_is_not_stored,
     streamed_body_that_differs_from_content_length_is_not_stored,
     connection_headers_are_not_stored,
-    head_uses_the_page_of_get_and_is_not_stored,
+    head_fills_and_uses_the_page_of_get,
+    head_of_a_page_that_is_not_stored_is_passed_on,
     partial_responses_are_not_stored,
     content_range_of_a_200_is_ignored_only_if_enabled,
     condition_of_a_client_does_not_store_a_304,

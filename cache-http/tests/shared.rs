@@ -632,26 +632,51 @@ async fn page_that_is_changed_while_it_is_first_produced_is_not_stored(site: Sit
 async fn range_is_served_from_a_complete_page(site: Site) {
     let view = View::with(&[("cache-control", "max-age=60"), ("etag", "\"v\"")]);
     let cached = view.cached(&site.shared());
-    assert_eq!(
-        cached.get_with("/", &[("range", "bytes=0-0")]).await.body,
-        "page 0",
-        "the view does not support ranges"
-    );
-    cached.get("/").await;
-    let part = cached.get_with("/", &[("range", "bytes=0-3")]).await;
-    assert_eq!((part.status, &*part.body), (StatusCode::PARTIAL_CONTENT, "page"));
-    assert_eq!(
-        (part.header("content-range"), part.header("content-length")),
-        (Some("bytes 0-3/6"), Some("4"))
-    );
+    for is_hit in [false, true] {
+        let part = cached.get_with("/", &[("range", "bytes=0-3")]).await;
+        assert_eq!((part.status, &*part.body), (StatusCode::PARTIAL_CONTENT, "page"));
+        assert_eq!(
+            (part.header("content-range"), part.header("content-length"), part.is_hit()),
+            (Some("bytes 0-3/6"), Some("4"), is_hit)
+        );
+    }
     let beyond = cached.get_with("/", &[("range", "bytes=9-")]).await;
     assert_eq!(
         (beyond.status, beyond.header("content-range")),
         (StatusCode::RANGE_NOT_SATISFIABLE, Some("bytes */6"))
     );
     let changed = cached.get_with("/", &[("range", "bytes=0-3"), ("if-range", "\"w\"")]).await;
-    assert_eq!((changed.status, &*changed.body), (StatusCode::OK, "page 1"));
-    assert_eq!(view.calls(), 2);
+    assert_eq!((changed.status, &*changed.body), (StatusCode::OK, "page 0"));
+    assert_eq!(view.calls(), 1);
+}
+
+async fn head_and_range_validate_the_stale_page(site: Site) {
+    let view = tagged(&[("cache-control", "max-age=10")], "\"v\"");
+    let cached = view.cached(&site.shared());
+    cached.get("/").await;
+    let ranges = [("range", "bytes=1-2"), ("range", "bytes=-5")];
+    let requests = [(Method::HEAD, &[][..], ""), (Method::GET, &ranges[..1], "ag")];
+    let suffix = (Method::GET, &ranges[1..], "age 0");
+    for (calls, (method, headers, body)) in requests.into_iter().chain([suffix]).enumerate() {
+        site.advance(11);
+        assert_eq!(cached.ask(method, "/", headers).await.body, body);
+        assert_eq!(view.calls(), calls + 2);
+        assert!(cached.get("/").await.is_hit());
+    }
+}
+
+async fn range_that_no_page_can_have_is_passed_on(site: Site) {
+    let view = View::new(|request, _| {
+        let range = request.headers().get("range").map(|range| range.to_str().expect("ASCII"));
+        let mut part = page(&[("cache-control", "max-age=60")], range.unwrap_or("none"));
+        *part.status_mut() = StatusCode::PARTIAL_CONTENT;
+        part
+    });
+    let cached = view.cached(&site.shared().policy(Policy::shared().max_body(100)));
+    for range in ["bytes=100-", "bytes=-5", "bytes=0-1,5-6"] {
+        let got = cached.get_with("/", &[("range", range)]).await;
+        assert_eq!((got.status, &*got.body), (StatusCode::PARTIAL_CONTENT, range));
+    }
 }
 
 async fn request_directives_are_obeyed_only_if_enabled(site: Site) {
@@ -830,3 +855,5 @@ on_each_store! {
     failures_are_stored_only_with_an_explicit_lifetime,
     must_understand_overrides_no_store_only_if_enabled,
 }
+    head_and_range_validate_the_stale_page,
+    range_that_no_page_can_have_is_passed_on,

@@ -59,7 +59,8 @@ use crate::pattern::Pattern;
 /// | bodies of unknown length | not stored | stored if they end without an error |
 /// | requests with cookies | bypass the cache if one of them is unknown, unless the response is `public` or has `s-maxage` | bypass the cache if one of them looks like a session cookie |
 /// | third-party cookies | are removed from requests | are passed on |
-/// | requests with `Range` | bypass the cache | are served from a stored complete response |
+/// | HEAD | is served from the page of GET; a miss calls the inner service with GET and stores the page | as in a site |
+/// | requests with `Range` | bypass the cache | are served from a stored complete response; a miss fetches and stores it if the range begins within [`max_body`](Self::max_body), and is passed on otherwise |
 /// | stale responses with a validator | are not used | are validated (RFC 9111, section 4.3) |
 /// | requests with unsafe methods | have no effect, unless [`invalidation`](Self::invalidation) is set | invalidate (RFC 9111, section 4.4) |
 /// | `no-store` in a request | is ignored | is obeyed (RFC 9111, section 5.2.1.5) |
