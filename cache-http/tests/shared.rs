@@ -557,6 +557,30 @@ async fn page_with_must_revalidate_is_not_served_stale(site: Site) {
     }
 }
 
+async fn page_with_s_maxage_is_served_stale_if_the_response_and_the_policy_allow_it(site: Site) {
+    let window = Duration::from_secs(99);
+    for (directives, policy, stale) in [
+        ("s-maxage=10, stale-while-revalidate=99", Policy::site(), true),
+        ("s-maxage=10, stale-if-error=99", Policy::site(), true),
+        ("s-maxage=10", Policy::site().stale_if_error(window), false),
+        ("s-maxage=10, stale-if-error=99, proxy-revalidate", Policy::site(), false),
+        ("s-maxage=10, stale-if-error=99", Policy::site().stale_with_s_maxage(false), false),
+        ("s-maxage=10, stale-if-error=99", Policy::shared(), false),
+        ("s-maxage=10, stale-if-error=99", Policy::shared().stale_with_s_maxage(true), true),
+    ] {
+        let view = View::new(move |_, calls| match calls {
+            0 => page(&[("cache-control", directives)], "good"),
+            _ => error(500),
+        });
+        let layer = site.layer().policy(policy.clone());
+        layer.purge_handle().purge_all(Purge::Hard).await.expect("store works");
+        let cached = view.cached(&layer);
+        cached.get("/").await;
+        site.advance(11);
+        assert_eq!(cached.get("/").await.body == "good", stale, "{directives} {policy:?}");
+    }
+}
+
 async fn successful_unsafe_request_invalidates(site: Site) {
     let view =
         View::new(|request, calls| match (request.method().as_str(), request.uri().query()) {
@@ -842,10 +866,13 @@ on_each_store! {
     stale_page_is_served_if_the_origin_fails,
     head_and_range_get_the_stale_page_if_the_origin_fails,
     page_with_must_revalidate_is_not_served_stale,
+    page_with_s_maxage_is_served_stale_if_the_response_and_the_policy_allow_it,
     successful_unsafe_request_invalidates,
     redirect_after_an_unsafe_request_does_not_invalidate_its_target,
     page_that_is_changed_while_it_is_first_produced_is_not_stored,
     range_is_served_from_a_complete_page,
+    head_and_range_validate_the_stale_page,
+    range_that_no_page_can_have_is_passed_on,
     request_directives_are_obeyed_only_if_enabled,
     response_to_a_request_with_no_store_is_not_stored,
     request_with_no_store_does_not_disable_single_flight,
@@ -855,5 +882,3 @@ on_each_store! {
     failures_are_stored_only_with_an_explicit_lifetime,
     must_understand_overrides_no_store_only_if_enabled,
 }
-    head_and_range_validate_the_stale_page,
-    range_that_no_page_can_have_is_passed_on,

@@ -61,6 +61,7 @@ use crate::pattern::Pattern;
 /// | third-party cookies | are removed from requests | are passed on |
 /// | HEAD | is served from the page of GET; a miss calls the inner service with GET and stores the page | as in a site |
 /// | requests with `Range` | bypass the cache | are served from a stored complete response; a miss fetches and stores it if the range begins within [`max_body`](Self::max_body), and is passed on otherwise |
+/// | `s-maxage` with `stale-while-revalidate` or `stale-if-error` | is served stale | is not served stale, unless [`stale_with_s_maxage`](Self::stale_with_s_maxage) is set |
 /// | stale responses with a validator | are not used | are validated (RFC 9111, section 4.3) |
 /// | requests with unsafe methods | have no effect, unless [`invalidation`](Self::invalidation) is set | invalidate (RFC 9111, section 4.4) |
 /// | `no-store` in a request | is ignored | is obeyed (RFC 9111, section 5.2.1.5) |
@@ -112,6 +113,7 @@ pub struct Policy {
     max_body: u64,
     stale_while_revalidate: Duration,
     stale_if_error: Duration,
+    stale_with_s_maxage: bool,
     request_directives: bool,
     targeted: Arc<[HeaderName]>,
     tag_headers: Arc<[HeaderName]>,
@@ -162,6 +164,7 @@ impl Policy {
             max_body: 2 * MIB,
             stale_while_revalidate: Duration::ZERO,
             stale_if_error: Duration::ZERO,
+            stale_with_s_maxage: true,
             request_directives: false,
             targeted: Arc::new([]),
             tag_headers: Arc::new([]),
@@ -174,7 +177,14 @@ impl Policy {
     /// See the [table](Self).
     #[must_use]
     pub fn shared() -> Self {
-        Self { shared: true, ttl: None, streaming: true, invalidation: true, ..Self::site() }
+        Self {
+            shared: true,
+            ttl: None,
+            streaming: true,
+            invalidation: true,
+            stale_with_s_maxage: false,
+            ..Self::site()
+        }
     }
 
     /// Sets the lifetime of responses that do not state one.
@@ -377,6 +387,19 @@ impl Policy {
     #[must_use]
     pub fn stale_if_error(mut self, window: Duration) -> Self {
         self.stale_if_error = window;
+        self
+    }
+
+    /// Sets whether responses with `s-maxage` are served stale if they state for how long, with
+    /// `stale-while-revalidate` or `stale-if-error`.
+    ///
+    /// The default is `true` in a [`site`](Self::site): applications that send both directives
+    /// mean it. It is `false` in a [`shared`](Self::shared) cache, where `s-maxage` forbids that
+    /// (RFC 9111, sections 4.2.4 and 5.2.2.10). `must-revalidate` and `proxy-revalidate` are always
+    /// obeyed, and the windows of the policy never apply to responses with `s-maxage`.
+    #[must_use]
+    pub fn stale_with_s_maxage(mut self, served: bool) -> Self {
+        self.stale_with_s_maxage = served;
         self
     }
 

@@ -63,8 +63,8 @@ impl CacheMeta {
     }
 }
 
-fn forbids_stale(directives: &CacheControl) -> bool {
-    ["must-revalidate", "proxy-revalidate", "s-maxage"].iter().any(|name| directives.has(name))
+fn requires_validation(directives: &CacheControl) -> bool {
+    directives.has("must-revalidate") || directives.has("proxy-revalidate")
 }
 
 /// The maximum number of headers that a page may vary on.
@@ -107,12 +107,15 @@ impl Policy {
         if !lifetime.explicit && !self.may_assume_lifetime(status, &directives) {
             return Err(Reason::Status);
         }
-        let never_stale = forbids_stale(&directives);
+        let has_s_maxage = directives.has("s-maxage");
+        let never_stale =
+            requires_validation(&directives) || (has_s_maxage && !self.stale_with_s_maxage);
         let window = |name: &str, default: Duration| match directives.seconds(name).duration() {
             _ if never_stale => Duration::ZERO,
             Some(stated) => stated,
-            // An error is not served after the origin has recovered.
-            None if status.is_server_error() => Duration::ZERO,
+            // An error is not served after the origin has recovered. `s-maxage` forbids serving
+            // stale pages, unless the origin itself states a window.
+            None if has_s_maxage || status.is_server_error() => Duration::ZERO,
             None => default,
         };
         let meta = CacheMeta {
@@ -132,7 +135,8 @@ impl Policy {
     /// Whether a response with these headers must not be served stale without a successful
     /// validation (RFC 9111, section 4.2.4).
     pub(crate) fn forbids_stale(&self, headers: &HeaderMap) -> bool {
-        forbids_stale(&self.directives(headers).0)
+        let (directives, _) = self.directives(headers);
+        requires_validation(&directives) || directives.has("s-maxage")
     }
 
     fn validation_window(&self, headers: &HeaderMap) -> Duration {
