@@ -87,6 +87,12 @@ impl RequestContext {
         self.settings.with_store_timeout(lookup).await.unwrap_or_else(Lookup::miss)
     }
 
+    /// Starts the production of the page, if it has not started. Call it before the lookup: a purge
+    /// after that is then noticed, see [`Fill`].
+    pub(crate) fn start_fill(&mut self) {
+        self.fill.get_or_insert_with(|| Arc::new(Fill::start()));
+    }
+
     /// The key of the requests that can share a page with this one.
     pub(crate) fn flight_key(&self, lookup: &Lookup) -> FlightKey {
         lookup.flight_key(&self.keys, &self.settings.policy, &self.parts.headers)

@@ -1,6 +1,6 @@
 //! Calling the inner service, and storing its response while it is sent.
 
-use std::{future::poll_fn, sync::Arc, time::Duration};
+use std::{future::poll_fn, time::Duration};
 
 use bytes::Bytes;
 use http::{
@@ -19,7 +19,6 @@ use crate::{
     context::RequestContext,
     counts::Event,
     extensions::{HasOuterCache, OuterCache},
-    fill::Fill,
     page_store::Lookup,
     pending_page::BodyCollector,
     policy::{BodyLength, Reason, STRIPPED_REQUEST_HEADERS},
@@ -114,7 +113,7 @@ impl RequestContext {
         let conditional = self.add_conditions(&lookup, &mut parts.headers);
         parts.extensions.insert(HasOuterCache);
         let stale_if_error = self.may_serve_stale(&lookup);
-        self.fill = Some(Arc::new(Fill::start()));
+        self.start_fill();
         let result = self.call(&mut inner, Request::from_parts(parts, body)).await;
         let failed = result.as_ref().is_none_or(is_failure);
         if failed && stale_if_error {

@@ -175,6 +175,7 @@ impl RequestContext {
                         Some(response) => Flight::Response(response),
                         None => Flight::Fetch(Some(leader)),
                     };
+                    self.start_fill();
                 }
                 Joined::Waiter(waiter) => match waiter.wait(wait_deadline).await {
                     Waited::Completed(Outcome::Shared(record)) => {
@@ -259,6 +260,7 @@ impl RequestContext {
             && let Joined::Leader(leader) = self.settings.flights.join(&self.flight_key(lookup))
         {
             // The task runs on after its owner is dropped.
+                self.start_fill();
             drop(FillTask::spawn(async move {
                 // As in `join_flight`: another request may have stored the page meanwhile.
                 let lookup = self.lookup().await;

@@ -87,7 +87,7 @@ impl<B: Body> Relay<B> {
 
     pub(crate) fn size_hint(&self) -> SizeHint {
         match &self.state {
-            State::Task { length, .. } => length.clone(),
+            State::Task { length, .. } => *length,
             State::Remainder(remainder) => remainder.size_hint(),
         }
     }

@@ -173,7 +173,7 @@ impl<B: Body> Remainder<B> {
     pub(crate) fn is_end_stream(&self) -> bool {
         self.queue.is_empty()
             && self.failure.is_none()
-            && self.body.as_ref().is_none_or(|body| body.is_end_stream())
+            && self.body.as_ref().is_none_or(Body::is_end_stream)
     }
 
     pub(crate) fn size_hint(&self) -> SizeHint {
