@@ -120,6 +120,11 @@ impl RequestContext {
         matches!(self.reuse(lookup), Reuse::StaleIfError(_) | Reuse::StaleWhileRevalidate)
     }
 
+    /// Whether the page that was found is fresh, but is refreshed in the background.
+    pub(crate) fn is_refresh_due(&self, lookup: &Lookup) -> bool {
+        hit::is_refresh_due(&self.settings, lookup)
+    }
+
     pub(crate) fn fresh_response<B: Body>(&self, lookup: &Lookup) -> Option<CachedResponse<B>> {
         hit::fresh_response(&self.settings, lookup, &self.parts, self.flags)
     }

@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// Creates the response, if the store has a fresh page that was checked against the current
-/// generations recently.
+/// generations recently, and is not due for a refresh.
 pub(crate) fn recently_checked_response<B: Body>(
     settings: &Settings,
     keys: &Keys,
@@ -33,7 +33,7 @@ pub(crate) fn recently_checked_response<B: Body>(
     let record = poll_once(find)?.ok()??;
     let page = record.page()?;
     let age = page.age(&settings.clock);
-    if !page.check.is_current(age) {
+    if !page.check.is_current(age) || settings.policy.is_refresh_due(&page.meta, age) {
         return None;
     }
     fresh_page_response(settings, page, age, false, parts, flags)
@@ -46,6 +46,14 @@ pub(crate) fn lookup_now(settings: &Settings, keys: &Keys, parts: &Parts) -> Opt
         Ok(lookup) => Some(lookup),
         Err(error) => Some(Lookup::miss(settings.page_store.failed(&error))),
     }
+}
+
+/// Whether the page that the lookup found must be refreshed in the background, if it is fresh.
+pub(crate) fn is_refresh_due(settings: &Settings, lookup: &Lookup) -> bool {
+    let page = lookup.found.page();
+    page.is_some_and(|(page, _)| {
+        settings.policy.is_refresh_due(&page.meta, page.age(&settings.clock))
+    })
 }
 
 /// Creates the response, if the lookup found a fresh page.

@@ -40,12 +40,17 @@ where
         None => context.lookup().await,
     };
     if let Some(response) = context.fresh_response(&lookup) {
+        if context.is_refresh_due(&lookup) && !context.is_unshared(&lookup) {
+            context.refresh_in_background(inner, body, &lookup);
+        }
         return Ok(response);
     }
     let reason = match context.reuse(&lookup) {
         // If no refresh can be stored, the page would be served until the end of its window.
         Reuse::StaleWhileRevalidate if !context.is_unshared(&lookup) => {
-            return Ok(context.stale_while_revalidate(inner, body, &lookup));
+            let response = context.stale_response(&lookup);
+            context.refresh_in_background(inner, body, &lookup);
+            return Ok(response);
         }
         Reuse::Fresh(_) | Reuse::StaleWhileRevalidate => Reason::Stale,
         Reuse::StaleIfError(reason) | Reuse::No(reason) => reason,
@@ -170,12 +175,12 @@ impl RequestContext {
                 Joined::Leader(leader) => {
                     // The page may have been stored after the lookup and before the join, above all
                     // if the store is accessed over a network.
+                    self.start_fill();
                     *lookup = self.lookup().await;
                     return match self.fresh_response(lookup) {
                         Some(response) => Flight::Response(response),
                         None => Flight::Fetch(Some(leader)),
                     };
-                    self.start_fill();
                 }
                 Joined::Waiter(waiter) => match waiter.wait(wait_deadline).await {
                     Waited::Completed(Outcome::Shared(record)) => {
@@ -240,36 +245,28 @@ impl RequestContext {
         Collapse::Response(self.page_response(page, PageSource::Collapsed))
     }
 
-    /// Serves the stale page, and spawns a task that refreshes it, unless another request does so
-    /// (RFC 5861, section 3).
-    fn stale_while_revalidate<S, Q, B>(
-        mut self,
-        inner: S,
-        body: Q,
-        lookup: &Lookup,
-    ) -> CachedResponse<B>
+    /// Spawns a task that refreshes the page, unless another request does so (RFC 5861, section 3).
+    fn refresh_in_background<S, Q, B>(mut self, inner: S, body: Q, lookup: &Lookup)
     where
         S: InnerService<Q, B>,
         Q: Send + 'static,
         B: ResponseBody,
     {
-        let response = self.stale_response(lookup);
         // If the request itself forbids storing, its response would not refresh the page, and other
         // requests would not wait for that page for a while.
         if !self.settings.policy.forbids_storing(&self.parts.headers)
             && let Joined::Leader(leader) = self.settings.flights.join(&self.flight_key(lookup))
         {
             // The task runs on after its owner is dropped.
-                self.start_fill();
             drop(FillTask::spawn(async move {
                 // As in `join_flight`: another request may have stored the page meanwhile.
+                self.start_fill();
                 let lookup = self.lookup().await;
-                if matches!(self.reuse(&lookup), Reuse::Fresh(_)) {
+                if matches!(self.reuse(&lookup), Reuse::Fresh(_)) && !self.is_refresh_due(&lookup) {
                     return;
                 }
                 drop(self.fetch(inner, body, lookup, Some(leader), Reason::Stale).await);
             }));
         }
-        response
     }
 }

@@ -50,11 +50,12 @@ impl RequestContext {
         lookup: Lookup,
         leader: Option<Leader>,
         head: &mut response::Parts,
-        meta: CacheMeta,
+        mut meta: CacheMeta,
         length: BodyLength,
     ) -> PendingPage {
         let settings = Arc::clone(&self.settings);
         let received_at = (settings.clock.now(), settings.clock.unix_time());
+        settings.policy.shorten_lifetime(&mut meta, fastrand::f64());
         set_freshness(&mut head.headers, settings.browser_ttl, &meta, received_at.1);
         let mut headers = headers_to_store(&head.headers, &settings.policy);
         remove_targeted(&mut headers, &settings.policy);

@@ -15,6 +15,7 @@ use cache_http::{
 use cache_locmem::{LocMemCache, LocMemOptions};
 use common::{Cached, Got, Site, View, page, request, until};
 use http::{Method, StatusCode};
+use tokio::sync::Semaphore;
 use tower::{Layer, ServiceExt, util::BoxCloneSyncService};
 
 async fn page_lives_for_the_ttl_of_the_site(site: Site) {
@@ -45,6 +46,57 @@ async fn lifetime_of_the_response_is_obeyed(site: Site) {
         assert!(cached.get("/").await.is_hit(), "{value}");
         site.advance(1);
         assert!(!cached.get("/").await.is_hit(), "{value}");
+    }
+}
+
+async fn jitter_spreads_the_lifetimes_of_pages(site: Site) {
+    let policy = Policy::site().ttl(Duration::from_secs(1000)).ttl_jitter(0.5);
+    let layer = site.layer().policy(policy).browser_ttl(BrowserTtl::SameAsCache);
+    let cached = View::with(&[]).cached(&layer);
+    let mut lifetimes = Vec::new();
+    for number in 0..20 {
+        let first = cached.get(&format!("/{number}")).await;
+        let hit = cached.get(&format!("/{number}")).await;
+        assert_eq!(first.header("cache-control"), hit.header("cache-control"));
+        let ttl = hit.header("cache-status").and_then(|status| status.split("ttl=").nth(1));
+        lifetimes.push(ttl.and_then(|ttl| ttl.parse::<u64>().ok()).expect("a hit"));
+    }
+    assert!(lifetimes.iter().all(|ttl| (500..=1000).contains(ttl)), "{lifetimes:?}");
+    lifetimes.sort_unstable();
+    assert!(lifetimes[19] - lifetimes[0] > 50, "{lifetimes:?}");
+}
+
+async fn early_refresh_replaces_a_page_before_it_expires(site: Site) {
+    for (layer, policy) in
+        [(site.layer(), Policy::site()), (site.shared().key_prefix("shared"), Policy::shared())]
+    {
+        let layer = layer.policy(policy.early_refresh(0.9));
+        let gate = Arc::new(Semaphore::new(1));
+        let opened = Arc::clone(&gate);
+        let view = View::waiting(move |_, calls| {
+            let gate = Arc::clone(&opened);
+            async move {
+                gate.acquire().await.expect("semaphore is open").forget();
+                page(&[("cache-control", "max-age=100")], &format!("page {calls}"))
+            }
+        });
+        let cached = view.cached(&layer);
+        cached.get("/").await;
+        site.advance(89);
+        assert!(cached.get("/").await.is_hit());
+        assert_eq!(view.calls(), 1);
+        site.advance(1);
+        for _ in 0..5 {
+            let got = cached.get("/").await;
+            assert!(got.is_hit() && got.body == "page 0", "{got:?}");
+        }
+        until(async || view.calls() == 2).await;
+        assert!(cached.get("/").await.is_hit());
+        gate.add_permits(1);
+        until(async || cached.get("/").await.body == "page 1").await;
+        site.advance(89);
+        assert!(cached.get("/").await.is_hit());
+        assert_eq!(view.calls(), 2, "one request refreshes the page");
     }
 }
 
@@ -622,6 +674,8 @@ async fn failing_store_is_counted_and_the_page_is_served() {
 on_each_store! {
     page_lives_for_the_ttl_of_the_site,
     lifetime_of_the_response_is_obeyed,
+    jitter_spreads_the_lifetimes_of_pages,
+    early_refresh_replaces_a_page_before_it_expires,
     timeout_of_cache_page_limits_the_lifetime,
     pages_age_by_the_clock_of_the_cache,
     clock_of_the_layer_overrides_that_of_the_cache,

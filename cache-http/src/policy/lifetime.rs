@@ -7,7 +7,7 @@ use http::{
     header::{AGE, DATE, LAST_MODIFIED},
 };
 
-use super::{Policy, Reason};
+use super::{CacheMeta, Policy, Reason};
 use crate::{
     cache_control::{CacheControl, MAX_SECONDS},
     date::{self, UnixTime},
@@ -65,6 +65,16 @@ impl Policy {
     }
 }
 
+impl Policy {
+    /// Shortens the lifetime of a response. `random` is from 0 to 1.
+    ///
+    /// The age on arrival does not count: a response that was about to expire would be stale.
+    pub(crate) fn shorten_lifetime(&self, meta: &mut CacheMeta, random: f64) {
+        let rest = meta.lifetime.saturating_sub(meta.initial_age);
+        meta.lifetime -= rest.mul_f64(self.ttl_jitter * random);
+    }
+}
+
 /// A tenth of the time since the last modification (RFC 9111, section 4.2.2).
 fn heuristic_lifetime(headers: &HeaderMap, date: UnixTime) -> Option<Duration> {
     let modified = date::read(headers, &LAST_MODIFIED)?;
@@ -88,6 +98,31 @@ mod tests {
     use http::HeaderValue;
 
     use super::*;
+
+    #[test]
+    fn jitter_shortens_what_remains_of_the_lifetime() {
+        let seconds = Duration::from_secs;
+        let shortened = |policy: Policy, random| {
+            let mut meta = CacheMeta {
+                lifetime: seconds(100),
+                initial_age: seconds(80),
+                date: Duration::ZERO,
+                vary: Vec::new(),
+                stale_while_revalidate: Duration::ZERO,
+                stale_if_error: Duration::ZERO,
+                validation_window: Duration::ZERO,
+                public: false,
+            };
+            policy.shorten_lifetime(&mut meta, random);
+            meta.lifetime
+        };
+        assert_eq!(shortened(Policy::site(), 1.0), seconds(100));
+        for (share, shortest) in [(0.5, 90), (9.0, 80), (-1.0, 100), (f64::NAN, 100)] {
+            let policy = Policy::site().ttl_jitter(share);
+            assert_eq!(shortened(policy.clone(), 1.0), seconds(shortest), "{share}");
+            assert_eq!(shortened(policy, 0.0), seconds(100), "{share}");
+        }
+    }
 
     #[test]
     fn first_of_several_ages_counts() {

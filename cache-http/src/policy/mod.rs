@@ -99,6 +99,8 @@ pub struct Policy {
     shared: bool,
     ttl: Option<Duration>,
     max_ttl: Option<Duration>,
+    ttl_jitter: f64,
+    early_refresh: Option<f64>,
     statuses: Vec<StatusCode>,
     set_cookies: SetCookies,
     ignores_content_range: bool,
@@ -150,6 +152,8 @@ impl Policy {
             shared: false,
             ttl: Some(Duration::from_secs(600)),
             max_ttl: None,
+            ttl_jitter: 0.0,
+            early_refresh: None,
             statuses: Vec::new(),
             set_cookies: SetCookies::Never,
             ignores_content_range: false,
@@ -198,6 +202,27 @@ impl Policy {
     #[must_use]
     pub fn max_ttl(mut self, ttl: Duration) -> Self {
         self.max_ttl = Some(ttl);
+        self
+    }
+
+    /// Shortens the lifetime of each page by a random part of up to `share`, so that pages that were
+    /// stored together do not expire together. The default is 0; 0.1 is a tenth.
+    #[must_use]
+    pub fn ttl_jitter(mut self, share: f64) -> Self {
+        // Not a number becomes zero.
+        self.ttl_jitter = if share > 0.0 { share.min(1.0) } else { 0.0 };
+        self
+    }
+
+    /// Refreshes a page in the background, by one request at a time, as soon as this share of its
+    /// lifetime has passed. Visitors of a page that is requested often then never wait for it.
+    ///
+    /// With 0.9, a page with a lifetime of 10 minutes is refreshed by the first request in its last
+    /// minute. The lifetime counts from when the page was received. By default, and with 1 or more,
+    /// pages are refreshed when they have expired. Hits cost more while a refresh is due.
+    #[must_use]
+    pub fn early_refresh(mut self, share: f64) -> Self {
+        self.early_refresh = (0.0..1.0).contains(&share).then_some(share);
         self
     }
 

@@ -51,6 +51,13 @@ impl Policy {
         }
     }
 
+    /// Whether a fresh response of this age is refreshed in the background.
+    pub(crate) fn is_refresh_due(&self, meta: &CacheMeta, age: Duration) -> bool {
+        let lifetime = meta.lifetime.saturating_sub(meta.initial_age);
+        self.early_refresh
+            .is_some_and(|share| age >= meta.initial_age.saturating_add(lifetime.mul_f64(share)))
+    }
+
     /// Whether the directives of a request require a fresher response.
     pub(crate) fn requires_fresher(
         &self,
