@@ -156,6 +156,15 @@ pub trait Cache: Any + fmt::Debug + Send + Sync {
         false
     }
 
+    /// Returns how many entries the store keeps before it evicts some, or `None` if that is
+    /// unlimited or unknown.
+    ///
+    /// Callers that add entries for others, such as pages, add fewer of them to a small store. The
+    /// default implementation returns `None`.
+    fn max_entries(&self) -> Option<u64> {
+        None
+    }
+
     /// Returns whether the key exists.
     ///
     /// A store that evicts by use should not count this as a use. The default implementation calls

@@ -57,6 +57,12 @@ fn inner_is_the_store_directly_inside() {
 }
 
 #[test]
+fn max_entries_are_those_of_the_wrapped_store() {
+    assert_eq!(nested().max_entries(), Some(300));
+    assert_eq!(Arc::new(nested()).max_entries(), Some(300));
+}
+
+#[test]
 fn innermost_is_the_store_without_wrappers() {
     let store = nested();
     assert!((store.innermost() as &dyn std::any::Any).is::<LocMemCache>());
@@ -122,7 +128,7 @@ impl Cache for AllByHand {
     forward_cache!(
         self.0,
         except name, get, set, add, touch, incr, delete, ttl, clear, get_now, set_now,
-        keeps_objects, contains, get_many, set_many, delete_many, stats, purge_expired, close,
+        keeps_objects, max_entries, contains, get_many, set_many, delete_many, stats, purge_expired, close,
         inner,
     );
 
@@ -161,6 +167,9 @@ impl Cache for AllByHand {
     }
     fn keeps_objects(&self) -> bool {
         false
+    }
+    fn max_entries(&self) -> Option<u64> {
+        None
     }
     async fn contains(&self, key: &str) -> Result<bool> {
         self.0.contains(key).await

@@ -335,6 +335,10 @@ impl Cache for DbCache {
         false
     }
 
+    fn max_entries(&self) -> Option<u64> {
+        Some(self.shared.options.max_entries)
+    }
+
     async fn contains(&self, key: &str) -> Result<bool> {
         check_key(key)?;
         let table = self.shared.reader()?;

@@ -277,6 +277,10 @@ impl Cache for FileBasedCache {
         false
     }
 
+    fn max_entries(&self) -> Option<u64> {
+        Some(self.options().max_entries as u64)
+    }
+
     async fn contains(&self, key: &str) -> Result<bool> {
         match self.try_contains(key) {
             Some(found) => Ok(found),

@@ -235,6 +235,10 @@ impl Cache for LocMemCache {
         true
     }
 
+    fn max_entries(&self) -> Option<u64> {
+        Some(self.options.max_entries as u64)
+    }
+
     async fn contains(&self, key: &str) -> Result<bool> {
         Ok(self.with_shard(key, |shard, hash, _| shard.contains(hash, key)))
     }

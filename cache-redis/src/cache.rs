@@ -387,6 +387,10 @@ impl Cache for RedisCache {
         false
     }
 
+    fn max_entries(&self) -> Option<u64> {
+        None
+    }
+
     fn inner(&self) -> Option<&dyn Cache> {
         None
     }
