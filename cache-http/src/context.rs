@@ -6,6 +6,7 @@ use http::{Response, request::Parts};
 use http_body::Body;
 
 use crate::{
+    admission::{NewEntries, PageId},
     counts::Event,
     date::UnixTime,
     extensions::OuterCache,
@@ -13,7 +14,7 @@ use crate::{
     hit,
     key::Keys,
     page_store::{FlightKey, Found, Lookup},
-    policy::{Reason, Reuse},
+    policy::{CacheMeta, Reason, Reuse},
     record::Page,
     request_flags::RequestFlags,
     respond::{CachedResponse, PageSource, page_response},
@@ -29,6 +30,8 @@ pub(crate) struct RequestContext {
     /// When the page was looked up last.
     pub(crate) looked_up_at: UnixTime,
     pub(crate) miss: Option<CountOnDrop>,
+    /// The page, if it is new to the store, and whether other variants of its URI are stored.
+    new_page: Option<(PageId, bool)>,
     /// The production of the page, once it has begun.
     pub(crate) fill: Option<Arc<Fill>>,
 }
@@ -70,6 +73,7 @@ impl RequestContext {
             flags,
             keys,
             miss: None,
+            new_page: None,
             fill: None,
         }
     }
@@ -126,7 +130,7 @@ impl RequestContext {
     }
 
     pub(crate) fn fresh_response<B: Body>(&self, lookup: &Lookup) -> Option<CachedResponse<B>> {
-        hit::fresh_response(&self.settings, lookup, &self.parts, self.flags)
+        hit::fresh_response(&self.settings, &self.keys, lookup, &self.parts, self.flags)
     }
 
     pub(crate) fn stale_response<B: Body>(&self, lookup: &Lookup) -> CachedResponse<B> {
@@ -149,6 +153,27 @@ impl RequestContext {
 
     pub(crate) fn notify_outer<B: Body>(&self, response: CachedResponse<B>) -> CachedResponse<B> {
         OuterCache::of_request(&self.parts).notify(response)
+    }
+
+    /// Records the request, if the page is new to the store.
+    pub(crate) fn record_use(&mut self, lookup: &Lookup) {
+        if lookup.is_new() {
+            let page = self.settings.page_id(&self.keys, lookup, &self.parts);
+            self.settings.admission.record_miss(page);
+            self.new_page = Some((page, !lookup.vary.is_empty()));
+        }
+    }
+
+    /// Decides whether the page is stored, if it is new to the store.
+    pub(crate) fn admit(&self, meta: &CacheMeta) -> Result<(), Reason> {
+        let Some((page, has_variants)) = self.new_page else { return Ok(()) };
+        let entries = match (has_variants, meta.vary.is_empty()) {
+            (true, _) => NewEntries::FurtherVariant,
+            (false, true) => NewEntries::Page,
+            (false, false) => NewEntries::FirstVariant,
+        };
+        let settings = &self.settings;
+        settings.admission.admit(page, entries, settings.min_uses, settings.clock.now())
     }
 
     /// Counts the request as a miss when it ends.

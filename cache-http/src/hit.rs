@@ -59,6 +59,7 @@ pub(crate) fn is_refresh_due(settings: &Settings, lookup: &Lookup) -> bool {
 /// Creates the response, if the lookup found a fresh page.
 pub(crate) fn fresh_response<B: Body>(
     settings: &Settings,
+    keys: &Keys,
     lookup: &Lookup,
     parts: &Parts,
     flags: RequestFlags,
@@ -67,6 +68,7 @@ pub(crate) fn fresh_response<B: Body>(
     let age = page.age(&settings.clock);
     let response = fresh_page_response(settings, page, age, soft_purged, parts, flags)?;
     page.check.record(lookup.purges, age);
+    settings.admission.record_hit(settings.page_id(keys, lookup, parts));
     Some(response)
 }
 

@@ -7,6 +7,7 @@ use http::{Uri, request::Parts, response};
 use tower_layer::Layer;
 
 use crate::{
+    admission::{Admission, NewPageLimit},
     counts::Counts,
     fill_budget::FillBudget,
     pattern::Pattern,
@@ -268,6 +269,43 @@ impl HttpCacheLayer {
         condition: impl Fn(&response::Parts) -> bool + Send + Sync + 'static,
     ) -> Self {
         self.edit(|settings| settings.do_not_store_if.push(Arc::new(condition)))
+    }
+
+    /// Limits how many new pages are stored: `burst` at once, and `per_second` on average.
+    ///
+    /// A client that makes up queries, hosts or headers gets a new page with each request. Without
+    /// a limit, these pages would push those that others request out of a full store. A page is
+    /// new if it was not requested often enough lately to be remembered as a stored one. Beyond
+    /// the limit, new pages are stored only if they were requested several times lately: twice at
+    /// first, and up to 16 times the more are stored. Others are produced for each request, and
+    /// counted with [`Reason::NewPageLimit`](crate::Reason::NewPageLimit).
+    ///
+    /// If this is not set, the limit depends on the
+    /// [number of entries](cache_core::Cache::max_entries) that the store keeps, with 10,000 for
+    /// one that does not limit it: a tenth of it at once and a hundredth per second, and once, when
+    /// the process has started, a third. The layers on one store share that limit. If it is set,
+    /// this layer and its clones have one of their own.
+    #[must_use]
+    pub fn new_page_limit(self, burst: u32, per_second: u32) -> Self {
+        let limit = NewPageLimit::new(burst, per_second);
+        self.edit(|settings| settings.admission = Arc::new(Admission::new(Some(limit))))
+    }
+
+    /// Stores new pages without [limit](Self::new_page_limit).
+    #[must_use]
+    pub fn unlimited_new_pages(self) -> Self {
+        self.edit(|settings| settings.admission = Arc::new(Admission::new(None)))
+    }
+
+    /// Sets how often a page must be requested before it is stored. The default is 1: the first
+    /// response is stored.
+    ///
+    /// Requests count in this process, for as long as 16,384 other pages are not requested. Pages
+    /// that replace a stale or purged one are always stored. Other responses are counted with
+    /// [`Reason::MinUses`](crate::Reason::MinUses).
+    #[must_use]
+    pub fn min_uses(self, uses: u8) -> Self {
+        self.edit(|settings| settings.min_uses = uses)
     }
 
     /// Adds a tag to every page that this layer stores, for [`PurgeHandle::purge_tag`].

@@ -155,6 +155,7 @@
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+mod admission;
 mod body;
 mod bounds;
 mod cache_control;
@@ -201,6 +202,7 @@ mod storable;
 mod tags;
 mod tee;
 mod unknown_cookies;
+mod use_counts;
 mod vary;
 #[cfg(feature = "vary-check")]
 mod vary_check;

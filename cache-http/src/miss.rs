@@ -45,6 +45,7 @@ where
         }
         return Ok(response);
     }
+    context.record_use(&lookup);
     let reason = match context.reuse(&lookup) {
         // If no refresh can be stored, the page would be served until the end of its window.
         Reuse::StaleWhileRevalidate if !context.is_unshared(&lookup) => {

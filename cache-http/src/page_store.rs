@@ -94,6 +94,19 @@ impl Lookup {
         }
     }
 
+    /// The key of the page that was found or missed.
+    pub(crate) fn page_key(&self, keys: &Keys, policy: &Policy, headers: &HeaderMap) -> StoreKey {
+        if self.vary.is_empty() {
+            return keys.root;
+        }
+        keys.variant(&policy.secondary_key(&self.vary, headers))
+    }
+
+    /// Whether the page would be a new entry in the store.
+    pub(crate) fn is_new(&self) -> bool {
+        matches!(self.found, Found::Miss(Reason::UriMiss | Reason::VaryMiss))
+    }
+
     pub(crate) fn flight_key(
         &self,
         keys: &Keys,

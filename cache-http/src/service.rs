@@ -147,7 +147,7 @@ where
             lookup = hit::lookup_now(settings, &keys, &parts);
             if let Some(lookup) = &lookup
                 && !hit::is_refresh_due(settings, lookup)
-                && let Some(response) = hit::fresh_response(settings, lookup, &parts, flags)
+                && let Some(response) = hit::fresh_response(settings, &keys, lookup, &parts, flags)
             {
                 return ResponseFuture::ready(response);
             }

@@ -6,11 +6,12 @@ use cache_core::{CacheHandle, Clock, Error, ErrorKind};
 use http::{request::Parts, response};
 
 use crate::{
+    admission::{Admission, PageId},
     counts::{Counters, Event},
     extensions::NoStore,
     fill_budget::FillBudget,
     key::{KeyBuilder, KeyHash, Keys},
-    page_store::{FlightKey, PageStore},
+    page_store::{FlightKey, Lookup, PageStore},
     policy::{Policy, Reason, RequestCheck, Reuse},
     record::{Page, Record},
     request_flags::RequestFlags,
@@ -49,6 +50,9 @@ pub(crate) struct Settings {
     pub(crate) cache_status: Option<Arc<str>>,
     pub(crate) flights: Arc<Flights>,
     pub(crate) fill_budget: Arc<FillBudget>,
+    pub(crate) admission: Arc<Admission>,
+    /// How often a page must have been requested to be stored.
+    pub(crate) min_uses: u8,
     /// The timeout of each access to the store.
     pub(crate) store_timeout: Duration,
     /// How long the inner service may take to respond.
@@ -105,6 +109,8 @@ impl Settings {
             cache_status: None,
             flights: Arc::new(Flights::new(WAIT_TIMEOUT)),
             fill_budget: Arc::new(FillBudget::new(MAX_FILL_BYTES)),
+            admission: Admission::of_store(cache),
+            min_uses: 1,
             store_timeout: STORE_TIMEOUT,
             origin_timeout: None,
             soft_timeout: None,
@@ -154,6 +160,11 @@ impl Settings {
             return Reuse::No(reason);
         }
         self.policy.reuse(&page.meta, age, soft_purged, &parts.headers)
+    }
+
+    /// Identifies the page that a lookup has found or missed.
+    pub(crate) fn page_id(&self, keys: &Keys, lookup: &Lookup, parts: &Parts) -> PageId {
+        self.admission.page_id(&lookup.page_key(keys, &self.policy, &parts.headers))
     }
 
     /// Awaits an access to the store. A timeout is logged.

@@ -38,10 +38,12 @@ impl RequestContext {
         let checked = checked.and_then(|meta| {
             page_tags(&self.settings, &head.headers, head.extensions.get()).map(|_tags| meta)
         });
-        checked.map_err(|reason| match self.flags.public_pages_only {
+        let meta = checked.map_err(|reason| match self.flags.public_pages_only {
             true => policy.check_unknown_cookies(request).err().unwrap_or(reason),
             false => reason,
-        })
+        })?;
+        self.admit(&meta)?;
+        Ok(meta)
     }
 
     /// Creates the page without its body, and sets the headers that the response is sent with.

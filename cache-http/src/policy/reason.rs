@@ -108,6 +108,11 @@ reasons! {
     OriginTimeout = "origin-timeout",
     /// The inner service failed for other requests that this one has waited for.
     OriginFailed = "origin-failed",
+    /// The page is new, and more new pages were requested than are stored: see
+    /// [`new_page_limit`](crate::HttpCacheLayer::new_page_limit).
+    NewPageLimit = "new-page-limit",
+    /// The page was requested less often than [`min_uses`](crate::HttpCacheLayer::min_uses).
+    MinUses = "min-uses",
     /// The page was purged, possibly while it was produced.
     Purged = "purged",
     /// The store failed.

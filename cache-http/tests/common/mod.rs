@@ -55,9 +55,12 @@ pub(crate) struct Site {
 
 impl Site {
     pub(crate) fn in_memory() -> Self {
+        Self::in_memory_with(LocMemOptions::default())
+    }
+
+    pub(crate) fn in_memory_with(options: LocMemOptions) -> Self {
         let time = ManualClock::new();
-        let store =
-            LocMemCache::with_clock(LocMemOptions::default(), time.clock()).expect("valid options");
+        let store = LocMemCache::with_clock(options, time.clock()).expect("valid options");
         Self::on(store, time, None)
     }
 

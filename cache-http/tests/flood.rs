@@ -1,0 +1,207 @@
+//! Floods of new pages beside the pages that a site serves.
+
+mod common;
+
+use std::{ops::Range, time::Duration};
+
+use cache_http::{Counts, HttpCacheLayer, Purge, Reason};
+use cache_locmem::{LocMemOptions, Policy};
+use common::{Cached, Got, Site, View};
+
+/// What the flood makes up.
+#[derive(Clone, Copy, Debug)]
+enum Flood {
+    Query,
+    /// Each query is requested twice, within a tenth of a second.
+    QueryTwice,
+    Host,
+    UserAgent,
+}
+
+const FLOODS: [Flood; 4] = [Flood::Query, Flood::QueryTwice, Flood::Host, Flood::UserAgent];
+
+const HOT_PAGES: usize = 20;
+const FLOOD_PER_HOT_REQUEST: usize = 35;
+
+impl Flood {
+    async fn send(self, cached: &Cached, number: usize) {
+        let twice = number % 70 / 2 + number / 70 * 70;
+        let got = match self {
+            Self::Query => cached.get(&format!("/?{number}")).await,
+            Self::QueryTwice => cached.get(&format!("/?{twice}")).await,
+            Self::Host => cached.get_with("/", &[("host", &format!("h{number}.org"))]).await,
+            Self::UserAgent => {
+                let agent = format!("agent {number}");
+                cached.get_with(&hot(number % HOT_PAGES), &[("user-agent", &agent)]).await
+            }
+        };
+        assert!(got.status.is_success());
+    }
+}
+
+fn hot(page: usize) -> String {
+    format!("/hot/{page}")
+}
+
+/// Requests each hot page once a second, beside 700 requests of the flood. Returns the ratio of
+/// hits among the requests for hot pages.
+async fn hot_hit_ratio(site: &Site, cached: &Cached, flood: Flood, seconds: Range<usize>) -> f64 {
+    let requests = seconds.start * HOT_PAGES..seconds.end * HOT_PAGES;
+    let (mut hits, total) = (0, requests.len());
+    for request in requests {
+        hits += usize::from(get_hot(cached, request % HOT_PAGES).await);
+        for number in 0..FLOOD_PER_HOT_REQUEST {
+            flood.send(cached, request * FLOOD_PER_HOT_REQUEST + number).await;
+        }
+        site.time.advance(Duration::from_secs(1) / 20);
+    }
+    hits as f64 / total as f64
+}
+
+async fn get_hot(cached: &Cached, page: usize) -> bool {
+    cached.get_with(&hot(page), &[("user-agent", "browser")]).await.is_hit()
+}
+
+fn cached(layer: &HttpCacheLayer) -> Cached {
+    View::with(&[("cache-control", "max-age=600"), ("vary", "user-agent")]).cached(layer)
+}
+
+fn rejected(counts: &Counts) -> u64 {
+    let count = counts.reasons.iter().find(|(reason, _)| *reason == Reason::NewPageLimit);
+    count.map_or(0, |(_, count)| *count)
+}
+
+fn site(policy: Policy) -> Site {
+    Site::in_memory_with(LocMemOptions::default().policy(policy))
+}
+
+#[tokio::test]
+async fn flood_of_new_pages_does_not_evict_hot_pages() {
+    for policy in [Policy::Lru, Policy::S3Fifo] {
+        for flood in FLOODS {
+            let site = site(policy);
+            let layer = site.layer();
+            let cached = cached(&layer);
+            for page in 0..HOT_PAGES {
+                get_hot(&cached, page).await;
+            }
+            let ratio = hot_hit_ratio(&site, &cached, flood, 0..15).await;
+            assert!(ratio >= 0.95, "{policy:?} {flood:?}: {ratio}");
+            assert!(rejected(&layer.counts()) > 1000, "{policy:?} {flood:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn hot_pages_are_stored_during_a_flood() {
+    for policy in [Policy::Lru, Policy::S3Fifo] {
+        for flood in FLOODS {
+            let site = site(policy);
+            let cached = cached(&site.shared());
+            hot_hit_ratio(&site, &cached, flood, 0..5).await;
+            let ratio = hot_hit_ratio(&site, &cached, flood, 5..15).await;
+            assert!(ratio >= 0.95, "{policy:?} {flood:?}: {ratio}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn flood_evicts_hot_pages_if_new_pages_are_unlimited() {
+    let site = site(Policy::Lru);
+    let cached = cached(&site.layer().unlimited_new_pages());
+    assert!(hot_hit_ratio(&site, &cached, Flood::Query, 0..5).await < 0.1);
+}
+
+/// Stores that evict in the order of writing.
+async fn flood_of_queries_does_not_evict_hot_pages(site: Site) {
+    let cached = cached(&site.layer());
+    for page in 0..HOT_PAGES {
+        get_hot(&cached, page).await;
+    }
+    let ratio = hot_hit_ratio(&site, &cached, Flood::Query, 0..60).await;
+    assert!(ratio >= 0.95, "{ratio}");
+}
+
+on_each_store!(flood_on_files on_files: flood_of_queries_does_not_evict_hot_pages,);
+on_each_store!(flood_on_sqlite on_sqlite: flood_of_queries_does_not_evict_hot_pages,);
+
+#[tokio::test]
+async fn pages_of_a_site_are_stored_at_their_first_request_after_the_start() {
+    let site = Site::in_memory();
+    let layer = site.layer();
+    let cached = View::with(&[]).cached(&layer);
+    for expected in [false, true] {
+        for page in 0..100 {
+            assert_eq!(cached.get(&hot(page)).await.is_hit(), expected, "{page}");
+        }
+    }
+    assert_eq!(rejected(&layer.counts()), 0);
+}
+
+/// `stored`, or why the response was not stored.
+fn outcome(got: &Got) -> &str {
+    let stored = got.header("cache-status").is_some_and(|status| status.contains("; stored"));
+    if stored { "stored" } else { got.reason() }
+}
+
+async fn layers_on_one_store_share_the_limit(site: Site) {
+    let layers = ["one", "other"].map(|prefix| site.layer().key_prefix(prefix));
+    let [one, other] = layers.each_ref().map(|layer| View::with(&[]).cached(layer));
+    let limit = site.cache.store().max_entries().unwrap_or(10_000) / 3;
+    for page in 0..limit {
+        one.get(&format!("/{page}")).await;
+    }
+    assert_eq!(outcome(&other.get("/").await), "new-page-limit");
+    assert_eq!(outcome(&other.get("/").await), "stored", "requested twice");
+    assert!(other.get("/").await.is_hit());
+}
+
+on_each_store!(shared_limit_in_memory in_memory: layers_on_one_store_share_the_limit,);
+on_each_store!(shared_limit_on_redis on_redis: layers_on_one_store_share_the_limit,);
+
+async fn limit_of_new_pages_can_be_set(site: Site) {
+    for layer in [site.layer().key_prefix("site"), site.shared().key_prefix("shared")] {
+        let view = View::with(&[("cache-control", "max-age=60")]);
+        let cached = view.cached(&layer.new_page_limit(2, 1));
+        let mut outcomes = Vec::new();
+        for page in 0..4 {
+            outcomes.push(outcome(&cached.get(&format!("/{page}")).await).to_owned());
+        }
+        assert_eq!(outcomes, ["stored", "stored", "new-page-limit", "new-page-limit"]);
+        site.advance(1);
+        assert_eq!(outcome(&cached.get("/4").await), "stored", "a second later");
+        assert_eq!(outcome(&cached.get("/5").await), "new-page-limit");
+    }
+}
+
+async fn page_is_stored_after_the_minimum_number_of_uses(site: Site) {
+    for layer in [site.layer().key_prefix("site"), site.shared().key_prefix("shared")] {
+        let view = View::with(&[("cache-control", "max-age=60"), ("vary", "x-a")]);
+        let cached = view.cached(&layer.min_uses(3));
+        for expected in ["min-uses", "min-uses", "stored"] {
+            assert_eq!(outcome(&cached.get("/").await), expected);
+        }
+        assert!(cached.get("/").await.is_hit());
+        assert_eq!(outcome(&cached.get("/other").await), "min-uses");
+        site.advance(60);
+        assert_eq!(outcome(&cached.get("/").await), "stored", "it was requested often before");
+    }
+}
+
+async fn purged_page_is_not_new(site: Site) {
+    let layer = site.layer().new_page_limit(1, 0);
+    let cached = View::with(&[]).cached(&layer);
+    cached.get("/").await;
+    for _ in 0..3 {
+        layer.purge_handle().purge_all(Purge::Hard).await.expect("store works");
+        assert_eq!(outcome(&cached.get("/").await), "stored");
+        assert!(cached.get("/").await.is_hit());
+    }
+    assert_eq!(outcome(&cached.get("/new").await), "new-page-limit");
+}
+
+on_each_store! {
+    limit_of_new_pages_can_be_set,
+    page_is_stored_after_the_minimum_number_of_uses,
+    purged_page_is_not_new,
+}
