@@ -91,7 +91,7 @@ pub mod stores {
     #[cfg(feature = "filebased")]
     pub use cache_filebased::{FileBasedCache, FileBasedOptions, SweepReport};
     #[cfg(feature = "locmem")]
-    pub use cache_locmem::{LocMemCache, LocMemOptions, Policy};
+    pub use cache_locmem::{LocMemCache, LocMemOptions, MaxBytes, Policy};
     #[cfg(feature = "memcached")]
     pub use cache_memcached::{MemcachedCache, MemcachedOptions, WhenDead};
     #[cfg(feature = "redis")]

@@ -49,7 +49,7 @@ impl LocMemCache {
         let shards = options.shards(thread::available_parallelism().map_or(1, Into::into));
         let bounds = Bounds {
             entries: options.max_entries / shards,
-            bytes: options.max_bytes.map_or(usize::MAX, |bytes| bytes / shards),
+            bytes: options.byte_limit().map_or(usize::MAX, |bytes| bytes / shards),
         };
         let limits = Limits {
             bounds,

@@ -16,6 +16,13 @@
 //! Objects ([`CacheHandle::set_shared`](cache_core::CacheHandle::set_shared)) are stored as they
 //! are and never encoded.
 //!
+//! # Limits
+//!
+//! Django's limit, `max_entries`, bounds the memory only if entries are small: 300 pages of 2 MiB
+//! take 600 MiB. So `max_bytes` is limited as well, by default to 64 MiB, or to 16 KiB for each of
+//! `max_entries` if that is more. Entries of up to 16 KiB on average are never evicted because of
+//! it. `max_bytes = "unlimited"` removes the limit.
+//!
 //! # Shards
 //!
 //! With up to 16,383 `max_entries`, all entries are in one list. If the policy is LRU, the list is
@@ -82,6 +89,7 @@ mod deadlines;
 mod ghosts;
 mod key;
 mod lru;
+mod max_bytes;
 mod options;
 mod policy;
 mod s3_fifo;
@@ -89,5 +97,6 @@ mod shard;
 mod slab;
 
 pub use self::{
-    backend::LocMemBackend, cache::LocMemCache, options::LocMemOptions, policy::Policy,
+    backend::LocMemBackend, cache::LocMemCache, max_bytes::MaxBytes, options::LocMemOptions,
+    policy::Policy,
 };

@@ -3,7 +3,7 @@
 use cache_core::{Result, config};
 use serde::Deserialize;
 
-use crate::Policy;
+use crate::{MaxBytes, Policy};
 
 /// The OPTIONS of a locmem cache.
 ///
@@ -32,7 +32,8 @@ pub struct LocMemOptions {
     /// the same fraction of `max_bytes`. A call removes at most 512 entries; later calls that add
     /// an entry remove the rest.
     pub cull_frequency: usize,
-    /// The maximum size of all entries in bytes. There is no limit by default.
+    /// The maximum size of all entries in bytes. The default is 64 MiB, or 16 KiB for each of
+    /// `max_entries` if that is more; `"unlimited"` removes the limit.
     ///
     /// The size of an entry is the size of its value, of its key if that is longer than 38 bytes,
     /// and 130 to 180 bytes of overhead, which include a shorter key. The size of an object is that
@@ -41,14 +42,19 @@ pub struct LocMemOptions {
     ///
     /// If the store has several shards, an entry can be as large as one shard's part of the limit,
     /// which is 16 MiB or more.
-    pub max_bytes: Option<usize>,
+    pub max_bytes: MaxBytes,
     /// Which entries to evict when the store is full: `"lru"`, the default, or `"s3-fifo"`.
     pub policy: Policy,
 }
 
 impl Default for LocMemOptions {
     fn default() -> Self {
-        Self { max_entries: 300, cull_frequency: 3, max_bytes: None, policy: Policy::Lru }
+        Self {
+            max_entries: 300,
+            cull_frequency: 3,
+            max_bytes: MaxBytes::Default,
+            policy: Policy::Lru,
+        }
     }
 }
 
@@ -69,7 +75,7 @@ impl LocMemOptions {
 
     /// Sets the maximum size of all entries in bytes. `None` removes the limit.
     #[must_use]
-    pub fn max_bytes(mut self, max_bytes: impl Into<Option<usize>>) -> Self {
+    pub fn max_bytes(mut self, max_bytes: impl Into<MaxBytes>) -> Self {
         self.max_bytes = max_bytes.into();
         self
     }
@@ -89,14 +95,15 @@ impl LocMemOptions {
                 "an integer of at least 1",
             ));
         }
-        if self.max_bytes == Some(0) {
-            return Err(config::invalid_setting(
-                "OPTIONS.max_bytes",
-                "0",
-                "an integer of at least 1, or no limit",
-            ));
+        if self.max_bytes == MaxBytes::Bytes(0) {
+            return Err(config::invalid_setting("OPTIONS.max_bytes", "0", MaxBytes::EXPECTED));
         }
         Ok(())
+    }
+
+    /// The maximum size of all entries in bytes, if it is limited.
+    pub(crate) fn byte_limit(&self) -> Option<usize> {
+        self.max_bytes.limit(self.max_entries)
     }
 
     /// The number of shards for these limits, which is a power of two.
@@ -105,7 +112,7 @@ impl LocMemOptions {
             return 1;
         }
         let by_entries = self.max_entries / MIN_ENTRIES_PER_SHARD;
-        let by_bytes = self.max_bytes.map_or(usize::MAX, |bytes| bytes / MIN_BYTES_PER_SHARD);
+        let by_bytes = self.byte_limit().map_or(usize::MAX, |bytes| bytes / MIN_BYTES_PER_SHARD);
         let for_contention =
             parallelism.saturating_mul(SHARDS_PER_CORE).next_power_of_two().min(MAX_SHARDS);
         let allowed = by_entries.min(by_bytes).max(1);
@@ -143,6 +150,15 @@ mod tests {
     fn each_shard_gets_at_least_16_mib_of_max_bytes() {
         assert_eq!(shards(1_000_000, Some(1 << 20)), 1);
         assert_eq!(shards(1_000_000, Some(100 << 20)), 4);
+    }
+
+    #[test]
+    fn default_limit_in_bytes_does_not_change_the_shards() {
+        for max_entries in [300, 16_383, 16_384, 100_000, 1_000_000, usize::MAX] {
+            let options = LocMemOptions::default().max_entries(max_entries);
+            let unlimited = options.max_bytes(None);
+            assert_eq!(options.shards(64), unlimited.shards(64), "{max_entries}");
+        }
     }
 
     #[test]

@@ -49,6 +49,7 @@ under_each_policy! {
     repeated_overwrites_leave_one_entry
     max_entries_is_never_exceeded
     max_bytes_is_never_exceeded
+    default_limit_in_bytes_evicts_large_entries
     growing_entry_evicts_others
     entry_above_max_bytes_is_rejected_with_the_sizes
     empty_store_has_a_size_of_zero
@@ -315,6 +316,17 @@ async fn max_bytes_is_never_exceeded(policy: Policy) {
         }
         assert!(store.bytes() > max_bytes / 2, "{} of {max_bytes}", store.bytes());
     }
+}
+
+async fn default_limit_in_bytes_evicts_large_entries(policy: Policy) {
+    let store = store(policy, 300, 3);
+    let body = vec![0; 2 << 20];
+    for number in 0..100 {
+        let value = Value::Bytes(body.clone().into());
+        store.set(&number.to_string(), value, None).await.expect("the value fits");
+    }
+    assert!(store.bytes() <= 64 << 20, "{}", store.bytes());
+    assert!(store.bytes() > 32 << 20, "{}", store.bytes());
 }
 
 async fn growing_entry_evicts_others(policy: Policy) {
