@@ -81,14 +81,14 @@ impl NewPageLimit {
     ///
     /// A page needs two [entries](NewEntries). The first pages after the start fit in two thirds of
     /// the store, which is what a cull leaves. After that, a burst takes a fifth of the store, and
-    /// sustained traffic takes 50 seconds to replace it: pages that are requested more often than
+    /// sustained traffic takes 75 seconds to replace it: pages that are requested more often than
     /// that stay in a store that evicts by use.
     fn of_entries(entries: u64) -> Self {
         let entries = entries.max(1) as f64;
         Self {
             start: (entries / 3.0).max(1.0),
             burst: (entries / 10.0).max(1.0),
-            per_second: (entries / 100.0).max(1.0),
+            per_second: (entries / 150.0).max(1.0),
             step: (entries / 30.0).max(1.0),
         }
     }
@@ -178,6 +178,11 @@ impl Admission {
         let uses = &mut self.state.lock().uses;
         uses.record(page.0);
         uses.set_admitted(page.0);
+    }
+
+    /// How often a page was requested lately.
+    pub(crate) fn uses(&self, page: PageId) -> u8 {
+        self.state.lock().uses.get(page.0).count
     }
 
     /// Decides whether a new page is stored, after its request was recorded.

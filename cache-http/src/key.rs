@@ -236,6 +236,15 @@ impl Keys {
         put_secondary_key(&mut preimage, secondary_key);
         self.hash.key(b'v', &preimage)
     }
+
+    /// Creates the key of the page whose key has this digest.
+    pub(crate) fn variant_of_digest(&self, digest: u128) -> StoreKey {
+        let digest = digest.to_be_bytes();
+        match self.hash {
+            KeyHash::Portable => StoreKey::new(b'v', &digest),
+            KeyHash::Local => StoreKey::new(b'v', &digest[8..]),
+        }
+    }
 }
 
 /// The maximum number of segments of a path that form prefixes.
@@ -393,6 +402,10 @@ impl StoreKey {
         }
         Self { text, length: PREFIX + 2 * digest.len() }
     }
+
+    pub(crate) fn digest(&self) -> u128 {
+        u128::from_str_radix(&self[PREFIX..], 16).unwrap_or_default()
+    }
 }
 
 /// The number of purge records.
@@ -510,6 +523,16 @@ mod tests {
             let (one, other) = (keys("a.b.org"), keys("c.b.org"));
             assert_eq!(one.generation != other.generation, separate);
             assert_ne!(one.root, other.root);
+        }
+    }
+
+    #[test]
+    fn key_of_a_variant_is_created_from_its_digest() {
+        for hash in [KeyHash::Portable, KeyHash::Local] {
+            let key_builder = KeyBuilder { hash, ..KeyBuilder::default() };
+            let keys = keys(&key_builder, &parts("/", &[])).expect("valid host");
+            let variant = keys.variant(&SecondaryKey::default());
+            assert_eq!(keys.variant_of_digest(variant.digest()), variant);
         }
     }
 

@@ -282,7 +282,7 @@ impl HttpCacheLayer {
     ///
     /// If this is not set, the limit depends on the
     /// [number of entries](cache_core::Cache::max_entries) that the store keeps, with 10,000 for
-    /// one that does not limit it: a tenth of it at once and a hundredth per second, and once, when
+    /// one that does not limit it: a tenth of it at once and a 150th per second, and once, when
     /// the process has started, a third. The layers on one store share that limit. If it is set,
     /// this layer and its clones have one of their own.
     #[must_use]

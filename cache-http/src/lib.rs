@@ -203,6 +203,7 @@ mod tags;
 mod tee;
 mod unknown_cookies;
 mod use_counts;
+mod variants;
 mod vary;
 #[cfg(feature = "vary-check")]
 mod vary_check;

@@ -10,6 +10,7 @@ use cache_core::{CacheHandle, Result as StoreResult, Timeout};
 use http::{HeaderMap, HeaderName};
 
 use crate::{
+    admission::Admission,
     date::UnixTime,
     fill::{Fill, last_purge},
     generation::{Generation, GenerationCheck, Purge, PurgeCounter},
@@ -17,6 +18,7 @@ use crate::{
     key::{Keys, StoreKey, purge_record},
     policy::{Policy, Reason},
     record::{Page, Record, Stamps},
+    variants::{self, Variant},
 };
 
 /// The pages in a cache.
@@ -144,6 +146,8 @@ pub(crate) struct NewPage<'a> {
     pub(crate) tags: &'a [String],
     pub(crate) vary: &'a [HeaderName],
     pub(crate) ttl: Duration,
+    pub(crate) policy: &'a Policy,
+    pub(crate) admission: &'a Admission,
 }
 
 /// The minimum time to live of a generation. It must outlive the pages that are stamped with it.
@@ -237,7 +241,7 @@ impl PageStore {
         };
         let (record, vary) = match &*root {
             Record::Page(_) => (Some(root), Vec::new()),
-            Record::Vary(_, names) => {
+            Record::Vary(_, names, _) => {
                 let variant = keys.variant(&policy.secondary_key(names, headers));
                 (self.record(&variant).await?, names.clone())
             }
@@ -254,7 +258,8 @@ impl PageStore {
     ///
     /// # Errors
     ///
-    /// Returns [`Reason::Purged`] if the page was purged since its request was looked up, and
+    /// Returns [`Reason::Purged`] if the page was purged since its request was looked up,
+    /// [`Reason::Vary`] or [`Reason::VariantLimit`] if the URI has too many variants, and
     /// [`Reason::StoreFailed`] if the store failed.
     pub(crate) async fn insert(
         &self,
@@ -284,13 +289,52 @@ impl PageStore {
         let stamps = stamps(&current, new.tags).ok_or(Reason::StoreFailed)?;
         let known = root.as_deref().map_or(&[][..], Record::vary);
         let names = sorted_union([&lookup.vary, known, new.vary]);
+        if names.len() > new.policy.vary_header_limit() {
+            return Err(Reason::Vary);
+        }
         let mut page = make(stamps, names);
         if self.local {
             let tags = page.stamps.tags.iter().map(|(tag, _)| &**tag);
             let generations = [&*self.generation_of_all, &*keys.generation].into_iter().chain(tags);
             page.check = GenerationCheck::new(generations.map(PurgeCounter::of));
         }
-        self.write(keys, page, new.ttl, ttl).await.map_err(|error| self.failed(&error))
+        if page.secondary_key.0.is_empty() {
+            return self
+                .write(&keys.root, page, new.ttl)
+                .await
+                .map_err(|error| self.failed(&error));
+        }
+        let root = root.filter(|root| *root.preimage() == keys.preimage);
+        let variants = root.as_deref().map_or(&[][..], Record::variants).to_vec();
+        self.insert_variant(new, page, variants, ttl).await
+    }
+
+    /// Writes a page that varies, and the root entry of its URI.
+    async fn insert_variant(
+        &self,
+        new: &NewPage<'_>,
+        page: Page,
+        mut variants: Vec<Variant>,
+        root_ttl: Duration,
+    ) -> Result<Arc<Record>, Reason> {
+        let NewPage { keys, admission, looked_up_at: now, .. } = *new;
+        let names = page.secondary_key.0.iter().map(|(name, _)| name.clone()).collect();
+        let key = keys.variant(&page.secondary_key);
+        let variant =
+            Variant { digest: key.digest(), expires_at: page.stored_at.saturating_add(new.ttl) };
+        let uses = |digest| admission.uses(admission.page_id(&keys.variant_of_digest(digest)));
+        let limit = new.policy.variant_limit();
+        let replaced = variants::add(&mut variants, variant, limit, now, uses)?;
+        let write = async {
+            let record = self.write(&key, page, new.ttl).await?;
+            let root = Arc::new(Record::Vary(keys.preimage.clone().into(), names, variants));
+            self.set(&keys.root, &root, root_ttl).await?;
+            if let Some(digest) = replaced {
+                self.cache.delete(&keys.variant_of_digest(digest)).await?;
+            }
+            Ok(record)
+        };
+        write.await.map_err(|error| self.failed(&error))
     }
 
     /// Removes a page.
@@ -300,26 +344,9 @@ impl PageStore {
         self.cache.delete(&key).await.map(drop)
     }
 
-    /// Writes the page, and if it varies, the root entry as well.
-    async fn write(
-        &self,
-        keys: &Keys,
-        page: Page,
-        ttl: Duration,
-        root_ttl: Duration,
-    ) -> StoreResult<Arc<Record>> {
-        let names: Vec<HeaderName> =
-            page.secondary_key.0.iter().map(|(name, _)| name.clone()).collect();
-        if names.is_empty() {
-            let record = Arc::new(Record::Page(page));
-            self.set(&keys.root, &record, ttl).await?;
-            return Ok(record);
-        }
-        let variant = keys.variant(&page.secondary_key);
+    async fn write(&self, key: &str, page: Page, ttl: Duration) -> StoreResult<Arc<Record>> {
         let record = Arc::new(Record::Page(page));
-        self.set(&variant, &record, ttl).await?;
-        let root = Arc::new(Record::Vary(keys.preimage.clone().into(), names));
-        self.set(&keys.root, &root, root_ttl).await?;
+        self.set(key, &record, ttl).await?;
         Ok(record)
     }
 
@@ -491,6 +518,8 @@ mod tests {
             tags: &[],
             vary,
             ttl: meta.store_ttl(),
+            policy: &policy,
+            admission: &Admission::new(None),
         };
         let make = |stamps, names: Vec<HeaderName>| Page {
             preimage: keys.preimage.clone().into(),

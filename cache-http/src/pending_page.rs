@@ -201,6 +201,8 @@ impl PendingPage {
             tags: &tags,
             vary: &vary,
             ttl,
+            policy: &settings.policy,
+            admission: &settings.admission,
         };
         match settings.with_store_timeout(settings.page_store.insert(&new, make)).await {
             Ok(record) => {

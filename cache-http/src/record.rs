@@ -15,6 +15,7 @@ use crate::{
     date::UnixTime,
     generation::{GenerationCheck, Stamp},
     policy::{CacheMeta, SecondaryKey},
+    variants::Variant,
 };
 
 /// A stored response, with everything that decides whether it may be served.
@@ -50,8 +51,8 @@ pub(crate) struct Stamps {
 #[derive(Clone, Debug)]
 pub(crate) enum Record {
     Page(Page),
-    /// The preimage of the key, and the headers that the pages of the URI vary on.
-    Vary(Bytes, Vec<HeaderName>),
+    /// The preimage of the key, the headers that the pages of the URI vary on, and these pages.
+    Vary(Bytes, Vec<HeaderName>, Vec<Variant>),
 }
 
 /// The difference between the clocks of machines that is not taken for a clock that was set back.
@@ -72,7 +73,7 @@ impl Record {
     pub(crate) fn preimage(&self) -> &Bytes {
         match self {
             Self::Page(page) => &page.preimage,
-            Self::Vary(preimage, _) => preimage,
+            Self::Vary(preimage, ..) => preimage,
         }
     }
 
@@ -80,7 +81,15 @@ impl Record {
     pub(crate) fn vary(&self) -> &[HeaderName] {
         match self {
             Self::Page(_) => &[],
-            Self::Vary(_, names) => names,
+            Self::Vary(_, names, _) => names,
+        }
+    }
+
+    /// The variants of the URI, if this is not a page.
+    pub(crate) fn variants(&self) -> &[Variant] {
+        match self {
+            Self::Page(_) => &[],
+            Self::Vary(_, _, variants) => variants,
         }
     }
 
@@ -95,7 +104,9 @@ impl Record {
                     + page.headers.iter().map(header).sum::<usize>()
                     + page.body.len()
             }
-            Self::Vary(preimage, names) => 32 + preimage.len() + names.len() * 32,
+            Self::Vary(preimage, names, variants) => {
+                56 + preimage.len() + names.len() * 32 + size_of_val(&**variants)
+            }
         }
     }
 
@@ -107,10 +118,15 @@ impl Record {
                 out.put_u8(PAGE);
                 page.encode(&mut out);
             }
-            Self::Vary(preimage, names) => {
+            Self::Vary(preimage, names, variants) => {
                 out.put_u8(VARY);
                 put(&mut out, preimage);
                 put_names(&mut out, names);
+                put_count(&mut out, variants.len());
+                for variant in variants {
+                    out.put_u128(variant.digest);
+                    put_time(&mut out, variant.expires_at);
+                }
             }
         }
         out.freeze()
@@ -126,7 +142,11 @@ impl Record {
             PAGE => Page::decode(bytes).map(Self::Page),
             VARY => {
                 let (preimage, names) = (take(&mut bytes)?, take_names(&mut bytes)?);
-                bytes.is_empty().then_some(Self::Vary(preimage, names))
+                let variants = take_list(&mut bytes, |bytes| {
+                    let digest = bytes.try_get_u128().ok()?;
+                    Some(Variant { digest, expires_at: take_time(bytes)? })
+                })?;
+                bytes.is_empty().then_some(Self::Vary(preimage, names, variants))
             }
             _ => None,
         }
@@ -392,7 +412,11 @@ mod tests {
     fn decode_reverses_encode() {
         for record in [
             Record::Page(page()),
-            Record::Vary(Bytes::from_static(b"m"), vec![http::header::ACCEPT]),
+            Record::Vary(
+                Bytes::from_static(b"m"),
+                vec![http::header::ACCEPT],
+                vec![Variant { digest: u128::MAX - 1, expires_at: Duration::new(7, 9) }],
+            ),
         ] {
             let decoded = Record::decode(record.encode()).expect("decodable");
             assert_eq!(format!("{decoded:?}"), format!("{record:?}"));

@@ -4,9 +4,9 @@ mod common;
 
 use std::{ops::Range, time::Duration};
 
-use cache_http::{Counts, HttpCacheLayer, Purge, Reason};
-use cache_locmem::{LocMemOptions, Policy};
-use common::{Cached, Got, Site, View};
+use cache_http::{Counts, HttpCacheLayer, Policy, Purge, Reason};
+use cache_locmem::{LocMemOptions, Policy as Eviction};
+use common::{Cached, Got, Site, View, page};
 
 /// What the flood makes up.
 #[derive(Clone, Copy, Debug)]
@@ -71,13 +71,13 @@ fn rejected(counts: &Counts) -> u64 {
     count.map_or(0, |(_, count)| *count)
 }
 
-fn site(policy: Policy) -> Site {
+fn site(policy: Eviction) -> Site {
     Site::in_memory_with(LocMemOptions::default().policy(policy))
 }
 
 #[tokio::test]
 async fn flood_of_new_pages_does_not_evict_hot_pages() {
-    for policy in [Policy::Lru, Policy::S3Fifo] {
+    for policy in [Eviction::Lru, Eviction::S3Fifo] {
         for flood in FLOODS {
             let site = site(policy);
             let layer = site.layer();
@@ -94,7 +94,7 @@ async fn flood_of_new_pages_does_not_evict_hot_pages() {
 
 #[tokio::test]
 async fn hot_pages_are_stored_during_a_flood() {
-    for policy in [Policy::Lru, Policy::S3Fifo] {
+    for policy in [Eviction::Lru, Eviction::S3Fifo] {
         for flood in FLOODS {
             let site = site(policy);
             let cached = cached(&site.shared());
@@ -107,23 +107,22 @@ async fn hot_pages_are_stored_during_a_flood() {
 
 #[tokio::test]
 async fn flood_evicts_hot_pages_if_new_pages_are_unlimited() {
-    let site = site(Policy::Lru);
+    let site = site(Eviction::Lru);
     let cached = cached(&site.layer().unlimited_new_pages());
     assert!(hot_hit_ratio(&site, &cached, Flood::Query, 0..5).await < 0.1);
 }
 
-/// Stores that evict in the order of writing.
-async fn flood_of_queries_does_not_evict_hot_pages(site: Site) {
+/// A store that evicts in the order of writing, however often a page is read.
+#[tokio::test]
+async fn flood_of_new_pages_costs_few_hits_if_the_oldest_pages_are_evicted() {
+    let site = Site::on_files();
     let cached = cached(&site.layer());
     for page in 0..HOT_PAGES {
         get_hot(&cached, page).await;
     }
-    let ratio = hot_hit_ratio(&site, &cached, Flood::Query, 0..60).await;
-    assert!(ratio >= 0.95, "{ratio}");
+    let ratio = hot_hit_ratio(&site, &cached, Flood::Query, 0..40).await;
+    assert!(ratio >= 0.9, "{ratio}");
 }
-
-on_each_store!(flood_on_files on_files: flood_of_queries_does_not_evict_hot_pages,);
-on_each_store!(flood_on_sqlite on_sqlite: flood_of_queries_does_not_evict_hot_pages,);
 
 #[tokio::test]
 async fn pages_of_a_site_are_stored_at_their_first_request_after_the_start() {
@@ -200,7 +199,54 @@ async fn purged_page_is_not_new(site: Site) {
     assert_eq!(outcome(&cached.get("/new").await), "new-page-limit");
 }
 
+async fn uri_keeps_the_variants_that_are_requested_most(site: Site) {
+    let view = View::with(&[("cache-control", "max-age=600"), ("vary", "x-a")]);
+    for (layer, policy) in [
+        (site.layer().key_prefix("site"), Policy::site()),
+        (site.shared().key_prefix("shared"), Policy::shared()),
+    ] {
+        let cached = view.cached(&layer.policy(policy.max_variants(2)));
+        let get = async |variant| {
+            site.advance(1);
+            cached.get_with("/", &[("x-a", variant)]).await
+        };
+        for variant in ["a", "a", "a", "b", "b", "b", "b", "b"] {
+            get(variant).await;
+        }
+        assert_eq!(outcome(&get("made up").await), "variant-limit");
+        assert!(get("a").await.is_hit() && get("b").await.is_hit());
+        let mut requests = 0;
+        while !get("c").await.is_hit() {
+            requests += 1;
+            assert!(requests < 10, "c is never stored");
+        }
+        assert!(get("b").await.is_hit());
+        assert_eq!(outcome(&get("a").await), "variant-limit", "c was requested more often");
+    }
+}
+
+async fn headers_that_a_uri_varies_on_are_limited(site: Site) {
+    for (layer, policy) in [
+        (site.layer().key_prefix("site"), Policy::site()),
+        (site.shared().key_prefix("shared"), Policy::shared()),
+    ] {
+        let view = View::new(|_, calls| {
+            let vary = ["x-a", "x-b, x-c", "x-b", "x-d, x-e, x-f"][calls % 4];
+            page(&[("cache-control", "max-age=60"), ("vary", vary)], "")
+        });
+        let cached = view.cached(&layer.policy(policy.max_vary_headers(2)));
+        let mut outcomes = Vec::new();
+        for variant in ["1", "2", "3", "4"] {
+            let got = cached.get_with("/", &[("x-a", variant)]).await;
+            outcomes.push(outcome(&got).to_owned());
+        }
+        assert_eq!(outcomes, ["stored", "vary", "stored", "vary"]);
+    }
+}
+
 on_each_store! {
+    uri_keeps_the_variants_that_are_requested_most,
+    headers_that_a_uri_varies_on_are_limited,
     limit_of_new_pages_can_be_set,
     page_is_stored_after_the_minimum_number_of_uses,
     purged_page_is_not_new,

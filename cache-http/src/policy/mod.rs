@@ -111,6 +111,8 @@ pub struct Policy {
     ignored_cookies: Arc<[Pattern]>,
     vary_cookies: Option<Arc<[String]>>,
     languages: Arc<[String]>,
+    max_vary_headers: usize,
+    max_variants: usize,
     streaming: bool,
     max_body: u64,
     stale_while_revalidate: Duration,
@@ -164,6 +166,8 @@ impl Policy {
             ignored_cookies: Arc::new([]),
             vary_cookies: None,
             languages: Arc::new([]),
+            max_vary_headers: 16,
+            max_variants: 100,
             streaming: false,
             max_body: 2 * MIB,
             stale_while_revalidate: Duration::ZERO,
@@ -383,6 +387,26 @@ impl Policy {
         self
     }
 
+    /// Sets the maximum number of headers that the pages of a URI vary on. The default is 16.
+    ///
+    /// The headers of all its responses count. A response with too many is not stored, with
+    /// [`Reason::Vary`].
+    #[must_use]
+    pub fn max_vary_headers(mut self, headers: usize) -> Self {
+        self.max_vary_headers = headers;
+        self
+    }
+
+    /// Sets the maximum number of variants of a URI that are stored. The default is 100.
+    ///
+    /// If there are more, those stay that are requested most often in this process. Others are not
+    /// stored, with [`Reason::VariantLimit`].
+    #[must_use]
+    pub fn max_variants(mut self, variants: usize) -> Self {
+        self.max_variants = variants;
+        self
+    }
+
     /// Sets whether bodies whose length is not known in advance are stored.
     #[must_use]
     pub fn streaming(mut self, streaming: bool) -> Self {
@@ -513,6 +537,14 @@ impl Policy {
 
     pub(crate) fn body_limit(&self) -> u64 {
         self.max_body
+    }
+
+    pub(crate) fn vary_header_limit(&self) -> usize {
+        self.max_vary_headers
+    }
+
+    pub(crate) fn variant_limit(&self) -> usize {
+        self.max_variants
     }
 
     /// The headers that are addressed to this cache only, and are not sent.

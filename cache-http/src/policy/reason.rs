@@ -108,6 +108,9 @@ reasons! {
     OriginTimeout = "origin-timeout",
     /// The inner service failed for other requests that this one has waited for.
     OriginFailed = "origin-failed",
+    /// The URI has as many variants as [`max_variants`](crate::Policy::max_variants) allows, and
+    /// they are requested at least as often.
+    VariantLimit = "variant-limit",
     /// The page is new, and more new pages were requested than are stored: see
     /// [`new_page_limit`](crate::HttpCacheLayer::new_page_limit).
     NewPageLimit = "new-page-limit",

@@ -67,8 +67,6 @@ fn requires_validation(directives: &CacheControl) -> bool {
     directives.has("must-revalidate") || directives.has("proxy-revalidate")
 }
 
-/// The maximum number of headers that a page may vary on.
-const MAX_VARY_HEADERS: usize = 16;
 /// How long a page with a validator is kept after its lifetime.
 const VALIDATION_WINDOW: Duration = Duration::from_secs(86_400);
 /// Headers that the cache removes from a request whose response it may store. No page may vary on
@@ -99,6 +97,9 @@ impl Policy {
         self.check_length(headers, body)?;
         self.check_request_headers(request, &directives)?;
         let mut vary = vary(headers)?;
+        if vary.len() > self.max_vary_headers {
+            return Err(Reason::Vary);
+        }
         if self.varies_on_named_cookies() && !vary.contains(&COOKIE) {
             vary.push(COOKIE);
         }
@@ -331,7 +332,7 @@ fn vary(headers: &HeaderMap) -> Result<Vec<HeaderName>, Reason> {
         }
     }
     let stripped = names.iter().any(|name| STRIPPED_REQUEST_HEADERS.contains(name));
-    if stripped || names.len() > MAX_VARY_HEADERS { Err(Reason::Vary) } else { Ok(names) }
+    if stripped { Err(Reason::Vary) } else { Ok(names) }
 }
 
 fn has_known_codings(headers: &HeaderMap) -> bool {
