@@ -65,6 +65,47 @@ pub(crate) fn combined_value(headers: &HeaderMap, name: &HeaderName) -> Option<V
     Some(all)
 }
 
+/// What of the value of a request header has no meaning (RFC 9111, section 4.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Syntax {
+    /// A list: white space around commas.
+    List,
+    /// A list of names with parameters: white space around commas and semicolons, and the case of
+    /// names.
+    NamesWithParameters,
+}
+
+/// Removes from a value what has no meaning. What is quoted stays as it is, and so does the order of
+/// members, which a server may interpret as a preference (RFC 9110, section 12.5.4).
+pub(crate) fn normalize(value: &mut Vec<u8>, syntax: Syntax) {
+    let has_names = syntax == Syntax::NamesWithParameters;
+    let (mut length, mut after_separator, mut in_parameters) = (0, true, false);
+    let (mut quoted, mut escaped) = (false, false);
+    for index in 0..value.len() {
+        let byte = value[index];
+        let is_separator = !quoted && (byte == b',' || has_names && byte == b';');
+        let is_space = !quoted && (byte == b' ' || byte == b'\t');
+        if is_space && after_separator {
+            continue;
+        }
+        (quoted, escaped) = match byte {
+            _ if escaped => (quoted, false),
+            b'\\' if quoted => (quoted, true),
+            b'"' => (!quoted, false),
+            _ => (quoted, false),
+        };
+        if is_separator {
+            length = value[..length].trim_ascii_end().len();
+            in_parameters = byte == b';';
+        }
+        after_separator = is_separator;
+        let is_name = has_names && !quoted && !in_parameters;
+        value[length] = if is_name { byte.to_ascii_lowercase() } else { byte };
+        length += 1;
+    }
+    value.truncate(length);
+}
+
 #[cfg(test)]
 mod tests {
     use http::HeaderValue;
@@ -106,6 +147,38 @@ mod tests {
         assert_eq!(combined_value(&headers, &name).as_deref(), Some(&b""[..]));
         headers.append(&name, HeaderValue::from_static(" b "));
         assert_eq!(combined_value(&headers, &name).as_deref(), Some(&b", b"[..]));
+    }
+
+    fn normalized(value: &str, syntax: Syntax) -> String {
+        let mut value = value.as_bytes().to_vec();
+        normalize(&mut value, syntax);
+        String::from_utf8(value).expect("UTF-8")
+    }
+
+    #[test]
+    fn white_space_around_separators_is_removed() {
+        for (value, list, names) in [
+            ("", "", ""),
+            ("1, 2", "1,2", "1,2"),
+            ("1 ,\t2 ,, 3", "1,2,,3", "1,2,,3"),
+            ("a b ; c , d", "a b ; c,d", "a b;c,d"),
+            ("\"a , b\" , c", "\"a , b\",c", "\"a , b\",c"),
+            ("\"a\\\" , b\" , c", "\"a\\\" , b\",c", "\"a\\\" , b\",c"),
+            ("\"a , b", "\"a , b", "\"a , b"),
+        ] {
+            assert_eq!(normalized(value, Syntax::List), list);
+            assert_eq!(normalized(value, Syntax::NamesWithParameters), names);
+        }
+    }
+
+    #[test]
+    fn only_names_are_written_in_lower_case() {
+        let value = "Text/HTML;Level=A, \"Q\", EN-us;q=0.5,De";
+        assert_eq!(
+            normalized(value, Syntax::NamesWithParameters),
+            "text/html;Level=A,\"Q\",en-us;q=0.5,de"
+        );
+        assert_eq!(normalized("A, B", Syntax::List), "A,B");
     }
 
     #[test]

@@ -122,6 +122,7 @@ pub struct Policy {
     targeted: Arc<[HeaderName]>,
     tag_headers: Arc<[HeaderName]>,
     invalidation: bool,
+    list_headers: Arc<[HeaderName]>,
 }
 
 /// What happens to responses that set cookies (RFC 9111, section 7.3).
@@ -177,6 +178,7 @@ impl Policy {
             targeted: Arc::new([]),
             tag_headers: Arc::new([]),
             invalidation: false,
+            list_headers: Arc::new([]),
         }
     }
 
@@ -508,6 +510,18 @@ impl Policy {
     #[must_use]
     pub fn tag_headers(mut self, names: impl IntoIterator<Item = HeaderName>) -> Self {
         self.tag_headers = names.into_iter().collect();
+        self
+    }
+
+    /// Sets the request headers whose values are comma-separated lists. White space around their
+    /// commas creates no variants (RFC 9111, section 4.1).
+    ///
+    /// `Accept`, `Accept-Charset` and `Accept-Language` need not be listed: white space around their
+    /// commas and semicolons never creates variants, nor does the case of media types, charsets and
+    /// languages. `Accept-Encoding` is reduced to the codings that it accepts.
+    #[must_use]
+    pub fn list_headers(mut self, names: impl IntoIterator<Item = HeaderName>) -> Self {
+        self.list_headers = names.into_iter().collect();
         self
     }
 

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method,
     header::{
-        ACCEPT_ENCODING, ACCEPT_LANGUAGE, AUTHORIZATION, CONNECTION, CONTENT_LENGTH, COOKIE,
-        IF_MATCH, IF_UNMODIFIED_SINCE, PROXY_AUTHORIZATION, RANGE, TRANSFER_ENCODING, UPGRADE,
+        ACCEPT, ACCEPT_CHARSET, ACCEPT_ENCODING, ACCEPT_LANGUAGE, AUTHORIZATION, CONNECTION,
+        CONTENT_LENGTH, COOKIE, IF_MATCH, IF_UNMODIFIED_SINCE, PROXY_AUTHORIZATION, RANGE,
+        TRANSFER_ENCODING, UPGRADE,
     },
 };
 
@@ -18,7 +19,7 @@ use super::{
 };
 use crate::{
     request_flags::{OVERRIDES, RequestFlags, names_end_to_end_header},
-    vary::combined_value,
+    vary::{Syntax, combined_value, normalize},
 };
 
 impl Policy {
@@ -197,7 +198,11 @@ impl Policy {
             return Some(languages::negotiate(&self.languages, headers).into());
         }
         if name != COOKIE {
-            return combined_value(headers, name);
+            let mut value = combined_value(headers, name)?;
+            if let Some(syntax) = self.syntax(name) {
+                normalize(&mut value, syntax);
+            }
+            return Some(value);
         }
         if let Some(names) = &self.vary_cookies {
             return Some(cookie_values(names, headers));
@@ -206,6 +211,15 @@ impl Policy {
         match cookies::without(headers, |name| self.is_ignored_cookie(name)) {
             Remaining::All => combined_value(headers, name),
             Remaining::Some(line) => (!line.is_empty()).then_some(line),
+        }
+    }
+
+    /// The syntax of a request header, as far as it is known.
+    fn syntax(&self, name: &HeaderName) -> Option<Syntax> {
+        if [ACCEPT, ACCEPT_CHARSET, ACCEPT_LANGUAGE].contains(name) {
+            Some(Syntax::NamesWithParameters)
+        } else {
+            self.list_headers.contains(name).then_some(Syntax::List)
         }
     }
 
@@ -417,6 +431,29 @@ mod tests {
         assert_eq!(codings("*;q=0"), codings("identity;q=0"));
         assert_eq!(codings("x-gzip"), codings("gzip"));
         assert_ne!(codings(""), accepted_codings(&HeaderMap::new()));
+    }
+
+    #[test]
+    fn white_space_and_case_without_meaning_create_no_variants() {
+        let policy = Policy::shared();
+        let value = |name: &'static str, line| {
+            policy.selecting_value(&HeaderName::from_static(name), &headers(&[(name, line)]))
+        };
+        assert_eq!(
+            value("accept-language", "en, de;q=0.5"),
+            value("accept-language", "EN,de; q=0.5")
+        );
+        assert_eq!(value("accept", "text/html;A=B"), value("accept", "Text/HTML ; A=B"));
+        assert_ne!(value("accept", "text/html;A=B"), value("accept", "text/html;A=b"));
+        assert_ne!(value("accept-language", "en, de"), value("accept-language", "de, en"));
+        assert_ne!(value("x-list", "1,2"), value("x-list", "1, 2"));
+        let policy = policy.list_headers([HeaderName::from_static("x-list")]);
+        let value = |line| {
+            policy
+                .selecting_value(&HeaderName::from_static("x-list"), &headers(&[("x-list", line)]))
+        };
+        assert_eq!(value("1,2"), value(" 1 , 2"));
+        assert_ne!(value("a"), value("A"));
     }
 
     #[test]
