@@ -49,6 +49,8 @@ pub(crate) fn page_response<B: Body>(
     source: PageSource,
 ) -> CachedResponse<B> {
     let mut headers = page.headers.clone();
+    // They are stored, because a 304 need not repeat them.
+    remove_targeted(&mut headers, &settings.policy);
     set_age(&mut headers, age);
     set_fixed_browser_ttl(&mut headers, settings.browser_ttl, age, || settings.clock.unix_time());
     let (status, body) = select_content(settings, page, parts, flags, &mut headers);

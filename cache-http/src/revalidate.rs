@@ -21,7 +21,7 @@ use crate::{
     policy::{BodyLength, Reason},
     record::{Page, Record},
     respond::{CachedResponse, PageSource, stored_response},
-    response_headers::{headers_to_store, remove_targeted},
+    response_headers::headers_to_store,
     settings::Leader,
     single_flight::Outcome,
 };
@@ -107,7 +107,6 @@ impl RequestContext {
             ..page.clone()
         };
         fallback.meta.initial_age = Duration::ZERO;
-        remove_targeted(&mut fallback.headers, &self.settings.policy);
         let stored = PageSource::Validated { reason, stored: true };
         let not_stored = PageSource::Validated { reason, stored: false };
         let meta = match self.check_response(&head, length) {

@@ -10,7 +10,7 @@ use crate::{
     page_store::Lookup,
     pending_page::PendingPage,
     policy::{BodyLength, CacheMeta, Reason, content_length},
-    response_headers::{headers_to_store, remove_targeted, set_freshness},
+    response_headers::{headers_to_store, set_freshness},
     settings::Leader,
     tags::page_tags,
 };
@@ -59,8 +59,7 @@ impl RequestContext {
         let received_at = (settings.clock.now(), settings.clock.unix_time());
         settings.policy.shorten_lifetime(&mut meta, fastrand::f64());
         set_freshness(&mut head.headers, settings.browser_ttl, &meta, received_at.1);
-        let mut headers = headers_to_store(&head.headers, &settings.policy);
-        remove_targeted(&mut headers, &settings.policy);
+        let headers = headers_to_store(&head.headers, &settings.policy);
         let length = match length {
             BodyLength::Known(length) => Some(length),
             BodyLength::Unknown => content_length(&head.headers).ok().flatten(),

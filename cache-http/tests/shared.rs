@@ -847,6 +847,29 @@ async fn must_understand_overrides_no_store_only_if_enabled(site: Site) {
     }
 }
 
+async fn targeted_header_counts_after_a_304_without_it(site: Site) {
+    let own = HeaderName::from_static("shop-cache-control");
+    let view = View::new(|_, calls| {
+        let stated = [("shop-cache-control", "max-age=10"), ("cache-control", "max-age=1000")];
+        let headers = if calls == 0 { &stated[..] } else { &[] };
+        let mut response = page(headers, "");
+        response.headers_mut().insert("etag", "\"v\"".parse().expect("valid value"));
+        if calls > 0 {
+            *response.status_mut() = StatusCode::NOT_MODIFIED;
+        }
+        response
+    });
+    let cached = view.cached(&site.shared().policy(Policy::shared().targeted([own])));
+    cached.get("/").await;
+    for _ in 0..2 {
+        site.advance(11);
+        let validated = cached.get("/").await;
+        assert!(!validated.is_hit() && validated.status == StatusCode::OK, "{validated:?}");
+        assert_eq!(validated.header("shop-cache-control"), None);
+        assert!(cached.get("/").await.is_hit());
+    }
+}
+
 on_each_store! {
     refresh_that_may_not_be_stored_does_not_pin_the_stale_page,
     page_that_became_private_is_not_served_until_its_window_ends,
@@ -878,6 +901,7 @@ on_each_store! {
     request_with_no_store_does_not_disable_single_flight,
     request_with_no_store_does_not_prevent_revalidation,
     targeted_headers_take_precedence_and_are_removed,
+    targeted_header_counts_after_a_304_without_it,
     other_statuses_are_stored_only_with_a_lifetime_or_public,
     failures_are_stored_only_with_an_explicit_lifetime,
     must_understand_overrides_no_store_only_if_enabled,
