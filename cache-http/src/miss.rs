@@ -73,7 +73,9 @@ where
         context.count_miss(reason);
         return context.forward(inner, body, &lookup, reason).await;
     }
-    let flight = match context.settings.policy.forbids_storing(&context.parts.headers) {
+    let alone = context.settings.policy.forbids_storing(&context.parts.headers)
+        || context.requires_validation(&lookup);
+    let flight = match alone {
         true => Flight::Fetch(None),
         false => context.join_flight(&mut lookup, reason).await,
     };
@@ -165,6 +167,12 @@ impl RequestContext {
         self.error_response(StatusCode::SERVICE_UNAVAILABLE, reason, Reason::OriginFailed)
     }
 
+    /// Whether the page that was found must be validated for each request.
+    fn requires_validation(&self, lookup: &Lookup) -> bool {
+        let policy = &self.settings.policy;
+        lookup.found.page().is_some_and(|(page, _)| policy.requires_validation(&page.headers))
+    }
+
     /// Waits for a request that already produces the page, or becomes the one that does.
     async fn join_flight<B: Body>(&mut self, lookup: &mut Lookup, reason: Reason) -> Flight<B> {
         let wait_deadline = self.wait_deadline(lookup);
@@ -237,6 +245,7 @@ impl RequestContext {
             _ => {
                 page.stored_at >= joined_at
                     && !policy.requires_fresher(headers, age, Duration::ZERO)
+                    && !policy.requires_validation(&page.headers)
             }
         };
         if !usable {

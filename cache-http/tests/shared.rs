@@ -73,6 +73,17 @@ async fn concurrent_requests(view: &View, layer: &HttpCacheLayer, site: &Site) -
 const SECOND: Duration = Duration::from_secs(1);
 
 #[tokio::test(start_paused = true)]
+async fn concurrent_requests_for_a_page_with_no_cache_validate_it_without_waiting() {
+    let site = Site::in_memory();
+    let view = View::waiting(|request, calls| async move {
+        tokio::time::sleep(SECOND).await;
+        validated(&request, &[("cache-control", "no-cache")], "\"v\"", calls)
+    });
+    let layer = site.shared().policy(Policy::shared().validate_no_cache());
+    assert_eq!(concurrent_requests(&view, &layer, &site).await, (1, 10));
+}
+
+#[tokio::test(start_paused = true)]
 async fn waiters_for_a_page_that_became_private_do_not_wait_for_each_other() {
     let site = Site::in_memory();
     let view = View::waiting(|request, calls| async move {
@@ -870,6 +881,50 @@ async fn targeted_header_counts_after_a_304_without_it(site: Site) {
     }
 }
 
+async fn no_cache_is_validated_for_each_request_only_if_enabled(site: Site) {
+    for (index, headers) in [
+        &[("cache-control", "no-cache")][..],
+        &[("cache-control", "max-age=60, no-cache, stale-while-revalidate=60")],
+        &[("cache-control", "max-age=60, no-cache=\"x\"")],
+        &[("cache-control", "max-age=60;no-cache")],
+        &[("pragma", "no-cache")],
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let layer = site.shared().key_prefix(&index.to_string());
+        let view = tagged(headers, "\"v\"");
+        let by_default = view.cached(&layer);
+        assert_eq!(by_default.get("/").await.reason(), "no-cache", "{headers:?}");
+        assert_eq!(by_default.get("/").await.body, "page 1");
+        let enabled = view.cached(&layer.policy(Policy::shared().validate_no_cache()));
+        for calls in 3..6 {
+            let got = enabled.get("/").await;
+            assert!(!got.is_hit() && got.body == "page 2", "{headers:?}: {got:?}");
+            assert_eq!(view.calls(), calls);
+        }
+    }
+}
+
+async fn no_cache_without_a_validator_is_not_stored(site: Site) {
+    let policy = Policy::shared().validate_no_cache();
+    let cached = View::with(&[("cache-control", "max-age=60, no-cache")])
+        .cached(&site.shared().policy(policy));
+    assert_eq!(cached.get("/").await.reason(), "no-cache");
+    assert_eq!(cached.get("/").await.body, "page 1");
+}
+
+async fn no_cache_is_not_served_if_the_origin_fails(site: Site) {
+    let view = View::new(|_, calls| match calls {
+        0 => page(&[("cache-control", "no-cache, stale-if-error=60"), ("etag", "\"v\"")], "page"),
+        _ => error(503),
+    });
+    let policy = Policy::shared().validate_no_cache().stale_if_error(60 * SECOND);
+    let cached = view.cached(&site.shared().policy(policy));
+    cached.get("/").await;
+    assert_eq!(cached.get("/").await.body, "sorry");
+}
+
 on_each_store! {
     refresh_that_may_not_be_stored_does_not_pin_the_stale_page,
     page_that_became_private_is_not_served_until_its_window_ends,
@@ -900,6 +955,9 @@ on_each_store! {
     response_to_a_request_with_no_store_is_not_stored,
     request_with_no_store_does_not_disable_single_flight,
     request_with_no_store_does_not_prevent_revalidation,
+    no_cache_is_validated_for_each_request_only_if_enabled,
+    no_cache_without_a_validator_is_not_stored,
+    no_cache_is_not_served_if_the_origin_fails,
     targeted_headers_take_precedence_and_are_removed,
     targeted_header_counts_after_a_304_without_it,
     other_statuses_are_stored_only_with_a_lifetime_or_public,

@@ -106,6 +106,7 @@ pub struct Policy {
     ignores_content_range: bool,
     must_understand: bool,
     status_ttls: Vec<(StatusCode, Duration)>,
+    validates_no_cache: bool,
     authorization: bool,
     session_cookies: Option<Arc<[String]>>,
     ignored_cookies: Arc<[Pattern]>,
@@ -162,6 +163,7 @@ impl Policy {
             ignores_content_range: false,
             must_understand: false,
             status_ttls: Vec::new(),
+            validates_no_cache: false,
             authorization: false,
             session_cookies: None,
             ignored_cookies: Arc::new([]),
@@ -293,6 +295,17 @@ impl Policy {
     #[must_use]
     pub fn obey_must_understand(mut self) -> Self {
         self.must_understand = true;
+        self
+    }
+
+    /// Stores responses with `no-cache` and a validator in a [`shared`](Self::shared) cache, and
+    /// validates them for each request (RFC 9111, section 5.2.2.4).
+    ///
+    /// They are never served without a successful validation, not even if the origin fails, and
+    /// concurrent requests do not share one. By default, `no-cache` is treated like `no-store`.
+    #[must_use]
+    pub fn validate_no_cache(mut self) -> Self {
+        self.validates_no_cache = true;
         self
     }
 

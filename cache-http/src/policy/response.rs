@@ -12,7 +12,8 @@ use http::{
 };
 
 use super::{
-    Policy, Reason, SetCookies, lifetime,
+    Policy, Reason, SetCookies,
+    lifetime::{self, Lifetime},
     request::{ACCEPT_ENCODING_AS_SENT, CODINGS},
 };
 use crate::{
@@ -63,7 +64,7 @@ impl CacheMeta {
     }
 }
 
-fn requires_validation(directives: &CacheControl) -> bool {
+fn must_revalidate(directives: &CacheControl) -> bool {
     directives.has("must-revalidate") || directives.has("proxy-revalidate")
 }
 
@@ -104,13 +105,19 @@ impl Policy {
             vary.push(COOKIE);
         }
         let (initial_age, date) = lifetime::age_and_date(headers, now);
-        let lifetime = self.lifetime(status, &directives, headers, date, targeted)?;
+        let no_cache = has_no_cache(&directives, headers, targeted);
+        let lifetime = if no_cache {
+            Lifetime { duration: Duration::ZERO, explicit: true }
+        } else {
+            self.lifetime(status, &directives, headers, date, targeted)?
+        };
         if !lifetime.explicit && !self.may_assume_lifetime(status, &directives) {
             return Err(Reason::Status);
         }
         let has_s_maxage = directives.has("s-maxage");
-        let never_stale =
-            requires_validation(&directives) || (has_s_maxage && !self.stale_with_s_maxage);
+        let never_stale = no_cache
+            || must_revalidate(&directives)
+            || (has_s_maxage && !self.stale_with_s_maxage);
         let window = |name: &str, default: Duration| match directives.seconds(name).duration() {
             _ if never_stale => Duration::ZERO,
             Some(stated) => stated,
@@ -129,15 +136,27 @@ impl Policy {
             validation_window: self.validation_window(headers),
             public: is_public(&directives),
         };
-        let is_useless = meta.lifetime <= initial_age && meta.validation_window.is_zero();
-        if is_useless { Err(Reason::Expired) } else { Ok(meta) }
+        if meta.lifetime > initial_age || !meta.validation_window.is_zero() {
+            Ok(meta)
+        } else {
+            Err(if no_cache { Reason::NoCache } else { Reason::Expired })
+        }
+    }
+
+    /// Whether a stored response with these headers must be validated for each request (RFC 9111,
+    /// section 5.2.2.4).
+    pub(crate) fn requires_validation(&self, headers: &HeaderMap) -> bool {
+        let (directives, targeted) = self.directives(headers);
+        has_no_cache(&directives, headers, targeted)
     }
 
     /// Whether a response with these headers must not be served stale without a successful
     /// validation (RFC 9111, section 4.2.4).
     pub(crate) fn forbids_stale(&self, headers: &HeaderMap) -> bool {
-        let (directives, _) = self.directives(headers);
-        requires_validation(&directives) || directives.has("s-maxage")
+        let (directives, targeted) = self.directives(headers);
+        has_no_cache(&directives, headers, targeted)
+            || must_revalidate(&directives)
+            || directives.has("s-maxage")
     }
 
     fn validation_window(&self, headers: &HeaderMap) -> Duration {
@@ -174,9 +193,6 @@ impl Policy {
 
     /// Rejects responses with `private`, `no-store` or `no-cache`, and those with `must-understand`
     /// whose status is unknown (RFC 9111, section 5.2.2.3).
-    ///
-    /// RFC 9111, section 5.2.2.4, allows storing a response with `no-cache` if it is validated for
-    /// each request. Both presets are stricter.
     fn check_directives(
         &self,
         status: StatusCode,
@@ -195,8 +211,10 @@ impl Policy {
         if has("no-store") && !(must_understand && self.must_understand) {
             return Err(Reason::NoStore);
         }
-        let is_pragma = directives.is_empty() && has_pragma_no_cache(headers);
-        if has("no-cache") || is_pragma { Err(Reason::NoCache) } else { Ok(()) }
+        if has_no_cache(directives, headers, targeted) && !self.validates_no_cache {
+            return Err(Reason::NoCache);
+        }
+        Ok(())
     }
 
     /// Rejects partial responses, and content types of bodies that have no end.
@@ -281,6 +299,13 @@ fn mentions(headers: &HeaderMap, text: &str) -> bool {
         line.windows(text.len()).any(|part| part.eq_ignore_ascii_case(text.as_bytes()))
     };
     headers.get_all(CACHE_CONTROL).iter().any(|line| contains(line.as_bytes()))
+}
+
+/// Whether a response has `no-cache` in any form. Without `Cache-Control`, `Pragma` counts.
+fn has_no_cache(directives: &CacheControl, headers: &HeaderMap, targeted: bool) -> bool {
+    directives.has("no-cache")
+        || (!targeted && mentions(headers, "no-cache"))
+        || (directives.is_empty() && has_pragma_no_cache(headers))
 }
 
 fn has_pragma_no_cache(headers: &HeaderMap) -> bool {
