@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use http::{
-    HeaderMap, HeaderName, HeaderValue, Method,
+    HeaderMap, HeaderName, HeaderValue,
     header::{
         ACCEPT, ACCEPT_LANGUAGE, CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, ORIGIN, TE,
         TRAILER, TRANSFER_ENCODING, UPGRADE, USER_AGENT,
@@ -12,8 +12,7 @@ use http::{
 };
 
 use crate::{
-    policy::{CacheMeta, RequestCheck, STRIPPED_REQUEST_HEADERS},
-    request_flags::RequestFlags,
+    policy::{CacheMeta, STRIPPED_REQUEST_HEADERS},
     settings::Settings,
     vary::combined_value,
 };
@@ -69,7 +68,7 @@ pub(super) fn probes(
         true => cookie_probes(&parts.headers),
         false => header_probes(&parts.headers, &name),
     };
-    let page = Page::new(settings, parts, meta);
+    let page = Page { settings, parts, meta };
     names.filter(is_relevant).flat_map(of_header).filter(|probe| page.is_served_to(probe)).collect()
 }
 
@@ -122,34 +121,19 @@ struct Page<'a> {
     meta: &'a CacheMeta,
 }
 
-impl<'a> Page<'a> {
-    fn new(settings: &'a Settings, parts: &'a Parts, meta: &'a CacheMeta) -> Self {
-        Self { settings, parts, meta }
-    }
-
+impl Page<'_> {
     fn is_served_to(&self, probe: &Probe) -> bool {
-        let policy = &self.settings.policy;
-        let flags = RequestFlags::from_headers(&probe.headers);
-        let check = policy.check_request_with_flags(&Method::GET, &probe.headers, flags, true);
-        let is_handled = match check {
-            Ok(RequestCheck::AllPages) => true,
-            Ok(RequestCheck::PublicPages) => self.meta.public,
-            Err(_) => false,
-        };
-        let variant = |headers| policy.secondary_key(&self.meta.vary, headers);
-        is_handled
-            && variant(&probe.headers) == variant(&self.parts.headers)
-            && self.has_same_key_part(probe)
-    }
-
-    /// Whether the key function of the application returns the same for both requests.
-    ///
-    /// The headers by which proxies tell an application its address are also part of this cache's
-    /// key, but not of other caches', so a page that depends on them needs `Vary` nevertheless.
-    fn has_same_key_part(&self, probe: &Probe) -> bool {
-        let Some(function) = &self.settings.key_builder.function else { return true };
+        let (settings, meta) = (self.settings, self.meta);
         let mut parts = self.parts.clone();
         parts.headers.clone_from(&probe.headers);
-        function(&parts) == function(self.parts)
+        let Ok((flags, _)) = settings.check_request(&parts, true) else { return false };
+        let variant = |parts: &Parts| settings.policy.secondary_key(&meta.vary, &parts.headers);
+        // The headers by which proxies tell an application its address are also part of this
+        // cache's key, but not of other caches'. A page that depends on them needs `Vary`.
+        let key_part =
+            |parts: &Parts| settings.key_builder.function.as_ref().map(|function| function(parts));
+        (meta.public || !flags.public_pages_only)
+            && variant(&parts) == variant(self.parts)
+            && key_part(&parts) == key_part(self.parts)
     }
 }

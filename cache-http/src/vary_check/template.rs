@@ -2,6 +2,7 @@
 
 use std::{
     hash::{DefaultHasher, Hash, Hasher},
+    mem,
     time::{Duration, Instant},
 };
 
@@ -36,10 +37,10 @@ impl Template {
                 gap = true;
                 continue;
             };
-            for index in old_index..old_index + len {
-                words.push(old[index]);
-                gaps.push(gap || self.gaps[index]);
-                gap = false;
+            let equal = old[old_index..old_index + len].iter().zip(&self.gaps[old_index..]);
+            for (word, had_gap) in equal {
+                words.push(*word);
+                gaps.push(mem::take(&mut gap) || *had_gap);
             }
         }
         gaps.push(gap || self.gaps[old.len()]);
