@@ -47,6 +47,7 @@
 //! | `toml` (default) | configuration in TOML; JSON, URLs and the environment are always available |
 //! | `http` | the module `http`: tower layers that cache responses, and fragments of pages |
 //! | `axum` | `http` for nested axum routers: the cache key contains the whole URI |
+//! | `sitemap` | `http` with sitemaps, which list the pages for a warm-up |
 //! | `vary-check` | for development: reports pages that depend on headers missing from their `Vary` |
 //! | `db-tls` | TLS connections to PostgreSQL and MySQL |
 //! | `memcached-compression` | compression of large values on memcached |

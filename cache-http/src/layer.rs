@@ -16,6 +16,7 @@ use crate::{
     query::MARKETING,
     service::HttpCache,
     settings::{BrowserTtl, Flights, Settings},
+    warm_up::WarmUp,
 };
 
 /// Layer that applies [`HttpCache`], which serves responses from a cache and stores them there.
@@ -428,6 +429,14 @@ impl HttpCacheLayer {
     #[must_use]
     pub fn purge_handle(&self) -> PurgeHandle {
         PurgeHandle::new(Arc::clone(&self.settings))
+    }
+
+    /// Returns a value that requests pages so that they are stored before visitors ask for them.
+    ///
+    /// It uses the settings that the layer has now. Configure the layer first.
+    #[must_use]
+    pub fn warm_up(&self) -> WarmUp {
+        WarmUp::new(Arc::clone(&self.settings))
     }
 
     /// Returns a layer for development that reports request headers which change pages although the

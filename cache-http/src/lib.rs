@@ -46,6 +46,7 @@
 //! - [`Policy`] decides what is stored. It has a preset for sites and one for shared caches.
 //! - [`PurgeHandle`] removes the pages of a URI, of a tag, of a path prefix, or all of them.
 //! - [`PurgeService`] does the same for requests with a token.
+//! - [`WarmUp`] requests pages so that they are stored before visitors ask for them.
 //! - [`CacheTags`] and [`NoStore`] are extensions by which a view controls the cache. Tags can also
 //!   come from [response headers](Policy::tag_headers).
 //! - [`cache_control`], [`never_cache`], [`vary_on_headers`] and [`vary_on_cookie`] are layers that
@@ -150,6 +151,7 @@
 //! # Features
 //!
 //! - `axum`: identifies requests by their full URI inside nested axum routers.
+//! - `sitemap`: the type `Sitemap`, which parses the URIs of pages for [`WarmUp`].
 //! - `vary-check`: the layer `VaryCheckLayer`, for development, which reports request headers that
 //!   change pages although the pages do not vary on them.
 
@@ -198,6 +200,8 @@ mod revalidate;
 mod service;
 mod settings;
 mod single_flight;
+#[cfg(feature = "sitemap")]
+mod sitemap;
 mod storable;
 mod tags;
 mod tee;
@@ -207,7 +211,11 @@ mod variants;
 mod vary;
 #[cfg(feature = "vary-check")]
 mod vary_check;
+mod warm_up;
 
+#[cfg(feature = "sitemap")]
+#[cfg_attr(docsrs, doc(cfg(feature = "sitemap")))]
+pub use self::sitemap::{Sitemap, SitemapError};
 #[cfg(feature = "vary-check")]
 #[cfg_attr(docsrs, doc(cfg(feature = "vary-check")))]
 pub use self::vary_check::{VaryCheck, VaryCheckLayer, VaryDifference, VaryFinding};
@@ -234,4 +242,5 @@ pub use self::{
     service::HttpCache,
     settings::BrowserTtl,
     vary::Vary,
+    warm_up::{WarmUp, WarmUpReport},
 };

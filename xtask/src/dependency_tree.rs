@@ -9,7 +9,7 @@ type Rule = (&'static str, &'static [&'static str], &'static str);
 
 const RULES: &[Rule] = &[
     ("cache-core", &["--no-default-features"], "postcard sqlx tokio"),
-    ("cache-http", &[], "axum hyper similar tower"),
+    ("cache-http", &[], "axum hyper roxmltree similar tower"),
     ("cache-memcached", &[], "lz4_flex rustls sqlx"),
     ("cachette", &["--features=db-postgres"], "ring rustls"),
     (
