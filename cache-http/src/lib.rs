@@ -55,6 +55,65 @@
 //! - [`Condition`] handles conditional requests in a view.
 //! - [`Fragments`] caches parts of pages, for any template engine.
 //!
+//! # What is cached by default
+//!
+//! What becomes of a response, and for how long it is served. The first table is for
+//! [`HttpCacheLayer::new`] and for [`HttpCacheLayer::shared`]. [`cache_page`] does what the former
+//! does, but its timeout replaces the 600 seconds and limits the lifetimes that responses state.
+//!
+//! | request | response | site | shared |
+//! |---|---|---|---|
+//! | `GET` | 200 | 600 s | not stored |
+//! | `GET` | 200, `Last-Modified` an hour ago | 600 s | 360 s |
+//! | `GET` | 200, `max-age=60` | 60 s | 60 s |
+//! | `GET` | 200, `s-maxage=30, max-age=60` | 30 s | 30 s |
+//! | `GET` | 200, `Expires` in a minute | 60 s | 60 s |
+//! | `GET` | 200, `max-age=0` | not stored | not stored |
+//! | `GET` | 200, `max-age=0`, `ETag` | not stored | validated each time |
+//! | `GET` | 200, `private` | not stored | not stored |
+//! | `GET` | 200, `no-store` | not stored | not stored |
+//! | `GET` | 200, `Set-Cookie` | not stored | not stored |
+//! | `GET` | 200, `Vary: *` | not stored | not stored |
+//! | `GET` | 200, `max-age=60`, body of unknown length | not stored | 60 s |
+//! | `GET` | 200, `max-age=60`, body over 2 MiB | not stored | not stored |
+//! | `GET` | 206, `max-age=60` | not stored | not stored |
+//! | `GET` | 301, `max-age=60` | not stored | 60 s |
+//! | `GET` | 404 | not stored | not stored |
+//! | `GET` | 404, `max-age=60` | not stored | 60 s |
+//! | `GET` | 500 | not stored | not stored |
+//! | `GET` with the cookie `_ga` | 200, `max-age=60` | 60 s | 60 s |
+//! | `GET` with the cookie `theme` | 200, `max-age=60` | not stored | 60 s |
+//! | `GET` with the cookie `theme` | 200, `public, max-age=60` | 60 s | 60 s |
+//! | `GET` with the cookie `sessionid` | 200, `max-age=60` | not stored | not stored |
+//! | `GET` with the cookie `sessionid` | 200, `public, max-age=60` | 60 s | not stored |
+//! | `GET` with `Authorization` | 200, `public, max-age=60` | not stored | not stored |
+//! | `GET` with `Cache-Control: no-store` | 200, `max-age=60` | 60 s | not stored |
+//! | `GET` with `If-None-Match` | 200, `max-age=60` | 60 s | 60 s |
+//! | `HEAD` | 200, `max-age=60` | not stored | not stored |
+//! | `POST` | 200, `max-age=60` | not stored | not stored |
+//!
+//! A stored page is served to everybody whose request has the same URI, and the same values in the
+//! headers that the page varies on. This table says to which requests, for pages with `max-age=60`
+//! and with `public, max-age=60`.
+//!
+//! | request | site | site, `public` | shared | shared, `public` |
+//! |---|---|---|---|---|
+//! | `GET` | yes | yes | yes | yes |
+//! | `GET` with the cookie `_ga` | yes | yes | yes | yes |
+//! | `GET` with the cookie `theme` | no | yes | yes | yes |
+//! | `GET` with the cookie `sessionid` | no | yes | no | no |
+//! | `GET` with `Authorization` | no | no | no | no |
+//! | `GET` with `Cache-Control: no-cache` | yes | yes | yes | yes |
+//! | `GET` with `Cache-Control: no-store` | yes | yes | yes | yes |
+//! | `GET` with `If-None-Match` | yes | yes | yes | yes |
+//! | `GET` with `Range` | no | no | yes | yes |
+//! | `GET` with `X-HTTP-Method-Override` | no | no | no | no |
+//! | `HEAD` | yes | yes | yes | yes |
+//! | `POST` | no | no | no | no |
+//!
+//! Other requests are served by the inner service. Browsers validate the pages of a site each time,
+//! see [`BrowserTtl::Revalidate`]; a shared cache leaves their `Cache-Control` unchanged.
+//!
 //! # What is never stored
 //!
 //! A page of one visitor must not be served to another. In case of doubt, a response is not stored.
