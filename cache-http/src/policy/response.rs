@@ -115,9 +115,8 @@ impl Policy {
             return Err(Reason::Status);
         }
         let has_s_maxage = directives.has("s-maxage");
-        let never_stale = no_cache
-            || must_revalidate(&directives)
-            || (has_s_maxage && !self.stale_with_s_maxage);
+        let never_stale =
+            no_cache || must_revalidate(&directives) || (has_s_maxage && !self.stale_with_s_maxage);
         let window = |name: &str, default: Duration| match directives.seconds(name).duration() {
             _ if never_stale => Duration::ZERO,
             Some(stated) => stated,
