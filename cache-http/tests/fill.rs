@@ -4,7 +4,8 @@ mod common;
 
 use std::{
     convert::Infallible,
-    pin::Pin,
+    future::poll_fn,
+    pin::{Pin, pin},
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst},
@@ -15,7 +16,7 @@ use std::{
 
 use axum::body::Body;
 use bytes::Bytes;
-use cache_http::{HttpCacheLayer, Policy, Reason};
+use cache_http::{HttpCacheLayer, Policy, Purge, Reason};
 use common::{Cached, Got, Site, View, page, request, until};
 use http::{Method, Response, StatusCode};
 use http_body::Frame;
@@ -244,6 +245,23 @@ async fn body_that_exceeds_the_bytes_of_all_fills_passes_through(site: Site) {
         assert_eq!(Got::of(first).await.body.len(), 2000);
         assert!(!large.get("/large").await.is_hit(), "not stored");
         assert!(large.get("/large").await.is_hit(), "the other body is complete");
+    }
+}
+
+#[tokio::test]
+async fn page_that_is_purged_before_its_task_runs_is_not_stored() {
+    let site = Site::in_memory();
+    for layer in layers(&site) {
+        let view = View::with(&[("cache-control", "max-age=60")]);
+        let cached = view.cached(&layer);
+        let mut visit = pin!(cached.get("/"));
+        // Spawns the task. It runs when this test waits for something.
+        assert!(poll_fn(|context| Poll::Ready(visit.as_mut().poll(context).is_pending())).await);
+        assert_eq!(view.calls(), 0);
+        let purge = layer.purge_handle();
+        purge.purge_uri("http://example.org/", Purge::Hard).await.expect("store works");
+        assert_eq!(view.calls(), 0);
+        assert_eq!(visit.await.reason(), "purged");
     }
 }
 
