@@ -89,7 +89,8 @@
 //! | `GET` with `Authorization` | 200, `public, max-age=60` | not stored | not stored |
 //! | `GET` with `Cache-Control: no-store` | 200, `max-age=60` | 60 s | not stored |
 //! | `GET` with `If-None-Match` | 200, `max-age=60` | 60 s | 60 s |
-//! | `HEAD` | 200, `max-age=60` | not stored | not stored |
+//! | `GET` with `Range` | 200, `max-age=60` | not stored | 60 s |
+//! | `HEAD` | 200, `max-age=60` | 60 s | 60 s |
 //! | `POST` | 200, `max-age=60` | not stored | not stored |
 //!
 //! A stored page is served to everybody whose request has the same URI, and the same values in the

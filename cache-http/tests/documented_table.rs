@@ -178,7 +178,8 @@ const RESPONSES: &[(Kind, Content, Fate, Fate)] = &[
     ),
     (NO_STORE, ("200, `max-age=60`", 200, &[MAX_AGE], Short), Stored(60), NotStored),
     (CONDITIONAL, ("200, `max-age=60`", 200, &[MAX_AGE], Short), Stored(60), Stored(60)),
-    (HEAD, ("200, `max-age=60`", 200, &[MAX_AGE], Short), NotStored, NotStored),
+    (RANGE, ("200, `max-age=60`", 200, &[MAX_AGE], Short), NotStored, Stored(60)),
+    (HEAD, ("200, `max-age=60`", 200, &[MAX_AGE], Short), Stored(60), Stored(60)),
     (POST, ("200, `max-age=60`", 200, &[MAX_AGE], Short), NotStored, NotStored),
 ];
 
