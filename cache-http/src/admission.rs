@@ -252,7 +252,7 @@ mod tests {
             let admitted = std::iter::from_fn(|| {
                 self.new += 1;
                 // Pages in buckets of their own.
-                let page = PageId(self.new % 2048 | self.new << 41);
+                let page = PageId((self.new % 2048) | (self.new << 41));
                 (0..uses).for_each(|_| self.admission.record_miss(page));
                 self.admission.admit(page, NewEntries::Page, 1, self.time.clock().now()).ok()
             });

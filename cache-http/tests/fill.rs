@@ -42,7 +42,7 @@ impl futures_core::Stream for Endless {
 
     fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         // Pending every other time, as a body that comes from a network.
-        if self.0.chunks.fetch_add(1, SeqCst) % 2 == 0 {
+        if self.0.chunks.fetch_add(1, SeqCst).is_multiple_of(2) {
             context.waker().wake_by_ref();
             return Poll::Pending;
         }

@@ -577,7 +577,7 @@ async fn page_with_tags_is_stored_in_few_round_trips() {
     let site = Site::in_memory();
     let process = Process::of(&site);
     for layer in layers(&site, &process.cache(&site)) {
-        let layer = ["a", "b", "c"].into_iter().fold(layer, |layer, tag| layer.tag(tag));
+        let layer = ["a", "b", "c"].into_iter().fold(layer, HttpCacheLayer::tag);
         let cached = View::with(&[FRESH]).cached(&layer);
         // Two lookups, before and after the request has become the one that produces the page.
         let calls = |added: usize| {
