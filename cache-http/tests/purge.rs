@@ -3,38 +3,74 @@
 mod common;
 
 use std::{
-    sync::{Arc, Mutex},
+    fmt,
+    pin::Pin,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+    },
     time::Duration,
 };
 
 use axum::{Router, body::Body};
 use cache_core::{Cache, CacheHandle, ErrorKind, ManualClock, Result, Ttl, Value, async_trait};
-use cache_http::{CacheTags, HttpCacheLayer, Policy, Purge, PurgeService};
+use cache_http::{CacheTags, HttpCacheLayer, Policy, Purge, PurgeHandle, PurgeService};
 use cache_redis::{RedisCache, RedisOptions};
 use common::{Cached, Got, Site, View, page, request};
 use http::{HeaderName, Method, StatusCode};
 use serde_json::{Value as Json, json};
+use tokio::sync::Notify;
 use tower::ServiceExt as _;
 
 /// A store as another process sees it: it keeps no objects, and two of them are never taken for the
-/// same store. Records the verbs that are called.
-#[derive(Debug)]
+/// same store. Records the verbs that are called, and runs something else before one of them.
 struct Process {
     store: Arc<dyn Cache>,
     calls: Mutex<Vec<&'static str>>,
+    interruption: Mutex<Option<(usize, Interruption)>>,
 }
+
+type Interruption = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 impl Process {
     fn of(site: &Site) -> Arc<Self> {
-        Arc::new(Self { store: Arc::clone(site.cache.store()), calls: Mutex::default() })
+        let store = Arc::clone(site.cache.store());
+        Arc::new(Self { store, calls: Mutex::default(), interruption: Mutex::default() })
     }
 
     fn cache(self: &Arc<Self>, site: &Site) -> CacheHandle {
         site.cache.with_store(Arc::<Self>::clone(self))
     }
 
-    fn call(&self, verb: &'static str) -> &dyn Cache {
+    /// Runs `interruption` after this number of calls, before the next one.
+    fn interrupt_after(
+        &self,
+        calls: usize,
+        interruption: impl Future<Output = ()> + Send + 'static,
+    ) {
+        *self.interruption.lock().expect("no panic") = Some((calls, Box::pin(interruption)));
+    }
+
+    fn was_interrupted(&self) -> bool {
+        self.interruption.lock().expect("no panic").is_none()
+    }
+
+    async fn call(&self, verb: &'static str) -> &dyn Cache {
         self.calls.lock().expect("no panic").push(verb);
+        let interruption = {
+            let mut interruption = self.interruption.lock().expect("no panic");
+            if let Some((calls, _)) = &mut *interruption
+                && *calls > 0
+            {
+                *calls -= 1;
+                None
+            } else {
+                interruption.take()
+            }
+        };
+        if let Some((_, interruption)) = interruption {
+            interruption.await;
+        }
         &*self.store
     }
 
@@ -44,37 +80,43 @@ impl Process {
     }
 }
 
+impl fmt::Debug for Process {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Process").field("store", &self.store).finish_non_exhaustive()
+    }
+}
+
 #[async_trait]
 impl Cache for Process {
     fn name(&self) -> &str {
         "process"
     }
     async fn get(&self, key: &str) -> Result<Option<Value>> {
-        self.call("get").get(key).await
+        self.call("get").await.get(key).await
     }
     async fn get_many(&self, keys: &[&str]) -> Result<Vec<Option<Value>>> {
-        self.call("get_many").get_many(keys).await
+        self.call("get_many").await.get_many(keys).await
     }
     async fn set(&self, key: &str, value: Value, ttl: Option<Duration>) -> Result<()> {
-        self.call("set").set(key, value, ttl).await
+        self.call("set").await.set(key, value, ttl).await
     }
     async fn add(&self, key: &str, value: Value, ttl: Option<Duration>) -> Result<bool> {
-        self.call("add").add(key, value, ttl).await
+        self.call("add").await.add(key, value, ttl).await
     }
     async fn touch(&self, key: &str, ttl: Option<Duration>) -> Result<bool> {
-        self.call("touch").touch(key, ttl).await
+        self.call("touch").await.touch(key, ttl).await
     }
     async fn incr(&self, key: &str, delta: i64) -> Result<Option<i64>> {
-        self.call("incr").incr(key, delta).await
+        self.call("incr").await.incr(key, delta).await
     }
     async fn delete(&self, key: &str) -> Result<bool> {
-        self.call("delete").delete(key).await
+        self.call("delete").await.delete(key).await
     }
     async fn ttl(&self, key: &str) -> Result<Option<Ttl>> {
-        self.call("ttl").ttl(key).await
+        self.call("ttl").await.ttl(key).await
     }
     async fn clear(&self) -> Result<()> {
-        self.call("clear").clear().await
+        self.call("clear").await.clear().await
     }
 }
 
@@ -547,6 +589,121 @@ async fn unsafe_requests_to_unknown_uris_evict_no_pages(site: Site) {
     }
     for number in 0..20 {
         assert!(cached.get(&format!("/{number}")).await.is_hit(), "{number}");
+    }
+}
+
+/// What the pages of a site show, and the other process that changes and purges it.
+#[derive(Clone)]
+struct Content {
+    version: Arc<AtomicUsize>,
+    time: ManualClock,
+    purging: PurgeHandle,
+    kind: &'static str,
+}
+
+impl Content {
+    fn change(&self) {
+        self.version.fetch_add(1, SeqCst);
+        self.time.advance(Duration::from_millis(1));
+    }
+
+    async fn purge(&self) {
+        let purged = match self.kind {
+            "uri" => self.purging.purge_uri("/a/b", Purge::Hard).await,
+            "tag" => self.purging.purge_tag("t", Purge::Hard).await,
+            "prefix" => self.purging.purge_prefix("/a", Purge::Hard).await,
+            _ => self.purging.purge_all(Purge::Hard).await,
+        };
+        purged.expect("store works");
+    }
+}
+
+/// Two processes with the same site: the first serves its pages, and the second purges them.
+/// `stored` states whether there is a page already, which is stale.
+async fn two_processes(
+    kind: &'static str,
+    preset: usize,
+    stored: bool,
+) -> ([Arc<Process>; 2], HttpCacheLayer, Content) {
+    let site = Site::in_memory();
+    let processes = [(); 2].map(|()| Process::of(&site));
+    let [here, there] = processes.each_ref().map(|process| {
+        layers(&site, &process.cache(&site))[preset].clone().tag("t").purge_prefixes()
+    });
+    if stored {
+        View::with(&[FRESH]).cached(&here).get("/a/b").await;
+        site.advance(61);
+    }
+    let (version, time) = (Arc::default(), site.time.clone());
+    (processes, here, Content { version, time, purging: there.purge_handle(), kind })
+}
+
+fn cases() -> impl Iterator<Item = (&'static str, usize, bool)> {
+    ["uri", "tag", "prefix", "all"].into_iter().flat_map(|kind| {
+        (0..2).flat_map(move |preset| [false, true].map(|stored| (kind, preset, stored)))
+    })
+}
+
+#[tokio::test]
+async fn purge_between_any_two_store_calls_of_a_request_leaves_no_old_page() {
+    for (kind, preset, stored) in cases() {
+        for calls in 0.. {
+            let ([here, _], layer, content) = two_processes(kind, preset, stored).await;
+            let shown = Arc::clone(&content.version);
+            let view = View::new(move |_, _| page(&[FRESH], &shown.load(SeqCst).to_string()));
+            let cached = view.cached(&layer);
+            let other = content.clone();
+            here.interrupt_after(calls, async move {
+                other.change();
+                other.purge().await;
+            });
+            cached.get("/a/b").await;
+            if !here.was_interrupted() {
+                assert!(calls >= 5, "{calls} store calls");
+                break;
+            }
+            let next = cached.get("/a/b").await;
+            assert_eq!(next.body, "1", "{kind} {stored} after {calls} store calls: {next:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn page_that_is_stored_between_any_two_store_calls_of_a_purge_is_not_served() {
+    for (kind, preset, stored) in cases() {
+        for calls in 0.. {
+            let ([_, there], layer, content) = two_processes(kind, preset, stored).await;
+            let (shown, gate) = (Arc::clone(&content.version), Arc::new(Notify::new()));
+            let (opened, rendered) = (Arc::clone(&gate), Arc::new(Notify::new()));
+            let rendering = Arc::clone(&rendered);
+            let view = View::waiting(move |_, calls| {
+                let response = page(&[FRESH], &shown.load(SeqCst).to_string());
+                let (gate, rendered) = (Arc::clone(&opened), Arc::clone(&rendering));
+                async move {
+                    if calls == 0 {
+                        rendered.notify_one();
+                        gate.notified().await;
+                    }
+                    response
+                }
+            });
+            let cached = view.cached(&layer);
+            let first = cached.clone();
+            let request = tokio::spawn(async move { first.get("/a/b").await });
+            rendered.notified().await;
+            content.change();
+            there.interrupt_after(calls, async move {
+                gate.notify_one();
+                assert_eq!(request.await.expect("task panicked").body, "0");
+            });
+            content.purge().await;
+            if !there.was_interrupted() {
+                assert!(calls >= 2, "{calls} store calls");
+                break;
+            }
+            let next = cached.get("/a/b").await;
+            assert_eq!(next.body, "1", "{kind} {stored} after {calls} store calls: {next:?}");
+        }
     }
 }
 
