@@ -195,7 +195,7 @@ impl PageStore {
                         let keys: Vec<&str> =
                             page.stamps.tags.iter().map(|(tag, _)| &**tag).collect();
                         purges += keys.iter().map(|tag| PurgeCounter::of(tag).read()).sum::<u64>();
-                        let current = self.read_tags(&keys).await?;
+                        let current = self.generations.read(&keys).await?;
                         tags = keys.into_iter().map(str::to_owned).zip(current).collect();
                         purge_of(page, all, uri, &tags)
                     }
@@ -209,10 +209,6 @@ impl PageStore {
             Err(reason) => Found::Miss(reason),
         };
         Ok(Lookup { found, all, uri, purge_record, tags, vary, purges, unstored_purge })
-    }
-
-    async fn read_tags(&self, keys: &[&str]) -> StoreResult<Vec<Option<Generation>>> {
-        if keys.is_empty() { Ok(Vec::new()) } else { self.generations.read(keys).await }
     }
 
     /// Finds the page for a request without checking whether it has been purged.
