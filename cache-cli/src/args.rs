@@ -147,7 +147,8 @@ pub(crate) struct Createcachetable {
     ArgGroup::new("pages").args(["uris", "tags", "prefixes", "all"]).required(true).multiple(true)
 ))]
 pub(crate) struct Purge {
-    /// Purge the pages of a URI or of a path, with its query
+    /// Purge the pages of a URI or of a path. Write its query as the layer's `ignore_query` and
+    /// similar settings leave it
     #[arg(long = "uri", value_name = "URI")]
     pub(crate) uris: Vec<String>,
     /// Purge the pages with a tag
