@@ -118,7 +118,7 @@ mod tests {
 
     /// Different keys of one bucket.
     fn hash(key: u64) -> u64 {
-        key << 41 | 5
+        (key << 41) | 5
     }
 
     #[test]
