@@ -115,7 +115,7 @@ impl HttpCacheLayer {
     /// `.example.org` stands for that domain and all its subdomains.
     ///
     /// If this is not set, each well-formed host has its own pages: a client that sends made-up
-    /// hosts can fill the store.
+    /// hosts uses up the [limit of new pages](Self::new_page_limit).
     #[must_use]
     pub fn hosts<N: Into<String>>(self, hosts: impl IntoIterator<Item = N>) -> Self {
         let hosts = hosts.into_iter().map(|host| host.into().to_ascii_lowercase()).collect();
@@ -276,10 +276,9 @@ impl HttpCacheLayer {
     ///
     /// A client that makes up queries, hosts or headers gets a new page with each request. Without
     /// a limit, these pages would push those that others request out of a full store. A page is
-    /// new if it was not requested often enough lately to be remembered as a stored one. Beyond
-    /// the limit, new pages are stored only if they were requested several times lately: twice at
-    /// first, and up to 16 times the more are stored. Others are produced for each request, and
-    /// counted with [`Reason::NewPageLimit`](crate::Reason::NewPageLimit).
+    /// new if it is not in the store and was not stored lately. Beyond the limit, new pages are
+    /// stored only if they were requested several times lately: twice at first, and up to 16 times
+    /// the more are stored. Others are produced for each request, and counted with [`Reason::NewPageLimit`](crate::Reason::NewPageLimit).
     ///
     /// If this is not set, the limit depends on the
     /// [number of entries](cache_core::Cache::max_entries) that the store keeps, with 10,000 for

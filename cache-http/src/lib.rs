@@ -135,6 +135,22 @@
 //! on a header or a cookie must list it in `Vary`**, or mark the response as `private`. During
 //! development, `HttpCacheLayer::vary_check` of the feature `vary-check` finds views that do not.
 //!
+//! # Limits
+//!
+//! Clients choose queries, hosts and headers. They must not choose how much is stored.
+//!
+//! - **New pages.** A flood of new pages does not push those that visitors request out of a store:
+//!   beyond a [limit](HttpCacheLayer::new_page_limit) that depends on the size of the store, new
+//!   pages are stored only if they are requested several times. Stores that evict the oldest
+//!   entries, such as files and tables, still lose a few hits.
+//! - **Variants.** A URI has at most [100](Policy::max_variants) variants, which depend on at most
+//!   [16](Policy::max_vary_headers) headers. `Accept-Encoding` is reduced to known codings, and
+//!   `Accept-Language` to the [languages](Policy::languages) of the site if they are set.
+//! - **Queries.** A site can [list](HttpCacheLayer::only_query) the parameters that count, or
+//!   [those](HttpCacheLayer::ignore_query) that do not, such as those of campaigns.
+//! - **Bytes.** A body has at most [2 MiB](Policy::max_body). The headers and bodies of pages count
+//!   towards the `max_bytes` of a store in this process, which is 64 MiB or more by default.
+//!
 //! # Order of layers
 //!
 //! Layers outside of the cache run for every request. The results of layers inside of it are stored
@@ -190,8 +206,9 @@
 //! - **Time.** The age of a page is measured with the monotonic clock in the process that has
 //!   produced it and keeps it, and with the system clock elsewhere. A page that was stored more
 //!   than a second in the future is stale: the clock was set back.
-//! - **Memory.** The headers and bodies of pages count towards the `max_bytes` of a store. The
-//!   bodies that are being collected take at most [64 MiB](HttpCacheLayer::max_fill_bytes).
+//! - **Memory.** The bodies that are being collected take at most
+//!   [64 MiB](HttpCacheLayer::max_fill_bytes). For each store with pages, a table of 64 KiB counts
+//!   requests.
 //!
 //! # Cancel safety
 //!
