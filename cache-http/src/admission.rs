@@ -173,7 +173,7 @@ impl Admission {
         self.state.lock().uses.record(page.0);
     }
 
-    /// Records that a page was found in the store.
+    /// Records that a page was found in the store, or belongs there.
     pub(crate) fn record_hit(&self, page: PageId) {
         let uses = &mut self.state.lock().uses;
         uses.record(page.0);

@@ -9,7 +9,7 @@ use crate::{
     admission::{NewEntries, PageId},
     counts::Event,
     date::UnixTime,
-    extensions::OuterCache,
+    extensions::{IsWarmUp, OuterCache},
     fill::Fill,
     hit,
     key::Keys,
@@ -159,7 +159,10 @@ impl RequestContext {
     pub(crate) fn record_use(&mut self, lookup: &Lookup) {
         if lookup.is_new() {
             let page = self.settings.page_id(&self.keys, lookup, &self.parts);
-            self.settings.admission.record_miss(page);
+            match self.parts.extensions.get() {
+                Some(IsWarmUp) => self.settings.admission.record_hit(page),
+                None => self.settings.admission.record_miss(page),
+            }
             self.new_page = Some((page, !lookup.vary.is_empty()));
         }
     }

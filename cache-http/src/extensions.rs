@@ -50,6 +50,11 @@ impl CacheTags {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct HasOuterCache;
 
+/// Extension of a request of [`WarmUp`](crate::WarmUp), whose page is stored like one that visitors
+/// request often.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct IsWarmUp;
+
 /// Extension of a response that another cache layer further inside has handled.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct InnerCache;

@@ -15,6 +15,7 @@ use tower_service::Service;
 use crate::{
     bounds::{InnerService, ResponseBody},
     context::RequestContext,
+    extensions::IsWarmUp,
     policy::Reuse,
     settings::Settings,
 };
@@ -111,6 +112,9 @@ impl WarmUp {
     /// `Q` is the type of request bodies. It must be given if the service accepts several, as
     /// axum's `Router` does.
     ///
+    /// Pages are stored regardless of [`min_uses`](crate::HttpCacheLayer::min_uses) and of the limit
+    /// of [new pages](crate::HttpCacheLayer::new_page_limit).
+    ///
     /// The report concerns the pages of the layer that this value is from. A page that a layer
     /// further inside handles, such as one of [`cache_page`](crate::cache_page), is stored there
     /// and counts as not stored.
@@ -186,6 +190,7 @@ impl WarmUp {
         let request = Request::get(path).header(HOST, host).body(()).ok()?;
         let mut parts = request.into_parts().0;
         parts.headers.extend(self.headers.clone());
+        parts.extensions.insert(IsWarmUp);
         Some(parts)
     }
 

@@ -4,6 +4,7 @@ mod common;
 
 use std::{ops::Range, time::Duration};
 
+use axum::body::Body;
 use cache_http::{Counts, HttpCacheLayer, Policy, Purge, Reason};
 use cache_locmem::{LocMemOptions, Policy as Eviction};
 use common::{Cached, Got, Site, View, page};
@@ -199,6 +200,18 @@ async fn purged_page_is_not_new(site: Site) {
     assert_eq!(outcome(&cached.get("/new").await), "new-page-limit");
 }
 
+async fn warm_up_is_not_limited(site: Site) {
+    let layer = site.layer().hosts(["example.org"]).new_page_limit(1, 0).min_uses(2);
+    let cached = View::with(&[]).cached(&layer);
+    let uris = ["/1", "/2", "/3"];
+    let parsed = uris.map(|uri| uri.parse().expect("valid URI"));
+    let report = layer.warm_up().run::<Body, _, _>(cached.0.clone(), parsed).await;
+    assert_eq!(report.stored, 3, "{report:?}");
+    for uri in uris {
+        assert!(cached.get(uri).await.is_hit(), "{uri}");
+    }
+}
+
 async fn uri_keeps_the_variants_that_are_requested_most(site: Site) {
     let view = View::with(&[("cache-control", "max-age=600"), ("vary", "x-a")]);
     for (layer, policy) in [
@@ -245,6 +258,7 @@ async fn headers_that_a_uri_varies_on_are_limited(site: Site) {
 }
 
 on_each_store! {
+    warm_up_is_not_limited,
     uri_keeps_the_variants_that_are_requested_most,
     headers_that_a_uri_varies_on_are_limited,
     limit_of_new_pages_can_be_set,
