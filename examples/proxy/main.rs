@@ -28,7 +28,11 @@ mod tunnel;
 
 use std::{env, process::ExitCode, sync::Arc};
 
-use cachette::{CacheHandle, Settings, http::HttpCacheLayer, stores::LocMemCache};
+use cachette::{
+    CacheHandle, Settings,
+    http::HttpCacheLayer,
+    stores::{LocMemCache, LocMemOptions},
+};
 use http::Uri;
 use tokio::net::TcpListener;
 
@@ -97,7 +101,9 @@ fn parse_origin(url: &str) -> Result<Uri, String> {
 }
 
 fn preset(name: &str) -> Result<HttpCacheLayer, String> {
-    let cache = CacheHandle::new("default", Arc::new(LocMemCache::default()), Settings::default());
+    let store = LocMemCache::new(LocMemOptions::default().max_entries(10_000))
+        .map_err(|error| error.to_string())?;
+    let cache = CacheHandle::new("default", Arc::new(store), Settings::default());
     let layer = match name {
         "site" => HttpCacheLayer::new(&cache),
         "shared" => HttpCacheLayer::shared(&cache),
