@@ -858,6 +858,17 @@ async fn must_understand_overrides_no_store_only_if_enabled(site: Site) {
     }
 }
 
+async fn targeted_headers_are_forwarded_only_if_enabled(site: Site) {
+    let own = HeaderName::from_static("shop-cache-control");
+    let policy = Policy::shared().targeted([own]).forward_targeted();
+    let cached =
+        View::with(&[("shop-cache-control", "max-age=30")]).cached(&site.shared().policy(policy));
+    for hit in [false, true] {
+        let got = cached.get("/").await;
+        assert_eq!((got.is_hit(), got.header("shop-cache-control")), (hit, Some("max-age=30")));
+    }
+}
+
 async fn targeted_header_counts_after_a_304_without_it(site: Site) {
     let own = HeaderName::from_static("shop-cache-control");
     let view = View::new(|_, calls| {
@@ -959,6 +970,7 @@ on_each_store! {
     no_cache_without_a_validator_is_not_stored,
     no_cache_is_not_served_if_the_origin_fails,
     targeted_headers_take_precedence_and_are_removed,
+    targeted_headers_are_forwarded_only_if_enabled,
     targeted_header_counts_after_a_304_without_it,
     other_statuses_are_stored_only_with_a_lifetime_or_public,
     failures_are_stored_only_with_an_explicit_lifetime,

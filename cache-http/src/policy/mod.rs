@@ -121,6 +121,7 @@ pub struct Policy {
     stale_with_s_maxage: bool,
     request_directives: bool,
     targeted: Arc<[HeaderName]>,
+    forwards_targeted: bool,
     tag_headers: Arc<[HeaderName]>,
     invalidation: bool,
     list_headers: Arc<[HeaderName]>,
@@ -178,6 +179,7 @@ impl Policy {
             stale_with_s_maxage: true,
             request_directives: false,
             targeted: Arc::new([]),
+            forwards_targeted: false,
             tag_headers: Arc::new([]),
             invalidation: false,
             list_headers: Arc::new([]),
@@ -481,10 +483,19 @@ impl Policy {
     /// most specific first (RFC 9213).
     ///
     /// The first of them that is present and valid replaces `Cache-Control` and `Expires`. These
-    /// headers are removed from responses.
+    /// headers are removed from responses, unless [`forward_targeted`](Self::forward_targeted) is
+    /// set.
     #[must_use]
     pub fn targeted(mut self, names: impl IntoIterator<Item = HeaderName>) -> Self {
         self.targeted = names.into_iter().collect();
+        self
+    }
+
+    /// Sends the [`targeted`](Self::targeted) headers on, for other caches that they are addressed
+    /// to as well, such as `CDN-Cache-Control` in a chain of content delivery networks.
+    #[must_use]
+    pub fn forward_targeted(mut self) -> Self {
+        self.forwards_targeted = true;
         self
     }
 
@@ -576,7 +587,8 @@ impl Policy {
 
     /// The headers that are addressed to this cache only, and are not sent.
     pub(crate) fn own_headers(&self) -> impl Iterator<Item = &HeaderName> {
-        self.targeted.iter().chain(&*self.tag_headers)
+        let targeted = if self.forwards_targeted { &[] } else { &*self.targeted };
+        targeted.iter().chain(&*self.tag_headers)
     }
 
     pub(crate) fn headers_with_tags(&self) -> &[HeaderName] {
