@@ -25,7 +25,7 @@ use tokio::{
     net::{TcpListener, TcpStream},
 };
 
-use super::{forward::Forward, preset, server::serve};
+use super::{forward::Forward, options::preset, server::serve};
 
 type Body = BoxBody<Bytes, hyper::Error>;
 
@@ -786,14 +786,4 @@ async fn silent_origin_is_a_504_that_is_not_stored() {
         assert!(got.contains("fwd-status=504") && !got.contains("stored"), "{got}");
     }
     drop(listener);
-}
-
-#[test]
-fn invalid_arguments_are_reported() {
-    let error_of =
-        |line: &str| super::options(line.split(' ').map(str::to_owned)).err().unwrap_or_default();
-    assert!(error_of("--listen a --preset site").contains("--origin"));
-    assert!(error_of("--origin https://a").contains("http://HOST:PORT"));
-    assert!(error_of("--preset best").contains("site or shared"));
-    assert_eq!(error_of("--origin http://a --listen 127.0.0.1:0 --preset site"), "");
 }
