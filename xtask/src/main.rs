@@ -1,4 +1,4 @@
-//! Developer commands: `cargo xtask test`, `browser`, `ci` and `bench`.
+//! Developer commands: `cargo xtask test`, `browser`, `ci`, `bench` and `http-suite`.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "commands report on the terminal")]
 
 mod bench;
@@ -6,11 +6,16 @@ mod browser;
 mod ci;
 mod deny;
 mod dependency_tree;
+mod http_suite;
 mod install;
 mod readme;
 mod test;
 
-use std::{env, path::Path, process::ExitCode};
+use std::{
+    env,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use clap::Parser;
 use xtask::shell::{self, Outcome};
@@ -38,6 +43,11 @@ enum Command {
     },
     /// Run the benchmarks and write docs/benchmarks
     Bench(bench::Options),
+    /// Run the public test suite for HTTP caches against the example proxy and write docs/http
+    HttpSuite {
+        /// The folder of a suite, instead of the npm package
+        folder: Option<PathBuf>,
+    },
 }
 
 fn main() -> ExitCode {
@@ -63,6 +73,7 @@ fn run(command: &Command) -> Outcome {
         Command::Browser { args } => browser::run(args),
         Command::Ci { steps } => ci::run(steps),
         Command::Bench(options) => bench::run(options),
+        Command::HttpSuite { folder } => http_suite::run(folder.as_deref()),
     }
 }
 

@@ -3,6 +3,7 @@
 
 mod chromium;
 mod folder;
+mod http_suite;
 mod install;
 mod mariadb;
 mod memcached;
@@ -24,6 +25,7 @@ use std::{
 
 pub use self::{
     chromium::ChromeDriver,
+    http_suite::HttpSuite,
     nginx::Nginx,
     pgbouncer::PgBouncer,
     redis::{RedisCluster, RedisSentinels},
