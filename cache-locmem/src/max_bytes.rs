@@ -87,7 +87,11 @@ impl<'de> Deserialize<'de> for MaxBytes {
                 match text {
                     "default" => Ok(MaxBytes::Default),
                     "unlimited" => Ok(MaxBytes::Unlimited),
-                    _ => Err(E::invalid_value(de::Unexpected::Str(text), &self)),
+                    // The options in a URL are texts.
+                    _ => match text.parse() {
+                        Ok(number) => self.visit_u64(number),
+                        Err(_) => Err(E::invalid_value(de::Unexpected::Str(text), &self)),
+                    },
                 }
             }
         }
@@ -110,9 +114,10 @@ mod tests {
     }
 
     #[test]
-    fn limit_is_configured_as_a_number_or_a_word() {
+    fn limit_is_configured_as_a_number_a_text_or_a_word() {
         for (value, expected) in [
             (json!(7), MaxBytes::Bytes(7)),
+            (json!("7"), MaxBytes::Bytes(7)),
             (json!("default"), MaxBytes::Default),
             (json!("unlimited"), MaxBytes::Unlimited),
         ] {
