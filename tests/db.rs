@@ -53,9 +53,8 @@ async fn aliases_with_the_same_table_share_a_store_and_its_options() {
         "both use the same table"
     );
 
-    let different = Caches::builder()
-        .url("default", url)
-        .url("other", "db://pages?url=sqlite::memory:&max_entries=5");
+    let limited = |entries| format!("db://pages?url=sqlite::memory:&max_entries={entries}");
+    let different = Caches::builder().url("default", &limited(4)).url("other", &limited(5));
     assert_eq!(different.build().await.expect_err("different options").kind(), ErrorKind::Config);
 }
 

@@ -104,7 +104,7 @@ async fn aliases_with_the_same_directory_share_a_store_and_its_options() {
     assert!(caches["same"].contains("k").await.expect("read from disk"));
 
     let other = Caches::builder()
-        .url("default", &url(""))
+        .url("default", &url("?max_entries=6"))
         .url("other", &url("?max_entries=7"))
         .build()
         .await;
