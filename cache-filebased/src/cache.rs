@@ -334,9 +334,16 @@ impl Cache for FileBasedCache {
         purged.await.map(|purged| Some(purged as u64)).map_err(in_store)
     }
 
-    /// Does nothing, because no file stays open between calls.
+    /// Waits until no thread works in the directory: neither the thread that culls, which stops
+    /// early, nor writes whose callers were dropped. The directory can then be removed.
     async fn close(&self) -> Result<()> {
-        Ok(())
+        let entries = Arc::clone(&self.entries);
+        let closed = spawn_blocking(move || {
+            entries.orphaned.wait();
+            entries.sweeper.close();
+            Ok(())
+        });
+        closed.await.map_err(in_store)
     }
 
     fn inner(&self) -> Option<&dyn Cache> {

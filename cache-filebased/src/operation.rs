@@ -2,7 +2,7 @@
 
 use std::{
     sync::{
-        Arc,
+        Arc, Condvar, Mutex, PoisonError,
         atomic::{AtomicU8, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
@@ -32,11 +32,36 @@ pub(crate) struct Caller(Arc<State>);
 /// While there is one, a read without the lock can be outdated a moment later, for a reason that
 /// the caller cannot know. A write that takes the lock comes after them.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct OrphanedWrites(Arc<AtomicUsize>);
+pub(crate) struct OrphanedWrites(Arc<Orphans>);
+
+#[derive(Debug, Default)]
+struct Orphans {
+    count: AtomicUsize,
+    /// Held while the last one is counted down, so that a waiter does not miss it.
+    lock: Mutex<()>,
+    none_left: Condvar,
+}
 
 impl OrphanedWrites {
     pub(crate) fn any(&self) -> bool {
-        self.0.load(Ordering::Acquire) > 0
+        self.0.count.load(Ordering::Acquire) > 0
+    }
+
+    /// Waits until all of them are finished.
+    pub(crate) fn wait(&self) {
+        let guard = self.0.lock.lock().unwrap_or_else(PoisonError::into_inner);
+        drop(self.0.none_left.wait_while(guard, |()| self.any()));
+    }
+
+    fn add(&self) {
+        self.0.count.fetch_add(1, Ordering::AcqRel);
+    }
+
+    fn remove(&self) {
+        if self.0.count.fetch_sub(1, Ordering::AcqRel) == 1 {
+            drop(self.0.lock.lock());
+            self.0.none_left.notify_all();
+        }
     }
 }
 
@@ -93,7 +118,7 @@ fn deadline(timeout: Duration) -> Option<Instant> {
 impl Drop for Operation {
     fn drop(&mut self) {
         if self.state.phase.swap(FINISHED, Ordering::AcqRel) == CANCELLED {
-            self.state.orphaned.0.fetch_sub(1, Ordering::Release);
+            self.state.orphaned.remove();
         }
     }
 }
@@ -105,10 +130,10 @@ impl Drop for Caller {
             return;
         }
         // Count it first, because the operation can finish at any moment.
-        orphaned.0.fetch_add(1, Ordering::AcqRel);
+        orphaned.add();
         if phase.compare_exchange(RUNNING, CANCELLED, Ordering::AcqRel, Ordering::Acquire).is_err()
         {
-            orphaned.0.fetch_sub(1, Ordering::Release);
+            orphaned.remove();
         }
     }
 }

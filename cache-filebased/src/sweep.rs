@@ -13,14 +13,14 @@ use std::{
     io::{self, Read},
     path::{Path, PathBuf},
     sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering},
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering},
     },
     thread,
     time::SystemTime,
 };
 
-use cache_core::{Result, Stats};
+use cache_core::{Error, ErrorKind, Result, Stats};
 
 use crate::{
     directory::{ListedFile, LockGuard},
@@ -39,6 +39,11 @@ pub(crate) struct Sweeper {
     running: AtomicBool,
     /// The shard at which the next search for expired entries continues.
     next_shard: AtomicU8,
+    /// How many callers wait for the thread that sweeps. No thread is started meanwhile.
+    closing: AtomicUsize,
+    /// How many threads sweep: one, and for a moment another one that just ends.
+    threads: Mutex<usize>,
+    thread_ended: Condvar,
 }
 
 /// The result of a [sweep](crate::FileBasedCache::sweep).
@@ -80,6 +85,9 @@ impl Sweeper {
             due: AtomicU64::new(1),
             running: AtomicBool::new(false),
             next_shard: AtomicU8::new(0),
+            closing: AtomicUsize::new(0),
+            threads: Mutex::new(0),
+            thread_ended: Condvar::new(),
         }
     }
 
@@ -91,13 +99,33 @@ impl Sweeper {
 
     /// Starts the thread that sweeps.
     pub(crate) fn start(entries: &Arc<Entries>) {
-        let sweeping = Arc::clone(entries);
-        let thread = thread::Builder::new().name("cachette-sweep".into());
-        if let Err(error) = thread.spawn(move || run(&sweeping)) {
-            warn(&error, "cannot start the thread that culls a file-based cache");
-            entries.sweeper.postpone();
-            entries.sweeper.running.store(false, Ordering::Release);
+        let sweeper = &entries.sweeper;
+        if let Some(guard) = ThreadGuard::new(entries) {
+            let thread = thread::Builder::new().name("cachette-sweep".into());
+            match thread.spawn(move || run(&guard.0)) {
+                Ok(_) => return,
+                Err(error) => {
+                    warn(&error, "cannot start the thread that culls a file-based cache");
+                }
+            }
         }
+        sweeper.postpone();
+        sweeper.running.store(false, Ordering::Release);
+    }
+
+    /// Waits until no thread sweeps. A thread that does stops at the next shard.
+    pub(crate) fn close(&self) {
+        self.closing.fetch_add(1, Ordering::AcqRel);
+        drop(self.thread_ended.wait_while(self.threads(), |threads| *threads > 0));
+        self.closing.fetch_sub(1, Ordering::AcqRel);
+    }
+
+    fn is_closing(&self) -> bool {
+        self.closing.load(Ordering::Acquire) > 0
+    }
+
+    fn threads(&self) -> MutexGuard<'_, usize> {
+        self.threads.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Tries again after some more entries.
@@ -110,11 +138,36 @@ impl Sweeper {
     }
 }
 
+/// Counts as a thread until it is dropped, whether the thread returned or panicked.
+struct ThreadGuard(Arc<Entries>);
+
+impl ThreadGuard {
+    /// Returns `None` if the store is being closed.
+    fn new(entries: &Arc<Entries>) -> Option<Self> {
+        let mut threads = entries.sweeper.threads();
+        if entries.sweeper.is_closing() {
+            return None;
+        }
+        *threads += 1;
+        Some(Self(Arc::clone(entries)))
+    }
+}
+
+impl Drop for ThreadGuard {
+    fn drop(&mut self) {
+        let sweeper = &self.0.sweeper;
+        *sweeper.threads() -= 1;
+        sweeper.thread_ended.notify_all();
+    }
+}
+
 fn run(entries: &Entries) {
     let sweeper = &entries.sweeper;
     loop {
         let has_swept = sweep_unless_locked(entries).unwrap_or_else(|error| {
-            warn(&error, "cannot cull a file-based cache");
+            if !sweeper.is_closing() {
+                warn(&error, "cannot cull a file-based cache");
+            }
             false
         });
         if !has_swept {
@@ -142,19 +195,28 @@ fn sweep_unless_locked(entries: &Entries) -> Result<bool> {
 pub(crate) fn sweep(entries: &Entries, _: &LockGuard, scope: Scope) -> Result<SweepReport> {
     let added_before = entries.sweeper.added.load(Ordering::Relaxed);
     let mut report = SweepReport::default();
-    count(entries, &mut report)?;
+    count(entries, &mut report, scope)?;
     let max_entries = entries.options.max_entries;
     let sample = remove_expired(entries, &mut report, scope)?;
-    cull(entries, &mut report, sample)?;
+    cull(entries, &mut report, sample, scope)?;
     let free = max_entries.saturating_sub(report.entries) + 1;
     let interval = free.min((max_entries / 8).max(64)) as u64;
     entries.sweeper.due.store(added_before + interval, Ordering::Relaxed);
     Ok(report)
 }
 
+/// Fails if the sweep must stop because the store is being closed.
+fn check_open(entries: &Entries, scope: Scope) -> Result<()> {
+    if scope == Scope::Partial && entries.sweeper.is_closing() {
+        return Err(Error::new(ErrorKind::Unavailable, "the store is being closed"));
+    }
+    Ok(())
+}
+
 /// Counts entries by the names of their files. Removes abandoned temporary files.
-fn count(entries: &Entries, report: &mut SweepReport) -> Result<()> {
+fn count(entries: &Entries, report: &mut SweepReport, scope: Scope) -> Result<()> {
     for shard in 0..=u8::MAX {
+        check_open(entries, scope)?;
         for file in entries.directory.list(shard)? {
             match file {
                 ListedFile::Entry(_) => report.entries += 1,
@@ -176,6 +238,7 @@ fn remove_expired(entries: &Entries, report: &mut SweepReport, scope: Scope) -> 
     let shards = if search_all { u16::from(u8::MAX) + 1 } else { PARTIAL_SWEEP_SHARDS };
     let mut sample = Sample::new(report.entries);
     for _ in 0..shards {
+        check_open(entries, scope)?;
         if scope == Scope::Partial && excess > 0 && report.entries <= target {
             break;
         }
@@ -299,7 +362,12 @@ fn read_header(path: &Path) -> io::Result<(Vec<u8>, u64, SystemTime)> {
 }
 
 /// Removes the oldest entries until few enough are left, if there are too many.
-fn cull(entries: &Entries, report: &mut SweepReport, mut sample: Sample) -> Result<()> {
+fn cull(
+    entries: &Entries,
+    report: &mut SweepReport,
+    mut sample: Sample,
+    scope: Scope,
+) -> Result<()> {
     let total = report.entries;
     let excess = entries.options.excess(total);
     if excess == 0 {
@@ -311,13 +379,13 @@ fn cull(entries: &Entries, report: &mut SweepReport, mut sample: Sample) -> Resu
     // is too young, a few more entries may be removed. Otherwise old entries in the last shards
     // would outlive younger ones in the first shards.
     let margin = if sample.stride == 1 { 0 } else { excess / 16 };
-    remove_older(entries, report, excess + margin, sample.threshold(excess, total))?;
+    remove_older(entries, report, excess + margin, sample.threshold(excess, total), scope)?;
     // If the age was too old, the number of missing entries shows by how much.
     let missing = report.entries.saturating_sub(target);
     let younger = sample.threshold(excess + missing + missing / 2 + 4 * sample.stride, total);
-    remove_older(entries, report, missing, younger)?;
+    remove_older(entries, report, missing, younger, scope)?;
     let missing = report.entries.saturating_sub(target);
-    remove_older(entries, report, missing, None)
+    remove_older(entries, report, missing, None, scope)
 }
 
 /// Removes up to `limit` entries that were written at `threshold` or earlier, or at any time.
@@ -326,6 +394,7 @@ fn remove_older(
     report: &mut SweepReport,
     mut limit: usize,
     threshold: Option<SystemTime>,
+    scope: Scope,
 ) -> Result<()> {
     let is_old = |path: &Path| {
         written(path).is_some_and(|written| threshold.is_none_or(|threshold| written <= threshold))
@@ -335,6 +404,7 @@ fn remove_older(
         if limit == 0 {
             break;
         }
+        check_open(entries, scope)?;
         let mut old = list_entries(entries, shard)?;
         old.retain(|path| is_old(path));
         old.truncate(limit);

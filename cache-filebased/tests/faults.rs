@@ -282,6 +282,67 @@ mod removed_directories {
     }
 }
 
+mod closing {
+    use super::*;
+
+    /// The first entry starts the thread that counts and culls.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn closed_store_leaves_its_directory_alone() {
+        for _ in 0..1000 {
+            let directory = temp_dir();
+            let root = directory.path().join("cache");
+            let store = store(&root);
+            store.set("k", Value::Int(1), HOUR).await.expect("set succeeds");
+            store.close().await.expect("close succeeds");
+            fs::remove_dir_all(&root).expect("no file is created meanwhile");
+            // A thread that is still at work would create its lock file again.
+            fs::create_dir(&root).expect("the directory is created");
+            fs::remove_dir(&root).expect("the directory is empty");
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn closed_store_waits_for_writes_of_dropped_callers() {
+        for round in 0..200 {
+            let directory = temp_dir();
+            let root = directory.path().join("cache");
+            let store = std::sync::Arc::new(store(&root));
+            store.set("k", bytes(7, 1 << 20), HOUR).await.expect("set succeeds");
+            let dropped = tokio::spawn({
+                let store = std::sync::Arc::clone(&store);
+                async move { store.touch("k", HOUR).await }
+            });
+            for _ in 0..round {
+                tokio::task::yield_now().await;
+            }
+            dropped.abort();
+            // The future is dropped now, cancelled or complete.
+            let _ = dropped.await;
+            store.close().await.expect("close succeeds");
+            fs::remove_dir_all(&root).expect("no file is created meanwhile");
+        }
+    }
+
+    #[tokio::test]
+    async fn closed_store_can_be_used_again() {
+        let directory = temp_dir();
+        let store = common::store_with_max_entries(directory.path(), 10);
+        for round in 0..3 {
+            store.close().await.expect("close succeeds");
+            for number in 0..100 {
+                let key = format!("{round} {number}");
+                store.set(&key, Value::Int(1), HOUR).await.expect("set succeeds");
+            }
+        }
+        store.close().await.expect("close succeeds");
+        store.set("last", Value::Int(1), HOUR).await.expect("set succeeds");
+        while entries(directory.path()).len() > 10 {
+            store.set("another", Value::Int(1), HOUR).await.expect("set succeeds");
+            store.delete("another").await.expect("delete succeeds");
+        }
+    }
+}
+
 mod cancellation_and_timeouts {
     use super::*;
 
