@@ -5,8 +5,9 @@
 //! to another caller. The connection is closed if the order is broken (the received bytes are not a
 //! reply, or have another opaque) or if the server is silent for the whole timeout.
 //!
-//! A timed-out request is failed by the ticks of the connection, eight per timeout, so that no
-//! request needs its own timer or reads the clock.
+//! Callers end their calls with timers of their own, because the runtime that carries the driver
+//! may stall. The ticks of the connection, eight per timeout, detect a silent server, and show
+//! whether the driver runs.
 //!
 //! If the connection is idle, the caller writes its request itself, which saves a lone task a
 //! switch to another task. Otherwise the driver task writes, and yields once before it does: tasks
@@ -60,6 +61,7 @@ pub(crate) enum RequestError {
         /// Whether that was soon after the request was sent, which leaves time for a retry.
         early: bool,
     },
+    /// The caller waited for the whole timeout.
     TimedOut,
 }
 
@@ -103,7 +105,7 @@ struct InFlight {
     request: Request,
 }
 
-/// The expected replies and the caller that waits for them. There is no caller after a timeout.
+/// The expected replies and the caller that waits for them, if it still does.
 #[derive(Debug)]
 enum Request {
     Single(u32, Option<oneshot::Sender<Result<Reply, RequestError>>>),
@@ -158,6 +160,16 @@ impl Connection {
         });
         let driver = tokio::spawn(Driver(Arc::clone(&shared)).run(reader, timeout));
         Self { shared, driver: driver.abort_handle() }
+    }
+
+    /// The number of ticks so far.
+    pub(crate) fn ticks(&self) -> u32 {
+        self.shared.outbox.lock().tick
+    }
+
+    /// Returns whether the driver does not run, judged by its ticks in the last timeout.
+    pub(crate) fn is_stalled_since(&self, start: u32) -> bool {
+        self.ticks().wrapping_sub(start) < TICKS_PER_TIMEOUT / 2
     }
 
     /// Sends a command and returns its reply.
@@ -285,21 +297,12 @@ impl Shared {
         }
     }
 
-    /// Advances the tick and fails the requests that timed out, which keep their places. Returns
-    /// whether any request is in flight.
+    /// Advances the tick. Returns whether any request is in flight.
     fn tick(&self) -> bool {
         let in_flight = &mut *self.in_flight.lock();
-        let now = {
-            let mut outbox = self.outbox.lock();
-            in_flight.append(&mut outbox.requests);
-            outbox.tick = outbox.tick.wrapping_add(1);
-            outbox.tick
-        };
-        let has_timed_out =
-            |request: &&mut InFlight| now.wrapping_sub(request.sent_at) > TICKS_PER_TIMEOUT;
-        for late in in_flight.iter_mut().take_while(has_timed_out) {
-            late.request.fail(RequestError::TimedOut);
-        }
+        let mut outbox = self.outbox.lock();
+        in_flight.append(&mut outbox.requests);
+        outbox.tick = outbox.tick.wrapping_add(1);
         !in_flight.is_empty()
     }
 

@@ -93,7 +93,7 @@ impl Server {
         let mut is_first = true;
         loop {
             let connection = self.connection().await?;
-            match connection.call(command).await {
+            match self.in_time(&connection, connection.call(command)).await {
                 Ok(mut reply) => {
                     self.add_name(&mut reply);
                     return Ok(reply);
@@ -132,7 +132,7 @@ impl Server {
         let mut is_first = true;
         loop {
             let connection = self.connection().await?;
-            match connection.call_all(commands).await {
+            match self.in_time(&connection, connection.call_all(commands)).await {
                 Ok(mut replies) => {
                     replies.iter_mut().for_each(|reply| self.add_name(reply));
                     return Ok(replies);
@@ -156,11 +156,33 @@ impl Server {
         if let Some(error) = self.down() {
             return Err(self.connect_failed(&error));
         }
-        let server = Arc::clone(self);
-        match self.connection.get_or_connect(async move { server.connect().await }).await {
-            Some(outcome) => outcome.map_err(|error| self.connect_failed(&error)),
-            None => Err(self.call_failed(&RequestError::NotSent)),
+        let (server, limit) = (Arc::clone(self), self.timeouts.connect);
+        let attempt = self.connection.get_or_connect(limit, async move || server.connect().await);
+        // The attempt of another caller may be on a runtime that stalls.
+        match timeout(limit + self.timeouts.request, attempt).await {
+            Ok(Some(outcome)) => outcome.map_err(|error| self.connect_failed(&error)),
+            Ok(None) => Err(self.call_failed(&RequestError::NotSent)),
+            Err(_) => Err(self.connect_failed(&ConnectError::timed_out(limit))),
         }
+    }
+
+    /// Waits for a call until the timeout.
+    ///
+    /// The timer is the caller's own, because the runtime that carries the connection may stall:
+    /// the connection is then discarded, and the next call makes another on its own runtime.
+    async fn in_time<T>(
+        &self,
+        connection: &Arc<Connection>,
+        call: impl Future<Output = Result<T, RequestError>>,
+    ) -> Result<T, RequestError> {
+        let start = connection.ticks();
+        if let Ok(outcome) = timeout(self.timeouts.request, call).await {
+            return outcome;
+        }
+        if connection.is_stalled_since(start) {
+            self.connection.discard(connection);
+        }
+        Err(RequestError::TimedOut)
     }
 
     /// Returns the error of the last attempt to connect if the server is marked down.

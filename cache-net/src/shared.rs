@@ -1,9 +1,12 @@
 //! One connection to a server, shared by all callers.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
 use parking_lot::{Mutex, RwLock};
-use tokio::sync::watch;
+use tokio::{
+    sync::watch,
+    time::{Instant, timeout_at},
+};
 
 /// A connection that can be held by a [`SharedConnection`].
 pub trait Connection: Send + Sync + 'static {
@@ -16,11 +19,35 @@ pub trait Connection: Send + Sync + 'static {
 /// Connecting is single flight: callers that find no connection wait for the same attempt. The
 /// attempt runs in its own task and continues if every caller is dropped; otherwise a connection
 /// that takes longer than any caller waits would never be established.
+///
+/// The task belongs to the runtime of the caller that started it. If that runtime stalls, as one
+/// does whose thread is blocked, callers on other runtimes do not wait for it for ever: they start
+/// another attempt.
 pub struct SharedConnection<C, E>(Arc<Inner<C, E>>);
 
 struct Inner<C, E> {
     current: RwLock<Option<Arc<C>>>,
-    attempt: Mutex<Option<watch::Receiver<Outcome<C, E>>>>,
+    attempt: Mutex<Option<Attempt<C, E>>>,
+}
+
+/// A running attempt to connect.
+struct Attempt<C, E> {
+    outcome: watch::Receiver<Outcome<C, E>>,
+    /// If it runs longer than this, its runtime stalls.
+    stalls_at: Instant,
+}
+
+impl<C, E> Clone for Attempt<C, E> {
+    fn clone(&self) -> Self {
+        Self { outcome: self.outcome.clone(), stalls_at: self.stalls_at }
+    }
+}
+
+impl<C, E> Attempt<C, E> {
+    /// Whether it may still finish. The channel of an attempt that did not finish is closed.
+    fn is_running(&self) -> bool {
+        self.outcome.has_changed().is_ok() && Instant::now() < self.stalls_at
+    }
 }
 
 /// `None` while the attempt is running.
@@ -53,8 +80,11 @@ where
 
     /// Returns the connection, or waits for the running attempt, or runs `connect` in a new task.
     ///
-    /// Returns `None` if the attempt did not finish because it panicked or because the runtime on
-    /// which it ran was shut down.
+    /// `connect` must end within `limit`. An attempt of another caller that takes a quarter longer
+    /// than that, or whose runtime was shut down, is replaced.
+    ///
+    /// Returns `None` if the caller's own attempt did not finish, because it panicked or because
+    /// the runtime was shut down.
     ///
     /// # Panics
     ///
@@ -63,46 +93,70 @@ where
     /// # Cancel safety
     ///
     /// If the future is dropped, the attempt continues, and later callers use its result.
-    pub async fn get_or_connect<F>(&self, connect: F) -> Option<Result<Arc<C>, E>>
+    pub async fn get_or_connect<F>(
+        &self,
+        limit: Duration,
+        connect: impl FnOnce() -> F,
+    ) -> Option<Result<Arc<C>, E>>
     where
         F: Future<Output = Result<C, E>> + Send + 'static,
     {
-        let mut attempt = self.join_or_start(connect);
-        let outcome = attempt.wait_for(Option::is_some).await.ok()?;
-        outcome.clone()
+        let mut connect = Some(connect);
+        loop {
+            let mut attempt = self.join_or_start(limit, &mut connect)?;
+            let ended = attempt.outcome.wait_for(Option::is_some);
+            if connect.is_none() {
+                return ended.await.ok()?.clone();
+            }
+            if let Ok(Ok(outcome)) = timeout_at(attempt.stalls_at, ended).await {
+                return outcome.clone();
+            }
+        }
     }
 
-    fn join_or_start<F>(&self, connect: F) -> watch::Receiver<Outcome<C, E>>
+    /// Joins the running attempt, or takes `connect` and starts another.
+    fn join_or_start<F>(
+        &self,
+        limit: Duration,
+        connect: &mut Option<impl FnOnce() -> F>,
+    ) -> Option<Attempt<C, E>>
     where
         F: Future<Output = Result<C, E>> + Send + 'static,
     {
-        let mut attempt = self.0.attempt.lock();
-        // The channel of an attempt that did not finish is closed.
-        if let Some(running) = attempt.as_ref().filter(|running| running.has_changed().is_ok()) {
-            return running.clone();
+        let mut current = self.0.attempt.lock();
+        if let Some(running) = current.as_ref().filter(|attempt| attempt.is_running()) {
+            return Some(running.clone());
         }
-        let (sender, receiver) = watch::channel(None);
+        let (sender, outcome) = watch::channel(None);
+        let attempt = Attempt { outcome, stalls_at: Instant::now() + limit + limit / 4 };
         // An attempt may have succeeded since the caller found no connection.
         if let Some(connection) = self.current() {
             sender.send_replace(Some(Ok(connection)));
-            return receiver;
+            return Some(attempt);
         }
         drop(self.take());
-        *attempt = Some(receiver.clone());
-        drop(attempt);
-        let shared = self.clone();
+        let connecting = connect.take()?();
+        *current = Some(attempt.clone());
+        drop(current);
+        let (shared, this) = (self.clone(), attempt.clone());
         tokio::spawn(async move {
-            let outcome = connect.await.map(Arc::new);
-            // Under the lock, so that the next caller finds either the connection or no attempt.
-            let mut attempt = shared.0.attempt.lock();
-            if let Ok(connection) = &outcome {
-                *shared.0.current.write() = Some(Arc::clone(connection));
-            }
-            *attempt = None;
-            drop(attempt);
+            let outcome = connecting.await.map(Arc::new);
+            shared.end(&this, outcome.as_ref().ok());
             sender.send_replace(Some(outcome));
         });
-        receiver
+        Some(attempt)
+    }
+
+    /// Stores the connection of an attempt, unless another attempt has replaced this one.
+    fn end(&self, this: &Attempt<C, E>, connection: Option<&Arc<C>>) {
+        // Under the lock, so that the next caller finds either the connection or no attempt.
+        let mut current = self.0.attempt.lock();
+        if current.as_ref().is_some_and(|other| other.outcome.same_channel(&this.outcome)) {
+            if let Some(connection) = connection {
+                *self.0.current.write() = Some(Arc::clone(connection));
+            }
+            *current = None;
+        }
     }
 }
 
@@ -153,8 +207,10 @@ mod tests {
         panic!("a second attempt")
     }
 
+    const LIMIT: Duration = Duration::from_secs(60);
+
     async fn connected(shared: &Shared) -> Arc<Fake> {
-        shared.get_or_connect(open()).await.expect("finished").expect("connected")
+        shared.get_or_connect(LIMIT, open).await.expect("finished").expect("connected")
     }
 
     #[tokio::test]
@@ -168,11 +224,11 @@ mod tests {
         let callers = [
             tokio::spawn({
                 let shared = shared.clone();
-                async move { shared.get_or_connect(slow).await }
+                async move { shared.get_or_connect(LIMIT, || slow).await }
             }),
             tokio::spawn({
                 let shared = shared.clone();
-                async move { shared.get_or_connect(unused()).await }
+                async move { shared.get_or_connect(LIMIT, unused).await }
             }),
         ];
         tokio::task::yield_now().await;
@@ -186,7 +242,7 @@ mod tests {
         assert!(Arc::ptr_eq(&one, &shared.current().expect("a stored connection")));
         assert!(Arc::ptr_eq(
             &one,
-            &shared.get_or_connect(unused()).await.expect("finished").expect("connected")
+            &shared.get_or_connect(LIMIT, unused).await.expect("finished").expect("connected")
         ));
     }
 
@@ -198,18 +254,18 @@ mod tests {
             wait.await.expect("a signal");
             open().await
         };
-        let mut caller = Box::pin(shared.get_or_connect(slow));
+        let mut caller = Box::pin(shared.get_or_connect(LIMIT, || slow));
         let waker = std::task::Waker::noop();
         assert!(caller.as_mut().poll(&mut std::task::Context::from_waker(waker)).is_pending());
         drop(caller);
         go.send(()).expect("the attempt is running");
-        shared.get_or_connect(unused()).await.expect("finished").expect("connected");
+        shared.get_or_connect(LIMIT, unused).await.expect("finished").expect("connected");
     }
 
     #[tokio::test]
     async fn failed_attempt_is_reported_and_the_next_caller_starts_another() {
         let shared = Shared::default();
-        let failed = shared.get_or_connect(async { Err("refused") }).await;
+        let failed = shared.get_or_connect(LIMIT, async || Err("refused")).await;
         assert_eq!(failed.expect("finished").expect_err("refused"), "refused");
         connected(&shared).await;
     }
@@ -227,22 +283,54 @@ mod tests {
         assert!(shared.current().is_none());
     }
 
+    /// Starts an attempt that never ends on another runtime.
+    fn start_on(runtime: &tokio::runtime::Runtime, shared: &Shared) {
+        let _guard = runtime.enter();
+        let never = shared.join_or_start(LIMIT, &mut Some(std::future::pending));
+        assert!(never.is_some());
+    }
+
     #[tokio::test]
     async fn attempt_on_a_runtime_that_was_shut_down_is_replaced() {
         let shared = Shared::default();
         let other = tokio::runtime::Builder::new_multi_thread().build().expect("a runtime");
-        let waiting = {
-            let _guard = other.enter();
-            shared.join_or_start(std::future::pending())
-        };
+        start_on(&other, &shared);
         let caller = tokio::spawn({
             let shared = shared.clone();
-            async move { shared.get_or_connect(unused()).await }
+            async move { connected(&shared).await }
         });
         tokio::task::yield_now().await;
         other.shutdown_background();
-        assert!(caller.await.expect("no panic").is_none());
-        drop(waiting);
-        connected(&shared).await;
+        let connection = caller.await.expect("no panic");
+        assert!(Arc::ptr_eq(&connection, &shared.current().expect("a stored connection")));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn attempt_on_a_runtime_that_stalls_is_replaced_after_its_limit() {
+        let shared = Shared::default();
+        // A runtime that nobody drives is one whose only thread is blocked.
+        let stalled = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+        start_on(&stalled, &shared);
+        let start = Instant::now();
+        let connection = connected(&shared).await;
+        assert!(start.elapsed() >= LIMIT && start.elapsed() < 2 * LIMIT, "{:?}", start.elapsed());
+        assert!(Arc::ptr_eq(&connection, &shared.current().expect("a stored connection")));
+        stalled.shutdown_background();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn attempt_that_was_replaced_does_not_replace_the_connection() {
+        let shared = Shared::default();
+        let (go, wait) = oneshot::channel::<()>();
+        let slow = || async {
+            wait.await.expect("a signal");
+            open().await
+        };
+        let mut late = shared.join_or_start(LIMIT, &mut Some(slow)).expect("started");
+        let connection = connected(&shared).await;
+        go.send(()).expect("the attempt is running");
+        let late = late.outcome.wait_for(Option::is_some).await.expect("it ends").clone();
+        assert!(late.is_some_and(|outcome| outcome.is_ok()), "its own waiters can use it");
+        assert!(Arc::ptr_eq(&connection, &shared.current().expect("a stored connection")));
     }
 }

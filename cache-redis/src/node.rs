@@ -167,7 +167,8 @@ impl Node {
     /// Waits for a connection until the deadline.
     async fn connect(self: &Arc<Self>, deadline: Instant) -> Result<Arc<Connection>, Failure> {
         let node = Arc::clone(self);
-        let attempt = self.connection.get_or_connect(async move { node.open().await });
+        let attempt =
+            self.connection.get_or_connect(self.timeouts.connect, async move || node.open().await);
         match timeout_at(deadline, attempt).await {
             Ok(Some(outcome)) => outcome,
             Ok(None) => Err(self.unreachable("the attempt to connect was cancelled")),

@@ -1,0 +1,102 @@
+//! A store that is used on several runtimes, of which one stalls.
+
+mod common;
+
+use std::{
+    sync::mpsc,
+    thread,
+    time::{Duration, Instant},
+};
+
+use cache_core::{Cache, Error, Value};
+use cache_redis::RedisOptions;
+use common::{HOUR, fresh, impatient, server};
+use xtask::proxy::{Mode, Proxy};
+
+/// The longest time that a call takes with the [`options`], plus a margin for a busy machine.
+const LIMIT: Duration = Duration::from_millis(2500 + 3000);
+
+/// Leaves time to connect after another attempt has stalled.
+fn options() -> RedisOptions {
+    impatient().socket_timeout(Duration::from_secs(2))
+}
+
+/// A runtime with one thread, which is blocked until this is dropped.
+struct Stalled {
+    release: Option<mpsc::Sender<()>>,
+    thread: Option<thread::JoinHandle<()>>,
+}
+
+impl Stalled {
+    /// Runs `before` on a runtime and then blocks its thread.
+    fn after(before: impl AsyncFnOnce() + Send + 'static) -> Self {
+        let (release, released) = mpsc::channel::<()>();
+        let (stalls, stalled) = mpsc::channel();
+        let thread = thread::spawn(move || {
+            let builder = &mut tokio::runtime::Builder::new_current_thread();
+            let runtime = builder.enable_all().build().expect("a runtime");
+            runtime.block_on(async move {
+                before().await;
+                stalls.send(()).expect("the test waits");
+                // Until the sender is dropped.
+                let _ = released.recv();
+            });
+        });
+        stalled.recv().expect("the runtime stalls");
+        Self { release: Some(release), thread: Some(thread) }
+    }
+}
+
+impl Drop for Stalled {
+    fn drop(&mut self) {
+        drop(self.release.take());
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+async fn in_time<T>(call: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    let start = Instant::now();
+    let result = tokio::time::timeout(2 * LIMIT, call).await.expect("the call ends");
+    assert!(start.elapsed() < LIMIT, "took {:?}", start.elapsed());
+    result
+}
+
+#[tokio::test]
+async fn call_ends_in_time_if_the_runtime_of_its_connection_stalls() {
+    let server = server();
+    let store = fresh(&[server.url()], options());
+    let stalled = Stalled::after({
+        let store = store.clone();
+        async move || store.set("k", Value::Int(1), HOUR).await.expect("stored")
+    });
+    in_time(store.get("k")).await.expect_err("no reply can be read");
+    assert_eq!(
+        in_time(store.get("k")).await.expect("a connection of its own"),
+        Some(Value::Int(1))
+    );
+    let many = in_time(store.get_many(&["k", "l"])).await.expect("a reply");
+    assert_eq!(many, [Some(Value::Int(1)), None]);
+    drop(stalled);
+    assert_eq!(in_time(store.get("k")).await.expect("a reply"), Some(Value::Int(1)));
+}
+
+#[tokio::test]
+async fn caller_connects_itself_if_the_runtime_of_the_attempt_stalls() {
+    let server = server();
+    let proxy = Proxy::before(server.port()).expect("a free port");
+    let store = fresh(&[format!("redis://127.0.0.1:{}", proxy.port())], options());
+    proxy.switch(Mode::Blackhole);
+    let _stalled = Stalled::after({
+        let store = store.clone();
+        async move || {
+            let call = store.get("k");
+            // The attempt has begun, but has received no reply when the thread is blocked.
+            let _ = tokio::time::timeout(Duration::from_millis(50), call).await;
+        }
+    });
+    proxy.switch(Mode::Pass);
+    in_time(store.set("k", Value::Int(1), HOUR)).await.expect("a connection of its own");
+    assert_eq!(proxy.accepted(), 2);
+}
