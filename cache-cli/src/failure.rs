@@ -117,6 +117,10 @@ fn help(error: &Error) -> Option<&'static str> {
         ErrorKind::InvalidKey => {
             Some("use a shorter key without spaces, or set key_function = \"hashed\"")
         }
+        ErrorKind::StorageFull => Some(
+            "free space: run `cachette purge-expired`, set a lower max_entries, or let the server \
+             evict entries",
+        ),
         ErrorKind::TooLarge => Some("store a smaller value, or raise the store's limit"),
         ErrorKind::Backend => match io_error_kind(error)? {
             io::ErrorKind::PermissionDenied => Some(

@@ -35,6 +35,19 @@ pub use self::{
     report::{Failure, Report, run},
 };
 
+/// Asserts that an error has the meaning that all stores give to "no room".
+///
+/// It cannot be a case of the suite, because each store is filled in its own way.
+///
+/// # Panics
+///
+/// Panics with the error if it has another meaning.
+pub fn assert_storage_full(error: &cache_core::Error) {
+    assert_eq!(error.kind(), cache_core::ErrorKind::StorageFull, "{error:#}");
+    assert!(error.is_temporary(), "{error:#}");
+    assert!(error.to_string().contains("the store is full: "), "{error:#}");
+}
+
 /// Generates a `#[test]` for each case, in a module named `conformance`.
 ///
 /// The argument is an expression for the [`Harness`], which is evaluated for each test. To test

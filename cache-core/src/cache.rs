@@ -4,7 +4,7 @@ use std::{any::Any, fmt, time::Duration};
 
 use async_trait::async_trait;
 
-use crate::{ErrorKind, Result, Stats, Ttl, Value};
+use crate::{Error, ErrorKind, Result, Stats, Ttl, Value};
 
 /// A store of cache entries.
 ///
@@ -44,7 +44,8 @@ use crate::{ErrorKind, Result, Stats, Ttl, Value};
 /// **Errors.** A miss is not an error. A store that cannot be reached returns
 /// [`ErrorKind::Unavailable`] within seconds and never hangs. If a value is too large, the method
 /// returns [`ErrorKind::TooLarge`]; `set` then leaves the key absent, so that no outdated value
-/// remains, and `add` leaves an existing entry unchanged. If the store finds its own data corrupt,
+/// remains, and `add` leaves an existing entry unchanged. If the store has no room, the method
+/// returns [`ErrorKind::StorageFull`]. If the store finds its own data corrupt,
 /// it logs that and reports a miss. A store need not name itself in its errors: the handle adds
 /// [`name`](Self::name) and the alias.
 ///
@@ -187,12 +188,15 @@ pub trait Cache: Any + fmt::Debug + Send + Sync {
 
     /// Stores several entries with one time to live, and returns the positions of rejected entries.
     ///
-    /// An entry is rejected if it is too large ([`ErrorKind::TooLarge`]); that is not an error of
-    /// the call. `entries` is never empty. The default implementation is [`set_one_by_one`].
+    /// An entry is rejected if it is too large ([`ErrorKind::TooLarge`]) or if there is no room for
+    /// it ([`ErrorKind::StorageFull`]); that is not an error of the call. [`RejectedEntries`]
+    /// collects them. `entries` is never empty. The default implementation is [`set_one_by_one`].
     ///
     /// # Errors
     ///
-    /// Returns an error if the store fails as a whole. Any of the entries may then be stored.
+    /// Returns [`ErrorKind::StorageFull`] if no entry was stored and there was no room for at least
+    /// one of them. Returns another error if the store fails as a whole: any of the entries may
+    /// then be stored.
     async fn set_many(
         &self,
         entries: &[(&str, Value)],
@@ -297,12 +301,66 @@ pub async fn set_one_by_one<C: Cache + ?Sized>(
     entries: &[(&str, Value)],
     ttl: Option<Duration>,
 ) -> Result<Vec<usize>> {
-    let mut rejected = Vec::new();
+    let mut rejected = RejectedEntries::default();
     for (position, (key, value)) in entries.iter().enumerate() {
-        match store.set(key, value.clone(), ttl).await {
-            Err(error) if error.kind() == ErrorKind::TooLarge => rejected.push(position),
-            result => result?,
-        }
+        rejected.record(position, store.set(key, value.clone(), ttl).await)?;
     }
-    Ok(rejected)
+    rejected.into_positions(entries.len())
+}
+
+/// The entries that a [`Cache::set_many`] did not store.
+#[derive(Debug, Default)]
+pub struct RejectedEntries {
+    positions: Vec<usize>,
+    /// The first error of an entry for which there was no room.
+    full: Option<Error>,
+}
+
+impl RejectedEntries {
+    /// Records the outcome of storing the entry at this position.
+    ///
+    /// # Errors
+    ///
+    /// Returns the error if it concerns the call and not only this entry.
+    pub fn record(&mut self, position: usize, outcome: Result<()>) -> Result<()> {
+        let Err(error) = outcome else { return Ok(()) };
+        match error.kind() {
+            ErrorKind::TooLarge => {}
+            ErrorKind::StorageFull => {
+                self.full.get_or_insert(error);
+            }
+            _ => return Err(error),
+        }
+        self.reject(position);
+        Ok(())
+    }
+
+    /// Records that the entry at this position was rejected.
+    pub fn reject(&mut self, position: usize) {
+        self.positions.push(position);
+    }
+
+    /// Returns the positions of the entries, in ascending order. `count` is the number of all
+    /// entries.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`ErrorKind::StorageFull`] if all were rejected and there was no room for at least
+    /// one of them.
+    pub fn into_positions(mut self, count: usize) -> Result<Vec<usize>> {
+        self.positions.sort_unstable();
+        match self.full {
+            Some(full) if self.positions.len() == count => return Err(full),
+            Some(full) => {
+                let error: &(dyn std::error::Error + 'static) = &full;
+                tracing::warn!(
+                    error,
+                    rejected = self.positions.len(),
+                    "some entries were not stored"
+                );
+            }
+            None => {}
+        }
+        Ok(self.positions)
+    }
 }

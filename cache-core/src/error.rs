@@ -57,6 +57,9 @@ pub enum ErrorKind {
     ///
     /// After `set` the key is absent: the previous entry was removed.
     TooLarge,
+    /// The store has no room for the entry: its memory, its disk or its quota is used up. Nothing
+    /// was stored, and the previous entry may still be there.
+    StorageFull,
     /// The configuration is invalid. The message names the setting, the value found and the values
     /// allowed.
     Config,
@@ -78,8 +81,8 @@ struct Inner {
 impl Error {
     /// Creates an error.
     ///
-    /// It is temporary if the kind is [`Unavailable`](ErrorKind::Unavailable); change that with
-    /// [`temporary`](Self::temporary).
+    /// It is temporary if the kind is [`Unavailable`](ErrorKind::Unavailable) or
+    /// [`StorageFull`](ErrorKind::StorageFull); change that with [`temporary`](Self::temporary).
     #[must_use]
     pub fn new(kind: ErrorKind, message: impl Into<Cow<'static, str>>) -> Self {
         Self(Box::new(Inner {
@@ -87,7 +90,7 @@ impl Error {
             message: message.into(),
             alias: None,
             store: None,
-            temporary: kind == ErrorKind::Unavailable,
+            temporary: matches!(kind, ErrorKind::Unavailable | ErrorKind::StorageFull),
             source: None,
         }))
     }
@@ -119,6 +122,13 @@ impl Error {
         let message =
             format!("the entry {} takes {size} bytes, but the maximum is {max}", shown(key));
         Self::new(ErrorKind::TooLarge, message)
+    }
+
+    /// Creates a [`StorageFull`](ErrorKind::StorageFull) error with the message that all stores
+    /// use.
+    #[must_use]
+    pub fn storage_full(reason: impl fmt::Display) -> Self {
+        Self::new(ErrorKind::StorageFull, format!("the store is full: {reason}"))
     }
 
     /// Puts a place, such as a file or a setting, before the message.

@@ -65,7 +65,8 @@ use key_buffer::KeyBuffer;
 /// - [`ErrorKind::Unavailable`] if the store cannot be reached.
 /// - [`ErrorKind::Backend`] if the store reports any other error.
 ///
-/// Verbs that store also return [`ErrorKind::Encode`] and [`ErrorKind::TooLarge`]. Verbs that read
+/// Verbs that store also return [`ErrorKind::Encode`], [`ErrorKind::TooLarge`], and
+/// [`ErrorKind::StorageFull`] if the memory or the disk of the store is used up. Verbs that read
 /// also return [`ErrorKind::Decode`], if the alias has `undecodable = "error"`. All errors name the
 /// alias and the store.
 ///

@@ -31,7 +31,7 @@ pub use bytes::Bytes;
 #[doc(hidden)]
 pub use self::forward::__std;
 pub use self::{
-    cache::{Cache, set_one_by_one},
+    cache::{Cache, RejectedEntries, set_one_by_one},
     clock::{Clock, ManualClock, Moment},
     codec::Codec,
     cull::entries_after_cull,

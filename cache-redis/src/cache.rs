@@ -166,7 +166,13 @@ impl RedisCache {
 
     /// Closes all connections after a reply of the wrong type. Replies may have been matched to the
     /// wrong requests, so none that is still to come can be trusted.
+    ///
+    /// An error of the server is in its place, and is returned as it is.
     fn unexpected_reply(&self, reply: &Reply) -> Error {
+        if let Reply::ServerError(error) = reply {
+            let servers = self.servers.topology.names().into();
+            return Failure::from_server(&servers, error).into_error();
+        }
         self.servers.topology.abort();
         let kind = match reply {
             Reply::Int(_) => "an integer",

@@ -22,6 +22,7 @@ use tokio::{
 
 use crate::{
     coalescing_writer::{CoalescingWriter, InFlight},
+    failure::concerns_one_key,
     handshake::{self, Facts, Login, Manners},
     location::Address,
     value::MAX_VALUE_BYTES,
@@ -93,9 +94,9 @@ impl Request for Pipeline {
         connection.send_packed_commands(self, 0, self.len()).await
     }
 
-    /// Ignores WRONGTYPE: it concerns one key and not the request, so the caller handles it.
+    /// Ignores errors that concern one key and not the request: the caller handles them.
     fn server_error(replies: &Vec<Value>) -> Option<&ServerError> {
-        replies.iter().filter_map(Cmd::server_error).find(|error| error.code() != "WRONGTYPE")
+        replies.iter().filter_map(Cmd::server_error).find(|error| !concerns_one_key(error))
     }
 }
 

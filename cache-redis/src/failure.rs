@@ -155,7 +155,10 @@ impl Failure {
             | Fault::NotPrimary
             | Fault::Busy
             | Fault::BehindProxy => (ErrorKind::Unavailable, true),
-            Fault::NoRoom => (ErrorKind::Backend, true),
+            Fault::NoRoom => {
+                let reason = format!("{}: {}", self.server, self.message);
+                return Error::storage_full(reason).in_store("redis");
+            }
             Fault::InCluster => (ErrorKind::Config, false),
             Fault::NotAnInteger => (ErrorKind::NotAnInteger, false),
             Fault::Overflow => (ErrorKind::Overflow, false),
@@ -188,6 +191,11 @@ pub(crate) fn fault_of(error: &ServerError) -> Fault {
         (error.code() == *code || is_code_in_script(details, code)) && details.contains(text)
     });
     row.map_or(Fault::Rejected, |(_, _, fault)| fault.clone())
+}
+
+/// Whether the error concerns one key and not the whole request, so that the caller handles it.
+pub(crate) fn concerns_one_key(error: &ServerError) -> bool {
+    matches!(fault_of(error), Fault::WrongType | Fault::NoRoom)
 }
 
 /// Whether a script failed because a command in it failed with this code. Before Redis 7, the error
@@ -272,6 +280,7 @@ mod tests {
         assert!(message.contains("NOAUTH Authentication required."), "{message}");
         assert_eq!((error.kind(), error.is_temporary()), (ErrorKind::Backend, false));
         let error = returned("OOM", "command not allowed").into_error();
-        assert_eq!((error.kind(), error.is_temporary()), (ErrorKind::Backend, true));
+        assert_eq!((error.kind(), error.is_temporary()), (ErrorKind::StorageFull, true));
+        assert!(error.to_string().contains("h:1: server returned OOM command"), "{error}");
     }
 }

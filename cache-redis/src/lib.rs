@@ -89,6 +89,10 @@
 //! executed, is retried once on a new one. After a failover behind one address, it reaches the new
 //! primary.
 //!
+//! If the server is out of memory (`OOM`) or cannot write to its disk (`MISCONF`), a call that
+//! stores returns [`ErrorKind::StorageFull`](cache_core::ErrorKind::StorageFull), which is
+//! temporary.
+//!
 //! If the server is one of several servers of a cluster and the option `cluster` is not set, a call
 //! returns [`ErrorKind::Config`](cache_core::ErrorKind::Config).
 //!

@@ -428,8 +428,9 @@ async fn store_recovers_under_load_from_network_faults() {
     let store = through(&proxy);
     wait_until_available(&store).await;
     let (tasks, memory) = (Handle::current().metrics().num_alive_tasks(), memory());
-    // None of it is a valid reply: the store could not tell a valid one from the server's own.
-    let garbage = [&b"garbage"[..], b"$5\r\nab", b"*x", b"\r\n\r\n", b":12x\r\n"];
+    // None of it is a valid reply: the store could not tell a valid one from the server's own. Nor
+    // does it become one with a reply that follows, after the mode is switched back.
+    let garbage = [&b"garbage"[..], b"$500000\r\nab", b"*x", b"\r\n\r\n", b":12x\r\n"];
     let mut modes = vec![
         Mode::Delay(Duration::from_millis(20)),
         Mode::Delay(Duration::from_millis(700)),

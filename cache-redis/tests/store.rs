@@ -258,7 +258,7 @@ async fn unix_socket_works() {
 }
 
 #[tokio::test]
-async fn out_of_memory_is_a_temporary_error() {
+async fn server_without_memory_is_full() {
     let server = server_with(&["--maxmemory", "3mb", "--maxmemory-policy", "noeviction"]);
     let store = fresh(&[server.url()], patient());
     let large = Value::Bytes(vec![7; 1 << 20].into());
@@ -267,8 +267,53 @@ async fn out_of_memory_is_a_temporary_error() {
         outcome = outcome.and(store.set(&format!("k{number}"), large.clone(), HOUR).await);
     }
     let error = outcome.expect_err("out of memory");
-    assert_eq!((error.kind(), error.is_temporary()), (ErrorKind::Backend, true), "{error}");
+    cache_conformance::assert_storage_full(&error);
     assert!(error.to_string().contains("OOM"), "{error}");
+    assert!(error.to_string().contains(&format!("127.0.0.1:{}", server.port())), "{error}");
+    let entries = [("a", large.clone()), ("b", large)];
+    let error = store.set_many(&entries, HOUR).await.expect_err("none is stored");
+    cache_conformance::assert_storage_full(&error);
+    store.delete("k0").await.expect("deletions work");
+}
+
+#[tokio::test]
+async fn set_many_returns_the_entries_without_room() {
+    let server = server_with(&["--maxmemory", "8mb", "--maxmemory-policy", "noeviction"]);
+    let store = fresh(&[server.url()], patient());
+    let large = Value::Bytes(vec![7; 1 << 20].into());
+    let keys: Vec<String> = (0..20).map(|number| format!("k{number}")).collect();
+    let entries: Vec<_> = keys.iter().map(|key| (key.as_str(), large.clone())).collect();
+    let rejected = store.set_many(&entries, HOUR).await.expect("some are stored");
+    assert!(!rejected.is_empty() && rejected.len() < 20, "{rejected:?}");
+    for (position, key) in keys.iter().enumerate() {
+        let stored = store.contains(key).await.expect("a reply");
+        assert_eq!(stored, !rejected.contains(&position), "{key}");
+    }
+}
+
+#[tokio::test]
+async fn server_that_cannot_write_to_its_disk_is_full() {
+    let server = server();
+    let store = fresh(&[server.url()], patient());
+    raw(&server.url(), &["CONFIG", "SET", "save", "3600 1"]).await;
+    raw(&server.url(), &["CONFIG", "SET", "rdbcompression", "no"]).await;
+    // A directory in place of the file makes every snapshot fail.
+    let redis::Value::Array(folder) = raw(&server.url(), &["CONFIG", "GET", "dir"]).await else {
+        panic!("not an array")
+    };
+    let redis::Value::BulkString(folder) = &folder[1] else { panic!("not a string") };
+    let file = std::path::Path::new(str::from_utf8(folder).expect("text")).join("dump.rdb");
+    std::fs::create_dir(file).expect("the folder of the server is writable");
+    store.set("k", Value::Int(1), HOUR).await.expect("stored");
+    raw(&server.url(), &["BGSAVE"]).await;
+    common::eventually("the snapshot has failed", async || {
+        store.get("k").await.expect("reads work");
+        store.set("k", Value::Int(2), HOUR).await.is_err()
+    })
+    .await;
+    let error = store.set("k", Value::Int(2), HOUR).await.expect_err("the disk is full");
+    cache_conformance::assert_storage_full(&error);
+    assert!(error.to_string().contains("MISCONF"), "{error}");
 }
 
 #[tokio::test]

@@ -57,14 +57,17 @@ impl CacheHandle {
 
     /// Stores several values with one timeout, and returns the keys that were *not* stored.
     ///
-    /// A key is returned if the store rejected its entry as too large; that is not an error of the
-    /// call. Each entry is stored atomically, but not all of them as a whole.
+    /// A key is returned if the store rejected its entry as too large or had no room for it; that
+    /// is not an error of the call. Each entry is stored atomically, but not all of them as a
+    /// whole.
     ///
     /// # Errors
     ///
     /// Same as [`set`](Self::set), except
-    /// [`ErrorKind::TooLarge`](crate::ErrorKind::TooLarge). All keys are checked and all values are
-    /// encoded before anything is written. If the store fails, some entries may have been stored.
+    /// [`ErrorKind::TooLarge`](crate::ErrorKind::TooLarge), and
+    /// [`ErrorKind::StorageFull`](crate::ErrorKind::StorageFull) only if nothing was stored. All
+    /// keys are checked and all values are encoded before anything is written. If the store fails,
+    /// some entries may have been stored.
     pub async fn set_many<K, T>(
         &self,
         entries: impl IntoIterator<Item = (K, T)>,

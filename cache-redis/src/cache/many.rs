@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, time::Duration};
 
-use cache_core::{ErrorKind, Result, Value};
+use cache_core::{ErrorKind, RejectedEntries, Result, Value};
 use redis::Value as Reply;
 
 use super::{READ, RedisCache, WRITE, WRITE_ONCE, get, set};
@@ -12,6 +12,15 @@ use crate::{failure::Failure, topology::Access, value};
 const MAX_BATCH_KEYS: usize = 5000;
 /// How many bytes of values are sent in one round trip.
 const MAX_BATCH_BYTES: usize = 4 << 20;
+
+/// SET commands that are sent in one round trip, with the positions of their entries.
+#[derive(Default)]
+struct Batch<'a> {
+    commands: Vec<(&'a [u8], redis::Cmd)>,
+    positions: Vec<usize>,
+    /// The size of the values in bytes.
+    size: usize,
+}
 
 impl RedisCache {
     pub(super) async fn read_many(&self, keys: &[&str]) -> Result<Vec<Option<Value>>> {
@@ -49,41 +58,42 @@ impl RedisCache {
     ) -> Result<Vec<usize>> {
         let keys: Vec<&str> = entries.iter().map(|(key, _)| *key).collect();
         let keys = self.keys(&keys);
-        let mut rejected = Vec::new();
-        let (mut batch, mut size) = (Vec::with_capacity(entries.len().min(MAX_BATCH_KEYS)), 0);
+        let mut rejected = RejectedEntries::default();
+        let mut batch = Batch::default();
         for (position, (key, (_, value))) in keys.iter().zip(entries).enumerate() {
             let encoded = match self.encode(key, value).await {
                 Ok(encoded) => encoded,
                 Err(error) if error.kind() == ErrorKind::TooLarge => {
                     // An earlier entry may have the same key, so it must be sent first.
-                    self.send_batch(std::mem::take(&mut batch)).await?;
-                    size = 0;
+                    self.send_batch(std::mem::take(&mut batch), &mut rejected).await?;
                     self.remove(key).await?;
-                    rejected.push(position);
+                    rejected.record(position, Err(error))?;
                     continue;
                 }
                 Err(error) => return Err(error),
             };
-            let is_full = size + encoded.size() > MAX_BATCH_BYTES && !batch.is_empty();
-            if batch.len() == MAX_BATCH_KEYS || is_full {
-                self.send_batch(std::mem::take(&mut batch)).await?;
-                size = 0;
+            let is_full = batch.size + encoded.size() > MAX_BATCH_BYTES && batch.size > 0;
+            if batch.commands.len() == MAX_BATCH_KEYS || is_full {
+                self.send_batch(std::mem::take(&mut batch), &mut rejected).await?;
             }
-            size += encoded.size();
-            batch.push((key.as_bytes(), set(key, &encoded, ttl)));
+            batch.size += encoded.size();
+            batch.positions.push(position);
+            batch.commands.push((key.as_bytes(), set(key, &encoded, ttl)));
         }
-        self.send_batch(batch).await?;
-        Ok(rejected)
+        self.send_batch(batch, &mut rejected).await?;
+        rejected.into_positions(entries.len())
     }
 
     /// Sends SET commands, possibly none.
-    async fn send_batch(&self, batch: Vec<(&[u8], redis::Cmd)>) -> Result<()> {
-        if batch.is_empty() {
+    async fn send_batch(&self, batch: Batch<'_>, rejected: &mut RejectedEntries) -> Result<()> {
+        if batch.commands.is_empty() {
             return Ok(());
         }
-        let replies = self.servers.topology.execute_all(batch, WRITE).await;
+        let replies = self.servers.topology.execute_all(batch.commands, WRITE).await;
         let replies = replies.map_err(Failure::into_error)?;
-        replies.iter().try_for_each(|reply| self.expect_okay(reply))
+        let mut outcomes = batch.positions.into_iter().zip(&replies);
+        outcomes
+            .try_for_each(|(position, reply)| rejected.record(position, self.expect_okay(reply)))
     }
 
     pub(super) async fn remove_many(&self, keys: &[&str]) -> Result<usize> {

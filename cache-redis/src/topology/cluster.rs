@@ -15,7 +15,7 @@ use super::{
     slots::{SLOTS, SlotRange, parse_ranges, slot_of},
 };
 use crate::{
-    failure::{Failure, Fault},
+    failure::{Failure, Fault, concerns_one_key},
     location::Address,
     node::{Effect, Node},
 };
@@ -373,11 +373,10 @@ async fn execute_asking(
     check(replies.pop().unwrap_or_default(), node)
 }
 
-/// Like [`check`], but leaves WRONGTYPE to the caller, because it concerns one key and not the
-/// batch.
+/// Like [`check`], but leaves errors that concern one key to the caller.
 fn check_in_batch(reply: Value, node: &Arc<Node>) -> Result<Value, Failure> {
     match &reply {
-        Value::ServerError(error) if error.code() == "WRONGTYPE" => Ok(reply),
+        Value::ServerError(error) if concerns_one_key(error) => Ok(reply),
         _ => check(reply, node),
     }
 }
