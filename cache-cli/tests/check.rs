@@ -77,6 +77,13 @@ fn unreadable_configuration_is_an_error() {
 }
 
 #[test]
+fn check_of_files_leaves_nothing_behind() {
+    let project = Project::new("default = 'filebased://files'");
+    project.run(&["check"]).succeeds();
+    assert!(!std::path::Path::new(&project.path("files")).exists());
+}
+
+#[test]
 fn unwritable_directory_is_reported_with_its_path() {
     let project = Project::new("default = 'filebased:///proc/cachette'");
     let finished = project.run(&["check"]).exits_with(1);

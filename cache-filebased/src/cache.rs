@@ -7,18 +7,20 @@ use std::{
     time::Duration,
 };
 
-use cache_core::{Cache, Clock, Error, Result, Stats, Ttl, Value, async_trait, config};
+use cache_core::{
+    Cache, Clock, Error, ErrorKind, RejectedEntries, Result, Stats, Ttl, Value, async_trait, config,
+};
 use tokio::sync::Mutex;
 
 use crate::{
     FileBasedOptions, SweepReport,
     blocking::spawn_blocking,
-    directory::Directory,
+    check,
     entries::{Entries, Target},
     entry_file::Expiry,
-    operation::{Operation, OrphanedWrites},
+    operation::Operation,
     read,
-    sweep::{self, Scope, Sweeper},
+    sweep::{self, Scope},
 };
 
 /// A store in a directory. See the [crate documentation](crate).
@@ -62,13 +64,7 @@ impl FileBasedCache {
         options.check()?;
         let path = path::absolute(directory)
             .map_err(|_| config::invalid_setting("LOCATION", "an empty path", "a directory"))?;
-        let entries = Arc::new(Entries {
-            directory: Directory::new(path),
-            clock,
-            options,
-            sweeper: Sweeper::new(),
-            orphaned: OrphanedWrites::default(),
-        });
+        let entries = Arc::new(Entries::new(path, options, clock));
         Ok(Self { entries, task_locks: (0..=u8::MAX).map(|_| Arc::default()).collect() })
     }
 
@@ -87,14 +83,13 @@ impl FileBasedCache {
     /// Sweeps the whole directory now, instead of shard by shard in the background.
     ///
     /// Removes expired and undecodable entries and the temporary files of killed processes. Culls
-    /// if there are more than [`FileBasedOptions::max_entries`] entries.
+    /// if there are more than [`FileBasedOptions::max_entries`] entries. Skips and counts what it
+    /// cannot access.
     ///
     /// # Errors
     ///
     /// Returns [`ErrorKind::Unavailable`](cache_core::ErrorKind::Unavailable) if another process is
-    /// still sweeping after [`FileBasedOptions::lock_timeout`], and
-    /// [`ErrorKind::Backend`](cache_core::ErrorKind::Backend) if a file cannot be listed or
-    /// removed.
+    /// still sweeping after [`FileBasedOptions::lock_timeout`].
     ///
     /// # Performance
     ///
@@ -108,6 +103,20 @@ impl FileBasedCache {
             sweep::sweep(&entries, &guard, Scope::Full)
         });
         report.await.map_err(in_store)
+    }
+
+    /// Checks that this process can store entries, and leaves nothing behind.
+    ///
+    /// Stores, reads, increments and removes an entry in a temporary directory inside the store's
+    /// directory, and creates and removes a file in each directory of the store.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`ErrorKind::Backend`](cache_core::ErrorKind::Backend) with the path of the first
+    /// file or directory that cannot be accessed.
+    pub async fn check(&self) -> Result<()> {
+        let entries = Arc::clone(&self.entries);
+        spawn_blocking(move || check::run(&entries)).await.map_err(in_store)
     }
 
     /// Runs a write on a blocking thread, after the earlier writes of this process to the same
@@ -300,15 +309,22 @@ impl Cache for FileBasedCache {
         self.for_each(keys, |entries, target, (), _| entries.get(target)).await
     }
 
-    /// Rejects no key, because this store has no limit for the size of a value.
+    /// Rejects entries for which the disk has no room. There is no limit for the size of a value.
     async fn set_many(&self, items: &[(&str, Value)], ttl: Option<Duration>) -> Result<Vec<usize>> {
         let expiry = self.expiry(ttl);
+        let count = items.len();
         let items = items.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect();
-        self.for_each(items, move |entries, target, value, operation| {
-            entries.set(target, &value, expiry, operation)
-        })
-        .await?;
-        Ok(Vec::new())
+        let outcomes = self.for_each(items, move |entries, target, value, operation| match entries
+            .set(target, &value, expiry, operation)
+        {
+            Err(error) if error.kind() == ErrorKind::StorageFull => Ok(Err(error)),
+            outcome => outcome.map(Ok),
+        });
+        let mut rejected = RejectedEntries::default();
+        for (position, outcome) in outcomes.await?.into_iter().enumerate() {
+            rejected.record(position, outcome)?;
+        }
+        rejected.into_positions(count).map_err(in_store)
     }
 
     async fn delete_many(&self, keys: &[&str]) -> Result<usize> {
@@ -321,7 +337,7 @@ impl Cache for FileBasedCache {
     /// Reads the header of every file, which takes about 10 µs per entry.
     async fn stats(&self) -> Result<Stats> {
         let entries = Arc::clone(&self.entries);
-        spawn_blocking(move || sweep::stats(&entries)).await.map_err(in_store)
+        spawn_blocking(move || Ok(sweep::stats(&entries))).await.map_err(in_store)
     }
 
     /// Also removes undecodable entries. Reads the header of every file, about 10 µs each, until
@@ -329,7 +345,7 @@ impl Cache for FileBasedCache {
     async fn purge_expired(&self, limit: u64) -> Result<Option<u64>> {
         let entries = Arc::clone(&self.entries);
         let purged = spawn_blocking(move || {
-            sweep::purge(&entries, usize::try_from(limit).unwrap_or(usize::MAX))
+            Ok(sweep::purge(&entries, usize::try_from(limit).unwrap_or(usize::MAX)))
         });
         purged.await.map(|purged| Some(purged as u64)).map_err(in_store)
     }

@@ -160,6 +160,15 @@ impl Directory {
         none_if_not_found(lock(&self.path.join("sweep"), operation))
     }
 
+    /// Writes and removes a file in the directory, or in an existing shard.
+    pub(crate) fn try_to_write(&self, shard: Option<u8>) -> Result<()> {
+        let path = shard.map_or_else(|| self.path.clone(), |shard| self.shard(shard));
+        match permissions::create_temporary_in(&path) {
+            Err(error) if shard.is_some() && error.kind() == io::ErrorKind::NotFound => Ok(()),
+            written => written.map(drop).map_err(|error| failed("write to", &path, error)),
+        }
+    }
+
     /// Lists the cache's files in a shard. The list is empty if the shard does not exist.
     pub(crate) fn list(&self, shard: u8) -> Result<impl Iterator<Item = ListedFile>> {
         let path = self.shard(shard);
@@ -231,8 +240,25 @@ fn try_lock(path: &Path) -> Result<Option<LockGuard>> {
             Ok(is_current.then_some(LockGuard { _file: file }))
         }
         Err(TryLockError::WouldBlock) => Ok(None),
+        Err(TryLockError::Error(error)) if is_unsupported(&error) => {
+            let message = format!(
+                "cannot lock {}: its file system has no file locks (flock); choose a LOCATION on a \
+                 local disk",
+                path.display()
+            );
+            Err(Error::new(ErrorKind::Backend, message).with_source(error))
+        }
         Err(TryLockError::Error(error)) => Err(failed(error)),
     }
+}
+
+/// Whether the file system does not support locks.
+fn is_unsupported(error: &io::Error) -> bool {
+    #[cfg(target_os = "linux")]
+    if error.raw_os_error() == Some(rustix::io::Errno::NOLCK.raw_os_error()) {
+        return true;
+    }
+    error.kind() == io::ErrorKind::Unsupported
 }
 
 fn none_if_not_found<T>(result: Result<T>) -> Result<Option<T>> {
@@ -244,17 +270,18 @@ fn none_if_not_found<T>(result: Result<T>) -> Result<Option<T>> {
 
 /// Creates an error that names the failed action and the path, with `error` as its source.
 pub(crate) fn failed(action: &str, path: &Path, error: io::Error) -> Error {
-    let temporary = matches!(
-        error.kind(),
-        io::ErrorKind::StorageFull
-            | io::ErrorKind::QuotaExceeded
-            | io::ErrorKind::Interrupted
-            | io::ErrorKind::OutOfMemory
-            | io::ErrorKind::ResourceBusy
-            | io::ErrorKind::TimedOut
-    );
     let message = format!("cannot {action} {}", path.display());
-    Error::new(ErrorKind::Backend, message).temporary(temporary).with_source(error)
+    let failed = match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Error::storage_full(message),
+        kind => Error::new(ErrorKind::Backend, message).temporary(matches!(
+            kind,
+            io::ErrorKind::Interrupted
+                | io::ErrorKind::OutOfMemory
+                | io::ErrorKind::ResourceBusy
+                | io::ErrorKind::TimedOut
+        )),
+    };
+    failed.with_source(error)
 }
 
 fn is_not_found(error: &Error) -> bool {
@@ -265,6 +292,17 @@ fn is_not_found(error: &Error) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn file_system_without_locks_is_recognized() {
+        use rustix::io::Errno;
+
+        for error in [Errno::NOLCK, Errno::OPNOTSUPP, Errno::NOSYS] {
+            assert!(is_unsupported(&error.into()), "{error}");
+        }
+        assert!(!is_unsupported(&Errno::ACCESS.into()));
+    }
 
     /// The names are part of the format: an upgrade must find the entries of earlier versions.
     #[test]

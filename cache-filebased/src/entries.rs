@@ -1,16 +1,19 @@
 //! The operations on entries. All of them but [`try_look`](Entries::try_look) may block.
 
-use std::{path::Path, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use cache_core::{Bytes, Clock, Error, Result, Ttl, Value};
 
 use crate::{
     FileBasedOptions,
     directory::{Directory, EntryPath, ListedFile, LockGuard, failed},
-    entry_file::{self, DecodeError, Entry, Expiry, Payload},
+    entry_file::{self, DecodeError, Entry, Expiry, HEADER, Payload},
     operation::{Operation, OrphanedWrites},
     read::{self, TryRead},
-    sweep::Sweeper,
+    sweep::{Skipped, Sweeper},
 };
 
 /// The entries of a directory.
@@ -31,6 +34,17 @@ pub(crate) struct Target {
 }
 
 impl Entries {
+    /// `path` must be absolute.
+    pub(crate) fn new(path: PathBuf, options: FileBasedOptions, clock: Clock) -> Self {
+        Self {
+            directory: Directory::new(path),
+            clock,
+            options,
+            sweeper: Sweeper::new(),
+            orphaned: OrphanedWrites::default(),
+        }
+    }
+
     pub(crate) fn start_operation(&self) -> Operation {
         Operation::start(self.options.lock_timeout, &self.orphaned)
     }
@@ -64,12 +78,15 @@ impl Entries {
         map: impl FnOnce(&Bytes, Entry<'_>) -> T,
     ) -> Result<Option<T>> {
         let path = &target.path.path;
-        let Some(file) = read::read(path).map_err(|error| failed("read", path, error))? else {
+        let check = |start: &[u8], length| entry_file::header(start, length).map(drop);
+        let file = read::read(path, HEADER, check);
+        let Some(file) = file.map_err(|error| failed("read", path, error))? else {
             return Ok(None);
         };
-        match entry_file::decode(&file, &target.key) {
-            Ok(entry) if entry.expiry.has_passed(&self.clock) => Ok(None),
-            Ok(entry) => Ok(Some(map(&file, entry))),
+        let decoded = file.as_ref().map_err(|error| *error);
+        match decoded.and_then(|file| Ok((file, entry_file::decode(file, &target.key)?))) {
+            Ok((_, entry)) if entry.expiry.has_passed(&self.clock) => Ok(None),
+            Ok((file, entry)) => Ok(Some(map(file, entry))),
             Err(error) => {
                 report_undecodable(path, error);
                 Ok(None)
@@ -198,24 +215,40 @@ impl Entries {
         })
     }
 
-    /// Removes all entries and abandoned temporary files, one shard after the other.
+    /// Removes all entries and abandoned temporary files, one shard after the other. Skips what
+    /// cannot be removed, and returns the first error at the end.
     pub(crate) fn clear(&self, operation: &mut Operation) -> Result<()> {
-        (0..=u8::MAX).try_for_each(|shard| {
-            if self.directory.list(shard)?.next().is_none() {
-                return Ok(());
-            }
-            self.directory.in_shard(shard, || {
-                operation.restart_timeout();
-                let guard = self.lock(shard, operation)?;
-                self.clear_shard(shard, &guard)
-            })
+        let mut skipped = Skipped::default();
+        for shard in 0..=u8::MAX {
+            let cleared = self.clear_unless_empty(shard, operation, &mut skipped);
+            skipped.unless_ok(cleared);
+        }
+        let (_, first) = skipped.log();
+        first.map_or(Ok(()), Err)
+    }
+
+    fn clear_unless_empty(
+        &self,
+        shard: u8,
+        operation: &mut Operation,
+        skipped: &mut Skipped,
+    ) -> Result<()> {
+        if self.directory.list(shard)?.next().is_none() {
+            return Ok(());
+        }
+        self.directory.in_shard(shard, || {
+            operation.restart_timeout();
+            let guard = self.lock(shard, operation)?;
+            self.clear_shard(shard, &guard, skipped)
         })
     }
 
-    fn clear_shard(&self, shard: u8, guard: &LockGuard) -> Result<()> {
+    fn clear_shard(&self, shard: u8, guard: &LockGuard, skipped: &mut Skipped) -> Result<()> {
         for file in self.directory.list(shard)? {
             match file {
-                ListedFile::Entry(path) => drop(self.directory.remove(guard, &path)?),
+                ListedFile::Entry(path) => {
+                    skipped.unless_ok(self.directory.remove(guard, &path));
+                }
                 ListedFile::Temporary(path) => drop(self.directory.remove_if_abandoned(&path)),
             }
         }

@@ -19,6 +19,7 @@
 //! The modification time of the file is the age of the entry for culling.
 
 use std::{
+    cmp::Ordering,
     fmt,
     io::{self, Write},
     time::Duration,
@@ -188,17 +189,21 @@ impl<'a> Payload<'a> {
     }
 }
 
+/// Decodes the header of a file that starts with these bytes, and checks that the file has the
+/// declared length.
+pub(crate) fn header(start: &[u8], length: u64) -> Result<Header, DecodeError> {
+    let header = Header::decode(start)?;
+    let declared = header.file_length().ok_or(DecodeError::Header)? as u64;
+    match length.cmp(&declared) {
+        Ordering::Less => Err(DecodeError::Truncated),
+        Ordering::Equal => Ok(header),
+        Ordering::Greater => Err(DecodeError::Overlong),
+    }
+}
+
 /// Decodes the entry of `key` from the bytes of a file.
 pub(crate) fn decode<'a>(file: &'a [u8], key: &str) -> Result<Entry<'a>, DecodeError> {
-    let header = Header::decode(file)?;
-    let length = header.file_length().ok_or(DecodeError::Header)?;
-    if file.len() != length {
-        return Err(if file.len() < length {
-            DecodeError::Truncated
-        } else {
-            DecodeError::Overlong
-        });
-    }
+    let header = header(file, file.len() as u64)?;
     let content = &file[HEADER..];
     if checksum(&file[..HEADER], &[content]) != header.checksum {
         return Err(DecodeError::Checksum);

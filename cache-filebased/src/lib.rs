@@ -20,7 +20,11 @@
 //!
 //! The directory and its missing parents are created when an entry is stored, and again if they are
 //! removed. New directories have mode 0700 and files 0600, regardless of the umask. An existing
-//! directory keeps its mode: anyone who can write to it can add entries.
+//! directory keeps its mode: anyone who can write to it can add entries. What root creates belongs
+//! to the owner and the group of the directory, so that a command run as root does not lock out the
+//! service.
+//!
+//! The file system must support `flock`. Some network file systems do not: writes are errors there.
 //!
 //! A file is named by the SHA-256 of its key, so that no key can name a path outside the directory.
 //! Files with other names are never read, counted or removed.
@@ -43,6 +47,8 @@
 //! max_entries / cull_frequency` are left. The store can exceed `max_entries` for a moment, by the
 //! entries that are added while the thread runs and by an eighth per other process. Overwriting an
 //! entry does not start a cull.
+//!
+//! What cannot be listed or removed, because it belongs to another user, is skipped and logged.
 //!
 //! If a process is killed, it leaves at most one temporary file per write in progress. The same
 //! thread removes these after a minute.
@@ -67,7 +73,9 @@
 //!   its lock within `lock_timeout`, for example because the process that holds it was stopped.
 //! - Returns [`ErrorKind::Backend`](cache_core::ErrorKind::Backend) if a file cannot be read,
 //!   written or removed. The message names the path and the source is the
-//!   [`io::Error`](std::io::Error). It is temporary if the disk is full.
+//!   [`io::Error`](std::io::Error).
+//! - Returns [`ErrorKind::StorageFull`](cache_core::ErrorKind::StorageFull), which is temporary, if
+//!   the disk or the quota of the user is full.
 //!
 //! # Cancel safety
 //!
@@ -75,6 +83,11 @@
 //! holding the lock, the write checks whether the future was dropped. If so, it changes nothing.
 //! Otherwise it completes: later writes to the key come after it, and a read returns the old or the
 //! new entry until then.
+//!
+//! # Closing
+//!
+//! `close` waits until no thread of this process works in the directory, so that it can be removed.
+//! A store that is dropped does not wait.
 //!
 //! # Performance
 //!
@@ -97,6 +110,7 @@
 mod backend;
 mod blocking;
 mod cache;
+mod check;
 mod directory;
 mod entries;
 mod entry_file;

@@ -41,9 +41,16 @@ pub(crate) fn try_read<T>(path: &Path, decode: impl FnOnce(&[u8]) -> Option<T>) 
 }
 
 /// Reads a whole file, or returns `None` if it does not exist.
-pub(crate) fn read(path: &Path) -> io::Result<Option<Bytes>> {
-    match read_to_vec(path) {
-        Ok(bytes) => Ok(Some(bytes.into())),
+///
+/// Passes the first `start` bytes and the length of the file to `check` before it reads the rest,
+/// so that a huge file which is not an entry takes no memory.
+pub(crate) fn read<E>(
+    path: &Path,
+    start: usize,
+    check: impl FnOnce(&[u8], u64) -> Result<(), E>,
+) -> io::Result<Option<Result<Bytes, E>>> {
+    match read_to_vec(path, start, check) {
+        Ok(bytes) => Ok(Some(bytes.map(Into::into))),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
     }
@@ -54,13 +61,21 @@ pub(crate) fn open(path: &Path) -> io::Result<File> {
     system::open(path)
 }
 
-fn read_to_vec(path: &Path) -> io::Result<Vec<u8>> {
+fn read_to_vec<E>(
+    path: &Path,
+    start: usize,
+    check: impl FnOnce(&[u8], u64) -> Result<(), E>,
+) -> io::Result<Result<Vec<u8>, E>> {
     let mut file = open(path)?;
-    let length = usize::try_from(file.metadata()?.len()).unwrap_or(0);
-    let mut bytes = Vec::new();
-    bytes.try_reserve_exact(length)?;
+    let length = file.metadata()?.len();
+    let mut bytes = Vec::with_capacity(start);
+    (&file).take(start as u64).read_to_end(&mut bytes)?;
+    if let Err(error) = check(&bytes, length) {
+        return Ok(Err(error));
+    }
+    bytes.try_reserve_exact(usize::try_from(length).unwrap_or(0).saturating_sub(bytes.len()))?;
     file.read_to_end(&mut bytes)?;
-    Ok(bytes)
+    Ok(Ok(bytes))
 }
 
 /// Whether [`try_read`] never waits for a disk.
@@ -152,20 +167,34 @@ mod tests {
         }
     }
 
+    fn read_all(path: &Path) -> Option<Bytes> {
+        let bytes = read(path, 2, |_, _| Ok::<(), ()>(())).expect("the file is readable");
+        bytes.map(|bytes| bytes.expect("the check succeeds"))
+    }
+
     #[test]
     fn just_written_file_is_read_without_blocking() {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let path = directory.path().join("file");
         fs::write(&path, b"bytes").expect("the file is written");
         assert_eq!(nonblocking_length(&path), Some(5));
-        assert_eq!(read(&path).expect("the file is readable").as_deref(), Some(&b"bytes"[..]));
+        assert_eq!(read_all(&path), Some(b"bytes"[..].into()));
+    }
+
+    #[test]
+    fn file_that_fails_the_check_is_not_read() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let path = directory.path().join("file");
+        fs::write(&path, b"bytes").expect("the file is written");
+        let checked = read(&path, 2, |start, length| Err::<(), _>((start.to_vec(), length)));
+        assert_eq!(checked.expect("the file is readable"), Some(Err((b"by".to_vec(), 5))));
     }
 
     #[test]
     fn missing_file_is_not_found_and_not_an_error() {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let path = directory.path().join("file");
-        assert!(read(&path).expect("not an error").is_none());
+        assert!(read_all(&path).is_none());
         let result = try_read(&path, |_| Some(()));
         assert!(matches!(result, TryRead::NotFound), "the lookup is in memory now");
     }
@@ -183,7 +212,7 @@ mod tests {
         fadvise(&file, 0, None, Advice::DontNeed).expect("a regular file");
         // The kernel may ignore the advice, and a file system in memory always does.
         assert!(matches!(nonblocking_length(&path), None | Some(5)));
-        assert_eq!(read(&path).expect("the file is readable").as_deref(), Some(&b"bytes"[..]));
+        assert_eq!(read_all(&path), Some(b"bytes"[..].into()));
         assert_eq!(nonblocking_length(&path), Some(5), "the file is in memory now");
     }
 
@@ -195,6 +224,6 @@ mod tests {
         fs::write(&file, b"bytes").expect("the file is written");
         std::os::unix::fs::symlink(&file, &link).expect("the link is created");
         assert_eq!(nonblocking_length(&link), None);
-        assert!(read(&link).is_err());
+        assert!(read(&link, 2, |_, _| Ok::<(), ()>(())).is_err());
     }
 }

@@ -58,6 +58,40 @@ pub struct SweepReport {
     pub culled: usize,
     /// The number of removed temporary files, which killed processes left behind.
     pub temporary_files: usize,
+    /// How many times a file or directory could not be listed, locked or removed and was skipped,
+    /// for example because it belongs to another user.
+    pub skipped: usize,
+}
+
+/// Files and directories that were skipped.
+#[derive(Debug, Default)]
+pub(crate) struct Skipped {
+    count: usize,
+    first: Option<Error>,
+}
+
+impl Skipped {
+    /// Returns the result, or the default if it is an error, which is recorded.
+    pub(crate) fn unless_ok<T: Default>(&mut self, result: Result<T>) -> T {
+        result.unwrap_or_else(|error| {
+            self.count += 1;
+            self.first.get_or_insert(error);
+            T::default()
+        })
+    }
+
+    /// Logs how many there are and why the first one was skipped. Returns the number and the error.
+    pub(crate) fn log(self) -> (usize, Option<Error>) {
+        if let Some(error) = &self.first {
+            let error: &(dyn StdError + 'static) = error;
+            tracing::warn!(
+                error,
+                skipped = self.count,
+                "skipped files of a file-based cache that cannot be accessed"
+            );
+        }
+        (self.count, self.first)
+    }
 }
 
 /// Which shards a sweep searches for expired entries.
@@ -192,93 +226,172 @@ fn sweep_unless_locked(entries: &Entries) -> Result<bool> {
 
 /// Counts the entries, removes expired entries and abandoned files, and culls if there are too many
 /// entries. The lock ensures that only one process sweeps at a time.
+///
+/// Skips what it cannot access. Fails only if the store is being closed.
 pub(crate) fn sweep(entries: &Entries, _: &LockGuard, scope: Scope) -> Result<SweepReport> {
     let added_before = entries.sweeper.added.load(Ordering::Relaxed);
-    let mut report = SweepReport::default();
-    count(entries, &mut report, scope)?;
+    let mut sweep =
+        Sweep { entries, scope, report: SweepReport::default(), skipped: Skipped::default() };
+    sweep.count()?;
+    let sample = sweep.remove_expired()?;
+    sweep.cull(sample)?;
+    let mut report = sweep.report;
+    (report.skipped, _) = sweep.skipped.log();
     let max_entries = entries.options.max_entries;
-    let sample = remove_expired(entries, &mut report, scope)?;
-    cull(entries, &mut report, sample, scope)?;
     let free = max_entries.saturating_sub(report.entries) + 1;
     let interval = free.min((max_entries / 8).max(64)) as u64;
     entries.sweeper.due.store(added_before + interval, Ordering::Relaxed);
     Ok(report)
 }
 
-/// Fails if the sweep must stop because the store is being closed.
-fn check_open(entries: &Entries, scope: Scope) -> Result<()> {
-    if scope == Scope::Partial && entries.sweeper.is_closing() {
-        return Err(Error::new(ErrorKind::Unavailable, "the store is being closed"));
-    }
-    Ok(())
+/// A sweep that is running.
+struct Sweep<'a> {
+    entries: &'a Entries,
+    scope: Scope,
+    report: SweepReport,
+    skipped: Skipped,
 }
 
-/// Counts entries by the names of their files. Removes abandoned temporary files.
-fn count(entries: &Entries, report: &mut SweepReport, scope: Scope) -> Result<()> {
-    for shard in 0..=u8::MAX {
-        check_open(entries, scope)?;
-        for file in entries.directory.list(shard)? {
-            match file {
-                ListedFile::Entry(_) => report.entries += 1,
-                ListedFile::Temporary(path) => {
-                    let removed = entries.directory.remove_if_abandoned(&path);
-                    report.temporary_files += usize::from(removed);
+impl Sweep<'_> {
+    /// Fails if the sweep must stop because the store is being closed.
+    fn check_open(&self) -> Result<()> {
+        if self.scope == Scope::Partial && self.entries.sweeper.is_closing() {
+            return Err(Error::new(ErrorKind::Unavailable, "the store is being closed"));
+        }
+        Ok(())
+    }
+
+    /// Counts entries by the names of their files. Removes abandoned temporary files.
+    fn count(&mut self) -> Result<()> {
+        let directory = &self.entries.directory;
+        for shard in 0..=u8::MAX {
+            self.check_open()?;
+            for file in
+                self.skipped.unless_ok(directory.list(shard).map(Some)).into_iter().flatten()
+            {
+                match file {
+                    ListedFile::Entry(_) => self.report.entries += 1,
+                    ListedFile::Temporary(path) => {
+                        let removed = directory.remove_if_abandoned(&path);
+                        self.report.temporary_files += usize::from(removed);
+                    }
                 }
             }
         }
+        Ok(())
     }
-    Ok(())
-}
 
-/// Removes expired entries. Returns a sample of the times at which the remaining ones were written.
-fn remove_expired(entries: &Entries, report: &mut SweepReport, scope: Scope) -> Result<Sample> {
-    let excess = entries.options.excess(report.entries);
-    let target = report.entries - excess;
-    let search_all = scope == Scope::Full || excess > 0;
-    let shards = if search_all { u16::from(u8::MAX) + 1 } else { PARTIAL_SWEEP_SHARDS };
-    let mut sample = Sample::new(report.entries);
-    for _ in 0..shards {
-        check_open(entries, scope)?;
-        if scope == Scope::Partial && excess > 0 && report.entries <= target {
-            break;
+    /// Removes expired entries. Returns a sample of the times at which the remaining ones were
+    /// written.
+    fn remove_expired(&mut self) -> Result<Sample> {
+        let Self { entries, scope, .. } = *self;
+        let excess = entries.options.excess(self.report.entries);
+        let target = self.report.entries - excess;
+        let search_all = scope == Scope::Full || excess > 0;
+        let shards = if search_all { u16::from(u8::MAX) + 1 } else { PARTIAL_SWEEP_SHARDS };
+        let mut sample = Sample::new(self.report.entries);
+        for _ in 0..shards {
+            self.check_open()?;
+            if scope == Scope::Partial && excess > 0 && self.report.entries <= target {
+                break;
+            }
+            let shard = entries.sweeper.next_shard.fetch_add(1, Ordering::Relaxed);
+            let expired = self.skipped.unless_ok(expired(entries, shard, &mut sample));
+            let removed = self.remove(shard, &expired, |path| is_garbage(entries, path));
+            self.report.expired += removed;
         }
-        let shard = entries.sweeper.next_shard.fetch_add(1, Ordering::Relaxed);
-        let expired = expired(entries, shard, &mut sample)?;
-        let removed = remove(entries, shard, &expired, |path| is_garbage(entries, path))?;
-        report.expired += removed;
-        report.entries = report.entries.saturating_sub(removed);
+        Ok(sample)
     }
-    Ok(sample)
+
+    /// Removes the oldest entries until few enough are left, if there are too many.
+    fn cull(&mut self, mut sample: Sample) -> Result<()> {
+        let total = self.report.entries;
+        let excess = self.entries.options.excess(total);
+        if excess == 0 {
+            return Ok(());
+        }
+        let target = total - excess;
+        sample.times.sort_unstable();
+        // The sample gives the age of the entries to remove with an error of a few percent. If the
+        // age is too young, a few more entries may be removed. Otherwise old entries in the last
+        // shards would outlive younger ones in the first shards.
+        let margin = if sample.stride == 1 { 0 } else { excess / 16 };
+        self.remove_older(excess + margin, sample.threshold(excess, total))?;
+        // If the age was too old, the number of missing entries shows by how much.
+        let missing = self.report.entries.saturating_sub(target);
+        let younger = sample.threshold(excess + missing + missing / 2 + 4 * sample.stride, total);
+        self.remove_older(missing, younger)?;
+        let missing = self.report.entries.saturating_sub(target);
+        self.remove_older(missing, None)
+    }
+
+    /// Removes up to `limit` entries that were written at `threshold` or earlier, or at any time.
+    fn remove_older(&mut self, mut limit: usize, threshold: Option<SystemTime>) -> Result<()> {
+        let is_old = |path: &Path| {
+            written(path)
+                .is_some_and(|written| threshold.is_none_or(|threshold| written <= threshold))
+        };
+        let first = self.entries.sweeper.next_shard.load(Ordering::Relaxed);
+        for shard in (0..=u8::MAX).map(|step| first.wrapping_add(step)) {
+            if limit == 0 {
+                break;
+            }
+            self.check_open()?;
+            let mut old = self.skipped.unless_ok(list_entries(self.entries, shard));
+            old.retain(|path| is_old(path));
+            old.truncate(limit);
+            let removed = self.remove(shard, &old, is_old);
+            limit -= removed;
+            self.report.culled += removed;
+        }
+        Ok(())
+    }
+
+    fn remove(&mut self, shard: u8, paths: &[PathBuf], condition: impl Fn(&Path) -> bool) -> usize {
+        let removed = remove(self.entries, shard, paths, condition, &mut self.skipped);
+        self.report.entries = self.report.entries.saturating_sub(removed);
+        removed
+    }
 }
 
 /// Removes up to `limit` files whose entry is expired or undecodable. The next call continues at
 /// the next shard.
-pub(crate) fn purge(entries: &Entries, limit: usize) -> Result<usize> {
-    let mut removed = 0;
+pub(crate) fn purge(entries: &Entries, limit: usize) -> usize {
+    let (mut removed, mut skipped) = (0, Skipped::default());
     for _ in 0..=u8::MAX {
         if removed >= limit {
             break;
         }
         let shard = entries.sweeper.next_shard.fetch_add(1, Ordering::Relaxed);
-        let mut expired = expired(entries, shard, &mut Sample::new(0))?;
+        let mut expired = skipped.unless_ok(expired(entries, shard, &mut Sample::new(0)));
         expired.truncate(limit - removed);
-        removed += remove(entries, shard, &expired, |path| is_garbage(entries, path))?;
+        removed += remove(entries, shard, &expired, |path| is_garbage(entries, path), &mut skipped);
     }
-    Ok(removed)
+    skipped.log();
+    removed
 }
 
-/// Counts all entries and their bytes, and the entries that are expired or undecodable.
-pub(crate) fn stats(entries: &Entries) -> Result<Stats> {
+/// Counts all entries and their bytes, and the entries that are expired or undecodable. Reports how
+/// many directories were skipped because they cannot be listed.
+pub(crate) fn stats(entries: &Entries) -> Stats {
     let (mut all, mut expired, mut bytes) = (0, 0, 0);
+    let mut skipped = Skipped::default();
     for shard in 0..=u8::MAX {
-        for path in list_entries(entries, shard)? {
+        for path in skipped.unless_ok(list_entries(entries, shard)) {
             let Ok(metadata) = fs::symlink_metadata(&path) else { continue };
             all += 1;
             bytes += metadata.len();
             expired += u64::from(is_garbage(entries, &path));
         }
     }
-    Ok(Stats { entries: Some(all), expired: Some(expired), bytes: Some(bytes), ..Stats::default() })
+    let (count, _) = skipped.log();
+    let details = (count > 0).then(|| ("skipped".to_owned(), count.to_string()));
+    Stats {
+        entries: Some(all),
+        expired: Some(expired),
+        bytes: Some(bytes),
+        details: details.into_iter().collect(),
+    }
 }
 
 /// Finds the files of a shard to remove, and adds the others to the sample.
@@ -361,61 +474,6 @@ fn read_header(path: &Path) -> io::Result<(Vec<u8>, u64, SystemTime)> {
     Ok((header, metadata.len(), metadata.modified()?))
 }
 
-/// Removes the oldest entries until few enough are left, if there are too many.
-fn cull(
-    entries: &Entries,
-    report: &mut SweepReport,
-    mut sample: Sample,
-    scope: Scope,
-) -> Result<()> {
-    let total = report.entries;
-    let excess = entries.options.excess(total);
-    if excess == 0 {
-        return Ok(());
-    }
-    let target = total - excess;
-    sample.times.sort_unstable();
-    // The sample gives the age of the entries to remove with an error of a few percent. If the age
-    // is too young, a few more entries may be removed. Otherwise old entries in the last shards
-    // would outlive younger ones in the first shards.
-    let margin = if sample.stride == 1 { 0 } else { excess / 16 };
-    remove_older(entries, report, excess + margin, sample.threshold(excess, total), scope)?;
-    // If the age was too old, the number of missing entries shows by how much.
-    let missing = report.entries.saturating_sub(target);
-    let younger = sample.threshold(excess + missing + missing / 2 + 4 * sample.stride, total);
-    remove_older(entries, report, missing, younger, scope)?;
-    let missing = report.entries.saturating_sub(target);
-    remove_older(entries, report, missing, None, scope)
-}
-
-/// Removes up to `limit` entries that were written at `threshold` or earlier, or at any time.
-fn remove_older(
-    entries: &Entries,
-    report: &mut SweepReport,
-    mut limit: usize,
-    threshold: Option<SystemTime>,
-    scope: Scope,
-) -> Result<()> {
-    let is_old = |path: &Path| {
-        written(path).is_some_and(|written| threshold.is_none_or(|threshold| written <= threshold))
-    };
-    let first = entries.sweeper.next_shard.load(Ordering::Relaxed);
-    for shard in (0..=u8::MAX).map(|step| first.wrapping_add(step)) {
-        if limit == 0 {
-            break;
-        }
-        check_open(entries, scope)?;
-        let mut old = list_entries(entries, shard)?;
-        old.retain(|path| is_old(path));
-        old.truncate(limit);
-        let removed = remove(entries, shard, &old, is_old)?;
-        limit -= removed;
-        report.culled += removed;
-        report.entries = report.entries.saturating_sub(removed);
-    }
-    Ok(())
-}
-
 fn written(path: &Path) -> Option<SystemTime> {
     fs::symlink_metadata(path).ok()?.modified().ok()
 }
@@ -428,20 +486,22 @@ fn list_entries(entries: &Entries, shard: u8) -> Result<Vec<PathBuf>> {
     Ok(entries.directory.list(shard)?.filter_map(entry).collect())
 }
 
-/// Removes the files for which `condition` holds. It is checked while holding the lock, because a
-/// file may have been replaced since it was listed.
+/// Removes the files for which `condition` holds, and returns how many. It is checked while holding
+/// the lock, because a file may have been replaced since it was listed.
 fn remove(
     entries: &Entries,
     shard: u8,
     paths: &[PathBuf],
     condition: impl Fn(&Path) -> bool,
-) -> Result<usize> {
+    skipped: &mut Skipped,
+) -> usize {
     let mut removed = 0;
     for batch in paths.chunks(REMOVE_BATCH) {
-        let guard = entries.directory.lock_shard(shard, &entries.start_operation())?;
+        let guard = entries.directory.lock_shard(shard, &entries.start_operation());
+        let Some(guard) = skipped.unless_ok(guard.map(Some)) else { break };
         for path in batch.iter().filter(|path| condition(path)) {
-            removed += usize::from(entries.directory.remove(&guard, path)?);
+            removed += usize::from(skipped.unless_ok(entries.directory.remove(&guard, path)));
         }
     }
-    Ok(removed)
+    removed
 }

@@ -446,6 +446,11 @@ async fn child_process_runs_its_task() {
         "fill" => limits_of_the_system::fill(&directory).await,
         "grow" => limits_of_the_system::grow(&directory).await,
         "create" => limits_of_the_system::create(&directory).await,
+        "sweep beside an unreadable directory" => {
+            limits_of_the_system::sweep_beside_an_unreadable_directory(&directory).await;
+        }
+        "read a huge file" => limits_of_the_system::read_a_huge_file(&directory).await,
+        "use" => limits_of_the_system::use_every_shard(&directory).await,
         "write without permission" => {
             limits_of_the_system::write_without_permission(&directory).await;
         }
@@ -557,6 +562,98 @@ mod limits_of_the_system {
         assert_eq!(mode(directory.path()), 0o750);
     }
 
+    /// Some file systems refuse every change of a mode, and others have bits to keep.
+    #[tokio::test]
+    async fn mode_that_is_already_sufficient_is_not_changed() {
+        let directory = temp_dir();
+        set_mode(directory.path(), 0o2755);
+        store(directory.path()).set("k", Value::Int(1), HOUR).await.expect("set succeeds");
+        let shard = only_entry(directory.path()).parent().expect("a shard").to_owned();
+        assert_eq!(mode(&shard), 0o2700, "the directory's group is inherited");
+    }
+
+    pub(super) async fn use_every_shard(directory: &Path) {
+        let store = store(directory);
+        for number in 0..1000 {
+            store.set(&number.to_string(), Value::Int(1), HOUR).await.expect("set succeeds");
+        }
+        assert_eq!(store.sweep().await.expect("sweep succeeds").skipped, 0);
+        store.clear().await.expect("clear succeeds");
+    }
+
+    #[tokio::test]
+    #[allow(clippy::print_stderr, reason = "a skipped test must be visible")]
+    async fn service_can_use_what_root_created() {
+        let user = Unprivileged::new();
+        if !user.is_root {
+            eprintln!("SKIPPED: only root can create files for another user");
+            return;
+        }
+        let root = user.directory.join("new");
+        let as_root = store(&root);
+        for number in 0..100 {
+            let key = number.to_string();
+            as_root.set(&key, Value::Int(1), HOUR).await.expect("set succeeds");
+        }
+        as_root.sweep().await.expect("sweep succeeds");
+        for path in files(&root).iter().chain([&root, &root.join("sweep")]) {
+            let owner = fs::metadata(path).expect("the file exists");
+            assert_eq!((owner.uid(), owner.gid()), (NOBODY, NOBODY), "{}", path.display());
+        }
+        run_child(user.command("exec \"$@\"", "use", &root));
+    }
+
+    #[tokio::test]
+    async fn check_leaves_nothing_behind() {
+        let directory = temp_dir();
+        let root = directory.path().join("a/b");
+        store(&root).check().await.expect("check succeeds");
+        assert!(!directory.path().join("a").exists());
+        fs::create_dir_all(&root).expect("the directory is created");
+        store(&root).check().await.expect("check succeeds");
+        assert_eq!(fs::read_dir(&root).expect("the directory exists").count(), 0);
+    }
+
+    pub(super) async fn sweep_beside_an_unreadable_directory(directory: &Path) {
+        let store = common::store_with_max_entries(directory, 100);
+        for number in 0..100 {
+            store.set(&number.to_string(), Value::Int(1), HOUR).await.expect("set succeeds");
+        }
+        let shard = entries(directory)[0].parent().expect("a shard").to_owned();
+        let hidden = fs::read_dir(&shard).expect("the shard exists").count() - 1;
+        store.close().await.expect("close succeeds");
+        set_mode(&shard, 0);
+
+        let error = store.check().await.expect_err("permission is missing");
+        assert!(error.to_string().contains(&*shard.to_string_lossy()), "{error}");
+        let mut culled = 0;
+        for number in 0..400 {
+            // Keys of the unreadable shard cannot be stored.
+            let _ = store.set(&format!("more {number}"), Value::Int(1), HOUR).await;
+            let report = store.sweep().await.expect("the other shards are swept");
+            culled += report.culled;
+            assert!(report.skipped > 0 && report.entries <= 100, "{report:?}");
+        }
+        assert!(culled > 200, "{culled}");
+        let stats = store.stats().await.expect("the other shards are counted");
+        assert!(stats.entries.is_some_and(|entries| entries > 50), "{stats:?}");
+        assert_eq!(stats.details, [("skipped".to_owned(), "1".to_owned())]);
+        assert_eq!(store.purge_expired(10).await.expect("the others are searched"), Some(0));
+
+        let error = store.clear().await.expect_err("permission is missing");
+        assert!(error.to_string().contains(&*shard.to_string_lossy()), "{error}");
+        assert!(entries(directory).is_empty(), "the other shards are empty");
+        set_mode(&shard, 0o700);
+        assert_eq!(entries(directory).len(), hidden);
+    }
+
+    #[test]
+    fn unreadable_directory_is_skipped() {
+        let user = Unprivileged::new();
+        let task = "sweep beside an unreadable directory";
+        run_child(user.command("exec \"$@\"", task, &user.directory));
+    }
+
     pub(super) async fn write_without_permission(directory: &Path) {
         let store = store(directory);
         store.set("k", Value::Int(1), HOUR).await.expect("set succeeds");
@@ -573,6 +670,8 @@ mod limits_of_the_system {
         ];
         for error in results.map(|result| result.expect_err("permission is missing")) {
             assert_eq!(error.kind(), ErrorKind::Backend);
+            let named = chain(&error).matches(&*shard.to_string_lossy()).count();
+            assert_eq!(named, 1, "the path is named once: {}", chain(&error));
             assert!(error.to_string().contains(&*shard.to_string_lossy()), "{error}");
             assert_eq!(io_error_kind(&error), Some(io::ErrorKind::PermissionDenied), "{error:?}");
         }
@@ -610,11 +709,16 @@ mod limits_of_the_system {
             assert!(number < 100, "the disk is not limited");
         };
         let message = chain(&error);
-        assert_eq!((error.kind(), error.is_temporary()), (ErrorKind::Backend, true), "{message}");
+        cache_conformance::assert_storage_full(&error);
         assert!(error.to_string().contains(&*directory.to_string_lossy()), "{message}");
         assert_eq!(io_error_kind(&error), Some(io::ErrorKind::StorageFull), "{message}");
 
         store.set("old", bytes(3, 60_000), HOUR).await.expect_err("the disk is full");
+        let many = [("more 0", bytes(2, 10)), ("new", bytes(2, 60_000)), ("more 1", bytes(2, 10))];
+        assert_eq!(store.set_many(&many, HOUR).await.expect("some are stored"), [1]);
+        let none = [("new", bytes(2, 90_000)), ("newer", bytes(2, 90_000))];
+        let error = store.set_many(&none, HOUR).await.expect_err("none is stored");
+        cache_conformance::assert_storage_full(&error);
         assert_eq!(
             store.get("old").await.expect("get succeeds"),
             Some(bytes(1, 10_000)),
@@ -652,6 +756,24 @@ mod limits_of_the_system {
         command.args(mount).args(["sh", "-c", SCRIPT, "sh"]).arg(this_binary());
         run_child(child(command, "fill", directory.path()));
         assert!(files(directory.path()).is_empty(), "the child wrote to the mount");
+    }
+
+    /// Reads an entry whose file was replaced by one of 6 GiB, with 2 GiB of memory.
+    pub(super) async fn read_a_huge_file(directory: &Path) {
+        let store = store(directory);
+        store.set("k", bytes(1, 100_000), HOUR).await.expect("set succeeds");
+        let file = File::options().write(true).open(only_entry(directory));
+        file.and_then(|file| file.set_len(6 << 30)).expect("the file is sparse");
+        assert_eq!(store.get("k").await.expect("not an error"), None);
+        assert!(!store.contains("k").await.expect("not an error"));
+        assert!(!store.touch("k", HOUR).await.expect("not an error"));
+    }
+
+    #[test]
+    fn huge_file_in_place_of_an_entry_takes_no_memory() {
+        let directory = temp_dir();
+        let script = "ulimit -v 2097152; exec \"$@\"";
+        run_child(shell_child(script, &this_binary(), "read a huge file", directory.path()));
     }
 
     /// Exceeds a limit of 32 KiB for the size of a file.
