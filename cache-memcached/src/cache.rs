@@ -12,6 +12,7 @@ use crate::{
     MemcachedOptions, WhenDead,
     address::{self, Address},
     connect::{Connector, Credentials},
+    error_line::{self, Meaning},
     expiry::Expiry,
     item::{self, Item},
     rendezvous::Rendezvous,
@@ -154,17 +155,30 @@ impl MemcachedCache {
         Item::new(value, self.0.compress_above)
     }
 
-    /// Decodes an entry. One that is corrupt or was written by another application is a miss.
-    fn decode(&self, key: &str, reply: Reply) -> Option<Value> {
+    /// How many bytes the values of a call may take when they are decompressed, if this many were
+    /// received: as many as one value, and what usual values expand to.
+    fn decompression_room(&self, received: usize) -> usize {
+        const USUAL_RATIO: usize = 16;
+        self.0.max_decompressed.saturating_add(received.saturating_mul(USUAL_RATIO))
+    }
+
+    /// Decodes an entry. One that is corrupt, was written by another application, or does not fit
+    /// into the `room` that is left for the values of the call is a miss.
+    fn decode(&self, key: &str, reply: Reply, room: &mut usize) -> Option<Value> {
         let flags = reply.flags;
-        let value = item::decode(flags, reply.data, self.0.max_decompressed);
-        if value.is_none() {
-            metrics::counter!("cachette_memcached_foreign_total").increment(1);
-            tracing::warn!(
-                key,
-                flags,
-                "entry treated as a miss: it is corrupt or was written by another application"
-            );
+        let value = item::decode(flags, reply.data, self.0.max_decompressed.min(*room));
+        match &value {
+            Some(value) if item::is_compressed(flags) => *room = room.saturating_sub(value.size()),
+            Some(_) => {}
+            None => {
+                metrics::counter!("cachette_memcached_foreign_total").increment(1);
+                tracing::warn!(
+                    key,
+                    flags,
+                    "entry treated as a miss: it is corrupt, too large, or was written by another \
+                     application"
+                );
+            }
         }
         value
     }
@@ -203,10 +217,10 @@ impl MemcachedCache {
         let len = command.item().map_or(0, Item::len);
         match self.call(&command).await?.map(|reply| reply.status) {
             None => Ok(Status::NotStored),
-            Some(Status::Error(message)) if is_size_error(&message) => {
+            Some(status) if Meaning::of(&status) == Some(Meaning::TooLarge) => {
                 Err(self.too_large(key, len))
             }
-            Some(Status::Error(message)) => Err(server_error(&message)),
+            Some(Status::Error(line)) => Err(error_line::into_error(&line)),
             Some(status) => Ok(status),
         }
     }
@@ -231,18 +245,10 @@ fn validate_key(key: &str) -> Result<()> {
     ))
 }
 
-fn is_size_error(message: &str) -> bool {
-    message.contains("object too large")
-}
-
-fn server_error(message: &str) -> Error {
-    Error::new(ErrorKind::Backend, message.to_owned())
-}
-
 /// The error for a reply that does not belong to the command.
 fn unexpected(status: &Status) -> Error {
     match status {
-        Status::Error(message) => server_error(message),
+        Status::Error(line) => error_line::into_error(line),
         other => Error::new(ErrorKind::Backend, format!("unexpected reply {other:?}")),
     }
 }
@@ -263,7 +269,9 @@ impl MemcachedCache {
     async fn get_value(&self, key: &str) -> Result<Option<Value>> {
         validate_key(key)?;
         match self.call(&Command::Get(key)).await? {
-            Some(reply) if is_found(&reply)? => Ok(self.decode(key, reply)),
+            Some(reply) if is_found(&reply)? => {
+                Ok(self.decode(key, reply, &mut self.decompression_room(0)))
+            }
             _ => Ok(None),
         }
     }
@@ -295,7 +303,7 @@ impl MemcachedCache {
     async fn get_ttl(&self, key: &str) -> Result<Option<Ttl>> {
         validate_key(key)?;
         let Some(reply) = self.call(&Command::GetTtl(key)).await? else { return Ok(None) };
-        if !is_found(&reply)? || !item::has_known_flags(reply.flags) {
+        if !is_found(&reply)? || !self.is_ours(key, reply.flags).await? {
             return Ok(None);
         }
         let ttl = u64::try_from(reply.ttl).ok();
@@ -305,7 +313,13 @@ impl MemcachedCache {
     async fn contains_value(&self, key: &str) -> Result<bool> {
         validate_key(key)?;
         let Some(reply) = self.call(&Command::GetFlags(key)).await? else { return Ok(false) };
-        Ok(is_found(&reply)? && item::has_known_flags(reply.flags))
+        Ok(is_found(&reply)? && self.is_ours(key, reply.flags).await?)
+    }
+
+    /// Returns whether the entry is one that [`get`](Cache::get) returns. If another application
+    /// wrote it, only its value shows whether it is a counter.
+    async fn is_ours(&self, key: &str, flags: u32) -> Result<bool> {
+        Ok(item::has_known_flags(flags) || self.get_value(key).await?.is_some())
     }
 
     async fn flush(&self) -> Result<()> {

@@ -8,7 +8,8 @@
 //! | 256 + 512 + 1024 | a guard byte `=`, then compressed bytes (feature `compression`) |
 //!
 //! pymemcache's own flags are 1 (pickle), 2, 4 (long), 8 (compressed) and 16 (text). An entry whose
-//! flags are not in the table was written by another application and is a miss.
+//! flags are not in the table was written by another application. It is an integer if the server
+//! can count it, so that every operation has the same view of it, and a miss otherwise.
 
 use std::borrow::Cow;
 
@@ -112,8 +113,20 @@ pub(crate) fn decode(flags: u32, mut data: Bytes, max_size: usize) -> Option<Val
         _ if flags == BYTES | GUARDED | COMPRESSED && data.first() == Some(&GUARD) => {
             compression::decompress(&data[1..], max_size).map(Value::Bytes)
         }
-        _ => None,
+        _ => counter(flags, &data).and_then(|number| i64::try_from(number).ok()).map(Value::Int),
     }
+}
+
+/// The number that the server counts from, if the entry is an integer.
+pub(crate) fn counter(flags: u32, data: &[u8]) -> Option<u64> {
+    if flags & BYTES != 0 && has_known_flags(flags) {
+        return None;
+    }
+    parse_counter(data)
+}
+
+pub(crate) fn is_compressed(flags: u32) -> bool {
+    flags & COMPRESSED != 0
 }
 
 /// Returns whether the flags are one of the combinations that this crate writes.
@@ -123,18 +136,17 @@ pub(crate) fn has_known_flags(flags: u32) -> bool {
         || flags == BYTES | GUARDED | COMPRESSED
 }
 
-pub(crate) fn is_integer(flags: u32) -> bool {
-    flags == INTEGER
-}
-
 /// Parses an integer. If a counter loses a digit, the server keeps the length and pads with spaces.
 fn parse_integer(data: &[u8]) -> Option<i64> {
     std::str::from_utf8(data).ok()?.trim_end_matches(' ').parse().ok()
 }
 
-/// Parses a counter of the server, which may be larger than an `i64`.
+/// Parses a counter of the server, which may be larger than an `i64`. Like the server's `strtoull`,
+/// accepts blanks and a plus sign in front of it.
 pub(crate) fn parse_counter(data: &[u8]) -> Option<u64> {
-    std::str::from_utf8(data).ok()?.trim_end_matches(' ').parse().ok()
+    const BLANKS: [char; 6] = [' ', '\t', '\n', '\x0b', '\x0c', '\r'];
+    let text = std::str::from_utf8(data).ok()?;
+    text.trim_start_matches(BLANKS).trim_end_matches(' ').parse().ok()
 }
 
 #[cfg(not(feature = "compression"))]

@@ -119,6 +119,7 @@ mod batch;
 mod cache;
 mod connect;
 mod connection;
+mod error_line;
 mod expiry;
 mod incoming;
 mod item;

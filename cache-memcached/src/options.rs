@@ -36,8 +36,7 @@ use serde_json::{Map, Value as Json};
 pub struct MemcachedOptions {
     /// How long a call waits for its reply once it is connected. The default is 0.5 s.
     ///
-    /// A call for many keys waits that long for each 256 of them. Time is counted in eighths of
-    /// the timeout, so a call may take up to one eighth longer. In a URL, where `timeout` is the
+    /// A call for many keys waits that long for each 256 of them. In a URL, where `timeout` is the
     /// default timeout of the entries, the option is named `request_timeout`.
     #[serde(alias = "request_timeout", deserialize_with = "config::seconds")]
     pub timeout: Duration,
@@ -77,6 +76,9 @@ pub struct MemcachedOptions {
     pub compress_above: Option<usize>,
     /// The largest size in bytes of a decompressed value. An entry that claims more is a miss. The
     /// default is 64 MiB.
+    ///
+    /// The compressed values of one `get_many` may take as much, and 16 times what was received;
+    /// those beyond it are misses.
     #[cfg(feature = "compression")]
     pub max_decompressed: usize,
 }

@@ -19,6 +19,7 @@ use tokio::time::{Instant, timeout};
 use crate::{
     connect::{ConnectError, Connector, ends_stats, is_error},
     connection::{Connection, RequestError},
+    error_line::Meaning,
     wire::{Command, Reply, Status},
 };
 
@@ -94,6 +95,9 @@ impl Server {
         loop {
             let connection = self.connection().await?;
             match self.in_time(&connection, connection.call(command)).await {
+                Ok(reply) if self.needs_new_connection(&connection, &reply) && is_first => {
+                    is_first = false;
+                }
                 Ok(mut reply) => {
                     self.add_name(&mut reply);
                     return Ok(reply);
@@ -134,7 +138,10 @@ impl Server {
             let connection = self.connection().await?;
             match self.in_time(&connection, connection.call_all(commands)).await {
                 Ok(mut replies) => {
-                    replies.iter_mut().for_each(|reply| self.add_name(reply));
+                    for reply in &mut replies {
+                        self.needs_new_connection(&connection, reply);
+                        self.add_name(reply);
+                    }
                     return Ok(replies);
                 }
                 Err(error) if is_first && should_retry(&error, is_retryable) => is_first = false,
@@ -183,6 +190,16 @@ impl Server {
             self.connection.discard(connection);
         }
         Err(RequestError::TimedOut)
+    }
+
+    /// Returns whether the server rejected the command because of the connection, which is then
+    /// discarded.
+    fn needs_new_connection(&self, connection: &Arc<Connection>, reply: &Reply) -> bool {
+        let needs_new = Meaning::of(&reply.status) == Some(Meaning::NewConnection);
+        if needs_new {
+            self.connection.discard(connection);
+        }
+        needs_new
     }
 
     /// Returns the error of the last attempt to connect if the server is marked down.

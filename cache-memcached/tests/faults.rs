@@ -337,3 +337,38 @@ async fn when_dead_next_moves_keys_to_the_next_server() {
         ErrorKind::Unavailable
     );
 }
+
+#[tokio::test]
+async fn server_without_memory_is_full() {
+    // Without evictions.
+    let server = common::server_with(&["-M", "-m", "4"]);
+    let store = store_at(&[server.port()], &common::patient());
+    let large = bytes(&"x".repeat(200_000));
+    let keys: Vec<String> = (0..100).map(|number| format!("k{number}")).collect();
+    let entries: Vec<_> = keys.iter().map(|key| (key.as_str(), large.clone())).collect();
+    let rejected = store.set_many(&entries, HOUR).await.expect("some are stored");
+    assert!(!rejected.is_empty() && rejected.len() < 100, "{rejected:?}");
+    for (position, key) in keys.iter().enumerate() {
+        let stored = store.contains(key).await.expect("a reply");
+        assert_eq!(stored, !rejected.contains(&position), "{key}");
+    }
+    let error = store.set("more", large.clone(), HOUR).await.expect_err("out of memory");
+    cache_conformance::assert_storage_full(&error);
+    assert!(error.to_string().contains(&format!("127.0.0.1:{}", server.port())), "{error}");
+    let entries = [("more", large.clone()), ("again", large)];
+    let error = store.set_many(&entries, HOUR).await.expect_err("none is stored");
+    cache_conformance::assert_storage_full(&error);
+}
+
+#[tokio::test]
+async fn connection_that_lost_its_login_is_replaced() {
+    let server = server();
+    let proxy = proxy(&server);
+    let store = store_at(&[proxy.port()], &impatient());
+    store.set("k", Value::Int(1), HOUR).await.expect("set");
+    proxy.switch(Mode::Garbage(b"CLIENT_ERROR unauthenticated\r\n".into()));
+    in_time(store.incr("k", 1)).await.expect_err("no login");
+    proxy.switch(Mode::Pass);
+    assert_recovers(&store).await;
+    assert!(proxy.accepted() > 1, "a new connection");
+}

@@ -13,6 +13,7 @@ use tokio::time::sleep;
 
 use super::{MemcachedCache, is_found, unexpected, validate_key};
 use crate::{
+    error_line::Meaning,
     expiry::Expiry,
     item::{self, Item},
     wire::{Command, Reply, Status},
@@ -103,7 +104,7 @@ impl MemcachedCache {
         for attempt in 0..MAX_ATTEMPTS {
             back_off(attempt).await;
             let Some(reply) = self.get_with_cas(key).await? else { return Ok(None) };
-            let number = item::parse_counter(&reply.data).filter(|_| item::is_integer(reply.flags));
+            let number = item::counter(reply.flags, &reply.data);
             let Some(number) = number else { return Err(Error::not_an_integer(key)) };
             if number.checked_add_signed(delta).is_none_or(|sum| i64::try_from(sum).is_err()) {
                 return Err(overflow(key, i128::from(number), delta));
@@ -153,7 +154,7 @@ fn parse_sum(key: &str, reply: &Reply) -> Result<Option<u64>> {
 
 /// Whether the server could not parse the entry as a number.
 fn is_non_numeric(status: &Status) -> bool {
-    matches!(status, Status::Error(message) if message.contains("non-numeric"))
+    Meaning::of(status) == Some(Meaning::NotANumber)
 }
 
 fn overflow(key: &str, number: i128, delta: i64) -> Error {

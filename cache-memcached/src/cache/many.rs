@@ -2,12 +2,13 @@
 
 use std::{sync::Arc, time::Duration};
 
-use cache_core::{Result, Value};
+use cache_core::{RejectedEntries, Result, Value};
 use futures_util::future::join_all;
 
-use super::{MemcachedCache, is_found, is_size_error, unexpected, validate_key};
+use super::{MemcachedCache, is_found, unexpected, validate_key};
 use crate::{
     WhenDead,
+    error_line::Meaning,
     expiry::Expiry,
     server::Server,
     wire::{Command, Reply, Status},
@@ -23,10 +24,13 @@ impl MemcachedCache {
     pub(super) async fn get_values(&self, keys: &[&str]) -> Result<Vec<Option<Value>>> {
         keys.iter().try_for_each(|key| validate_key(key))?;
         let commands: Vec<Command<'_>> = keys.iter().map(|key| Command::Get(key)).collect();
+        let replies = self.call_all(&commands).await?;
+        let received = replies.iter().flatten().map(|reply| reply.data.len()).sum();
+        let mut room = self.decompression_room(received);
         let mut values = Vec::with_capacity(keys.len());
-        for (key, reply) in keys.iter().zip(self.call_all(&commands).await?) {
+        for (key, reply) in keys.iter().zip(replies) {
             values.push(match reply {
-                Some(reply) if is_found(&reply)? => self.decode(key, reply),
+                Some(reply) if is_found(&reply)? => self.decode(key, reply, &mut room),
                 _ => None,
             });
         }
@@ -51,18 +55,19 @@ impl MemcachedCache {
                 Command::Set(key, item, expiry)
             });
         }
-        let mut rejected = Vec::new();
+        let mut rejected = RejectedEntries::default();
         for (position, reply) in self.call_all(&commands).await?.into_iter().enumerate() {
             let was_sent = matches!(commands[position], Command::Set(..));
             match reply.map(|reply| reply.status) {
                 Some(Status::Done) if was_sent => {}
-                Some(Status::Error(message)) if !is_size_error(&message) => {
-                    return Err(unexpected(&Status::Error(message)));
+                Some(status) if Meaning::of(&status).is_some_and(|it| it != Meaning::TooLarge) => {
+                    rejected.record(position, Err(unexpected(&status)))?;
                 }
-                _ => rejected.push(position),
+                // It is too large, or the server is down and `when_dead` is `miss`.
+                _ => rejected.reject(position),
             }
         }
-        Ok(rejected)
+        rejected.into_positions(entries.len())
     }
 
     pub(super) async fn delete_values(&self, keys: &[&str]) -> Result<usize> {
