@@ -12,13 +12,16 @@ use tokio::{
 
 use crate::MemcachedOptions;
 
-/// Builds the TLS client that the options configure.
+/// Builds the TLS client that the options configure. Reads the file again if it changes.
 pub(crate) fn client(options: &MemcachedOptions) -> Result<Option<Tls>> {
     #[cfg(feature = "tls")]
-    if let Some(file) = &options.tls_ca {
-        let mut tls = cache_net::TlsBuilder::new(cache_net::Verification::Full);
-        tls.trust_file("OPTIONS.tls_ca", file)?;
-        return tls.build().map(Some);
+    if let Some(file) = options.tls_ca.clone() {
+        let tls = Tls::from_files(vec![file.clone()], move || {
+            let mut tls = cache_net::TlsBuilder::new(cache_net::Verification::Full);
+            tls.trust_file("OPTIONS.tls_ca", &file)?;
+            tls.build()
+        });
+        return tls.map(Some);
     }
     let _ = options;
     Ok(None)

@@ -29,9 +29,15 @@ mod disabled {
 
 #[cfg(feature = "tls")]
 mod enabled {
-    use std::{fmt, fs, io, path::Path, sync::Arc};
+    use std::{
+        fmt, fs, io,
+        path::{Path, PathBuf},
+        sync::Arc,
+        time::SystemTime,
+    };
 
     use cache_core::{Error, Result, config::invalid_setting};
+    use parking_lot::Mutex;
     use tokio::net::TcpStream;
     use tokio_rustls::{
         TlsConnector,
@@ -50,9 +56,73 @@ mod enabled {
 
     /// A TLS client: the certificates it trusts and its own. Cloning it is cheap.
     #[derive(Clone)]
-    pub struct Tls(TlsConnector);
+    pub struct Tls(Arc<Inner>);
+
+    enum Inner {
+        Fixed(TlsConnector),
+        Files(Box<Files>),
+    }
+
+    /// A client that is built again when its files change.
+    struct Files {
+        paths: Vec<PathBuf>,
+        build: Box<dyn Fn() -> Result<Tls> + Send + Sync>,
+        current: Mutex<(Vec<Version>, TlsConnector)>,
+    }
+
+    /// The time of the last change and the size of a file, or `None` if it is missing.
+    type Version = Option<(SystemTime, u64)>;
+
+    impl Files {
+        fn versions(paths: &[PathBuf]) -> Vec<Version> {
+            let version = |path: &PathBuf| {
+                let file = fs::metadata(path).ok()?;
+                Some((file.modified().ok()?, file.len()))
+            };
+            paths.iter().map(version).collect()
+        }
+
+        /// The client for the files as they are now. Keeps the last one that worked while they are
+        /// being replaced.
+        fn connector(&self) -> TlsConnector {
+            let mut current = self.current.lock();
+            let versions = Self::versions(&self.paths);
+            if versions != current.0 {
+                match (self.build)() {
+                    Ok(tls) => *current = (versions, tls.connector()),
+                    Err(error) => {
+                        let error: &(dyn std::error::Error + 'static) = &error;
+                        tracing::warn!(error, "cannot read changed certificates, keeping the old");
+                    }
+                }
+            }
+            current.1.clone()
+        }
+    }
 
     impl Tls {
+        /// Creates a client with `build`, and creates it again before a connection if one of the
+        /// files was changed: certificates expire, and are replaced while a service runs.
+        ///
+        /// # Errors
+        ///
+        /// Returns the error of `build`. A later error is logged, and the previous client is used.
+        pub fn from_files(
+            paths: Vec<PathBuf>,
+            build: impl Fn() -> Result<Self> + Send + Sync + 'static,
+        ) -> Result<Self> {
+            let current = Mutex::new((Files::versions(&paths), build()?.connector()));
+            let files = Files { paths, build: Box::new(build), current };
+            Ok(Self(Arc::new(Inner::Files(Box::new(files)))))
+        }
+
+        fn connector(&self) -> TlsConnector {
+            match &*self.0 {
+                Inner::Fixed(connector) => connector.clone(),
+                Inner::Files(files) => files.connector(),
+            }
+        }
+
         /// Performs the handshake with the server `host`.
         ///
         /// # Errors
@@ -66,7 +136,7 @@ mod enabled {
         ) -> io::Result<TlsStream<TcpStream>> {
             let name = ServerName::try_from(host.to_owned())
                 .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
-            self.0.connect(name, stream).await
+            self.connector().connect(name, stream).await
         }
     }
 
@@ -207,7 +277,8 @@ mod enabled {
                 }
                 None => builder.with_no_client_auth(),
             };
-            Ok(Tls(TlsConnector::from(Arc::new(config))))
+            let connector = TlsConnector::from(Arc::new(config));
+            Ok(Tls(Arc::new(Inner::Fixed(connector))))
         }
 
         fn trust(&mut self, pem: &[u8]) -> Result<(), String> {
@@ -361,6 +432,33 @@ mod enabled {
             connect(&tls, "127.0.0.1", &other).await.expect_err("not trusted");
             let tls = TlsBuilder::new(Verification::None).build().expect("valid settings");
             connect(&tls, "127.0.0.2", &other).await.expect("nothing is checked");
+        }
+
+        #[tokio::test]
+        async fn changed_file_is_read_again() {
+            let folder = tempfile::tempdir().expect("a folder");
+            let (file, minute) = (folder.path().join("ca"), std::time::Duration::from_secs(60));
+            // With times that differ even if the file system keeps only seconds.
+            let write = |text: &str, number: u32| {
+                fs::write(&file, text).expect("written");
+                let open = fs::File::options().write(true).open(&file).expect("the file");
+                open.set_modified(SystemTime::now() + number * minute).expect("the own file");
+            };
+            let (old, new) = (pem(), pem());
+            write(&old.0, 0);
+            let path = file.clone();
+            let tls = Tls::from_files(vec![file.clone()], move || {
+                let mut builder = TlsBuilder::new(Verification::Full);
+                builder.trust_file("ca", &path)?;
+                builder.build()
+            });
+            let tls = tls.expect("a valid file");
+            connect(&tls, "127.0.0.1", &old).await.expect("trusted");
+            write("half of a cert", 1);
+            connect(&tls, "127.0.0.1", &old).await.expect("the last valid file counts");
+            write(&new.0, 2);
+            connect(&tls, "127.0.0.1", &new).await.expect("trusted");
+            connect(&tls, "127.0.0.1", &old).await.expect_err("no longer trusted");
         }
 
         #[test]

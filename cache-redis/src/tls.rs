@@ -13,9 +13,20 @@ pub(crate) fn client(_: &RedisOptions, _: Option<&Path>) -> Result<Tls> {
     Err(cache_core::config::invalid_setting("LOCATION", "rediss:// (TLS)", expected))
 }
 
-/// Reads the files that the options name. Relative paths are resolved against `folder`.
+/// Reads the files that the options name, and reads them again if they change. Relative paths are
+/// resolved against `folder`.
 #[cfg(feature = "tls")]
 pub(crate) fn client(options: &RedisOptions, folder: Option<&Path>) -> Result<Tls> {
+    let files = [&options.ssl_ca_certs, &options.ssl_certfile, &options.ssl_keyfile];
+    let path =
+        |file: &std::path::PathBuf| folder.map_or_else(|| file.clone(), |folder| folder.join(file));
+    let files = files.into_iter().flatten().map(path).collect();
+    let (options, folder) = (options.clone(), folder.map(Path::to_owned));
+    Tls::from_files(files, move || build(&options, folder.as_deref()))
+}
+
+#[cfg(feature = "tls")]
+fn build(options: &RedisOptions, folder: Option<&Path>) -> Result<Tls> {
     use cache_net::{TlsBuilder, Verification};
 
     use crate::options::{CertReqs, option};
