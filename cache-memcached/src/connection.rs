@@ -142,8 +142,13 @@ impl cache_net::Connection for Connection {
 
 impl Connection {
     /// Takes over a connection without requests in flight, and spawns its driver on the current
-    /// runtime.
-    pub(crate) fn new(reader: Reader, writer: Writer, timeout: Duration) -> Self {
+    /// runtime. A value of more than `max_value_len` bytes breaks the connection.
+    pub(crate) fn new(
+        reader: Reader,
+        writer: Writer,
+        timeout: Duration,
+        max_value_len: usize,
+    ) -> Self {
         let outbox = Outbox {
             writer: Some(Arc::new(writer)),
             buffer: Vec::new(),
@@ -158,7 +163,7 @@ impl Connection {
             in_flight_count: AtomicUsize::new(0),
             wake: Notify::new(),
         });
-        let driver = tokio::spawn(Driver(Arc::clone(&shared)).run(reader, timeout));
+        let driver = tokio::spawn(Driver(Arc::clone(&shared)).run(reader, timeout, max_value_len));
         Self { shared, driver: driver.abort_handle() }
     }
 
@@ -333,10 +338,10 @@ impl Drop for Driver {
 }
 
 impl Driver {
-    async fn run(self, reader: Reader, timeout: Duration) {
+    async fn run(self, reader: Reader, timeout: Duration, max_value_len: usize) {
         let shared = &*self.0;
         let silent_ticks = AtomicU32::new(0);
-        let read = pin!(shared.read(reader, &silent_ticks));
+        let read = pin!(shared.read(reader, max_value_len, &silent_ticks));
         let write = pin!(shared.write());
         let watch = pin!(shared.watch(timeout, &silent_ticks));
         let parts: [Pin<&mut (dyn Future<Output = Arc<str>> + Send)>; 3] = [read, write, watch];
@@ -347,8 +352,13 @@ impl Driver {
 
 impl Shared {
     /// Reads until the connection is closed, which happens for the returned reason.
-    async fn read(&self, mut reader: Reader, silent_ticks: &AtomicU32) -> Arc<str> {
-        let mut incoming = Incoming::default();
+    async fn read(
+        &self,
+        mut reader: Reader,
+        max_value_len: usize,
+        silent_ticks: &AtomicU32,
+    ) -> Arc<str> {
+        let mut incoming = Incoming::new(max_value_len);
         loop {
             match reader.read_buf(incoming.read_buffer()).await {
                 Ok(0) => return "connection closed by the server".into(),

@@ -14,14 +14,20 @@ const MAX_LINE_LEN: usize = 2048;
 /// Copying them costs no more than sharing the buffer.
 const MAX_COPIED: usize = 8 << 10;
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Incoming {
     buffer: BytesMut,
     /// The number of bytes at the start of the buffer that were taken already.
     consumed: usize,
+    /// A longer value is not one that the server can hold.
+    max_value_len: usize,
 }
 
 impl Incoming {
+    pub(crate) fn new(max_value_len: usize) -> Self {
+        Self { buffer: BytesMut::new(), consumed: 0, max_value_len }
+    }
+
     /// The buffer to append received bytes to, with spare capacity.
     pub(crate) fn read_buffer(&mut self) -> &mut BytesMut {
         self.drop_consumed();
@@ -52,6 +58,9 @@ impl Incoming {
         };
         let header = Header::parse(rest[..end].strip_suffix(b"\r").ok_or(ProtocolError)?)?;
         let Some(value_len) = header.value_len() else { return Ok(Some(header)) };
+        if value_len > self.max_value_len {
+            return Err(ProtocolError);
+        }
         let total = end + 1 + value_len + 2;
         if rest.len() < total {
             // The length may be wrong: reserve no more at once than has arrived, or 1 MiB.
@@ -112,7 +121,7 @@ impl Incoming {
 #[cfg(test)]
 impl Incoming {
     pub(crate) fn from_bytes(bytes: &[u8]) -> Self {
-        Self { buffer: bytes.into(), consumed: 0 }
+        Self { buffer: bytes.into(), ..Self::new(usize::MAX) }
     }
 
     /// The number of bytes that were not taken yet.
@@ -139,6 +148,16 @@ mod tests {
 
     fn next_header(incoming: &mut Incoming) -> Header {
         incoming.header().expect("bytes should be a reply").expect("reply should be complete")
+    }
+
+    #[test]
+    fn value_longer_than_the_server_can_hold_is_an_error() {
+        let header = |max_value_len| {
+            let bytes = b"VA 1000001 f256\r\n"[..].into();
+            Incoming { buffer: bytes, ..Incoming::new(max_value_len) }.header()
+        };
+        assert_eq!(header(1_000_001), Ok(None));
+        assert_eq!(header(1_000_000), Err(ProtocolError));
     }
 
     #[test]
@@ -203,7 +222,7 @@ mod tests {
 
     #[test]
     fn consumed_space_is_reused() {
-        let mut incoming = Incoming::default();
+        let mut incoming = Incoming::new(usize::MAX);
         let capacity = incoming.read_buffer().capacity();
         for _ in 0..10_000 {
             incoming.read_buffer().extend_from_slice(b"VA 3 f0\r\nabc\r\nHD\r\n");

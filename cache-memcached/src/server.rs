@@ -219,7 +219,8 @@ impl Server {
             Ok(connected) => {
                 let (reader, writer) = connected.stream.into_split();
                 self.mark_up(connected.max_item_size);
-                Ok(Connection::new(reader, writer, self.timeouts.request))
+                let max_value_len = connected.max_item_size.unwrap_or(usize::MAX);
+                Ok(Connection::new(reader, writer, self.timeouts.request, max_value_len))
             }
             Err(error) => {
                 self.mark_down(&error);
