@@ -35,6 +35,9 @@ pub struct LocMemOptions {
     /// The maximum size of all entries in bytes. The default is 64 MiB, or 16 KiB for each of
     /// `max_entries` if that is more; `"unlimited"` removes the limit.
     ///
+    /// The memory of the process is larger, because allocators round sizes up and keep what was
+    /// freed, and because tables grow by doubling: plan for twice this size.
+    ///
     /// The size of an entry is the size of its value, of its key if that is longer than 38 bytes,
     /// and 130 to 180 bytes of overhead, which include a shorter key. The size of an object is that
     /// of the data directly inside its `Arc`, plus the size passed to
