@@ -374,6 +374,7 @@ impl CachesBuilder {
             codec: config.codec,
             also_decode: config.also_decode,
             undecodable: config.undecodable,
+            on_outage: config.on_outage,
         };
         let mut store_config = StoreConfig::new(alias, config.options);
         store_config.location = config.location;

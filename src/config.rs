@@ -80,6 +80,7 @@
 //! | CODEC | `msgpack`, `json`, or `postcard` with the feature of that name | `msgpack` |
 //! | ALSO_DECODE | a list of codecs whose entries are decoded in addition to those of CODEC, `msgpack` and `json` | none |
 //! | UNDECODABLE | `miss` or `error`: what to do with [undecodable entries](cache_core::Undecodable) | `miss` |
+//! | ON_OUTAGE | `error` or `miss`: what to do [while the store is unavailable](cache_core::OnOutage) | `error` |
 //!
 //! In a URL, `backend://location?setting=value&…`, every setting that is not in this table belongs
 //! to OPTIONS.
@@ -92,7 +93,8 @@ mod url;
 use std::{fmt, time::Duration};
 
 use cache_core::{
-    Codec, Error, ErrorKind, KeyCheck, Result, Timeout, Undecodable, Version, config::shown_value,
+    Codec, Error, ErrorKind, KeyCheck, OnOutage, Result, Timeout, Undecodable, Version,
+    config::shown_value,
 };
 use serde::{
     Deserialize, Deserializer,
@@ -130,6 +132,7 @@ pub struct CacheConfig {
     pub(crate) codec: Codec,
     pub(crate) also_decode: Vec<Codec>,
     pub(crate) undecodable: Undecodable,
+    pub(crate) on_outage: OnOutage,
     pub(crate) options: Map<String, Json>,
     /// What the author of the configuration should know, to be logged when the cache is opened.
     pub(crate) warnings: Vec<String>,
@@ -205,6 +208,13 @@ impl CacheConfig {
         self
     }
 
+    /// Sets ON_OUTAGE.
+    #[must_use]
+    pub fn on_outage(mut self, on_outage: OnOutage) -> Self {
+        self.on_outage = on_outage;
+        self
+    }
+
     /// Sets one of the OPTIONS.
     #[must_use]
     pub fn option(mut self, name: &str, value: impl Into<Json>) -> Self {
@@ -272,6 +282,7 @@ struct Settings {
     codec: Option<Codec>,
     also_decode: CodecList,
     undecodable: Option<Undecodable>,
+    on_outage: Option<OnOutage>,
     /// Django also accepts these two outside OPTIONS, and prefers them there.
     max_entries: Option<Json>,
     cull_frequency: Option<Json>,
@@ -281,7 +292,7 @@ struct Settings {
 const LOWER_CASE_WINS: [&str; 3] = ["timeout", "max_entries", "cull_frequency"];
 
 /// The parameters of a URL's query that do not belong to OPTIONS.
-const ALIAS_SETTINGS: [&str; 9] = [
+const ALIAS_SETTINGS: [&str; 10] = [
     "timeout",
     "key_prefix",
     "version",
@@ -290,6 +301,7 @@ const ALIAS_SETTINGS: [&str; 9] = [
     "codec",
     "also_decode",
     "undecodable",
+    "on_outage",
     "location",
 ];
 
@@ -324,6 +336,7 @@ impl From<Settings> for CacheConfig {
             codec: settings.codec.unwrap_or_default(),
             also_decode: settings.also_decode.0,
             undecodable: settings.undecodable.unwrap_or_default(),
+            on_outage: settings.on_outage.unwrap_or_default(),
             options,
             warnings,
         }

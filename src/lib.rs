@@ -69,7 +69,7 @@ mod wrappers;
 
 pub use cache_core::{
     Bytes, Cache, CacheHandle, Clock, Codec, Error, ErrorKind, KeyCheck, KeyFunction, ManualClock,
-    Moment, Object, Result, Settings, Stats, Timeout, Ttl, Undecodable, Value, Version,
+    Moment, Object, OnOutage, Result, Settings, Stats, Timeout, Ttl, Undecodable, Value, Version,
     async_trait, forward_cache,
 };
 

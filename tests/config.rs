@@ -346,6 +346,25 @@ mod settings {
         }
     }
 
+    #[cfg(all(feature = "redis", feature = "memcached", feature = "db-postgres"))]
+    #[tokio::test]
+    async fn outage_is_a_miss_in_every_store_if_the_alias_is_configured_so() {
+        for url in [
+            "redis://127.0.0.1:1?",
+            "memcached://127.0.0.1:1?when_dead=error&",
+            "db://table?url=postgres://ada@127.0.0.1:1/shop&",
+        ] {
+            let error = Caches::from_url(url.trim_end_matches(['?', '&'])).await;
+            let error = error.expect("valid configuration")["default"].get::<u8>("k").await;
+            assert_eq!(error.expect_err("no server").kind(), ErrorKind::Unavailable, "{url}");
+
+            let caches = Caches::from_url(&format!("{url}on_outage=miss")).await;
+            let cache = &caches.expect("valid configuration")["default"];
+            assert_eq!(cache.get::<u8>("k").await.expect("a miss"), None, "{url}");
+            assert!(!cache.add("k", &1, Timeout::Default).await.expect("not added"), "{url}");
+        }
+    }
+
     #[tokio::test]
     async fn key_check_error_rejects_invalid_keys_in_every_method() {
         let caches =
@@ -535,7 +554,8 @@ mod errors {
                 &[
                     "TIMOUT: ",
                     "backend, location, timeout, key_prefix, version, key_function, options, \
-                     key_check, codec, also_decode, undecodable, max_entries, cull_frequency",
+                     key_check, codec, also_decode, undecodable, on_outage, max_entries, \
+                     cull_frequency",
                 ],
             ),
             (r#""KEY_PREFIX": "a", "key_prefix": "b""#, &["key_prefix: ", "twice"]),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use cachette::{CacheHandle, Caches, CachesBuilder, Error, Undecodable, Version};
+use cachette::{CacheHandle, Caches, CachesBuilder, Error, OnOutage, Undecodable, Version};
 
 use crate::{Failure, Outcome, Result, args::Cli, terminal};
 
@@ -44,13 +44,14 @@ impl Selection {
 
     /// The selected cache, `default` without `--cache`.
     ///
-    /// The cache returns an error for an undecodable entry, not a miss.
+    /// The cache returns an error for an undecodable entry and for an outage, not a miss.
     pub(crate) fn into_cache(mut self) -> Result<CacheHandle> {
         let alias = self.alias.as_deref().unwrap_or("default");
         if let Some(error) = self.errors.remove(alias) {
             return Err(error.into());
         }
         let cache = self.caches.get(alias)?.with_undecodable(Undecodable::Error);
+        let cache = cache.with_on_outage(OnOutage::Error);
         Ok(match self.version {
             Some(version) => cache.version(version),
             None => cache,
@@ -58,8 +59,13 @@ impl Selection {
     }
 
     /// The selected caches, all of them without `--cache`, in the order of their aliases.
+    ///
+    /// They return an error for an outage, not a miss.
     pub(crate) fn into_each(self) -> impl Iterator<Item = SelectedCache> {
-        let opened = self.caches.iter().map(|cache| (cache.alias().to_owned(), Ok(cache.clone())));
+        let opened = self
+            .caches
+            .iter()
+            .map(|cache| (cache.alias().to_owned(), Ok(cache.with_on_outage(OnOutage::Error))));
         let mut all: BTreeMap<String, Result<CacheHandle>> = opened.collect();
         all.extend(self.errors.into_iter().map(|(alias, error)| (alias, Err(error.into()))));
         all.into_iter()

@@ -7,6 +7,7 @@ mod batch;
 mod counters;
 mod get_or_set;
 mod key_buffer;
+mod outage;
 mod shared;
 
 use std::{
@@ -20,13 +21,14 @@ use std::{
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
-    Cache, Clock, Error, ErrorKind, KeyCheck, Result, Settings, Stats, Timeout, Undecodable, Value,
-    Version,
+    Cache, Clock, Error, ErrorKind, KeyCheck, OnOutage, Result, Settings, Stats, Timeout,
+    Undecodable, Value, Version,
     codec::{self, Codecs},
     key::{Composer, shown},
     timeout::Lifetime,
 };
 use key_buffer::KeyBuffer;
+use outage::OutageLog;
 
 /// A handle to one cache: a store, a KEY_PREFIX, a VERSION, a default TIMEOUT and a codec.
 ///
@@ -62,7 +64,8 @@ use key_buffer::KeyBuffer;
 ///
 /// - [`ErrorKind::InvalidKey`] if the store cannot accept the key, or if the key breaks Django's
 ///   rule and the alias has `key_check = "error"`. Nothing was read or written.
-/// - [`ErrorKind::Unavailable`] if the store cannot be reached.
+/// - [`ErrorKind::Unavailable`] if the store cannot be reached, unless the alias has `on_outage =
+///   "miss"` ([`OnOutage::Miss`]).
 /// - [`ErrorKind::Backend`] if the store reports any other error.
 ///
 /// Verbs that store also return [`ErrorKind::Encode`], [`ErrorKind::TooLarge`], and
@@ -81,7 +84,7 @@ pub struct CacheHandle {
     view: Arc<View>,
 }
 
-/// All settings of a handle. Handles derived from one share only the counter.
+/// All settings of a handle. Handles derived from one share only the counter and the log.
 #[derive(Clone, Debug)]
 struct View {
     alias: Arc<str>,
@@ -92,6 +95,8 @@ struct View {
     undecodable: Undecodable,
     undecodable_seen: Arc<AtomicU64>,
     clock: Clock,
+    on_outage: OnOutage,
+    outage_log: Arc<OutageLog>,
 }
 
 /// The result of a lookup.
@@ -171,6 +176,8 @@ impl CacheHandle {
             undecodable: settings.undecodable,
             undecodable_seen: Arc::default(),
             clock: Clock::default(),
+            on_outage: settings.on_outage,
+            outage_log: Arc::default(),
         };
         Self { store, view: Arc::new(view) }
     }
@@ -248,6 +255,30 @@ impl CacheHandle {
     #[must_use]
     pub fn with_clock(&self, clock: Clock) -> Self {
         let view = View { clock, ..View::clone(&self.view) };
+        Self { store: Arc::clone(&self.store), view: Arc::new(view) }
+    }
+
+    /// Returns a handle to the same cache that treats outages of the store differently.
+    ///
+    /// Code that must know whether its `delete` was executed can ask for errors, whatever the alias
+    /// is configured to do.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use cache_core::{CacheHandle, OnOutage, Result, Settings, Timeout};
+    /// # use cache_locmem::LocMemCache;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<()> {
+    /// # let store = Arc::new(LocMemCache::default());
+    /// # let settings = Settings { on_outage: OnOutage::Miss, ..Settings::default() };
+    /// # let cache = CacheHandle::new("default", store, settings);
+    /// cache.with_on_outage(OnOutage::Error).delete("session:7").await?;
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn with_on_outage(&self, on_outage: OnOutage) -> Self {
+        let view = View { on_outage, ..View::clone(&self.view) };
         Self { store: Arc::clone(&self.store), view: Arc::new(view) }
     }
 
@@ -343,7 +374,7 @@ impl CacheHandle {
             Some(found) => found,
             None => self.inner().get(&key).await,
         };
-        match found.map_err(|error| self.at(error))? {
+        match self.unless_outage(found, || None)? {
             Some(value) => self.decode(&key, value),
             None => Ok(Found::Miss),
         }
@@ -353,7 +384,7 @@ impl CacheHandle {
         let key = self.key(key)?;
         let ttl = match self.lifetime(timeout) {
             Lifetime::Expired => {
-                return self.inner().delete(&key).await.map(drop).map_err(|error| self.at(error));
+                return self.unless_outage(self.inner().delete(&key).await.map(drop), || ());
             }
             Lifetime::For(ttl) => Some(ttl),
             Lifetime::Forever => None,
@@ -362,7 +393,7 @@ impl CacheHandle {
             Ok(stored) => stored,
             Err(value) => self.inner().set(&key, value, ttl).await,
         };
-        stored.map_err(|error| self.at(error))
+        self.unless_outage(stored, || ())
     }
 
     async fn put_new(&self, key: &str, value: Value, timeout: Timeout) -> Result<bool> {
@@ -372,7 +403,7 @@ impl CacheHandle {
             Lifetime::For(ttl) => self.inner().add(&key, value, Some(ttl)).await,
             Lifetime::Forever => self.inner().add(&key, value, None).await,
         };
-        added.map_err(|error| self.at(error))
+        self.unless_outage(added, || false)
     }
 
     fn key(&self, key: &str) -> Result<KeyBuffer> {
@@ -421,6 +452,22 @@ impl CacheHandle {
                 Err(self.at(Error::new(ErrorKind::Decode, message).with_source(error)))
             }
         }
+    }
+
+    /// Returns the result of the store. During an outage, returns `absent` if the alias is
+    /// configured so.
+    fn unless_outage<T>(&self, result: Result<T>, absent: impl FnOnce() -> T) -> Result<T> {
+        result.or_else(|error| self.hide_outage(self.at(error)).map(|()| absent()))
+    }
+
+    /// Returns `Ok` if the error is to be treated as a miss.
+    #[cold]
+    fn hide_outage(&self, error: Error) -> Result<()> {
+        if self.view.on_outage == OnOutage::Error || !outage::is_outage(&error) {
+            return Err(error);
+        }
+        self.view.outage_log.record(self.alias(), &error);
+        Ok(())
     }
 
     /// Adds the alias and the store to an error.

@@ -38,7 +38,7 @@ pub use self::{
     error::{Error, ErrorKind, Result},
     handle::CacheHandle,
     key::{KeyCheck, KeyFunction, MAX_KEY_CHARS, Version},
-    settings::{Settings, Undecodable},
+    settings::{OnOutage, Settings, Undecodable},
     stats::Stats,
     timeout::{Timeout, Ttl},
     value::{Object, Value},

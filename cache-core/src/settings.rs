@@ -45,6 +45,8 @@ pub struct Settings {
     pub also_decode: Vec<Codec>,
     /// What to do with entries that cannot be decoded as the requested type.
     pub undecodable: Undecodable,
+    /// What to do while the store is unavailable.
+    pub on_outage: OnOutage,
 }
 
 /// What to do with an entry that cannot be decoded as the requested type.
@@ -59,4 +61,30 @@ pub enum Undecodable {
     Miss,
     /// Return [`ErrorKind::Decode`](crate::ErrorKind::Decode).
     Error,
+}
+
+/// What the verbs of a [`CacheHandle`](crate::CacheHandle) do if the store fails in a way that may
+/// pass: with [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable) or another error that
+/// [is temporary](crate::Error::is_temporary).
+///
+/// The rule is the same for every store.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum OnOutage {
+    /// Return the error.
+    #[default]
+    Error,
+    /// Behave like an empty store that stores nothing, as django-redis does with
+    /// `IGNORE_EXCEPTIONS`. The errors are counted in the metric `cachette_outage_errors_total`,
+    /// and one is logged every ten seconds.
+    ///
+    /// Reads miss. `set` does nothing; `add`, `touch` and `delete` return `false`; `set_many`
+    /// returns all its keys; `incr` and `incr_version` return
+    /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound); `get_or_set` returns what it produced.
+    /// `clear`, `stats`, `purge_expired` and `close` still return the error.
+    ///
+    /// An entry whose `set` or `delete` was lost keeps its old value, which is returned when the
+    /// store is back. Use this policy only if outdated entries are acceptable until they expire.
+    Miss,
 }

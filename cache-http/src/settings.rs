@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use cache_core::{CacheHandle, Clock, Error, ErrorKind};
+use cache_core::{CacheHandle, Clock, Error, ErrorKind, OnOutage};
 use http::{request::Parts, response};
 
 use crate::{
@@ -98,7 +98,11 @@ impl Settings {
         let key_builder = KeyBuilder { hash, ..KeyBuilder::default() };
         Self {
             policy: Policy::site(),
-            page_store: PageStore::new(cache.clone(), &key_builder.generation_of_all()),
+            // Pages miss during an outage anyway, but a purge that was lost must be reported.
+            page_store: PageStore::new(
+                cache.with_on_outage(OnOutage::Error),
+                &key_builder.generation_of_all(),
+            ),
             key_builder,
             clock: cache.clock().clone(),
             browser_ttl: BrowserTtl::Revalidate,

@@ -6,7 +6,8 @@ use std::{error::Error as _, sync::Arc, time::Duration};
 
 use axum::{Router, body::Body, extract::OriginalUri, routing::get};
 use cache_core::{
-    Cache, CacheHandle, Error, ErrorKind, ManualClock, Result, Settings, Ttl, Value, async_trait,
+    Cache, CacheHandle, Error, ErrorKind, ManualClock, OnOutage, Result, Settings, Ttl, Value,
+    async_trait,
 };
 use cache_dummy::DummyCache;
 use cache_http::{
@@ -647,28 +648,26 @@ async fn store_that_never_responds_times_out() {
 
 #[tokio::test]
 async fn failing_store_is_counted_and_the_page_is_served() {
-    let layer = HttpCacheLayer::new(&CacheHandle::new(
-        "unreachable",
-        Arc::new(Unreachable),
-        Settings::default(),
-    ));
-    let cached = View::with(&[]).cached(&layer);
-    for body in ["page 0", "page 1"] {
-        let got = cached.get("/").await;
-        assert_eq!((got.status, &*got.body), (StatusCode::OK, body));
+    for on_outage in [OnOutage::Error, OnOutage::Miss] {
+        let settings = Settings { on_outage, ..Settings::default() };
+        let cache = CacheHandle::new("unreachable", Arc::new(Unreachable), settings);
+        let layer = HttpCacheLayer::new(&cache);
+        let cached = View::with(&[]).cached(&layer);
+        for body in ["page 0", "page 1"] {
+            let got = cached.get("/").await;
+            assert_eq!((got.status, &*got.body), (StatusCode::OK, body));
+        }
+        let failures = layer
+            .counts()
+            .reasons
+            .iter()
+            .filter(|(reason, _)| *reason == Reason::StoreFailed)
+            .map(|(_, count)| *count)
+            .sum::<u64>();
+        assert_eq!(failures, 2, "two lookups: {:?}", layer.counts());
+        let purged = layer.purge_handle().purge_all(Purge::Hard).await;
+        assert_eq!(purged.expect_err("the purge is lost").kind(), ErrorKind::Unavailable);
     }
-    let failures = layer
-        .counts()
-        .reasons
-        .iter()
-        .filter(|(reason, _)| *reason == Reason::StoreFailed)
-        .map(|(_, count)| *count)
-        .sum::<u64>();
-    assert_eq!(failures, 2, "two lookups: {:?}", layer.counts());
-    assert_eq!(
-        layer.purge_handle().purge_all(Purge::Hard).await.expect_err("unavailable").kind(),
-        ErrorKind::Unavailable
-    );
 }
 
 on_each_store! {

@@ -74,7 +74,7 @@ impl CacheHandle {
             Lifetime::For(ttl) => self.inner().touch(&key, Some(ttl)).await,
             Lifetime::Forever => self.inner().touch(&key, None).await,
         };
-        touched.map_err(|error| self.at(error))
+        self.unless_outage(touched, || false)
     }
 
     /// Returns the remaining time to live of an entry, or `None` on a miss.
@@ -84,7 +84,7 @@ impl CacheHandle {
     /// See [Errors](CacheHandle#errors).
     pub async fn ttl(&self, key: &str) -> Result<Option<Ttl>> {
         let key = self.key(key)?;
-        self.inner().ttl(&key).await.map_err(|error| self.at(error))
+        self.unless_outage(self.inner().ttl(&key).await, || None)
     }
 
     /// Removes an entry. Returns `false` if the key is absent or expired.
@@ -94,7 +94,7 @@ impl CacheHandle {
     /// See [Errors](CacheHandle#errors).
     pub async fn delete(&self, key: &str) -> Result<bool> {
         let key = self.key(key)?;
-        self.inner().delete(&key).await.map_err(|error| self.at(error))
+        self.unless_outage(self.inner().delete(&key).await, || false)
     }
 
     /// Returns whether the key exists, whatever the type of its value.
@@ -106,6 +106,6 @@ impl CacheHandle {
     /// See [Errors](CacheHandle#errors).
     pub async fn contains(&self, key: &str) -> Result<bool> {
         let key = self.key(key)?;
-        self.inner().contains(&key).await.map_err(|error| self.at(error))
+        self.unless_outage(self.inner().contains(&key).await, || false)
     }
 }

@@ -43,8 +43,8 @@ impl CacheHandle {
         if composed.is_empty() {
             return Ok(HashMap::new());
         }
-        let values =
-            self.inner().get_many(&as_strs(&composed)).await.map_err(|error| self.at(error))?;
+        let values = self.inner().get_many(&as_strs(&composed)).await;
+        let values = self.unless_outage(values, Vec::new)?;
         let mut found = HashMap::with_capacity(keys.len());
         for ((key, composed), value) in keys.into_iter().zip(&composed).zip(values) {
             let Some(value) = value else { continue };
@@ -57,9 +57,9 @@ impl CacheHandle {
 
     /// Stores several values with one timeout, and returns the keys that were *not* stored.
     ///
-    /// A key is returned if the store rejected its entry as too large or had no room for it; that
-    /// is not an error of the call. Each entry is stored atomically, but not all of them as a
-    /// whole.
+    /// A key is returned if the store rejected its entry as too large or had no room for it, or if
+    /// the store is unavailable and the alias has `on_outage = "miss"`; that is not an error of the
+    /// call. Each entry is stored atomically, but not all of them as a whole.
     ///
     /// # Errors
     ///
@@ -84,18 +84,15 @@ impl CacheHandle {
         }
         let ttl = match self.lifetime(timeout.into()) {
             Lifetime::Expired => {
-                self.inner()
-                    .delete_many(&as_strs(&composed))
-                    .await
-                    .map_err(|error| self.at(error))?;
-                return Ok(Vec::new());
+                let deleted = self.inner().delete_many(&as_strs(&composed)).await.map(drop);
+                return self.unless_outage(deleted, || ()).map(|()| Vec::new());
             }
             Lifetime::For(ttl) => Some(ttl),
             Lifetime::Forever => None,
         };
         let entries: Vec<(&str, Value)> = as_strs(&composed).into_iter().zip(values).collect();
-        let rejected =
-            self.inner().set_many(&entries, ttl).await.map_err(|error| self.at(error))?;
+        let rejected = self.inner().set_many(&entries, ttl).await;
+        let rejected = self.unless_outage(rejected, || (0..entries.len()).collect())?;
         let mut keys: Vec<Option<K>> = keys.into_iter().map(Some).collect();
         Ok(rejected.into_iter().filter_map(|position| keys.get_mut(position)?.take()).collect())
     }
@@ -115,7 +112,7 @@ impl CacheHandle {
         if composed.is_empty() {
             return Ok(0);
         }
-        self.inner().delete_many(&as_strs(&composed)).await.map_err(|error| self.at(error))
+        self.unless_outage(self.inner().delete_many(&as_strs(&composed)).await, || 0)
     }
 
     fn encode_all<K, T: Serialize>(

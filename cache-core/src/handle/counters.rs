@@ -32,7 +32,7 @@ impl CacheHandle {
     /// `i64`. Nothing is changed. See [Errors](CacheHandle#errors) for the others.
     pub async fn incr(&self, key: &str, delta: i64) -> Result<i64> {
         let composed = self.key(key)?;
-        let sum = self.inner().incr(&composed, delta).await.map_err(|error| self.at(error))?;
+        let sum = self.unless_outage(self.inner().incr(&composed, delta).await, || None)?;
         sum.ok_or_else(|| self.not_found(&composed))
     }
 
@@ -70,7 +70,7 @@ impl CacheHandle {
         let target = self.version_after(delta)?;
         let from = self.key(key)?;
         let to = self.version(target).key(key)?;
-        let Some(value) = self.inner().get(&from).await.map_err(|error| self.at(error))? else {
+        let Some(value) = self.unless_outage(self.inner().get(&from).await, || None)? else {
             return Err(self.not_found(&from));
         };
         if *from == *to {
@@ -85,10 +85,9 @@ impl CacheHandle {
             self.inner().delete(&from).await?;
             Ok(true)
         };
-        match moved.await {
-            Ok(true) => Ok(target),
-            Ok(false) => Err(self.not_found(&from)),
-            Err(error) => Err(self.at(error)),
+        match self.unless_outage(moved.await, || false)? {
+            true => Ok(target),
+            false => Err(self.not_found(&from)),
         }
     }
 

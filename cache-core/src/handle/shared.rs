@@ -113,7 +113,7 @@ impl CacheHandle {
             Some(found) => found,
             None => self.inner().get(&key).await,
         };
-        let Some(value) = found.map_err(|error| self.at(error))? else { return Ok(Found::Miss) };
+        let Some(value) = self.unless_outage(found, || None)? else { return Ok(Found::Miss) };
         let value = match value {
             Value::Object(object) => match object.downcast() {
                 Ok(object) => return Ok(Found::Hit(object)),
