@@ -6,7 +6,7 @@ use cache_core::{
     Result,
     config::{invalid_setting, redact_setting},
 };
-use cache_net::split_host_port;
+use cache_net::{misprinted_port, split_host_port};
 
 const DEFAULT_PORT: u16 = 11211;
 
@@ -22,10 +22,14 @@ pub(crate) enum Address {
 
 /// Parses all servers of a LOCATION. Each string may contain several, separated by `,` or `;`.
 pub(crate) fn parse_all<S: AsRef<str>>(location: &[S]) -> Result<Vec<Address>> {
-    let parts = location.iter().flat_map(|text| text.as_ref().split([',', ';']));
+    let parts = location.iter().flat_map(|text| text.as_ref().split([',', ';'])).map(str::trim);
+    if let Some(server) = misprinted_port(parts.clone()) {
+        let expected = format!("{server:?}, with a colon");
+        return Err(invalid_setting("LOCATION", "a port without a host", &expected));
+    }
     let mut addresses = Vec::new();
     for part in parts {
-        let address = Address::parse(part.trim())?;
+        let address = Address::parse(part)?;
         if addresses.contains(&address) {
             let found = format!("{address} twice");
             return Err(invalid_setting("LOCATION", &found, "each server once"));
@@ -98,6 +102,7 @@ mod tests {
             (&["http://a:1"], "found \"http://a:1\""),
             (&["ada:hunter2@host:1"], "found \"***@host:1\""),
             (&["a:1", "a:1"], "found a:1 twice"),
+            (&["127.0.0.1;11211"], "expected \"127.0.0.1:11211\", with a colon"),
             (&[], "found none"),
         ] {
             let error = parse_all(location).expect_err("location should be rejected");

@@ -15,8 +15,9 @@ use serde_json::{Map, Value as Json};
 ///
 /// The options of Django's `PyMemcacheCache` and `PyLibMCCache` are accepted: `timeout`,
 /// `connect_timeout`, `dead_timeout`, `ignore_exc`, `username` and `password` have the same meaning
-/// as there. The other options of these clients have no effect here, and a warning is logged for
-/// them.
+/// as there. So have `socket_timeout` and `dead_retry` of Django's former `MemcachedCache`, which are
+/// `timeout` and `dead_timeout`. The other options of these clients have no effect here, and a
+/// warning is logged for them.
 ///
 /// # Examples
 ///
@@ -38,7 +39,11 @@ pub struct MemcachedOptions {
     ///
     /// A call for many keys waits that long for each 256 of them. In a URL, where `timeout` is the
     /// default timeout of the entries, the option is named `request_timeout`.
-    #[serde(alias = "request_timeout", deserialize_with = "config::seconds")]
+    #[serde(
+        alias = "request_timeout",
+        alias = "socket_timeout",
+        deserialize_with = "config::seconds"
+    )]
     pub timeout: Duration,
     /// How long a call waits for a connection. The default is 0.25 s.
     #[serde(deserialize_with = "config::seconds")]
@@ -191,6 +196,11 @@ impl MemcachedOptions {
                 without_effect.join(", ")
             );
         }
+        for (former, name) in [("socket_timeout", "timeout"), ("dead_retry", "dead_timeout")] {
+            if let Some(value) = settings.remove(former) {
+                settings.entry(name).or_insert(value);
+            }
+        }
         if let Some(value) = settings.remove("ignore_exc") {
             let parsed: IgnoreExc =
                 from_settings("OPTIONS.", &Map::from_iter([("ignore_exc".to_owned(), value)]))?;
@@ -256,29 +266,45 @@ fn is_one_word(text: &str) -> bool {
     !text.is_empty() && !text.contains(|c: char| c.is_whitespace() || c.is_control())
 }
 
-/// Options of pymemcache, pylibmc and Django that have no effect here.
-const WITHOUT_EFFECT: [&str; 22] = [
+/// Options of pymemcache, pylibmc, python-memcached and Django that have no effect here.
+const WITHOUT_EFFECT: [&str; 38] = [
     "allow_unicode_keys",
     "behaviors",
     "binary",
+    "cache_cas",
+    "check_keys",
     "cull_frequency",
+    "debug",
     "default_noreply",
     "deserializer",
+    "distribution",
     "encoding",
+    "flush_on_reconnect",
+    "hash",
     "hasher",
+    "ketama",
     "key_prefix",
     "lock_generator",
     "max_entries",
     "max_pool_size",
+    "no_block",
     "no_delay",
+    "pickleprotocol",
+    "pickler",
     "pool_idle_timeout",
+    "remove_failed",
     "retry_attempts",
     "retry_timeout",
     "serde",
     "serializer",
+    "server_max_key_length",
+    "server_max_value_length",
     "socket_keepalive",
     "socket_module",
+    "tcp_keepalive",
+    "tcp_nodelay",
     "tls_context",
+    "unpickler",
     "use_pooling",
 ];
 
@@ -369,6 +395,13 @@ mod tests {
             "binary": true, "username": "u", "password": "p", "behaviors": {"ketama": true},
         }));
         assert_eq!(options.username.as_deref(), Some("u"));
+
+        let options = valid(json!({
+            "socket_timeout": 3, "dead_retry": 30, "server_max_value_length": 2_097_152,
+            "pickleProtocol": 2,
+        }));
+        let times = [options.timeout, options.dead_timeout].map(|time| time.as_secs());
+        assert_eq!(times, [3, 30]);
     }
 
     #[test]

@@ -27,9 +27,38 @@ pub fn split_host_port(text: &str) -> Option<(&str, Option<u16>)> {
     }
 }
 
+/// Returns `host:port` if a list of servers contains a port without a host, which is probably a
+/// misprint of a colon: `127.0.0.1;11211`.
+#[must_use]
+pub fn misprinted_port<'a>(servers: impl IntoIterator<Item = &'a str>) -> Option<String> {
+    let mut previous = None;
+    for server in servers {
+        let is_number = !server.is_empty() && server.bytes().all(|byte| byte.is_ascii_digit());
+        if is_number && let Some(host) = previous {
+            return Some(format!("{host}:{server}"));
+        }
+        previous = Some(server).filter(|server| !server.is_empty());
+    }
+    None
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn port_without_a_host_is_a_misprint() {
+        for (servers, expected) in [
+            (&["127.0.0.1", "11211"][..], Some("127.0.0.1:11211")),
+            (&["a:1", "b", "2"], Some("b:2")),
+            (&["a:1", "b:2"], None),
+            (&["11211"], None),
+            (&["10.0.0.1", "10.0.0.2"], None),
+        ] {
+            let found = misprinted_port(servers.iter().copied());
+            assert_eq!(found.as_deref(), expected, "{servers:?}");
+        }
+    }
 
     #[test]
     fn host_and_port_are_split() {

@@ -15,7 +15,7 @@ mod tls;
 #[cfg(feature = "tls")]
 pub use self::tls::{TlsBuilder, Verification};
 pub use self::{
-    host_port::split_host_port,
+    host_port::{misprinted_port, split_host_port},
     shared::{Connection, SharedConnection},
     tcp::{cannot_connect, connect_tcp},
     tls::Tls,

@@ -9,7 +9,7 @@ use cache_core::{
     Result,
     config::{invalid_setting, redact_setting},
 };
-use cache_net::split_host_port;
+use cache_net::{misprinted_port, split_host_port};
 use percent_encoding::percent_decode_str;
 
 const DEFAULT_PORT: u16 = 6379;
@@ -57,6 +57,10 @@ pub(crate) fn locations<T: AsRef<str>>(
     folder: Option<&Path>,
 ) -> Result<Vec<Location>> {
     let urls = texts.iter().flat_map(|text| text.as_ref().split([',', ';'])).map(str::trim);
+    if let Some(server) = misprinted_port(urls.clone()) {
+        let expected = format!("{:?}, with a colon", redact_setting(&server));
+        return Err(invalid_setting("LOCATION", "a port without a host", &expected));
+    }
     let locations: Vec<Location> = urls
         .filter(|url| !url.is_empty())
         .map(|url| location(url, folder))
@@ -228,6 +232,8 @@ mod tests {
             assert!(!message.contains("hunter2"), "{message}");
         }
         assert!(locations::<&str>(&[], None).is_err());
+        let error = locations(&["localhost;6379"], None).expect_err("a misprint").to_string();
+        assert!(error.contains("\"localhost:6379\", with a colon"), "{error}");
     }
 
     #[test]

@@ -308,10 +308,11 @@ impl RedisOptions {
         }
     }
 
-    /// Logs a warning for each option that has no effect.
+    /// Logs a warning that names the options without an effect.
     pub(crate) fn warn_without_effect(&self, alias: &str) {
-        for name in &self.without_effect {
-            tracing::warn!(alias, option = name, "option has no effect in cache-redis");
+        if !self.without_effect.is_empty() {
+            let names = self.without_effect.join(", ");
+            tracing::warn!(cache = alias, "these OPTIONS have no effect on redis: {names}");
         }
     }
 }
