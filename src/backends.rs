@@ -7,7 +7,7 @@ use cache_core::{
     config::{self, Backend, NestedStore, OpenNested, StoreConfig},
 };
 
-use crate::{caches::quoted, config::NestedConfig};
+use crate::{caches::quoted, config::NestedConfig, django::Class};
 
 /// The registered BACKENDs, by name.
 #[derive(Clone)]
@@ -18,42 +18,79 @@ struct BuiltIn {
     name: &'static str,
     /// Further names, used as schemes of URLs.
     aliases: &'static [&'static str],
-    /// The names of Django's classes.
+    /// The names of Django's classes. Those of django-prometheus have the same names.
     django: &'static [&'static str],
+    /// The classes of other Django packages.
+    packages: &'static [&'static str],
     feature: &'static str,
 }
 
 const BUILT_IN: &[BuiltIn] = &[
-    BuiltIn { name: "locmem", aliases: &[], django: &["locmem.LocMemCache"], feature: "locmem" },
-    BuiltIn { name: "dummy", aliases: &[], django: &["dummy.DummyCache"], feature: "dummy" },
+    BuiltIn {
+        name: "locmem",
+        aliases: &[],
+        django: &["locmem.LocMemCache"],
+        packages: &[],
+        feature: "locmem",
+    },
+    BuiltIn {
+        name: "dummy",
+        aliases: &[],
+        django: &["dummy.DummyCache"],
+        packages: &[],
+        feature: "dummy",
+    },
     BuiltIn {
         name: "filebased",
         aliases: &["file"],
         django: &["filebased.FileBasedCache"],
+        packages: &[],
         feature: "filebased",
     },
-    BuiltIn { name: "db", aliases: &[], django: &["db.DatabaseCache"], feature: "db-sqlite" },
+    BuiltIn {
+        name: "db",
+        aliases: &[],
+        django: &["db.DatabaseCache"],
+        packages: &[],
+        feature: "db-sqlite",
+    },
     BuiltIn {
         name: "memcached",
         aliases: &["pymemcached", "pymemcache"],
-        django: &["memcached.PyMemcacheCache", "memcached.PyLibMCCache"],
+        // The last one is that of python-memcached, which Django had before version 4.1.
+        django: &[
+            "memcached.PyMemcacheCache",
+            "memcached.PyLibMCCache",
+            "memcached.MemcachedCache",
+        ],
+        packages: &["django_pylibmc.memcached.PyLibMCCache"],
         feature: "memcached",
     },
     BuiltIn {
         name: "redis",
         aliases: &["rediss", "unix", "valkey", "valkeys"],
         django: &["redis.RedisCache"],
+        packages: &[
+            "django_redis.cache.RedisCache",
+            "django_valkey.cache.ValkeyCache",
+            "redis_cache.RedisCache",
+            "redis_cache.cache.RedisCache",
+            "django_prometheus.cache.backends.redis.NativeRedisCache",
+        ],
         feature: "redis",
     },
 ];
 
 impl BuiltIn {
     fn by_name(name: &str) -> Option<&'static Self> {
-        let class = name.strip_prefix("django.core.cache.backends.");
+        let class = ["django.core.cache.backends.", "django_prometheus.cache.backends."]
+            .iter()
+            .find_map(|package| name.strip_prefix(package));
         BUILT_IN.iter().find(|store| {
             store.name.eq_ignore_ascii_case(name)
                 || store.aliases.iter().any(|alias| alias.eq_ignore_ascii_case(name))
                 || class.is_some_and(|class| store.django.contains(&class))
+                || store.packages.contains(&name)
         })
     }
 }
@@ -82,13 +119,17 @@ impl Backends {
         self.0.insert(name.into(), backend);
     }
 
-    /// The BACKEND with this name.
+    /// The BACKEND with this name, and the class of Django from whose settings to translate.
     ///
     /// An exact name comes first, so that a registered BACKEND can replace one of Django's.
-    pub(crate) fn find(&self, name: &str) -> Result<&Arc<dyn Backend>> {
+    pub(crate) fn find(&self, name: &str) -> Result<(&Arc<dyn Backend>, Option<Class>)> {
+        if let Some(registered) = self.0.get(name) {
+            return Ok((registered, None));
+        }
         let built_in = BuiltIn::by_name(name);
-        let found = self.0.get(name).or_else(|| self.0.get(built_in?.name));
-        found.ok_or_else(|| self.unknown(name, built_in))
+        let found = built_in.and_then(|store| self.0.get(store.name));
+        let found = found.ok_or_else(|| self.unknown(name, built_in))?;
+        Ok((found, Class::of(name)))
     }
 
     /// The error for an alias without a BACKEND.
@@ -119,9 +160,12 @@ impl OpenNested for Backends {
         parent: &StoreConfig,
         nested: &NestedStore,
     ) -> Result<Arc<dyn Cache>> {
-        let nested = NestedConfig::read(nested.as_json())?;
+        let mut nested = NestedConfig::read(nested.as_json())?;
         let Some(name) = &nested.backend else { return Err(self.missing()) };
-        let backend = self.find(name)?;
+        let (backend, class) = self.find(name)?;
+        if let Some(class) = class {
+            nested.translate(class, &parent.alias)?;
+        }
         backend.open(&nested.within(parent)).await
     }
 }
@@ -142,7 +186,8 @@ mod tests {
         for store in BUILT_IN {
             let classes =
                 store.django.iter().map(|class| format!("django.core.cache.backends.{class}"));
-            for name in classes.chain([store.name.to_owned()]) {
+            let packages = store.packages.iter().map(ToString::to_string);
+            for name in classes.chain(packages).chain([store.name.to_owned()]) {
                 let Err(error) = backends.find(&name) else { panic!("found {name}") };
                 let message = error.to_string();
                 assert!(message.contains("BACKEND") && message.contains(&name), "{message}");

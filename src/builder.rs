@@ -361,7 +361,11 @@ impl CachesBuilder {
         databases: &Arc<BTreeMap<String, String>>,
     ) -> Result<(Arc<dyn Cache>, Settings)> {
         let Some(name) = &config.backend else { return Err(self.backends.missing()) };
-        let backend = self.backends.find(name)?;
+        let (backend, class) = self.backends.find(name)?;
+        let config = match class {
+            Some(class) => config.translate(class)?,
+            None => config,
+        };
         for warning in &config.warnings {
             tracing::warn!(cache = alias, "{warning}");
         }
@@ -374,7 +378,7 @@ impl CachesBuilder {
             codec: config.codec,
             also_decode: config.also_decode,
             undecodable: config.undecodable,
-            on_outage: config.on_outage,
+            on_outage: config.on_outage.unwrap_or_default(),
         };
         let mut store_config = StoreConfig::new(alias, config.options);
         store_config.location = config.location;

@@ -50,8 +50,18 @@
 //! pages = "locmem://pages?timeout=60&key_prefix=shop&version=2&max_entries=10000"
 //! ```
 //!
-//! A file that contains more than caches has them in a section `[caches]`: `[caches.default]`. The
-//! `CACHES` of a Django project, dumped as JSON, load unchanged.
+//! A file that contains more than caches has them in a section `[caches]`: `[caches.default]`.
+//!
+//! # Django
+//!
+//! The `CACHES` of a Django project, dumped as JSON, load unchanged: those of Django's own classes,
+//! including the former `MemcachedCache`, and those of django-redis, django-valkey,
+//! django-redis-cache, django-pylibmc and django-prometheus. Options that have no effect here are
+//! named in a warning. Of django-redis, `DefaultClient` and `SentinelClient` are supported, and
+//! `IGNORE_EXCEPTIONS` becomes ON_OUTAGE. Keys are the same as in Django, but of the values only
+//! integers can be read by both; see the crates of the stores.
+//!
+//! # Databases
 //!
 //! A section `[databases]` names the databases for caches with the BACKEND `db`. Each is a URL, or
 //! an entry of Django's `DATABASES`. A cache that names no database uses `default`.
@@ -103,6 +113,7 @@ use serde::{
 use serde_json::{Map, Value as Json};
 
 pub(crate) use self::nested::NestedConfig;
+use crate::django::Class;
 pub use cache_core::config::{
     Backend, NestedStore, StoreConfig, invalid_setting, redact, redact_setting,
 };
@@ -132,7 +143,7 @@ pub struct CacheConfig {
     pub(crate) codec: Codec,
     pub(crate) also_decode: Vec<Codec>,
     pub(crate) undecodable: Undecodable,
-    pub(crate) on_outage: OnOutage,
+    pub(crate) on_outage: Option<OnOutage>,
     pub(crate) options: Map<String, Json>,
     /// What the author of the configuration should know, to be logged when the cache is opened.
     pub(crate) warnings: Vec<String>,
@@ -211,7 +222,7 @@ impl CacheConfig {
     /// Sets ON_OUTAGE.
     #[must_use]
     pub fn on_outage(mut self, on_outage: OnOutage) -> Self {
-        self.on_outage = on_outage;
+        self.on_outage = Some(on_outage);
         self
     }
 
@@ -241,6 +252,14 @@ impl CacheConfig {
         let mut config = Self::from(settings);
         config.warnings.splice(0..0, warnings);
         Ok(config)
+    }
+
+    /// Translates the settings of a class of Django.
+    pub(crate) fn translate(mut self, class: Class) -> Result<Self> {
+        let translation = class.translate(self.location, self.options)?;
+        self.warnings.extend(translation.warnings);
+        let (location, options) = (translation.location, translation.options);
+        Ok(Self { location, options, on_outage: self.on_outage.or(translation.on_outage), ..self })
     }
 
     /// Reads a URL.
@@ -286,6 +305,8 @@ struct Settings {
     /// Django also accepts these two outside OPTIONS, and prefers them there.
     max_entries: Option<Json>,
     cull_frequency: Option<Json>,
+    /// The inverse of KEY_FUNCTION in django-redis, for its search by pattern.
+    reverse_key_function: Option<Json>,
 }
 
 /// The settings for which Django also accepts the lower-case name, and prefers it.
@@ -324,6 +345,9 @@ impl From<Settings> for CacheConfig {
                 options.insert(name.into(), value);
             }
         }
+        if settings.reverse_key_function.is_some() {
+            warnings.push("REVERSE_KEY_FUNCTION has no effect".into());
+        }
         Self {
             backend: settings.backend,
             location: settings.location.unwrap_or_default().0,
@@ -336,7 +360,7 @@ impl From<Settings> for CacheConfig {
             codec: settings.codec.unwrap_or_default(),
             also_decode: settings.also_decode.0,
             undecodable: settings.undecodable.unwrap_or_default(),
-            on_outage: settings.on_outage.unwrap_or_default(),
+            on_outage: settings.on_outage,
             options,
             warnings,
         }

@@ -63,6 +63,7 @@ mod backends;
 mod builder;
 mod caches;
 pub mod config;
+mod django;
 #[cfg(any(feature = "db-sqlite", feature = "db-postgres", feature = "db-mysql"))]
 mod tables;
 mod wrappers;

@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use cachette::{Caches, ErrorKind, KeyFunction, Timeout};
-use xtask::servers::{Kind, Server};
+use xtask::servers::{Kind, RedisSentinels, Server};
 
 fn server() -> Server {
     Server::start(Kind::Redis).unwrap_or_else(|error| panic!("{error}"))
@@ -16,6 +16,56 @@ async fn invalid_setting(settings: &str) -> String {
         .expect_err(settings);
     assert_eq!(error.kind(), ErrorKind::Config);
     error.to_string()
+}
+
+#[tokio::test]
+async fn entry_of_django_redis_works_on_a_server_and_without_it() {
+    let server = server();
+    let json = format!(
+        r#"{{"default": {{
+            "BACKEND": "django_redis.cache.RedisCache",
+            "LOCATION": "{}/1",
+            "KEY_PREFIX": "shop",
+            "OPTIONS": {{
+                "CLIENT_CLASS": "django_redis.client.DefaultClient",
+                "IGNORE_EXCEPTIONS": true,
+                "CONNECTION_POOL_KWARGS": {{"max_connections": 50, "socket_timeout": 1}}
+            }}
+        }}}}"#,
+        server.url()
+    );
+    let caches = Caches::from_json(&json).await.expect("valid configuration");
+    let cache = &caches["default"];
+    cache.set("visits", &41, Timeout::Default).await.expect("store the entry");
+    assert_eq!(cache.incr("visits", 1).await.expect("incr succeeds"), 42);
+    let url = format!("{}/1?key_prefix=shop", server.url());
+    let native = Caches::from_url(&url).await.expect("valid configuration");
+    assert_eq!(native["default"].get("visits").await.expect("store responds"), Some(42));
+    drop(server);
+    assert_eq!(cache.get::<i64>("visits").await.expect("an outage is a miss"), None);
+    assert_eq!(cache.set_many([("a", 1)], Timeout::Default).await.expect("not stored"), ["a"]);
+}
+
+#[tokio::test]
+async fn sentinels_of_django_redis_lead_to_the_primary() {
+    let set = RedisSentinels::start().unwrap_or_else(|error| panic!("{error}"));
+    let sentinels: Vec<String> =
+        set.sentinels.iter().map(|server| format!("[\"127.0.0.1\", {}]", server.port())).collect();
+    let json = format!(
+        r#"{{"default": {{
+            "BACKEND": "django_redis.cache.RedisCache",
+            "LOCATION": "redis://{}/0",
+            "OPTIONS": {{
+                "CLIENT_CLASS": "django_redis.client.SentinelClient",
+                "SENTINELS": [{}]
+            }}
+        }}}}"#,
+        RedisSentinels::NAME,
+        sentinels.join(", ")
+    );
+    let caches = Caches::from_json(&json).await.expect("valid configuration");
+    caches["default"].set("visits", &41, Timeout::Default).await.expect("store the entry");
+    assert_eq!(caches["default"].incr("visits", 1).await.expect("incr succeeds"), 42);
 }
 
 #[tokio::test]

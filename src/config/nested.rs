@@ -1,6 +1,6 @@
 //! The configuration of a store inside the OPTIONS of another one.
 
-use std::sync::Arc;
+use std::{mem, sync::Arc};
 
 use cache_core::{
     Result,
@@ -10,6 +10,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value as Json};
 
 use super::{Location, not_a_store, url};
+use crate::django::Class;
 
 /// The settings of a nested store. The other settings of a cache belong to the alias.
 #[derive(Default, Deserialize)]
@@ -46,6 +47,24 @@ impl NestedConfig {
             url: url.map(Into::into),
             options: settings.options.unwrap_or_default(),
         })
+    }
+
+    /// Translates the settings of a class of Django. ON_OUTAGE is a setting of the alias, so that
+    /// IGNORE_EXCEPTIONS has no effect here.
+    pub(crate) fn translate(&mut self, class: Class, alias: &str) -> Result<()> {
+        let (location, options) = (mem::take(&mut self.location), mem::take(&mut self.options));
+        let translation = class.translate(location, options)?;
+        (self.location, self.options) = (translation.location, translation.options);
+        for warning in &translation.warnings {
+            tracing::warn!(cache = alias, "{warning}");
+        }
+        if translation.on_outage.is_some() {
+            tracing::warn!(
+                cache = alias,
+                "IGNORE_EXCEPTIONS of a nested store has no effect; set ON_OUTAGE of the cache"
+            );
+        }
+        Ok(())
     }
 
     /// The configuration that the BACKEND of the nested store opens.
