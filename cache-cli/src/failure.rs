@@ -2,9 +2,12 @@
 
 use std::{error, fmt, io};
 
-use cachette::{Error, ErrorKind, config::redact};
+use cachette::{Error, config::redact};
 
-use crate::terminal::{HEADING, styled};
+use crate::{
+    remedy::remedy,
+    terminal::{HEADING, styled},
+};
 
 /// An error as the command prints it: a message, its causes, and how to solve the problem.
 #[derive(Debug)]
@@ -73,7 +76,7 @@ impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         let message = error.to_string();
         let causes = messages(&message, error::Error::source(&error));
-        let help = help(&error).map(Into::into);
+        let help = remedy(&error).map(Into::into);
         Self { message, causes, help, is_closed_pipe: false }
     }
 }
@@ -107,53 +110,11 @@ fn sources<'a>(
     std::iter::successors(error, |error| error.source())
 }
 
-/// Returns a hint for an error whose message has none.
-fn help(error: &Error) -> Option<&'static str> {
-    match error.kind() {
-        ErrorKind::Unavailable => {
-            Some("check that the server is running, and that LOCATION and OPTIONS are right")
-        }
-        ErrorKind::NotAnInteger => Some("store an integer first: `cachette set KEY 0`"),
-        ErrorKind::InvalidKey => {
-            Some("use a shorter key without spaces, or set key_function = \"hashed\"")
-        }
-        ErrorKind::StorageFull => Some(
-            "free space: run `cachette purge-expired`, set a lower max_entries, or let the server \
-             evict entries",
-        ),
-        ErrorKind::TooLarge => Some("store a smaller value, or raise the store's limit"),
-        ErrorKind::Backend => match io_error_kind(error)? {
-            io::ErrorKind::PermissionDenied => Some(
-                "grant read and write permission to the users that run this command and the \
-                 service",
-            ),
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-                Some("free disk space: run `cachette purge-expired`, or set a lower max_entries")
-            }
-            io::ErrorKind::ReadOnlyFilesystem => Some("set LOCATION to a writable directory"),
-            _ => None,
-        },
-        _ => None,
-    }
-}
-
-/// The kind of the first I/O error among the sources of `error`.
-fn io_error_kind(error: &Error) -> Option<io::ErrorKind> {
-    let mut sources = sources(error::Error::source(error));
-    sources.find_map(|source| source.downcast_ref::<io::Error>()).map(io::Error::kind)
-}
-
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use cachette::ErrorKind;
 
-    #[test]
-    fn permission_denied_has_a_help_text() {
-        let denied = Error::new(ErrorKind::Backend, "cannot create /var/cache/shop");
-        let denied = denied.with_source(io::Error::from(io::ErrorKind::PermissionDenied));
-        assert!(help(&denied).is_some_and(|help| help.contains("permission")));
-        assert_eq!(help(&Error::new(ErrorKind::Backend, "broken")), None);
-    }
+    use super::*;
 
     #[test]
     fn sources_become_causes_without_secrets_and_repetitions() {

@@ -5,6 +5,7 @@
 mod args;
 mod commands;
 mod failure;
+mod remedy;
 mod selection;
 mod terminal;
 
