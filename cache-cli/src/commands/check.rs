@@ -6,7 +6,7 @@ use std::{
 };
 
 use cachette::{
-    CacheHandle,
+    CacheHandle, ErrorKind,
     stores::{DbCache, FileBasedCache, MemcachedCache, TableState},
 };
 use serde_json::{Value as Json, json};
@@ -53,14 +53,14 @@ async fn check_cache(cache: &CacheHandle) -> Result<()> {
     check_tables(cache).await?;
     check_servers(cache).await?;
     if let Some(store) = cache.store().downcast_ref::<FileBasedCache>() {
-        // A round trip would leave directories behind.
+        // The verbs would leave directories behind.
         let checked = store.check().await;
         return Ok(checked.map_err(|error| error.in_cache(cache.alias()))?);
     }
-    round_trip(cache).await
+    try_verbs(cache).await
 }
 
-/// Checks every memcached server. A round trip reaches only the server that owns the key.
+/// Checks every memcached server. A verb reaches only the server that owns the key.
 async fn check_servers(cache: &CacheHandle) -> Result<()> {
     let Some(store) = cache.store().downcast_ref::<MemcachedCache>() else { return Ok(()) };
     let mut unreachable = store.unreachable().await;
@@ -84,17 +84,44 @@ async fn check_tables(cache: &CacheHandle) -> Result<()> {
     Ok(())
 }
 
-/// Sets, gets and deletes an entry.
+/// Calls each verb on keys of its own, and deletes them.
 ///
-/// The value is not compared: a replica may lag behind, and a dummy stores nothing.
-async fn round_trip(cache: &CacheHandle) -> Result<()> {
-    const TIMEOUT: Duration = Duration::from_secs(10);
+/// A user may have the right to execute some of them only. The values are not compared: a replica
+/// may lag behind, and a dummy stores nothing.
+async fn try_verbs(cache: &CacheHandle) -> Result<()> {
     let now = SystemTime::UNIX_EPOCH.elapsed().map_or(0, |now| now.as_nanos());
-    let key = format!("cachette-check-{}-{now}", process::id());
-    cache.set(&key, "written by `cachette check`", TIMEOUT).await?;
-    cache.get::<String>(&key).await?;
-    cache.delete(&key).await?;
+    let keys = ["a", "b"].map(|name| format!("cachette-check-{}-{now}-{name}", process::id()));
+    let tried = try_verbs_on(cache, &keys).await;
+    if tried.is_err() {
+        // The verb that failed is reported, and entries that cannot be deleted soon expire.
+        let _ = cache.delete_many(&keys).await;
+    }
+    tried
+}
+
+async fn try_verbs_on(cache: &CacheHandle, keys: &[String; 2]) -> Result<()> {
+    const TIMEOUT: Duration = Duration::from_secs(10);
+    let [key, other] = keys;
+    verb("set", cache.set(key, "written by `cachette check`", TIMEOUT).await)?;
+    verb("get", cache.get::<String>(key).await)?;
+    verb("contains", cache.contains(key).await)?;
+    verb("add", cache.add(other, &1, TIMEOUT).await)?;
+    match cache.incr(other, 1).await {
+        Err(error) if error.kind() == ErrorKind::NotFound => {}
+        counted => drop(verb("incr", counted)?),
+    }
+    verb("touch", cache.touch(other, TIMEOUT).await)?;
+    verb("ttl", cache.ttl(other).await)?;
+    verb("set_many", cache.set_many(keys.iter().zip([1, 2]), TIMEOUT).await)?;
+    verb("get_many", cache.get_many::<i64, _>(keys).await)?;
+    verb("delete", cache.delete(key).await)?;
+    verb("delete_many", cache.delete_many(keys).await)?;
     Ok(())
+}
+
+/// Adds the name of the verb to its error.
+fn verb<T>(name: &str, result: cachette::Result<T>) -> Result<T> {
+    result.map_err(|error| Failure::from(error.within(name)))
 }
 
 fn print(finding: &Finding) -> Result<()> {
