@@ -55,7 +55,8 @@ pub(crate) enum Command {
     Createcachetable(Createcachetable),
     /// Check the configuration and the connection to every cache
     ///
-    /// Stores an entry in each cache, reads it and deletes it. Prints how to solve each problem.
+    /// Calls every verb on keys of its own in each cache, and deletes them. Prints how to solve each
+    /// problem.
     Check,
     /// Print a value as JSON
     Get {

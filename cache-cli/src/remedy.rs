@@ -114,7 +114,7 @@ const ANSWERS: &[Answer] = &[
     },
     Answer {
         stores: &["redis"],
-        phrases: &["noperm"],
+        phrases: &["noperm", "can't run this command"],
         remedy: "grant the user the commands and keys that docs/production/redis.md lists",
     },
     Answer {

@@ -34,7 +34,7 @@ fn each_problem_is_reported_with_its_setting() {
     let command = format!("--config {} createcachetable 'my pages'", project.path("caches.toml"));
     for (status, alias, facts) in [
         ("ok", "default (locmem)", &[][..]),
-        ("problem", "away (db)", &["127.0.0.1:1", "the server is running"]),
+        ("problem", "away (db)", &["127.0.0.1:1", "start the server"]),
         ("problem", "bare (db)", &[&command]),
         ("problem", "wrong", &["OPTIONS.max_entries", "\"many\""]),
         ("problem", "late", &["timeout", "\"soon\""]),
@@ -143,5 +143,65 @@ fn error_of_an_unreachable_server_names_the_alias() {
     let output = project.run(&["check"]).exits_with(1);
     for place in ["cache \"table\" (db): ", "cache \"server\" (memcached): "] {
         assert!(output.text().contains(place), "{}", output.text());
+    }
+}
+
+/// The rules of a Redis user with the commands that the documentation lists for a KEY_PREFIX.
+fn documented_rules() -> Vec<&'static str> {
+    const DOCUMENTATION: &str = include_str!("../../docs/production/redis.md");
+    let line = DOCUMENTATION.lines().find(|line| line.starts_with("ACL SETUSER shop "));
+    line.expect("an example").split_whitespace().skip(2).collect()
+}
+
+/// Starts a Redis server with a user of these rules, and configures a cache for this user.
+fn redis_with_user(rules: &[&str]) -> (Server, Project) {
+    let arguments = [&["--user"], rules].concat();
+    let server = Server::start_with(Kind::Redis, &arguments);
+    let server = server.unwrap_or_else(|error| panic!("{error}"));
+    let url = server.url().replace("redis://", "redis://shop:password@");
+    let project = Project::new(&format!("default = '{url}?key_prefix=shop'"));
+    (server, project)
+}
+
+#[test]
+fn redis_user_with_the_documented_commands_passes() {
+    let (_server, project) = redis_with_user(&documented_rules());
+    project.run(&["check"]).succeeds();
+}
+
+#[test]
+fn verb_that_a_redis_user_may_not_call_is_reported_with_a_remedy() {
+    for (command, verb) in [
+        ("+get", "get: "),
+        ("+evalsha", "incr: "),
+        ("+incrby", "incr: "),
+        ("+pexpire", "touch: "),
+        ("+pttl", "ttl: "),
+        ("+mget", "get_many: "),
+        ("+unlink", "delete: "),
+    ] {
+        let rules: Vec<&str> =
+            documented_rules().into_iter().filter(|rule| *rule != command).collect();
+        let (_server, project) = redis_with_user(&rules);
+        let finished = project.run(&["check"]).exits_with(1);
+        for fact in [verb, "docs/production/redis.md"] {
+            assert!(finished.text().contains(fact), "{command}: {}", finished.text());
+        }
+    }
+}
+
+#[test]
+fn missing_directory_of_a_sqlite_file_has_its_own_remedy() {
+    let project = Project::new("default = 'db://t?url=sqlite:no/such/directory/cache.db'");
+    let finished = project.run(&["check"]).exits_with(1);
+    assert!(finished.text().contains("create the directory of the SQLite file"), "{finished:?}");
+}
+
+#[test]
+fn command_reports_an_outage_that_the_service_treats_as_misses() {
+    let project = Project::new("default = 'redis://127.0.0.1:1?on_outage=miss'");
+    project.run(&["check"]).exits_with(1);
+    for command in [&["get", "k"][..], &["set", "k", "1"], &["delete", "k"], &["get-many", "k"]] {
+        assert!(project.run(command).fails().contains("start the server"), "{command:?}");
     }
 }
