@@ -57,6 +57,9 @@ pub struct HttpCacheLayer {
 ///
 /// A response that states a shorter lifetime lives for that time.
 ///
+/// The site's [`PurgeHandle`] also purges the pages of this layer if both layers have the same
+/// settings for that: see [Several layers](PurgeHandle#several-layers).
+///
 /// # Examples
 ///
 /// ```
@@ -212,8 +215,8 @@ impl HttpCacheLayer {
     /// Ignores the parameters that advertisers, mail services and social networks add to links, as
     /// [`ignore_query`](Self::ignore_query) does.
     ///
-    /// These are some fifty, such as `utm_*`, `gclid`, `fbclid`, `msclkid` and `mc_eid`. Scripts in
-    /// browsers still see them. Do not set this if the application evaluates them itself.
+    /// Examples are `utm_*`, `gclid`, `fbclid`, `msclkid` and `mc_eid`. Scripts in browsers still
+    /// see them. Do not set this if the application evaluates them itself.
     #[must_use]
     pub fn ignore_marketing_query(self) -> Self {
         self.ignore_query(MARKETING)
@@ -276,15 +279,16 @@ impl HttpCacheLayer {
     ///
     /// A client that makes up queries, hosts or headers gets a new page with each request. Without
     /// a limit, these pages would push those that others request out of a full store. A page is
-    /// new if it is not in the store and was not stored lately. Beyond the limit, new pages are
-    /// stored only if they were requested several times lately: twice at first, and up to 16 times
-    /// the more are stored. Others are produced for each request, and counted with [`Reason::NewPageLimit`](crate::Reason::NewPageLimit).
+    /// new if it is not in the store and was not stored lately. Beyond the limit, a new page is
+    /// stored only if it was requested several times lately: at least twice, and up to 16 times if
+    /// many pages were stored beyond the limit. Others are produced for each request, and counted
+    /// with [`Reason::NewPageLimit`](crate::Reason::NewPageLimit).
     ///
     /// If this is not set, the limit depends on the
     /// [number of entries](cache_core::Cache::max_entries) that the store keeps, with 10,000 for
-    /// one that does not limit it: a tenth of it at once and a 150th per second, and once, when
-    /// the process has started, a third. The layers on one store share that limit. If it is set,
-    /// this layer and its clones have one of their own.
+    /// one that does not limit it: a third of it after the process has started, and later a tenth
+    /// at once and a 150th per second. The layers on one store share that limit. If it is set, this
+    /// layer and its clones have one of their own.
     #[must_use]
     pub fn new_page_limit(self, burst: u32, per_second: u32) -> Self {
         let limit = NewPageLimit::new(burst, per_second);
@@ -300,8 +304,8 @@ impl HttpCacheLayer {
     /// Sets how often a page must be requested before it is stored. The default is 1: the first
     /// response is stored.
     ///
-    /// Requests count in this process, for as long as 16,384 other pages are not requested. Pages
-    /// that replace a stale or purged one are always stored. Other responses are counted with
+    /// Requests are counted in this process, for at most 16,384 pages. Pages that replace a stale
+    /// or purged one are always stored. Other responses are counted with
     /// [`Reason::MinUses`](crate::Reason::MinUses).
     #[must_use]
     pub fn min_uses(self, uses: u8) -> Self {
@@ -385,8 +389,8 @@ impl HttpCacheLayer {
         self.edit(|settings| settings.soft_timeout = Some(timeout))
     }
 
-    /// Sets how many bytes the bodies may take that are being collected for the store. The default
-    /// is 64 MiB.
+    /// Sets the maximum number of bytes of all bodies that are being collected for the store. The
+    /// default is 64 MiB.
     ///
     /// A response that would exceed it is passed on without being stored, and counted as
     /// [`Reason::FillBytes`](crate::Reason::FillBytes). A body counts until its page is stored and
@@ -430,7 +434,8 @@ impl HttpCacheLayer {
         PurgeHandle::new(Arc::clone(&self.settings))
     }
 
-    /// Returns a value that requests pages so that they are stored before visitors ask for them.
+    /// Returns a [`WarmUp`], which requests pages so that they are stored before visitors ask for
+    /// them.
     ///
     /// It uses the settings that the layer has now. Configure the layer first.
     #[must_use]

@@ -14,10 +14,18 @@ use crate::{generation::Purge, key::MAX_PREFIX_SEGMENTS, settings::Settings};
 ///
 /// A page that is being produced during a purge is not stored.
 ///
+/// # Several layers
+///
+/// A handle purges the pages of its layer. It reaches those of another layer on the same cache,
+/// such as one of [`cache_page`](crate::cache_page), if both have the same
+/// [`key_prefix`](crate::HttpCacheLayer::key_prefix). For [`purge_uri`](Self::purge_uri), they must
+/// also list the same [`hosts`](crate::HttpCacheLayer::hosts): give the layers of views the hosts
+/// of the site, or purge their pages by tag.
+///
 /// # Performance
 ///
 /// Each page is stamped with the generations of its URI, of its tags and of the whole cache. A
-/// purge replaces one generation, in at most two round trips, however many pages there are.
+/// purge replaces one generation, usually in two round trips, however many pages there are.
 /// [`purge_uri`](Self::purge_uri) does that for each listed host if the URI has none.
 ///
 /// # Examples
@@ -50,13 +58,14 @@ impl PurgeHandle {
     /// Purges every page of a URI: all variants, schemes and ports.
     ///
     /// The query is compared as it is written, after
-    /// [`ignore_query`](crate::HttpCacheLayer::ignore_query) and similar settings have been applied.
-    /// If `uri` is only a path, such as `/books/42`, the pages of all hosts are purged.
+    /// [`ignore_query`](crate::HttpCacheLayer::ignore_query) and similar settings have been
+    /// applied. If `uri` is only a path, such as `/books/42`, the pages of all hosts are purged. A
+    /// path begins with `/`: `books` is the host of that name.
     ///
     /// If `uri` has a host, such as `http://example.org/books/42`, only the pages of that host are
-    /// purged, provided that [`hosts`](crate::HttpCacheLayer::hosts) lists every host by name. If it
-    /// is not set, or contains a domain that begins with a dot, all hosts share one generation of
-    /// each path, and the pages of all hosts are purged.
+    /// purged, provided that [`hosts`](crate::HttpCacheLayer::hosts) lists every host by name. If
+    /// it is not set, or contains a domain that begins with a dot, all hosts share one generation
+    /// of each path, and the pages of all hosts are purged.
     ///
     /// # Errors
     ///
@@ -85,8 +94,8 @@ impl PurgeHandle {
         self.purge_generation(&self.settings.key_builder.generation_of_tag(tag), purge).await
     }
 
-    /// Purges every page whose path begins with the segments of `prefix`, on every host and with any
-    /// query.
+    /// Purges every page whose path begins with the segments of `prefix`, on every host and with
+    /// any query.
     ///
     /// `/news` and `/news/` are the same prefix. It matches the paths `/news`, `/news/` and
     /// `/news/2026/1`, and not `/newsletter`. `/` is the prefix of all pages. Paths are compared as

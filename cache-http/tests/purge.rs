@@ -315,6 +315,19 @@ async fn validated_page_keeps_its_tags(site: Site) {
     assert!(!cached.get("/").await.is_hit());
 }
 
+async fn purge_of_a_uri_reaches_other_layers_with_the_same_hosts(site: Site) {
+    let (listed, every_host) = (site.layer(), site.layer());
+    let purge = site.layer().hosts(["example.org"]).purge_handle();
+    for (layer, is_kept) in [(listed.hosts(["example.org"]), false), (every_host, true)] {
+        let cached = View::with(&[FRESH]).cached(&layer);
+        cached.get("/page").await;
+        purge.purge_uri("/page", Purge::Hard).await.expect("store works");
+        assert_eq!(cached.get("/page").await.is_hit(), is_kept, "{layer:?}");
+        purge.purge_all(Purge::Hard).await.expect("store works");
+        assert!(!cached.get("/page").await.is_hit(), "{layer:?}");
+    }
+}
+
 async fn purge_of_a_prefix_covers_whole_segments(site: Site) {
     const ALL: [&str; 8] = [
         "/",
@@ -749,6 +762,7 @@ async fn page_with_tags_is_stored_in_few_round_trips() {
 }
 
 on_each_store! {
+    purge_of_a_uri_reaches_other_layers_with_the_same_hosts,
     purge_in_another_process_wins_over_the_first_page_of_a_uri,
     purge_in_another_process_wins_over_a_refresh,
     purge_of_everything_in_another_process_wins_over_the_first_page,
