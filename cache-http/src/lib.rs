@@ -57,9 +57,9 @@
 //!
 //! # What is cached by default
 //!
-//! What becomes of a response, and for how long it is served. The first table is for
-//! [`HttpCacheLayer::new`] and for [`HttpCacheLayer::shared`]. [`cache_page`] does what the former
-//! does, but its timeout replaces the 600 seconds and limits the lifetimes that responses state.
+//! The first table shows which responses are stored, and for how long they are served, by
+//! [`HttpCacheLayer::new`] (site) and by [`HttpCacheLayer::shared`]. [`cache_page`] is like a site,
+//! but its timeout replaces the 600 seconds and limits the lifetimes that responses state.
 //!
 //! | request | response | site | shared |
 //! |---|---|---|---|
@@ -94,8 +94,8 @@
 //! | `POST` | 200, `max-age=60` | not stored | not stored |
 //!
 //! A stored page is served to everybody whose request has the same URI, and the same values in the
-//! headers that the page varies on. This table says to which requests, for pages with `max-age=60`
-//! and with `public, max-age=60`.
+//! headers that the page varies on. The second table shows which requests are served from the
+//! store, for pages with `max-age=60` and with `public, max-age=60`.
 //!
 //! | request | site | site, `public` | shared | shared, `public` |
 //! |---|---|---|---|---|
@@ -115,19 +115,22 @@
 //! Other requests are served by the inner service. Browsers validate the pages of a site each time,
 //! see [`BrowserTtl::Revalidate`]; a shared cache leaves their `Cache-Control` unchanged.
 //!
-//! # What is never stored
+//! # Privacy
 //!
 //! A page of one visitor must not be served to another. In case of doubt, a response is not stored.
 //!
-//! - A *request* bypasses the cache if it has `Authorization`, a body, a range, or a header that
-//!   overrides its method or path.
+//! - A *request* bypasses the cache if it has `Authorization` (unless
+//!   [`Policy::authorization_by_response`] is set), a body, or a header that overrides its method
+//!   or path, and in a site also if it has `Range`.
 //! - A request with a *cookie* bypasses the cache of a site, unless the cookie belongs to a script
 //!   or a load balancer (`_ga`, `AWSALB` …), is [ignored](Policy::ignore_cookies), or is one that
-//!   [pages vary on](Policy::vary_on_cookies). Pages that are `public` or have `s-maxage` are stored
-//!   and served regardless of other cookies. See [Cookies](Policy#cookies).
+//!   [pages vary on](Policy::vary_on_cookies). Pages that are `public` or have `s-maxage` are
+//!   stored and served regardless of other cookies. See [Cookies](Policy#cookies).
 //! - A *response* is not stored if it has `Set-Cookie` (unless [`SetCookies`] allows it) or
-//!   `Vary: *`, if its `Cache-Control` contains `private`, `no-store` or `no-cache` in any form, if
-//!   it is partial, or if its body ends early or differs in length from `Content-Length`.
+//!   `Vary: *`, if its `Cache-Control` contains `private`, `no-store` (unless
+//!   [`Policy::obey_must_understand`] is set) or `no-cache` (unless [`Policy::validate_no_cache`]
+//!   is set) in any form, if it is partial, or if its body ends early or differs in length from
+//!   `Content-Length`.
 //!
 //! Each case has a [`Reason`], which is reported in [`Counts`], in metrics and in `Cache-Status`.
 //!
@@ -161,6 +164,22 @@
 //! - Put the cache inside of layers that add request ids, nonces or CORS headers.
 //! - A page that contains a nonce or a CSRF token must be `private`.
 //!
+//! # Behind a content delivery network
+//!
+//! A network in front of the application is a cache of its own. It receives these headers:
+//!
+//! - `s-maxage`, `stale-while-revalidate` and `stale-if-error` of a response, unchanged. A purge of
+//!   this cache does not reach the pages that the network keeps for that time: purge both, this
+//!   cache first. If only this cache is meant, send these directives in a header of your own, see
+//!   [`Policy::targeted`], which is removed from responses.
+//! - `max-age` as set by [`HttpCacheLayer::browser_ttl`]. The default of a site adds
+//!   `must-revalidate`, which also forbids the network to serve the page stale. Set
+//!   [`BrowserTtl::FromResponse`] if it may do so.
+//! - `Surrogate-Key` and `Cache-Tag`, unless they are listed in [`Policy::tag_headers`], which
+//!   removes them. If the network needs the tags as well, set both [`CacheTags`] and the header.
+//!
+//! # Nested routers
+//!
 //! The cache identifies a page by the URI that it sees. A router that shortens URIs, such as axum's
 //! `nest`, shows an inner layer only the rest of the URI, and two views may then share one page.
 //! Enable the feature `axum`, or set [`HttpCacheLayer::uri_function`].
@@ -176,8 +195,8 @@
 //! The inner service fails if it returns an error, a 500, 502, 503 or 504, or if it exceeds the
 //! [`origin_timeout`](HttpCacheLayer::origin_timeout). A stale page is then served if its
 //! [window](Policy::stale_if_error) allows that, also to the requests that have waited. If there is
-//! none, one of these requests calls the inner service again, because the cause may lie in the first
-//! one. If that fails as well, the others get a 503 without a body
+//! none, one of these requests calls the inner service again, because the cause may lie in the
+//! first one. If that fails as well, the others get a 503 without a body
 //! ([`Reason::OriginFailed`]). [`Policy::status_ttl`] stores errors for a short time.
 //!
 //! # Performance
@@ -200,9 +219,9 @@
 //!   stored either, no request waits for that page during the next 10 seconds, and the page is not
 //!   served while revalidating, until a response is stored again.
 //! - **Purge.** A purge replaces a number that pages are stamped with, however many pages there
-//!   are: in a store of this process, one read and one write, elsewhere two round trips. If there is
-//!   no such number, no page has it. In a store of this process nothing is written then; elsewhere,
-//!   purges share 64 small entries that live for 10 minutes.
+//!   are: in a store of this process, one read and one write, elsewhere two round trips. If there
+//!   is no such number, no page has it. In a store of this process nothing is written then;
+//!   elsewhere, purges share 64 small entries that live for 10 minutes.
 //! - **Time.** The age of a page is measured with the monotonic clock in the process that has
 //!   produced it and keeps it, and with the system clock elsewhere. A page that was stored more
 //!   than a second in the future is stale: the clock was set back.

@@ -63,6 +63,8 @@ pub(crate) struct Settings {
 }
 
 /// The lifetime of pages in browsers and in caches outside of this one.
+///
+/// `s-maxage`, `stale-while-revalidate` and `stale-if-error` of a response are sent unchanged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BrowserTtl {
     /// Zero: browsers keep the page, but validate it each time, so that a purge reaches them.
@@ -82,7 +84,7 @@ pub enum BrowserTtl {
     /// Sent as a `max-age` that grows with the age of the page, so that `Age` and `Date` stay
     /// correct. A smaller `max-age` of the view is kept.
     Fixed(Duration),
-    /// Whatever the response says.
+    /// The lifetime that the response states.
     ///
     /// The default of [`HttpCacheLayer::shared`](crate::HttpCacheLayer::shared).
     FromResponse,

@@ -66,11 +66,14 @@ use crate::pattern::Pattern;
 /// | requests with unsafe methods | have no effect, unless [`invalidation`](Self::invalidation) is set | invalidate (RFC 9111, section 4.4) |
 /// | `no-store` in a request | is ignored | is obeyed (RFC 9111, section 5.2.1.5) |
 ///
-/// With both presets, these responses are never stored: with `Set-Cookie` (unless
-/// [`set_cookies`](Self::set_cookies) is set); with `private`, `no-store` or `no-cache` in any
-/// case and spacing; with `Vary: *`; partial responses; and bodies that end early or differ in
-/// length from `Content-Length`. Requests bypass the cache if they have `Authorization`, a body, or
-/// a header that overrides the method or the path.
+/// With both presets, these responses are not stored: with `Set-Cookie` (unless
+/// [`set_cookies`](Self::set_cookies) is set); with `private`, `no-store` (unless
+/// [`obey_must_understand`](Self::obey_must_understand) is set) or `no-cache` (unless
+/// [`validate_no_cache`](Self::validate_no_cache) is set) in any case and spacing; with `Vary: *`;
+/// partial responses; and bodies that end early or differ in length from `Content-Length`. Requests
+/// bypass the cache if they have `Authorization` (unless
+/// [`authorization_by_response`](Self::authorization_by_response) is set), a body, or a header that
+/// overrides the method or the path.
 ///
 /// # Cookies
 ///
@@ -215,8 +218,8 @@ impl Policy {
         self
     }
 
-    /// Shortens the lifetime of each page by a random part of up to `share`, so that pages that were
-    /// stored together do not expire together. The default is 0; 0.1 is a tenth.
+    /// Shortens the lifetime of each page by a random part of up to `share`, so that pages that
+    /// were stored together do not expire together. The default is 0; 0.1 is a tenth.
     #[must_use]
     pub fn ttl_jitter(mut self, share: f64) -> Self {
         // Not a number becomes zero.
@@ -502,8 +505,8 @@ impl Policy {
     /// Sets whether successful requests with unsafe methods, such as `POST` and `DELETE`, purge the
     /// pages of their URI (RFC 9111, section 4.4).
     ///
-    /// They also purge the pages of `Location` of a 201 and of `Content-Location`, if these have the
-    /// same host. The default is `true` for a [`shared`](Self::shared) cache and `false` for a
+    /// They also purge the pages of `Location` of a 201 and of `Content-Location`, if these have
+    /// the same host. The default is `true` for a [`shared`](Self::shared) cache and `false` for a
     /// [`site`](Self::site), where the application knows better what a request has changed. There,
     /// any client that may send such a request can make a page be produced again.
     #[must_use]
@@ -520,8 +523,8 @@ impl Policy {
     /// [`HttpCacheLayer::tag`](crate::HttpCacheLayer::tag). A response with more than 64 tags, or
     /// with a tag of more than 1,024 bytes, is not stored ([`Reason::Tags`]).
     ///
-    /// These headers are removed from every response. List only those that are meant for this cache:
-    /// a content delivery network in front of it may need the others.
+    /// These headers are removed from every response. List only those that are meant for this
+    /// cache: a content delivery network in front of it may need the others.
     ///
     /// # Examples
     ///
@@ -540,9 +543,9 @@ impl Policy {
     /// Sets the request headers whose values are comma-separated lists. White space around their
     /// commas creates no variants (RFC 9111, section 4.1).
     ///
-    /// `Accept`, `Accept-Charset` and `Accept-Language` need not be listed: white space around their
-    /// commas and semicolons never creates variants, nor does the case of media types, charsets and
-    /// languages. `Accept-Encoding` is reduced to the codings that it accepts.
+    /// `Accept`, `Accept-Charset` and `Accept-Language` need not be listed: white space around
+    /// their commas and semicolons never creates variants, nor does the case of media types,
+    /// charsets and languages. `Accept-Encoding` is reduced to the codings that it accepts.
     #[must_use]
     pub fn list_headers(mut self, names: impl IntoIterator<Item = HeaderName>) -> Self {
         self.list_headers = names.into_iter().collect();
