@@ -124,6 +124,7 @@ pub(crate) enum Command {
     ///
     /// Reaches the pages of all services that share the store, and that use the same KEY_PREFIX and
     /// VERSION. A store in memory belongs to one process: its pages can be purged only there.
+    /// Succeeds also if no page matches.
     Purge(Purge),
     /// Delete expired entries that still take up space
     PurgeExpired,

@@ -15,9 +15,9 @@ use crate::{partial_body::PartialBody, relay::Relay, tee::into_bytes};
 pin_project! {
     /// The response body of [`HttpCache`](crate::HttpCache).
     ///
-    /// It is either a stored body or the body of the inner service. The latter may also be collected
-    /// for the store: a task then reads it, at the pace of the inner service, until it is stored or
-    /// turns out to be too long. What remains is read at the pace of the client.
+    /// It is either a stored body or the body of the inner service. The latter may also be
+    /// collected for the store: a task then reads it, at the pace of the inner service, until it is
+    /// stored or turns out to be too long. What remains is read at the pace of the client.
     #[project = CachedBodyProjection]
     pub struct CachedBody<B: Body> {
         #[pin]

@@ -228,7 +228,7 @@ impl RequestContext {
             stored: outcome == Some(Ok(())),
             detail: outcome.and_then(Result::err),
         };
-        // If the body is collected, that goes on without a reader.
+        // If the body is collected, the task continues without a reader.
         if let Some(not_modified) = self.not_modified(&head, &cache_status) {
             return not_modified;
         }

@@ -1,9 +1,10 @@
 //! Purges by this process while pages are being produced.
 //!
-//! A purge replaces a generation. If there is none, no page can be reached and the generation is not
-//! stored: otherwise requests that change something would fill the store. A page that is being produced at
-//! that moment may contain what the purge was meant to remove, though, and must not be stored. So
-//! these purges are remembered here, until every page whose production had begun is stored.
+//! A purge replaces a generation. If there is none, no page can be reached and the generation is
+//! not stored: otherwise requests that change something would fill the store. A page that is being
+//! produced at that moment may contain what the purge was meant to remove, though, and must not be
+//! stored. So these purges are remembered here, until every page whose production had begun is
+//! stored.
 
 use std::{
     collections::{BTreeSet, HashMap},

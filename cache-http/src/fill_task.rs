@@ -13,7 +13,7 @@ use tracing::{Instrument, Span};
 
 /// The maximum time for which a task runs on after its owner is dropped.
 ///
-/// A handler that hangs, or a body that does not end, would otherwise stay for ever.
+/// A handler that hangs, or a body that does not end, would otherwise run forever.
 pub(crate) const ABANDONED_FILL_TIME: Duration = Duration::from_secs(60);
 
 /// A spawned task. Its owner can be dropped before the task is complete: it then runs on for

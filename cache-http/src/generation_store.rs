@@ -2,11 +2,11 @@
 //!
 //! # Purges while pages are produced
 //!
-//! A page may contain what a purge was meant to remove if the purge happens after the page's request
-//! was looked up and before the page is stored. Such a page must not be stored, or must not be
-//! reachable. If the generation existed at the lookup, its number shows that. If it did not exist,
-//! no page can be reached and the purge must not leave an entry of its own behind: requests that
-//! change something would fill the store. Therefore:
+//! A page may contain what a purge was meant to remove if the purge happens after the page's
+//! request was looked up and before the page is stored. Such a page must not be stored, or must not
+//! be reachable. If the generation existed at the lookup, its number shows that. If it did not
+//! exist, no page can be reached and the purge must not leave an entry of its own behind: requests
+//! that change something would fill the store. Therefore:
 //!
 //! - A purge first changes a *purge record*, which it shares with other generations, then reads the
 //!   generation, and replaces it if it exists. There are 64 purge records, however many purges.
@@ -68,7 +68,7 @@ pub(crate) enum Before {
 /// A purge record, with its content if it has any.
 pub(crate) type PurgeRecord = (StoreKey, Option<Generation>);
 
-/// The production of a page, as far as purges concern it.
+/// What is known about the production of a page when purges are checked.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Production<'a> {
     /// When the request for the page was looked up.
@@ -86,8 +86,8 @@ const DAY: Duration = Duration::from_secs(86_400);
 pub(crate) const FILL_TIME: Duration = Duration::from_secs(600);
 
 impl Production<'_> {
-    /// Whether a purge record has changed since the lookup, by its number if the lookup has read it,
-    /// and by its time if not.
+    /// Whether a purge record has changed since the lookup, by its number if the lookup has read
+    /// it, and by its time if not.
     fn is_recorded(&self, key: StoreKey) -> bool {
         let record = self.records.iter().find(|(record, _)| *record == key);
         let Some(record) = record.and_then(|(_, record)| *record) else { return false };

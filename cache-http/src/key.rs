@@ -179,8 +179,8 @@ impl KeyBuilder {
         )
     }
 
-    /// Writes what all pages of a URI have in common, which excludes the port. Returns the key of the
-    /// generation of the URI, and the port with its colon, or an empty text.
+    /// Writes what all pages of a URI have in common, which excludes the port. Returns the key of
+    /// the generation of the URI, and the port with its colon, or an empty text.
     fn put_uri<'a>(
         &self,
         preimage: &mut Vec<u8>,

@@ -62,7 +62,8 @@ use crate::{generation::Purge, purge::PurgeHandle};
 ///
 /// # Cancel safety
 ///
-/// Purges are made one after another. If the client disconnects, the remaining ones may not be made.
+/// Purges are made one after another. If the client disconnects, the remaining ones may not be
+/// made.
 ///
 /// # Examples
 ///

@@ -108,8 +108,8 @@ fn select_content(
 
 /// Selects what a HEAD or a request for a range gets of the whole response of the inner service.
 ///
-/// What is not selected of the body is not read here. If the body is collected for the store, that
-/// goes on.
+/// The rest of the body is not read here. If the body is collected for the store, a task continues
+/// to read it.
 pub(crate) fn select_part<B: Body>(
     parts: &Parts,
     mut head: response::Parts,

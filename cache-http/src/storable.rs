@@ -81,8 +81,8 @@ impl RequestContext {
         }
     }
 
-    /// The keys of the generations of the page's tags, which [`check_response`](Self::check_response)
-    /// has accepted, and of the prefixes of its path.
+    /// The keys of the generations of the page's tags, which
+    /// [`check_response`](Self::check_response) has accepted, and of the prefixes of its path.
     fn generations_of_tags(&self, head: &response::Parts) -> Vec<String> {
         let tags = page_tags(&self.settings, &head.headers, head.extensions.get());
         let key_builder = &self.settings.key_builder;

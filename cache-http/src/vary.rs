@@ -75,8 +75,8 @@ pub(crate) enum Syntax {
     NamesWithParameters,
 }
 
-/// Removes from a value what has no meaning. What is quoted stays as it is, and so does the order of
-/// members, which a server may interpret as a preference (RFC 9110, section 12.5.4).
+/// Removes from a value what has no meaning. What is quoted stays as it is, and so does the order
+/// of members, which a server may interpret as a preference (RFC 9110, section 12.5.4).
 pub(crate) fn normalize(value: &mut Vec<u8>, syntax: Syntax) {
     let has_names = syntax == Syntax::NamesWithParameters;
     let (mut length, mut after_separator, mut in_parameters) = (0, true, false);

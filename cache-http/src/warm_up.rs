@@ -23,7 +23,8 @@ use crate::{
 /// Requests pages so that they are stored before visitors ask for them, for example after a
 /// deployment or a purge.
 ///
-/// Created by [`HttpCacheLayer::warm_up`](crate::HttpCacheLayer::warm_up).
+/// Created by [`HttpCacheLayer::warm_up`](crate::HttpCacheLayer::warm_up). `Sitemap`, of the
+/// feature `sitemap`, parses the URIs of a site.
 ///
 /// # Examples
 ///
@@ -112,8 +113,8 @@ impl WarmUp {
     /// `Q` is the type of request bodies. It must be given if the service accepts several, as
     /// axum's `Router` does.
     ///
-    /// Pages are stored regardless of [`min_uses`](crate::HttpCacheLayer::min_uses) and of the limit
-    /// of [new pages](crate::HttpCacheLayer::new_page_limit).
+    /// Pages are stored regardless of [`min_uses`](crate::HttpCacheLayer::min_uses) and of the
+    /// limit of [new pages](crate::HttpCacheLayer::new_page_limit).
     ///
     /// The report concerns the pages of the layer that this value is from. A page that a layer
     /// further inside handles, such as one of [`cache_page`](crate::cache_page), is stored there
@@ -222,7 +223,7 @@ where
     !is_error
 }
 
-/// What became of one page.
+/// The result of requesting one page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Outcome {
     Stored,

@@ -1,4 +1,4 @@
-//! Origins that fail, hang, or are slow: timeouts, failures that are shared, and lifetimes of errors.
+//! Origins that fail, hang, or are slow: timeouts, shared failures, and lifetimes of errors.
 
 mod common;
 
@@ -48,7 +48,7 @@ async fn burst(cached: &Cached, count: usize) -> (Vec<Got>, u64) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn stale_page_is_served_after_the_soft_timeout_while_the_fill_goes_on() {
+async fn stale_page_is_served_after_the_soft_timeout_while_the_fill_continues() {
     let site = Site::in_memory();
     for layer in layers(&site) {
         let view = slow_view(&[0, 4]);

@@ -175,7 +175,7 @@ async fn response_passes_unchanged_and_each_header_is_reported_once() {
 }
 
 #[tokio::test]
-async fn requests_and_responses_that_the_cache_passes_by_are_not_checked() {
+async fn requests_and_responses_that_bypass_the_cache_are_not_checked() {
     for layer in layers() {
         let check = layer.vary_check();
         for private in [("cache-control", "private"), ("set-cookie", "a=1"), ("vary", "*")] {

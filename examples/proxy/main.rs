@@ -8,8 +8,8 @@
 //! ```
 //!
 //! Further options change the policy of the preset, and are named after the methods of
-//! [`Policy`](cachette::http::Policy): see [`USAGE`]. `cargo xtask http-suite` starts the proxy with
-//! all that a public test suite for caches expects, and shows the results in `docs/http`.
+//! [`Policy`](cachette::http::Policy): see [`USAGE`]. `cargo xtask http-suite` starts the proxy
+//! with all that a public test suite for caches expects, and shows the results in `docs/http`.
 //!
 //! It forwards every method except `CONNECT`, and every status, header and body unchanged. Bodies
 //! are streamed, with trailers. It removes hop-by-hop headers, as RFC 9110, section 7.6.1,

@@ -32,9 +32,9 @@ use crate::{
 /// Layer that applies [`VaryCheck`], which reports request headers that change a page although the
 /// page does not vary on them.
 ///
-/// Such a page is served to visitors for whom it was not made, for example in the wrong language. A
-/// cache cannot notice that; this check can, by requesting pages several times. It is for tests and
-/// for development: put it around the handlers, inside of all cache layers.
+/// Such a page is served to the wrong visitors, for example in the wrong language. A cache cannot
+/// notice that; this check can, by requesting pages several times. It is for tests and for
+/// development: put it around the handlers, inside of all cache layers.
 ///
 /// For each `GET` whose response the cache layer would store, the inner service is called
 ///

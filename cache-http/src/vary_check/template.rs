@@ -10,7 +10,7 @@ use similar::{Algorithm, DiffOp, capture_diff_slices_deadline};
 
 /// A body of which some parts are known to change by themselves, such as nonces and times.
 ///
-/// The parts are told apart by comparing renderings word by word. Words are kept as hashes.
+/// These parts are found by comparing renderings word by word. Words are kept as hashes.
 #[derive(Debug)]
 pub(super) struct Template {
     words: Vec<u64>,
