@@ -16,7 +16,7 @@ use crate::{
     page_store::Lookup,
     policy::{Reason, Reuse},
     range::first_byte,
-    record::Record,
+    record::{Page, Record},
     respond::{CachedResponse, PageSource, stored_response},
     settings::Leader,
     single_flight::{Joined, Outcome, Waited},
@@ -193,7 +193,7 @@ impl RequestContext {
                 }
                 Joined::Waiter(waiter) => match waiter.wait(wait_deadline).await {
                     Waited::Completed(Outcome::Shared(record)) => {
-                        match self.collapse(&record, joined_at) {
+                        match self.collapse(&record, joined_at).await {
                             Collapse::Response(response) => return Flight::Response(response),
                             Collapse::Alone => {
                                 // The page that was just stored has the newest validators.
@@ -233,12 +233,17 @@ impl RequestContext {
     /// A page that is not fresh, not even on arrival, is shared with the requests that waited when
     /// it was received: the origin has produced it after they arrived. If one of them waited again,
     /// they would be served one after another.
-    fn collapse<B: Body>(&self, record: &Record, joined_at: UnixTime) -> Collapse<B> {
+    async fn collapse<B: Body>(&self, record: &Record, joined_at: UnixTime) -> Collapse<B> {
         let page = record.page().filter(|page| page.preimage == self.keys.preimage);
         let (policy, headers) = (&self.settings.policy, &self.parts.headers);
         let Some(page) = page.filter(|page| policy.matches(&page.secondary_key, headers)) else {
             return Collapse::Join;
         };
+        // The key of the flight distinguishes purges of the URI, but not of tags, which are known
+        // only now: the page may be from before a purge that this request came after.
+        if self.is_purged_by_tag(page).await {
+            return Collapse::Join;
+        }
         let age = page.age(&self.settings.clock);
         let usable = match self.settings.reuse(page, age, false, &self.parts, self.flags) {
             Reuse::Fresh(_) => true,
@@ -253,6 +258,15 @@ impl RequestContext {
         }
         self.settings.count(Event::Hit);
         Collapse::Response(self.page_response(page, PageSource::Collapsed))
+    }
+
+    /// Whether a tag of a page was purged since it was stored. If the store fails, that is assumed.
+    async fn is_purged_by_tag(&self, page: &Page) -> bool {
+        let page_store = &self.settings.page_store;
+        let read = async {
+            page_store.is_purged_by_tag(page).await.map_err(|error| page_store.failed(&error))
+        };
+        self.settings.with_store_timeout(read).await.unwrap_or(true)
     }
 
     /// Spawns a task that refreshes the page, unless another request does so (RFC 5861, section 3).

@@ -211,6 +211,18 @@ impl PageStore {
         Ok(Lookup { found, all, uri, purge_record, tags, vary, purges, unstored_purge })
     }
 
+    /// Whether one of the tags of a page, or a prefix of its path, was purged since it was stored.
+    pub(crate) async fn is_purged_by_tag(&self, page: &Page) -> StoreResult<bool> {
+        let tags = &page.stamps.tags;
+        if tags.is_empty() {
+            return Ok(false);
+        }
+        let keys: Vec<&str> = tags.iter().map(|(tag, _)| &**tag).collect();
+        let current = self.generations.read(&keys).await?;
+        let mut stamps = tags.iter().map(|(_, stamp)| *stamp).zip(current);
+        Ok(stamps.any(|(stamp, current)| current.is_none_or(|current| current.stamp != stamp)))
+    }
+
     /// Finds the page for a request without checking whether it has been purged.
     pub(crate) async fn find(
         &self,

@@ -19,7 +19,7 @@ use cache_redis::{RedisCache, RedisOptions};
 use common::{Cached, Got, Site, View, page, request};
 use http::{HeaderName, Method, StatusCode};
 use serde_json::{Value as Json, json};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, oneshot};
 use tower::ServiceExt as _;
 
 /// A store as another process sees it: it keeps no objects, and two of them are never taken for the
@@ -677,6 +677,37 @@ async fn purge_between_any_two_store_calls_of_a_request_leaves_no_old_page() {
             }
             let next = cached.get("/a/b").await;
             assert_eq!(next.body, "1", "{kind} {stored} after {calls} store calls: {next:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn request_after_a_purge_does_not_share_a_page_from_before_it() {
+    for (kind, preset, stored) in cases() {
+        for calls in 0.. {
+            let ([here, _], layer, content) = two_processes(kind, preset, stored).await;
+            let shown = Arc::clone(&content.version);
+            let view = View::new(move |_, _| page(&[FRESH], &shown.load(SeqCst).to_string()));
+            let cached = view.cached(&layer);
+            let (other, late) = (content.clone(), cached.clone());
+            let (sender, visit) = oneshot::channel();
+            here.interrupt_after(calls, async move {
+                other.change();
+                other.purge().await;
+                let visit = tokio::spawn(async move { late.get("/a/b").await });
+                // It now waits for the first request, or is complete.
+                for _ in 0..100 {
+                    tokio::task::yield_now().await;
+                }
+                assert!(sender.send(visit).is_ok());
+            });
+            cached.get("/a/b").await;
+            if !here.was_interrupted() {
+                assert!(calls >= 5, "{calls} store calls");
+                break;
+            }
+            let visit = visit.await.expect("sent").await.expect("task panicked");
+            assert_eq!(visit.body, "1", "{kind} {stored} after {calls} store calls: {visit:?}");
         }
     }
 }
