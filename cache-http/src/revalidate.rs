@@ -18,11 +18,11 @@ use crate::{
     counts::Event,
     date::{self, UnixTime},
     page_store::Lookup,
-    policy::{BodyLength, Reason},
+    policy::{BodyLength, CacheMeta, Reason},
     record::{Page, Record},
     respond::{CachedResponse, PageSource, stored_response},
     response_headers::headers_to_store,
-    settings::Leader,
+    settings::{BrowserTtl, Leader},
     single_flight::Outcome,
 };
 
@@ -85,6 +85,15 @@ impl RequestContext {
         self.stale_response(lookup)
     }
 
+    /// Whether a page keeps its lifetime if it is validated by a 304 with these headers.
+    ///
+    /// With [`BrowserTtl::Revalidate`], the stored `Cache-Control` is the one for browsers. It must
+    /// not take the place of the one that the 304 omits.
+    fn keeps_lifetime(&self, new: &HeaderMap) -> bool {
+        self.settings.browser_ttl == BrowserTtl::Revalidate
+            && !self.settings.policy.states_lifetime(new)
+    }
+
     /// Stores a validated page again, with the headers of the 304. It is also the response.
     pub(crate) async fn refresh<B: Body>(
         self,
@@ -110,6 +119,12 @@ impl RequestContext {
         let stored = PageSource::Validated { reason, stored: true };
         let not_stored = PageSource::Validated { reason, stored: false };
         let meta = match self.check_response(&head, length) {
+            Ok(meta) if self.keeps_lifetime(&new) => CacheMeta {
+                lifetime: page.meta.lifetime,
+                stale_while_revalidate: page.meta.stale_while_revalidate,
+                stale_if_error: page.meta.stale_if_error,
+                ..meta
+            },
             Ok(meta) => meta,
             Err(rejection) => {
                 self.settings.count(Event::Rejected(rejection));

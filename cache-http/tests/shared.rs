@@ -16,7 +16,7 @@ use std::{
 
 use axum::body::Body;
 use bytes::Bytes;
-use cache_http::{HttpCacheLayer, Policy, Purge, Reason, SetCookies};
+use cache_http::{BrowserTtl, HttpCacheLayer, Policy, Purge, Reason, SetCookies};
 use common::{Cached, Got, Site, View, page, until};
 use http::{HeaderName, Method, Request, Response, StatusCode};
 use http_body::Frame;
@@ -475,6 +475,26 @@ async fn cookies_after_validation(site: &Site, set: SetCookies) -> (Vec<String>,
         lines.map(|line| line.to_str().expect("ASCII").to_owned()).collect()
     };
     (cookies(&got), cookies(&next))
+}
+
+async fn validated_page_keeps_its_lifetime_if_browsers_revalidate(site: Site) {
+    let layer = site.shared().browser_ttl(BrowserTtl::Revalidate);
+    let view = View::new(|request, _| {
+        if request.headers().contains_key("if-none-match") {
+            let mut response = page(&[("etag", "\"a\"")], "");
+            *response.status_mut() = StatusCode::NOT_MODIFIED;
+            return response;
+        }
+        page(&[("etag", "\"a\""), ("cache-control", "max-age=60, stale-if-error=30")], "page")
+    });
+    let cached = view.cached(&layer);
+    cached.get("/").await;
+    for calls in 2..4 {
+        site.advance(61);
+        assert!(!cached.get("/").await.is_hit(), "validated");
+        assert!(cached.get("/").await.is_hit());
+        assert_eq!(view.calls(), calls);
+    }
 }
 
 async fn client_with_the_page_gets_a_304_after_validation(site: Site) {
@@ -950,6 +970,7 @@ on_each_store! {
     validated_page_that_became_private_is_not_stored,
     cookie_of_a_304_is_sent_only_to_its_client,
     cookie_of_a_304_is_stored_once_if_enabled,
+    validated_page_keeps_its_lifetime_if_browsers_revalidate,
     client_with_the_page_gets_a_304_after_validation,
     stale_page_is_served_while_revalidating,
     stale_page_is_served_if_the_origin_fails,

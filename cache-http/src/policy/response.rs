@@ -6,8 +6,9 @@ use http::{
     HeaderMap, HeaderName, StatusCode,
     header::{
         ACCEPT_ENCODING, AUTHORIZATION, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH,
-        CONTENT_RANGE, CONTENT_TYPE, COOKIE, ETAG, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH,
-        IF_RANGE, IF_UNMODIFIED_SINCE, LAST_MODIFIED, PRAGMA, RANGE, SET_COOKIE, TRANSFER_ENCODING,
+        CONTENT_RANGE, CONTENT_TYPE, COOKIE, ETAG, EXPIRES, IF_MATCH, IF_MODIFIED_SINCE,
+        IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, LAST_MODIFIED, PRAGMA, RANGE, SET_COOKIE,
+        TRANSFER_ENCODING,
     },
 };
 
@@ -156,6 +157,14 @@ impl Policy {
         has_no_cache(&directives, headers, targeted)
             || must_revalidate(&directives)
             || directives.has("s-maxage")
+    }
+
+    /// Whether a response with these headers may state its lifetime.
+    pub(crate) fn states_lifetime(&self, headers: &HeaderMap) -> bool {
+        [CACHE_CONTROL, EXPIRES]
+            .iter()
+            .chain(&*self.targeted)
+            .any(|name| headers.contains_key(name))
     }
 
     fn validation_window(&self, headers: &HeaderMap) -> Duration {
