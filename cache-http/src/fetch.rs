@@ -213,7 +213,7 @@ impl RequestContext {
                 let page = self.pending_page(lookup, leader, &mut head, meta, length);
                 let mut tee = Tee::new(body, BodyCollector::new(page, reservation));
                 poll_fn(|context| tee.poll_available(context)).await;
-                (tee.outcome, CachedBody::relay(Relay::new(tee)))
+                (tee.outcome, CachedBody::relay(Relay::new(tee, &self.settings.abandoned_fills)))
             }
         };
         remove_targeted(&mut head.headers, &self.settings.policy);

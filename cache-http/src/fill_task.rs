@@ -1,14 +1,17 @@
 //! Tasks that produce pages.
 
 use std::{
-    convert::Infallible,
     panic,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
 };
 
-use tokio::{sync::oneshot, task::JoinHandle};
+use tokio::{
+    sync::{Semaphore, oneshot},
+    task::JoinHandle,
+};
 use tracing::{Instrument, Span};
 
 /// The maximum time for which a task runs on after its owner is dropped.
@@ -16,22 +19,43 @@ use tracing::{Instrument, Span};
 /// A handler that hangs, or a body that does not end, would otherwise run forever.
 pub(crate) const ABANDONED_FILL_TIME: Duration = Duration::from_secs(60);
 
+/// The maximum number of tasks of a layer that run on after their clients have left.
+///
+/// A client that sends requests and cancels them at once, as HTTP/2 allows, would otherwise have any
+/// number of handlers running, whatever limits the requests of a connection.
+pub(crate) const MAX_ABANDONED_FILLS: usize = 256;
+
 /// A spawned task. Its owner can be dropped before the task is complete: it then runs on for
-/// [`ABANDONED_FILL_TIME`].
+/// [`ABANDONED_FILL_TIME`], unless too many tasks do.
 pub(crate) struct FillTask<T> {
     task: JoinHandle<Option<T>>,
     /// Dropped with the owner, which the task notices.
-    _owner: oneshot::Sender<Infallible>,
+    owner: oneshot::Sender<Detached>,
 }
 
+/// Tells a task that it runs on although its owner is dropped.
+struct Detached;
+
 impl<T: Send + 'static> FillTask<T> {
-    /// Spawns a task in the span of the caller.
-    pub(crate) fn spawn(fill: impl Future<Output = T> + Send + 'static) -> Self {
+    /// Spawns a task in the span of the caller. `abandoned_fills` has a permit for each task that
+    /// may run on after its owner is dropped.
+    pub(crate) fn spawn(
+        abandoned_fills: &Arc<Semaphore>,
+        fill: impl Future<Output = T> + Send + 'static,
+    ) -> Self {
         let (owner, dropped) = oneshot::channel();
+        let abandoned_fills = Arc::clone(abandoned_fills);
         let task = async move {
             let abandoned = async {
-                let _ = dropped.await;
+                let permit = match dropped.await {
+                    Ok(Detached) => None,
+                    Err(_) => match abandoned_fills.try_acquire() {
+                        Ok(permit) => Some(permit),
+                        Err(_) => return,
+                    },
+                };
                 tokio::time::sleep(ABANDONED_FILL_TIME).await;
+                drop(permit);
             };
             tokio::select! {
                 biased;
@@ -39,7 +63,13 @@ impl<T: Send + 'static> FillTask<T> {
                 () = abandoned => None,
             }
         };
-        Self { task: tokio::spawn(task.instrument(Span::current())), _owner: owner }
+        Self { task: tokio::spawn(task.instrument(Span::current())), owner }
+    }
+
+    /// Lets the task run on, however many tasks do.
+    pub(crate) fn detach(self) {
+        // The receiver is dropped if the task is complete.
+        let _ = self.owner.send(Detached);
     }
 }
 
@@ -59,10 +89,7 @@ impl<T> Future for FillTask<T> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering::SeqCst},
-    };
+    use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 
     use super::*;
 
@@ -78,7 +105,7 @@ mod tests {
     async fn task_whose_owner_is_dropped_runs_on_for_a_limited_time() {
         let dropped = Arc::new(AtomicBool::new(false));
         let guard = SetOnDrop(Arc::clone(&dropped));
-        let task = FillTask::spawn(async move {
+        let task = FillTask::spawn(&Arc::new(Semaphore::new(1)), async move {
             std::future::pending::<()>().await;
             drop(guard);
         });
@@ -101,7 +128,7 @@ mod tests {
             .expect("runtime");
         let task = {
             let _guard = other.enter();
-            FillTask::spawn(std::future::pending::<()>())
+            FillTask::spawn(&Arc::new(Semaphore::new(1)), std::future::pending::<()>())
         };
         other.shutdown_background();
         let error = tokio::spawn(task).await.expect_err("no output");

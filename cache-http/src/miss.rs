@@ -1,6 +1,6 @@
 //! Requests for which the store has no fresh page, or has to wait.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode, header::RANGE};
@@ -94,10 +94,15 @@ where
         Flight::Fetch(leader) => {
             context.count_miss(reason);
             let stale = context.stale_after_timeout(&lookup);
-            let fill = FillTask::spawn(context.fetch(inner, body, lookup, leader, reason));
+            let abandoned_fills = Arc::clone(&context.settings.abandoned_fills);
+            let fetch = context.fetch(inner, body, lookup, leader, reason);
+            let mut fill = FillTask::spawn(&abandoned_fills, fetch);
             let Some((limit, context, lookup)) = stale else { return fill.await };
-            let in_time = tokio::time::timeout(limit, fill).await;
-            in_time.unwrap_or_else(|_elapsed| Ok(context.stale_response(&lookup)))
+            let in_time = tokio::time::timeout(limit, &mut fill).await;
+            in_time.unwrap_or_else(|_elapsed| {
+                fill.detach();
+                Ok(context.stale_response(&lookup))
+            })
         }
     }
 }
@@ -281,8 +286,8 @@ impl RequestContext {
         if !self.settings.policy.forbids_storing(&self.parts.headers)
             && let Joined::Leader(leader) = self.settings.flights.join(&self.flight_key(lookup))
         {
-            // The task runs on after its owner is dropped.
-            drop(FillTask::spawn(async move {
+            let abandoned_fills = Arc::clone(&self.settings.abandoned_fills);
+            let refresh = async move {
                 // As in `join_flight`: another request may have stored the page meanwhile.
                 self.start_fill();
                 let lookup = self.lookup().await;
@@ -290,7 +295,8 @@ impl RequestContext {
                     return;
                 }
                 drop(self.fetch(inner, body, lookup, Some(leader), Reason::Stale).await);
-            }));
+            };
+            FillTask::spawn(&abandoned_fills, refresh).detach();
         }
     }
 }

@@ -3,12 +3,13 @@
 use std::{
     future::poll_fn,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, ready},
 };
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 
 use crate::{
     bounds::ResponseBody,
@@ -39,7 +40,7 @@ enum State<B: Body> {
 impl<B: Body> Relay<B> {
     /// Spawns a task that reads the body until the page is stored or rejected, unless that is
     /// known already.
-    pub(crate) fn new(tee: Tee<B>) -> Self
+    pub(crate) fn new(tee: Tee<B>, abandoned_fills: &Arc<Semaphore>) -> Self
     where
         B: ResponseBody,
     {
@@ -48,7 +49,7 @@ impl<B: Body> Relay<B> {
         }
         let (sender, frames) = mpsc::unbounded_channel();
         let length = tee.size_hint();
-        let task = FillTask::spawn(async move {
+        let task = FillTask::spawn(abandoned_fills, async move {
             let mut tee = tee;
             while let Some(frame) = poll_fn(|context| tee.poll_frame(context)).await {
                 // If the reader is gone, the page is stored for others.

@@ -4,12 +4,14 @@ use std::{sync::Arc, time::Duration};
 
 use cache_core::{CacheHandle, Clock, Error, ErrorKind, OnOutage};
 use http::{request::Parts, response};
+use tokio::sync::Semaphore;
 
 use crate::{
     admission::{Admission, PageId},
     counts::{Counters, Event},
     extensions::NoStore,
     fill_budget::FillBudget,
+    fill_task::MAX_ABANDONED_FILLS,
     key::{KeyBuilder, KeyHash, Keys},
     page_store::{FlightKey, Lookup, PageStore},
     policy::{Policy, Reason, RequestCheck, Reuse},
@@ -50,6 +52,8 @@ pub(crate) struct Settings {
     pub(crate) cache_status: Option<Arc<str>>,
     pub(crate) flights: Arc<Flights>,
     pub(crate) fill_budget: Arc<FillBudget>,
+    /// A permit for each task that may run on after its client has left.
+    pub(crate) abandoned_fills: Arc<Semaphore>,
     pub(crate) admission: Arc<Admission>,
     /// How often a page must have been requested to be stored.
     pub(crate) min_uses: u8,
@@ -115,6 +119,7 @@ impl Settings {
             cache_status: None,
             flights: Arc::new(Flights::new(WAIT_TIMEOUT)),
             fill_budget: Arc::new(FillBudget::new(MAX_FILL_BYTES)),
+            abandoned_fills: Arc::new(Semaphore::new(MAX_ABANDONED_FILLS)),
             admission: Admission::of_store(cache),
             min_uses: 1,
             store_timeout: STORE_TIMEOUT,

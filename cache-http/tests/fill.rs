@@ -307,6 +307,33 @@ async fn panic_of_a_body_reaches_its_reader() {
 }
 
 #[tokio::test]
+async fn limited_number_of_handlers_outlive_their_clients() {
+    let site = Site::in_memory();
+    for layer in layers(&site) {
+        let running = Arc::new(());
+        let held = Arc::clone(&running);
+        let view = View::waiting(move |_, _| {
+            let held = Arc::clone(&held);
+            async move {
+                std::future::pending::<()>().await;
+                drop(held);
+                page(&[], "")
+            }
+        });
+        let cached = view.cached(&layer);
+        for number in 0..300 {
+            let cached = cached.clone();
+            let visit = tokio::spawn(async move { cached.get(&format!("/{number}")).await });
+            until(async || view.calls() == number + 1).await;
+            visit.abort();
+            assert!(visit.await.expect_err("aborted").is_cancelled());
+        }
+        // One reference is here, and one in the view.
+        until(async || Arc::strong_count(&running) == 2 + 256).await;
+    }
+}
+
+#[tokio::test]
 async fn handler_of_a_request_that_no_other_waits_for_ends_with_its_client() {
     let site = Site::in_memory();
     for (method, header) in [(Method::POST, ("accept", "*/*")), (Method::GET, ("cookie", "who=me"))]
