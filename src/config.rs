@@ -58,7 +58,7 @@
 //! including the former `MemcachedCache`, and those of django-redis, django-valkey,
 //! django-redis-cache, django-pylibmc and django-prometheus. Options that have no effect here are
 //! named in a warning. Of django-redis, `DefaultClient` and `SentinelClient` are supported, and
-//! `IGNORE_EXCEPTIONS` becomes ON_OUTAGE. Keys are the same as in Django, but of the values only
+//! `IGNORE_EXCEPTIONS` becomes `ON_OUTAGE`. Keys are the same as in Django, but of the values only
 //! integers can be read by both; see the crates of the stores.
 //!
 //! # Databases
@@ -90,7 +90,7 @@
 //! | CODEC | `msgpack`, `json`, or `postcard` with the feature of that name | `msgpack` |
 //! | ALSO_DECODE | a list of codecs whose entries are decoded in addition to those of CODEC, `msgpack` and `json` | none |
 //! | UNDECODABLE | `miss` or `error`: what to do with [undecodable entries](cache_core::Undecodable) | `miss` |
-//! | ON_OUTAGE | `error` or `miss`: what to do [while the store is unavailable](cache_core::OnOutage) | `error` |
+//! | `ON_OUTAGE` | `error` or `miss`: what to do [while the store is unavailable](cache_core::OnOutage) | `error` |
 //!
 //! In a URL, `backend://location?setting=value&…`, every setting that is not in this table belongs
 //! to OPTIONS.
@@ -219,7 +219,7 @@ impl CacheConfig {
         self
     }
 
-    /// Sets ON_OUTAGE.
+    /// Sets `ON_OUTAGE`.
     #[must_use]
     pub fn on_outage(mut self, on_outage: OnOutage) -> Self {
         self.on_outage = Some(on_outage);

@@ -160,7 +160,7 @@ impl Translation {
         }
     }
 
-    /// CONNECTION_POOL_KWARGS are options of redis-py and take precedence over others.
+    /// `CONNECTION_POOL_KWARGS` are options of redis-py and take precedence over others.
     fn pool_options(&mut self) -> Result<()> {
         let Some((pool, kwargs)) = self.take("connection_pool_kwargs") else { return Ok(()) };
         let Json::Object(kwargs) = kwargs else {
@@ -283,7 +283,7 @@ impl Translation {
 
 const SENTINELS: &str = "a list of hosts and ports, such as [[\"sentinel-1\", 26379]]";
 
-/// What CLIENT_CLASS of django-redis stands for.
+/// What `CLIENT_CLASS` of django-redis stands for.
 #[derive(Clone, Copy)]
 enum Client {
     Default,

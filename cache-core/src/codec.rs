@@ -9,8 +9,9 @@
 //! | 1, high half | the version of the format: 1 |
 //! | 1, low half | the codec: 0 raw bytes, 1 text, 2 msgpack, 3 json, 4 postcard |
 //!
-//! Raw bytes, text, msgpack and json describe themselves and are decoded in every alias. postcard is
-//! positional: it would decode any bytes as some value, so an alias decodes it only if it names it.
+//! Raw bytes, text, msgpack and json describe themselves and are decoded in every alias. postcard
+//! is positional: it would decode any bytes as some value, so an alias decodes it only if it names
+//! it.
 //!
 //! Strings and bytes follow the header unchanged, so decoding `Bytes` copies nothing.
 

@@ -128,8 +128,8 @@ impl Cache for AllByHand {
     forward_cache!(
         self.0,
         except name, get, set, add, touch, incr, delete, ttl, clear, get_now, set_now,
-        keeps_objects, max_entries, contains, get_many, set_many, delete_many, stats, purge_expired, close,
-        inner,
+        keeps_objects, max_entries, contains, get_many, set_many, delete_many, stats, purge_expired,
+        close, inner,
     );
 
     fn name(&self) -> &str {

@@ -626,15 +626,13 @@ mod limits_of_the_system {
 
         let error = store.check().await.expect_err("permission is missing");
         assert!(error.to_string().contains(&*shard.to_string_lossy()), "{error}");
-        let mut culled = 0;
         for number in 0..400 {
             // Keys of the unreadable shard cannot be stored.
             let _ = store.set(&format!("more {number}"), Value::Int(1), HOUR).await;
             let report = store.sweep().await.expect("the other shards are swept");
-            culled += report.culled;
+            // The background thread may have culled before.
             assert!(report.skipped > 0 && report.entries <= 100, "{report:?}");
         }
-        assert!(culled > 200, "{culled}");
         let stats = store.stats().await.expect("the other shards are counted");
         assert!(stats.entries.is_some_and(|entries| entries > 50), "{stats:?}");
         assert_eq!(stats.details, [("skipped".to_owned(), "1".to_owned())]);

@@ -59,8 +59,7 @@ impl PurgeHandle {
     ///
     /// The query is compared as it is written, after
     /// [`ignore_query`](crate::HttpCacheLayer::ignore_query) and similar settings have been
-    /// applied. If `uri` is only a path, such as `/books/42`, the pages of all hosts are purged. A
-    /// path begins with `/`: `books` is the host of that name.
+    /// applied. If `uri` is only a path, such as `/books/42`, the pages of all hosts are purged.
     ///
     /// If `uri` has a host, such as `http://example.org/books/42`, only the pages of that host are
     /// purged, provided that [`hosts`](crate::HttpCacheLayer::hosts) lists every host by name. If
@@ -69,13 +68,18 @@ impl PurgeHandle {
     ///
     /// # Errors
     ///
-    /// Returns [`ErrorKind::Config`] if `uri` is not a URI. Returns the error of the store if it
-    /// fails.
+    /// Returns [`ErrorKind::Config`] if `uri` is neither a path that begins with `/` nor a URI with
+    /// scheme and host. Returns the error of the store if it fails.
     pub async fn purge_uri(&self, uri: &str, purge: Purge) -> Result<()> {
         let parsed: Uri = uri.parse().map_err(|error: InvalidUri| {
             let message = format!("{uri:?} is not a valid URI");
             Error::new(ErrorKind::Config, message).with_source(error)
         })?;
+        // `books` alone parses as a host.
+        if parsed.scheme().is_none() && !parsed.path().starts_with('/') {
+            let message = format!("{uri:?} is not a path, such as \"/{uri}\"");
+            return Err(Error::new(ErrorKind::Config, message));
+        }
         for key in self.settings.key_builder.generations(&parsed) {
             self.purge_generation(&key, purge).await?;
         }

@@ -292,6 +292,15 @@ async fn purge_of_an_invalid_uri_is_a_configuration_error(site: Site) {
     assert!(error.to_string().contains("http://a b/") && error.source().is_some(), "{error}");
 }
 
+async fn purge_of_a_text_without_a_path_is_a_configuration_error(site: Site) {
+    for text in ["books", "example.org:80", "*"] {
+        let purged = site.layer().purge_handle().purge_uri(text, Purge::Hard).await;
+        let error = purged.expect_err("neither a path nor a URI");
+        assert_eq!(error.kind(), ErrorKind::Config);
+        assert!(error.to_string().contains(text), "{error}");
+    }
+}
+
 async fn purge_handle_outlives_the_layer(site: Site) {
     let layer = site.layer();
     let handle = layer.purge_handle().clone();
@@ -689,6 +698,7 @@ on_each_store! {
     purge_of_a_path_covers_all_hosts,
     purge_of_one_host_keeps_the_pages_of_others_if_all_are_listed,
     purge_of_an_invalid_uri_is_a_configuration_error,
+    purge_of_a_text_without_a_path_is_a_configuration_error,
     purge_handle_outlives_the_layer,
     purge_of_a_path_covers_all_ports,
     purge_tag_removes_all_pages_with_that_tag_only,

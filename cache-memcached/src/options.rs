@@ -90,8 +90,8 @@ pub struct MemcachedOptions {
 
 /// What happens to the keys of a server that cannot be reached.
 ///
-/// Applies to the keys of that server only, before the setting ON_OUTAGE of the alias
-/// ([`OnOutage`](cache_core::OnOutage)): ON_OUTAGE sees only the errors that remain.
+/// Applies to the keys of that server only, before the setting `ON_OUTAGE` of the alias
+/// ([`OnOutage`](cache_core::OnOutage)): `ON_OUTAGE` sees only the errors that remain.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]

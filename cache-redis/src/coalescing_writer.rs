@@ -18,8 +18,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 /// If only one call is in flight, it is written immediately. Yielding costs a third of a call's CPU
 /// time even if no other task is ready, because the runtime wakes another thread for the task.
 ///
-/// An error of a write is returned by the read that follows what has arrived: before a server closes
-/// a connection, it may have sent the reason.
+/// An error of a write is returned by the read that follows what has arrived: before a server
+/// closes a connection, it may have sent the reason.
 pub(crate) struct CoalescingWriter<S> {
     stream: S,
     in_flight: InFlight,

@@ -388,7 +388,8 @@ mod tests {
         let parsed = parse(json!({
             "db": 1, "username": "u", "password": "p", "socket_timeout": 1,
             "socket_connect_timeout": 2, "socket_keepalive": false, "client_name": "c",
-            "lib_name": "l", "lib_version": "1", "namespace": "n", "clear_database": true, "cluster": false, "sentinel": "s",
+            "lib_name": "l", "lib_version": "1", "namespace": "n",
+            "clear_database": true, "cluster": false, "sentinel": "s",
             "sentinel_username": "su", "sentinel_password": "sp", "ssl_ca_certs": "ca",
             "ssl_ca_data": "data", "ssl_certfile": "cert", "ssl_keyfile": "key",
             "ssl_cert_reqs": "none", "ssl_check_hostname": false,

@@ -16,7 +16,7 @@ const ESCAPE: u8 = 0x1B;
 /// limit and reports it, that one counts. The server closes the connection if it receives more.
 pub const MAX_VALUE_BYTES: usize = 512 << 20;
 
-/// The size in bytes of a value that every server accepts: the lowest possible `proto-max-bulk-len`.
+/// The size in bytes of a value that every server accepts: the lowest `proto-max-bulk-len`.
 pub(crate) const MIN_MAX_VALUE_BYTES: usize = 1 << 20;
 
 /// A value as it is sent.

@@ -49,8 +49,8 @@ impl NestedConfig {
         })
     }
 
-    /// Translates the settings of a class of Django. ON_OUTAGE is a setting of the alias, so that
-    /// IGNORE_EXCEPTIONS has no effect here.
+    /// Translates the settings of a class of Django. `ON_OUTAGE` is a setting of the alias, so that
+    /// `IGNORE_EXCEPTIONS` has no effect here.
     pub(crate) fn translate(&mut self, class: Class, alias: &str) -> Result<()> {
         let (location, options) = (mem::take(&mut self.location), mem::take(&mut self.options));
         let translation = class.translate(location, options)?;

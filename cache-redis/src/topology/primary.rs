@@ -66,8 +66,8 @@ impl Primary {
         }
         let (effect, deadline) = (access.effect(), self.primary.timeouts().deadline());
         match self.primary.execute(request, effect, deadline).await {
-            // The address may lead to another server by now. A pipeline of which a part was executed
-            // is idempotent: only single commands are not.
+            // The address may lead to another server by now. A pipeline of which a part was
+            // executed is idempotent: only single commands are not.
             Err(failure) if failure.fault.was_rejected_by_connection() => {
                 self.primary.execute(request, effect, deadline).await
             }
