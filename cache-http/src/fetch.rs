@@ -192,9 +192,7 @@ impl RequestContext {
     ) -> CachedResponse<B> {
         let (mut head, body) = response.into_parts();
         let length = body.size_hint().exact().map_or(BodyLength::Unknown, BodyLength::Known);
-        let checked = self.check_response(&head, length);
-        let checked = checked.and_then(|meta| Ok((meta, self.reserve(length)?)));
-        let (outcome, body) = match checked {
+        let (outcome, body) = match self.accept_page(&head, length) {
             Err(rejection) => {
                 self.count_rejected(rejection);
                 // The response to a request with an unknown cookie predicts nothing about others.

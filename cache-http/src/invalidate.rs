@@ -39,15 +39,21 @@ where
     let (request, outer) = (parts.clone(), OuterCache::of_request(&parts));
     let response = inner.call(Request::from_parts(parts, body)).await?;
     if response.status().is_success() || response.status().is_redirection() {
-        let page_store = &settings.page_store;
-        for key in changed_generations(&settings, &request, &response) {
-            let purge = page_store.purge(&key, Purge::Hard, settings.clock.unix_time());
-            let purge = async { purge.await.map_err(|error| page_store.failed(&error)) };
-            // A failure is logged. The request has succeeded all the same.
-            let _ = settings.with_store_timeout(purge).await;
-        }
+        let keys = changed_generations(&settings, &request, &response);
+        // The task runs on if the client disconnects: what the request has changed is changed.
+        let _ = tokio::spawn(purge(Arc::clone(&settings), keys)).await;
     }
     Ok(pass_through(&settings, response, Reason::Method, outer))
+}
+
+/// Purges generations. A failure is logged: the request has succeeded all the same.
+async fn purge(settings: Arc<Settings>, keys: Vec<StoreKey>) {
+    let page_store = &settings.page_store;
+    for key in keys {
+        let purge = page_store.purge(&key, Purge::Hard, settings.clock.unix_time());
+        let purge = async { purge.await.map_err(|error| page_store.failed(&error)) };
+        let _ = settings.with_store_timeout(purge).await;
+    }
 }
 
 /// The keys of the generations of the request's URI and of the URIs that the response refers to.

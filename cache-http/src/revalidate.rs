@@ -87,10 +87,10 @@ impl RequestContext {
 
     /// Whether a page keeps its lifetime if it is validated by a 304 with these headers.
     ///
-    /// With [`BrowserTtl::Revalidate`], the stored `Cache-Control` is the one for browsers. It must
-    /// not take the place of the one that the 304 omits.
+    /// The stored `Cache-Control` may be the one for browsers. It must not take the place of the one
+    /// that the 304 omits.
     fn keeps_lifetime(&self, new: &HeaderMap) -> bool {
-        self.settings.browser_ttl == BrowserTtl::Revalidate
+        matches!(self.settings.browser_ttl, BrowserTtl::Revalidate | BrowserTtl::SameAsCache)
             && !self.settings.policy.states_lifetime(new)
     }
 
@@ -125,7 +125,10 @@ impl RequestContext {
                 stale_if_error: page.meta.stale_if_error,
                 ..meta
             },
-            Ok(meta) => meta,
+            Ok(mut meta) => {
+                self.settings.policy.shorten_lifetime(&mut meta, fastrand::f64());
+                meta
+            }
             Err(rejection) => {
                 self.settings.count(Event::Rejected(rejection));
                 if let Some(leader) = leader {

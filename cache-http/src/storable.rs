@@ -7,6 +7,7 @@ use http::{Extensions, response};
 use crate::{
     context::RequestContext,
     extensions::{InnerCache, NoStore},
+    fill_budget::Reservation,
     page_store::Lookup,
     pending_page::PendingPage,
     policy::{BodyLength, CacheMeta, Reason, content_length},
@@ -16,6 +17,21 @@ use crate::{
 };
 
 impl RequestContext {
+    /// Decides whether a new page is stored, and reserves the bytes of its body.
+    ///
+    /// Admission comes last: a page that there is no room for must not count as a stored one.
+    pub(crate) fn accept_page(
+        &self,
+        head: &response::Parts,
+        length: BodyLength,
+    ) -> Result<(CacheMeta, Reservation), Reason> {
+        let mut meta = self.check_response(head, length)?;
+        let reservation = self.reserve(length)?;
+        self.admit(&meta)?;
+        self.settings.policy.shorten_lifetime(&mut meta, fastrand::f64());
+        Ok((meta, reservation))
+    }
+
     /// Decides whether a response may be stored.
     pub(crate) fn check_response(
         &self,
@@ -38,12 +54,10 @@ impl RequestContext {
         let checked = checked.and_then(|meta| {
             page_tags(&self.settings, &head.headers, head.extensions.get()).map(|_tags| meta)
         });
-        let meta = checked.map_err(|reason| match self.flags.public_pages_only {
+        checked.map_err(|reason| match self.flags.public_pages_only {
             true => policy.check_unknown_cookies(request).err().unwrap_or(reason),
             false => reason,
-        })?;
-        self.admit(&meta)?;
-        Ok(meta)
+        })
     }
 
     /// Creates the page without its body, and sets the headers that the response is sent with.
@@ -52,12 +66,11 @@ impl RequestContext {
         lookup: Lookup,
         leader: Option<Leader>,
         head: &mut response::Parts,
-        mut meta: CacheMeta,
+        meta: CacheMeta,
         length: BodyLength,
     ) -> PendingPage {
         let settings = Arc::clone(&self.settings);
         let received_at = (settings.clock.now(), settings.clock.unix_time());
-        settings.policy.shorten_lifetime(&mut meta, fastrand::f64());
         set_freshness(&mut head.headers, settings.browser_ttl, &meta, received_at.1);
         let headers = headers_to_store(&head.headers, &settings.policy);
         let length = match length {

@@ -85,18 +85,9 @@ fn sent_view() -> (View, mpsc::UnboundedSender<&'static str>) {
     (view, sender)
 }
 
-/// Creates a view whose first response waits for a permit.
+/// Creates a view whose responses wait for a permit each.
 fn gated_view() -> (View, Arc<Semaphore>) {
-    let gate = Arc::new(Semaphore::new(0));
-    let opened = Arc::clone(&gate);
-    let view = View::waiting(move |_, calls| {
-        let gate = Arc::clone(&opened);
-        async move {
-            gate.acquire().await.expect("semaphore is open").forget();
-            page(&[("cache-control", "max-age=60")], &format!("page {calls}"))
-        }
-    });
-    (view, gate)
+    View::gated(|_, calls| page(&[("cache-control", "max-age=60")], &format!("page {calls}")))
 }
 
 fn layers(site: &Site) -> [HttpCacheLayer; 2] {
@@ -248,6 +239,20 @@ async fn body_that_exceeds_the_bytes_of_all_fills_passes_through(site: Site) {
     }
 }
 
+async fn body_without_room_does_not_count_as_a_new_page(site: Site) {
+    for layer in layers(&site) {
+        let layer = layer.max_fill_bytes(500).new_page_limit(1, 0);
+        let view = View::new(|request, _| {
+            let length = if request.uri().path() == "/large" { 1000 } else { 10 };
+            page(&[("cache-control", "max-age=60")], &"x".repeat(length))
+        });
+        let cached = view.cached(&layer);
+        assert_eq!(cached.get("/large").await.reason(), "fill-bytes");
+        cached.get("/small").await;
+        assert!(cached.get("/small").await.is_hit());
+    }
+}
+
 #[tokio::test]
 async fn page_that_is_purged_before_its_task_runs_is_not_stored() {
     let site = Site::in_memory();
@@ -269,15 +274,9 @@ async fn page_that_is_purged_before_its_task_runs_is_not_stored() {
 async fn panic_of_the_handler_reaches_its_client_and_a_waiter_takes_over() {
     let site = Site::in_memory();
     for layer in layers(&site) {
-        let gate = Arc::new(Semaphore::new(0));
-        let opened = Arc::clone(&gate);
-        let view = View::waiting(move |_, calls| {
-            let gate = Arc::clone(&opened);
-            async move {
-                gate.acquire().await.expect("semaphore is open").forget();
-                assert!(calls > 0, "the handler panics");
-                page(&[("cache-control", "max-age=60")], "from another")
-            }
+        let (view, gate) = View::gated(|_, calls| {
+            assert!(calls > 0, "the handler panics");
+            page(&[("cache-control", "max-age=60")], "from another")
         });
         let cached = view.cached(&layer);
         let first = spawn_get(&cached);
@@ -378,4 +377,5 @@ on_each_store! {
     body_of_a_client_that_disconnects_is_stored,
     client_that_reads_nothing_does_not_delay_others,
     body_that_exceeds_the_bytes_of_all_fills_passes_through,
+    body_without_room_does_not_count_as_a_new_page,
 }

@@ -17,7 +17,6 @@ use common::{Got, Site, View, page, request};
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body::Frame;
 use http_body_util::StreamBody;
-use tokio::sync::Semaphore;
 use tower::{Layer, ServiceExt};
 
 /// Sends the same request twice and returns the second response.
@@ -109,10 +108,11 @@ async fn authorized_response_is_stored_only_if_its_directives_allow_it(site: Sit
     ] {
         for (layer, policy) in [(site.layer(), Policy::site()), (site.shared(), Policy::shared())] {
             let layer = layer.policy(policy.authorization_by_response());
-            let view = View::with(directives);
-            let second = twice(&view, &layer, &[("authorization", "Basic x")]).await;
-            assert_eq!(second.is_hit(), stored, "{directives:?}: {second:?}");
-            layer.purge_handle().purge_all(Purge::Hard).await.expect("store works");
+            for header in ["authorization", "proxy-authorization"] {
+                let second = twice(&View::with(directives), &layer, &[(header, "Basic x")]).await;
+                assert_eq!(second.is_hit(), stored, "{header} {directives:?}: {second:?}");
+                layer.purge_handle().purge_all(Purge::Hard).await.expect("store works");
+            }
         }
     }
 }
@@ -497,15 +497,7 @@ async fn condition_of_a_client_does_not_store_a_304(site: Site) {
 }
 
 async fn concurrent_requests_produce_the_page_once(site: Site) {
-    let gate = Arc::new(Semaphore::new(0));
-    let opened = Arc::clone(&gate);
-    let view = View::waiting(move |_, calls| {
-        let gate = Arc::clone(&opened);
-        async move {
-            gate.acquire().await.expect("semaphore is open").forget();
-            page(&[], &format!("page {calls}"))
-        }
-    });
+    let (view, gate) = View::gated(|_, calls| page(&[], &format!("page {calls}")));
     let cached = view.cached(&site.layer());
     let visits: Vec<_> = (0..20)
         .map(|_| {
@@ -526,15 +518,8 @@ async fn concurrent_requests_produce_the_page_once(site: Site) {
 }
 
 async fn private_response_is_not_shared_with_waiters(site: Site) {
-    let gate = Arc::new(Semaphore::new(0));
-    let opened = Arc::clone(&gate);
-    let view = View::waiting(move |_, calls| {
-        let gate = Arc::clone(&opened);
-        async move {
-            gate.acquire().await.expect("semaphore is open").forget();
-            page(&[("cache-control", "private")], &format!("yours {calls}"))
-        }
-    });
+    let (view, gate) =
+        View::gated(|_, calls| page(&[("cache-control", "private")], &format!("yours {calls}")));
     let cached = view.cached(&site.layer());
     let visits: Vec<_> = (0..8)
         .map(|_| {
@@ -558,14 +543,8 @@ async fn private_response_is_not_shared_with_waiters(site: Site) {
 }
 
 async fn waiters_get_their_own_variant(site: Site) {
-    let gate = Arc::new(Semaphore::new(0));
-    let opened = Arc::clone(&gate);
-    let view = View::waiting(move |request, _| {
-        let gate = Arc::clone(&opened);
-        async move {
-            gate.acquire().await.expect("semaphore is open").forget();
-            page(&[("vary", "X-A")], request.headers()["x-a"].to_str().expect("ASCII"))
-        }
+    let (view, gate) = View::gated(|request, _| {
+        page(&[("vary", "X-A")], request.headers()["x-a"].to_str().expect("ASCII"))
     });
     let cached = view.cached(&site.layer());
     let visits: Vec<_> = ["one", "two", "three", "one"]

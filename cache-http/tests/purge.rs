@@ -147,6 +147,16 @@ where
     })
 }
 
+/// Creates a view whose page another process purges during the first call. The clock of that
+/// process has stopped when it started.
+fn view_purged_in(process: &HttpCacheLayer) -> View {
+    let purging = process.clone().clock(ManualClock::new().clock()).purge_handle();
+    purging_view(move || {
+        let purging = purging.clone();
+        async move { purging.purge_uri("http://example.org/", Purge::Hard).await }
+    })
+}
+
 async fn assert_purged_page_is_not_stored(cached: &Cached, calls_before: usize) {
     assert_eq!(cached.get("/").await.reason(), "purged");
     let next = cached.get("/").await;
@@ -158,13 +168,8 @@ async fn assert_purged_page_is_not_stored(cached: &Cached, calls_before: usize) 
 async fn purge_in_another_process_wins_over_the_first_page_of_a_uri(site: Site) {
     let (here, there) = (Process::of(&site).cache(&site), Process::of(&site).cache(&site));
     for (here, there) in layers(&site, &here).into_iter().zip(layers(&site, &there)) {
-        // The clock of the other process is an hour behind.
         site.advance(3600);
-        let purging = there.clock(ManualClock::new().clock()).purge_handle();
-        let view = purging_view(move || {
-            let purging = purging.clone();
-            async move { purging.purge_uri("http://example.org/", Purge::Hard).await }
-        });
+        let view = view_purged_in(&there);
         assert_purged_page_is_not_stored(&view.cached(&here), 0).await;
     }
 }
@@ -174,11 +179,7 @@ async fn purge_in_another_process_wins_over_a_refresh(site: Site) {
     for (here, there) in layers(&site, &here).into_iter().zip(layers(&site, &there)) {
         View::with(&[FRESH]).cached(&here).get("/").await;
         site.advance(3600);
-        let purging = there.clock(ManualClock::new().clock()).purge_handle();
-        let view = purging_view(move || {
-            let purging = purging.clone();
-            async move { purging.purge_uri("http://example.org/", Purge::Hard).await }
-        });
+        let view = view_purged_in(&there);
         assert_purged_page_is_not_stored(&view.cached(&here), 0).await;
     }
 }
@@ -226,6 +227,31 @@ async fn page_that_another_page_has_preceded_is_not_stored_after_a_purge(site: S
         let cached = view.cached(&here);
         assert_eq!(cached.get("/").await.reason(), "purged");
         assert!(cached.get("/").await.is_hit(), "the page of the other process is kept");
+    }
+}
+
+async fn unsafe_request_invalidates_although_its_client_disconnects(site: Site) {
+    let process = Process::of(&site);
+    let [site_layer, shared] = layers(&site, &process.cache(&site));
+    for layer in [site_layer.policy(Policy::site().invalidation(true)), shared] {
+        let cached = View::with(&[FRESH]).cached(&layer);
+        cached.get("/").await;
+        assert!(cached.get("/").await.is_hit());
+        let (store_called, called) = oneshot::channel();
+        let (release, released) = oneshot::channel::<()>();
+        process.interrupt_after(0, async move {
+            store_called.send(()).expect("the test waits");
+            let _ = released.await;
+        });
+        let post = tokio::spawn({
+            let cached = cached.clone();
+            async move { cached.ask(Method::POST, "/", &[]).await }
+        });
+        called.await.expect("the purge has begun");
+        post.abort();
+        assert!(post.await.expect_err("aborted").is_cancelled());
+        drop(release);
+        common::until(async || !cached.get("/").await.is_hit()).await;
     }
 }
 
@@ -799,6 +825,7 @@ on_each_store! {
     purge_of_everything_in_another_process_wins_over_the_first_page,
     purge_of_an_unknown_tag_in_another_process_wins,
     page_that_another_page_has_preceded_is_not_stored_after_a_purge,
+    unsafe_request_invalidates_although_its_client_disconnects,
     unsafe_requests_to_unknown_uris_evict_no_pages,
     tags_are_read_from_response_headers_and_removed,
     tag_headers_are_kept_unless_they_are_configured,

@@ -477,6 +477,29 @@ async fn cookies_after_validation(site: &Site, set: SetCookies) -> (Vec<String>,
     (cookies(&got), cookies(&next))
 }
 
+async fn validations_do_not_add_up_jitter(site: Site) {
+    for ttl in [BrowserTtl::Revalidate, BrowserTtl::SameAsCache] {
+        let policy = Policy::shared().ttl_jitter(0.5);
+        let layer = site.shared().policy(policy).browser_ttl(ttl).key_prefix(&format!("{ttl:?}"));
+        let view = View::new(|request, _| {
+            if request.headers().contains_key("if-none-match") {
+                let mut response = page(&[("etag", "\"a\"")], "");
+                *response.status_mut() = StatusCode::NOT_MODIFIED;
+                return response;
+            }
+            page(&[("etag", "\"a\""), ("cache-control", "max-age=1000")], "page")
+        });
+        let cached = view.cached(&layer);
+        cached.get("/").await;
+        for _ in 0..10 {
+            site.advance(1001);
+            assert!(!cached.get("/").await.is_hit(), "validated");
+            site.advance(400);
+            assert!(cached.get("/").await.is_hit(), "{ttl:?}");
+        }
+    }
+}
+
 async fn validated_page_keeps_its_lifetime_if_browsers_revalidate(site: Site) {
     let layer = site.shared().browser_ttl(BrowserTtl::Revalidate);
     let view = View::new(|request, _| {
@@ -971,6 +994,7 @@ on_each_store! {
     cookie_of_a_304_is_sent_only_to_its_client,
     cookie_of_a_304_is_stored_once_if_enabled,
     validated_page_keeps_its_lifetime_if_browsers_revalidate,
+    validations_do_not_add_up_jitter,
     client_with_the_page_gets_a_304_after_validation,
     stale_page_is_served_while_revalidating,
     stale_page_is_served_if_the_origin_fails,

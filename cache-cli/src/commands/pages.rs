@@ -8,7 +8,7 @@ use http::Uri;
 use serde_json::json;
 
 use super::Printer;
-use crate::{Failure, Outcome, Result, args::Purge};
+use crate::{Failure, Outcome, Result, args::Purge, terminal};
 
 pub(super) async fn purge(cache: &CacheHandle, args: &Purge, printer: Printer) -> Result<Outcome> {
     if cache.store().keeps_objects() {
@@ -21,7 +21,11 @@ pub(super) async fn purge(cache: &CacheHandle, args: &Purge, printer: Printer) -
         every_host.purge_uri(uri, kind).await?;
         // Layers that list their hosts have generations of their own for each host.
         let hosts = pages.hosts(uri);
-        if !hosts.is_empty() {
+        if hosts.is_empty() {
+            terminal::print_note(&format!(
+                "{uri} was not purged in layers that list their hosts: name them with --host"
+            ));
+        } else {
             pages.handle(&hosts).purge_uri(uri, kind).await?;
         }
     }

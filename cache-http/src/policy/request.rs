@@ -79,9 +79,7 @@ impl Policy {
         if headers.contains_key(TRANSFER_ENCODING) || announces_body(headers) {
             return Err(Reason::RequestBody);
         }
-        let authorized =
-            headers.contains_key(AUTHORIZATION) || headers.contains_key(PROXY_AUTHORIZATION);
-        if authorized && !self.authorization {
+        if is_authorized(headers) && !self.authorization {
             return Err(Reason::Authorization);
         }
         if OVERRIDES.iter().any(|name| headers.contains_key(format!("x-{name}"))) {
@@ -248,6 +246,11 @@ enum CookieKind {
     Ignored,
     /// The cookie is passed on.
     Allowed,
+}
+
+/// Whether a request has credentials, for the origin or for a proxy in front of it.
+pub(super) fn is_authorized(headers: &HeaderMap) -> bool {
+    headers.contains_key(AUTHORIZATION) || headers.contains_key(PROXY_AUTHORIZATION)
 }
 
 fn announces_body(headers: &HeaderMap) -> bool {

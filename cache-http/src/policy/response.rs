@@ -5,17 +5,16 @@ use std::time::Duration;
 use http::{
     HeaderMap, HeaderName, StatusCode,
     header::{
-        ACCEPT_ENCODING, AUTHORIZATION, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH,
-        CONTENT_RANGE, CONTENT_TYPE, COOKIE, ETAG, EXPIRES, IF_MATCH, IF_MODIFIED_SINCE,
-        IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, LAST_MODIFIED, PRAGMA, RANGE, SET_COOKIE,
-        TRANSFER_ENCODING,
+        ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE,
+        CONTENT_TYPE, COOKIE, ETAG, EXPIRES, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE,
+        IF_UNMODIFIED_SINCE, LAST_MODIFIED, PRAGMA, RANGE, SET_COOKIE, TRANSFER_ENCODING,
     },
 };
 
 use super::{
     Policy, Reason, SetCookies,
     lifetime::{self, Lifetime},
-    request::{ACCEPT_ENCODING_AS_SENT, CODINGS},
+    request::{ACCEPT_ENCODING_AS_SENT, CODINGS, is_authorized},
 };
 use crate::{
     cache_control::{CacheControl, members},
@@ -275,7 +274,7 @@ impl Policy {
     ) -> Result<(), Reason> {
         let allowed =
             ["public", "s-maxage", "must-revalidate"].iter().any(|name| directives.has(name));
-        if request.contains_key(AUTHORIZATION) && !allowed {
+        if is_authorized(request) && !allowed {
             return Err(Reason::Authorization);
         }
         if !is_public(directives) {
@@ -291,7 +290,7 @@ impl Policy {
     /// Whether the response may be rejected because of this request. That does not predict
     /// anything about other requests, which must not wait for this one.
     pub(crate) fn forbids_storing(&self, request: &HeaderMap) -> bool {
-        request.contains_key(AUTHORIZATION) || self.has_no_store(request)
+        is_authorized(request) || self.has_no_store(request)
     }
 }
 

@@ -22,6 +22,7 @@ use cache_redis::{RedisCache, RedisOptions};
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use tempfile::TempDir;
+use tokio::sync::Semaphore;
 use tower::{Layer, ServiceExt, util::BoxCloneSyncService};
 use xtask::servers::{Kind, Server, outlive};
 
@@ -183,6 +184,22 @@ impl View {
             async move { Ok(response.await) }
         });
         Self { calls, service: BoxCloneSyncService::new(service) }
+    }
+
+    /// Creates a view that responds once there is a permit of the semaphore, which it uses up.
+    pub(crate) fn gated(
+        respond: impl Fn(Request<Body>, usize) -> Response<Body> + Send + Sync + 'static,
+    ) -> (Self, Arc<Semaphore>) {
+        let gate = Arc::new(Semaphore::new(0));
+        let (opened, respond) = (Arc::clone(&gate), Arc::new(respond));
+        let view = Self::waiting(move |request, calls| {
+            let (gate, respond) = (Arc::clone(&opened), Arc::clone(&respond));
+            async move {
+                gate.acquire().await.expect("semaphore is open").forget();
+                respond(request, calls)
+            }
+        });
+        (view, gate)
     }
 
     /// Creates a view whose responses have these headers, and the number of earlier calls in their
