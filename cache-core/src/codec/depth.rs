@@ -34,6 +34,7 @@ impl<T> Limited<T> {
     }
 
     /// Passes the limit on to `other`, which is one level deeper.
+    #[inline]
     fn nested<U, E: Error>(&self, other: U) -> Result<Limited<U>, E> {
         match self.left.checked_sub(1) {
             Some(left) => Ok(Limited { inner: other, left }),
@@ -94,6 +95,7 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Limited<D> {
         deserialize_ignored_any()
     }
 
+    #[inline]
     fn is_human_readable(&self) -> bool {
         self.inner.is_human_readable()
     }
@@ -112,6 +114,7 @@ macro_rules! visit {
 impl<'de, V: Visitor<'de>> Visitor<'de> for Limited<V> {
     type Value = V::Value;
 
+    #[inline]
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.inner.expecting(f)
     }
@@ -124,19 +127,23 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for Limited<V> {
         visit_byte_buf Vec<u8>
     }
 
+    #[inline]
     fn visit_none<E: Error>(self) -> Result<V::Value, E> {
         self.inner.visit_none()
     }
 
+    #[inline]
     fn visit_unit<E: Error>(self) -> Result<V::Value, E> {
         self.inner.visit_unit()
     }
 
+    #[inline]
     fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<V::Value, D::Error> {
         let deserializer = self.nested(deserializer)?;
         self.inner.visit_some(deserializer)
     }
 
+    #[inline]
     fn visit_newtype_struct<D: Deserializer<'de>>(
         self,
         deserializer: D,
@@ -145,16 +152,19 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for Limited<V> {
         self.inner.visit_newtype_struct(deserializer)
     }
 
+    #[inline]
     fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<V::Value, A::Error> {
         let list = self.nested(list)?;
         self.inner.visit_seq(list)
     }
 
+    #[inline]
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<V::Value, A::Error> {
         let map = self.nested(map)?;
         self.inner.visit_map(map)
     }
 
+    #[inline]
     fn visit_enum<A: EnumAccess<'de>>(self, variant: A) -> Result<V::Value, A::Error> {
         let variant = self.nested(variant)?;
         self.inner.visit_enum(variant)
@@ -164,6 +174,7 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for Limited<V> {
 impl<'de, S: DeserializeSeed<'de>> DeserializeSeed<'de> for Limited<S> {
     type Value = S::Value;
 
+    #[inline]
     #[inline]
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<S::Value, D::Error> {
         let deserializer = self.same(deserializer);
@@ -175,6 +186,7 @@ impl<'de, A: SeqAccess<'de>> SeqAccess<'de> for Limited<A> {
     type Error = A::Error;
 
     #[inline]
+    #[inline]
     fn next_element_seed<S: DeserializeSeed<'de>>(
         &mut self,
         seed: S,
@@ -183,6 +195,7 @@ impl<'de, A: SeqAccess<'de>> SeqAccess<'de> for Limited<A> {
         self.inner.next_element_seed(seed)
     }
 
+    #[inline]
     fn size_hint(&self) -> Option<usize> {
         self.inner.size_hint()
     }
@@ -191,6 +204,7 @@ impl<'de, A: SeqAccess<'de>> SeqAccess<'de> for Limited<A> {
 impl<'de, A: MapAccess<'de>> MapAccess<'de> for Limited<A> {
     type Error = A::Error;
 
+    #[inline]
     #[inline]
     fn next_key_seed<S: DeserializeSeed<'de>>(
         &mut self,
@@ -201,11 +215,13 @@ impl<'de, A: MapAccess<'de>> MapAccess<'de> for Limited<A> {
     }
 
     #[inline]
+    #[inline]
     fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, A::Error> {
         let seed = self.same(seed);
         self.inner.next_value_seed(seed)
     }
 
+    #[inline]
     fn size_hint(&self) -> Option<usize> {
         self.inner.size_hint()
     }
@@ -215,6 +231,7 @@ impl<'de, A: EnumAccess<'de>> EnumAccess<'de> for Limited<A> {
     type Error = A::Error;
     type Variant = Limited<A::Variant>;
 
+    #[inline]
     fn variant_seed<S: DeserializeSeed<'de>>(
         self,
         seed: S,
@@ -228,6 +245,7 @@ impl<'de, A: EnumAccess<'de>> EnumAccess<'de> for Limited<A> {
 impl<'de, A: VariantAccess<'de>> VariantAccess<'de> for Limited<A> {
     type Error = A::Error;
 
+    #[inline]
     fn unit_variant(self) -> Result<(), A::Error> {
         self.inner.unit_variant()
     }
@@ -237,6 +255,7 @@ impl<'de, A: VariantAccess<'de>> VariantAccess<'de> for Limited<A> {
         self.inner.newtype_variant_seed(seed)
     }
 
+    #[inline]
     fn tuple_variant<V: Visitor<'de>>(
         self,
         length: usize,
@@ -246,6 +265,7 @@ impl<'de, A: VariantAccess<'de>> VariantAccess<'de> for Limited<A> {
         self.inner.tuple_variant(length, visitor)
     }
 
+    #[inline]
     fn struct_variant<V: Visitor<'de>>(
         self,
         fields: &'static [&'static str],
