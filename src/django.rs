@@ -149,8 +149,8 @@ impl Translation {
         self.locations();
     }
 
-    /// The formats of LOCATION that only these packages have. An absent LOCATION is a server on this
-    /// machine.
+    /// The formats of LOCATION that only these packages have. An absent LOCATION is a server on
+    /// this machine.
     fn locations(&mut self) {
         for location in &mut self.location {
             *location = location::as_url(location);
@@ -247,10 +247,10 @@ impl Translation {
             VALUE_OPTIONS.iter().filter_map(|name| self.take(name)).map(|(name, _)| name).collect();
         if !names.is_empty() {
             self.warnings.push(format!(
-                "these OPTIONS are not applied: {}; keys are those of Django, but of the values only \
-                 integers can be read by both: a value of Django is a miss here, and Django raises an \
-                 error if it reads another value of this cache; if a Django site uses the same \
-                 database, set another KEY_PREFIX",
+                "these OPTIONS are not applied: {}; keys are those of Django, but of the values \
+                 only integers can be read by both: a value of Django is a miss here, and Django \
+                 raises an error if it reads another value of this cache; if a Django site uses \
+                 the same database, set another KEY_PREFIX",
                 names.join(", ")
             ));
         }
@@ -302,8 +302,9 @@ fn client(name: &str, class: &Json) -> Result<Client> {
         Some("SentinelClient") => return Ok(Client::Sentinel),
         Some("ClusterClient") => return Ok(Client::Cluster),
         Some("ShardClient") => {
-            "\"django_redis.client.DefaultClient\", because keys are not distributed by the client; \
-             use a Redis cluster with the option cluster = true, or an alias for each server"
+            "\"django_redis.client.DefaultClient\", because keys are not distributed by the \
+             client; use a Redis cluster with the option cluster = true, or an alias for each \
+             server"
         }
         Some("HerdClient") => {
             "\"django_redis.client.DefaultClient\", because HerdClient stores values in a form of \

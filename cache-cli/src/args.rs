@@ -55,8 +55,8 @@ pub(crate) enum Command {
     Createcachetable(Createcachetable),
     /// Check the configuration and the connection to every cache
     ///
-    /// Calls every verb on keys of its own in each cache, and deletes them. Prints how to solve each
-    /// problem.
+    /// Calls every verb on keys of its own in each cache, and deletes them; for files, it writes,
+    /// counts and removes an entry in a directory of its own. Prints how to solve each problem.
     Check,
     /// Print a value as JSON
     Get {

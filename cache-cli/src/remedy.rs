@@ -126,13 +126,14 @@ const ANSWERS: &[Answer] = &[
     Answer {
         stores: &["redis"],
         phrases: &["max number of clients"],
-        remedy: "raise maxclients on the server, and look for clients that do not close connections",
+        remedy: "raise maxclients on the server, and look for clients that do not close \
+                 connections",
     },
     Answer {
         stores: &["redis"],
         phrases: &["oom ", "misconf"],
-        remedy: "raise maxmemory or set a maxmemory-policy that evicts; for MISCONF, free disk space \
-                 on the server",
+        remedy: "raise maxmemory or set a maxmemory-policy that evicts; for MISCONF, free disk \
+                 space on the server",
     },
     Answer {
         stores: &["redis"],

@@ -244,8 +244,8 @@ impl CacheHandle {
     /// # use cache_locmem::{LocMemCache, LocMemOptions};
     /// let time = ManualClock::new();
     /// let store = LocMemCache::with_clock(LocMemOptions::default(), time.clock())?;
-    /// let cache =
-    ///     CacheHandle::new("default", Arc::new(store), Settings::default()).with_clock(time.clock());
+    /// let cache = CacheHandle::new("default", Arc::new(store), Settings::default());
+    /// let cache = cache.with_clock(time.clock());
     ///
     /// let start = cache.clock().now();
     /// time.advance(Duration::from_secs(60));

@@ -21,8 +21,8 @@ pub(crate) const ABANDONED_FILL_TIME: Duration = Duration::from_secs(60);
 
 /// The maximum number of tasks of a layer that run on after their clients have left.
 ///
-/// A client that sends requests and cancels them at once, as HTTP/2 allows, would otherwise have any
-/// number of handlers running, whatever limits the requests of a connection.
+/// A client that sends requests and cancels them at once, as HTTP/2 allows, would otherwise have
+/// any number of handlers running, whatever limits the requests of a connection.
 pub(crate) const MAX_ABANDONED_FILLS: usize = 256;
 
 /// A spawned task. Its owner can be dropped before the task is complete: it then runs on for

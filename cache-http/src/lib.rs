@@ -237,14 +237,14 @@
 //! page, the handler runs in a spawned task, in the [span](tracing::Span) of the request. If the
 //! request is cancelled, or its body is not read, the task continues, and the page is stored. It
 //! ends 60 seconds later at the latest, and if the body exceeds [`Policy::max_body`]. At most 256
-//! handlers and bodies of a layer outlive their requests at a time; others end with them, and one of
-//! the waiting requests takes over. Task-local variables of outer layers are not visible in the task;
-//! extensions of the request are. If the handler panics, its client sees the panic, and one of the
-//! waiting requests takes over.
+//! handlers and bodies of a layer outlive their requests at a time; others end with them, and one
+//! of the waiting requests takes over. Task-local variables of outer layers are not visible in the
+//! task; extensions of the request are. If the handler panics, its client sees the panic, and one
+//! of the waiting requests takes over.
 //!
 //! All other handlers end with their requests: those of requests that bypass the cache, of requests
 //! with unknown cookies, `Authorization` or `no-store`, and those for pages whose last responses
-//! could not be stored.
+//! could not be stored. If the response to such a request is stored, its body is read to its end.
 //!
 //! # Features
 //!

@@ -87,8 +87,8 @@ impl RequestContext {
 
     /// Whether a page keeps its lifetime if it is validated by a 304 with these headers.
     ///
-    /// The stored `Cache-Control` may be the one for browsers. It must not take the place of the one
-    /// that the 304 omits.
+    /// The stored `Cache-Control` may be the one for browsers. It must not take the place of the
+    /// one that the 304 omits.
     fn keeps_lifetime(&self, new: &HeaderMap) -> bool {
         matches!(self.settings.browser_ttl, BrowserTtl::Revalidate | BrowserTtl::SameAsCache)
             && !self.settings.policy.states_lifetime(new)

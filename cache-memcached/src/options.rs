@@ -15,8 +15,8 @@ use serde_json::{Map, Value as Json};
 ///
 /// The options of Django's `PyMemcacheCache` and `PyLibMCCache` are accepted: `timeout`,
 /// `connect_timeout`, `dead_timeout`, `ignore_exc`, `username` and `password` have the same meaning
-/// as there. So have `socket_timeout` and `dead_retry` of Django's former `MemcachedCache`, which are
-/// `timeout` and `dead_timeout`. The other options of these clients have no effect here, and a
+/// as there. So have `socket_timeout` and `dead_retry` of Django's former `MemcachedCache`, which
+/// are `timeout` and `dead_timeout`. The other options of these clients have no effect here, and a
 /// warning is logged for them.
 ///
 /// # Examples
