@@ -175,7 +175,6 @@ impl<'de, S: DeserializeSeed<'de>> DeserializeSeed<'de> for Limited<S> {
     type Value = S::Value;
 
     #[inline]
-    #[inline]
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<S::Value, D::Error> {
         let deserializer = self.same(deserializer);
         self.inner.deserialize(deserializer)
@@ -185,7 +184,6 @@ impl<'de, S: DeserializeSeed<'de>> DeserializeSeed<'de> for Limited<S> {
 impl<'de, A: SeqAccess<'de>> SeqAccess<'de> for Limited<A> {
     type Error = A::Error;
 
-    #[inline]
     #[inline]
     fn next_element_seed<S: DeserializeSeed<'de>>(
         &mut self,
@@ -205,7 +203,6 @@ impl<'de, A: MapAccess<'de>> MapAccess<'de> for Limited<A> {
     type Error = A::Error;
 
     #[inline]
-    #[inline]
     fn next_key_seed<S: DeserializeSeed<'de>>(
         &mut self,
         seed: S,
@@ -214,7 +211,6 @@ impl<'de, A: MapAccess<'de>> MapAccess<'de> for Limited<A> {
         self.inner.next_key_seed(seed)
     }
 
-    #[inline]
     #[inline]
     fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, A::Error> {
         let seed = self.same(seed);
