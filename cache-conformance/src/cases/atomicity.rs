@@ -1,6 +1,6 @@
 //! Concurrent and cancelled operations.
 
-use std::{sync::Arc, time::Duration};
+use std::{future::poll_fn, pin::pin, sync::Arc, task::Poll, time::Duration};
 
 use bytes::Bytes;
 use cache_core::{Cache, Value};
@@ -129,14 +129,45 @@ pub(super) async fn increments_racing_touches_are_not_lost(h: Harness) {
     assert_eq!(store.get("k").await.unwrap(), Some(Value::Int(8 * 50)));
 }
 
-/// Aborting a task drops its future at the await that it has reached.
 pub(super) async fn dropped_operation_does_not_affect_the_next(h: Harness) {
     let store = h.store().await;
+    for _ in 0..5 {
+        for operation in Operation::ALL {
+            drop_at_each_await(&store, operation, DropAt::Await).await;
+            drop_at_each_await(&store, operation, DropAt::Wake).await;
+        }
+    }
+    abort_on_another_thread(&store).await;
+}
+
+/// Drops the operation at its first await, then at its second, until it completes before.
+async fn drop_at_each_await(store: &Arc<dyn Cache>, operation: Operation, drop_at: DropAt) {
+    for awaits in 1.. {
+        let (one, other) = (format!("a{awaits}"), format!("b{awaits}"));
+        store.set(&other, bytes(&other), LONG).await.unwrap();
+        let completed = drop_at.poll(operation.run(&**store, &one), awaits).await;
+        let next = store.get(&other).await.unwrap();
+        assert_eq!(next, Some(bytes(&other)), "{operation:?}, {drop_at:?} {awaits}");
+        assert_absent_or_whole(&**store, &one).await;
+        if completed {
+            return;
+        }
+    }
+}
+
+async fn assert_absent_or_whole(store: &dyn Cache, key: &str) {
+    let found = store.get(key).await.unwrap();
+    assert!(found.is_none() || found == Some(bytes(key)), "{found:?}");
+}
+
+/// Aborting a task drops its future at the await that it has reached, in parallel with the next
+/// operation.
+async fn abort_on_another_thread(store: &Arc<dyn Cache>) {
     for step in 0..200 {
         let (one, other) = (format!("a{step}"), format!("b{step}"));
         store.set(&other, bytes(&other), LONG).await.unwrap();
         let dropped = {
-            let store = Arc::clone(&store);
+            let store = Arc::clone(store);
             let one = one.clone();
             tokio::spawn(async move {
                 let _ = store.set(&one, bytes(&one), LONG).await;
@@ -149,8 +180,68 @@ pub(super) async fn dropped_operation_does_not_affect_the_next(h: Harness) {
         dropped.abort();
         assert_eq!(store.get(&other).await.unwrap(), Some(bytes(&other)));
         let _ = dropped.await;
-        let found = store.get(&one).await.unwrap();
-        assert!(found.is_none() || found == Some(bytes(&one)), "{found:?}");
+        assert_absent_or_whole(&**store, &one).await;
+    }
+}
+
+/// An operation that is dropped.
+#[derive(Clone, Copy, Debug)]
+enum Operation {
+    Set,
+    Get,
+    Add,
+    Touch,
+    Delete,
+    SetMany,
+    GetMany,
+}
+
+impl Operation {
+    const ALL: [Self; 7] =
+        [Self::Set, Self::Get, Self::Add, Self::Touch, Self::Delete, Self::SetMany, Self::GetMany];
+
+    /// Ignores the result, which only a completed operation has.
+    async fn run(self, store: &dyn Cache, key: &str) {
+        match self {
+            Self::Set => drop(store.set(key, bytes(key), LONG).await),
+            Self::Get => drop(store.get(key).await),
+            Self::Add => drop(store.add(key, bytes(key), LONG).await),
+            Self::Touch => drop(store.touch(key, LONG).await),
+            Self::Delete => drop(store.delete(key).await),
+            Self::SetMany => drop(store.set_many(&[(key, bytes(key))], LONG).await),
+            Self::GetMany => drop(store.get_many(&[key, key]).await),
+        }
+    }
+}
+
+/// When an operation is dropped.
+#[derive(Clone, Copy, Debug)]
+enum DropAt {
+    /// As soon as it waits: a request is sent, and its answer is still to come.
+    Await,
+    /// When it could continue: the answer has come, and nobody has read it.
+    Wake,
+}
+
+impl DropAt {
+    /// Drops `operation` when it has waited `awaits` times. Returns whether it completed before.
+    async fn poll(self, operation: impl Future<Output = ()>, awaits: usize) -> bool {
+        let mut operation = pin!(operation);
+        let mut waited = 0;
+        poll_fn(|context| {
+            if waited == awaits {
+                return Poll::Ready(false);
+            }
+            if operation.as_mut().poll(context).is_ready() {
+                return Poll::Ready(true);
+            }
+            waited += 1;
+            match self {
+                Self::Await if waited == awaits => Poll::Ready(false),
+                Self::Await | Self::Wake => Poll::Pending,
+            }
+        })
+        .await
     }
 }
 
