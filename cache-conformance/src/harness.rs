@@ -34,6 +34,7 @@ pub struct Harness {
     time: Option<ManualClock>,
     profile: Profile,
     limit: Duration,
+    seed: Option<u64>,
 }
 
 /// Known limitations of a store.
@@ -80,6 +81,7 @@ impl Harness {
             time: None,
             profile: Profile::default(),
             limit: Duration::from_secs(300),
+            seed: None,
         }
     }
 
@@ -148,6 +150,20 @@ impl Harness {
     pub fn with_limit(mut self, limit: Duration) -> Self {
         self.limit = limit;
         self
+    }
+
+    /// Sets the seed of the random operations, which are then the same in every run.
+    ///
+    /// Without it, each run performs others and finds more. It is for a test that must not depend
+    /// on chance, such as one that verifies that the suite detects a fault.
+    #[must_use]
+    pub fn with_seed(mut self, seed: u64) -> Self {
+        self.seed = Some(seed);
+        self
+    }
+
+    pub(crate) fn seed(&self) -> Option<u64> {
+        self.seed
     }
 
     pub(crate) fn limit(&self) -> Duration {

@@ -52,7 +52,8 @@ impl fmt::Display for Report {
 
 /// Runs all cases, one after the other.
 ///
-/// Needs a multi-threaded tokio runtime with a timer.
+/// Needs a tokio runtime with a timer. On a multi-threaded one, the concurrent operations of a case
+/// also run in parallel.
 pub async fn run(harness: &Harness) -> Report {
     let mut report = Report::default();
     for case in CASES {

@@ -6,7 +6,7 @@ use cache_core::{Cache, ErrorKind, Result, Ttl, Value};
 use proptest::{
     collection::vec,
     prelude::*,
-    test_runner::{Config, TestCaseError, TestRunner},
+    test_runner::{Config, RngSeed, TestCaseError, TestRunner},
 };
 
 use crate::Harness;
@@ -97,7 +97,10 @@ pub(super) async fn random_operations_match_a_hash_map(h: Harness) {
     // Stores without a manual clock use a server, which is slow to start.
     let (cases, steps) = if time_can_pass { (200, 1..60) } else { (40, 1..100) };
     let work = tokio::task::spawn_blocking(move || {
-        let config = Config { cases, failure_persistence: None, ..Config::default() };
+        let mut config = Config { cases, failure_persistence: None, ..Config::default() };
+        if let Some(seed) = h.seed() {
+            config.rng_seed = RngSeed::Fixed(seed);
+        }
         TestRunner::new(config).run(&vec(step(unsigned, time_can_pass), steps), |steps| {
             runtime.block_on(compare(&h, &steps))
         })
