@@ -281,8 +281,9 @@ impl CachesBuilder {
     /// Sets the clock that expires entries in the stores of this process, and by which pages age
     /// in any store.
     ///
-    /// A test can so set the time of everything at once. Servers such as Redis expire their entries
-    /// by their own clock.
+    /// A test can so set the time of everything at once, with a
+    /// [`ManualClock`](cache_core::ManualClock). Servers such as Redis expire their entries by their
+    /// own clock, and a store that [`store`](Self::store) adds by the one that it was opened with.
     pub fn clock(mut self, clock: Clock) -> Self {
         self.clock = clock;
         self

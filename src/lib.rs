@@ -54,6 +54,7 @@
 //! | `memcached-tls` | TLS connections to memcached |
 //! | `redis-tls` | TLS connections to Redis: `rediss://` |
 //! | `postcard` | the codec `postcard`: compact, without field names |
+//! | `testing` | the module `testing`: faults, records of calls and a manual clock for your tests |
 //!
 //! All features are additive.
 
@@ -79,6 +80,9 @@ pub use self::{builder::CachesBuilder, caches::Caches};
 #[cfg(feature = "http")]
 #[doc(inline)]
 pub use cache_http as http;
+#[cfg(feature = "testing")]
+#[doc(inline)]
+pub use cache_testing as testing;
 
 /// The stores of this build and their options, to open a store in code.
 pub mod stores {

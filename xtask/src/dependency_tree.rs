@@ -11,16 +11,19 @@ const RULES: &[Rule] = &[
     ("cache-core", &["--no-default-features"], "postcard sqlx tokio"),
     ("cache-http", &[], "axum hyper roxmltree similar tower"),
     ("cache-memcached", &[], "lz4_flex rustls sqlx"),
+    ("cache-testing", &[], "cache-conformance proptest"),
     ("cachette", &["--features=db-postgres"], "ring rustls"),
     (
         "cachette",
         &[],
-        "cache-http cache-memcached cache-net cache-redis http redis sqlx tempfile tokio",
+        "cache-http cache-memcached cache-net cache-redis cache-testing http redis sqlx tempfile \
+         tokio",
     ),
     (
         "cachette",
         &["--no-default-features", "--features=locmem"],
-        "cache-http cache-memcached cache-net cache-redis http redis sqlx tempfile tokio toml",
+        "cache-http cache-memcached cache-net cache-redis cache-testing http redis sqlx tempfile \
+         tokio toml",
     ),
     // The peers are dev-dependencies: only benchmarks build them.
     (

@@ -1,0 +1,170 @@
+//! What the wrappers have in common: something happens around each call.
+
+use cache_core::Result;
+
+use crate::{Call, Verb};
+
+/// What a wrapper does around the calls of its store. [`intercept!`] implements `Cache` from it.
+pub(crate) trait Intercept {
+    /// Returns whether the next call of `verb` needs a future, so that `get_now` and `set_now` must
+    /// not answer it.
+    fn must_wait(&self, verb: Verb) -> bool;
+
+    /// Notes a call that `get_now` or `set_now` has answered.
+    fn answered_now(&self, call: impl FnOnce() -> Call);
+
+    /// Runs a call.
+    ///
+    /// `run` calls the store. For a batch, it passes on only as many of the first entries as its
+    /// argument says, at least one.
+    fn around<T, F>(
+        &self,
+        call: Call,
+        run: impl FnOnce(usize) -> F + Send,
+    ) -> impl Future<Output = Result<T>> + Send
+    where
+        T: Send,
+        F: Future<Output = Result<T>> + Send;
+}
+
+/// Implements `Cache` for a wrapper with a field `store` that implements [`Intercept`].
+///
+/// The methods after `except` are those in the braces. Other methods that are not asynchronous are
+/// forwarded, apart from `get_now` and `set_now`.
+macro_rules! intercept {
+    ($wrapper:ty $(, except $($except:ident),+ { $($method:item)* })?) => {
+        #[cache_core::async_trait]
+        #[deny(clippy::missing_trait_methods)]
+        impl cache_core::Cache for $wrapper {
+            cache_core::forward_cache!(
+                self.store,
+                except get, set, add, touch, incr, delete, ttl, clear, get_now, set_now, contains,
+                get_many, set_many, delete_many, stats, purge_expired, close $($(, $except)+)?
+            );
+
+            $($($method)*)?
+
+            fn get_now(
+                &self,
+                key: &str,
+            ) -> Option<cache_core::Result<Option<cache_core::Value>>> {
+                if self.must_wait($crate::Verb::Get) {
+                    return None;
+                }
+                let result = self.store.get_now(key)?;
+                self.answered_now(|| $crate::Call::new($crate::Verb::Get).key(key));
+                Some(result)
+            }
+
+            fn set_now(
+                &self,
+                key: &str,
+                value: cache_core::Value,
+                ttl: Option<std::time::Duration>,
+            ) -> cache_core::Result<cache_core::Result<()>, cache_core::Value> {
+                if self.must_wait($crate::Verb::Set) {
+                    return Err(value);
+                }
+                let result = self.store.set_now(key, value, ttl)?;
+                self.answered_now(|| $crate::Call::new($crate::Verb::Set).key(key).ttl(ttl));
+                Ok(result)
+            }
+
+            async fn get(&self, key: &str) -> cache_core::Result<Option<cache_core::Value>> {
+                let call = $crate::Call::new($crate::Verb::Get).key(key);
+                self.around(call, |_| self.store.get(key)).await
+            }
+
+            async fn set(
+                &self,
+                key: &str,
+                value: cache_core::Value,
+                ttl: Option<std::time::Duration>,
+            ) -> cache_core::Result<()> {
+                let call = $crate::Call::new($crate::Verb::Set).key(key).ttl(ttl);
+                self.around(call, |_| self.store.set(key, value, ttl)).await
+            }
+
+            async fn add(
+                &self,
+                key: &str,
+                value: cache_core::Value,
+                ttl: Option<std::time::Duration>,
+            ) -> cache_core::Result<bool> {
+                let call = $crate::Call::new($crate::Verb::Add).key(key).ttl(ttl);
+                self.around(call, |_| self.store.add(key, value, ttl)).await
+            }
+
+            async fn touch(
+                &self,
+                key: &str,
+                ttl: Option<std::time::Duration>,
+            ) -> cache_core::Result<bool> {
+                let call = $crate::Call::new($crate::Verb::Touch).key(key).ttl(ttl);
+                self.around(call, |_| self.store.touch(key, ttl)).await
+            }
+
+            async fn incr(&self, key: &str, delta: i64) -> cache_core::Result<Option<i64>> {
+                let call = $crate::Call::new($crate::Verb::Incr).key(key);
+                self.around(call, |_| self.store.incr(key, delta)).await
+            }
+
+            async fn delete(&self, key: &str) -> cache_core::Result<bool> {
+                let call = $crate::Call::new($crate::Verb::Delete).key(key);
+                self.around(call, |_| self.store.delete(key)).await
+            }
+
+            async fn ttl(&self, key: &str) -> cache_core::Result<Option<cache_core::Ttl>> {
+                let call = $crate::Call::new($crate::Verb::Ttl).key(key);
+                self.around(call, |_| self.store.ttl(key)).await
+            }
+
+            async fn clear(&self) -> cache_core::Result<()> {
+                self.around($crate::Call::new($crate::Verb::Clear), |_| self.store.clear()).await
+            }
+
+            async fn contains(&self, key: &str) -> cache_core::Result<bool> {
+                let call = $crate::Call::new($crate::Verb::Contains).key(key);
+                self.around(call, |_| self.store.contains(key)).await
+            }
+
+            async fn get_many(
+                &self,
+                keys: &[&str],
+            ) -> cache_core::Result<Vec<Option<cache_core::Value>>> {
+                let call = $crate::Call::new($crate::Verb::GetMany).keys(keys.iter().copied());
+                self.around(call, |first| self.store.get_many(&keys[..first])).await
+            }
+
+            async fn set_many(
+                &self,
+                entries: &[(&str, cache_core::Value)],
+                ttl: Option<std::time::Duration>,
+            ) -> cache_core::Result<Vec<usize>> {
+                let keys = entries.iter().map(|(key, _)| *key);
+                let call = $crate::Call::new($crate::Verb::SetMany).keys(keys).ttl(ttl);
+                self.around(call, |first| self.store.set_many(&entries[..first], ttl)).await
+            }
+
+            async fn delete_many(&self, keys: &[&str]) -> cache_core::Result<usize> {
+                let call = $crate::Call::new($crate::Verb::DeleteMany).keys(keys.iter().copied());
+                self.around(call, |first| self.store.delete_many(&keys[..first])).await
+            }
+
+            async fn stats(&self) -> cache_core::Result<cache_core::Stats> {
+                self.around($crate::Call::new($crate::Verb::Stats), |_| self.store.stats()).await
+            }
+
+            async fn purge_expired(&self, max: u64) -> cache_core::Result<Option<u64>> {
+                let call = $crate::Call::new($crate::Verb::PurgeExpired);
+                self.around(call, |_| self.store.purge_expired(max)).await
+            }
+
+            async fn close(&self) -> cache_core::Result<()> {
+                self.around($crate::Call::new($crate::Verb::Close), |_| self.store.close()).await
+            }
+        }
+    };
+}
+
+pub(crate) use intercept;
