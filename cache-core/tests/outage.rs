@@ -3,72 +3,21 @@
 use std::{
     io,
     sync::{Arc, Mutex},
-    time::Duration,
 };
 
-use async_trait::async_trait;
-use cache_core::{
-    Cache, CacheHandle, Error, ErrorKind, OnOutage, Result, Settings, Timeout, Ttl, Value,
-};
+use cache_core::{CacheHandle, Error, ErrorKind, OnOutage, Settings, Timeout};
+use cache_locmem::LocMemCache;
+use cache_testing::{Chaos, Fault};
 use tracing_subscriber::fmt::MakeWriter;
 
-/// A store that fails in every method.
-#[derive(Debug)]
-struct Failing {
-    kind: ErrorKind,
-    temporary: bool,
-}
-
-impl Failing {
-    fn fail<T>(&self) -> Result<T> {
-        Err(Error::new(self.kind, "no reply within 1 s").temporary(self.temporary))
-    }
-}
-
-#[async_trait]
-impl Cache for Failing {
-    fn name(&self) -> &str {
-        "failing"
-    }
-    async fn get(&self, _: &str) -> Result<Option<Value>> {
-        self.fail()
-    }
-    async fn set(&self, _: &str, _: Value, _: Option<Duration>) -> Result<()> {
-        self.fail()
-    }
-    async fn add(&self, _: &str, _: Value, _: Option<Duration>) -> Result<bool> {
-        self.fail()
-    }
-    async fn touch(&self, _: &str, _: Option<Duration>) -> Result<bool> {
-        self.fail()
-    }
-    async fn incr(&self, _: &str, _: i64) -> Result<Option<i64>> {
-        self.fail()
-    }
-    async fn delete(&self, _: &str) -> Result<bool> {
-        self.fail()
-    }
-    async fn ttl(&self, _: &str) -> Result<Option<Ttl>> {
-        self.fail()
-    }
-    async fn clear(&self) -> Result<()> {
-        self.fail()
-    }
-    async fn stats(&self) -> Result<cache_core::Stats> {
-        self.fail()
-    }
-    async fn purge_expired(&self, _: u64) -> Result<Option<u64>> {
-        self.fail()
-    }
-    async fn close(&self) -> Result<()> {
-        self.fail()
-    }
-}
-
-/// A cache whose outages are misses, on a store that fails so.
+/// A cache whose outages are misses, on a store that fails so in every method.
 fn failing(kind: ErrorKind, temporary: bool) -> CacheHandle {
+    let store = Chaos::new(Arc::new(LocMemCache::default()));
+    store.inject(Fault::error_with(move || {
+        Error::new(kind, "no reply within 1 s").temporary(temporary)
+    }));
     let settings = Settings { on_outage: OnOutage::Miss, ..Settings::default() };
-    CacheHandle::new("default", Arc::new(Failing { kind, temporary }), settings)
+    CacheHandle::new("default", Arc::new(store), settings)
 }
 
 fn unavailable() -> CacheHandle {
