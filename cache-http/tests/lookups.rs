@@ -4,63 +4,11 @@
 
 mod common;
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering::SeqCst},
-    },
-    time::Duration,
-};
+use std::sync::Arc;
 
-use cache_core::{Cache, Result, Ttl, Value, async_trait};
 use cache_http::{HttpCacheLayer, Purge};
+use cache_testing::{Recorder, Verbs};
 use common::{Cached, Site, View};
-
-/// A store that counts its reads.
-#[derive(Debug)]
-struct Counting {
-    store: Arc<dyn Cache>,
-    reads: Arc<AtomicUsize>,
-}
-
-#[async_trait]
-impl Cache for Counting {
-    fn name(&self) -> &str {
-        "counting"
-    }
-    fn get_now(&self, key: &str) -> Option<Result<Option<Value>>> {
-        self.reads.fetch_add(1, SeqCst);
-        self.store.get_now(key)
-    }
-    fn keeps_objects(&self) -> bool {
-        self.store.keeps_objects()
-    }
-    async fn get(&self, key: &str) -> Result<Option<Value>> {
-        self.reads.fetch_add(1, SeqCst);
-        self.store.get(key).await
-    }
-    async fn set(&self, key: &str, value: Value, ttl: Option<Duration>) -> Result<()> {
-        self.store.set(key, value, ttl).await
-    }
-    async fn add(&self, key: &str, value: Value, ttl: Option<Duration>) -> Result<bool> {
-        self.store.add(key, value, ttl).await
-    }
-    async fn touch(&self, key: &str, ttl: Option<Duration>) -> Result<bool> {
-        self.store.touch(key, ttl).await
-    }
-    async fn incr(&self, key: &str, delta: i64) -> Result<Option<i64>> {
-        self.store.incr(key, delta).await
-    }
-    async fn delete(&self, key: &str) -> Result<bool> {
-        self.store.delete(key).await
-    }
-    async fn ttl(&self, key: &str) -> Result<Option<Ttl>> {
-        self.store.ttl(key).await
-    }
-    async fn clear(&self) -> Result<()> {
-        self.store.clear().await
-    }
-}
 
 fn uri(path: &str) -> String {
     format!("http://example.org{path}")
@@ -70,17 +18,16 @@ fn uri(path: &str) -> String {
 async fn hit_reads_generations_only_after_a_purge_of_its_page_or_once_a_second() {
     for (vary, page) in [(&[][..], 1), (&[("vary", "X-A")], 2)] {
         let site = Site::in_memory();
-        let reads = Arc::new(AtomicUsize::new(0));
-        let store = Counting { store: Arc::clone(site.cache.store()), reads: Arc::clone(&reads) };
-        let layer = HttpCacheLayer::new(&site.cache.with_store(Arc::new(store)))
+        let store = Recorder::new(Arc::clone(site.cache.store()));
+        let layer = HttpCacheLayer::new(&site.cache.with_store(Arc::new(store.clone())))
             .clock(site.time.clock())
             .cache_status("c");
         let layer = layer.tag("t");
         let cached = View::with(vary).cached(&layer);
         let lookups = async |cached: &Cached| {
-            let before = reads.load(SeqCst);
+            store.reset();
             assert!(cached.get("/").await.is_hit());
-            reads.load(SeqCst) - before
+            store.count(Verbs::READS)
         };
         // The page twice, and the generations of the whole cache, of the URI and of the tag.
         let checked = page + page + 2 + 1;

@@ -3,120 +3,59 @@
 mod common;
 
 use std::{
-    fmt,
-    pin::Pin,
     sync::{
-        Arc, Mutex,
+        Arc,
         atomic::{AtomicUsize, Ordering::SeqCst},
     },
     time::Duration,
 };
 
 use axum::{Router, body::Body};
-use cache_core::{Cache, CacheHandle, ErrorKind, ManualClock, Result, Ttl, Value, async_trait};
+use cache_core::{CacheHandle, ErrorKind, ManualClock, Result};
 use cache_http::{CacheTags, HttpCacheLayer, Policy, Purge, PurgeHandle, PurgeService};
 use cache_redis::{RedisCache, RedisOptions};
+use cache_testing::{Pause, Recorder, Remote, Verbs};
 use common::{Cached, Got, Site, View, page, request};
 use http::{HeaderName, Method, StatusCode};
 use serde_json::{Value as Json, json};
-use tokio::sync::{Notify, oneshot};
+use tokio::{
+    sync::{Notify, oneshot},
+    task::JoinHandle,
+};
 use tower::ServiceExt as _;
 
 /// A store as another process sees it: it keeps no objects, and two of them are never taken for the
-/// same store. Records the verbs that are called, and runs something else before one of them.
+/// same store. Records the calls, and can hold them.
 struct Process {
-    store: Arc<dyn Cache>,
-    calls: Mutex<Vec<&'static str>>,
-    interruption: Mutex<Option<(usize, Interruption)>>,
+    recorder: Recorder,
+    pause: Pause,
 }
 
-type Interruption = Pin<Box<dyn Future<Output = ()> + Send>>;
-
 impl Process {
-    fn of(site: &Site) -> Arc<Self> {
-        let store = Arc::clone(site.cache.store());
-        Arc::new(Self { store, calls: Mutex::default(), interruption: Mutex::default() })
+    fn of(site: &Site) -> Self {
+        let pause = Pause::new(Arc::new(Remote::new(Arc::clone(site.cache.store()))));
+        Self { recorder: Recorder::new(Arc::new(pause.clone())), pause }
     }
 
-    fn cache(self: &Arc<Self>, site: &Site) -> CacheHandle {
-        site.cache.with_store(Arc::<Self>::clone(self))
+    fn cache(&self, site: &Site) -> CacheHandle {
+        site.cache.with_store(Arc::new(self.recorder.clone()))
     }
 
-    /// Runs `interruption` after this number of calls, before the next one.
+    /// Runs `interruption` after this number of calls, before the next one. Returns a task that
+    /// ends with it.
     fn interrupt_after(
         &self,
         calls: usize,
         interruption: impl Future<Output = ()> + Send + 'static,
-    ) {
-        *self.interruption.lock().expect("no panic") = Some((calls, Box::pin(interruption)));
+    ) -> JoinHandle<()> {
+        tokio::spawn(self.pause.before(Verbs::ALL, calls + 1).during(interruption))
     }
 
-    fn was_interrupted(&self) -> bool {
-        self.interruption.lock().expect("no panic").is_none()
-    }
-
-    async fn call(&self, verb: &'static str) -> &dyn Cache {
-        self.calls.lock().expect("no panic").push(verb);
-        let interruption = {
-            let mut interruption = self.interruption.lock().expect("no panic");
-            if let Some((calls, _)) = &mut *interruption
-                && *calls > 0
-            {
-                *calls -= 1;
-                None
-            } else {
-                interruption.take()
-            }
-        };
-        if let Some((_, interruption)) = interruption {
-            interruption.await;
-        }
-        &*self.store
-    }
-
-    /// The calls since the last time.
+    /// The verbs of the calls since the last time.
     fn calls(&self) -> Vec<&'static str> {
-        std::mem::take(&mut *self.calls.lock().expect("no panic"))
-    }
-}
-
-impl fmt::Debug for Process {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Process").field("store", &self.store).finish_non_exhaustive()
-    }
-}
-
-#[async_trait]
-impl Cache for Process {
-    fn name(&self) -> &str {
-        "process"
-    }
-    async fn get(&self, key: &str) -> Result<Option<Value>> {
-        self.call("get").await.get(key).await
-    }
-    async fn get_many(&self, keys: &[&str]) -> Result<Vec<Option<Value>>> {
-        self.call("get_many").await.get_many(keys).await
-    }
-    async fn set(&self, key: &str, value: Value, ttl: Option<Duration>) -> Result<()> {
-        self.call("set").await.set(key, value, ttl).await
-    }
-    async fn add(&self, key: &str, value: Value, ttl: Option<Duration>) -> Result<bool> {
-        self.call("add").await.add(key, value, ttl).await
-    }
-    async fn touch(&self, key: &str, ttl: Option<Duration>) -> Result<bool> {
-        self.call("touch").await.touch(key, ttl).await
-    }
-    async fn incr(&self, key: &str, delta: i64) -> Result<Option<i64>> {
-        self.call("incr").await.incr(key, delta).await
-    }
-    async fn delete(&self, key: &str) -> Result<bool> {
-        self.call("delete").await.delete(key).await
-    }
-    async fn ttl(&self, key: &str) -> Result<Option<Ttl>> {
-        self.call("ttl").await.ttl(key).await
-    }
-    async fn clear(&self) -> Result<()> {
-        self.call("clear").await.clear().await
+        let calls = self.recorder.calls();
+        self.recorder.reset();
+        calls.iter().map(|call| call.verb.name()).collect()
     }
 }
 
@@ -237,20 +176,15 @@ async fn unsafe_request_invalidates_although_its_client_disconnects(site: Site) 
         let cached = View::with(&[FRESH]).cached(&layer);
         cached.get("/").await;
         assert!(cached.get("/").await.is_hit());
-        let (store_called, called) = oneshot::channel();
-        let (release, released) = oneshot::channel::<()>();
-        process.interrupt_after(0, async move {
-            store_called.send(()).expect("the test waits");
-            let _ = released.await;
-        });
+        let held = process.pause.before(Verbs::ALL, 1);
         let post = tokio::spawn({
             let cached = cached.clone();
             async move { cached.ask(Method::POST, "/", &[]).await }
         });
-        called.await.expect("the purge has begun");
+        held.reached().await;
         post.abort();
         assert!(post.await.expect_err("aborted").is_cancelled());
-        drop(release);
+        held.release();
         common::until(async || !cached.get("/").await.is_hit()).await;
     }
 }
@@ -663,7 +597,7 @@ async fn two_processes(
     kind: &'static str,
     preset: usize,
     stored: bool,
-) -> ([Arc<Process>; 2], HttpCacheLayer, Content) {
+) -> ([Process; 2], HttpCacheLayer, Content) {
     let site = Site::in_memory();
     let processes = [(); 2].map(|()| Process::of(&site));
     let [here, there] = processes.each_ref().map(|process| {
@@ -692,15 +626,16 @@ async fn purge_between_any_two_store_calls_of_a_request_leaves_no_old_page() {
             let view = View::new(move |_, _| page(&[FRESH], &shown.load(SeqCst).to_string()));
             let cached = view.cached(&layer);
             let other = content.clone();
-            here.interrupt_after(calls, async move {
+            let interruption = here.interrupt_after(calls, async move {
                 other.change();
                 other.purge().await;
             });
             cached.get("/a/b").await;
-            if !here.was_interrupted() {
+            if !interruption.is_finished() {
                 assert!(calls >= 5, "{calls} store calls");
                 break;
             }
+            interruption.await.expect("task panicked");
             let next = cached.get("/a/b").await;
             assert_eq!(next.body, "1", "{kind} {stored} after {calls} store calls: {next:?}");
         }
@@ -717,7 +652,7 @@ async fn request_after_a_purge_does_not_share_a_page_from_before_it() {
             let cached = view.cached(&layer);
             let (other, late) = (content.clone(), cached.clone());
             let (sender, visit) = oneshot::channel();
-            here.interrupt_after(calls, async move {
+            let interruption = here.interrupt_after(calls, async move {
                 other.change();
                 other.purge().await;
                 let visit = tokio::spawn(async move { late.get("/a/b").await });
@@ -728,10 +663,11 @@ async fn request_after_a_purge_does_not_share_a_page_from_before_it() {
                 assert!(sender.send(visit).is_ok());
             });
             cached.get("/a/b").await;
-            if !here.was_interrupted() {
+            if !interruption.is_finished() {
                 assert!(calls >= 5, "{calls} store calls");
                 break;
             }
+            interruption.await.expect("task panicked");
             let visit = visit.await.expect("sent").await.expect("task panicked");
             assert_eq!(visit.body, "1", "{kind} {stored} after {calls} store calls: {visit:?}");
         }
@@ -762,15 +698,16 @@ async fn page_that_is_stored_between_any_two_store_calls_of_a_purge_is_not_serve
             let request = tokio::spawn(async move { first.get("/a/b").await });
             rendered.notified().await;
             content.change();
-            there.interrupt_after(calls, async move {
+            let interruption = there.interrupt_after(calls, async move {
                 gate.notify_one();
                 assert_eq!(request.await.expect("task panicked").body, "0");
             });
             content.purge().await;
-            if !there.was_interrupted() {
+            if !interruption.is_finished() {
                 assert!(calls >= 2, "{calls} store calls");
                 break;
             }
+            interruption.await.expect("task panicked");
             let next = cached.get("/a/b").await;
             assert_eq!(next.body, "1", "{kind} {stored} after {calls} store calls: {next:?}");
         }

@@ -5,15 +5,13 @@ mod common;
 use std::{error::Error as _, sync::Arc, time::Duration};
 
 use axum::{Router, body::Body, extract::OriginalUri, routing::get};
-use cache_core::{
-    Cache, CacheHandle, Error, ErrorKind, ManualClock, OnOutage, Result, Settings, Ttl, Value,
-    async_trait,
-};
+use cache_core::{Cache, CacheHandle, ErrorKind, ManualClock, OnOutage, Settings};
 use cache_dummy::DummyCache;
 use cache_http::{
     BrowserTtl, CacheTags, Counts, HttpCacheLayer, NoStore, Policy, Purge, Reason, cache_page,
 };
 use cache_locmem::{LocMemCache, LocMemOptions};
+use cache_testing::{Chaos, Fault, Remote};
 use common::{Cached, Got, Site, View, page, request, until};
 use http::{Method, StatusCode};
 use tokio::sync::Semaphore;
@@ -565,88 +563,17 @@ async fn page_bodies_count_towards_max_bytes() {
     assert!((900_000..=1 << 20).contains(&store.bytes()), "{}", store.bytes());
 }
 
-/// A store that is unavailable.
-#[derive(Debug)]
-struct Unreachable;
-
-fn unavailable<T>() -> Result<T> {
-    Err(Error::new(ErrorKind::Unavailable, "connection refused"))
-}
-
-#[async_trait]
-impl Cache for Unreachable {
-    fn name(&self) -> &str {
-        "unreachable"
-    }
-    async fn get(&self, _: &str) -> Result<Option<Value>> {
-        unavailable()
-    }
-    async fn set(&self, _: &str, _: Value, _: Option<Duration>) -> Result<()> {
-        unavailable()
-    }
-    async fn add(&self, _: &str, _: Value, _: Option<Duration>) -> Result<bool> {
-        unavailable()
-    }
-    async fn touch(&self, _: &str, _: Option<Duration>) -> Result<bool> {
-        unavailable()
-    }
-    async fn incr(&self, _: &str, _: i64) -> Result<Option<i64>> {
-        unavailable()
-    }
-    async fn delete(&self, _: &str) -> Result<bool> {
-        unavailable()
-    }
-    async fn ttl(&self, _: &str) -> Result<Option<Ttl>> {
-        unavailable()
-    }
-    async fn clear(&self) -> Result<()> {
-        unavailable()
-    }
-}
-
-/// A store that never responds.
-#[derive(Debug)]
-struct Silent;
-
-async fn pending<T>() -> Result<T> {
-    std::future::pending().await
-}
-
-#[async_trait]
-impl Cache for Silent {
-    fn name(&self) -> &str {
-        "silent"
-    }
-    async fn get(&self, _: &str) -> Result<Option<Value>> {
-        pending().await
-    }
-    async fn set(&self, _: &str, _: Value, _: Option<Duration>) -> Result<()> {
-        pending().await
-    }
-    async fn add(&self, _: &str, _: Value, _: Option<Duration>) -> Result<bool> {
-        pending().await
-    }
-    async fn touch(&self, _: &str, _: Option<Duration>) -> Result<bool> {
-        pending().await
-    }
-    async fn incr(&self, _: &str, _: i64) -> Result<Option<i64>> {
-        pending().await
-    }
-    async fn delete(&self, _: &str) -> Result<bool> {
-        pending().await
-    }
-    async fn ttl(&self, _: &str) -> Result<Option<Ttl>> {
-        pending().await
-    }
-    async fn clear(&self) -> Result<()> {
-        pending().await
-    }
+/// Creates a store on a server, with a fault in every call.
+fn store_with(fault: Fault) -> Arc<dyn Cache> {
+    let store = Chaos::new(Arc::new(Remote::new(Arc::new(LocMemCache::default()))));
+    store.inject(fault);
+    Arc::new(store)
 }
 
 #[tokio::test(start_paused = true)]
 async fn store_that_never_responds_times_out() {
     let limit = Duration::from_secs(2);
-    let cache = CacheHandle::new("silent", Arc::new(Silent), Settings::default());
+    let cache = CacheHandle::new("silent", store_with(Fault::hang()), Settings::default());
     let cached = View::with(&[]).cached(&HttpCacheLayer::shared(&cache).store_timeout(limit));
     for (method, body) in [(Method::GET, "page 0"), (Method::POST, "page 1")] {
         let started_at = tokio::time::Instant::now();
@@ -659,7 +586,8 @@ async fn store_that_never_responds_times_out() {
 async fn failing_store_is_counted_and_the_page_is_served() {
     for on_outage in [OnOutage::Error, OnOutage::Miss] {
         let settings = Settings { on_outage, ..Settings::default() };
-        let cache = CacheHandle::new("unreachable", Arc::new(Unreachable), settings);
+        let store = store_with(Fault::error(ErrorKind::Unavailable));
+        let cache = CacheHandle::new("unreachable", store, settings);
         let layer = HttpCacheLayer::new(&cache);
         let cached = View::with(&[]).cached(&layer);
         for body in ["page 0", "page 1"] {
