@@ -200,20 +200,33 @@ async fn missing_table_error_names_the_command_that_creates_it() {
     assert!(error.to_string().contains(&command), "{error}");
 }
 
+#[cfg(feature = "db-postgres")]
 #[tokio::test]
 async fn pool_of_the_application_is_used_by_name() {
-    let pool = sqlx::SqlitePool::connect_lazy("sqlite::memory:").expect("valid URL");
+    let url = std::env::var("CACHETTE_POSTGRES_URL").expect("run `cargo xtask test`");
+    let pool = sqlx::PgPool::connect(&url).await.expect("the server accepts connections");
     let caches =
         Caches::builder().backend("db", DbBackend::default().database("shop", pool.clone()));
     let caches = caches
-        .url("default", "db://pages?database=shop&create_table=true")
+        .url("default", "db://pages%20of%20the%20shop?database=shop&create_table=true")
         .build()
         .await
         .expect("valid configuration");
     caches["default"].set("k", "v", Timeout::Default).await.expect("store the entry");
-    let rows: i64 =
-        sqlx::query_scalar("SELECT COUNT(*) FROM pages").fetch_one(&pool).await.expect("present");
+    let count = "SELECT COUNT(*) FROM \"pages of the shop\"";
+    let rows: i64 = sqlx::query_scalar(count).fetch_one(&pool).await.expect("present");
     assert_eq!(rows, 1);
+}
+
+#[cfg(feature = "db-postgres")]
+#[tokio::test]
+async fn pool_of_sqlite_is_an_error_that_names_the_option_url() {
+    let pool = sqlx::SqlitePool::connect_lazy("sqlite:///srv/shop.db").expect("valid URL");
+    let caches = Caches::builder().backend("db", DbBackend::default().database("shop", pool));
+    let error = caches.url("default", "db://pages?database=shop").build().await;
+    let error = error.expect_err("the store opens SQLite files itself");
+    assert_eq!(error.kind(), ErrorKind::Config);
+    assert!(error.to_string().contains("url = \"sqlite:/srv/shop.db\""), "{error}");
 }
 
 #[tokio::test]

@@ -26,14 +26,14 @@ use crate::{
 /// # Examples
 ///
 /// ```
-/// # #[cfg(feature = "sqlite")]
+/// # #[cfg(feature = "postgres")]
 /// # #[tokio::main(flavor = "current_thread")] async fn main() {
 /// use cache_db::DbBackend;
 ///
-/// let pool = sqlx::SqlitePool::connect_lazy("sqlite::memory:").expect("valid URL");
+/// let pool = sqlx::PgPool::connect_lazy("postgres://ada@localhost/shop").expect("valid URL");
 /// let backend = DbBackend::default().database("shop", pool); // options = { database = "shop" }
 /// # }
-/// # #[cfg(not(feature = "sqlite"))] fn main() {}
+/// # #[cfg(not(feature = "postgres"))] fn main() {}
 /// ```
 #[derive(Debug, Default)]
 pub struct DbBackend {
@@ -66,7 +66,11 @@ impl Backend for DbBackend {
 }
 
 impl DbBackend {
-    /// Registers an sqlx pool under a name. Caches that name it use it unchanged.
+    /// Registers an sqlx pool of PostgreSQL or MySQL under a name. Caches that name it use it
+    /// unchanged.
+    ///
+    /// A pool of SQLite makes [`open_store`](Self::open_store) return an error that names the
+    /// option `url` to set instead, see [`Database`].
     #[must_use]
     pub fn database(
         mut self,

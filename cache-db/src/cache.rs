@@ -323,12 +323,37 @@ impl Cache for DbCache {
         }
     }
 
-    fn get_now(&self, _: &str) -> Option<Result<Option<Value>>> {
-        None
+    fn get_now(&self, key: &str) -> Option<Result<Option<Value>>> {
+        let prepare = || {
+            check_key(key)?;
+            let table = self.shared.reader()?;
+            Ok((table, table.statements.get(key, self.shared.now())))
+        };
+        match prepare() {
+            Ok((table, get)) => {
+                let outcome = self.shared.run_now(table, get, Effect::Read)?;
+                Some(outcome.map(|outcome| outcome.rows.into_iter().next().and_then(entry::value)))
+            }
+            Err(error) => Some(Err(error)),
+        }
     }
 
-    fn set_now(&self, _: &str, value: Value, _: Option<Duration>) -> Result<Result<()>, Value> {
-        Err(value)
+    fn set_now(&self, key: &str, value: Value, ttl: Option<Duration>) -> Result<Result<()>, Value> {
+        let (entry, table) = match (Entry::new(key, &value), self.shared.writer()) {
+            (Ok(entry), Ok(table)) => (entry, table),
+            (Err(error), _) | (_, Err(error)) => return Ok(Err(error)),
+        };
+        let set = table.statements.set(entry, self.shared.deadline(ttl));
+        match self.shared.run_now(table, set, Effect::Idempotent) {
+            Some(Ok(_)) => {
+                self.record_writes(1);
+                Ok(Ok(()))
+            }
+            // `set` also removes the old entry.
+            Some(Err(error)) if error.kind() == ErrorKind::TooLarge => Err(value),
+            Some(Err(error)) => Ok(Err(error)),
+            None => Err(value),
+        }
     }
 
     fn keeps_objects(&self) -> bool {

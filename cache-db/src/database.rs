@@ -1,31 +1,20 @@
-//! A database: its pool, and statements with time limits and retries.
+//! A database: which engine runs its statements.
 
-mod connection;
-mod driver;
-mod limits;
-mod orphaned_writes;
-mod pool;
-mod target;
+use std::path::Path;
 
-use std::{fmt, path::Path, time::Duration};
-
-use cache_core::Result;
-use parking_lot::Mutex;
-use tokio::{
-    sync::Semaphore,
-    time::{Instant, sleep, timeout, timeout_at},
+use cache_core::{
+    Error, Result,
+    config::{invalid_setting, redact},
 };
 
-#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
-use self::pool::Pool;
-use self::{
-    connection::Connection, limits::Limits, orphaned_writes::OrphanedWrites, pool::AnyPool,
-    target::Target,
-};
+#[cfg(any(feature = "postgres", feature = "mysql"))]
+use crate::server::{self, Server};
+#[cfg(feature = "sqlite")]
+use crate::sqlite::Sqlite;
 use crate::{
     dialect::Dialect,
     error::Failure,
-    fault::Fault,
+    limits::Limits,
     options::{DbOptions, option},
     statement::{Outcome, Statement},
 };
@@ -33,31 +22,46 @@ use crate::{
 /// A database that holds the table of a [`DbCache`](crate::DbCache). It connects when it is first
 /// used.
 ///
-/// It is created from a URL, or from an sqlx pool that the application already has.
+/// It is created from a URL, or from an sqlx pool that the application already has, of PostgreSQL
+/// or MySQL. From an sqlx pool of SQLite, it is an error that names the option `url` to set instead:
+/// the store opens SQLite files itself and shares them with the pool as another process would.
 ///
 /// # Examples
 ///
 /// ```
-/// # #[cfg(feature = "sqlite")]
+/// # #[cfg(feature = "postgres")]
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cache_core::Result<()> {
 /// use cache_core::Clock;
-/// use cache_db::{Database, DbCache, DbOptions, ReadFromReplica};
+/// use cache_db::{Database, DbCache, DbOptions, Router};
 ///
-/// let pool = sqlx::SqlitePool::connect_lazy("sqlite::memory:").expect("valid URL");
-/// let databases = [("default", Database::from(pool))];
+/// #[derive(Debug)]
+/// struct Shop;
+///
+/// impl Router for Shop {
+///     fn db_for_write(&self, _table: &str) -> &str {
+///         "shop"
+///     }
+/// }
+///
+/// let pool = sqlx::PgPool::connect_lazy("postgres://ada@localhost/shop").expect("valid URL");
+/// let databases = [("shop", Database::from(pool))];
 /// let options = DbOptions::default();
-/// let store =
-///     DbCache::with_router("cache", databases, ReadFromReplica, options, Clock::default())?;
+/// let store = DbCache::with_router("cache", databases, Shop, options, Clock::default())?;
 /// # Ok(()) }
-/// # #[cfg(not(feature = "sqlite"))] fn main() {}
+/// # #[cfg(not(feature = "postgres"))] fn main() {}
 /// ```
-pub struct Database {
-    target: Target,
-    pool: Mutex<AnyPool>,
-    limits: Limits,
-    /// Admits one writer at a time if the database is a [`single_writer`](Dialect::single_writer).
-    writer: Semaphore,
-    orphaned_writes: OrphanedWrites,
+#[derive(Debug)]
+pub struct Database(Result<Engine>);
+
+/// What runs statements. Both engines give keys, values, times and errors the same meaning.
+#[derive(Debug)]
+pub(crate) enum Engine {
+    /// A file or memory, on the threads of this process.
+    #[cfg(feature = "sqlite")]
+    Sqlite(Sqlite),
+    /// A server.
+    #[cfg(any(feature = "postgres", feature = "mysql"))]
+    Server(Server),
 }
 
 /// What statements do to the database, which decides whether they can be retried.
@@ -70,9 +74,6 @@ pub(crate) enum Effect {
     /// Running them twice differs from running them once.
     NotIdempotent,
 }
-
-/// The maximum number of attempts, including the first.
-const MAX_ATTEMPTS: u32 = 6;
 
 impl Database {
     /// Creates a database from a URL as described at [`DbOptions::url`]. Relative paths are
@@ -94,38 +95,60 @@ impl Database {
         folder: Option<&Path>,
     ) -> Result<Self> {
         let limits = Limits::from(options);
-        let (target, pool) = Target::parse(setting, url, limits, folder)?;
-        Ok(Self::new(target, pool, limits))
+        let scheme = url.split_once(':').map(|(scheme, _)| scheme.to_ascii_lowercase());
+        let engine = match scheme.as_deref() {
+            Some("sqlite") => sqlite(setting, url, limits, folder),
+            Some("postgres" | "postgresql") => postgres(setting, url, limits),
+            Some("mysql" | "mariadb") => mysql(setting, url, limits),
+            _ => Err(invalid_url(setting, url)),
+        };
+        engine.map(|engine| Self(Ok(engine)))
     }
 
-    fn new(target: Target, pool: AnyPool, limits: Limits) -> Self {
-        Self {
-            target,
-            pool: Mutex::new(pool),
-            limits,
-            writer: Semaphore::new(1),
-            orphaned_writes: OrphanedWrites::default(),
+    /// The engine, or why the store cannot use the pool that the application passed in.
+    pub(crate) fn into_engine(self) -> Result<Engine> {
+        self.0
+    }
+}
+
+/// Runs an expression on the engine.
+macro_rules! on_engine {
+    ($engine:expr, $inner:ident => $body:expr) => {
+        match *$engine {
+            #[cfg(feature = "sqlite")]
+            Engine::Sqlite(ref $inner) => $body,
+            #[cfg(any(feature = "postgres", feature = "mysql"))]
+            Engine::Server(ref $inner) => $body,
         }
-    }
+    };
+}
 
+impl Engine {
     pub(crate) fn dialect(&self) -> &'static Dialect {
-        self.target.dialect
-    }
-
-    /// Whether the data is lost when the connection is closed.
-    pub(crate) fn is_in_memory(&self) -> bool {
-        self.target.is_in_memory
+        on_engine!(self, engine => engine.dialect())
     }
 
     /// The location, without secrets.
     pub(crate) fn location(&self) -> &str {
-        &self.target.location
+        on_engine!(self, engine => engine.location())
+    }
+
+    /// Whether the data is lost when the connection is closed.
+    pub(crate) fn is_in_memory(&self) -> bool {
+        match *self {
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite(ref sqlite) => sqlite.is_in_memory(),
+            #[cfg(any(feature = "postgres", feature = "mysql"))]
+            Self::Server(_) => false,
+        }
     }
 
     /// Applies the options to a pool that the application passed in.
     pub(crate) fn apply(&mut self, options: &DbOptions) {
-        if self.target.is_external {
-            self.limits = Limits::from(options);
+        #[cfg(any(feature = "postgres", feature = "mysql"))]
+        #[allow(irrefutable_let_patterns, reason = "true without the feature `sqlite`")]
+        if let Self::Server(server) = self {
+            server.apply(options);
         }
     }
 
@@ -139,158 +162,87 @@ impl Database {
         statements: &[Statement<'_>],
         effect: Effect,
     ) -> Result<Vec<Outcome>, Failure> {
-        let deadline = Instant::now() + self.limits.connect_timeout + self.limits.statement_timeout;
-        // The first attempt needs no timer for the deadline: its own limits add up to it.
-        let mut result = self.attempt(statements, effect).await;
-        for attempt in 1..MAX_ATTEMPTS {
-            let failure = match result {
-                Ok(outcomes) => return Ok(outcomes),
-                Err(failure) => failure,
-            };
-            let pause = match failure.fault {
-                Fault::Busy => backoff(attempt),
-                Fault::Unavailable
-                    if effect != Effect::NotIdempotent && failure.is_lost_connection =>
-                {
-                    Duration::ZERO
-                }
-                _ => return Err(failure),
-            };
-            if Instant::now() + pause >= deadline {
-                return Err(failure);
-            }
-            tracing::debug!(database = self.location(), attempt, ?failure, "retrying");
-            sleep(pause).await;
-            let retried = timeout_at(deadline, self.attempt(statements, effect)).await;
-            result = retried.unwrap_or_else(|_| Err(Failure::timed_out()));
-        }
-        result
+        on_engine!(self, engine => engine.run(statements, effect).await)
     }
 
-    async fn attempt(
+    /// Like [`run`](Self::run), but returns `None` instead of waiting. Nothing was changed then.
+    pub(crate) fn run_now(
         &self,
         statements: &[Statement<'_>],
         effect: Effect,
-    ) -> Result<Vec<Outcome>, Failure> {
-        let writes = effect != Effect::Read;
-        let connect = async {
-            if writes {
-                self.orphaned_writes.finished().await;
-            }
-            let writer = if writes && self.dialect().single_writer {
-                self.writer.acquire().await.ok()
-            } else {
-                None
-            };
-            (writer, self.connect().await)
-        };
-        let connected = timeout(self.limits.connect_timeout, connect).await;
-        let (_writer, connection) = connected.map_err(|_| Failure::timed_out())?;
-        let mut connection = connection?;
-        if let Err(failure) = self.check_size(statements) {
-            connection.release();
-            return Err(failure);
-        }
-        if writes {
-            connection.begin_write(self.orphaned_writes.clone(), self.limits.connect_timeout / 4);
-        }
-        let explicit = self.limits.pgbouncer && self.dialect().pgbouncer;
-        let run = connection.run(statements, explicit);
-        let result = timeout(self.limits.statement_timeout, run).await;
-        connection.settle();
-        match result {
-            Ok(Ok(outcomes)) => {
-                connection.release();
-                Ok(outcomes)
-            }
-            Ok(Err(error)) => {
-                let failure = Failure::new(self.dialect(), &error);
-                // MySQL closes the connection after a statement that is too large.
-                if !matches!(failure.fault, Fault::Unavailable | Fault::TooLarge) {
-                    connection.release();
-                }
-                Err(failure)
-            }
-            Err(_) => Err(Failure::timed_out()),
-        }
-    }
-
-    /// Rejects statements that the database would reject. They are not sent, because MySQL may
-    /// close the connection before the client has read the error.
-    fn check_size(&self, statements: &[Statement<'_>]) -> Result<(), Failure> {
-        let Some(max) = self.target.max_statement_bytes() else { return Ok(()) };
-        match statements.iter().map(Statement::size).find(|size| *size > max) {
-            Some(size) => Err(Failure::too_large(size, max)),
-            None => Ok(()),
-        }
-    }
-
-    /// Takes a connection from the pool. The caller limits the time.
-    ///
-    /// Retries if a SQLite file is locked: its journal mode cannot be set while another process
-    /// creates the file, and SQLite's busy timeout does not cover that.
-    async fn connect(&self) -> Result<Connection, Failure> {
-        let pool = self.pool.lock().clone();
-        let mut attempt = 1;
-        loop {
-            match Connection::acquire(&pool, self.is_in_memory()).await {
-                Ok(connection) => return Ok(connection),
-                Err(error) => {
-                    let failure = Failure::new(self.dialect(), &error);
-                    if failure.fault != Fault::Busy {
-                        return Err(failure);
-                    }
-                    sleep(backoff(attempt)).await;
-                }
-            }
-            attempt = (attempt + 1).min(MAX_ATTEMPTS);
+    ) -> Option<Result<Vec<Outcome>, Failure>> {
+        match *self {
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite(ref sqlite) => sqlite.run_now(statements, effect),
+            #[cfg(any(feature = "postgres", feature = "mysql"))]
+            Self::Server(_) => None,
         }
     }
 
     /// Closes the connections; the next use opens new ones. Does nothing if the application passed
     /// the pool in, or if the data would be lost.
     pub(crate) async fn close(&self) {
-        if self.target.is_external || self.is_in_memory() {
-            return;
-        }
-        let pool = {
-            let mut pool = self.pool.lock();
-            let renewed = pool.renewed();
-            std::mem::replace(&mut *pool, renewed)
-        };
-        // Connections that do not respond are dropped.
-        let _ = timeout(self.limits.statement_timeout, pool.close()).await;
+        on_engine!(self, engine => engine.close().await);
     }
 }
 
-/// The pause before a retry: 2, 4, 8 … ms, plus up to as much again, so that clients that collided
-/// do not collide again.
-fn backoff(attempt: u32) -> Duration {
-    let base = Duration::from_millis(1 << attempt);
-    base + base.mul_f64(fastrand::f64())
-}
-
-impl fmt::Debug for Database {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Database")
-            .field("location", &self.location())
-            .field("limits", &self.limits)
-            .finish_non_exhaustive()
+#[cfg(any(feature = "postgres", feature = "mysql"))]
+impl<D: sqlx::Database> From<sqlx::Pool<D>> for Database {
+    fn from(pool: sqlx::Pool<D>) -> Self {
+        Self(server::from_pool(pool).map(Engine::Server))
     }
 }
 
-macro_rules! from_pool {
-    ($feature:literal, $pool:ty, $dialect:path) => {
-        #[cfg(feature = $feature)]
-        impl From<$pool> for Database {
-            fn from(pool: $pool) -> Self {
-                let limits = Limits::from(&DbOptions::default());
-                Self::new(Target::external(&$dialect), Pool::External(pool).into(), limits)
-            }
-        }
-    };
+fn invalid_url(setting: &str, url: &str) -> Error {
+    let found = if url.is_empty() { "none".into() } else { format!("{:?}", redact(url)) };
+    let expected = "the URL of a database: \"sqlite:cache.db\", \
+                    \"postgres://user:password@host/database\" or \
+                    \"mysql://user:password@host/database\"";
+    invalid_setting(setting, &found, expected)
 }
 
-from_pool!("sqlite", sqlx::SqlitePool, crate::dialect::sqlite::SQLITE);
-from_pool!("postgres", sqlx::PgPool, crate::dialect::postgres::POSTGRES);
-from_pool!("mysql", sqlx::MySqlPool, crate::dialect::mysql::MYSQL);
+#[cfg(not(all(feature = "sqlite", feature = "postgres", feature = "mysql")))]
+fn not_in_this_build(setting: &str, url: &str, feature: &str) -> Error {
+    let expected =
+        format!("a database of this build (enable the feature \"db-{feature}\" of cachette)");
+    invalid_setting(setting, &format!("{:?}", redact(url)), &expected)
+}
+
+#[cfg(feature = "sqlite")]
+fn sqlite(setting: &str, url: &str, limits: Limits, folder: Option<&Path>) -> Result<Engine> {
+    let path = &url["sqlite:".len()..];
+    let path = path.strip_prefix("//").unwrap_or(path);
+    match path {
+        "" => Err(invalid_url(setting, url)),
+        ":memory:" => Ok(Engine::Sqlite(Sqlite::in_memory(limits))),
+        path => {
+            let path = folder.map_or_else(|| path.into(), |folder| folder.join(path));
+            Ok(Engine::Sqlite(Sqlite::file(path, limits)))
+        }
+    }
+}
+
+#[cfg(not(feature = "sqlite"))]
+fn sqlite(setting: &str, url: &str, _: Limits, _: Option<&Path>) -> Result<Engine> {
+    Err(not_in_this_build(setting, url, "sqlite"))
+}
+
+#[cfg(feature = "postgres")]
+fn postgres(setting: &str, url: &str, limits: Limits) -> Result<Engine> {
+    server::postgres(setting, url, limits).map(Engine::Server)
+}
+
+#[cfg(not(feature = "postgres"))]
+fn postgres(setting: &str, url: &str, _: Limits) -> Result<Engine> {
+    Err(not_in_this_build(setting, url, "postgres"))
+}
+
+#[cfg(feature = "mysql")]
+fn mysql(setting: &str, url: &str, limits: Limits) -> Result<Engine> {
+    server::mysql(setting, url, limits).map(Engine::Server)
+}
+
+#[cfg(not(feature = "mysql"))]
+fn mysql(setting: &str, url: &str, _: Limits) -> Result<Engine> {
+    Err(not_in_this_build(setting, url, "mysql"))
+}

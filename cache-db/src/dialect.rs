@@ -43,8 +43,6 @@ pub(crate) struct Dialect {
     /// The name of the index on `expires` for this table.
     pub(crate) index_name: fn(table: &str) -> String,
 
-    /// Whether only one connection may write at a time.
-    pub(crate) single_writer: bool,
     /// Whether the option `pgbouncer` applies.
     pub(crate) pgbouncer: bool,
     /// The maximum number of keys or entries in one statement.

@@ -1,5 +1,7 @@
 //! Entries as rows of the table.
 
+use std::borrow::Cow;
+
 use cache_core::{Error, ErrorKind, Result, Value};
 
 use crate::statement::{Arg, Row};
@@ -37,7 +39,7 @@ impl<'a> Entry<'a> {
     pub(crate) fn args(self, expires: i64) -> [Arg<'a>; 4] {
         [
             Arg::bytes(self.key.as_bytes()),
-            Arg::Bytes(self.value),
+            Arg::Bytes(self.value.map(Cow::Borrowed)),
             Arg::Int(self.number),
             Arg::int(expires),
         ]

@@ -1,45 +1,29 @@
 //! Conversion of driver errors into cache errors.
 
-use cache_core::{Error, ErrorKind, config::redact};
+use cache_core::{Error, ErrorKind};
 
-use crate::{dialect::Dialect, fault::Fault};
+use crate::fault::Fault;
 
 /// A failed call, classified.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Failure {
     pub(crate) fault: Fault,
     /// Whether an established connection broke, for example because the server was restarted. A new
     /// connection may succeed.
     pub(crate) is_lost_connection: bool,
-    message: String,
+    pub(crate) message: String,
 }
 
 impl Failure {
-    /// Classifies an sqlx error. No other code inspects them.
-    pub(crate) fn new(dialect: &Dialect, error: &sqlx::Error) -> Self {
-        use sqlx::Error as Sqlx;
+    #[cfg(feature = "sqlite")]
+    pub(crate) fn new(fault: Fault, message: String) -> Self {
+        Self { fault, is_lost_connection: false, message }
+    }
 
-        let (fault, is_lost_connection, message) = match error {
-            Sqlx::Database(error) => {
-                let (code, message) = (code(&**error), error.message());
-                let is_lost = dialect.disconnect_codes.contains(&&*code);
-                let fault = (dialect.classify)(&code, message);
-                (fault, is_lost, format!("{message} ({} {code})", dialect.code_name))
-            }
-            Sqlx::Tls(error) => (Fault::Untrusted, false, error.to_string()),
-            // rustls reports a certificate that it rejects as invalid data.
-            Sqlx::Io(error) if error.kind() == std::io::ErrorKind::InvalidData => {
-                (Fault::Untrusted, true, error.to_string())
-            }
-            Sqlx::Io(error) => (Fault::Unavailable, true, error.to_string()),
-            Sqlx::WorkerCrashed => (Fault::Unavailable, true, error.to_string()),
-            Sqlx::PoolTimedOut => {
-                (Fault::Unavailable, false, "timed out waiting for a connection".into())
-            }
-            Sqlx::PoolClosed | Sqlx::Protocol(_) => (Fault::Unavailable, false, error.to_string()),
-            error => (Fault::Other, false, error.to_string()),
-        };
-        Self { fault, is_lost_connection, message: redact(&message) }
+    /// The tokio runtime ended before the statement was run.
+    #[cfg(feature = "sqlite")]
+    pub(crate) fn runtime_ended() -> Self {
+        Self::new(Fault::Unavailable, "the runtime is shutting down".into())
     }
 
     /// The database did not respond in time.
@@ -93,28 +77,23 @@ impl Failure {
             ),
             Fault::Unavailable => (ErrorKind::Unavailable, String::new()),
             Fault::TooLarge => (ErrorKind::TooLarge, String::new()),
-            Fault::Busy | Fault::IndexExists | Fault::Other => (ErrorKind::Backend, String::new()),
+            Fault::ReadOnly => (
+                ErrorKind::Backend,
+                ": the file or its file system is read-only, so the cache can only be read".into(),
+            ),
+            Fault::Busy | Fault::Full | Fault::IndexExists | Fault::Other => {
+                (ErrorKind::Backend, String::new())
+            }
         };
         Error::new(kind, format!("{database}: {message}{advice}"))
-            .temporary(matches!(fault, Fault::Unavailable | Fault::Busy))
+            .temporary(matches!(fault, Fault::Unavailable | Fault::Busy | Fault::Full))
             .in_store("db")
     }
-}
-
-/// SQLite's result code, PostgreSQL's SQLSTATE or MySQL's error number, whose SQLSTATE is too
-/// coarse.
-fn code(error: &dyn sqlx::error::DatabaseError) -> String {
-    #[cfg(feature = "mysql")]
-    if let Some(error) = error.try_downcast_ref::<sqlx::mysql::MySqlDatabaseError>() {
-        return error.number().to_string();
-    }
-    error.code().unwrap_or_default().into_owned()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dialect::postgres::POSTGRES;
 
     #[test]
     fn missing_table_error_names_the_table_and_the_command() {
@@ -131,15 +110,5 @@ mod tests {
         {
             assert!(message.contains(fact), "{message}");
         }
-    }
-
-    #[test]
-    fn lost_connection_is_unavailable_and_temporary() {
-        let lost = sqlx::Error::Io(std::io::ErrorKind::ConnectionReset.into());
-        let failure = Failure::new(&POSTGRES, &lost);
-        assert!(failure.is_lost_connection);
-        let error = failure.into_error("postgres://***@host/db", "t", "");
-        assert_eq!(error.kind(), ErrorKind::Unavailable);
-        assert!(error.is_temporary());
     }
 }

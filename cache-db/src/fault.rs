@@ -15,6 +15,10 @@ pub(crate) enum Fault {
     ForeignTable,
     /// The value is larger than the database accepts.
     TooLarge,
+    /// The disk is full.
+    Full,
+    /// The file or its file system is read-only.
+    ReadOnly,
     /// A connection pooler such as pgbouncer rejected what a dedicated connection allows.
     Pooler,
     /// TLS is required and missing, or the server's certificate is not trusted.

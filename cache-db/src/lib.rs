@@ -93,10 +93,15 @@ mod dialect;
 mod entry;
 mod error;
 mod fault;
+mod limits;
 mod options;
 mod router;
 mod schema;
+#[cfg(any(feature = "postgres", feature = "mysql"))]
+mod server;
 mod shared;
+#[cfg(feature = "sqlite")]
+mod sqlite;
 mod statement;
 mod statements;
 mod sweeper;

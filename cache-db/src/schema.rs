@@ -9,7 +9,7 @@ use crate::{
     dialect::NameArg,
     error::Failure,
     fault::Fault,
-    statement::{Arg, Columns, Row, Statement},
+    statement::{Arg, Columns, Row, Scope, Statement},
     table::Table,
 };
 
@@ -76,6 +76,7 @@ pub(crate) async fn create(table: &Table, unlogged: bool, dry_run: bool) -> Resu
         sql: table.statements.sql(&template.replace("{note}", &note)),
         args: Vec::new(),
         columns: Columns::None,
+        scope: Scope::Table,
     });
     let statements: Vec<_> = statements.collect();
     let creation = TableCreation {
@@ -113,14 +114,15 @@ async fn inspect(table: &Table) -> Result<Option<Row>, Failure> {
     let quoted = statements.dialect.quoted(&statements.table);
     let index = (statements.dialect.index_name)(&statements.table);
     let arg = |name: &NameArg| match name {
-        NameArg::Table => Arg::Text(&statements.table),
-        NameArg::QuotedTable => Arg::Text(&quoted),
-        NameArg::Index => Arg::Text(&index),
+        NameArg::Table => Arg::text(&statements.table),
+        NameArg::QuotedTable => Arg::text(&quoted),
+        NameArg::Index => Arg::text(&index),
     };
     let statement = Statement {
         sql: statements.sql(schema.inspect),
         args: schema.inspect_args.iter().map(arg).collect(),
         columns: Columns::Inspection,
+        scope: Scope::Table,
     };
     let outcomes = table.database.run(&[statement], Effect::Read).await?;
     Ok(outcomes.into_iter().next().and_then(|outcome| outcome.rows.into_iter().next()))
@@ -137,7 +139,8 @@ async fn run(table: &Table, mut statements: Vec<Statement<'_>>) -> Result<(), Fa
     }
     if let Some(lock) = schema.lock {
         let sql = table.statements.sql(lock);
-        statements.insert(0, Statement { sql, args: Vec::new(), columns: Columns::None });
+        let (args, columns, scope) = (Vec::new(), Columns::None, Scope::Table);
+        statements.insert(0, Statement { sql, args, columns, scope });
     }
     table.database.run(&statements, Effect::Idempotent).await.map(drop)
 }

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use cache_core::{Clock, Result, config};
+use cache_core::{Clock, Error, Result, config};
 
 use crate::{
     database::Effect,
@@ -60,6 +60,20 @@ impl Shared {
         })
     }
 
+    /// Like [`run`](Self::run), but returns `None` instead of waiting. Nothing was changed then.
+    pub(crate) fn run_now(
+        &self,
+        table: &Table,
+        statement: Statement<'_>,
+        effect: Effect,
+    ) -> Option<Result<Outcome>> {
+        match table.database.run_now(&[statement], effect)? {
+            Ok(outcomes) => Some(Ok(outcomes.into_iter().next().unwrap_or_default())),
+            Err(failure) if self.creates_the_table(table, &failure) => None,
+            Err(failure) => Some(Err(self.into_error(table, failure))),
+        }
+    }
+
     /// Runs the statements. If the table is missing and the options allow it, creates the table and
     /// runs them again.
     pub(crate) async fn run(
@@ -72,15 +86,22 @@ impl Shared {
             Ok(outcomes) => return Ok(outcomes),
             Err(failure) => failure,
         };
-        let into_error = |failure: Failure| {
-            failure.into_error(table.database.location(), &self.table_name, &self.create_command)
-        };
-        let may_create = self.options.create_table || table.database.is_in_memory();
-        if failure.fault != Fault::MissingTable || !may_create {
-            return Err(into_error(failure));
+        if !self.creates_the_table(table, &failure) {
+            return Err(self.into_error(table, failure));
         }
         schema::create(self.writer()?, self.options.unlogged, false).await?;
-        table.database.run(statements, effect).await.map_err(into_error)
+        let result = table.database.run(statements, effect).await;
+        result.map_err(|failure| self.into_error(table, failure))
+    }
+
+    /// Whether to create the table and try again.
+    fn creates_the_table(&self, table: &Table, failure: &Failure) -> bool {
+        failure.fault == Fault::MissingTable
+            && (self.options.create_table || table.database.is_in_memory())
+    }
+
+    fn into_error(&self, table: &Table, failure: Failure) -> Error {
+        failure.into_error(table.database.location(), &self.table_name, &self.create_command)
     }
 
     pub(crate) async fn run_one(

@@ -1,6 +1,6 @@
 //! A statement, its arguments and its result, the same for every driver.
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
 /// SQL with its arguments.
 ///
@@ -11,9 +11,27 @@ pub(crate) struct Statement<'a> {
     pub(crate) sql: Arc<str>,
     pub(crate) args: Vec<Arg<'a>>,
     pub(crate) columns: Columns,
+    pub(crate) scope: Scope,
+}
+
+/// What a statement works on, which decides whether it stays prepared and, in SQLite, on which
+/// thread it runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Scope {
+    /// The entries of the keys among its arguments. Such statements are frequent and fast.
+    Entries,
+    /// Rows that it selects itself, or the schema. Such statements are rare and can be slow.
+    Table,
 }
 
 impl Statement<'_> {
+    /// Copies the arguments, for another thread.
+    #[cfg(feature = "sqlite")]
+    pub(crate) fn to_owned(&self) -> Statement<'static> {
+        let args = self.args.iter().map(Arg::to_owned).collect();
+        Statement { sql: Arc::clone(&self.sql), args, columns: self.columns, scope: self.scope }
+    }
+
     /// The approximate number of bytes sent for the statement.
     pub(crate) fn size(&self) -> usize {
         const OVERHEAD: usize = 64;
@@ -24,9 +42,9 @@ impl Statement<'_> {
 /// An argument, bound to a placeholder.
 #[derive(Clone, Debug)]
 pub(crate) enum Arg<'a> {
-    Bytes(Option<&'a [u8]>),
+    Bytes(Option<Cow<'a, [u8]>>),
     Int(Option<i64>),
-    Text(&'a str),
+    Text(Cow<'a, str>),
     /// PostgreSQL only.
     BytesArray(Vec<Option<&'a [u8]>>),
     /// PostgreSQL only.
@@ -35,17 +53,35 @@ pub(crate) enum Arg<'a> {
 
 impl<'a> Arg<'a> {
     pub(crate) fn bytes(bytes: &'a [u8]) -> Self {
-        Self::Bytes(Some(bytes))
+        Self::Bytes(Some(Cow::Borrowed(bytes)))
     }
 
     pub(crate) fn int(number: i64) -> Self {
         Self::Int(Some(number))
     }
 
+    #[cfg(feature = "sqlite")]
+    fn to_owned(&self) -> Arg<'static> {
+        match self {
+            Self::Bytes(bytes) => {
+                Arg::Bytes(bytes.as_ref().map(|bytes| Cow::Owned(bytes.to_vec())))
+            }
+            Self::Int(number) => Arg::Int(*number),
+            Self::Text(text) => Arg::Text(Cow::Owned(text.to_string())),
+            Self::BytesArray(_) | Self::IntArray(_) => {
+                unreachable!("statements for SQLite have no array arguments")
+            }
+        }
+    }
+
+    pub(crate) fn text(text: &'a str) -> Self {
+        Self::Text(Cow::Borrowed(text))
+    }
+
     fn size(&self) -> usize {
         const OVERHEAD: usize = 12;
         match self {
-            Self::Bytes(bytes) => OVERHEAD + bytes.map_or(0, <[u8]>::len),
+            Self::Bytes(bytes) => OVERHEAD + bytes.as_ref().map_or(0, |bytes| bytes.len()),
             Self::Int(_) => OVERHEAD,
             Self::Text(text) => OVERHEAD + text.len(),
             Self::BytesArray(array) => {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::{
     dialect::{Bulk, Dialect, Sum},
     entry::Entry,
-    statement::{Arg, Columns, Outcome, Statement},
+    statement::{Arg, Columns, Outcome, Scope, Statement},
 };
 
 /// The smallest `expires` of an entry that never expires: 2^62 microseconds are 146,000 years.
@@ -121,7 +121,7 @@ impl Statements {
 
     /// Counts the rows that expire after `now`.
     pub(crate) fn count(&self, now: i64) -> Statement<'static> {
-        statement(&self.count, vec![Arg::int(now)], Columns::Number)
+        on_table(&self.count, vec![Arg::int(now)], Columns::Number)
     }
 
     /// Selects no rows, and fails if the table has other columns. Run before statements that remove
@@ -129,24 +129,24 @@ impl Statements {
     pub(crate) fn check_columns(&self) -> Statement<'static> {
         let template = "SELECT number FROM {t} \
             WHERE 1 = 0 AND cache_key IS NULL AND value IS NULL AND expires IS NULL";
-        statement(&self.sql(template), Vec::new(), Columns::Number)
+        on_table(&self.sql(template), Vec::new(), Columns::Number)
     }
 
     /// Computes the size of the keys and values of all rows in bytes.
     pub(crate) fn bytes(&self) -> Statement<'static> {
-        statement(&self.sql(self.dialect.sql.bytes), Vec::new(), Columns::Number)
+        on_table(&self.sql(self.dialect.sql.bytes), Vec::new(), Columns::Number)
     }
 
     /// Selects the keys of the first `limit` rows that expire after `from` and not after `to`.
     pub(crate) fn first_to_expire(&self, from: i64, to: i64, limit: i64) -> Statement<'static> {
         let args = vec![Arg::int(from), Arg::int(to), Arg::int(limit)];
-        statement(&self.first_to_expire, args, Columns::Key)
+        on_table(&self.first_to_expire, args, Columns::Key)
     }
 
     /// Selects the `expires` of the row at this position in the order of expiry, among those that
     /// expire after `now`.
     pub(crate) fn expiry_at(&self, position: i64, now: i64) -> Statement<'static> {
-        statement(&self.expiry_at, vec![Arg::int(now), Arg::int(position)], Columns::Number)
+        on_table(&self.expiry_at, vec![Arg::int(now), Arg::int(position)], Columns::Number)
     }
 
     /// Removes rows. If [`max_cleared`](Dialect::max_cleared) is set, it must be repeated until it
@@ -154,7 +154,7 @@ impl Statements {
     pub(crate) fn clear(&self) -> Statement<'static> {
         let limit = self.dialect.max_cleared.iter();
         let args = limit.map(|&limit| Arg::int(limit.cast_signed())).collect();
-        statement(&self.sql(self.dialect.sql.clear), args, Columns::None)
+        on_table(&self.sql(self.dialect.sql.clear), args, Columns::None)
     }
 
     /// Selects the entries of at most [`max_rows`](Dialect::max_rows) keys.
@@ -182,7 +182,8 @@ impl Statements {
     ) -> Statement<'a> {
         let (condition, args) = self.is_any_of(keys);
         let template = format!("DELETE FROM {{t}} WHERE cache_key {condition} AND expires <= ?");
-        self.with_time(&template, args, cutoff, Columns::None)
+        let statement = self.with_time(&template, args, cutoff, Columns::None);
+        Statement { scope: Scope::Table, ..statement }
     }
 
     /// Stores at most [`max_rows`](Dialect::max_rows) entries, whose keys must be distinct.
@@ -238,7 +239,11 @@ impl Statements {
 }
 
 fn statement<'a>(sql: &Arc<str>, args: Vec<Arg<'a>>, columns: Columns) -> Statement<'a> {
-    Statement { sql: Arc::clone(sql), args, columns }
+    Statement { sql: Arc::clone(sql), args, columns, scope: Scope::Entries }
+}
+
+fn on_table<'a>(sql: &Arc<str>, args: Vec<Arg<'a>>, columns: Columns) -> Statement<'a> {
+    Statement { scope: Scope::Table, ..statement(sql, args, columns) }
 }
 
 /// The arguments of [`Bulk::Arrays`].

@@ -2,18 +2,23 @@
 
 use cache_core::{Result, config};
 
-use crate::{database::Database, options::DbOptions, statements::Statements};
+use crate::{
+    database::{Database, Engine},
+    options::DbOptions,
+    statements::Statements,
+};
 
-/// A table: its database and the statements on it.
+/// A table: the engine of its database and the statements on it.
 #[derive(Debug)]
 pub(crate) struct Table {
-    pub(crate) database: Database,
+    pub(crate) database: Engine,
     pub(crate) statements: Statements,
 }
 
 impl Table {
     /// Checks the name of the table against the rules of the database.
-    pub(crate) fn new(name: &str, mut database: Database, options: &DbOptions) -> Result<Self> {
+    pub(crate) fn new(name: &str, database: Database, options: &DbOptions) -> Result<Self> {
+        let mut database = database.into_engine()?;
         let dialect = database.dialect();
         if let Some(expected) = dialect.violated_name_rule(name) {
             return Err(config::invalid_setting("LOCATION", &format!("{name:?}"), expected));

@@ -117,20 +117,3 @@ async fn unknown_database_from_a_router_is_an_error_with_the_known_ones() {
     assert!(error.to_string().contains("\"nowhere\""), "{error}");
     assert!(error.to_string().contains("archive, default"), "{error}");
 }
-
-#[tokio::test]
-async fn close_leaves_an_external_pool_open() {
-    let folder = temporary_directory();
-    let path = folder.path().join("external.db");
-    let connect = sqlx::sqlite::SqliteConnectOptions::new().filename(path).create_if_missing(true);
-    let pool = sqlx::SqlitePool::connect_with(connect).await.expect("the file is opened");
-    let databases = [("default", Database::from(pool.clone()))];
-    let options = DbOptions::default();
-    let store = DbCache::with_router("cache", databases, ByTable, options, Clock::system())
-        .expect("valid options");
-    store.create_table(false).await.expect("the table is created");
-    set(&store, 1, HOUR).await;
-    store.close().await.expect("close succeeds");
-    assert!(!pool.is_closed());
-    assert_eq!(get(&store).await, Some(Value::Int(1)));
-}

@@ -5,7 +5,6 @@ use std::{error::Error, net::SocketAddr, path::Path, time::Duration};
 use cachette::{
     CacheHandle, Caches,
     http::{BrowserTtl, HttpCacheLayer, Purge, cache_page},
-    stores::DbBackend,
 };
 use serde_json::{Value, json};
 
@@ -15,8 +14,8 @@ const MINUTE: Duration = Duration::from_secs(60);
 
 /// Opens the configured caches. Each store is wrapped in a [`Watch`].
 pub(crate) async fn open(config: &Path, library: &Library) -> Result<Caches, Box<dyn Error>> {
-    let db = DbBackend::default().database("library", library.pool());
-    Ok(Caches::builder().file(config).backend("db", db).wrap(Watch::new).build().await?)
+    let caches = Caches::builder().file(config).database("library", &library.url()?);
+    Ok(caches.wrap(Watch::new).build().await?)
 }
 
 /// The statistics of each alias. The error of one store does not hide the others.

@@ -2,8 +2,8 @@
 
 use std::{
     error::Error,
-    fs,
-    path::{Path, PathBuf},
+    fs, io,
+    path::{self, Path, PathBuf},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -89,9 +89,9 @@ impl Library {
         Ok(Self { pool, path })
     }
 
-    /// The connection pool, for caches in a table of this database.
-    pub(crate) fn pool(&self) -> SqlitePool {
-        self.pool.clone()
+    /// The URL of the database, for caches in a table of it.
+    pub(crate) fn url(&self) -> io::Result<String> {
+        Ok(format!("sqlite:{}", path::absolute(&self.path)?.display()))
     }
 
     pub(crate) fn path(&self) -> &Path {

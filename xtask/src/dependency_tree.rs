@@ -12,7 +12,8 @@ const RULES: &[Rule] = &[
     ("cache-http", &[], "axum hyper roxmltree similar tower"),
     ("cache-memcached", &[], "lz4_flex rustls sqlx"),
     ("cache-testing", &[], "cache-conformance proptest"),
-    ("cachette", &["--features=db-postgres"], "ring rustls"),
+    ("cachette", &["--features=db-postgres"], "libsqlite3-sys ring rustls"),
+    ("cachette", &["--features=db-sqlite"], "sqlx sqlx-core"),
     (
         "cachette",
         &[],

@@ -173,10 +173,12 @@ mod tests {
     async fn table_of_a_wrapped_store_is_checked() {
         const OLDER: &str = "CREATE TABLE pages (expires BIGINT NOT NULL, cache_key BLOB \
                              PRIMARY KEY, number BIGINT, value BLOB)";
-        let pool = sqlx::SqlitePool::connect_lazy("sqlite::memory:").expect("valid URL");
-        sqlx::query(OLDER).execute(&pool).await.expect("create an older table");
-        let db = DbBackend::default().database("main", pool);
-        let caches = wrapped("db://pages?database=main", db).await;
+        let folder = tempfile::tempdir().expect("create a temporary directory");
+        let file = folder.path().join("cache.db");
+        let database = rusqlite::Connection::open(&file).expect("open the file");
+        database.execute_batch(OLDER).expect("create an older table");
+        let url = format!("db://pages?url=sqlite:{}", file.display());
+        let caches = wrapped(&url, DbBackend::default()).await;
         let error = check_cache(&caches["default"]).await.expect_err("an older table");
         assert!(error.message().contains("\"pages\""), "{error}");
         assert!(error.help().is_some_and(|help| help.contains("createcachetable")), "{error}");

@@ -14,7 +14,6 @@ pub(crate) static MYSQL: Dialect = Dialect {
     violated_name_rule,
     // Index names belong to their table.
     index_name: |_| "expires".into(),
-    single_writer: false,
     pgbouncer: false,
     // With four arguments each, this is below MySQL's limit of 65,535 arguments.
     max_rows: 1024,

@@ -16,7 +16,6 @@ pub(crate) static POSTGRES: Dialect = Dialect {
     numbered_placeholders: true,
     violated_name_rule,
     index_name,
-    single_writer: false,
     pgbouncer: true,
     // Keys and entries are passed as arrays, whose limit is far away.
     max_rows: 10_000,

@@ -12,8 +12,6 @@ pub(crate) static SQLITE: Dialect = Dialect {
     numbered_placeholders: false,
     violated_name_rule,
     index_name: |table| format!("{table}_expires"),
-    // SQLite does not queue writers: each one polls for the lock, and an unlucky one times out.
-    single_writer: true,
     pgbouncer: false,
     // With four arguments each, this is below SQLite's limit of 32,766 arguments.
     max_rows: 1024,
@@ -47,10 +45,12 @@ pub(crate) static SQLITE: Dialect = Dialect {
     },
 };
 
+/// The value comes last because SQLite reads a row up to the last column that it needs.
+///
 /// The note is within the parentheses because SQLite does not keep the text after them.
 const CREATE: &[&str] = &[
-    "CREATE TABLE IF NOT EXISTS {t} (cache_key BLOB NOT NULL PRIMARY KEY, value BLOB, \
-     number INTEGER, expires INTEGER NOT NULL)",
+    "CREATE TABLE IF NOT EXISTS {t} (cache_key BLOB NOT NULL PRIMARY KEY, number INTEGER, \
+     expires INTEGER NOT NULL, value BLOB)",
     "CREATE INDEX IF NOT EXISTS {i} ON {t} (expires /* {note} */)",
 ];
 
@@ -60,10 +60,14 @@ fn classify(code: &str, message: &str) -> Fault {
     const ERROR: i32 = 1;
     const BUSY: i32 = 5;
     const LOCKED: i32 = 6;
+    const READONLY: i32 = 8;
+    const FULL: i32 = 13;
     const CANTOPEN: i32 = 14;
     const TOOBIG: i32 = 18;
     match code.parse::<i32>().map(|code| code & 0xff) {
         Ok(BUSY | LOCKED) => Fault::Busy,
+        Ok(READONLY) => Fault::ReadOnly,
+        Ok(FULL) => Fault::Full,
         Ok(CANTOPEN) => Fault::Unavailable,
         Ok(TOOBIG) => Fault::TooLarge,
         Ok(ERROR) if message.starts_with("no such table: ") => Fault::MissingTable,

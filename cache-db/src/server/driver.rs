@@ -3,15 +3,9 @@
 use crate::statement::{Outcome, Statement};
 
 /// Runs an expression on the variant of an enum that has one variant per database.
-#[cfg_attr(
-    not(any(feature = "sqlite", feature = "postgres", feature = "mysql")),
-    allow(unused_macros, unused_macro_rules)
-)]
 macro_rules! dispatch {
     ($value:expr, $enum:ident($($binding:tt)+) => $body:expr) => {
         match $value {
-            #[cfg(feature = "sqlite")]
-            $enum::Sqlite($($binding)+) => $body,
             #[cfg(feature = "postgres")]
             $enum::Postgres($($binding)+) => $body,
             #[cfg(feature = "mysql")]
@@ -35,7 +29,6 @@ pub(crate) trait Driver: sqlx::Database {
 }
 
 /// Implements [`Driver`]: binds arguments, executes statements and decodes rows.
-#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
 macro_rules! driver {
     (
         $module:ident, $database:ty, $connection:ty,
@@ -103,9 +96,9 @@ macro_rules! driver {
 
             fn bind<'q>(query: Query<'q>, arg: &Arg<'_>) -> Query<'q> {
                 match arg {
-                    Arg::Bytes(bytes) => query.bind(*bytes),
+                    Arg::Bytes(bytes) => query.bind(bytes.as_deref()),
                     Arg::Int(number) => query.bind(*number),
-                    Arg::Text(text) => query.bind(*text),
+                    Arg::Text(text) => query.bind(&**text),
                     Arg::BytesArray(_) | Arg::IntArray(_) => {
                         let bind_array: fn(Query<'q>, &Arg<'_>) -> Query<'q> = $bind_array;
                         bind_array(query, arg)
@@ -137,13 +130,6 @@ macro_rules! driver {
             }
         }
     };
-}
-
-#[cfg(feature = "sqlite")]
-driver! {
-    sqlite, sqlx::Sqlite, sqlx::SqliteConnection,
-    last_insert_id: |_| 0,
-    bind_array: |_, _| unreachable!("statements for SQLite have no array arguments")
 }
 
 #[cfg(feature = "postgres")]

@@ -1,11 +1,8 @@
 //! The database that a URL names, and how to connect to it.
 
-use std::{
-    path::Path,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
 };
 
 use cache_core::{
@@ -14,11 +11,11 @@ use cache_core::{
 };
 
 use super::{
+    Server,
     driver::Driver,
-    limits::Limits,
     pool::{AnyPool, Pool, PoolConfig},
 };
-use crate::dialect::Dialect;
+use crate::{dialect::Dialect, limits::Limits};
 
 /// A database to connect to.
 #[derive(Debug)]
@@ -26,8 +23,6 @@ pub(crate) struct Target {
     pub(crate) dialect: &'static Dialect,
     /// The location, without secrets.
     pub(crate) location: String,
-    /// Whether the data is lost when the connection is closed.
-    pub(crate) is_in_memory: bool,
     /// Whether the application passed the pool in.
     pub(crate) is_external: bool,
     max_statement_bytes: MaxBytes,
@@ -37,23 +32,6 @@ pub(crate) struct Target {
 type MaxBytes = Arc<AtomicUsize>;
 
 impl Target {
-    /// Parses a URL, which is the value of `setting`, into a database and its pool, which
-    /// connects when it is used.
-    pub(crate) fn parse(
-        setting: &str,
-        url: &str,
-        limits: Limits,
-        folder: Option<&Path>,
-    ) -> Result<(Self, AnyPool)> {
-        let scheme = url.split_once(':').map(|(scheme, _)| scheme.to_ascii_lowercase());
-        match scheme.as_deref() {
-            Some("sqlite") => sqlite(setting, url, limits, folder),
-            Some("postgres" | "postgresql") => postgres(setting, url, limits),
-            Some("mysql" | "mariadb") => mysql(setting, url, limits),
-            _ => Err(invalid_url(setting, url)),
-        }
-    }
-
     /// The target of a pool that the application passed in.
     pub(crate) fn external(dialect: &'static Dialect) -> Self {
         let location = format!("the {} pool of the application", dialect.name);
@@ -61,13 +39,7 @@ impl Target {
     }
 
     fn new(dialect: &'static Dialect, location: String) -> Self {
-        Self {
-            dialect,
-            location,
-            is_in_memory: false,
-            is_external: false,
-            max_statement_bytes: MaxBytes::default(),
-        }
+        Self { dialect, location, is_external: false, max_statement_bytes: MaxBytes::default() }
     }
 
     /// The maximum size of a statement in bytes, if a connection has reported it.
@@ -85,34 +57,16 @@ fn config<D: Driver>(
         setup: None,
         size: limits.pool_size,
         ping_timeout: limits.connect_timeout / 4,
-        is_permanent: false,
     }
 }
 
-fn invalid_url(setting: &str, url: &str) -> cache_core::Error {
-    let found = if url.is_empty() { "none".into() } else { format!("{:?}", redact(url)) };
-    let expected = "the URL of a database: \"sqlite:cache.db\", \
-                    \"postgres://user:password@host/database\" or \
-                    \"mysql://user:password@host/database\"";
-    invalid_setting(setting, &found, expected)
-}
-
 /// The driver names the port, parameter or escape that it cannot parse.
-#[cfg(any(feature = "postgres", feature = "mysql"))]
 fn rejected_by_driver(setting: &str, url: &str, error: &sqlx::Error) -> cache_core::Error {
     let expected = format!("the URL of a database that the driver can parse ({error})");
     invalid_setting(setting, &format!("{:?}", redact(url)), &expected)
 }
 
-#[cfg(not(all(feature = "sqlite", feature = "postgres", feature = "mysql")))]
-fn not_in_this_build(setting: &str, url: &str, feature: &str) -> cache_core::Error {
-    let expected =
-        format!("a database of this build (enable the feature \"db-{feature}\" of cachette)");
-    invalid_setting(setting, &format!("{:?}", redact(url)), &expected)
-}
-
 /// Rejects a URL that requires TLS if this build has none.
-#[cfg(any(feature = "postgres", feature = "mysql"))]
 fn check_tls(setting: &str, url: &str, is_required: bool, is_available: bool) -> Result<()> {
     if is_available || !is_required {
         return Ok(());
@@ -124,7 +78,6 @@ fn check_tls(setting: &str, url: &str, is_required: bool, is_available: bool) ->
 
 /// Checks that the files named in the URL exist. The driver opens them when it connects, and its
 /// error does not name the missing file.
-#[cfg(any(feature = "postgres", feature = "mysql"))]
 fn check_files(setting: &str, url: &str, parameters: &[&str]) -> Result<()> {
     let (_, query) = url.split_once('?').unwrap_or_default();
     for (parameter, value) in query.split('&').filter_map(|pair| pair.split_once('=')) {
@@ -141,64 +94,9 @@ fn check_files(setting: &str, url: &str, parameters: &[&str]) -> Result<()> {
     Ok(())
 }
 
-#[cfg(not(feature = "sqlite"))]
-fn sqlite(setting: &str, url: &str, _: Limits, _: Option<&Path>) -> Result<(Target, AnyPool)> {
-    Err(not_in_this_build(setting, url, "sqlite"))
-}
-
-#[cfg(not(feature = "postgres"))]
-fn postgres(setting: &str, url: &str, _: Limits) -> Result<(Target, AnyPool)> {
-    Err(not_in_this_build(setting, url, "postgres"))
-}
-
-#[cfg(not(feature = "mysql"))]
-fn mysql(setting: &str, url: &str, _: Limits) -> Result<(Target, AnyPool)> {
-    Err(not_in_this_build(setting, url, "mysql"))
-}
-
-#[cfg(feature = "sqlite")]
-fn sqlite(
-    setting: &str,
-    url: &str,
-    limits: Limits,
-    folder: Option<&Path>,
-) -> Result<(Target, AnyPool)> {
-    use sqlx::{
-        ConnectOptions as _,
-        sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
-    };
-
-    use crate::dialect::sqlite::SQLITE;
-
-    let path = &url["sqlite:".len()..];
-    let path = path.strip_prefix("//").unwrap_or(path);
-    if path.is_empty() {
-        return Err(invalid_url(setting, url));
-    }
-    let options =
-        SqliteConnectOptions::new().busy_timeout(limits.busy_timeout).disable_statement_logging();
-    // Neither kind has a server that could restart, so connections are permanent.
-    if path == ":memory:" {
-        let target =
-            Target { is_in_memory: true, ..Target::new(&SQLITE, "sqlite::memory:".into()) };
-        // A second connection would open a second database.
-        let config =
-            PoolConfig { size: 1, is_permanent: true, ..config(options.filename(path), limits) };
-        return Ok((target, AnyPool::Sqlite(Pool::new(config))));
-    }
-    let path = folder.map_or_else(|| path.into(), |folder| folder.join(path));
-    let target = Target::new(&SQLITE, format!("sqlite:{}", path.display()));
-    let options = options
-        .filename(path)
-        .create_if_missing(true)
-        .journal_mode(SqliteJournalMode::Wal)
-        .synchronous(SqliteSynchronous::Normal);
-    let config = PoolConfig { is_permanent: true, ..config(options, limits) };
-    Ok((target, AnyPool::Sqlite(Pool::new(config))))
-}
-
+/// A PostgreSQL server at a URL, which is the value of `setting`.
 #[cfg(feature = "postgres")]
-fn postgres(setting: &str, url: &str, limits: Limits) -> Result<(Target, AnyPool)> {
+pub(crate) fn postgres(setting: &str, url: &str, limits: Limits) -> Result<Server> {
     use sqlx::{
         ConnectOptions as _,
         postgres::{PgConnectOptions, PgSslMode},
@@ -228,11 +126,12 @@ fn postgres(setting: &str, url: &str, limits: Limits) -> Result<(Target, AnyPool
         options.options([("statement_timeout", timeout)])
     };
     let target = Target::new(&POSTGRES, without_parameters(url));
-    Ok((target, AnyPool::Postgres(Pool::new(config(options, limits)))))
+    Ok(Server::new(target, AnyPool::Postgres(Pool::new(config(options, limits))), limits))
 }
 
+/// A MySQL or MariaDB server at a URL, which is the value of `setting`.
 #[cfg(feature = "mysql")]
-fn mysql(setting: &str, url: &str, limits: Limits) -> Result<(Target, AnyPool)> {
+pub(crate) fn mysql(setting: &str, url: &str, limits: Limits) -> Result<Server> {
     use sqlx::{
         ConnectOptions as _,
         mysql::{MySqlConnectOptions, MySqlSslMode},
@@ -240,7 +139,7 @@ fn mysql(setting: &str, url: &str, limits: Limits) -> Result<(Target, AnyPool)> 
 
     use crate::dialect::mysql::MYSQL;
 
-    let (_, rest) = url.split_once(':').ok_or_else(|| invalid_url(setting, url))?;
+    let (_, rest) = url.split_once(':').unwrap_or_default();
     let options: MySqlConnectOptions = format!("mysql:{rest}")
         .parse()
         .map_err(|error| rejected_by_driver(setting, url, &error))?;
@@ -258,7 +157,7 @@ fn mysql(setting: &str, url: &str, limits: Limits) -> Result<(Target, AnyPool)> 
     let target = Target::new(&MYSQL, without_parameters(url));
     let setup = mysql_setup(limits, &target.max_statement_bytes);
     let config = PoolConfig { setup: Some(setup), ..config(options, limits) };
-    Ok((target, AnyPool::Mysql(Pool::new(config))))
+    Ok(Server::new(target, AnyPool::Mysql(Pool::new(config)), limits))
 }
 
 /// Limits how long statements wait for locks, and asks for the maximum size of a packet.
@@ -280,7 +179,6 @@ fn mysql_setup(limits: Limits, max_bytes: &MaxBytes) -> super::pool::Setup<sqlx:
 }
 
 /// Removes the secrets and parameters of a URL.
-#[cfg(any(feature = "postgres", feature = "mysql"))]
 fn without_parameters(url: &str) -> String {
     let redacted = redact(url);
     match redacted.split_once('?') {
@@ -289,7 +187,7 @@ fn without_parameters(url: &str) -> String {
     }
 }
 
-#[cfg(all(test, any(feature = "postgres", feature = "mysql")))]
+#[cfg(test)]
 mod tests {
     use super::*;
 

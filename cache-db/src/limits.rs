@@ -12,6 +12,7 @@ pub(crate) struct Limits {
     pub(crate) statement_timeout: Duration,
     pub(crate) busy_timeout: Duration,
     pub(crate) pgbouncer: bool,
+    pub(crate) blocking_threads: bool,
 }
 
 impl From<&DbOptions> for Limits {
@@ -22,6 +23,7 @@ impl From<&DbOptions> for Limits {
             statement_timeout: options.statement_timeout,
             busy_timeout: options.busy_timeout,
             pgbouncer: options.pgbouncer,
+            blocking_threads: options.blocking_threads,
         }
     }
 }

@@ -27,8 +27,6 @@ pub(crate) struct Connection {
 
 #[derive(Debug)]
 enum AnyConnection {
-    #[cfg(feature = "sqlite")]
-    Sqlite(PooledConnection<sqlx::Sqlite>),
     #[cfg(feature = "postgres")]
     Postgres(PooledConnection<sqlx::Postgres>),
     #[cfg(feature = "mysql")]
@@ -46,15 +44,14 @@ macro_rules! from_connection {
     };
 }
 
-from_connection!("sqlite", Sqlite, sqlx::Sqlite);
 from_connection!("postgres", Postgres, sqlx::Postgres);
 from_connection!("mysql", Mysql, sqlx::MySql);
 
 impl Connection {
-    /// Takes a connection from the pool. One that `is_permanent` is always returned to it.
-    pub(crate) async fn acquire(pool: &AnyPool, is_permanent: bool) -> sqlx::Result<Self> {
+    /// Takes a connection from the pool.
+    pub(crate) async fn acquire(pool: &AnyPool) -> sqlx::Result<Self> {
         let connection = dispatch!(*pool, AnyPool(ref pool) => pool.acquire().await?.into());
-        Ok(Self { connection: Some(connection), is_reusable: is_permanent, write: None })
+        Ok(Self { connection: Some(connection), is_reusable: false, write: None })
     }
 
     /// Marks the start of a write. If the connection is dropped before [`settle`](Self::settle),

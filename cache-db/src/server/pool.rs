@@ -35,8 +35,6 @@ const MAX_LIFETIME: Duration = Duration::from_secs(1800);
 /// The pool of a database.
 #[derive(Clone, Debug)]
 pub(crate) enum AnyPool {
-    #[cfg(feature = "sqlite")]
-    Sqlite(Pool<sqlx::Sqlite>),
     #[cfg(feature = "postgres")]
     Postgres(Pool<sqlx::Postgres>),
     #[cfg(feature = "mysql")]
@@ -67,7 +65,6 @@ macro_rules! from_pool {
     };
 }
 
-from_pool!("sqlite", Sqlite, sqlx::Sqlite);
 from_pool!("postgres", Postgres, sqlx::Postgres);
 from_pool!("mysql", Mysql, sqlx::MySql);
 
@@ -101,8 +98,6 @@ pub(crate) struct PoolConfig<D: sqlx::Database> {
     pub(crate) setup: Option<Setup<D>>,
     pub(crate) size: u32,
     pub(crate) ping_timeout: Duration,
-    /// Whether connections are kept regardless of their age and idle time, and never pinged.
-    pub(crate) is_permanent: bool,
 }
 
 pub(crate) struct OwnPool<D: sqlx::Database> {
@@ -207,7 +202,7 @@ impl<D: Driver> OwnPool<D> {
     /// either and are dropped.
     async fn take_idle(&self) -> Option<(D::Connection, Origin)> {
         let Idle { mut connection, origin, since } = self.pop()?;
-        if self.config.is_permanent || since.elapsed() < PING_AFTER {
+        if since.elapsed() < PING_AFTER {
             return Some((connection, origin));
         }
         if origin.opened_at.elapsed() < MAX_LIFETIME
@@ -223,7 +218,7 @@ impl<D: Driver> OwnPool<D> {
     fn pop(&self) -> Option<Idle<D>> {
         loop {
             let idle = self.idle.lock().pop()?;
-            if self.config.is_permanent || !idle.origin.runtime_has_ended() {
+            if !idle.origin.runtime_has_ended() {
                 return Some(idle);
             }
         }
@@ -240,7 +235,7 @@ impl<D: Driver> OwnPool<D> {
     fn put_back(&self, connection: D::Connection, origin: Origin) {
         let mut idle = self.idle.lock();
         idle.push(Idle { connection, origin, since: Instant::now() });
-        if !self.config.is_permanent && idle[0].since.elapsed() > IDLE_TIMEOUT {
+        if idle[0].since.elapsed() > IDLE_TIMEOUT {
             let expired = idle.remove(0);
             drop(idle);
             drop(expired);

@@ -1,0 +1,264 @@
+//! PostgreSQL, MySQL and MariaDB, through sqlx: a pool, and statements with time limits and retries.
+
+mod connection;
+mod driver;
+mod failure;
+mod orphaned_writes;
+mod pool;
+mod target;
+
+use std::{any::Any, fmt, time::Duration};
+
+use cache_core::{Error, Result, config::invalid_setting};
+use parking_lot::Mutex;
+use sqlx::ConnectOptions as _;
+use tokio::time::{Instant, sleep, timeout, timeout_at};
+
+#[cfg(feature = "mysql")]
+pub(crate) use self::target::mysql;
+#[cfg(feature = "postgres")]
+pub(crate) use self::target::postgres;
+use self::{
+    connection::Connection,
+    orphaned_writes::OrphanedWrites,
+    pool::{AnyPool, Pool},
+    target::Target,
+};
+use crate::{
+    database::Effect,
+    dialect::Dialect,
+    error::Failure,
+    fault::Fault,
+    limits::Limits,
+    options::{DbOptions, option},
+    statement::{Outcome, Statement},
+};
+
+/// A database on a server. It connects when it is first used.
+pub(crate) struct Server {
+    target: Target,
+    pool: Mutex<AnyPool>,
+    limits: Limits,
+    orphaned_writes: OrphanedWrites,
+}
+
+/// The maximum number of attempts, including the first.
+const MAX_ATTEMPTS: u32 = 6;
+
+impl Server {
+    fn new(target: Target, pool: AnyPool, limits: Limits) -> Self {
+        Self { target, pool: Mutex::new(pool), limits, orphaned_writes: OrphanedWrites::default() }
+    }
+
+    pub(crate) fn dialect(&self) -> &'static Dialect {
+        self.target.dialect
+    }
+
+    /// The location, without secrets.
+    pub(crate) fn location(&self) -> &str {
+        &self.target.location
+    }
+
+    /// Applies the options to a pool that the application passed in.
+    pub(crate) fn apply(&mut self, options: &DbOptions) {
+        if self.target.is_external {
+            self.limits = Limits::from(options);
+        }
+    }
+
+    /// Runs the statements in order, several in one transaction, and returns their outcomes.
+    ///
+    /// Retries if it is certain that nothing was changed, and after a lost connection if the
+    /// statements are idempotent. All attempts together take at most `connect_timeout` plus
+    /// `statement_timeout`.
+    pub(crate) async fn run(
+        &self,
+        statements: &[Statement<'_>],
+        effect: Effect,
+    ) -> Result<Vec<Outcome>, Failure> {
+        let deadline = Instant::now() + self.limits.connect_timeout + self.limits.statement_timeout;
+        // The first attempt needs no timer for the deadline: its own limits add up to it.
+        let mut result = self.attempt(statements, effect).await;
+        for attempt in 1..MAX_ATTEMPTS {
+            let failure = match result {
+                Ok(outcomes) => return Ok(outcomes),
+                Err(failure) => failure,
+            };
+            let pause = match failure.fault {
+                Fault::Busy => backoff(attempt),
+                Fault::Unavailable
+                    if effect != Effect::NotIdempotent && failure.is_lost_connection =>
+                {
+                    Duration::ZERO
+                }
+                _ => return Err(failure),
+            };
+            if Instant::now() + pause >= deadline {
+                return Err(failure);
+            }
+            tracing::debug!(database = self.location(), attempt, ?failure, "retrying");
+            sleep(pause).await;
+            let retried = timeout_at(deadline, self.attempt(statements, effect)).await;
+            result = retried.unwrap_or_else(|_| Err(Failure::timed_out()));
+        }
+        result
+    }
+
+    async fn attempt(
+        &self,
+        statements: &[Statement<'_>],
+        effect: Effect,
+    ) -> Result<Vec<Outcome>, Failure> {
+        let writes = effect != Effect::Read;
+        let connect = async {
+            if writes {
+                self.orphaned_writes.finished().await;
+            }
+            self.connect().await
+        };
+        let connected = timeout(self.limits.connect_timeout, connect).await;
+        let mut connection = connected.map_err(|_| Failure::timed_out())??;
+        if let Err(failure) = self.check_size(statements) {
+            connection.release();
+            return Err(failure);
+        }
+        if writes {
+            connection.begin_write(self.orphaned_writes.clone(), self.limits.connect_timeout / 4);
+        }
+        let explicit = self.limits.pgbouncer && self.dialect().pgbouncer;
+        let run = connection.run(statements, explicit);
+        let result = timeout(self.limits.statement_timeout, run).await;
+        connection.settle();
+        match result {
+            Ok(Ok(outcomes)) => {
+                connection.release();
+                Ok(outcomes)
+            }
+            Ok(Err(error)) => {
+                let failure = Failure::from_sqlx(self.dialect(), &error);
+                // MySQL closes the connection after a statement that is too large.
+                if !matches!(failure.fault, Fault::Unavailable | Fault::TooLarge) {
+                    connection.release();
+                }
+                Err(failure)
+            }
+            Err(_) => Err(Failure::timed_out()),
+        }
+    }
+
+    /// Rejects statements that the database would reject. They are not sent, because MySQL may
+    /// close the connection before the client has read the error.
+    fn check_size(&self, statements: &[Statement<'_>]) -> Result<(), Failure> {
+        let Some(max) = self.target.max_statement_bytes() else { return Ok(()) };
+        match statements.iter().map(Statement::size).find(|size| *size > max) {
+            Some(size) => Err(Failure::too_large(size, max)),
+            None => Ok(()),
+        }
+    }
+
+    /// Takes a connection from the pool. The caller limits the time.
+    async fn connect(&self) -> Result<Connection, Failure> {
+        let pool = self.pool.lock().clone();
+        let acquired = Connection::acquire(&pool).await;
+        acquired.map_err(|error| Failure::from_sqlx(self.dialect(), &error))
+    }
+
+    /// Closes the connections; the next use opens new ones. Does nothing if the application passed
+    /// the pool in.
+    pub(crate) async fn close(&self) {
+        if self.target.is_external {
+            return;
+        }
+        let pool = {
+            let mut pool = self.pool.lock();
+            let renewed = pool.renewed();
+            std::mem::replace(&mut *pool, renewed)
+        };
+        // Connections that do not respond are dropped.
+        let _ = timeout(self.limits.statement_timeout, pool.close()).await;
+    }
+}
+
+/// The pause before a retry: 2, 4, 8 … ms, plus up to as much again, so that clients that collided
+/// do not collide again.
+fn backoff(attempt: u32) -> Duration {
+    let base = Duration::from_millis(1 << attempt);
+    base + base.mul_f64(fastrand::f64())
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server")
+            .field("location", &self.location())
+            .field("limits", &self.limits)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Uses a pool that the application passed in.
+///
+/// # Errors
+///
+/// Returns an error if the store cannot use a pool of this database.
+pub(crate) fn from_pool<D: sqlx::Database>(pool: sqlx::Pool<D>) -> Result<Server> {
+    let rejection = rejected_pool(&pool);
+    let pool: Box<dyn Any> = Box::new(pool);
+    let limits = Limits::from(&DbOptions::default());
+    #[cfg(feature = "postgres")]
+    let pool = match pool.downcast::<sqlx::PgPool>() {
+        Ok(pool) => {
+            let target = Target::external(&crate::dialect::postgres::POSTGRES);
+            return Ok(Server::new(target, Pool::External(*pool).into(), limits));
+        }
+        Err(pool) => pool,
+    };
+    #[cfg(feature = "mysql")]
+    let pool = match pool.downcast::<sqlx::MySqlPool>() {
+        Ok(pool) => {
+            let target = Target::external(&crate::dialect::mysql::MYSQL);
+            return Ok(Server::new(target, Pool::External(*pool).into(), limits));
+        }
+        Err(pool) => pool,
+    };
+    drop(pool);
+    Err(rejection)
+}
+
+/// The error for a pool that the store cannot use, which names the option to set instead.
+fn rejected_pool<D: sqlx::Database>(pool: &sqlx::Pool<D>) -> Error {
+    let found = format!("an sqlx pool of {}", D::NAME);
+    let expected = match D::NAME {
+        "SQLite" => {
+            let url = sqlite_url(pool.connect_options().to_url_lossy().as_str());
+            format!("the option url = {url:?} instead, because the store opens SQLite files itself")
+        }
+        _ => "a pool of a database that is enabled in this build".into(),
+    };
+    invalid_setting(&option("database"), &found, &expected)
+}
+
+/// The URL of an sqlx pool as the option `url`: without escapes and parameters.
+fn sqlite_url(url: &str) -> String {
+    let (location, parameters) = url.split_once('?').unwrap_or((url, ""));
+    let path = location.strip_prefix("sqlite://").unwrap_or(location);
+    if path == ":memory:" || parameters.contains("mode=memory") {
+        return "sqlite::memory:".into();
+    }
+    format!("sqlite:{}", percent_encoding::percent_decode_str(path).decode_utf8_lossy())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn url_of_a_sqlite_pool_becomes_the_option_url() {
+        for (pool, option) in [
+            ("sqlite:///srv/my%20shop.db?mode=rwc&cache=private", "sqlite:/srv/my shop.db"),
+            ("sqlite://shop.db?mode=rw", "sqlite:shop.db"),
+            ("sqlite://file:sqlx-in-memory-0?mode=memory&cache=shared", "sqlite::memory:"),
+        ] {
+            assert_eq!(sqlite_url(pool), option);
+        }
+    }
+}

@@ -1,0 +1,269 @@
+//! SQLite, through rusqlite, on the threads of this process.
+//!
+//! A statement takes a few microseconds, and moving to another thread takes tens of them. Statements
+//! on the entries of a few keys therefore run on the caller's thread, unless they would have to
+//! wait: for a connection, for the write lock, or for a change of the file. What would wait, and
+//! what works on the whole table, runs on a blocking thread.
+//!
+//! - [`readers`]: connections that only read. In WAL mode they never wait for a writer.
+//! - [`writer`]: the connection that writes, and the queue of writes that have to wait for it.
+//! - [`checkpoint`]: a thread that moves the WAL into the file, so that no caller waits for an
+//!   fsync.
+//! - [`file`]: opening, creating and recognizing the file.
+
+mod blocking;
+mod checkpoint;
+mod connection;
+mod failure;
+mod file;
+mod readers;
+mod writer;
+
+use std::{
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use self::{
+    blocking::spawn_blocking, checkpoint::Checkpointer, connection::Connection, file::DatabaseFile,
+    readers::Readers, writer::Writer,
+};
+use crate::{
+    database::Effect,
+    dialect::{Dialect, sqlite::SQLITE},
+    error::Failure,
+    fault::Fault,
+    limits::Limits,
+    statement::{Outcome, Scope, Statement},
+};
+
+/// The maximum number of arguments of statements that run on the caller's thread: those of
+/// `set_many` with 256 entries, which takes as long as five changes of threads.
+const MAX_ARGS: usize = 1024;
+
+/// The maximum size of statements that run on the caller's thread.
+const MAX_BYTES: usize = 128 << 10;
+
+/// How long a caller's thread waits for another thread of this process that uses the connection. A
+/// statement takes less, and a change of threads takes more.
+const MAX_WAIT: Duration = Duration::from_micros(50);
+
+/// A SQLite database. It is opened when it is first used.
+#[derive(Debug)]
+pub(crate) struct Sqlite {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    location: String,
+    /// `None` if the database is in memory. It then has one connection, the writer's.
+    file: Option<DatabaseFile>,
+    limits: Limits,
+    readers: Readers,
+    writer: Writer,
+    checkpointer: Checkpointer,
+}
+
+impl Sqlite {
+    pub(crate) fn file(path: PathBuf, limits: Limits) -> Self {
+        let location = format!("sqlite:{}", path.display());
+        Self::new(location, Some(DatabaseFile::new(path)), limits)
+    }
+
+    pub(crate) fn in_memory(limits: Limits) -> Self {
+        Self::new("sqlite::memory:".into(), None, limits)
+    }
+
+    fn new(location: String, file: Option<DatabaseFile>, limits: Limits) -> Self {
+        let readers = Readers::new(limits.pool_size);
+        let (writer, checkpointer) = (Writer::default(), Checkpointer::default());
+        Self { inner: Arc::new(Inner { location, file, limits, readers, writer, checkpointer }) }
+    }
+
+    #[expect(clippy::unused_self, reason = "the engines have the same methods")]
+    pub(crate) fn dialect(&self) -> &'static Dialect {
+        &SQLITE
+    }
+
+    pub(crate) fn location(&self) -> &str {
+        &self.inner.location
+    }
+
+    pub(crate) fn is_in_memory(&self) -> bool {
+        self.inner.file.is_none()
+    }
+
+    /// Runs the statements on this thread, or returns `None` if they would have to wait.
+    pub(crate) fn run_now(
+        &self,
+        statements: &[Statement<'_>],
+        effect: Effect,
+    ) -> Option<Result<Vec<Outcome>, Failure>> {
+        let inner = &self.inner;
+        if inner.limits.blocking_threads || !are_short(statements) || inner.has_changed() {
+            return None;
+        }
+        let result = match effect {
+            Effect::Read => inner.read_now(statements)?,
+            Effect::Idempotent | Effect::NotIdempotent => inner.write_now(statements)?,
+        };
+        match result.map_err(|error| Failure::from_rusqlite(&error)) {
+            Err(failure) if failure.fault == Fault::Busy => None,
+            result => Some(result),
+        }
+    }
+
+    /// Runs the statements on this thread if they need not wait, otherwise on a blocking thread.
+    pub(crate) async fn run(
+        &self,
+        statements: &[Statement<'_>],
+        effect: Effect,
+    ) -> Result<Vec<Outcome>, Failure> {
+        if let Some(result) = self.run_now(statements, effect) {
+            return result;
+        }
+        let limits = &self.inner.limits;
+        let deadline = Instant::now() + limits.connect_timeout + limits.statement_timeout;
+        let statements: Vec<_> = statements.iter().map(Statement::to_owned).collect();
+        let inner = Arc::clone(&self.inner);
+        match effect {
+            Effect::Read => {
+                let read = move || inner.read_until(&statements, deadline);
+                spawn_blocking(read, deadline).await?
+            }
+            Effect::Idempotent | Effect::NotIdempotent => {
+                writer::enqueue(inner, statements, deadline).await
+            }
+        }
+    }
+
+    /// Closes the connections. Does nothing if the data would be lost.
+    pub(crate) async fn close(&self) {
+        if self.is_in_memory() {
+            return;
+        }
+        let deadline = Instant::now() + self.inner.limits.statement_timeout;
+        let inner = Arc::clone(&self.inner);
+        // Connections that are still in use then are closed when they are given back.
+        let _ = spawn_blocking(move || inner.close(), deadline).await;
+    }
+}
+
+/// Whether running the statements takes no longer than a few changes of threads.
+fn are_short(statements: &[Statement<'_>]) -> bool {
+    let args: usize = statements.iter().map(|statement| statement.args.len()).sum();
+    args <= MAX_ARGS
+        && statements.iter().all(|statement| statement.scope == Scope::Entries)
+        && statements.iter().map(Statement::size).sum::<usize>() <= MAX_BYTES
+}
+
+impl Inner {
+    /// Whether the path no longer names the open file, so that the connections must be replaced.
+    fn has_changed(&self) -> bool {
+        self.file.as_ref().is_some_and(DatabaseFile::has_changed)
+    }
+
+    /// Runs a read on an idle connection, or returns `None` if there is none.
+    fn read_now(&self, statements: &[Statement<'_>]) -> Option<rusqlite::Result<Vec<Outcome>>> {
+        if self.file.is_none() {
+            let connection = self.writer.connection.try_lock_for(MAX_WAIT)?;
+            return Some(connection.as_ref()?.read(statements));
+        }
+        let mut connection = self.readers.take_idle()?;
+        let result =
+            connection.wait_for_locks(Duration::ZERO).and_then(|()| connection.read(statements));
+        self.readers.put_back(connection);
+        Some(result)
+    }
+
+    /// Runs a read on this blocking thread.
+    fn read_until(
+        &self,
+        statements: &[Statement<'_>],
+        deadline: Instant,
+    ) -> Result<Vec<Outcome>, Failure> {
+        retry_until(deadline, || {
+            let Some(file) = &self.file else {
+                let mut writer = self.writer.connection.lock();
+                return failing(self.open_writer(&mut writer)?.read(statements));
+            };
+            self.replace_changed_connections()?;
+            let mut connection = self.readers.take(deadline, || {
+                self.open_writer(&mut self.writer.connection.lock())?;
+                file.open_reader()
+            })?;
+            let result = connection
+                .wait_for_locks(self.limits.busy_timeout)
+                .and_then(|()| connection.read(statements));
+            self.readers.put_back(connection);
+            failing(result)
+        })
+    }
+
+    /// Opens the writer's connection, unless it is open.
+    fn open_writer<'a>(
+        &self,
+        writer: &'a mut Option<Connection>,
+    ) -> Result<&'a mut Connection, Failure> {
+        match writer {
+            Some(connection) => Ok(connection),
+            None => Ok(writer.insert(match &self.file {
+                Some(file) => file.open_writer(self.limits.busy_timeout)?,
+                None => failing(Connection::in_memory())?,
+            })),
+        }
+    }
+
+    /// Closes the connections if the path no longer names the open file.
+    fn replace_changed_connections(&self) -> Result<(), Failure> {
+        let Some(file) = &self.file else { return Ok(()) };
+        if !file.has_changed() {
+            return Ok(());
+        }
+        self.checkpointer.stop();
+        let mut writer = self.writer.connection.lock();
+        // Another thread may have replaced them since.
+        if file.has_changed() {
+            tracing::info!(
+                database = self.location,
+                "reopening the cache: the file was deleted or replaced"
+            );
+            *writer = None;
+            self.readers.clear();
+            file.forget();
+        }
+        Ok(())
+    }
+
+    fn close(&self) -> Result<(), Failure> {
+        self.checkpointer.stop();
+        let mut writer = self.writer.connection.lock();
+        self.readers.clear();
+        // The last connection moves the WAL into the file and removes it.
+        *writer = None;
+        Ok(())
+    }
+}
+
+/// Repeats `attempt` while it fails because of a lock.
+fn retry_until<T>(
+    deadline: Instant,
+    mut attempt: impl FnMut() -> Result<T, Failure>,
+) -> Result<T, Failure> {
+    let mut pause = Duration::from_millis(1);
+    loop {
+        match attempt() {
+            Err(failure) if failure.fault == Fault::Busy && Instant::now() + pause < deadline => {
+                std::thread::sleep(pause);
+                pause = (2 * pause).min(Duration::from_millis(50));
+            }
+            result => return result,
+        }
+    }
+}
+
+fn failing<T>(result: rusqlite::Result<T>) -> Result<T, Failure> {
+    result.map_err(|error| Failure::from_rusqlite(&error))
+}

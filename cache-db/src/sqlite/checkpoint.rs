@@ -1,0 +1,113 @@
+//! A thread that moves the WAL into the file.
+//!
+//! A checkpoint waits for the disk. SQLite runs it in the write that fills the WAL, on that
+//! caller's thread; here it has a thread of its own. The thread also starts the WAL anew, because
+//! SQLite syncs the first write to a new WAL.
+
+use std::{
+    sync::{
+        Arc, Weak,
+        mpsc::{Receiver, SyncSender, sync_channel},
+    },
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+use parking_lot::Mutex;
+use rusqlite::{Connection, TransactionBehavior};
+
+use super::Inner;
+
+/// The number of pages in the WAL above which it is moved into the file, as in SQLite.
+pub(super) const MAX_WAL_PAGES: u32 = 1000;
+
+/// How long writers of this process and readers can delay the start of a new WAL. The writers wait
+/// meanwhile.
+const PATIENCE: Duration = Duration::from_millis(5);
+
+#[derive(Debug, Default)]
+pub(super) struct Checkpointer(Mutex<Option<Running>>);
+
+#[derive(Debug)]
+struct Running {
+    requests: SyncSender<()>,
+    thread: JoinHandle<()>,
+}
+
+impl Checkpointer {
+    /// Starts a checkpoint, unless one is running.
+    pub(super) fn request(&self, inner: &Arc<Inner>) {
+        let mut running = self.0.lock();
+        if let Some(running) = &*running
+            // Fails if one is requested already.
+            && !running.thread.is_finished()
+        {
+            let _ = running.requests.try_send(());
+            return;
+        }
+        let (requests, received) = sync_channel(1);
+        let inner = Arc::downgrade(inner);
+        let thread = thread::Builder::new().name("cachette-checkpoint".into());
+        match thread.spawn(move || serve(&inner, &received)) {
+            Ok(thread) => {
+                let _ = requests.try_send(());
+                *running = Some(Running { requests, thread });
+            }
+            Err(error) => {
+                tracing::warn!(%error, "cannot start the thread for checkpoints");
+            }
+        }
+    }
+
+    /// Ends the thread and closes its connection. Waits for a running checkpoint.
+    pub(super) fn stop(&self) {
+        let Some(Running { requests, thread }) = self.0.lock().take() else { return };
+        drop(requests);
+        // A panic was reported on standard error.
+        let _ = thread.join();
+    }
+}
+
+fn serve(inner: &Weak<Inner>, requests: &Receiver<()>) {
+    let mut connection = None;
+    while requests.recv().is_ok() {
+        let Some(inner) = inner.upgrade() else { return };
+        if let Err(error) = checkpoint(&inner, &mut connection) {
+            connection = None;
+            tracing::debug!(database = inner.location, %error, "the checkpoint failed");
+        }
+    }
+}
+
+fn checkpoint(inner: &Inner, connection: &mut Option<Connection>) -> rusqlite::Result<()> {
+    let Some(file) = &inner.file else { return Ok(()) };
+    let connection = match connection {
+        Some(connection) => connection,
+        None => {
+            let opened = file.open_checkpointer()?;
+            opened.busy_timeout(PATIENCE)?;
+            connection.insert(opened)
+        }
+    };
+    // The most part, while others write.
+    run(connection, "PASSIVE")?;
+    let Some(_writer) = inner.writer.connection.try_lock_for(PATIENCE) else { return Ok(()) };
+    // The rest, while they wait. A long read of another process prevents it; the next checkpoint
+    // tries again.
+    if run(connection, "RESTART")? { write_first_page(connection) } else { Ok(()) }
+}
+
+/// Returns whether the whole WAL was moved.
+fn run(connection: &Connection, mode: &str) -> rusqlite::Result<bool> {
+    connection.query_row(&format!("PRAGMA wal_checkpoint({mode})"), [], |row| {
+        Ok(row.get::<_, i64>(0)? == 0)
+    })
+}
+
+/// Writes the first page unchanged, which starts the new WAL.
+fn write_first_page(connection: &mut Connection) -> rusqlite::Result<()> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let version: i64 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    transaction.pragma_update(None, "user_version", version)?;
+    transaction.commit()
+}
