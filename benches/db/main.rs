@@ -4,6 +4,7 @@ mod clients;
 mod fixture;
 mod limit;
 mod sql;
+mod tasks;
 
 use std::path::Path;
 
@@ -13,6 +14,7 @@ use xtask::servers::{Kind, Server};
 
 use crate::fixture::{Fixture, job_name};
 
+const HANDLE: &str = "CacheHandle";
 const STORE: &str = "cache-db";
 const SQLX: &str = "bare sqlx";
 const SQLX_NO_PING: &str = "bare sqlx without a ping";
@@ -48,6 +50,8 @@ fn run() -> Result<Report, String> {
         let folder = tempfile::tempdir_in(folder).expect("it can be created");
         let few = Fixture::sqlite(&bench, folder.path(), FEW)?;
         compare(&few, &Fixture::sqlite(&bench, folder.path(), many)?, &mut report);
+        tasks::throughput(&few, &mut report);
+        tasks::timer(&few, folder.path(), &mut report);
         report.measured_with(format!("SQLite {}", rusqlite::version()));
     }
     if all || flag("postgres") {
@@ -68,7 +72,10 @@ fn run() -> Result<Report, String> {
 fn compare(few: &Fixture<'_>, many: &Fixture<'_>, report: &mut Report) {
     few.jobs(report);
     many.jobs(report);
-    many.growth(few, report);
+    if few.database == "SQLite" {
+        many.growth(few, Job::Get, report);
+    }
+    many.growth(few, Job::Set, report);
     #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
     let points = [few, many].map(|fixture| (fixture.rows as f64, fixture.name(job_name(Job::Set))));
     let title = format!("A set of a new key as rows grow, {}", few.database);

@@ -6,7 +6,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use cache_core::{Cache, Value, async_trait};
+use cache_core::{Cache, CacheHandle, KeyFunction, Settings, Value, async_trait};
 use tokio::{runtime::Runtime, task::JoinSet};
 
 use crate::{
@@ -60,6 +60,41 @@ impl Client for StoreClient {
 
 fn value() -> Value {
     Value::Bytes(Bytes::from_static(&VALUE))
+}
+
+/// A `CacheHandle` as applications call it. Its keys are stored unchanged.
+#[derive(Debug)]
+pub struct HandleClient(CacheHandle);
+
+impl HandleClient {
+    /// Creates a client of a handle on `store`.
+    #[must_use]
+    pub fn new(store: Arc<dyn Cache>) -> Self {
+        let key_function = KeyFunction::custom(|key, _, _| key.into());
+        let settings = Settings { key_function, ..Settings::default() };
+        Self(CacheHandle::new("default", store, settings))
+    }
+}
+
+#[async_trait]
+impl Client for HandleClient {
+    async fn get(&self, key: &str) {
+        assert!(self.0.get::<Bytes>(key).await.expect("no error").is_some(), "{key} is missing");
+    }
+
+    async fn set(&self, key: &str) {
+        self.0.set(key, &Bytes::from_static(&VALUE), HOUR).await.expect("no error");
+    }
+
+    async fn get_many(&self, keys: &[&str]) {
+        let found = self.0.get_many::<Bytes, _>(keys.iter().copied()).await.expect("no error");
+        assert_eq!(found.len(), keys.len(), "a key is missing");
+    }
+
+    async fn set_many(&self, keys: &[&str]) {
+        let entries = keys.iter().map(|key| (*key, Bytes::from_static(&VALUE)));
+        self.0.set_many(entries, HOUR).await.expect("no error");
+    }
 }
 
 /// An operation of a [`Client`].

@@ -26,7 +26,7 @@ mod table;
 pub mod workload;
 
 pub use self::{
-    client::{Client, Job, Load, StoreClient, Times},
+    client::{Client, HandleClient, Job, Load, StoreClient, Times},
     comparison::Comparison,
     figure::{Figure, Kind, Line},
     machine::Machine,

@@ -1,9 +1,6 @@
 //! Operations on several keys: one statement per chunk, all in one transaction.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    time::Duration,
-};
+use std::{collections::HashMap, time::Duration};
 
 use cache_core::{Result, Value};
 
@@ -27,11 +24,20 @@ impl Shared {
         let statements: Vec<Statement<'_>> =
             chunks.map(|keys| table.statements.get_many(keys, now)).collect();
         let outcomes = self.run(table, &statements, Effect::Read).await?;
-        let rows = outcomes.into_iter().flat_map(|outcome| outcome.rows);
-        let found: HashMap<Vec<u8>, Value> = rows
-            .filter_map(|mut row| Some((std::mem::take(&mut row.key), entry::value(row)?)))
+        let mut values = vec![None; keys.len()];
+        let mut positions = HashMap::with_capacity(keys.len());
+        let firsts: Vec<usize> = (keys.iter().enumerate())
+            .map(|(position, key)| *positions.entry(key.as_bytes()).or_insert(position))
             .collect();
-        Ok(keys.iter().map(|key| found.get(key.as_bytes()).cloned()).collect())
+        for row in outcomes.into_iter().flat_map(|outcome| outcome.rows) {
+            if let Some(&position) = positions.get(&*row.key) {
+                values[position] = entry::value(row);
+            }
+        }
+        for (position, &first) in firsts.iter().enumerate().filter(|(own, first)| own != *first) {
+            values[position] = values[first].clone();
+        }
+        Ok(values)
     }
 
     /// Stores the entries. If a key is repeated, its last value is stored.
@@ -41,11 +47,11 @@ impl Shared {
         ttl: Option<Duration>,
     ) -> Result<()> {
         let table = self.writer()?;
-        let mut sorted = BTreeMap::new();
-        for (key, value) in entries {
-            sorted.insert(*key, Entry::new(key, value)?);
-        }
-        let sorted: Vec<Entry<'_>> = sorted.into_values().collect();
+        let entries = entries.iter().rev().map(|(key, value)| Entry::new(key, value));
+        let mut sorted = entries.collect::<Result<Vec<Entry<'_>>>>()?;
+        // Stable, so that the last value of each key comes first and is kept.
+        sorted.sort_by_key(|entry| entry.key);
+        sorted.dedup_by_key(|entry| entry.key);
         let statements = in_chunks(&table.statements, &sorted, self.deadline(ttl));
         self.run(table, &statements, Effect::Idempotent).await.map(drop)
     }
@@ -72,18 +78,24 @@ fn in_chunks<'a>(
     expires: i64,
 ) -> Vec<Statement<'a>> {
     let mut chunks = Vec::new();
-    let (mut start, mut bytes) = (0, 0);
-    for (position, entry) in entries.iter().enumerate() {
-        let is_full = position - start == statements.dialect.max_rows
-            || bytes + entry.size() > MAX_CHUNK_BYTES;
-        if position > start && is_full {
-            chunks.push(statements.set_many(&entries[start..position], expires));
-            (start, bytes) = (position, 0);
-        }
-        bytes += entry.size();
+    let mut rest = entries;
+    while !rest.is_empty() {
+        let (chunk, others) =
+            rest.split_at(statements.rows_at_once(rows_that_fit(statements, rest)));
+        chunks.push(statements.set_many(chunk, expires));
+        rest = others;
     }
-    chunks.push(statements.set_many(&entries[start..], expires));
     chunks
+}
+
+/// The number of entries that one statement may store, at least 1.
+fn rows_that_fit(statements: &Statements, entries: &[Entry<'_>]) -> usize {
+    let mut bytes = 0;
+    let fits = |entry: &&Entry<'_>| {
+        bytes += entry.size();
+        bytes <= MAX_CHUNK_BYTES
+    };
+    entries.iter().take(statements.dialect.max_rows).take_while(fits).count().max(1)
 }
 
 #[cfg(test)]
@@ -107,6 +119,7 @@ mod tests {
         assert_eq!(chunks_of(&vec![vec![0; 9]; 1025]), [1024, 1]);
         assert_eq!(chunks_of(&vec![vec![0; MAX_CHUNK_BYTES / 2]; 3]), [1, 1, 1]);
         assert_eq!(chunks_of(&vec![vec![0; MAX_CHUNK_BYTES / 3]; 4]), [2, 2]);
+        assert_eq!(chunks_of(&vec![vec![0; 9]; 100]), [64, 32, 4]);
     }
 
     #[test]

@@ -47,6 +47,8 @@ pub(crate) struct Dialect {
     pub(crate) pgbouncer: bool,
     /// The maximum number of keys or entries in one statement.
     pub(crate) max_rows: usize,
+    /// Whether a statement stores a number of entries that is a power of two.
+    pub(crate) rows_by_powers_of_two: bool,
     /// The maximum number of rows that [`Sql::clear`] removes, if it is limited.
     pub(crate) max_cleared: Option<u64>,
 

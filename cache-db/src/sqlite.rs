@@ -10,6 +10,7 @@
 //! - [`checkpoint`]: a thread that moves the WAL into the file, so that no caller waits for an
 //!   fsync.
 //! - [`file`]: opening, creating and recognizing the file.
+//! - [`space`]: room for removals on a full disk, and free pages.
 
 mod blocking;
 mod checkpoint;
@@ -17,11 +18,15 @@ mod connection;
 mod failure;
 mod file;
 mod readers;
+mod space;
 mod writer;
 
 use std::{
     path::PathBuf,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU32, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -64,6 +69,10 @@ struct Inner {
     readers: Readers,
     writer: Writer,
     checkpointer: Checkpointer,
+    /// The number of pages in the WAL after the last write.
+    wal_pages: AtomicU32,
+    /// Whether the disk is full, so that what room is left is for removals.
+    is_full: AtomicBool,
 }
 
 impl Sqlite {
@@ -78,8 +87,17 @@ impl Sqlite {
 
     fn new(location: String, file: Option<DatabaseFile>, limits: Limits) -> Self {
         let readers = Readers::new(limits.pool_size);
-        let (writer, checkpointer) = (Writer::default(), Checkpointer::default());
-        Self { inner: Arc::new(Inner { location, file, limits, readers, writer, checkpointer }) }
+        let inner = Inner {
+            location,
+            file,
+            limits,
+            readers,
+            writer: Writer::default(),
+            checkpointer: Checkpointer::default(),
+            wal_pages: AtomicU32::new(0),
+            is_full: AtomicBool::new(false),
+        };
+        Self { inner: Arc::new(inner) }
     }
 
     #[expect(clippy::unused_self, reason = "the engines have the same methods")]
@@ -107,9 +125,14 @@ impl Sqlite {
         }
         let result = match effect {
             Effect::Read => inner.read_now(statements)?,
-            Effect::Idempotent | Effect::NotIdempotent => inner.write_now(statements)?,
+            Effect::Idempotent | Effect::NotIdempotent => {
+                if let Err(failure) = inner.check_space(statements) {
+                    return Some(Err(failure));
+                }
+                inner.write_now(statements)?
+            }
         };
-        match result.map_err(|error| Failure::from_rusqlite(&error)) {
+        match result {
             Err(failure) if failure.fault == Fault::Busy => None,
             result => Some(result),
         }
@@ -134,6 +157,7 @@ impl Sqlite {
                 spawn_blocking(read, deadline).await?
             }
             Effect::Idempotent | Effect::NotIdempotent => {
+                inner.check_space(&statements)?;
                 writer::enqueue(inner, statements, deadline).await
             }
         }
@@ -165,17 +189,27 @@ impl Inner {
         self.file.as_ref().is_some_and(DatabaseFile::has_changed)
     }
 
+    /// Returns an error for writes that need more space on a full disk.
+    fn check_space(self: &Arc<Self>, statements: &[Statement<'_>]) -> Result<(), Failure> {
+        if !self.is_full.load(Ordering::Relaxed) || statements.iter().all(Statement::removes) {
+            return Ok(());
+        }
+        // Finds out whether there is space now.
+        self.checkpointer.request(self);
+        Err(Failure::new(Fault::Full, "the disk is full".into()))
+    }
+
     /// Runs a read on an idle connection, or returns `None` if there is none.
-    fn read_now(&self, statements: &[Statement<'_>]) -> Option<rusqlite::Result<Vec<Outcome>>> {
+    fn read_now(&self, statements: &[Statement<'_>]) -> Option<Result<Vec<Outcome>, Failure>> {
         if self.file.is_none() {
             let connection = self.writer.connection.try_lock_for(MAX_WAIT)?;
-            return Some(connection.as_ref()?.read(statements));
+            return Some(failing(connection.as_ref()?.read(statements)));
         }
         let mut connection = self.readers.take_idle()?;
         let result =
             connection.wait_for_locks(Duration::ZERO).and_then(|()| connection.read(statements));
         self.readers.put_back(connection);
-        Some(result)
+        Some(failing(result))
     }
 
     /// Runs a read on this blocking thread.
@@ -210,7 +244,11 @@ impl Inner {
         match writer {
             Some(connection) => Ok(connection),
             None => Ok(writer.insert(match &self.file {
-                Some(file) => file.open_writer(self.limits.busy_timeout)?,
+                Some(file) => {
+                    let connection = file.open_writer(self.limits.busy_timeout)?;
+                    self.is_full.store(!file.reserve(), Ordering::Relaxed);
+                    connection
+                }
                 None => failing(Connection::in_memory())?,
             })),
         }

@@ -25,6 +25,12 @@ pub(crate) enum Scope {
 }
 
 impl Statement<'_> {
+    /// Whether the statement only removes rows.
+    #[cfg(feature = "sqlite")]
+    pub(crate) fn removes(&self) -> bool {
+        self.sql.starts_with("DELETE ")
+    }
+
     /// Copies the arguments, for another thread.
     #[cfg(feature = "sqlite")]
     pub(crate) fn to_owned(&self) -> Statement<'static> {

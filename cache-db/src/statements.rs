@@ -1,6 +1,6 @@
 //! The statements on one table.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use crate::{
     dialect::{Bulk, Dialect, Sum},
@@ -29,6 +29,24 @@ pub(crate) struct Statements {
     count: Arc<str>,
     first_to_expire: Arc<str>,
     expiry_at: Arc<str>,
+    get_many: BySize,
+    set_many: BySize,
+    delete_many: BySize,
+}
+
+/// The SQL of a statement on several keys, for each power of two that is their number.
+#[derive(Debug, Default)]
+struct BySize([OnceLock<Arc<str>>; 11]);
+
+impl BySize {
+    /// Returns the SQL for this number of keys. `build` is called again for a number that is no
+    /// power of two or is large.
+    fn get(&self, count: usize, build: impl FnOnce() -> Arc<str>) -> Arc<str> {
+        match self.0.get(count.trailing_zeros() as usize) {
+            Some(slot) if count.is_power_of_two() => Arc::clone(slot.get_or_init(build)),
+            _ => build(),
+        }
+    }
 }
 
 impl Statements {
@@ -51,7 +69,18 @@ impl Statements {
                  ORDER BY expires LIMIT ?"),
             expiry_at: sql("SELECT expires FROM {t} WHERE expires > ? \
                  ORDER BY expires LIMIT 1 OFFSET ?"),
+            get_many: BySize::default(),
+            set_many: BySize::default(),
+            delete_many: BySize::default(),
         }
+    }
+
+    /// How many of `count` entries the next statement of [`set_many`](Self::set_many) stores.
+    ///
+    /// SQLite prepares a statement for each number of entries, which takes longer than to run it.
+    /// So the number is a power of two.
+    pub(crate) fn rows_at_once(&self, count: usize) -> usize {
+        if self.dialect.rows_by_powers_of_two { 1 << count.ilog2() } else { count }
     }
 
     pub(crate) fn get<'a>(&self, key: &'a str, now: i64) -> Statement<'a> {
@@ -159,18 +188,27 @@ impl Statements {
 
     /// Selects the entries of at most [`max_rows`](Dialect::max_rows) keys.
     pub(crate) fn get_many<'a>(&self, keys: &[&'a str], now: i64) -> Statement<'a> {
-        let (condition, args) = self.is_any_of(keys.iter().map(|key| key.as_bytes()));
-        let template = format!(
-            "SELECT cache_key, value, number FROM {{t}} WHERE cache_key {condition} AND expires > ?"
-        );
-        self.with_time(&template, args, now, Columns::KeyedEntry)
+        let mut args = self.key_args(keys.iter().map(|key| key.as_bytes()));
+        let sql = self.get_many.get(args.len(), || {
+            let condition = self.is_any_of(args.len());
+            self.sql(&format!(
+                "SELECT cache_key, value, number FROM {{t}} \
+                 WHERE cache_key {condition} AND expires > ?"
+            ))
+        });
+        args.push(Arg::int(now));
+        statement(&sql, args, Columns::KeyedEntry)
     }
 
     /// Removes the entries of at most [`max_rows`](Dialect::max_rows) keys that expire after `now`.
     pub(crate) fn delete_many<'a>(&self, keys: &[&'a str], now: i64) -> Statement<'a> {
-        let (condition, args) = self.is_any_of(keys.iter().map(|key| key.as_bytes()));
-        let template = format!("DELETE FROM {{t}} WHERE cache_key {condition} AND expires > ?");
-        self.with_time(&template, args, now, Columns::None)
+        let mut args = self.key_args(keys.iter().map(|key| key.as_bytes()));
+        let sql = self.delete_many.get(args.len(), || {
+            let condition = self.is_any_of(args.len());
+            self.sql(&format!("DELETE FROM {{t}} WHERE cache_key {condition} AND expires > ?"))
+        });
+        args.push(Arg::int(now));
+        statement(&sql, args, Columns::None)
     }
 
     /// Removes the rows of at most [`max_rows`](Dialect::max_rows) keys that do not expire after
@@ -180,10 +218,11 @@ impl Statements {
         keys: impl ExactSizeIterator<Item = &'a [u8]>,
         cutoff: i64,
     ) -> Statement<'a> {
-        let (condition, args) = self.is_any_of(keys);
-        let template = format!("DELETE FROM {{t}} WHERE cache_key {condition} AND expires <= ?");
-        let statement = self.with_time(&template, args, cutoff, Columns::None);
-        Statement { scope: Scope::Table, ..statement }
+        let mut args = self.key_args(keys);
+        let condition = self.is_any_of(args.len());
+        let sql = format!("DELETE FROM {{t}} WHERE cache_key {condition} AND expires <= ?");
+        args.push(Arg::int(cutoff));
+        on_table(&self.sql(&sql), args, Columns::None)
     }
 
     /// Stores at most [`max_rows`](Dialect::max_rows) entries, whose keys must be distinct.
@@ -193,13 +232,16 @@ impl Statements {
                 statement(&self.sql(set), arrays(entries, expires), Columns::None)
             }
             Bulk::Placeholders { on_conflict } => {
-                let rows = vec!["(?, ?, ?, ?)"; entries.len()].join(", ");
-                let template = format!(
-                    "INSERT INTO {{t}} (cache_key, value, number, expires) VALUES {rows} \
-                     {on_conflict}"
-                );
-                let args = entries.iter().flat_map(|entry| entry.args(expires)).collect();
-                statement(&self.sql(&template), args, Columns::None)
+                let sql = self.set_many.get(entries.len(), || {
+                    let rows = vec!["(?, ?, ?, ?)"; entries.len()].join(", ");
+                    self.sql(&format!(
+                        "INSERT INTO {{t}} (cache_key, value, number, expires) VALUES {rows} \
+                         {on_conflict}"
+                    ))
+                });
+                let mut args = Vec::with_capacity(4 * entries.len());
+                args.extend(entries.iter().flat_map(|entry| entry.args(expires)));
+                statement(&sql, args, Columns::None)
             }
         }
     }
@@ -208,33 +250,27 @@ impl Statements {
         self.dialect.sql(template, &self.table)
     }
 
-    fn with_time<'a>(
-        &self,
-        template: &str,
-        mut args: Vec<Arg<'a>>,
-        time: i64,
-        columns: Columns,
-    ) -> Statement<'a> {
-        args.push(Arg::int(time));
-        statement(&self.sql(template), args, columns)
+    /// The condition that a column equals one of the keys that [`key_args`](Self::key_args) binds
+    /// to this number of arguments.
+    fn is_any_of(&self, args: usize) -> String {
+        match self.dialect.sql.bulk {
+            Bulk::Arrays { .. } => "= ANY(?)".into(),
+            Bulk::Placeholders { .. } => format!("IN ({})", vec!["?"; args].join(", ")),
+        }
     }
 
-    /// The condition that a column equals one of these keys.
-    ///
-    /// A list of placeholders is padded to a power of two, which limits the number of distinct
-    /// statements to prepare.
-    fn is_any_of<'a>(
-        &self,
-        keys: impl ExactSizeIterator<Item = &'a [u8]>,
-    ) -> (String, Vec<Arg<'a>>) {
+    /// The arguments for keys: an array, or a list that is padded to a power of two, which limits
+    /// the number of distinct statements to prepare.
+    fn key_args<'a>(&self, keys: impl ExactSizeIterator<Item = &'a [u8]>) -> Vec<Arg<'a>> {
         if let Bulk::Arrays { .. } = self.dialect.sql.bulk {
-            return ("= ANY(?)".into(), vec![Arg::BytesArray(keys.map(Some).collect())]);
+            return vec![Arg::BytesArray(keys.map(Some).collect())];
         }
         let padded = keys.len().next_power_of_two();
-        let mut args: Vec<Arg<'a>> = keys.map(Arg::bytes).collect();
+        let mut args = Vec::with_capacity(padded + 1);
+        args.extend(keys.map(Arg::bytes));
         let last = args.last().cloned();
         args.resize_with(padded, || last.clone().unwrap_or(Arg::Bytes(None)));
-        (format!("IN ({})", vec!["?"; padded].join(", ")), args)
+        args
     }
 }
 

@@ -17,6 +17,7 @@ pub(crate) static MYSQL: Dialect = Dialect {
     pgbouncer: false,
     // With four arguments each, this is below MySQL's limit of 65,535 arguments.
     max_rows: 1024,
+    rows_by_powers_of_two: false,
     // Few enough to be removed well within `statement_timeout`.
     max_cleared: Some(10_000),
     sql: Sql {

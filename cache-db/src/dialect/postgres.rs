@@ -19,6 +19,7 @@ pub(crate) static POSTGRES: Dialect = Dialect {
     pgbouncer: true,
     // Keys and entries are passed as arrays, whose limit is far away.
     max_rows: 10_000,
+    rows_by_powers_of_two: false,
     // Few enough to be removed well within `statement_timeout`.
     max_cleared: Some(10_000),
     sql: Sql {

@@ -15,6 +15,7 @@ pub(crate) static SQLITE: Dialect = Dialect {
     pgbouncer: false,
     // With four arguments each, this is below SQLite's limit of 32,766 arguments.
     max_rows: 1024,
+    rows_by_powers_of_two: true,
     max_cleared: None,
     sql: Sql {
         set: shared::SET,

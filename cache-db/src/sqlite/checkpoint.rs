@@ -2,11 +2,12 @@
 //!
 //! A checkpoint waits for the disk. SQLite runs it in the write that fills the WAL, on that
 //! caller's thread; here it has a thread of its own. The thread also starts the WAL anew, because
-//! SQLite syncs the first write to a new WAL.
+//! SQLite syncs the first write to a new WAL. And it gives free pages back to the file system.
 
 use std::{
     sync::{
         Arc, Weak,
+        atomic::Ordering,
         mpsc::{Receiver, SyncSender, sync_channel},
     },
     thread::{self, JoinHandle},
@@ -14,9 +15,9 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use rusqlite::{Connection, TransactionBehavior};
+use rusqlite::{Connection, ErrorCode, TransactionBehavior};
 
-use super::Inner;
+use super::{Inner, space};
 
 /// The number of pages in the WAL above which it is moved into the file, as in SQLite.
 pub(super) const MAX_WAL_PAGES: u32 = 1000;
@@ -24,6 +25,9 @@ pub(super) const MAX_WAL_PAGES: u32 = 1000;
 /// How long writers of this process and readers can delay the start of a new WAL. The writers wait
 /// meanwhile.
 const PATIENCE: Duration = Duration::from_millis(5);
+
+/// How long the thread pauses after an error.
+const PAUSE: Duration = Duration::from_millis(50);
 
 #[derive(Debug, Default)]
 pub(super) struct Checkpointer(Mutex<Option<Running>>);
@@ -35,8 +39,11 @@ struct Running {
 }
 
 impl Checkpointer {
-    /// Starts a checkpoint, unless one is running.
+    /// Starts a checkpoint, unless one is running. Does nothing if the database is in memory.
     pub(super) fn request(&self, inner: &Arc<Inner>) {
+        if inner.file.is_none() {
+            return;
+        }
         let mut running = self.0.lock();
         if let Some(running) = &*running
             // Fails if one is requested already.
@@ -72,29 +79,53 @@ fn serve(inner: &Weak<Inner>, requests: &Receiver<()>) {
     let mut connection = None;
     while requests.recv().is_ok() {
         let Some(inner) = inner.upgrade() else { return };
-        if let Err(error) = checkpoint(&inner, &mut connection) {
+        let Some(file) = &inner.file else { return };
+        let done = match &mut connection {
+            Some(connection) => maintain(&inner, connection),
+            None => file.open_checkpointer(PATIENCE).and_then(|opened| {
+                let connection = connection.insert(opened);
+                maintain(&inner, connection)
+            }),
+        };
+        let error = done.err();
+        let is_full = error
+            .as_ref()
+            .is_some_and(|error| error.sqlite_error_code() == Some(ErrorCode::DiskFull));
+        inner.is_full.store(is_full || !file.reserve(), Ordering::Relaxed);
+        if let Some(error) = error {
             connection = None;
             tracing::debug!(database = inner.location, %error, "the checkpoint failed");
+            thread::sleep(PAUSE);
         }
     }
 }
 
-fn checkpoint(inner: &Inner, connection: &mut Option<Connection>) -> rusqlite::Result<()> {
-    let Some(file) = &inner.file else { return Ok(()) };
-    let connection = match connection {
-        Some(connection) => connection,
-        None => {
-            let opened = file.open_checkpointer()?;
-            opened.busy_timeout(PATIENCE)?;
-            connection.insert(opened)
-        }
-    };
+fn maintain(inner: &Inner, connection: &mut Connection) -> rusqlite::Result<()> {
+    let mut is_vacuumed = false;
+    while space::is_mostly_free(connection)? {
+        let _writer = inner.writer.connection.lock();
+        space::vacuum(connection)?;
+        is_vacuumed = true;
+    }
+    if is_vacuumed {
+        tracing::debug!(database = inner.location, "gave free pages back to the file system");
+    }
+    let is_due = inner.wal_pages.load(Ordering::Relaxed) > MAX_WAL_PAGES
+        || inner.is_full.load(Ordering::Relaxed);
+    if is_vacuumed || is_due { checkpoint(inner, connection) } else { Ok(()) }
+}
+
+fn checkpoint(inner: &Inner, connection: &mut Connection) -> rusqlite::Result<()> {
     // The most part, while others write.
     run(connection, "PASSIVE")?;
     let Some(_writer) = inner.writer.connection.try_lock_for(PATIENCE) else { return Ok(()) };
     // The rest, while they wait. A long read of another process prevents it; the next checkpoint
     // tries again.
-    if run(connection, "RESTART")? { write_first_page(connection) } else { Ok(()) }
+    if run(connection, "RESTART")? {
+        write_first_page(connection)?;
+        inner.wal_pages.store(0, Ordering::Relaxed);
+    }
+    Ok(())
 }
 
 /// Returns whether the whole WAL was moved.

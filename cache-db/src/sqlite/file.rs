@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 use percent_encoding::{AsciiSet, CONTROLS, percent_encode};
 use rusqlite::{ErrorCode, MAIN_DB, OpenFlags};
 
-use super::{connection::Connection, failing};
+use super::{connection::Connection, failing, space};
 use crate::{error::Failure, fault::Fault};
 
 /// How often the path is compared with the open file.
@@ -73,10 +73,20 @@ impl DatabaseFile {
     }
 
     /// Opens another connection that writes, for checkpoints.
-    pub(super) fn open_checkpointer(&self) -> rusqlite::Result<rusqlite::Connection> {
+    pub(super) fn open_checkpointer(
+        &self,
+        busy_timeout: Duration,
+    ) -> rusqlite::Result<rusqlite::Connection> {
         let connection = self.open(OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+        connection.busy_timeout(busy_timeout)?;
         connection.pragma_update(None, "synchronous", "NORMAL")?;
+        connection.pragma_update_and_check(None, "wal_autocheckpoint", 0, |_| Ok(()))?;
         Ok(connection)
+    }
+
+    /// Reserves room for removals. Returns `false` if the disk is full.
+    pub(super) fn reserve(&self) -> bool {
+        space::reserve(&self.wal())
     }
 
     fn open(&self, flags: OpenFlags) -> rusqlite::Result<rusqlite::Connection> {

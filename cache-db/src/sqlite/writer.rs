@@ -26,7 +26,7 @@ use super::{
 use crate::{
     error::Failure,
     fault::Fault,
-    statement::{Outcome, Statement},
+    statement::{Outcome, Scope, Statement},
 };
 
 /// The maximum number of writes in one transaction.
@@ -60,10 +60,7 @@ struct Request {
 
 impl Inner {
     /// Runs a write on this thread, or returns `None` if others are writing.
-    pub(super) fn write_now(
-        self: &Arc<Self>,
-        statements: &[Statement<'_>],
-    ) -> Option<rusqlite::Result<Vec<Outcome>>> {
+    pub(super) fn write_now(self: &Arc<Self>, statements: &[Statement<'_>]) -> Option<Reply> {
         if self.writer.pending.load(Ordering::Acquire) > 0 {
             return None;
         }
@@ -72,16 +69,30 @@ impl Inner {
         let result =
             connection.wait_for_locks(Duration::ZERO).and_then(|()| connection.write(statements));
         drop(writer);
-        self.checkpoint_if_due();
+        let result = failing(result);
+        self.after_write(&result);
         Some(result)
     }
 
-    /// Starts a checkpoint if the last commit of this thread has filled the WAL.
-    fn checkpoint_if_due(self: &Arc<Self>) {
-        if Connection::take_wal_pages() > MAX_WAL_PAGES {
+    /// Starts a checkpoint if the last commit of this thread has filled the WAL, or if the disk is
+    /// full.
+    fn after_write<T>(self: &Arc<Self>, result: &Result<T, Failure>) {
+        let pages = Connection::take_wal_pages();
+        if pages > 0 {
+            self.wal_pages.store(pages, Ordering::Relaxed);
+        }
+        let is_full = result.as_ref().is_err_and(|failure| failure.fault == Fault::Full);
+        if is_full {
+            self.is_full.store(true, Ordering::Relaxed);
+        }
+        if is_full || pages > MAX_WAL_PAGES {
             self.checkpointer.request(self);
         }
     }
+}
+
+fn frees_pages(statement: &Statement<'_>) -> bool {
+    statement.scope == Scope::Table && statement.removes()
 }
 
 /// Puts a write into the queue and waits for its outcome.
@@ -180,7 +191,11 @@ impl Inner {
             let result = retry_until(deadline, || self.attempt_group(&mut writer, &waiting));
             replies = result
                 .unwrap_or_else(|failure| waiting.iter().map(|_| Err(failure.clone())).collect());
-            self.checkpoint_if_due();
+            replies.iter().for_each(|reply| self.after_write(reply));
+            // Rows were removed, perhaps most of them.
+            if waiting.iter().flat_map(|request| &request.statements).any(frees_pages) {
+                self.checkpointer.request(self);
+            }
         }
         MutexGuard::unlock_fair(writer);
         // Before the callers continue, so that their next write can run on their thread.

@@ -1,0 +1,64 @@
+//! Space on the disk: room in reserve for removals, and free pages that go back to the file system.
+
+use std::path::Path;
+
+use rusqlite::Connection;
+
+use super::checkpoint::MAX_WAL_PAGES;
+
+/// The size of a page with its header in the WAL. Other page sizes are rare.
+const FRAME_BYTES: u64 = 4096 + 24;
+
+/// The number of pages of the WAL that only removals use once the disk is full. A delete writes up
+/// to ten pages; a clear writes one for each 400 pages of the table.
+const RESERVED_PAGES: u64 = 256;
+
+/// A file with fewer free pages is not vacuumed: 1 MiB.
+const MIN_FREE_PAGES: i64 = 256;
+
+/// The number of pages that are given back while other writers wait.
+const PAGES_AT_ONCE: i64 = 256;
+
+/// Allocates the WAL on the disk, so that removals have room in it while the disk is full. Returns
+/// `false` if the disk is full.
+#[cfg(target_os = "linux")]
+pub(super) fn reserve(wal: &Path) -> bool {
+    use rustix::{
+        fs::{FallocateFlags, fallocate},
+        io::Errno,
+    };
+
+    // Without a WAL, which only a writable file has, there is nothing to allocate.
+    let Ok(file) = std::fs::OpenOptions::new().write(true).open(wal) else { return true };
+    let bytes = (u64::from(MAX_WAL_PAGES) + RESERVED_PAGES) * FRAME_BYTES;
+    // Some file systems cannot allocate.
+    !matches!(fallocate(file, FallocateFlags::empty(), 0, bytes), Err(Errno::NOSPC | Errno::DQUOT))
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(super) fn reserve(_: &Path) -> bool {
+    true
+}
+
+/// Whether most of the file is free and can be given back.
+///
+/// A file that holds other tables is left alone, whoever created it.
+pub(super) fn is_mostly_free(connection: &Connection) -> rusqlite::Result<bool> {
+    const HAS_OTHER_TABLES: &str = r"SELECT EXISTS (
+        SELECT 1 FROM sqlite_schema AS here
+        WHERE type = 'table' AND name NOT LIKE 'sqlite\_%' ESCAPE '\' AND NOT EXISTS (
+            SELECT 1 FROM sqlite_schema
+            WHERE type = 'index' AND tbl_name = here.name AND sql LIKE '%/* cachette %'))";
+    const INCREMENTAL: i64 = 2;
+    let number = |pragma| connection.pragma_query_value(None, pragma, |row| row.get::<_, i64>(0));
+    let free = number("freelist_count")?;
+    Ok(free >= MIN_FREE_PAGES
+        && free >= number("page_count")? / 2
+        && number("auto_vacuum")? == INCREMENTAL
+        && !connection.query_row(HAS_OTHER_TABLES, [], |row| row.get::<_, bool>(0))?)
+}
+
+/// Removes some free pages from the file.
+pub(super) fn vacuum(connection: &Connection) -> rusqlite::Result<()> {
+    connection.pragma(None, "incremental_vacuum", PAGES_AT_ONCE, |_| Ok(()))
+}

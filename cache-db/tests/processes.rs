@@ -1,0 +1,335 @@
+//! Several processes on one SQLite file, and limits of the system: full disks, read-only files and
+//! file systems, owners.
+#![cfg(all(feature = "sqlite", unix))]
+
+use std::{
+    env, fs,
+    io::{BufRead, BufReader},
+    os::unix::{
+        fs::{MetadataExt, PermissionsExt, chown},
+        process::CommandExt,
+    },
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    thread,
+    time::Duration,
+};
+
+use cache_core::{Cache, ErrorKind, Value};
+use cache_db::{DbCache, DbOptions};
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
+
+const HOUR: Option<Duration> = Some(Duration::from_secs(3600));
+
+const TASK: &str = "CACHETTE_TEST_TASK";
+const FOLDER: &str = "CACHETTE_TEST_FOLDER";
+
+fn runtime() -> Runtime {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .expect("the runtime starts")
+}
+
+/// A folder on the disk of the build. The system's temporary folder may be in memory.
+fn folder() -> TempDir {
+    tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a temporary folder")
+}
+
+fn store(folder: &Path) -> DbCache {
+    let options = DbOptions::new("sqlite:cache.db")
+        .create_table(true)
+        .max_entries(1_000_000)
+        .busy_timeout(Duration::from_secs(20))
+        .connect_timeout(Duration::from_secs(20))
+        .statement_timeout(Duration::from_secs(20));
+    let clock = cache_core::Clock::system();
+    DbCache::open("cache", options, Some(folder), clock).expect("valid options")
+}
+
+fn bytes(byte: u8, length: usize) -> Value {
+    Value::Bytes(vec![byte; length].into())
+}
+
+async fn set(store: &DbCache, key: &str, value: Value) {
+    store.set(key, value, HOUR).await.expect("set succeeds");
+}
+
+async fn get(store: &DbCache, key: &str) -> Option<Value> {
+    store.get(key).await.expect("get succeeds")
+}
+
+/// Not a test: the entry point of the child processes of the tests below.
+#[test]
+fn child_process_runs_its_task() {
+    let (Ok(task), Some(folder)) = (env::var(TASK), env::var_os(FOLDER)) else { return };
+    let folder = PathBuf::from(folder);
+    runtime().block_on(async {
+        match task.as_str() {
+            "count" => count(&folder).await,
+            "write" => write_until_killed(&folder).await,
+            "fill" => fill(&folder).await,
+            "read only" => read_only(&folder).await,
+            other => panic!("unknown task {other}"),
+        }
+    });
+}
+
+fn binary() -> PathBuf {
+    env::current_exe().expect("the path is known")
+}
+
+/// Completes a command that ends with the path of this test binary.
+fn child(mut command: Command, task: &str, folder: &Path) -> Command {
+    command.args(["child_process_runs_its_task", "--exact", "--nocapture", "--test-threads=1"]);
+    command.env(TASK, task).env(FOLDER, folder).env("RUST_BACKTRACE", "0");
+    command
+}
+
+fn run(mut child: Command) {
+    let output = child.output().expect("the child starts");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let (out, err) = (text(&output.stdout), text(&output.stderr));
+    assert!(output.status.success() && out.contains("1 passed"), "{}\n{out}{err}", output.status);
+}
+
+const PROCESSES: usize = 6;
+const COUNTS: i64 = 200;
+
+async fn count(folder: &Path) {
+    let store = store(folder);
+    for turn in 0..COUNTS {
+        store.add("counter", Value::Int(0), HOUR).await.expect("add succeeds");
+        store.incr("counter", 1).await.expect("incr succeeds").expect("the counter exists");
+        set(&store, &format!("key {}", turn % 7), Value::Int(turn)).await;
+        assert!(get(&store, &format!("key {}", turn % 7)).await.is_some());
+    }
+}
+
+#[test]
+fn concurrent_processes_lose_no_increment() {
+    let folder = folder();
+    let start = || {
+        let command = child(Command::new(binary()), "count", folder.path());
+        thread::spawn(move || run(command))
+    };
+    let running: Vec<_> = (0..PROCESSES).map(|_| start()).collect();
+    running.into_iter().for_each(|process| process.join().expect("the child succeeds"));
+    let counter = runtime().block_on(async { get(&store(folder.path()), "counter").await });
+    assert_eq!(counter, Some(Value::Int(PROCESSES as i64 * COUNTS)));
+}
+
+const KILLS: u64 = 50;
+const LARGE: usize = 50_000;
+
+async fn write_until_killed(folder: &Path) {
+    let store = store(folder);
+    #[expect(clippy::print_stdout, reason = "the parent waits for the output")]
+    {
+        println!("writing");
+    }
+    for number in (0..=u8::MAX).cycle() {
+        set(&store, "large", bytes(number, LARGE)).await;
+        store.incr("counter", 1).await.expect("incr succeeds");
+    }
+}
+
+fn start_writer(folder: &Path) -> Child {
+    let mut command = child(Command::new(binary()), "write", folder);
+    let mut writer = command.stdout(Stdio::piped()).spawn().expect("the child starts");
+    let mut lines = BufReader::new(writer.stdout.take().expect("stdout is piped")).lines();
+    assert!(lines.any(|line| line.is_ok_and(|line| line.contains("writing"))), "it did not start");
+    writer
+}
+
+#[test]
+fn killed_writer_leaves_a_usable_file_with_whole_values() {
+    let (folder, runtime) = (folder(), runtime());
+    let store = store(folder.path());
+    runtime.block_on(set(&store, "counter", Value::Int(0)));
+    runtime.block_on(set(&store, "large", bytes(0, LARGE)));
+    let mut last = 0;
+    for number in 0..KILLS {
+        let mut writer = start_writer(folder.path());
+        thread::sleep(Duration::from_micros(number * 211 % 9000));
+        writer.kill().expect("the child is running");
+        writer.wait().expect("the child ends");
+        runtime.block_on(async {
+            let Some(Value::Bytes(large)) = get(&store, "large").await else { panic!("missing") };
+            let is_whole = large.len() == LARGE && large.iter().all(|byte| *byte == large[0]);
+            assert!(is_whole, "a partial value after {number} kills");
+            let count = store.incr("counter", 1).await.expect("no lock is held").expect("present");
+            assert!(count > last, "the counter went from {last} back to {count}");
+            last = count;
+        });
+    }
+    let check = rusqlite::Connection::open(folder.path().join("cache.db")).expect("it opens");
+    let result: String =
+        check.query_row("PRAGMA integrity_check", [], |row| row.get(0)).expect("the check runs");
+    assert_eq!(result, "ok");
+}
+
+/// Fills a disk of 16 mebibytes.
+async fn fill(folder: &Path) {
+    let store = store(folder);
+    let mut number = 0;
+    let error = loop {
+        match store.set(&format!("key {number}"), bytes(1, 10_000), HOUR).await {
+            Ok(()) => number += 1,
+            Err(error) => break error,
+        }
+        assert!(number < 10_000, "the disk is not limited");
+    };
+    assert_eq!((error.kind(), error.is_temporary()), (ErrorKind::Backend, true), "{error}");
+    assert!(error.to_string().contains("cache.db"), "{error}");
+    // Another program takes what is left.
+    let mut ballast = fs::File::create(folder.join("ballast")).expect("the file is created");
+    while std::io::Write::write_all(&mut ballast, &[1; 512]).is_ok() {}
+
+    assert_eq!(get(&store, "key 0").await, Some(bytes(1, 10_000)));
+    for key in 0..5 {
+        assert!(store.delete(&format!("key {key}")).await.expect("delete succeeds"));
+    }
+    let before = fs::metadata(folder.join("cache.db")).expect("the file exists").len();
+    store.clear().await.expect("clear succeeds");
+    assert_eq!(store.entries().await.expect("entries succeeds"), 0);
+    for attempt in 0.. {
+        let after = fs::metadata(folder.join("cache.db")).expect("the file exists").len();
+        let stored = store.set("again", bytes(2, 10_000), HOUR).await;
+        if after < before / 4 && stored.is_ok() {
+            break;
+        }
+        assert!(attempt < 200, "no space was given back: {after} of {before} bytes, {stored:?}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(get(&store, "again").await, Some(bytes(2, 10_000)));
+}
+
+/// Runs a child in a mount namespace of its own, after `script`.
+#[cfg(target_os = "linux")]
+#[allow(clippy::print_stderr, reason = "a skipped test must be visible")]
+fn run_with_mounts(script: &str, task: &str, folder: &Path) {
+    let mount = ["--user", "--map-root-user", "--mount"];
+    let mut probe = Command::new("unshare");
+    let can_mount = probe.args(mount).args(["sh", "-c", "mount -t tmpfs none /mnt"]).output();
+    if !can_mount.is_ok_and(|tried| tried.status.success()) {
+        eprintln!("SKIPPED: file systems cannot be mounted in a user namespace");
+        return;
+    }
+    let mut command = Command::new("unshare");
+    let script = format!("{script} && exec \"$@\"");
+    command.args(mount).args(["sh", "-c", &script, "sh"]).arg(binary());
+    run(child(command, task, folder));
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn removals_work_on_a_full_disk_and_clear_gives_space_back() {
+    let folder = folder();
+    let mount = format!("mount -t tmpfs -o size=16m cachette \"${FOLDER}\"");
+    run_with_mounts(&mount, "fill", folder.path());
+    assert!(!folder.path().join("cache.db").exists(), "the child wrote to the mount");
+}
+
+async fn read_only(folder: &Path) {
+    let store = store(folder);
+    assert_eq!(get(&store, "k").await, Some(Value::Int(1)));
+    let results = [
+        store.set("k", Value::Int(2), HOUR).await,
+        store.delete("k").await.map(drop),
+        store.clear().await,
+    ];
+    for error in results.map(|result| result.expect_err("the file is read-only")) {
+        assert_eq!((error.kind(), error.is_temporary()), (ErrorKind::Backend, false), "{error}");
+        let message = error.to_string();
+        assert!(message.contains("cache.db") && message.contains("read-only"), "{message}");
+    }
+    assert_eq!(get(&store, "k").await, Some(Value::Int(1)));
+}
+
+fn create(folder: &Path) {
+    runtime().block_on(async {
+        let store = store(folder);
+        set(&store, "k", Value::Int(1)).await;
+        store.close().await.expect("close succeeds");
+    });
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn file_in_a_read_only_file_system_is_a_read_only_cache() {
+    let folder = folder();
+    create(folder.path());
+    let mount = format!("mount --bind \"${FOLDER}\" \"${FOLDER}\"");
+    let script = format!("{mount} && mount -o remount,ro,bind \"${FOLDER}\"");
+    run_with_mounts(&script, "read only", folder.path());
+}
+
+const NOBODY: u32 = 65534;
+
+#[test]
+fn read_only_file_is_a_read_only_cache() {
+    // Other users can access the folder, and run the copy of the binary.
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let set_mode = |path: &Path, mode| {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("the test owns it");
+    };
+    create(folder.path());
+    let (file, program) = (folder.path().join("cache.db"), folder.path().join("program"));
+    fs::copy(binary(), &program).expect("the binary is copied");
+    set_mode(&program, 0o755);
+    set_mode(&file, 0o444);
+    set_mode(folder.path(), 0o777);
+    let mut command = Command::new(&program);
+    command.current_dir("/");
+    if fs::metadata(&file).expect("the file exists").uid() == 0 {
+        // Root may write to it.
+        command.uid(NOBODY).gid(NOBODY);
+    }
+    run(child(command, "read only", folder.path()));
+}
+
+#[test]
+fn files_that_root_creates_belong_to_the_owner_of_their_folder() {
+    let folder = folder();
+    if fs::metadata(folder.path()).expect("the folder exists").uid() != 0 {
+        return;
+    }
+    chown(folder.path(), Some(NOBODY), Some(NOBODY)).expect("root has permission");
+    let inner = folder.path().join("inner");
+    runtime().block_on(async {
+        let store = store(&inner);
+        set(&store, "k", Value::Int(1)).await;
+        for name in ["cache.db", "cache.db-wal", "cache.db-shm", "."] {
+            let file = fs::metadata(inner.join(name)).expect("the file exists");
+            assert_eq!((file.uid(), file.gid()), (NOBODY, NOBODY), "{name}");
+        }
+    });
+}
+
+#[test]
+fn cleared_file_gives_space_back_unless_it_holds_other_tables() {
+    for has_others in [false, true] {
+        let folder = folder();
+        let file = folder.path().join("cache.db");
+        runtime().block_on(async {
+            let store = store(folder.path());
+            for number in 0..2000 {
+                set(&store, &number.to_string(), bytes(1, 4000)).await;
+            }
+            store.close().await.expect("close succeeds");
+            if has_others {
+                let other = rusqlite::Connection::open(&file).expect("it opens");
+                other.execute_batch("CREATE TABLE orders (id INTEGER)").expect("valid SQL");
+            }
+            let before = fs::metadata(&file).expect("the file exists").len();
+            store.clear().await.expect("clear succeeds");
+            store.close().await.expect("close succeeds");
+            let after = fs::metadata(&file).expect("the file exists").len();
+            assert_eq!(after == before, has_others, "{before} bytes, then {after}");
+            assert!(has_others || after < before / 4, "{before} bytes, then {after}");
+        });
+    }
+}
