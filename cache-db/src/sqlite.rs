@@ -13,6 +13,7 @@
 //! - [`space`]: room for removals on a full disk, and free pages.
 
 mod blocking;
+mod budget;
 mod checkpoint;
 mod connection;
 mod failure;
@@ -120,7 +121,11 @@ impl Sqlite {
         effect: Effect,
     ) -> Option<Result<Vec<Outcome>, Failure>> {
         let inner = &self.inner;
-        if inner.limits.blocking_threads || !are_short(statements) || inner.has_changed() {
+        if inner.limits.blocking_threads
+            || !are_short(statements)
+            || !budget::spend_for(statements)
+            || inner.has_changed()
+        {
             return None;
         }
         let result = match effect {
@@ -145,6 +150,11 @@ impl Sqlite {
         effect: Effect,
     ) -> Result<Vec<Outcome>, Failure> {
         if let Some(result) = self.run_now(statements, effect) {
+            return result;
+        }
+        if budget::renew().await
+            && let Some(result) = self.run_now(statements, effect)
+        {
             return result;
         }
         let limits = &self.inner.limits;

@@ -182,6 +182,20 @@ fn store_works_in_the_next_runtime() {
 }
 
 #[tokio::test]
+async fn task_that_never_waits_yields_to_others() {
+    let store = Arc::new(open(common::sqlite_file()));
+    set(&store, "k", 1).await;
+    let cache = CacheHandle::new("default", store, Settings::default());
+    let other = tokio::spawn(async {});
+    let mut reads = 0;
+    while !other.is_finished() {
+        cache.get::<i64>("k").await.expect("get succeeds");
+        reads += 1;
+        assert!(reads < 1000, "the other task does not run");
+    }
+}
+
+#[tokio::test]
 async fn wal_stays_bounded_and_close_removes_it() {
     let options = common::sqlite_file().max_entries(1_000_000);
     let store = open(options.clone());
