@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use clap::ValueEnum;
 
 use crate::{
-    browser, deny, dependency_tree, install, readme,
+    browser, deny, dependency_tree, install, neighbours, readme,
     shell::{self, Outcome, cargo},
     test,
 };
@@ -27,6 +27,8 @@ pub(crate) enum Step {
     Features,
     /// The README's code runs in a new crate
     Readme,
+    /// Applications with other SQLite libraries build and run beside cachette
+    Neighbours,
     /// The example site works in Chromium
     Browser,
     /// cargo xtask test
@@ -91,6 +93,7 @@ impl Step {
             }
             Self::Features => features(),
             Self::Readme => readme::run(),
+            Self::Neighbours => neighbours::run(),
             Self::Browser => browser::run(&[]),
             Self::Test => test::run(&[]),
         };

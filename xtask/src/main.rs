@@ -8,6 +8,7 @@ mod deny;
 mod dependency_tree;
 mod http_suite;
 mod install;
+mod neighbours;
 mod readme;
 mod test;
 
