@@ -19,7 +19,7 @@
 //! and `mysql` enable the databases. The table is created once, by
 //! [`create_table`](DbCache::create_table) or if the option `create_table` is set. A configuration
 //! can give names to databases ([`DbOptions::database`]), and an application can pass in its own
-//! pools and a router ([`DbBackend`]).
+//! pools of PostgreSQL and MySQL, and a router ([`DbBackend`]).
 //!
 //! The table cannot be shared with Django, whose table has other columns and stores pickles. If
 //! LOCATION names a table of Django or of another application, every operation that reads, stores
@@ -46,12 +46,57 @@
 //!   have been executed. Calls are retried after locks and deadlocks, which have changed nothing,
 //!   and after a lost connection if the operation is safe to repeat. `add`, `incr` and `delete` are
 //!   not retried after a lost connection.
-//! - **Cancel safety.** If the future of a write is dropped after the statement was sent, the write
-//!   is executed. The next write of the same store waits for its end, for at most a quarter of
-//!   `connect_timeout`, so that a value that it removes does not come back.
-//! - **Performance.** A call is one round trip on a pooled connection, with a prepared statement.
-//!   Only `clear`, `stats` and `entries` take time in proportion to the table while the caller
-//!   waits.
+//! - **Cancel safety.** If the future of a write is dropped after the statement was sent to a
+//!   server, the write is executed. The next write of the same store waits for its end, for at most
+//!   a quarter of `connect_timeout`, so that a value that it removes does not come back. In SQLite,
+//!   writes that wait are executed in order, and one whose future is dropped before it has begun is
+//!   not executed.
+//! - **Performance.** On a server, a call is one round trip on a pooled connection, with a prepared
+//!   statement; in SQLite, it is a statement on the caller's thread. Only `clear`, `stats` and
+//!   `entries` take time in proportion to the table while the caller waits.
+//!
+//! # SQLite
+//!
+//! A SQLite cache outlives the process, needs no server, and is shared by the processes of a
+//! machine. A `get` takes a few microseconds, about as long as SQLite itself: choose it over
+//! PostgreSQL, MySQL and Redis unless several machines share the cache, and over the file-based
+//! store if there are many small entries, counters or batches. A large value is faster in a file.
+//! The file must be on a local disk: SQLite's locks and shared memory do not work on network file
+//! systems.
+//!
+//! **Threads.** Calls on a few keys run on the caller's thread if neither a connection nor the
+//! write lock has to be waited for, [`get_now`](cache_core::Cache::get_now) and
+//! [`set_now`](cache_core::Cache::set_now) included. A read that finds its pages neither in
+//! SQLite's cache nor in that of the operating system therefore waits for the disk on the caller's
+//! thread. On a slow disk, set [`DbOptions::blocking_threads`], which runs every call on a blocking
+//! thread. All other calls always do: large values and batches, `clear`, `stats`, and writes while
+//! another thread or process writes. Writes that wait in one process are grouped into one
+//! transaction. A task yields after 128 calls on its thread.
+//!
+//! **Durability.** The file is in WAL mode with `synchronous = NORMAL`: if the power fails, the
+//! last writes can be lost, and the file stays intact. A thread of the store moves the WAL into the
+//! file after 1,000 pages (4 MB), so that no caller waits for an fsync. The last connection that is
+//! closed removes the WAL.
+//!
+//! **The file.** A missing folder is created with mode 0700, and files and folders that root
+//! creates belong to the owner of the folder above. If the file is deleted or replaced, or its
+//! folder is removed, the store notices within a second and opens or creates it again. A read-only
+//! file, or one in a read-only file system, is a read-only cache: calls that write return
+//! [`ErrorKind::Backend`](cache_core::ErrorKind::Backend).
+//!
+//! **Disk space.** Files that the store creates have `auto_vacuum = INCREMENTAL`. If half of such a
+//! file is free, for example after `clear`, the space is given back to the file system. A file that
+//! holds other tables is never vacuumed. If the disk is full, calls that store return a temporary
+//! [`ErrorKind::Backend`](cache_core::ErrorKind::Backend); on Linux, `delete` and `clear` still
+//! work, because 5 MB are allocated for the WAL while the store is open.
+//!
+//! **Other uses of SQLite.** All connections of a process must use the same SQLite library, because
+//! two libraries release each other's file locks. The store uses rusqlite 0.39 and
+//! `libsqlite3-sys` 0.37, of which Cargo allows one version in a build: sqlx 0.9, rusqlite 0.39 and
+//! diesel 2.3 go together with it. They can open the same file, as another process would. An sqlx
+//! pool of SQLite cannot be passed in: set `url` to the path of its file.
+//!
+//! **Memory.** `sqlite::memory:` is one connection, which calls use one after the other.
 //!
 //! # TLS
 //!
