@@ -32,8 +32,13 @@ use std::{
 };
 
 use self::{
-    blocking::spawn_blocking, checkpoint::Checkpointer, connection::Connection, file::DatabaseFile,
-    readers::Readers, writer::Writer,
+    blocking::spawn_blocking,
+    checkpoint::{Checkpointer, MAX_WAL_PAGES},
+    connection::Connection,
+    file::DatabaseFile,
+    readers::Readers,
+    space::RESERVED_PAGES,
+    writer::Writer,
 };
 use crate::{
     database::Effect,
@@ -72,6 +77,8 @@ struct Inner {
     checkpointer: Checkpointer,
     /// The number of pages in the WAL after the last write.
     wal_pages: AtomicU32,
+    /// The number of pages that the WAL can have without more space on the disk.
+    allocated_pages: AtomicU32,
     /// Whether the disk is full, so that what room is left is for removals.
     is_full: AtomicBool,
 }
@@ -96,6 +103,7 @@ impl Sqlite {
             writer: Writer::default(),
             checkpointer: Checkpointer::default(),
             wal_pages: AtomicU32::new(0),
+            allocated_pages: AtomicU32::new(0),
             is_full: AtomicBool::new(false),
         };
         Self { inner: Arc::new(inner) }
@@ -199,6 +207,17 @@ impl Inner {
         self.file.as_ref().is_some_and(DatabaseFile::has_changed)
     }
 
+    /// Allocates the WAL on the disk, so that removals have room in it once the disk is full.
+    fn reserve_space(&self) {
+        let Some(file) = &self.file else { return };
+        let pages = self.wal_pages.load(Ordering::Relaxed) + MAX_WAL_PAGES + RESERVED_PAGES;
+        let is_allocated = file.allocate_wal(pages);
+        if is_allocated {
+            self.allocated_pages.store(pages, Ordering::Relaxed);
+        }
+        self.is_full.store(!is_allocated, Ordering::Relaxed);
+    }
+
     /// Returns an error for writes that need more space on a full disk.
     fn check_space(self: &Arc<Self>, statements: &[Statement<'_>]) -> Result<(), Failure> {
         if !self.is_full.load(Ordering::Relaxed) || statements.iter().all(Statement::removes) {
@@ -256,7 +275,7 @@ impl Inner {
             None => Ok(writer.insert(match &self.file {
                 Some(file) => {
                     let connection = file.open_writer(self.limits.busy_timeout)?;
-                    self.is_full.store(!file.reserve(), Ordering::Relaxed);
+                    self.reserve_space();
                     connection
                 }
                 None => failing(Connection::in_memory())?,

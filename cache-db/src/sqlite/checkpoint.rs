@@ -91,7 +91,8 @@ fn serve(inner: &Weak<Inner>, requests: &Receiver<()>) {
         let is_full = error
             .as_ref()
             .is_some_and(|error| error.sqlite_error_code() == Some(ErrorCode::DiskFull));
-        inner.is_full.store(is_full || !file.reserve(), Ordering::Relaxed);
+        inner.reserve_space();
+        inner.is_full.fetch_or(is_full, Ordering::Relaxed);
         if let Some(error) = error {
             connection = None;
             tracing::debug!(database = inner.location, %error, "the checkpoint failed");

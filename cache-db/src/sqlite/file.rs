@@ -84,9 +84,9 @@ impl DatabaseFile {
         Ok(connection)
     }
 
-    /// Reserves room for removals. Returns `false` if the disk is full.
-    pub(super) fn reserve(&self) -> bool {
-        space::reserve(&self.wal())
+    /// Allocates this many pages of the WAL on the disk. Returns `false` if the disk is full.
+    pub(super) fn allocate_wal(&self, pages: u32) -> bool {
+        space::allocate(&self.wal(), pages)
     }
 
     fn open(&self, flags: OpenFlags) -> rusqlite::Result<rusqlite::Connection> {

@@ -4,14 +4,12 @@ use std::path::Path;
 
 use rusqlite::Connection;
 
-use super::checkpoint::MAX_WAL_PAGES;
-
 /// The size of a page with its header in the WAL. Other page sizes are rare.
 const FRAME_BYTES: u64 = 4096 + 24;
 
 /// The number of pages of the WAL that only removals use once the disk is full. A delete writes up
 /// to ten pages; a clear writes one for each 400 pages of the table.
-const RESERVED_PAGES: u64 = 256;
+pub(super) const RESERVED_PAGES: u32 = 256;
 
 /// A file with fewer free pages is not vacuumed: 1 MiB.
 const MIN_FREE_PAGES: i64 = 256;
@@ -19,10 +17,9 @@ const MIN_FREE_PAGES: i64 = 256;
 /// The number of pages that are given back while other writers wait.
 const PAGES_AT_ONCE: i64 = 256;
 
-/// Allocates the WAL on the disk, so that removals have room in it while the disk is full. Returns
-/// `false` if the disk is full.
+/// Allocates this many pages of the WAL on the disk. Returns `false` if the disk is full.
 #[cfg(target_os = "linux")]
-pub(super) fn reserve(wal: &Path) -> bool {
+pub(super) fn allocate(wal: &Path, pages: u32) -> bool {
     use rustix::{
         fs::{FallocateFlags, fallocate},
         io::Errno,
@@ -30,13 +27,13 @@ pub(super) fn reserve(wal: &Path) -> bool {
 
     // Without a WAL, which only a writable file has, there is nothing to allocate.
     let Ok(file) = std::fs::OpenOptions::new().write(true).open(wal) else { return true };
-    let bytes = (u64::from(MAX_WAL_PAGES) + RESERVED_PAGES) * FRAME_BYTES;
+    let bytes = u64::from(pages) * FRAME_BYTES;
     // Some file systems cannot allocate.
     !matches!(fallocate(file, FallocateFlags::empty(), 0, bytes), Err(Errno::NOSPC | Errno::DQUOT))
 }
 
 #[cfg(not(target_os = "linux"))]
-pub(super) fn reserve(_: &Path) -> bool {
+pub(super) fn allocate(_: &Path, _: u32) -> bool {
     true
 }
 

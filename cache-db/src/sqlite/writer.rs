@@ -22,6 +22,7 @@ use tokio::{runtime::Handle, sync::oneshot, time::timeout_at};
 
 use super::{
     Inner, MAX_WAIT, checkpoint::MAX_WAL_PAGES, connection::Connection, failing, retry_until,
+    space::RESERVED_PAGES,
 };
 use crate::{
     error::Failure,
@@ -80,6 +81,9 @@ impl Inner {
         let pages = Connection::take_wal_pages();
         if pages > 0 {
             self.wal_pages.store(pages, Ordering::Relaxed);
+            if pages + RESERVED_PAGES > self.allocated_pages.load(Ordering::Relaxed) {
+                self.reserve_space();
+            }
         }
         let is_full = result.as_ref().is_err_and(|failure| failure.fault == Fault::Full);
         if is_full {
