@@ -70,7 +70,7 @@ impl Shared {
         match table.database.run_now(&[statement], effect)? {
             Ok(outcomes) => Some(Ok(outcomes.into_iter().next().unwrap_or_default())),
             Err(failure) if self.creates_the_table(table, &failure) => None,
-            Err(failure) => Some(Err(self.into_error(table, failure))),
+            Err(failure) => Some(Err(self.error_from(table, failure))),
         }
     }
 
@@ -87,11 +87,11 @@ impl Shared {
             Err(failure) => failure,
         };
         if !self.creates_the_table(table, &failure) {
-            return Err(self.into_error(table, failure));
+            return Err(self.error_from(table, failure));
         }
         schema::create(self.writer()?, self.options.unlogged, false).await?;
         let result = table.database.run(statements, effect).await;
-        result.map_err(|failure| self.into_error(table, failure))
+        result.map_err(|failure| self.error_from(table, failure))
     }
 
     /// Whether to create the table and try again.
@@ -100,7 +100,7 @@ impl Shared {
             && (self.options.create_table || table.database.is_in_memory())
     }
 
-    fn into_error(&self, table: &Table, failure: Failure) -> Error {
+    fn error_from(&self, table: &Table, failure: Failure) -> Error {
         failure.into_error(table.database.location(), &self.table_name, &self.create_command)
     }
 

@@ -198,7 +198,8 @@ async fn fill(folder: &Path) {
     for attempt in 0.. {
         let after = fs::metadata(folder.join("cache.db")).expect("the file exists").len();
         let stored = store.set("again", bytes(2, 10_000), HOUR).await;
-        if after < before / 2 && stored.is_ok() {
+        // Fewer than 256 free pages stay in the file.
+        if after < before && after <= 300 * 4096 && stored.is_ok() {
             break;
         }
         assert!(attempt < 200, "no space was given back: {after} of {before} bytes, {stored:?}");
