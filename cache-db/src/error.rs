@@ -81,12 +81,13 @@ impl Failure {
                 ErrorKind::Backend,
                 ": the file or its file system is read-only, so the cache can only be read".into(),
             ),
-            Fault::Busy | Fault::Full | Fault::IndexExists | Fault::Other => {
-                (ErrorKind::Backend, String::new())
+            Fault::Full => {
+                return Error::storage_full(format_args!("{database}: {message}")).in_store("db");
             }
+            Fault::Busy | Fault::IndexExists | Fault::Other => (ErrorKind::Backend, String::new()),
         };
         Error::new(kind, format!("{database}: {message}{advice}"))
-            .temporary(matches!(fault, Fault::Unavailable | Fault::Busy | Fault::Full))
+            .temporary(matches!(fault, Fault::Unavailable | Fault::Busy))
             .in_store("db")
     }
 }
@@ -94,6 +95,24 @@ impl Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn full_database_is_a_full_store() {
+        use crate::dialect::{Dialect, mysql::MYSQL, postgres::POSTGRES, sqlite::SQLITE};
+
+        let codes: [(&Dialect, &str); 4] =
+            [(&SQLITE, "13"), (&POSTGRES, "53100"), (&MYSQL, "1021"), (&MYSQL, "1114")];
+        for (dialect, code) in codes {
+            let failure = Failure {
+                fault: (dialect.classify)(code, "no room"),
+                is_lost_connection: false,
+                message: "no room".into(),
+            };
+            let error = failure.into_error("db:1", "cache", "DbCache::create_table");
+            cache_conformance::assert_storage_full(&error);
+            assert!(error.to_string().contains("db:1: no room"), "{code}: {error}");
+        }
+    }
 
     #[test]
     fn missing_table_error_names_the_table_and_the_command() {

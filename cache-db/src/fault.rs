@@ -15,7 +15,7 @@ pub(crate) enum Fault {
     ForeignTable,
     /// The value is larger than the database accepts.
     TooLarge,
-    /// The disk is full.
+    /// The disk, or a table with a limited size, has no room.
     Full,
     /// The file or its file system is read-only.
     ReadOnly,

@@ -45,7 +45,9 @@
 //!   plus `statement_timeout`, and the next call tries again. A write that returned this error may
 //!   have been executed. Calls are retried after locks and deadlocks, which have changed nothing,
 //!   and after a lost connection if the operation is safe to repeat. `add`, `incr` and `delete` are
-//!   not retried after a lost connection.
+//!   not retried after a lost connection. If the disk of the database is full, calls that store
+//!   return [`ErrorKind::StorageFull`](cache_core::ErrorKind::StorageFull), which is temporary.
+//!   `set_many` has then stored nothing.
 //! - **Cancel safety.** If the future of a write is dropped after the statement was sent to a
 //!   server, the write is executed. The next write of the same store waits for its end, for at most
 //!   a quarter of `connect_timeout`, so that a value that it removes does not come back. In SQLite,
@@ -86,9 +88,8 @@
 //!
 //! **Disk space.** Files that the store creates have `auto_vacuum = INCREMENTAL`. If half of such a
 //! file is free, for example after `clear`, the space is given back to the file system. A file that
-//! holds other tables is never vacuumed. If the disk is full, calls that store return a temporary
-//! [`ErrorKind::Backend`](cache_core::ErrorKind::Backend); on Linux, `delete` and `clear` still
-//! work, because 5 MB are allocated for the WAL while the store is open.
+//! holds other tables is never vacuumed. On Linux, `delete` and `clear` work on a full disk, because
+//! 5 MB are allocated for the WAL while the store is open.
 //!
 //! **Other uses of SQLite.** All connections of a process must use the same SQLite library, because
 //! two libraries release each other's file locks. The store uses rusqlite 0.39 and

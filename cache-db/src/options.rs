@@ -318,8 +318,8 @@ mod tests {
         let configured = parse(json!({
             "url": "sqlite:a.db", "read_url": "sqlite:b.db", "max_entries": 7, "cull_frequency": 2,
             "pool_size": 3, "connect_timeout": 1, "statement_timeout": 2, "busy_timeout": 3,
-            "blocking_threads": true, "unlogged": true, "pgbouncer": true, "create_table": true, "database": "c",
-            "read_database": "d",
+            "blocking_threads": true, "unlogged": true, "pgbouncer": true, "create_table": true,
+            "database": "c", "read_database": "d",
         }));
         let options = DbOptions::new("sqlite:a.db")
             .read_url("sqlite:b.db")

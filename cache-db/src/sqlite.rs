@@ -225,7 +225,7 @@ impl Inner {
         }
         // Finds out whether there is space now.
         self.checkpointer.request(self);
-        Err(Failure::new(Fault::Full, "the disk is full".into()))
+        Err(Failure::new(Fault::Full, "database or disk is full".into()))
     }
 
     /// Runs a read on an idle connection, or returns `None` if there is none.

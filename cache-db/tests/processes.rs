@@ -182,8 +182,11 @@ async fn fill(folder: &Path) {
         }
         assert!(number < 10_000, "the disk is not limited");
     };
-    assert_eq!((error.kind(), error.is_temporary()), (ErrorKind::Backend, true), "{error}");
+    cache_conformance::assert_storage_full(&error);
     assert!(error.to_string().contains("cache.db"), "{error}");
+    let entries = [("more", bytes(1, 10_000)), ("again", bytes(1, 10_000))];
+    let error = store.set_many(&entries, HOUR).await.expect_err("none is stored");
+    cache_conformance::assert_storage_full(&error);
     // Another program takes what is left.
     let mut ballast = fs::File::create(folder.join("ballast")).expect("the file is created");
     while std::io::Write::write_all(&mut ballast, &[1; 512]).is_ok() {}

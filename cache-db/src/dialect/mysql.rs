@@ -74,6 +74,7 @@ fn classify(code: &str, _message: &str) -> Fault {
         "1054" => Fault::ForeignTable,
         // A packet or a result is larger than max_allowed_packet.
         "1153" | "1301" => Fault::TooLarge,
+        "1021" | "1114" => Fault::Full,
         // Too many connections, shutting down, connection killed, timed out.
         "1040" | "1053" | "1152" | "1158" | "1159" | "1160" | "1161" | "1203" | "1927" | "3024"
         | "1969" => Fault::Unavailable,

@@ -78,6 +78,7 @@ fn classify(code: &str, message: &str) -> Fault {
         "42P01" => Fault::MissingTable,
         "42703" => Fault::ForeignTable,
         "54000" => Fault::TooLarge,
+        "53100" => Fault::Full,
         // Shut down, crashed, starting up; too many connections; the statement timed out.
         "57P01" | "57P02" | "57P03" | "53300" | "57014" => Fault::Unavailable,
         // A prepared statement is missing or is another client's: statements belong to connections,
