@@ -160,7 +160,10 @@ impl Server {
         if let Some(connection) = self.connection.current() {
             return Ok(connection);
         }
-        if let Some(error) = self.down() {
+        // A connection whose renewal failed can still be used.
+        if let Some(error) = self.down()
+            && !self.connection.is_open()
+        {
             return Err(self.connect_failed(&error));
         }
         let (server, limit) = (Arc::clone(self), self.timeouts.connect);

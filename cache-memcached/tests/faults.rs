@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use cache_core::{Cache, Error, ErrorKind, Value};
 use cache_memcached::{MemcachedCache, WhenDead};
-use common::{HOUR, bytes, impatient, proxy, server, store_at};
+use common::{HOUR, bytes, impatient, patient, proxy, server, store_at};
 use xtask::proxy::Mode;
 
 /// The longest time that a call may take (see the options), plus a margin for a busy machine.
@@ -203,7 +203,7 @@ async fn refused_connection_is_unavailable() {
 
 #[tokio::test]
 async fn unknown_host_is_unavailable() {
-    let store = MemcachedCache::new(&["no-such-host.invalid:11211"], &common::patient())
+    let store = MemcachedCache::new(&["no-such-host.invalid:11211"], &patient())
         .expect("location should be valid");
     let error = store.get("k").await.expect_err("unknown host");
     assert_eq!(error.kind(), ErrorKind::Unavailable);
@@ -342,7 +342,7 @@ async fn when_dead_next_moves_keys_to_the_next_server() {
 async fn server_without_memory_is_full() {
     // Without evictions.
     let server = common::server_with(&["-M", "-m", "4"]);
-    let store = store_at(&[server.port()], &common::patient());
+    let store = store_at(&[server.port()], &patient());
     let large = bytes(&"x".repeat(200_000));
     let keys: Vec<String> = (0..100).map(|number| format!("k{number}")).collect();
     let entries: Vec<_> = keys.iter().map(|key| (key.as_str(), large.clone())).collect();
@@ -371,4 +371,21 @@ async fn connection_that_lost_its_login_is_replaced() {
     proxy.switch(Mode::Pass);
     assert_recovers(&store).await;
     assert!(proxy.accepted() > 1, "a new connection");
+}
+
+/// The connection is never idle, and the first server does not end it.
+#[tokio::test]
+async fn busy_connection_follows_a_name_that_leads_to_another_server() {
+    let (first, second) = (server(), server());
+    let proxy = proxy(&first);
+    let store = store_at(&[proxy.port()], &patient());
+    store.set("k", Value::Int(1), HOUR).await.expect("set succeeds");
+    proxy.lead_to(second.port());
+    assert_eq!(store.get("k").await.expect("get succeeds"), Some(Value::Int(1)));
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(600)).await;
+    tokio::time::resume();
+    // No call fails. The new connection is opened in the background.
+    while store.get("k").await.expect("get succeeds").is_some() {}
+    assert_eq!(proxy.accepted(), 2);
 }

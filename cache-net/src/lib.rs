@@ -1,13 +1,14 @@
 //! Connecting and TLS, shared by the stores of cachette that talk to a server.
 //!
-//! **Internal: no stability promise.** This crate is published only because `cache-memcached` and
-//! `cache-redis` depend on it. Its API may change in any release.
+//! **Internal: no stability promise.** This crate is published only because `cache-db`,
+//! `cache-memcached` and `cache-redis` depend on it. Its API may change in any release.
 //!
 //! Features: `tls` (rustls), and `native-certs` for the certificates of the operating system.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod host_port;
+mod lifetime;
 mod shared;
 mod tcp;
 mod tls;
@@ -16,6 +17,7 @@ mod tls;
 pub use self::tls::{TlsBuilder, Verification};
 pub use self::{
     host_port::{misprinted_port, split_host_port},
+    lifetime::Lifetime,
     shared::{Connection, SharedConnection},
     tcp::{cannot_connect, connect_tcp},
     tls::Tls,

@@ -8,6 +8,8 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
+use crate::Lifetime;
+
 /// A connection that can be held by a [`SharedConnection`].
 pub trait Connection: Send + Sync + 'static {
     /// Returns `false` once the connection is known to be closed.
@@ -23,11 +25,19 @@ pub trait Connection: Send + Sync + 'static {
 /// The task belongs to the runtime of the caller that started it. If that runtime stalls, as one
 /// does whose thread is blocked, callers on other runtimes do not wait for it for ever: they start
 /// another attempt.
+///
+/// A connection whose [`Lifetime`] has passed is used until a new one is open, so that no call waits
+/// or fails because of it.
 pub struct SharedConnection<C, E>(Arc<Inner<C, E>>);
 
 struct Inner<C, E> {
-    current: RwLock<Option<Arc<C>>>,
+    current: RwLock<Option<Current<C>>>,
     attempt: Mutex<Option<Attempt<C, E>>>,
+}
+
+struct Current<C> {
+    connection: Arc<C>,
+    lifetime: Lifetime,
 }
 
 /// A running attempt to connect.
@@ -58,27 +68,38 @@ where
     C: Connection,
     E: Clone + Send + Sync + 'static,
 {
-    /// Returns the connection if there is one and it is open.
+    /// Returns the connection if there is one, it is open, and it need not be renewed.
     #[must_use]
     pub fn current(&self) -> Option<Arc<C>> {
-        self.0.current.read().as_ref().filter(|connection| connection.is_open()).cloned()
+        let current = self.0.current.read();
+        let Current { connection, lifetime } = current.as_ref()?;
+        (connection.is_open() && !lifetime.has_passed()).then(|| Arc::clone(connection))
+    }
+
+    /// Returns whether there is an open connection, even if it must be renewed.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.0.current.read().as_ref().is_some_and(|current| current.connection.is_open())
     }
 
     /// Removes and returns the connection. Callers that hold it can still use it.
     #[must_use]
     pub fn take(&self) -> Option<Arc<C>> {
-        self.0.current.write().take()
+        Some(self.0.current.write().take()?.connection)
     }
 
     /// Removes the connection if it is still this one, so that the next caller makes another.
     pub fn discard(&self, connection: &Arc<C>) {
         let mut current = self.0.current.write();
-        if current.as_ref().is_some_and(|current| Arc::ptr_eq(current, connection)) {
+        if current.as_ref().is_some_and(|current| Arc::ptr_eq(&current.connection, connection)) {
             *current = None;
         }
     }
 
     /// Returns the connection, or waits for the running attempt, or runs `connect` in a new task.
+    ///
+    /// If the connection must be renewed, runs `connect` as well, but returns the present one
+    /// without waiting. If the attempt fails, it stays and the next attempt follows later.
     ///
     /// `connect` must end within `limit`. An attempt of another caller that takes a quarter longer
     /// than that, or whose runtime was shut down, is replaced.
@@ -124,27 +145,46 @@ where
         F: Future<Output = Result<C, E>> + Send + 'static,
     {
         let mut current = self.0.attempt.lock();
-        if let Some(running) = current.as_ref().filter(|attempt| attempt.is_running()) {
+        let running = current.as_ref().filter(|attempt| attempt.is_running());
+        // There may be a connection, because an attempt has succeeded since the caller found none,
+        // or because it must be renewed.
+        if let Some((connection, renew)) = self.use_open() {
+            if renew && running.is_none() {
+                *current = Some(self.start(limit, connect.take()?()));
+            }
+            let (_, outcome) = watch::channel(Some(Ok(connection)));
+            return Some(Attempt { outcome, stalls_at: Instant::now() });
+        }
+        if let Some(running) = running {
             return Some(running.clone());
         }
+        drop(self.take());
+        let attempt = self.start(limit, connect.take()?());
+        *current = Some(attempt.clone());
+        Some(attempt)
+    }
+
+    /// The connection if it is open, and whether the caller must renew it.
+    fn use_open(&self) -> Option<(Arc<C>, bool)> {
+        let mut current = self.0.current.write();
+        let Current { connection, lifetime } = current.as_mut()?;
+        connection.is_open().then(|| (Arc::clone(connection), lifetime.begin_renewal()))
+    }
+
+    /// Runs an attempt in a new task. The caller holds the lock of the attempts and stores it.
+    fn start<F>(&self, limit: Duration, connecting: F) -> Attempt<C, E>
+    where
+        F: Future<Output = Result<C, E>> + Send + 'static,
+    {
         let (sender, outcome) = watch::channel(None);
         let attempt = Attempt { outcome, stalls_at: Instant::now() + limit + limit / 4 };
-        // An attempt may have succeeded since the caller found no connection.
-        if let Some(connection) = self.current() {
-            sender.send_replace(Some(Ok(connection)));
-            return Some(attempt);
-        }
-        drop(self.take());
-        let connecting = connect.take()?();
-        *current = Some(attempt.clone());
-        drop(current);
         let (shared, this) = (self.clone(), attempt.clone());
         tokio::spawn(async move {
             let outcome = connecting.await.map(Arc::new);
             shared.end(&this, outcome.as_ref().ok());
             sender.send_replace(Some(outcome));
         });
-        Some(attempt)
+        attempt
     }
 
     /// Stores the connection of an attempt, unless another attempt has replaced this one.
@@ -153,7 +193,8 @@ where
         let mut current = self.0.attempt.lock();
         if current.as_ref().is_some_and(|other| other.outcome.same_channel(&this.outcome)) {
             if let Some(connection) = connection {
-                *self.0.current.write() = Some(Arc::clone(connection));
+                let (connection, lifetime) = (Arc::clone(connection), Lifetime::start());
+                *self.0.current.write() = Some(Current { connection, lifetime });
             }
             *current = None;
         }
@@ -281,6 +322,47 @@ mod tests {
         assert!(shared.current().is_some(), "only the given connection is discarded");
         shared.discard(&new);
         assert!(shared.current().is_none());
+    }
+
+    /// Waits until the lifetime of a connection has passed.
+    async fn grow_old() {
+        tokio::time::sleep(crate::lifetime::MAX_AGE).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn old_connection_is_used_until_its_successor_is_open() {
+        let shared = Shared::default();
+        let old = connected(&shared).await;
+        grow_old().await;
+        assert!(shared.current().is_none(), "it must be renewed");
+        let (go, wait) = oneshot::channel::<()>();
+        let slow = || async {
+            wait.await.expect("a signal");
+            open().await
+        };
+        let found = shared.get_or_connect(LIMIT, slow).await.expect("finished").expect("open");
+        assert!(Arc::ptr_eq(&old, &found));
+        assert!(Arc::ptr_eq(&old, &shared.current().expect("a stored connection")));
+        go.send(()).expect("the attempt is running");
+        tokio::task::yield_now().await;
+        let new = shared.current().expect("a stored connection");
+        assert!(!Arc::ptr_eq(&old, &new));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn old_connection_stays_if_it_cannot_be_renewed_and_another_attempt_follows() {
+        let shared = Shared::default();
+        let old = connected(&shared).await;
+        grow_old().await;
+        let refused = async || Err("refused");
+        let found = shared.get_or_connect(LIMIT, refused).await.expect("finished").expect("open");
+        assert!(Arc::ptr_eq(&old, &found));
+        tokio::task::yield_now().await;
+        assert!(Arc::ptr_eq(&old, &shared.current().expect("a stored connection")));
+        tokio::time::sleep(crate::lifetime::RETRY).await;
+        connected(&shared).await;
+        tokio::task::yield_now().await;
+        assert!(!Arc::ptr_eq(&old, &shared.current().expect("a stored connection")));
     }
 
     /// Starts an attempt that never ends on another runtime.

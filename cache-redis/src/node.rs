@@ -78,7 +78,7 @@ impl Node {
     }
 
     pub(crate) fn is_connected(&self) -> bool {
-        self.connection.current().is_some()
+        self.connection.is_open()
     }
 
     /// Drops the connection. Calls that wait for a reply still receive it.

@@ -463,3 +463,20 @@ async fn store_recovers_under_load_from_network_faults() {
     assert_no_leaks(tasks, memory).await;
     common::eventually("at most one connection is open", async || proxy.open() <= 1).await;
 }
+
+/// The connection is never idle, and the first server does not end it.
+#[tokio::test]
+async fn busy_connection_follows_a_name_that_leads_to_another_server() {
+    let (first, second) = (server(), server());
+    let proxy = proxy_to(&first);
+    let store = fresh(&[format!("redis://127.0.0.1:{}", proxy.port())], patient());
+    store.set("k", Value::Int(1), HOUR).await.expect("set succeeds");
+    proxy.lead_to(second.port());
+    assert_eq!(store.get("k").await.expect("get succeeds"), Some(Value::Int(1)));
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(600)).await;
+    tokio::time::resume();
+    // No call fails. The new connection is opened in the background.
+    while store.get("k").await.expect("get succeeds").is_some() {}
+    assert_eq!(proxy.accepted(), 2);
+}
