@@ -5,7 +5,9 @@
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::{sync::Arc, time::Duration};
 
-use cachette::{Cache, Caches, Result, Timeout, Value, async_trait, forward_cache};
+use cachette::{
+    Acquired, Ask, Cache, Caches, Lease, Leases, Result, Timeout, Value, async_trait, forward_cache,
+};
 
 #[derive(Debug)]
 struct Counting {
@@ -17,7 +19,7 @@ struct Counting {
 #[async_trait]
 #[deny(clippy::missing_trait_methods)]
 impl Cache for Counting {
-    forward_cache!(self.store, except get, get_now, set, set_now);
+    forward_cache!(self.store, except get, get_now, set, set_now, leases);
 
     async fn get(&self, key: &str) -> Result<Option<Value>> {
         self.gets.fetch_add(1, Relaxed);
@@ -40,6 +42,40 @@ impl Cache for Counting {
         let result = self.store.set_now(key, value, ttl)?;
         self.sets.fetch_add(1, Relaxed);
         Ok(result)
+    }
+
+    // `get_or_set` reads and stores through the leases of a store that has them.
+    fn leases(&self) -> Option<&dyn Leases> {
+        self.store.leases().map(|_| self as &dyn Leases)
+    }
+}
+
+impl Counting {
+    fn wrapped_leases(&self) -> &dyn Leases {
+        self.store.leases().expect("`leases` returned this wrapper")
+    }
+}
+
+#[async_trait]
+impl Leases for Counting {
+    async fn acquire(&self, key: &str, ask: Ask<'_>, hold: Duration) -> Result<Acquired> {
+        self.gets.fetch_add(1, Relaxed);
+        self.wrapped_leases().acquire(key, ask, hold).await
+    }
+
+    async fn fill(
+        &self,
+        key: &str,
+        lease: Lease,
+        value: Value,
+        ttl: Option<Duration>,
+    ) -> Result<bool> {
+        self.sets.fetch_add(1, Relaxed);
+        self.wrapped_leases().fill(key, lease, value, ttl).await
+    }
+
+    async fn release(&self, key: &str, lease: Lease, keep: Duration) -> Result<()> {
+        self.wrapped_leases().release(key, lease, keep).await
     }
 }
 

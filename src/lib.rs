@@ -70,9 +70,9 @@ mod tables;
 mod wrappers;
 
 pub use cache_core::{
-    Bytes, Cache, CacheHandle, Clock, Codec, Error, ErrorKind, KeyCheck, KeyFunction, ManualClock,
-    Moment, Object, OnOutage, Result, Settings, Stats, Timeout, Ttl, Undecodable, Value, Version,
-    async_trait, forward_cache,
+    Acquired, Ask, Bytes, Cache, CacheHandle, Clock, Codec, Error, ErrorKind, KeyCheck,
+    KeyFunction, Lease, Leases, ManualClock, Moment, Object, OnOutage, Result, Settings, Stats,
+    Timeout, Ttl, Undecodable, Value, Version, async_trait, forward_cache,
 };
 
 pub use self::{builder::CachesBuilder, caches::Caches};

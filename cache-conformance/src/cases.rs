@@ -16,6 +16,7 @@ mod get_or_set;
 mod handles;
 mod keeps_nothing;
 mod keys;
+mod leases;
 mod model;
 mod objects;
 mod types;
@@ -38,10 +39,13 @@ pub struct Case {
 
 impl Case {
     /// Returns why the case does not apply to the harness's stores, or `None` if it does.
-    pub(crate) fn excuse(&self, harness: &Harness) -> Option<&'static str> {
+    pub(crate) async fn excuse(&self, harness: &Harness) -> Option<&'static str> {
         match harness.profile().keeps_nothing {
             true if self.group != "keeps_nothing" => Some("the store keeps nothing"),
             false if self.group == "keeps_nothing" => Some("it is about stores that keep nothing"),
+            _ if self.group == "leases" && !harness.has_leases().await => {
+                Some("the store has no leases")
+            }
             _ => (self.unless)(harness),
         }
     }
@@ -72,6 +76,10 @@ mod excuses {
 
     pub(super) fn any_value_size(harness: &Harness) -> Excuse {
         harness.profile().largest_value.is_none().then_some("values of any size are accepted")
+    }
+
+    pub(super) fn counted_leases(harness: &Harness) -> Excuse {
+        harness.profile().counts_leases.then_some("statistics count leases")
     }
 
     pub(super) fn no_limits(harness: &Harness) -> Excuse {
@@ -246,6 +254,38 @@ macro_rules! __for_each_case {
                 shared_integer_can_be_incremented,
                 shared_object_expires,
                 objects_and_values_overwrite_each_other,
+            }
+            leases {
+                acquire_of_an_absent_key_grants_a_lease,
+                acquire_of_an_expired_entry_grants_a_lease,
+                acquire_of_an_entry_returns_its_value,
+                held_lease_is_not_granted_again,
+                leases_of_two_keys_are_independent,
+                one_of_16_racers_gets_the_lease,
+                one_of_16_racers_takes_over_an_expired_lease,
+                leased_key_is_absent_for_every_operation,
+                add_succeeds_on_a_leased_key,
+                stats_do_not_count_leases unless counted_leases,
+                fill_stores_the_value_and_its_ttl,
+                fill_ends_the_lease,
+                fill_after_set_stores_nothing,
+                fill_after_add_stores_nothing,
+                fill_after_incr_stores_nothing,
+                fill_after_delete_stores_nothing,
+                fill_after_delete_and_set_stores_nothing,
+                fill_after_clear_stores_nothing,
+                fill_after_touch_of_an_entry_stores_the_value,
+                fill_after_the_end_of_the_lease_stores_nothing,
+                fill_of_a_too_large_value_fails unless any_value_size,
+                fills_racing_writes_are_not_stored_over_them,
+                one_of_a_fill_and_a_racing_add_stores,
+                expired_lease_is_taken_over,
+                written_key_can_be_leased_again,
+                released_lease_is_granted_again,
+                release_with_keep_ends_the_lease_later,
+                kept_lease_ends_with_a_write,
+                release_keeps_the_entry,
+                release_of_a_lost_lease_changes_nothing,
             }
             upkeep {
                 stats_count_the_entries,

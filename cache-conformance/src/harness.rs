@@ -6,6 +6,8 @@ use cache_core::{Cache, CacheHandle, ManualClock, Settings};
 
 type StoreFuture = Pin<Box<dyn Future<Output = Arc<dyn Cache>> + Send>>;
 type Make = Arc<dyn Fn() -> StoreFuture + Send + Sync>;
+type Clients = (Arc<dyn Cache>, Arc<dyn Cache>);
+type MakeClients = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Clients> + Send>> + Send + Sync>;
 type MakeBounded = Arc<dyn Fn(u64, u64) -> StoreFuture + Send + Sync>;
 type Wrap = Arc<dyn Fn(Arc<dyn Cache>) -> Arc<dyn Cache> + Send + Sync>;
 
@@ -30,6 +32,7 @@ type Wrap = Arc<dyn Fn(Arc<dyn Cache>) -> Arc<dyn Cache> + Send + Sync>;
 pub struct Harness {
     make: Make,
     make_bounded: Option<MakeBounded>,
+    make_clients: Option<MakeClients>,
     wrap: Option<Wrap>,
     time: Option<ManualClock>,
     profile: Profile,
@@ -59,6 +62,8 @@ pub struct Profile {
     pub largest_value: Option<usize>,
     /// The store accepts every write and stores nothing.
     pub keeps_nothing: bool,
+    /// Statistics count the lease of an absent key as an entry.
+    pub counts_leases: bool,
 }
 
 impl Harness {
@@ -77,6 +82,7 @@ impl Harness {
         Self {
             make: Arc::new(move || boxed(make())),
             make_bounded: None,
+            make_clients: None,
             wrap: None,
             time: None,
             profile: Profile::default(),
@@ -112,6 +118,26 @@ impl Harness {
     {
         self.make_bounded = Some(Arc::new(move |max_entries, cull_frequency| {
             boxed(make(max_entries, cull_frequency))
+        }));
+        self
+    }
+
+    /// Sets how to create two clients of one empty store, for the cases about leases.
+    ///
+    /// For example two stores with their own connections to one server, or on one directory. `make`
+    /// is called once for each of these cases. Without it, they use one store for both clients.
+    #[must_use]
+    pub fn with_clients<F, C>(mut self, make: impl Fn() -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = (C, C)> + Send + 'static,
+        C: Cache,
+    {
+        self.make_clients = Some(Arc::new(move || {
+            let clients = make();
+            Box::pin(async {
+                let (one, other) = clients.await;
+                (Arc::new(one) as Arc<dyn Cache>, Arc::new(other) as Arc<dyn Cache>)
+            })
         }));
         self
     }
@@ -193,6 +219,23 @@ impl Harness {
         self.wrapped(make(max_entries, cull_frequency).await)
     }
 
+    /// Creates two clients of one empty store.
+    pub(crate) async fn clients(&self) -> Clients {
+        let (one, other) = match &self.make_clients {
+            Some(make) => make().await,
+            None => {
+                let store = (self.make)().await;
+                (Arc::clone(&store), store)
+            }
+        };
+        (self.wrapped(one), self.wrapped(other))
+    }
+
+    /// Returns whether the stores have leases. A wrapper that loses them does not change this.
+    pub(crate) async fn has_leases(&self) -> bool {
+        (self.make)().await.leases().is_some()
+    }
+
     fn wrapped(&self, store: Arc<dyn Cache>) -> Arc<dyn Cache> {
         match &self.wrap {
             Some(wrap) => wrap(store),
@@ -242,6 +285,7 @@ impl fmt::Debug for Harness {
             .field("time", &self.time)
             .field("profile", &self.profile)
             .field("has_limits", &self.has_limits())
+            .field("has_clients", &self.make_clients.is_some())
             .field("is_wrapped", &self.wrap.is_some())
             .finish_non_exhaustive()
     }

@@ -57,7 +57,7 @@ impl fmt::Display for Report {
 pub async fn run(harness: &Harness) -> Report {
     let mut report = Report::default();
     for case in CASES {
-        if let Some(excuse) = case.excuse(harness) {
+        if let Some(excuse) = case.excuse(harness).await {
             report.excused.push((case.name, excuse));
             continue;
         }
@@ -101,14 +101,13 @@ pub fn run_test(name: &str, harness: Harness) {
         .iter()
         .find(|case| case.name == name)
         .expect("the macro and the list contain the same cases");
-    if let Some(excuse) = case.excuse(&harness) {
-        println!("excused: {excuse}");
-        return;
-    }
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
-    let outcome = runtime.expect("the runtime starts").block_on(attempt(case, &harness));
-    if let Err(message) = outcome {
-        panic!("{message}");
-    }
+    runtime.expect("the runtime starts").block_on(async {
+        if let Some(excuse) = case.excuse(&harness).await {
+            println!("excused: {excuse}");
+        } else if let Err(message) = attempt(case, &harness).await {
+            panic!("{message}");
+        }
+    });
 }

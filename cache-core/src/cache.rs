@@ -4,7 +4,7 @@ use std::{any::Any, fmt, time::Duration};
 
 use async_trait::async_trait;
 
-use crate::{Error, ErrorKind, Result, Stats, Ttl, Value};
+use crate::{Error, ErrorKind, Leases, Result, Stats, Ttl, Value};
 
 /// A store of cache entries.
 ///
@@ -241,6 +241,19 @@ pub trait Cache: Any + fmt::Debug + Send + Sync {
     /// nothing.
     async fn close(&self) -> Result<()> {
         Ok(())
+    }
+
+    /// Returns the leases of the store, or `None` if it has none.
+    ///
+    /// With leases, callers in all processes that share the store produce a value once, and a value
+    /// that was produced before a write never replaces it. Without them, that holds within one
+    /// process only. See [`Leases`]. A wrapper that changes keys or values, or counts calls, must
+    /// not forward this method: see [Wrappers](Leases#wrappers).
+    ///
+    /// The result does not change while the store exists. The default implementation returns
+    /// `None`.
+    fn leases(&self) -> Option<&dyn Leases> {
+        None
     }
 
     /// Returns the store that this one wraps, or `None` if it wraps none.

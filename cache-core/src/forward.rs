@@ -27,6 +27,8 @@ pub mod __std {
 /// [`contains`](Cache::contains) and [`get_many`](Cache::get_many) as well, because callers use
 /// them instead of `get` when they can. The same holds for `set`, [`set_now`](Cache::set_now) and
 /// [`set_many`](Cache::set_many), and for `delete` and [`delete_many`](Cache::delete_many).
+/// [`leases`](Cache::leases) read and store as well: see [their
+/// wrappers](crate::Leases#wrappers).
 ///
 /// Put `#[deny(clippy::missing_trait_methods)]` on the `impl`: clippy then reports a provided
 /// method that is listed after `except` but not written, which would otherwise silently use the
@@ -163,6 +165,9 @@ macro_rules! __forward_methods {
             purge_expired $except $to <> (max: u64) -> $crate::__std::Option<u64>
         }
         $crate::__forward_async! { close $except $to <> () -> () }
+        $crate::__forward_plain! {
+            leases $except $to () -> $crate::__std::Option<&dyn $crate::Leases>
+        }
         $crate::__assert_method! { inner }
         $crate::__unless! { inner $except {
             fn inner(&self) -> $crate::__std::Option<&dyn $crate::Cache> {
@@ -252,6 +257,7 @@ macro_rules! __unless {
     (stats [stats $($rest:ident)*] $item:tt) => {};
     (purge_expired [purge_expired $($rest:ident)*] $item:tt) => {};
     (close [close $($rest:ident)*] $item:tt) => {};
+    (leases [leases $($rest:ident)*] $item:tt) => {};
     (inner [inner $($rest:ident)*] $item:tt) => {};
     ($method:ident [$other:ident $($rest:ident)*] $item:tt) => {
         $crate::__unless! { $method [$($rest)*] $item }

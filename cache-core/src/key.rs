@@ -14,6 +14,9 @@ use crate::{Error, ErrorKind, Result};
 pub const MAX_KEY_CHARS: usize = 250;
 
 /// The VERSION part of a composed key: a number or a name.
+///
+/// The version `~` is reserved for cachette's own records, such as locks. A name that begins with
+/// `~` is therefore written with one more `~` in keys.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Version {
     /// A number, which [`incr_version`](crate::CacheHandle::incr_version) can increment.
@@ -258,12 +261,28 @@ fn control_or_space_in(word: [u8; 8]) -> u64 {
     (up_to_space | delete) & (EACH << 7)
 }
 
+/// The VERSION of cachette's own records, such as locks. No entry of an application has it.
+const RESERVED: &str = "~";
+
+/// Returns the version as it is written in keys: a name that begins with `~` has one more, so that
+/// it differs from [`RESERVED`].
+fn written(version: &Version) -> Version {
+    match version {
+        Version::Name(name) if name.starts_with(RESERVED) => {
+            Version::Name(format!("{RESERVED}{name}").into())
+        }
+        _ => version.clone(),
+    }
+}
+
 /// A key function with its prefix and version, and the head of all keys, composed once.
 #[derive(Clone, Debug)]
 pub(crate) struct Composer {
     function: KeyFunction,
     prefix: Box<str>,
     version: Version,
+    /// The version in keys.
+    written: Version,
     head: Box<str>,
     /// Whether the head followed by a short and valid key keeps Django's rule.
     joins_cleanly: bool,
@@ -271,10 +290,11 @@ pub(crate) struct Composer {
 
 impl Composer {
     pub(crate) fn new(function: KeyFunction, prefix: &str, version: Version) -> Self {
-        let head: Box<str> = format!("{prefix}:{version}:").into();
+        let written = written(&version);
+        let head: Box<str> = format!("{prefix}:{written}:").into();
         let joins_cleanly =
             matches!(function, KeyFunction::Default) && !has_control_or_space(head.as_bytes());
-        Self { function, prefix: prefix.into(), version, head, joins_cleanly }
+        Self { function, prefix: prefix.into(), version, written, head, joins_cleanly }
     }
 
     pub(crate) fn with_version(&self, version: Version) -> Self {
@@ -310,9 +330,36 @@ impl Composer {
                 }
             }
             KeyFunction::Custom(function) => {
-                out.push_str(&function(key, &self.prefix, &self.version));
+                out.push_str(&function(key, &self.prefix, &self.written));
             }
         }
+    }
+
+    /// Composes the key of a record of cachette itself, such as `shop:~:lock:report`.
+    ///
+    /// It differs from the key of every entry, whatever the key function, and every store accepts
+    /// it if it accepts short keys with this prefix.
+    pub(crate) fn record(&self, name: &str) -> String {
+        let reserved = Version::Name(RESERVED.into());
+        if let KeyFunction::Custom(function) = &self.function {
+            let composed = function(name, &self.prefix, &reserved);
+            if is_portable("", &composed) {
+                return composed;
+            }
+            let mut digest = String::with_capacity(DIGEST_LENGTH);
+            push_digest("", name, &mut digest);
+            return function(&digest, &self.prefix, &reserved);
+        }
+        let head = format!("{}:{RESERVED}:", self.prefix).into();
+        let mut composed = String::new();
+        Self { function: KeyFunction::Hashed, head, ..self.clone() }.compose(name, &mut composed);
+        composed
+    }
+
+    /// Composes the `side` of a lease of this key: see [`Ask::Any`](crate::Ask::Any).
+    #[cfg_attr(not(test), expect(dead_code, reason = "the verbs over leases will use it"))]
+    pub(crate) fn lease_side(&self, key: &str) -> String {
+        self.record(&format!("lease:{}:{key}", self.written))
     }
 
     fn join(&self, key: &str, out: &mut String) {
@@ -416,6 +463,53 @@ mod tests {
         assert_eq!(Version::from("2"), Version::from(2));
         assert_eq!(Version::from("02").to_string(), "02");
         assert_eq!(Version::from(String::from("v2")), Version::Name("v2".into()));
+    }
+
+    #[test]
+    fn records_have_the_reserved_version() {
+        let composer = Composer::new(KeyFunction::Default, "shop", Version::from(1));
+        assert_eq!(composer.record("lock:report"), "shop:~:lock:report");
+        assert_eq!(composer.lease_side("user:42"), "shop:~:lease:1:user:42");
+    }
+
+    #[test]
+    fn version_name_that_begins_with_a_tilde_differs_from_the_reserved_one() {
+        let names = ["~", "~~", "~x"];
+        for function in [KeyFunction::Default, KeyFunction::Hashed, joined()] {
+            let compose = |name| function.compose("lock:report", "shop", &Version::from(name));
+            let composer = Composer::new(function.clone(), "shop", Version::from("~"));
+            assert_eq!(composer.version(), &Version::from("~"));
+            let mut keys = names.map(compose).to_vec();
+            keys.push(composer.record("lock:report"));
+            assert_eq!(keys[0], "shop:~~:lock:report", "{function:?}");
+            keys.sort();
+            keys.dedup();
+            assert_eq!(keys.len(), names.len() + 1, "{function:?}: {keys:?}");
+        }
+    }
+
+    #[test]
+    fn records_are_portable_for_every_key_function() {
+        for function in [KeyFunction::Default, KeyFunction::Hashed, joined()] {
+            let composer = Composer::new(function.clone(), "shop", Version::from(1));
+            for name in ["lock:two words", "lock:naïve", &"x".repeat(250)] {
+                let record = composer.record(name);
+                assert!(record.starts_with("shop:~:sha256-"), "{function:?}: {record}");
+                assert!(is_portable("", &record), "{function:?}: {record}");
+            }
+        }
+    }
+
+    #[test]
+    fn records_of_the_longest_prefix_are_portable() {
+        let prefix = "p".repeat(240);
+        let composer = Composer::new(KeyFunction::Default, &prefix, Version::from(1));
+        assert_eq!(composer.record("lock:report").len(), DIGEST_LENGTH);
+        assert_ne!(composer.record("lock:report"), composer.record("lock:other"));
+    }
+
+    fn joined() -> KeyFunction {
+        KeyFunction::custom(|key, prefix, version| format!("{prefix}:{version}:{key}"))
     }
 
     #[test]

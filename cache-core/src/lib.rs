@@ -20,6 +20,7 @@ mod error;
 mod forward;
 mod handle;
 mod key;
+mod lease;
 mod settings;
 mod stats;
 mod timeout;
@@ -38,6 +39,7 @@ pub use self::{
     error::{Error, ErrorKind, Result},
     handle::CacheHandle,
     key::{KeyCheck, KeyFunction, MAX_KEY_CHARS, Version},
+    lease::{Acquired, Ask, Lease, Leases},
     settings::{OnOutage, Settings, Undecodable},
     stats::Stats,
     timeout::{Timeout, Ttl},

@@ -3,8 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use cache_core::{
-    Cache, CacheHandle, Codec, Object, Result, Settings, Stats, Timeout, Ttl, Value, async_trait,
-    forward_cache,
+    Cache, CacheHandle, Codec, Leases, Object, Result, Settings, Stats, Timeout, Ttl, Value,
+    async_trait, forward_cache,
 };
 use cache_locmem::LocMemCache;
 
@@ -60,6 +60,13 @@ fn inner_is_the_store_directly_inside() {
 fn max_entries_are_those_of_the_wrapped_store() {
     assert_eq!(nested().max_entries(), Some(300));
     assert_eq!(Arc::new(nested()).max_entries(), Some(300));
+}
+
+#[test]
+fn leases_are_those_of_the_wrapped_store() {
+    let bare = LocMemCache::default();
+    assert_eq!(nested().leases().is_some(), bare.leases().is_some());
+    assert!(Forwarding(AllByHand(bare)).leases().is_none());
 }
 
 #[test]
@@ -129,7 +136,7 @@ impl Cache for AllByHand {
         self.0,
         except name, get, set, add, touch, incr, delete, ttl, clear, get_now, set_now,
         keeps_objects, max_entries, contains, get_many, set_many, delete_many, stats, purge_expired,
-        close, inner,
+        close, leases, inner,
     );
 
     fn name(&self) -> &str {
@@ -195,6 +202,9 @@ impl Cache for AllByHand {
     }
     async fn close(&self) -> Result<()> {
         self.0.close().await
+    }
+    fn leases(&self) -> Option<&dyn Leases> {
+        None
     }
     fn inner(&self) -> Option<&dyn Cache> {
         None

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fmt, path::Path, sync::Arc, time::Duration};
 
 use cache_core::{
-    Cache, Clock, Error, ErrorKind, Result, Stats, Ttl, Value, async_trait, set_one_by_one,
+    Cache, Clock, Error, ErrorKind, Leases, Result, Stats, Ttl, Value, async_trait, set_one_by_one,
 };
 
 use crate::{
@@ -220,6 +220,10 @@ fn contended(key: &str) -> Error {
 impl Cache for DbCache {
     fn name(&self) -> &str {
         "db"
+    }
+
+    fn leases(&self) -> Option<&dyn Leases> {
+        None
     }
 
     fn inner(&self) -> Option<&dyn Cache> {

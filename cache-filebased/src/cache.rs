@@ -8,7 +8,8 @@ use std::{
 };
 
 use cache_core::{
-    Cache, Clock, Error, ErrorKind, RejectedEntries, Result, Stats, Ttl, Value, async_trait, config,
+    Cache, Clock, Error, ErrorKind, Leases, RejectedEntries, Result, Stats, Ttl, Value,
+    async_trait, config,
 };
 use tokio::sync::Mutex;
 
@@ -360,6 +361,10 @@ impl Cache for FileBasedCache {
             Ok(())
         });
         closed.await.map_err(in_store)
+    }
+
+    fn leases(&self) -> Option<&dyn Leases> {
+        None
     }
 
     fn inner(&self) -> Option<&dyn Cache> {

@@ -2,7 +2,7 @@
 
 use std::{fmt, hash::BuildHasher, thread, time::Duration};
 
-use cache_core::{Cache, Clock, Error, Result, Stats, Ttl, Value, async_trait};
+use cache_core::{Cache, Clock, Error, Leases, Result, Stats, Ttl, Value, async_trait};
 use foldhash::fast::RandomState;
 use parking_lot::Mutex;
 
@@ -299,6 +299,10 @@ impl Cache for LocMemCache {
 
     async fn close(&self) -> Result<()> {
         Ok(())
+    }
+
+    fn leases(&self) -> Option<&dyn Leases> {
+        None
     }
 
     fn inner(&self) -> Option<&dyn Cache> {

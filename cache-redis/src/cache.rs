@@ -4,7 +4,7 @@ mod many;
 
 use std::{fmt, path::Path, sync::Arc, time::Duration};
 
-use cache_core::{Cache, Error, ErrorKind, Result, Stats, Ttl, Value, async_trait};
+use cache_core::{Cache, Error, ErrorKind, Leases, Result, Stats, Ttl, Value, async_trait};
 use redis::{Cmd, Value as Reply};
 
 use crate::{
@@ -394,6 +394,10 @@ impl Cache for RedisCache {
     }
 
     fn max_entries(&self) -> Option<u64> {
+        None
+    }
+
+    fn leases(&self) -> Option<&dyn Leases> {
         None
     }
 

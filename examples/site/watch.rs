@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use cachette::{Cache, Result, Value, async_trait, forward_cache};
+use cachette::{Acquired, Ask, Cache, Lease, Leases, Result, Value, async_trait, forward_cache};
 use serde_json::json;
 
 use crate::timings::Timings;
@@ -70,6 +70,10 @@ impl Watch {
         timings.add(elapsed);
     }
 
+    fn wrapped_leases(&self) -> &dyn Leases {
+        self.store.leases().expect("`leases` returned this wrapper")
+    }
+
     fn record_write<T>(&self, start: Instant, result: &Result<T>) {
         let count = if result.is_ok() { &self.writes } else { &self.errors };
         count.fetch_add(1, Relaxed);
@@ -82,7 +86,7 @@ impl Watch {
 impl Cache for Watch {
     forward_cache!(
         self.store,
-        except get, get_now, get_many, contains, set, set_now, set_many, add, incr
+        except get, get_now, get_many, contains, set, set_now, set_many, add, incr, leases
     );
 
     async fn get(&self, key: &str) -> Result<Option<Value>> {
@@ -154,5 +158,36 @@ impl Cache for Watch {
         let result = self.store.incr(key, delta).await;
         self.record_write(start, &result);
         result
+    }
+
+    fn leases(&self) -> Option<&dyn Leases> {
+        self.store.leases().map(|_| self as &dyn Leases)
+    }
+}
+
+#[async_trait]
+impl Leases for Watch {
+    async fn acquire(&self, key: &str, ask: Ask<'_>, hold: Duration) -> Result<Acquired> {
+        let start = Instant::now();
+        let result = self.wrapped_leases().acquire(key, ask, hold).await;
+        self.record_lookup(start, &result, |acquired| acquired.value.is_some());
+        result
+    }
+
+    async fn fill(
+        &self,
+        key: &str,
+        lease: Lease,
+        value: Value,
+        ttl: Option<Duration>,
+    ) -> Result<bool> {
+        let start = Instant::now();
+        let result = self.wrapped_leases().fill(key, lease, value, ttl).await;
+        self.record_write(start, &result);
+        result
+    }
+
+    async fn release(&self, key: &str, lease: Lease, keep: Duration) -> Result<()> {
+        self.wrapped_leases().release(key, lease, keep).await
     }
 }

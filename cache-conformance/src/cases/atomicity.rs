@@ -246,7 +246,7 @@ impl DropAt {
 }
 
 /// Runs `work` in concurrent tasks that start together, and returns their results.
-async fn at_once<T, F, W>(tasks: i64, store: &Arc<dyn Cache>, work: W) -> Vec<T>
+pub(super) async fn at_once<T, F, W>(tasks: i64, store: &Arc<dyn Cache>, work: W) -> Vec<T>
 where
     T: Send + 'static,
     F: Future<Output = T> + Send + 'static,
