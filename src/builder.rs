@@ -380,6 +380,7 @@ impl CachesBuilder {
             also_decode: config.also_decode,
             undecodable: config.undecodable,
             on_outage: config.on_outage.unwrap_or_default(),
+            patience: config.patience.unwrap_or(Settings::default().patience),
         };
         let mut store_config = StoreConfig::new(alias, config.options);
         store_config.location = config.location;

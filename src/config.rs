@@ -91,6 +91,7 @@
 //! | ALSO_DECODE | a list of codecs whose entries are decoded in addition to those of CODEC, `msgpack` and `json` | none |
 //! | UNDECODABLE | `miss` or `error`: what to do with [undecodable entries](cache_core::Undecodable) | `miss` |
 //! | `ON_OUTAGE` | `error` or `miss`: what to do [while the store is unavailable](cache_core::OnOutage) | `error` |
+//! | PATIENCE | seconds for which callers of `get_or_set` [wait for the one that produces](cache_core::Settings::patience); 0: no caller waits | 5 |
 //!
 //! In a URL, `backend://location?setting=value&…`, every setting that is not in this table belongs
 //! to OPTIONS.
@@ -144,6 +145,7 @@ pub struct CacheConfig {
     pub(crate) also_decode: Vec<Codec>,
     pub(crate) undecodable: Undecodable,
     pub(crate) on_outage: Option<OnOutage>,
+    pub(crate) patience: Option<Duration>,
     pub(crate) options: Map<String, Json>,
     /// What the author of the configuration should know, to be logged when the cache is opened.
     pub(crate) warnings: Vec<String>,
@@ -226,6 +228,13 @@ impl CacheConfig {
         self
     }
 
+    /// Sets PATIENCE.
+    #[must_use]
+    pub fn patience(mut self, patience: Duration) -> Self {
+        self.patience = Some(patience);
+        self
+    }
+
     /// Sets one of the OPTIONS.
     #[must_use]
     pub fn option(mut self, name: &str, value: impl Into<Json>) -> Self {
@@ -302,6 +311,7 @@ struct Settings {
     also_decode: CodecList,
     undecodable: Option<Undecodable>,
     on_outage: Option<OnOutage>,
+    patience: Option<Patience>,
     /// Django also accepts these two outside OPTIONS, and prefers them there.
     max_entries: Option<Json>,
     cull_frequency: Option<Json>,
@@ -313,7 +323,7 @@ struct Settings {
 const LOWER_CASE_WINS: [&str; 3] = ["timeout", "max_entries", "cull_frequency"];
 
 /// The parameters of a URL's query that do not belong to OPTIONS.
-const ALIAS_SETTINGS: [&str; 10] = [
+const ALIAS_SETTINGS: [&str; 11] = [
     "timeout",
     "key_prefix",
     "version",
@@ -323,6 +333,7 @@ const ALIAS_SETTINGS: [&str; 10] = [
     "also_decode",
     "undecodable",
     "on_outage",
+    "patience",
     "location",
 ];
 
@@ -361,6 +372,7 @@ impl From<Settings> for CacheConfig {
             also_decode: settings.also_decode.0,
             undecodable: settings.undecodable.unwrap_or_default(),
             on_outage: settings.on_outage,
+            patience: settings.patience.map(|Patience(patience)| patience),
             options,
             warnings,
         }
@@ -379,6 +391,10 @@ fn not_a_store(found: &Json) -> Error {
     let expected = "a table of settings or a URL such as \"locmem://name\"";
     Error::new(ErrorKind::Config, format!("expected {expected}, found {found}"))
 }
+
+/// The value of PATIENCE.
+#[derive(Deserialize)]
+struct Patience(#[serde(deserialize_with = "cache_core::config::seconds")] Duration);
 
 /// The value of TIMEOUT.
 #[derive(Default)]

@@ -4,11 +4,14 @@ use std::{
     fmt,
     ops::Add,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
+    task::Waker,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
+
+use crate::timer::Alarms;
 
 /// A point in time on a [`Clock`], in nanoseconds since a fixed start.
 ///
@@ -122,6 +125,13 @@ impl Clock {
             Source::Manual(manual) => Duration::from_nanos(manual.now().0),
         }
     }
+
+    pub(crate) fn manual(&self) -> Option<&ManualClock> {
+        match &self.0 {
+            Source::Manual(manual) => Some(manual),
+            Source::System | Source::Coarse => None,
+        }
+    }
 }
 
 impl fmt::Debug for Clock {
@@ -153,13 +163,20 @@ impl fmt::Debug for Clock {
 /// assert!(clock.has_passed(deadline));
 /// ```
 #[derive(Clone, Debug)]
-pub struct ManualClock(Arc<AtomicU64>);
+pub struct ManualClock(Arc<Manual>);
+
+#[derive(Debug)]
+struct Manual {
+    nanos: AtomicU64,
+    alarms: Mutex<Alarms>,
+}
 
 impl ManualClock {
     /// Creates a clock that is stopped at 2026-01-01 UTC.
     #[must_use]
     pub fn new() -> Self {
-        Self(Arc::new(AtomicU64::new(1_767_225_600_000_000_000)))
+        let nanos = AtomicU64::new(1_767_225_600_000_000_000);
+        Self(Arc::new(Manual { nanos, alarms: Mutex::default() }))
     }
 
     /// Returns a clock for a store. All clocks of this value advance together.
@@ -168,15 +185,23 @@ impl ManualClock {
         Clock(Source::Manual(self.clone()))
     }
 
-    /// Advances the clock.
+    /// Advances the clock and wakes the tasks whose waiting ends by it.
     pub fn advance(&self, duration: Duration) {
         let nanos = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
         let later = |now: u64| Some(now.saturating_add(nanos));
-        let _ = self.0.fetch_update(Ordering::SeqCst, Ordering::SeqCst, later);
+        let _ = self.0.nanos.fetch_update(Ordering::SeqCst, Ordering::SeqCst, later);
+        self.with_alarms(Alarms::take_due).into_iter().for_each(Waker::wake);
+    }
+
+    /// Calls `f` with the alarms, and with the time after their lock was acquired: an alarm that is
+    /// set for a later time is noticed by the next [`advance`](Self::advance).
+    pub(crate) fn with_alarms<T>(&self, f: impl FnOnce(&mut Alarms, Moment) -> T) -> T {
+        let mut alarms = self.0.alarms.lock().unwrap_or_else(PoisonError::into_inner);
+        f(&mut alarms, self.now())
     }
 
     fn now(&self) -> Moment {
-        Moment(self.0.load(Ordering::SeqCst))
+        Moment(self.0.nanos.load(Ordering::SeqCst))
     }
 }
 

@@ -65,6 +65,9 @@ pub enum ErrorKind {
     Config,
     /// The store cannot be reached, or did not reply in time.
     Unavailable,
+    /// A caller of `get_or_set` has waited while two other callers tried to produce the value, and
+    /// both failed.
+    FillFailed,
     /// Any other error of the store.
     Backend,
 }
@@ -81,8 +84,9 @@ struct Inner {
 impl Error {
     /// Creates an error.
     ///
-    /// It is temporary if the kind is [`Unavailable`](ErrorKind::Unavailable) or
-    /// [`StorageFull`](ErrorKind::StorageFull); change that with [`temporary`](Self::temporary).
+    /// It is temporary if the kind is [`Unavailable`](ErrorKind::Unavailable),
+    /// [`StorageFull`](ErrorKind::StorageFull) or [`FillFailed`](ErrorKind::FillFailed); change that
+    /// with [`temporary`](Self::temporary).
     #[must_use]
     pub fn new(kind: ErrorKind, message: impl Into<Cow<'static, str>>) -> Self {
         Self(Box::new(Inner {
@@ -90,7 +94,10 @@ impl Error {
             message: message.into(),
             alias: None,
             store: None,
-            temporary: matches!(kind, ErrorKind::Unavailable | ErrorKind::StorageFull),
+            temporary: matches!(
+                kind,
+                ErrorKind::Unavailable | ErrorKind::StorageFull | ErrorKind::FillFailed
+            ),
             source: None,
         }))
     }

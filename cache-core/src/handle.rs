@@ -5,10 +5,12 @@
 mod basic;
 mod batch;
 mod counters;
+mod fill;
 mod get_or_set;
 mod key_buffer;
 mod outage;
 mod shared;
+pub mod single_flight;
 
 use std::{
     fmt,
@@ -16,6 +18,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use serde::{Serialize, de::DeserializeOwned};
@@ -27,6 +30,7 @@ use crate::{
     key::{Composer, shown},
     timeout::Lifetime,
 };
+use fill::Fills;
 use key_buffer::KeyBuffer;
 use outage::OutageLog;
 
@@ -84,7 +88,8 @@ pub struct CacheHandle {
     view: Arc<View>,
 }
 
-/// All settings of a handle. Handles derived from one share only the counter and the log.
+/// All settings of a handle. Handles derived from one share only the counter, the log and the
+/// fills.
 #[derive(Clone, Debug)]
 struct View {
     alias: Arc<str>,
@@ -97,6 +102,8 @@ struct View {
     clock: Clock,
     on_outage: OnOutage,
     outage_log: Arc<OutageLog>,
+    patience: Duration,
+    fills: Arc<Fills>,
 }
 
 /// The result of a lookup.
@@ -178,6 +185,8 @@ impl CacheHandle {
             clock: Clock::default(),
             on_outage: settings.on_outage,
             outage_log: Arc::default(),
+            patience: settings.patience,
+            fills: Arc::new(Fills::new(Clock::default())),
         };
         Self { store, view: Arc::new(view) }
     }
@@ -254,7 +263,8 @@ impl CacheHandle {
     /// ```
     #[must_use]
     pub fn with_clock(&self, clock: Clock) -> Self {
-        let view = View { clock, ..View::clone(&self.view) };
+        let fills = Arc::new(Fills::new(clock.clone()));
+        let view = View { clock, fills, ..View::clone(&self.view) };
         Self { store: Arc::clone(&self.store), view: Arc::new(view) }
     }
 
@@ -304,7 +314,10 @@ impl CacheHandle {
     /// ```
     #[must_use]
     pub fn with_store(&self, store: Arc<dyn Cache>) -> Self {
-        Self { store, view: Arc::clone(&self.view) }
+        // What a producer stores in one store is not in the other.
+        let fills = Arc::new(Fills::new(self.view.clock.clone()));
+        let view = View { fills, ..View::clone(&self.view) };
+        Self { store, view: Arc::new(view) }
     }
 
     /// Returns the alias under which the cache is configured.
@@ -380,28 +393,28 @@ impl CacheHandle {
         }
     }
 
+    /// Stores a value under a composed key.
     async fn put(&self, key: &str, value: Value, timeout: Timeout) -> Result<()> {
-        let key = self.key(key)?;
         let ttl = match self.lifetime(timeout) {
             Lifetime::Expired => {
-                return self.unless_outage(self.inner().delete(&key).await.map(drop), || ());
+                return self.unless_outage(self.inner().delete(key).await.map(drop), || ());
             }
             Lifetime::For(ttl) => Some(ttl),
             Lifetime::Forever => None,
         };
-        let stored = match self.inner().set_now(&key, value, ttl) {
+        let stored = match self.inner().set_now(key, value, ttl) {
             Ok(stored) => stored,
-            Err(value) => self.inner().set(&key, value, ttl).await,
+            Err(value) => self.inner().set(key, value, ttl).await,
         };
         self.unless_outage(stored, || ())
     }
 
+    /// Stores a value under a composed key if there is none.
     async fn put_new(&self, key: &str, value: Value, timeout: Timeout) -> Result<bool> {
-        let key = self.key(key)?;
         let added = match self.lifetime(timeout) {
-            Lifetime::Expired => self.inner().contains(&key).await.map(|exists| !exists),
-            Lifetime::For(ttl) => self.inner().add(&key, value, Some(ttl)).await,
-            Lifetime::Forever => self.inner().add(&key, value, None).await,
+            Lifetime::Expired => self.inner().contains(key).await.map(|exists| !exists),
+            Lifetime::For(ttl) => self.inner().add(key, value, Some(ttl)).await,
+            Lifetime::Forever => self.inner().add(key, value, None).await,
         };
         self.unless_outage(added, || false)
     }

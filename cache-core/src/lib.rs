@@ -24,6 +24,7 @@ mod lease;
 mod settings;
 mod stats;
 mod timeout;
+mod timer;
 mod value;
 
 pub use async_trait::async_trait;
@@ -31,6 +32,9 @@ pub use bytes::Bytes;
 
 #[doc(hidden)]
 pub use self::forward::__std;
+/// For cachette's own crates.
+#[doc(hidden)]
+pub use self::handle::single_flight;
 pub use self::{
     cache::{Cache, RejectedEntries, set_one_by_one},
     clock::{Clock, ManualClock, Moment},

@@ -1,5 +1,7 @@
 //! Settings of an alias, apart from its store.
 
+use std::time::Duration;
+
 use serde::Deserialize;
 
 use crate::{Codec, KeyCheck, KeyFunction, Timeout, Version};
@@ -23,7 +25,7 @@ use crate::{Codec, KeyCheck, KeyFunction, Timeout, Version};
 ///     ..Settings::default()
 /// };
 /// ```
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Settings {
     /// TIMEOUT: the time to live of entries that are stored with [`Timeout::Default`].
     ///
@@ -47,6 +49,32 @@ pub struct Settings {
     pub undecodable: Undecodable,
     /// What to do while the store is unavailable.
     pub on_outage: OnOutage,
+    /// For how long the callers of `get_or_set` wait for the one that produces the value, before one
+    /// of them produces it as well. 5 seconds by default; zero means that no caller waits.
+    ///
+    /// Counted from the beginning of the last producer. This is not a timeout of producers: a
+    /// producer that may hang needs its own.
+    pub patience: Duration,
+}
+
+/// PATIENCE by default.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            timeout: Timeout::default(),
+            key_prefix: String::new(),
+            version: Version::default(),
+            key_function: KeyFunction::default(),
+            key_check: KeyCheck::default(),
+            codec: Codec::default(),
+            also_decode: Vec::new(),
+            undecodable: Undecodable::default(),
+            on_outage: OnOutage::default(),
+            patience: PATIENCE,
+        }
+    }
 }
 
 /// What to do with an entry that cannot be decoded as the requested type.

@@ -115,6 +115,18 @@ fn handle_get_of_shared_object_does_not_allocate() {
 }
 
 #[test]
+fn hit_of_get_or_set_does_not_allocate() {
+    let cache = handle();
+    ready(cache.set("key", &42_u64, Timeout::Default)).expect("locmem does not fail");
+    let hit = || {
+        let produce = async || unreachable!("a hit");
+        let hit = ready(cache.get_or_set::<u64, _>("key", Timeout::Default, produce));
+        hit.expect("locmem does not fail")
+    };
+    assert_eq!(allocations(hit), 0);
+}
+
+#[test]
 fn handle_get_of_string_allocates_only_the_string() {
     let cache = handle();
     ready(cache.set("key", "some text", Timeout::Default)).expect("locmem does not fail");

@@ -89,7 +89,10 @@ pub(super) async fn concurrent_misses_return_one_value(h: Harness) {
     let all_missed = Arc::new(Barrier::new(8));
     let mut running = JoinSet::new();
     for number in 0..8_u32 {
-        let (cache, all_missed) = (cache.clone(), Arc::clone(&all_missed));
+        // A handle of its own, like that of another process: callers of one handle wait for each
+        // other.
+        let cache = cache.with_store(Arc::clone(cache.store()));
+        let all_missed = Arc::clone(&all_missed);
         running.spawn(async move {
             let produce = async || {
                 all_missed.wait().await;

@@ -38,7 +38,7 @@ impl CacheHandle {
         T: Serialize + ?Sized,
     {
         let value = self.encode(value)?;
-        self.put(key, value, timeout.into()).await
+        self.put(&self.key(key)?, value, timeout.into()).await
     }
 
     /// Stores a value if the key is absent or expired, and returns whether it was stored.
@@ -56,7 +56,7 @@ impl CacheHandle {
         T: Serialize + ?Sized,
     {
         let value = self.encode(value)?;
-        self.put_new(key, value, timeout.into()).await
+        self.put_new(&self.key(key)?, value, timeout.into()).await
     }
 
     /// Sets a new timeout for an entry. Returns `false` if the key is absent or expired.

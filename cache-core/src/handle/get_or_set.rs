@@ -1,29 +1,58 @@
 //! Verbs that produce missing values.
 
-use std::sync::Arc;
+use std::{convert::Infallible, sync::Arc};
 
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::Found;
-use crate::{CacheHandle, Result, Timeout, Value};
+use super::{
+    Found,
+    fill::{Owned, Shared},
+};
+use crate::{CacheHandle, Result, Timeout};
 
 /// Producing missing values.
 impl CacheHandle {
     /// Returns the value stored under `key`. On a miss, calls `produce`, stores its result and
     /// returns it.
     ///
-    /// As in Django,
+    /// As in Django, a stored `None` is a hit, and if another caller stores a value while `produce`
+    /// runs, that value is returned. An entry that cannot be decoded as a `T` is replaced.
     ///
-    /// - a stored `None` is a hit;
-    /// - if another caller stores a value while `produce` runs, that value is returned;
-    /// - callers that miss concurrently each call their `produce`.
+    /// # Single flight
     ///
-    /// An entry that cannot be decoded as a `T` is replaced.
+    /// If several callers of this process miss the same key at once, one of them, the leader, calls
+    /// its `produce`. The others wait and get a copy of what the leader has stored.
+    ///
+    /// | what happens | what the waiting callers do |
+    /// |---|---|
+    /// | the future of the leader is dropped, or its `produce` panics | exactly one calls its own `produce` |
+    /// | `produce` of [`try_get_or_set`](Self::try_get_or_set) fails, or the store fails | the same; those that have waited for two failures get [`ErrorKind::FillFailed`] |
+    /// | the leader takes longer than the [`patience`] of the alias, 5 seconds by default | exactly one calls its own `produce` as well; the first value counts |
+    ///
+    /// If `produce` itself asks for the same key, the inner call produces without waiting. This is
+    /// not detected if it does so in a spawned task, or if the producers of two keys ask for each
+    /// other's key: the patience of the callers ends that.
+    ///
+    /// Callers wait for each other if they use one handle, its clones, or handles derived from it by
+    /// [`version`](Self::version) and the like, and if they request the same type `T`. Callers of
+    /// other aliases and other processes do not wait for each other.
+    ///
+    /// Single flight does not order `produce` and other writes: a value that was read from a database
+    /// before a [`delete`](Self::delete) of its key may be stored after it, and stays until it
+    /// expires.
+    ///
+    /// [`patience`]: crate::Settings::patience
+    /// [`ErrorKind::FillFailed`]: crate::ErrorKind::FillFailed
+    ///
+    /// # Performance
+    ///
+    /// A hit costs the same as [`get`](Self::get). On a miss, the leader looks the key up once more
+    /// before it produces: three round trips to a remote store, with the one that stores.
     ///
     /// # Examples
     ///
     /// ```
-    /// # use std::sync::Arc;
+    /// # use std::{convert::Infallible, sync::Arc};
     /// # use cache_core::{CacheHandle, Result, Settings, Timeout};
     /// # use cache_locmem::LocMemCache;
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<()> {
@@ -38,13 +67,13 @@ impl CacheHandle {
     ///
     /// # Errors
     ///
-    /// Same as [`get`](Self::get) and [`add`](Self::add). If storing fails, the produced value is
-    /// lost.
+    /// Same as [`get`](Self::get) and [`add`](Self::add), and [`ErrorKind::FillFailed`] as described
+    /// above. If storing fails, the produced value is lost.
     ///
     /// # Cancel safety
     ///
     /// If the future is dropped while `produce` runs, `produce` is dropped as well and nothing is
-    /// stored.
+    /// stored. Another caller that waits for the value then produces it.
     pub async fn get_or_set<T, F>(
         &self,
         key: &str,
@@ -55,21 +84,27 @@ impl CacheHandle {
         T: Serialize + DeserializeOwned + 'static,
         F: Future<Output = T>,
     {
-        if let Found::Hit(value) = self.find(key).await? {
-            return Ok(value);
-        }
-        self.store_produced(key, produce().await, timeout.into()).await
+        let undecodable = match self.find(key).await? {
+            Found::Hit(value) => return Ok(value),
+            Found::Undecodable => true,
+            Found::Miss => false,
+        };
+        let produce = async || Ok::<_, Infallible>(produce().await);
+        let filled = self.fill::<Owned<T>, _, _>(key, timeout.into(), undecodable, produce);
+        let Ok(value) = Box::pin(filled).await?;
+        Ok(value)
     }
 
     /// Like [`get_or_set`](Self::get_or_set), for a `produce` that can fail.
     ///
     /// The outer result is that of the cache, the inner one that of `produce`. If `produce` fails,
-    /// its error is returned unchanged and nothing is stored.
+    /// its error is returned unchanged and nothing is stored. One of the callers that wait then calls
+    /// its own `produce`, so a database that fails is asked by one caller at a time.
     ///
     /// # Examples
     ///
     /// ```
-    /// # use std::sync::Arc;
+    /// # use std::{convert::Infallible, sync::Arc};
     /// # use cache_core::{CacheHandle, Settings, Timeout};
     /// # use cache_locmem::LocMemCache;
     /// # #[tokio::main(flavor = "current_thread")]
@@ -100,13 +135,13 @@ impl CacheHandle {
         T: Serialize + DeserializeOwned + 'static,
         F: Future<Output = Result<T, E>>,
     {
-        if let Found::Hit(value) = self.find(key).await? {
-            return Ok(Ok(value));
-        }
-        match produce().await {
-            Ok(fresh) => self.store_produced(key, fresh, timeout.into()).await.map(Ok),
-            Err(error) => Ok(Err(error)),
-        }
+        let undecodable = match self.find(key).await? {
+            Found::Hit(value) => return Ok(Ok(value)),
+            Found::Undecodable => true,
+            Found::Miss => false,
+        };
+        let filled = self.fill::<Owned<T>, E, F>(key, timeout.into(), undecodable, produce);
+        Box::pin(filled).await
     }
 
     /// Like [`get_or_set`](Self::get_or_set), but returns the value in an `Arc` like
@@ -127,46 +162,14 @@ impl CacheHandle {
         T: Serialize + DeserializeOwned + Send + Sync + 'static,
         F: Future<Output = T>,
     {
-        if let Found::Hit(object) = self.find_shared(key).await? {
-            return Ok(object);
-        }
-        let fresh = Arc::new(produce().await);
-        let (value, timeout) = (self.share(&fresh)?, timeout.into());
-        if self.put_new(key, value.clone(), timeout).await? {
-            return Ok(fresh);
-        }
-        let other = self.find_shared(key).await?;
-        self.resolve(key, other, fresh, value, timeout).await
-    }
-
-    /// Stores the produced value and returns it, or returns a value that another caller has stored
-    /// meanwhile.
-    async fn store_produced<T>(&self, key: &str, fresh: T, timeout: Timeout) -> Result<T>
-    where
-        T: Serialize + DeserializeOwned + 'static,
-    {
-        let value = self.encode(&fresh)?;
-        if self.put_new(key, value.clone(), timeout).await? {
-            return Ok(fresh);
-        }
-        let other = self.find(key).await?;
-        self.resolve(key, other, fresh, value, timeout).await
-    }
-
-    /// Returns the value of the other caller, or replaces it if it is undecodable.
-    async fn resolve<T>(
-        &self,
-        key: &str,
-        other: Found<T>,
-        fresh: T,
-        value: Value,
-        timeout: Timeout,
-    ) -> Result<T> {
-        match other {
-            Found::Hit(other) => return Ok(other),
-            Found::Undecodable => self.put(key, value, timeout).await?,
-            Found::Miss => {}
-        }
-        Ok(fresh)
+        let undecodable = match self.find_shared(key).await? {
+            Found::Hit(object) => return Ok(object),
+            Found::Undecodable => true,
+            Found::Miss => false,
+        };
+        let produce = async || Ok::<_, Infallible>(Arc::new(produce().await));
+        let filled = self.fill::<Shared<T>, _, _>(key, timeout.into(), undecodable, produce);
+        let Ok(object) = Box::pin(filled).await?;
+        Ok(object)
     }
 }

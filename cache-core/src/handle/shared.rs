@@ -101,7 +101,7 @@ impl CacheHandle {
             Value::Object(object) => Value::Object(object.owning(owned_bytes)),
             encoded => encoded,
         };
-        self.put(key, value, timeout.into()).await
+        self.put(&self.key(key)?, value, timeout.into()).await
     }
 
     pub(super) async fn find_shared<T>(&self, key: &str) -> Result<Found<Arc<T>>>

@@ -1,0 +1,55 @@
+//! The flights whose producers are being polled by this thread, to detect recursion.
+//!
+//! A producer that asks for its own key would wait for itself. This module does not detect producers
+//! that ask through a spawned task, nor producers of two keys that ask for each other's key: the
+//! patience of their callers ends that.
+
+use std::{cell::RefCell, pin::pin, sync::Arc};
+
+thread_local! {
+    static LED: RefCell<Vec<Led>> = const { RefCell::new(Vec::new()) };
+}
+
+struct Led {
+    /// The address of the flight, which lives as long as its leader.
+    flight: usize,
+    key: Arc<str>,
+}
+
+/// Removes the innermost flight when the poll ends, even if by a panic.
+struct Polling;
+
+impl Polling {
+    fn start(flight: usize, key: &Arc<str>) -> Self {
+        let led = Led { flight, key: Arc::clone(key) };
+        // Fails while the thread ends. Recursion is then not detected.
+        let _ = LED.try_with(|stack| stack.borrow_mut().push(led));
+        Self
+    }
+}
+
+impl Drop for Polling {
+    fn drop(&mut self) {
+        let _ = LED.try_with(|stack| stack.borrow_mut().pop());
+    }
+}
+
+/// Runs the producer of a flight.
+pub(super) async fn lead<F: Future>(flight: usize, key: &Arc<str>, producer: F) -> F::Output {
+    let mut producer = pin!(producer);
+    std::future::poll_fn(|context| {
+        let _polling = Polling::start(flight, key);
+        producer.as_mut().poll(context)
+    })
+    .await
+}
+
+/// Whether this thread is polling a producer of the flight.
+pub(super) fn is_led_here(flight: usize) -> bool {
+    LED.try_with(|stack| stack.borrow().iter().any(|led| led.flight == flight)).unwrap_or(false)
+}
+
+/// Returns the key of the innermost flight whose producer this thread is polling.
+pub(crate) fn innermost_key() -> Option<Arc<str>> {
+    LED.try_with(|stack| stack.borrow().last().map(|led| Arc::clone(&led.key))).ok().flatten()
+}
