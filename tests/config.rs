@@ -732,67 +732,30 @@ mod errors {
 }
 
 mod closing {
-    use std::sync::atomic::{AtomicUsize, Ordering};
-
-    use cachette::{Cache, Value, async_trait, config::Backend};
+    use cachette::{
+        Cache, async_trait,
+        config::Backend,
+        testing::{Chaos, Fault, Recorder, Verb},
+    };
 
     use super::*;
 
-    #[derive(Clone, Debug, Default)]
-    struct Closing {
-        closed: Arc<AtomicUsize>,
-        fails: bool,
-    }
-
-    #[async_trait]
-    impl Cache for Closing {
-        fn name(&self) -> &str {
-            "closing"
-        }
-        async fn get(&self, _: &str) -> Result<Option<Value>> {
-            Ok(None)
-        }
-        async fn set(&self, _: &str, _: Value, _: Option<Duration>) -> Result<()> {
-            Ok(())
-        }
-        async fn add(&self, _: &str, _: Value, _: Option<Duration>) -> Result<bool> {
-            Ok(true)
-        }
-        async fn touch(&self, _: &str, _: Option<Duration>) -> Result<bool> {
-            Ok(false)
-        }
-        async fn incr(&self, _: &str, _: i64) -> Result<Option<i64>> {
-            Ok(None)
-        }
-        async fn delete(&self, _: &str) -> Result<bool> {
-            Ok(false)
-        }
-        async fn ttl(&self, _: &str) -> Result<Option<Ttl>> {
-            Ok(None)
-        }
-        async fn clear(&self) -> Result<()> {
-            Ok(())
-        }
-        async fn close(&self) -> Result<()> {
-            self.closed.fetch_add(1, Ordering::SeqCst);
-            if self.fails { Err(Error::new(ErrorKind::Backend, "stuck")) } else { Ok(()) }
-        }
-    }
-
     /// Opens the same store for every alias.
-    struct SharedBackend(Arc<Closing>);
+    struct SharedBackend(Arc<dyn Cache>);
 
     #[async_trait]
     impl Backend for SharedBackend {
         async fn open(&self, _: &StoreConfig) -> Result<Arc<dyn Cache>> {
-            Ok(Arc::clone(&self.0) as Arc<dyn Cache>)
+            Ok(Arc::clone(&self.0))
         }
     }
 
     #[tokio::test]
     async fn close_all_closes_each_store_once_even_if_one_fails() {
-        let (failing, working) =
-            (Closing { fails: true, ..Closing::default() }, Closing::default());
+        let chaos = Chaos::new(Arc::new(DummyCache));
+        chaos.inject(Fault::error(ErrorKind::Backend).on(Verb::Close));
+        let failing = Recorder::new(Arc::new(chaos));
+        let working = Recorder::new(Arc::new(DummyCache));
         let caches = Caches::builder()
             .backend("shared", SharedBackend(Arc::new(failing.clone())))
             .url("default", "shared://")
@@ -804,8 +767,8 @@ mod closing {
         let error = caches.close_all().await.expect_err("one store fails");
         assert_eq!(error.cache(), Some("again"));
         assert_eq!(error.kind(), ErrorKind::Backend);
-        assert_eq!(failing.closed.load(Ordering::SeqCst), 1);
-        assert_eq!(working.closed.load(Ordering::SeqCst), 1);
+        assert_eq!(failing.count(Verb::Close), 1);
+        assert_eq!(working.count(Verb::Close), 1);
     }
 
     #[tokio::test]
