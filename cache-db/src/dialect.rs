@@ -89,8 +89,9 @@ pub(crate) enum Sum {
 /// How a statement takes several keys or entries.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Bulk {
-    /// As one array per column. `set` stores the entries.
-    Arrays { set: &'static str },
+    /// As one array per column. `set` stores the entries. `delete` removes the rows of the keys for
+    /// which `{condition}` is true.
+    Arrays { set: &'static str, delete: &'static str },
     /// As one placeholder per value. `on_conflict` follows the inserted rows and overwrites those
     /// that exist.
     Placeholders { on_conflict: &'static str },

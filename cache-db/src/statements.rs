@@ -203,10 +203,7 @@ impl Statements {
     /// Removes the entries of at most [`max_rows`](Dialect::max_rows) keys that expire after `now`.
     pub(crate) fn delete_many<'a>(&self, keys: &[&'a str], now: i64) -> Statement<'a> {
         let mut args = self.key_args(keys.iter().map(|key| key.as_bytes()));
-        let sql = self.delete_many.get(args.len(), || {
-            let condition = self.is_any_of(args.len());
-            self.sql(&format!("DELETE FROM {{t}} WHERE cache_key {condition} AND expires > ?"))
-        });
+        let sql = self.delete_many.get(args.len(), || self.delete_if("expires > ?", args.len()));
         args.push(Arg::int(now));
         statement(&sql, args, Columns::None)
     }
@@ -219,16 +216,15 @@ impl Statements {
         cutoff: i64,
     ) -> Statement<'a> {
         let mut args = self.key_args(keys);
-        let condition = self.is_any_of(args.len());
-        let sql = format!("DELETE FROM {{t}} WHERE cache_key {condition} AND expires <= ?");
+        let sql = self.delete_if("expires <= ?", args.len());
         args.push(Arg::int(cutoff));
-        on_table(&self.sql(&sql), args, Columns::None)
+        on_table(&sql, args, Columns::None)
     }
 
     /// Stores at most [`max_rows`](Dialect::max_rows) entries, whose keys must be distinct.
     pub(crate) fn set_many<'a>(&self, entries: &[Entry<'a>], expires: i64) -> Statement<'a> {
         match self.dialect.sql.bulk {
-            Bulk::Arrays { set } => {
+            Bulk::Arrays { set, .. } => {
                 statement(&self.sql(set), arrays(entries, expires), Columns::None)
             }
             Bulk::Placeholders { on_conflict } => {
@@ -248,6 +244,18 @@ impl Statements {
 
     pub(crate) fn sql(&self, template: &str) -> Arc<str> {
         self.dialect.sql(template, &self.table)
+    }
+
+    /// The statement that removes the rows of keys which [`key_args`](Self::key_args) binds to this
+    /// number of arguments, if they fulfil the condition.
+    fn delete_if(&self, condition: &str, args: usize) -> Arc<str> {
+        match self.dialect.sql.bulk {
+            Bulk::Arrays { delete, .. } => self.sql(&delete.replace("{condition}", condition)),
+            Bulk::Placeholders { .. } => {
+                let keys = self.is_any_of(args);
+                self.sql(&format!("DELETE FROM {{t}} WHERE cache_key {keys} AND {condition}"))
+            }
+        }
     }
 
     /// The condition that a column equals one of the keys that [`key_args`](Self::key_args) binds

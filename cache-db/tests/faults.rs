@@ -362,3 +362,46 @@ async fn orphaned_write_is_applied_before_the_next_write_on_postgres() {
 async fn orphaned_write_is_applied_before_the_next_write_on_mariadb() {
     orphaned_write_is_applied_before_the_next_write(Kind::Mariadb).await;
 }
+
+/// Whoever locks rows in another order than the others causes deadlocks.
+async fn concurrent_batches_of_the_same_keys_do_not_fail(kind: Kind) {
+    let server = start(kind);
+    let options = DbOptions::new(server.url())
+        .max_entries(30)
+        .connect_timeout(Duration::from_secs(60))
+        .statement_timeout(Duration::from_secs(60));
+    let store = store_with(options);
+    store.create_table(false).await.expect("the table is created");
+    let keys: Vec<String> = (0..50).map(|number| format!("key-{number}")).collect();
+    let mut tasks = JoinSet::new();
+    for task in 0..32_usize {
+        let (store, mut keys) = (store.clone(), keys.clone());
+        keys.rotate_left(task);
+        tasks.spawn(async move {
+            let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
+            let entries: Vec<(&str, Value)> =
+                keys.iter().map(|key| (*key, Value::Int(1))).collect();
+            for call in 0..20 {
+                match (task + call) % 4 {
+                    0 | 1 => drop(store.set_many(&entries, HOUR).await.expect("set_many succeeds")),
+                    2 => drop(store.delete_many(&keys).await.expect("delete_many succeeds")),
+                    _ if call == 19 => store.clear().await.expect("clear succeeds"),
+                    _ => drop(store.delete_many(&keys[..9]).await.expect("delete_many succeeds")),
+                }
+            }
+        });
+    }
+    while let Some(task) = tasks.join_next().await {
+        task.expect("the task does not panic");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn concurrent_batches_of_the_same_keys_do_not_fail_on_postgres() {
+    concurrent_batches_of_the_same_keys_do_not_fail(Kind::Postgres).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn concurrent_batches_of_the_same_keys_do_not_fail_on_mariadb() {
+    concurrent_batches_of_the_same_keys_do_not_fail(Kind::Mariadb).await;
+}

@@ -29,6 +29,10 @@ pub(crate) static POSTGRES: Dialect = Dialect {
         incr: shared::INCR,
         sum: shared::SUM,
         bulk: Bulk::Arrays {
+            // A DELETE alone would lock the rows in the order of the table, and cause deadlocks
+            // with `set`. The subquery locks them before the first one is removed.
+            delete: "DELETE FROM {t} WHERE cache_key = ANY (ARRAY (SELECT cache_key FROM {t} \
+                WHERE cache_key = ANY (?) AND {condition} ORDER BY cache_key FOR UPDATE))",
             set: "INSERT INTO {t} (cache_key, value, number, expires) \
                 SELECT entry.cache_key, entry.value, entry.number, ?::bigint \
                 FROM UNNEST(?::bytea[], ?::bytea[], ?::bigint[]) \
@@ -36,7 +40,9 @@ pub(crate) static POSTGRES: Dialect = Dialect {
                 SET value = excluded.value, number = excluded.number, expires = excluded.expires",
         },
         bytes: shared::BYTES,
-        clear: "DELETE FROM {t} WHERE ctid = ANY (ARRAY (SELECT ctid FROM {t} LIMIT ?))",
+        // In the order of the keys, like all statements that lock several rows.
+        clear: "DELETE FROM {t} WHERE cache_key = ANY (ARRAY (SELECT cache_key FROM {t} \
+            ORDER BY cache_key LIMIT ? FOR UPDATE))",
     },
     schema: Schema {
         inspect: "SELECT obj_description(here.oid, 'pg_class'), \
