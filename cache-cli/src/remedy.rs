@@ -104,8 +104,26 @@ const ANSWERS: &[Answer] = &[
     },
     Answer {
         stores: &["db", "redis"],
-        phrases: &["sqlstate 25006", "error 1290)", "error 1792)", "readonly ", "it is a replica"],
+        phrases: &[
+            "sqlstate 25006",
+            "error 1290)",
+            "error 1792)",
+            "error 1836)",
+            "error 1874)",
+            "readonly ",
+            "it is a replica",
+        ],
         remedy: "name the primary: this server is a replica or read-only",
+    },
+    Answer {
+        stores: &["db"],
+        phrases: &["error 1129)"],
+        remedy: "run FLUSH HOSTS on the server: it blocks this machine after failed connections",
+    },
+    Answer {
+        stores: &["db"],
+        phrases: &["sqlstate 57p03", "error 1047)", "error 3032)", "error 3100)"],
+        remedy: "wait until the server has started or joined its cluster, or read its log",
     },
     Answer {
         stores: &["redis"],
@@ -224,6 +242,9 @@ mod tests {
             ("db", "postgres://h/d: too many clients already (SQLSTATE 53300)", "pool_size"),
             ("db", "mysql://h/d: Access denied for user (error 1045)", "password"),
             ("db", "mysql://h/d: --read-only option (error 1290)", "primary"),
+            ("db", "mysql://h/d: Running in read-only mode (error 1836)", "primary"),
+            ("db", "mysql://h/d: Host 'h' is blocked (error 1129)", "FLUSH HOSTS"),
+            ("db", "postgres://h/d: the database is starting up (SQLSTATE 57P03)", "started"),
             ("db", "postgres://h/d: Connection refused (os error 111)", "start the server"),
             ("redis", "h:1: server returned NOPERM User x has no permissions", "redis.md"),
             ("redis", "h:1: server returned WRONGPASS invalid username-password pair", "password"),

@@ -155,8 +155,8 @@ impl Engine {
     /// Runs the statements in order, several in one transaction, and returns their outcomes.
     ///
     /// Retries if it is certain that nothing was changed, and after a lost connection if the
-    /// statements are idempotent. All attempts together take at most `connect_timeout` plus
-    /// `statement_timeout`.
+    /// statements are idempotent: several times after a lock, once on a new connection. All
+    /// attempts together take at most `connect_timeout` plus `statement_timeout`.
     pub(crate) async fn run(
         &self,
         statements: &[Statement<'_>],

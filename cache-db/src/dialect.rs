@@ -9,6 +9,7 @@
 //! left for entries that never expire. Those have [`NEVER`](crate::statements::NEVER) plus the time
 //! they were written at, so that the index on `expires` orders them by age.
 
+mod error_code;
 pub(crate) mod mysql;
 pub(crate) mod postgres;
 mod shared;
@@ -30,9 +31,6 @@ pub(crate) struct Dialect {
     pub(crate) code_name: &'static str,
     /// Classifies an error by its code and its message.
     pub(crate) classify: fn(code: &str, message: &str) -> Fault,
-    /// The codes of errors after which a new connection may succeed: the server is closing this
-    /// one.
-    pub(crate) disconnect_codes: &'static [&'static str],
 
     /// The quotation mark of identifiers.
     pub(crate) quote: char,

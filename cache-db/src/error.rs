@@ -8,16 +8,12 @@ use crate::fault::Fault;
 #[derive(Clone, Debug)]
 pub(crate) struct Failure {
     pub(crate) fault: Fault,
-    /// Whether an established connection broke, for example because the server was restarted. A new
-    /// connection may succeed.
-    pub(crate) is_lost_connection: bool,
     pub(crate) message: String,
 }
 
 impl Failure {
-    #[cfg(feature = "sqlite")]
     pub(crate) fn new(fault: Fault, message: String) -> Self {
-        Self { fault, is_lost_connection: false, message }
+        Self { fault, message }
     }
 
     /// The tokio runtime ended before the statement was run.
@@ -28,27 +24,20 @@ impl Failure {
 
     /// The database did not respond in time.
     pub(crate) fn timed_out() -> Self {
-        Self {
-            fault: Fault::Unavailable,
-            is_lost_connection: false,
-            message: "timed out waiting for a response".into(),
-        }
+        Self::new(Fault::Unavailable, "timed out waiting for a response".into())
     }
 
     /// The statement was not sent because it is too large.
     pub(crate) fn too_large(size: usize, max: usize) -> Self {
-        Self {
-            fault: Fault::TooLarge,
-            is_lost_connection: false,
-            message: format!("the statement takes {size} bytes, the maximum is {max}"),
-        }
+        let message = format!("the statement takes {size} bytes, the maximum is {max}");
+        Self::new(Fault::TooLarge, message)
     }
 
     /// Converts the failure into the error that the caller gets.
     ///
     /// `database` is the location without secrets. `create_command` creates a missing table.
     pub(crate) fn into_error(self, database: &str, table: &str, create_command: &str) -> Error {
-        let Self { fault, message, .. } = self;
+        let Self { fault, message } = self;
         let (kind, advice) = match fault {
             Fault::MissingTable => {
                 let message = format!(
@@ -75,7 +64,9 @@ impl Failure {
                  ssl-mode and ssl-ca)"
                     .into(),
             ),
-            Fault::Unavailable => (ErrorKind::Unavailable, String::new()),
+            Fault::Unavailable | Fault::Reconnect | Fault::Disconnected => {
+                (ErrorKind::Unavailable, String::new())
+            }
             Fault::TooLarge => (ErrorKind::TooLarge, String::new()),
             Fault::ReadOnly => (
                 ErrorKind::Backend,
@@ -87,7 +78,7 @@ impl Failure {
             Fault::Busy | Fault::IndexExists | Fault::Other => (ErrorKind::Backend, String::new()),
         };
         Error::new(kind, format!("{database}: {message}{advice}"))
-            .temporary(matches!(fault, Fault::Unavailable | Fault::Busy))
+            .temporary(kind == ErrorKind::Unavailable || fault == Fault::Busy)
             .in_store("db")
     }
 }
@@ -103,11 +94,7 @@ mod tests {
         let codes: [(&Dialect, &str); 4] =
             [(&SQLITE, "13"), (&POSTGRES, "53100"), (&MYSQL, "1021"), (&MYSQL, "1114")];
         for (dialect, code) in codes {
-            let failure = Failure {
-                fault: (dialect.classify)(code, "no room"),
-                is_lost_connection: false,
-                message: "no room".into(),
-            };
+            let failure = Failure::new((dialect.classify)(code, "no room"), "no room".into());
             let error = failure.into_error("db:1", "cache", "DbCache::create_table");
             cache_conformance::assert_storage_full(&error);
             assert!(error.to_string().contains("db:1: no room"), "{code}: {error}");
@@ -116,11 +103,7 @@ mod tests {
 
     #[test]
     fn missing_table_error_names_the_table_and_the_command() {
-        let failure = Failure {
-            fault: Fault::MissingTable,
-            is_lost_connection: false,
-            message: "no such table".into(),
-        };
+        let failure = Failure::new(Fault::MissingTable, "no such table".into());
         let error = failure.into_error("sqlite:cache.db", "it's mine", "DbCache::create_table");
         assert_eq!((error.kind(), error.store()), (ErrorKind::Backend, Some("db")));
         let message = error.to_string();

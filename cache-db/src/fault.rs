@@ -5,6 +5,12 @@
 pub(crate) enum Fault {
     /// A lock or a deadlock: nothing was changed, and a retry may succeed.
     Busy,
+    /// Only a new connection can help: the server became a replica, is shutting down, or had ended
+    /// the connection before. Nothing was changed, and a retry on a new connection may succeed.
+    Reconnect,
+    /// The connection broke: whether something was changed is unknown, and a new connection may
+    /// succeed.
+    Disconnected,
     /// The database cannot be reached or did not respond: whether something was changed is unknown.
     Unavailable,
     /// The table does not exist.
@@ -25,4 +31,17 @@ pub(crate) enum Fault {
     Untrusted,
     /// Any other error.
     Other,
+}
+
+impl Fault {
+    /// Whether other connections to the server are useless as well.
+    pub(crate) fn concerns_all_connections(self) -> bool {
+        matches!(self, Self::Reconnect | Self::Disconnected)
+    }
+
+    /// Whether the connection that reported the error can be used again.
+    pub(crate) fn keeps_the_connection(self) -> bool {
+        // MySQL closes the connection after a statement that is too large.
+        !matches!(self, Self::Reconnect | Self::Disconnected | Self::Unavailable | Self::TooLarge)
+    }
 }

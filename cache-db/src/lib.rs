@@ -43,11 +43,13 @@
 //! - **Errors.** If a database cannot be reached or does not respond, calls return
 //!   [`ErrorKind::Unavailable`](cache_core::ErrorKind::Unavailable) after at most `connect_timeout`
 //!   plus `statement_timeout`, and the next call tries again. A write that returned this error may
-//!   have been executed. Calls are retried after locks and deadlocks, which have changed nothing,
-//!   and after a lost connection if the operation is safe to repeat. `add`, `incr` and `delete` are
-//!   not retried after a lost connection. If the disk of the database is full, calls that store
-//!   return [`ErrorKind::StorageFull`](cache_core::ErrorKind::StorageFull), which is temporary.
-//!   `set_many` has then stored nothing.
+//!   have been executed. Calls are retried after locks and deadlocks, which have changed nothing;
+//!   once on a new connection if the server rejected the call because it became a replica or ends
+//!   the connection, so that calls follow an address to the new primary; and once after a lost
+//!   connection if the operation is safe to repeat, which `add`, `incr` and `delete` are not. If
+//!   the disk of the database is full, calls that store return
+//!   [`ErrorKind::StorageFull`](cache_core::ErrorKind::StorageFull), which is temporary. `set_many`
+//!   has then stored nothing.
 //! - **Cancel safety.** If the future of a write is dropped after the statement was sent to a
 //!   server, the write is executed. The next write of the same store waits for its end, for at most
 //!   a quarter of `connect_timeout`, so that a value that it removes does not come back. In SQLite,

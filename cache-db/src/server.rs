@@ -37,9 +37,24 @@ use crate::{
 /// A database on a server. It connects when it is first used.
 pub(crate) struct Server {
     target: Target,
-    pool: Mutex<AnyPool>,
+    pool: Mutex<CurrentPool>,
     limits: Limits,
     orphaned_writes: OrphanedWrites,
+}
+
+/// The pool that calls use, and how many there were before it.
+struct CurrentPool {
+    pool: AnyPool,
+    generation: u64,
+}
+
+impl CurrentPool {
+    /// Replaces the pool by an empty one, and returns the old one.
+    fn replace(&mut self) -> AnyPool {
+        self.generation += 1;
+        let renewed = self.pool.renewed();
+        std::mem::replace(&mut self.pool, renewed)
+    }
 }
 
 /// The maximum number of attempts, including the first.
@@ -47,7 +62,8 @@ const MAX_ATTEMPTS: u32 = 6;
 
 impl Server {
     fn new(target: Target, pool: AnyPool, limits: Limits) -> Self {
-        Self { target, pool: Mutex::new(pool), limits, orphaned_writes: OrphanedWrites::default() }
+        let pool = Mutex::new(CurrentPool { pool, generation: 0 });
+        Self { target, pool, limits, orphaned_writes: OrphanedWrites::default() }
     }
 
     pub(crate) fn dialect(&self) -> &'static Dialect {
@@ -69,8 +85,8 @@ impl Server {
     /// Runs the statements in order, several in one transaction, and returns their outcomes.
     ///
     /// Retries if it is certain that nothing was changed, and after a lost connection if the
-    /// statements are idempotent. All attempts together take at most `connect_timeout` plus
-    /// `statement_timeout`.
+    /// statements are idempotent: several times after a lock, once on a new connection. All
+    /// attempts together take at most `connect_timeout` plus `statement_timeout`.
     pub(crate) async fn run(
         &self,
         statements: &[Statement<'_>],
@@ -79,6 +95,7 @@ impl Server {
         let deadline = Instant::now() + self.limits.connect_timeout + self.limits.statement_timeout;
         // The first attempt needs no timer for the deadline: its own limits add up to it.
         let mut result = self.attempt(statements, effect).await;
+        let mut reconnects = self.max_reconnects();
         for attempt in 1..MAX_ATTEMPTS {
             let failure = match result {
                 Ok(outcomes) => return Ok(outcomes),
@@ -86,9 +103,9 @@ impl Server {
             };
             let pause = match failure.fault {
                 Fault::Busy => backoff(attempt),
-                Fault::Unavailable
-                    if effect != Effect::NotIdempotent && failure.is_lost_connection =>
-                {
+                Fault::Disconnected if effect == Effect::NotIdempotent => return Err(failure),
+                Fault::Reconnect | Fault::Disconnected if reconnects > 0 => {
+                    reconnects -= 1;
                     Duration::ZERO
                 }
                 _ => return Err(failure),
@@ -109,35 +126,61 @@ impl Server {
         statements: &[Statement<'_>],
         effect: Effect,
     ) -> Result<Vec<Outcome>, Failure> {
-        let writes = effect != Effect::Read;
+        let (pool, generation) = self.current_pool();
+        let connection = self.take_connection(&pool, effect).await?;
+        let result = self.attempt_on(connection, statements, effect).await;
+        if result.as_ref().is_err_and(|failure| failure.fault.concerns_all_connections()) {
+            self.retire(generation);
+        }
+        result
+    }
+
+    /// Takes a connection from the pool, for a write once orphaned writes have ended.
+    async fn take_connection(&self, pool: &AnyPool, effect: Effect) -> Result<Connection, Failure> {
         let connect = async {
-            if writes {
+            if effect != Effect::Read {
                 self.orphaned_writes.finished().await;
             }
-            self.connect().await
+            let acquired = Connection::acquire(pool).await;
+            acquired.map_err(|error| Failure::from_sqlx(self.dialect(), &error).before_sending())
         };
         let connected = timeout(self.limits.connect_timeout, connect).await;
-        let mut connection = connected.map_err(|_| Failure::timed_out())??;
+        connected.unwrap_or_else(|_| Err(Failure::timed_out()))
+    }
+
+    async fn attempt_on(
+        &self,
+        mut connection: Connection,
+        statements: &[Statement<'_>],
+        effect: Effect,
+    ) -> Result<Vec<Outcome>, Failure> {
         if let Err(failure) = self.check_size(statements) {
             connection.release();
             return Err(failure);
         }
-        if writes {
+        if effect != Effect::Read {
             connection.begin_write(self.orphaned_writes.clone(), self.limits.connect_timeout / 4);
         }
+        let (outcomes, connection) = self.run_on(connection, statements).await?;
+        connection.release();
+        Ok(outcomes)
+    }
+
+    /// Runs the statements. If they fail, the connection is released or closed.
+    async fn run_on(
+        &self,
+        mut connection: Connection,
+        statements: &[Statement<'_>],
+    ) -> Result<(Vec<Outcome>, Connection), Failure> {
         let explicit = self.limits.pgbouncer && self.dialect().pgbouncer;
         let run = connection.run(statements, explicit);
         let result = timeout(self.limits.statement_timeout, run).await;
         connection.settle();
         match result {
-            Ok(Ok(outcomes)) => {
-                connection.release();
-                Ok(outcomes)
-            }
+            Ok(Ok(outcomes)) => Ok((outcomes, connection)),
             Ok(Err(error)) => {
                 let failure = Failure::from_sqlx(self.dialect(), &error);
-                // MySQL closes the connection after a statement that is too large.
-                if !matches!(failure.fault, Fault::Unavailable | Fault::TooLarge) {
+                if failure.fault.keeps_the_connection() {
                     connection.release();
                 }
                 Err(failure)
@@ -156,11 +199,29 @@ impl Server {
         }
     }
 
-    /// Takes a connection from the pool. The caller limits the time.
-    async fn connect(&self) -> Result<Connection, Failure> {
-        let pool = self.pool.lock().clone();
-        let acquired = Connection::acquire(&pool).await;
-        acquired.map_err(|error| Failure::from_sqlx(self.dialect(), &error))
+    /// The pool, and its generation.
+    fn current_pool(&self) -> (AnyPool, u64) {
+        let current = self.pool.lock();
+        (current.pool.clone(), current.generation)
+    }
+
+    /// Replaces the pool of this generation, because its connections lead to a server that is gone
+    /// or became a replica. Those that are in use are closed when they are released.
+    ///
+    /// The store cannot replace the pool of an application, which loses one connection at a time.
+    fn retire(&self, generation: u64) {
+        let mut current = self.pool.lock();
+        if current.generation == generation && !self.target.is_external {
+            let retired = current.replace();
+            drop(current);
+            drop(retired);
+        }
+    }
+
+    /// How often a call is repeated on another connection. After the first failure, all connections
+    /// of an own pool are new.
+    fn max_reconnects(&self) -> u32 {
+        if self.target.is_external { MAX_ATTEMPTS } else { 1 }
     }
 
     /// Closes the connections; the next use opens new ones. Does nothing if the application passed
@@ -169,11 +230,7 @@ impl Server {
         if self.target.is_external {
             return;
         }
-        let pool = {
-            let mut pool = self.pool.lock();
-            let renewed = pool.renewed();
-            std::mem::replace(&mut *pool, renewed)
-        };
+        let pool = self.pool.lock().replace();
         // Connections that do not respond are dropped.
         let _ = timeout(self.limits.statement_timeout, pool.close()).await;
     }

@@ -1,14 +1,15 @@
 //! MySQL and MariaDB.
 
+mod errors;
+
+#[cfg(test)]
+pub(super) use self::errors::ERRORS;
 use super::{Bulk, Dialect, NameArg, Schema, Sql, Sum};
-use crate::fault::Fault;
 
 pub(crate) static MYSQL: Dialect = Dialect {
     name: "MySQL",
     code_name: "error",
-    classify,
-    // The server is shutting down, or it closed the connection.
-    disconnect_codes: &["1053", "1927"],
+    classify: errors::classify,
     quote: '`',
     numbered_placeholders: false,
     violated_name_rule,
@@ -61,26 +62,6 @@ const CREATE: &[&str] = &["CREATE TABLE IF NOT EXISTS {t} \
     (cache_key VARBINARY(1024) NOT NULL PRIMARY KEY, value LONGBLOB, number BIGINT, \
     expires BIGINT NOT NULL, INDEX {i} (expires)) \
     ENGINE = InnoDB ROW_FORMAT = DYNAMIC COMMENT = '{note}'"];
-
-/// Classifies an [error number][numbers]. The SQLSTATE is too coarse.
-///
-/// [numbers]: https://dev.mysql.com/doc/mysql-errors/8.0/en/server-error-reference.html
-fn classify(code: &str, _message: &str) -> Fault {
-    match code {
-        // Lock wait timeout, deadlock; MariaDB: the record has changed since the last read.
-        "1205" | "1213" | "1020" => Fault::Busy,
-        "1146" => Fault::MissingTable,
-        "1061" => Fault::IndexExists,
-        "1054" => Fault::ForeignTable,
-        // A packet or a result is larger than max_allowed_packet.
-        "1153" | "1301" => Fault::TooLarge,
-        "1021" | "1114" => Fault::Full,
-        // Too many connections, shutting down, connection killed, timed out.
-        "1040" | "1053" | "1152" | "1158" | "1159" | "1160" | "1161" | "1203" | "1927" | "3024"
-        | "1969" => Fault::Unavailable,
-        _ => Fault::Other,
-    }
-}
 
 fn violated_name_rule(name: &str) -> Option<&'static str> {
     if name.chars().count() > 64 {

@@ -1,7 +1,10 @@
 //! PostgreSQL.
 
+mod errors;
+
+#[cfg(test)]
+pub(super) use self::errors::ERRORS;
 use super::{Bulk, Dialect, NameArg, Schema, Sql, shared};
-use crate::fault::Fault;
 
 /// The server truncates longer names, so that two tables would become one.
 const MAX_NAME_BYTES: usize = 63;
@@ -9,9 +12,7 @@ const MAX_NAME_BYTES: usize = 63;
 pub(crate) static POSTGRES: Dialect = Dialect {
     name: "PostgreSQL",
     code_name: "SQLSTATE",
-    classify,
-    // The administrator shut the server down, or it crashed.
-    disconnect_codes: &["57P01", "57P02"],
+    classify: errors::classify,
     quote: '"',
     numbered_placeholders: true,
     violated_name_rule,
@@ -75,26 +76,6 @@ pub(crate) static POSTGRES: Dialect = Dialect {
 
 const CREATE_INDEX: &str = "CREATE INDEX IF NOT EXISTS {i} ON {t} (expires)";
 const COMMENT: &str = "COMMENT ON TABLE {t} IS '{note}'";
-
-/// Classifies a [SQLSTATE](https://www.postgresql.org/docs/current/errcodes-appendix.html).
-fn classify(code: &str, message: &str) -> Fault {
-    match code {
-        // Serialization failure, deadlock, lock not available.
-        "40001" | "40P01" | "55P03" => Fault::Busy,
-        "42P01" => Fault::MissingTable,
-        "42703" => Fault::ForeignTable,
-        "54000" => Fault::TooLarge,
-        "53100" => Fault::Full,
-        // Shut down, crashed, starting up; too many connections; the statement timed out.
-        "57P01" | "57P02" | "57P03" | "53300" | "57014" => Fault::Unavailable,
-        // A prepared statement is missing or is another client's: statements belong to connections,
-        // and a pooler shares connections between clients.
-        "26000" | "42P05" => Fault::Pooler,
-        "08P01" if message.contains("unsupported startup parameter") => Fault::Pooler,
-        code if code.starts_with("08") => Fault::Unavailable,
-        _ => Fault::Other,
-    }
-}
 
 fn violated_name_rule(name: &str) -> Option<&'static str> {
     (name.len() > MAX_NAME_BYTES)

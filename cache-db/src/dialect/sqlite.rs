@@ -7,7 +7,6 @@ pub(crate) static SQLITE: Dialect = Dialect {
     name: "SQLite",
     code_name: "code",
     classify,
-    disconnect_codes: &[],
     quote: '"',
     numbered_placeholders: false,
     violated_name_rule,
