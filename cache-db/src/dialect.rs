@@ -32,6 +32,10 @@ pub(crate) struct Dialect {
     /// Classifies an error by its code and its message.
     pub(crate) classify: fn(code: &str, message: &str) -> Fault,
 
+    /// Selects the settings of the session that lose writes or values: what the store requires,
+    /// and what was found. The third column has no meaning.
+    pub(crate) unsafe_settings: Option<&'static str>,
+
     /// The quotation mark of identifiers.
     pub(crate) quote: char,
     /// Whether placeholders are numbered (`$1`) instead of `?`.

@@ -33,6 +33,15 @@ impl Failure {
         Self::new(Fault::TooLarge, message)
     }
 
+    /// A session of the application's pool violates a requirement.
+    pub(crate) fn unsafe_session(requirement: &str, found: &str) -> Self {
+        let message = format!(
+            "the sessions of the pool must have {requirement}, found {found:?}: set it in the \
+             pool's after_connect, or give the store a URL instead of the pool"
+        );
+        Self::new(Fault::UnsafeSession, message)
+    }
+
     /// Converts the failure into the error that the caller gets.
     ///
     /// `database` is the location without secrets. `create_command` creates a missing table.
@@ -67,6 +76,7 @@ impl Failure {
             Fault::Unavailable | Fault::Reconnect | Fault::Disconnected => {
                 (ErrorKind::Unavailable, String::new())
             }
+            Fault::UnsafeSession => (ErrorKind::Config, String::new()),
             Fault::TooLarge => (ErrorKind::TooLarge, String::new()),
             Fault::ReadOnly => (
                 ErrorKind::Backend,

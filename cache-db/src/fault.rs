@@ -29,6 +29,9 @@ pub(crate) enum Fault {
     Pooler,
     /// TLS is required and missing, or the server's certificate is not trusted.
     Untrusted,
+    /// The connections of a pool that the application passed in have settings that lose writes or
+    /// values.
+    UnsafeSession,
     /// Any other error.
     Other,
 }

@@ -50,6 +50,10 @@
 //!   the disk of the database is full, calls that store return
 //!   [`ErrorKind::StorageFull`](cache_core::ErrorKind::StorageFull), which is temporary. `set_many`
 //!   has then stored nothing.
+//! - **Sessions.** The store sets what it relies on when it connects, such as autocommit and the
+//!   level of isolation. It does not change the sessions of a pool that the application passes in:
+//!   if those would lose writes or values, calls return
+//!   [`ErrorKind::Config`](cache_core::ErrorKind::Config) and name the setting.
 //! - **Cancel safety.** If the future of a write is dropped after the statement was sent to a
 //!   server, the write is executed. The next write of the same store waits for its end, for at most
 //!   a quarter of `connect_timeout`, so that a value that it removes does not come back. In SQLite,

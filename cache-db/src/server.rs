@@ -1,13 +1,19 @@
 //! PostgreSQL, MySQL and MariaDB, through sqlx: a pool, and statements with time limits and retries.
 
 mod connection;
+mod connector;
 mod driver;
 mod failure;
 mod orphaned_writes;
 mod pool;
 mod target;
 
-use std::{any::Any, fmt, time::Duration};
+use std::{
+    any::Any,
+    fmt,
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
 
 use cache_core::{Error, Result, config::invalid_setting};
 use parking_lot::Mutex;
@@ -31,7 +37,7 @@ use crate::{
     fault::Fault,
     limits::Limits,
     options::{DbOptions, option},
-    statement::{Outcome, Statement},
+    statement::{Columns, Outcome, Scope, Statement},
 };
 
 /// A database on a server. It connects when it is first used.
@@ -40,6 +46,8 @@ pub(crate) struct Server {
     pool: Mutex<CurrentPool>,
     limits: Limits,
     orphaned_writes: OrphanedWrites,
+    /// Whether the sessions of an application's pool have been checked.
+    is_checked: AtomicBool,
 }
 
 /// The pool that calls use, and how many there were before it.
@@ -63,7 +71,8 @@ const MAX_ATTEMPTS: u32 = 6;
 impl Server {
     fn new(target: Target, pool: AnyPool, limits: Limits) -> Self {
         let pool = Mutex::new(CurrentPool { pool, generation: 0 });
-        Self { target, pool, limits, orphaned_writes: OrphanedWrites::default() }
+        let is_checked = AtomicBool::new(!target.is_external);
+        Self { target, pool, limits, orphaned_writes: OrphanedWrites::default(), is_checked }
     }
 
     pub(crate) fn dialect(&self) -> &'static Dialect {
@@ -158,6 +167,9 @@ impl Server {
             connection.release();
             return Err(failure);
         }
+        if !self.is_checked.load(Ordering::Relaxed) {
+            connection = self.check_session(connection).await?;
+        }
         if effect != Effect::Read {
             connection.begin_write(self.orphaned_writes.clone(), self.limits.connect_timeout / 4);
         }
@@ -187,6 +199,26 @@ impl Server {
             }
             Err(_) => Err(Failure::timed_out()),
         }
+    }
+
+    /// Checks that the sessions of an application's pool keep what the store writes. Their settings
+    /// belong to the application and are not changed.
+    async fn check_session(&self, connection: Connection) -> Result<Connection, Failure> {
+        let Some(select) = self.dialect().unsafe_settings else { return Ok(connection) };
+        let select = Statement {
+            sql: select.into(),
+            args: Vec::new(),
+            columns: Columns::Inspection,
+            scope: Scope::Table,
+        };
+        let (outcomes, connection) = self.run_on(connection, &[select]).await?;
+        if let Some(row) = outcomes.into_iter().flat_map(|outcome| outcome.rows).next() {
+            connection.release();
+            let [requirement, found] = row.texts.map(Option::unwrap_or_default);
+            return Err(Failure::unsafe_session(&requirement, &found));
+        }
+        self.is_checked.store(true, Ordering::Relaxed);
+        Ok(connection)
     }
 
     /// Rejects statements that the database would reject. They are not sent, because MySQL may

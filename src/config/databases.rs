@@ -110,7 +110,10 @@ impl DjangoEntry {
     }
 
     fn address(&self, scheme: &str, host: &str) -> String {
-        let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
+        let host = match host.contains(':') && !host.starts_with('[') {
+            true => format!("[{host}]"),
+            false => host.to_owned(),
+        };
         let port = if self.port.is_empty() { String::new() } else { format!(":{}", self.port) };
         let (user, password, name) =
             (escaped(&self.user), escaped(&self.password), escaped(&self.name));
@@ -172,6 +175,18 @@ mod tests {
             })),
             "mysql://ada:@localhost/shop?socket=%2Frun%2Fmysqld%2Esock"
         );
+    }
+
+    #[test]
+    fn ipv6_host_has_brackets_in_the_url() {
+        for host in ["2001:db8::1", "[2001:db8::1]"] {
+            for (engine, scheme) in [("postgresql", "postgres"), ("mysql", "mysql")] {
+                let engine = format!("django.db.backends.{engine}");
+                let entry = json!({"ENGINE": engine, "NAME": "shop", "HOST": host, "PORT": 7000});
+                let url = read_one(&entry).expect("valid");
+                assert_eq!(url, format!("{scheme}://:@[2001:db8::1]:7000/shop"));
+            }
+        }
     }
 
     #[test]

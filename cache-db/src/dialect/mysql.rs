@@ -10,6 +10,7 @@ pub(crate) static MYSQL: Dialect = Dialect {
     name: "MySQL",
     code_name: "error",
     classify: errors::classify,
+    unsafe_settings: Some(UNSAFE_SETTINGS),
     quote: '`',
     numbered_placeholders: false,
     violated_name_rule,
@@ -62,6 +63,42 @@ const CREATE: &[&str] = &["CREATE TABLE IF NOT EXISTS {t} \
     (cache_key VARBINARY(1024) NOT NULL PRIMARY KEY, value LONGBLOB, number BIGINT, \
     expires BIGINT NOT NULL, INDEX {i} (expires)) \
     ENGINE = InnoDB ROW_FORMAT = DYNAMIC COMMENT = '{note}'"];
+
+/// Without autocommit, and with chained transactions, writes are never committed. A limit of rows
+/// hides entries from `get_many`.
+const UNSAFE_SETTINGS: &str = "SELECT requirement, found, CAST(0 AS SIGNED) FROM ( \
+    SELECT 'autocommit = 1' AS requirement, CAST(@@autocommit AS CHAR) AS found, \
+        @@autocommit = 1 AS is_met \
+    UNION ALL SELECT 'completion_type = NO_CHAIN', CAST(@@completion_type AS CHAR), \
+        @@completion_type IN ('NO_CHAIN', '0') \
+    UNION ALL SELECT 'a sql_mode without EMPTY_STRING_IS_NULL', CAST(@@sql_mode AS CHAR), \
+        FIND_IN_SET('EMPTY_STRING_IS_NULL', @@sql_mode) = 0 \
+    UNION ALL SELECT 'sql_select_limit of at least 1024', CAST(@@sql_select_limit AS CHAR), \
+        @@sql_select_limit >= 1024 \
+    ) AS settings WHERE NOT is_met";
+
+/// Sets what the store relies on, whatever the defaults of the server are.
+///
+/// - `autocommit`, `completion_type`: a single statement is a transaction, and ends with it.
+/// - `sql_mode`: values are stored unchanged or rejected, an empty value is not NULL, and a table
+///   has the engine that was named.
+/// - `sql_safe_updates`, `sql_select_limit`, `sql_big_selects`, `group_concat_max_len`: statements
+///   are neither rejected nor their results truncated.
+/// - `time_zone`: the store uses none, and the server need not know its system's.
+/// - The timeouts: a statement whose caller has timed out does not wait for a lock.
+#[cfg(feature = "mysql")]
+pub(crate) fn session_settings(statement_timeout: std::time::Duration) -> [String; 2] {
+    let seconds = statement_timeout.as_secs().max(1);
+    let set = format!(
+        "SET autocommit = 1, completion_type = 0, \
+         sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION', sql_safe_updates = 0, \
+         sql_select_limit = 18446744073709551615, sql_big_selects = 1, \
+         group_concat_max_len = 65536, time_zone = '+00:00', \
+         lock_wait_timeout = {seconds}, innodb_lock_wait_timeout = {seconds}"
+    );
+    // The default. The name of the variable depends on the version.
+    [set, "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ".into()]
+}
 
 fn violated_name_rule(name: &str) -> Option<&'static str> {
     if name.chars().count() > 64 {

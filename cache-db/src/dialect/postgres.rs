@@ -13,6 +13,7 @@ pub(crate) static POSTGRES: Dialect = Dialect {
     name: "PostgreSQL",
     code_name: "SQLSTATE",
     classify: errors::classify,
+    unsafe_settings: None,
     quote: '"',
     numbered_placeholders: true,
     violated_name_rule,
@@ -76,6 +77,20 @@ pub(crate) static POSTGRES: Dialect = Dialect {
 
 const CREATE_INDEX: &str = "CREATE INDEX IF NOT EXISTS {i} ON {t} (expires)";
 const COMMENT: &str = "COMMENT ON TABLE {t} IS '{note}'";
+
+/// Settings of a session, whatever the defaults of the server and of the role are.
+///
+/// A statement whose caller has timed out must not be executed later. At a stricter level of
+/// isolation, concurrent writes of a key would fail instead of waiting for each other.
+#[cfg(feature = "postgres")]
+pub(crate) fn session_settings(
+    statement_timeout: std::time::Duration,
+) -> [(&'static str, String); 2] {
+    [
+        ("statement_timeout", format!("{}ms", statement_timeout.as_millis())),
+        ("default_transaction_isolation", "read committed".into()),
+    ]
+}
 
 fn violated_name_rule(name: &str) -> Option<&'static str> {
     (name.len() > MAX_NAME_BYTES)

@@ -7,6 +7,7 @@ pub(crate) static SQLITE: Dialect = Dialect {
     name: "SQLite",
     code_name: "code",
     classify,
+    unsafe_settings: None,
     quote: '"',
     numbered_placeholders: false,
     violated_name_rule,

@@ -32,7 +32,7 @@ pub(crate) trait Driver: sqlx::Database {
 macro_rules! driver {
     (
         $module:ident, $database:ty, $connection:ty,
-        last_insert_id: $last_insert_id:expr, bind_array: $bind_array:expr
+        begin: $begin:expr, last_insert_id: $last_insert_id:expr, bind_array: $bind_array:expr
     ) => {
         mod $module {
             use std::sync::Arc;
@@ -58,7 +58,7 @@ macro_rules! driver {
                     {
                         return Ok(vec![run_one(connection, statement, true).await?]);
                     }
-                    let mut transaction = connection.begin().await?;
+                    let mut transaction = connection.begin_with($begin).await?;
                     let mut outcomes = Vec::with_capacity(statements.len());
                     for statement in statements {
                         outcomes.push(run_one(&mut transaction, statement, !explicit).await?);
@@ -135,6 +135,8 @@ macro_rules! driver {
 #[cfg(feature = "postgres")]
 driver! {
     postgres, sqlx::Postgres, sqlx::PgConnection,
+    // Sessions behind pgbouncer and those of an application have their own default.
+    begin: "BEGIN ISOLATION LEVEL READ COMMITTED",
     last_insert_id: |_| 0,
     bind_array: |query, arg| match arg {
         Arg::BytesArray(array) => query.bind(array),
@@ -146,6 +148,7 @@ driver! {
 #[cfg(feature = "mysql")]
 driver! {
     mysql, sqlx::MySql, sqlx::MySqlConnection,
+    begin: "BEGIN",
     last_insert_id: |result| result.last_insert_id(),
     bind_array: |_, _| unreachable!("statements for MySQL have no array arguments")
 }

@@ -13,14 +13,17 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use sqlx::{ConnectOptions as _, Connection, pool::PoolConnection};
+use sqlx::{Connection as _, pool::PoolConnection};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     task::AbortHandle,
     time::timeout,
 };
 
-use super::driver::{Driver, dispatch};
+use super::{
+    connector::Connector,
+    driver::{Driver, dispatch},
+};
 use crate::statement::{Outcome, Statement};
 
 /// A connection that was idle for longer is pinged before it is used, so that calls do not fail on
@@ -94,7 +97,7 @@ pub(crate) type Setup<D> = Box<
 
 /// How a pool connects.
 pub(crate) struct PoolConfig<D: sqlx::Database> {
-    pub(crate) options: <D::Connection as Connection>::Options,
+    pub(crate) connector: Connector<D>,
     pub(crate) setup: Option<Setup<D>>,
     pub(crate) size: u32,
     pub(crate) ping_timeout: Duration,
@@ -225,7 +228,7 @@ impl<D: Driver> OwnPool<D> {
     }
 
     async fn connect(&self) -> sqlx::Result<D::Connection> {
-        let mut connection = self.config.options.connect().await?;
+        let mut connection = self.config.connector.connect().await?;
         if let Some(setup) = &self.config.setup {
             setup(&mut connection).await?;
         }

@@ -12,8 +12,9 @@ use cache_core::{
 
 use super::{
     Server,
+    connector::Connector,
     driver::Driver,
-    pool::{AnyPool, Pool, PoolConfig},
+    pool::{AnyPool, Pool, PoolConfig, Setup},
 };
 use crate::{dialect::Dialect, limits::Limits};
 
@@ -48,16 +49,18 @@ impl Target {
     }
 }
 
-fn config<D: Driver>(
-    options: <D::Connection as sqlx::Connection>::Options,
-    limits: Limits,
-) -> PoolConfig<D> {
+fn config<D: Driver>(connector: Connector<D>, limits: Limits) -> PoolConfig<D> {
     PoolConfig {
-        options,
+        connector,
         setup: None,
         size: limits.pool_size,
         ping_timeout: limits.connect_timeout / 4,
     }
+}
+
+/// The IPv6 address in a host of a URL, which has it in brackets. Resolvers reject the brackets.
+fn ipv6_address(host: &str) -> Option<String> {
+    Some(host.strip_prefix('[')?.strip_suffix(']')?.to_owned())
 }
 
 /// The driver names the port, parameter or escape that it cannot parse.
@@ -102,7 +105,7 @@ pub(crate) fn postgres(setting: &str, url: &str, limits: Limits) -> Result<Serve
         postgres::{PgConnectOptions, PgSslMode},
     };
 
-    use crate::dialect::postgres::POSTGRES;
+    use crate::dialect::postgres::{POSTGRES, session_settings};
 
     let options: PgConnectOptions =
         url.parse().map_err(|error| rejected_by_driver(setting, url, &error))?;
@@ -117,16 +120,34 @@ pub(crate) fn postgres(setting: &str, url: &str, limits: Limits) -> Result<Serve
         Some(_) => options,
         None => options.application_name("cachette"),
     };
-    let options = if limits.pgbouncer {
+    let options = match ipv6_address(options.get_host()) {
+        Some(address) => options.host(&address),
+        None => options,
+    };
+    let connector = if limits.pgbouncer {
         // pgbouncer rejects settings at the start of a connection.
-        options.statement_cache_capacity(0).extra_float_digits(None)
+        Connector::new(options.statement_cache_capacity(0).extra_float_digits(None))
     } else {
-        // A statement whose caller has timed out must not be executed later.
-        let timeout = format!("{}ms", limits.statement_timeout.as_millis());
-        options.options([("statement_timeout", timeout)])
+        let settings = session_settings(limits.statement_timeout);
+        let setup = postgres_setup(&settings);
+        let fallback = options.clone().extra_float_digits(None);
+        Connector::new(options.options(settings)).with_fallback(fallback, setup)
     };
     let target = Target::new(&POSTGRES, without_parameters(url));
-    Ok(Server::new(target, AnyPool::Postgres(Pool::new(config(options, limits))), limits))
+    Ok(Server::new(target, AnyPool::Postgres(Pool::new(config(connector, limits))), limits))
+}
+
+/// Sets with a statement what is otherwise set by start-up options.
+#[cfg(feature = "postgres")]
+fn postgres_setup(settings: &[(&str, String)]) -> Setup<sqlx::Postgres> {
+    use sqlx::Executor as _;
+
+    let set = settings.iter().map(|(name, value)| format!("SET {name} = '{value}';"));
+    let set: String = set.collect();
+    Box::new(move |connection| {
+        let set = sqlx::AssertSqlSafe(set.clone());
+        Box::pin(async move { connection.execute(set).await.map(drop) })
+    })
 }
 
 /// A MySQL or MariaDB server at a URL, which is the value of `setting`.
@@ -149,6 +170,10 @@ pub(crate) fn mysql(setting: &str, url: &str, limits: Limits) -> Result<Server> 
     );
     check_tls(setting, url, requires_tls, cfg!(feature = "tls"))?;
     check_files(setting, url, &["ssl-ca", "ssl-cert", "ssl-key"])?;
+    let options = match ipv6_address(options.get_host()) {
+        Some(address) => options.host(&address),
+        None => options,
+    };
     let options = options
         .disable_statement_logging()
         .pipes_as_concat(false)
@@ -156,20 +181,23 @@ pub(crate) fn mysql(setting: &str, url: &str, limits: Limits) -> Result<Server> 
         .timezone(None);
     let target = Target::new(&MYSQL, without_parameters(url));
     let setup = mysql_setup(limits, &target.max_statement_bytes);
-    let config = PoolConfig { setup: Some(setup), ..config(options, limits) };
+    let config = PoolConfig { setup: Some(setup), ..config(Connector::new(options), limits) };
     Ok(Server::new(target, AnyPool::Mysql(Pool::new(config)), limits))
 }
 
-/// Limits how long statements wait for locks, and asks for the maximum size of a packet.
+/// Sets what the store relies on, and asks for the maximum size of a packet.
 #[cfg(feature = "mysql")]
-fn mysql_setup(limits: Limits, max_bytes: &MaxBytes) -> super::pool::Setup<sqlx::MySql> {
-    let lock_timeout = i64::try_from(limits.statement_timeout.as_secs().max(1)).unwrap_or(i64::MAX);
+fn mysql_setup(limits: Limits, max_bytes: &MaxBytes) -> Setup<sqlx::MySql> {
+    use sqlx::Executor as _;
+
+    let settings = crate::dialect::mysql::session_settings(limits.statement_timeout);
     let max_bytes = Arc::clone(max_bytes);
     Box::new(move |connection| {
-        let max_bytes = Arc::clone(&max_bytes);
+        let (settings, max_bytes) = (settings.clone(), Arc::clone(&max_bytes));
         Box::pin(async move {
-            let set = sqlx::query("SET SESSION innodb_lock_wait_timeout = ?").bind(lock_timeout);
-            set.execute(&mut *connection).await?;
+            for set in settings {
+                connection.execute(sqlx::AssertSqlSafe(set)).await?;
+            }
             let select = sqlx::query_scalar("SELECT CAST(@@max_allowed_packet AS SIGNED)");
             let max: i64 = select.fetch_one(connection).await?;
             max_bytes.store(usize::try_from(max).unwrap_or(0), Ordering::Relaxed);
