@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use cache_core::{Cache, Clock, Error, ErrorKind, Result, Value};
 use cache_db::{DbCache, DbOptions};
+use sqlx::{Connection as _, Executor as _};
 use tokio::{
     task::JoinSet,
     time::{sleep, timeout},
@@ -404,4 +405,48 @@ async fn concurrent_batches_of_the_same_keys_do_not_fail_on_postgres() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn concurrent_batches_of_the_same_keys_do_not_fail_on_mariadb() {
     concurrent_batches_of_the_same_keys_do_not_fail(Kind::Mariadb).await;
+}
+
+/// The number 13 finds no room.
+async fn entry_without_room_is_storage_full_and_leaves_nothing(store: &DbCache) {
+    set(store, "a", 1).await;
+    for attempt in 0..3 {
+        let error = store.set("a", Value::Int(13), HOUR).await.expect_err("no room");
+        cache_conformance::assert_storage_full(&error);
+        let entries = [("a", Value::Int(2)), ("b", Value::Int(13)), ("c", Value::Int(2))];
+        let error = store.set_many(&entries, HOUR).await.expect_err("no room");
+        cache_conformance::assert_storage_full(&error);
+        let found = store.get_many(&["a", "b", "c"]).await.expect("get_many succeeds");
+        assert_eq!(found, [Some(Value::Int(1)), None, None], "attempt {attempt}");
+    }
+    assert!(store.delete("a").await.expect("delete succeeds"));
+    set(store, "a", 2).await;
+}
+
+#[tokio::test]
+async fn full_disk_of_postgres_is_storage_full() {
+    const FULL: &str = "
+        CREATE FUNCTION full_disk() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+            RAISE EXCEPTION 'could not extend file' USING ERRCODE = '53100';
+        END $$;
+        CREATE TRIGGER full_disk BEFORE INSERT ON cache FOR EACH ROW
+            WHEN (NEW.number = 13) EXECUTE FUNCTION full_disk();";
+    let server = start(Kind::Postgres);
+    let store = store_on(&server).await;
+    let mut admin = sqlx::PgConnection::connect(&server.url()).await.expect("connected");
+    admin.execute(FULL).await.expect("the trigger is created");
+    entry_without_room_is_storage_full_and_leaves_nothing(&store).await;
+}
+
+#[tokio::test]
+async fn full_table_of_mariadb_is_storage_full() {
+    const FULL: &str = "CREATE TRIGGER full_table BEFORE INSERT ON cache FOR EACH ROW
+        IF NEW.number = 13 THEN
+            SIGNAL SQLSTATE 'HY000' SET MYSQL_ERRNO = 1114, MESSAGE_TEXT = 'The table is full';
+        END IF";
+    let server = start(Kind::Mariadb);
+    let store = store_on(&server).await;
+    let mut root = sqlx::MySqlConnection::connect(&server.url()).await.expect("connected");
+    root.execute(FULL).await.expect("the trigger is created");
+    entry_without_room_is_storage_full_and_leaves_nothing(&store).await;
 }
