@@ -131,7 +131,7 @@ impl Sqlite {
         let inner = &self.inner;
         if inner.limits.blocking_threads
             || !are_short(statements)
-            || !budget::spend_for(statements)
+            || !budget::spend_for(statements, effect)
             || inner.has_changed()
         {
             return None;

@@ -7,20 +7,27 @@ use std::task::{Context, Waker};
 
 use tokio::task::coop;
 
-use crate::statement::Statement;
+use crate::{database::Effect, statement::Statement};
 
-/// The number of arguments that cost as much as a read. A task has 128 such units.
-const ARGS: usize = 16;
+/// The cost of a read. A task has a budget of 128, so it yields after 64 reads.
+const READ: usize = 2;
+
+/// The cost of a write, which takes about eight times as long as a read.
+const WRITE: usize = 16;
+
+/// The number of arguments that cost 1 more.
+const ARGS: usize = 8;
 
 /// Spends the budget for statements that run on this thread. Returns `false` if nothing is left.
 /// Without a tokio runtime, the budget is unlimited.
-pub(super) fn spend_for(statements: &[Statement<'_>]) -> bool {
+pub(super) fn spend_for(statements: &[Statement<'_>], effect: Effect) -> bool {
     let args: usize = statements.iter().map(|statement| statement.args.len()).sum();
+    let cost = if effect == Effect::Read { READ } else { WRITE } + args / ARGS;
     if !spend() {
         return false;
     }
-    // A batch may cost more than is left: the task yields after it.
-    let _ = (0..args / ARGS).take_while(|_| spend()).count();
+    // A call may cost more than is left: the task yields after it.
+    let _ = (1..cost).take_while(|_| spend()).count();
     true
 }
 
