@@ -56,8 +56,8 @@ const MAX_ARGS: usize = 1024;
 /// The maximum size of statements that run on the caller's thread.
 const MAX_BYTES: usize = 128 << 10;
 
-/// How long a caller's thread waits for another thread of this process that uses the connection. A
-/// statement takes less, and a change of threads takes more.
+/// How long a caller's thread waits for another thread that uses the connection of a database in
+/// memory. A statement takes less, and a change of threads takes more.
 const MAX_WAIT: Duration = Duration::from_micros(50);
 
 /// A SQLite database. It is opened when it is first used.
@@ -229,9 +229,12 @@ impl Inner {
     }
 
     /// Runs a read on an idle connection, or returns `None` if there is none.
-    fn read_now(&self, statements: &[Statement<'_>]) -> Option<Result<Vec<Outcome>, Failure>> {
+    fn read_now(
+        self: &Arc<Self>,
+        statements: &[Statement<'_>],
+    ) -> Option<Result<Vec<Outcome>, Failure>> {
         if self.file.is_none() {
-            let connection = self.writer.connection.try_lock_for(MAX_WAIT)?;
+            let connection = self.try_lock_writer(MAX_WAIT)?;
             return Some(failing(connection.as_ref()?.read(statements)));
         }
         let mut connection = self.readers.take_idle()?;
@@ -243,18 +246,18 @@ impl Inner {
 
     /// Runs a read on this blocking thread.
     fn read_until(
-        &self,
+        self: &Arc<Self>,
         statements: &[Statement<'_>],
         deadline: Instant,
     ) -> Result<Vec<Outcome>, Failure> {
         retry_until(deadline, || {
             let Some(file) = &self.file else {
-                let mut writer = self.writer.connection.lock();
+                let mut writer = self.lock_writer();
                 return failing(self.open_writer(&mut writer)?.read(statements));
             };
             self.replace_changed_connections()?;
             let mut connection = self.readers.take(deadline, || {
-                self.open_writer(&mut self.writer.connection.lock())?;
+                self.open_writer(&mut self.lock_writer())?;
                 file.open_reader()
             })?;
             let result = connection
@@ -284,13 +287,13 @@ impl Inner {
     }
 
     /// Closes the connections if the path no longer names the open file.
-    fn replace_changed_connections(&self) -> Result<(), Failure> {
+    fn replace_changed_connections(self: &Arc<Self>) -> Result<(), Failure> {
         let Some(file) = &self.file else { return Ok(()) };
         if !file.has_changed() {
             return Ok(());
         }
         self.checkpointer.stop();
-        let mut writer = self.writer.connection.lock();
+        let mut writer = self.lock_writer();
         // Another thread may have replaced them since.
         if file.has_changed() {
             tracing::info!(
@@ -304,9 +307,9 @@ impl Inner {
         Ok(())
     }
 
-    fn close(&self) -> Result<(), Failure> {
+    fn close(self: &Arc<Self>) -> Result<(), Failure> {
         self.checkpointer.stop();
-        let mut writer = self.writer.connection.lock();
+        let mut writer = self.lock_writer();
         self.readers.clear();
         // The last connection moves the WAL into the file and removes it.
         *writer = None;

@@ -70,8 +70,11 @@ impl Checkpointer {
     pub(super) fn stop(&self) {
         let Some(Running { requests, thread }) = self.0.lock().take() else { return };
         drop(requests);
-        // A panic was reported on standard error.
-        let _ = thread.join();
+        // The thread itself may replace the connections, for a write that waited for it.
+        if thread.thread().id() != thread::current().id() {
+            // A panic was reported on standard error.
+            let _ = thread.join();
+        }
     }
 }
 
@@ -101,10 +104,10 @@ fn serve(inner: &Weak<Inner>, requests: &Receiver<()>) {
     }
 }
 
-fn maintain(inner: &Inner, connection: &mut Connection) -> rusqlite::Result<()> {
+fn maintain(inner: &Arc<Inner>, connection: &mut Connection) -> rusqlite::Result<()> {
     let mut is_vacuumed = false;
     while space::is_mostly_free(connection)? {
-        let _writer = inner.writer.connection.lock();
+        let _writer = inner.lock_writer();
         space::vacuum(connection)?;
         is_vacuumed = true;
     }
@@ -116,10 +119,10 @@ fn maintain(inner: &Inner, connection: &mut Connection) -> rusqlite::Result<()> 
     if is_vacuumed || is_due { checkpoint(inner, connection) } else { Ok(()) }
 }
 
-fn checkpoint(inner: &Inner, connection: &mut Connection) -> rusqlite::Result<()> {
+fn checkpoint(inner: &Arc<Inner>, connection: &mut Connection) -> rusqlite::Result<()> {
     // The most part, while others write.
     run(connection, "PASSIVE")?;
-    let Some(_writer) = inner.writer.connection.try_lock_for(PATIENCE) else { return Ok(()) };
+    let Some(_writer) = inner.try_lock_writer(PATIENCE) else { return Ok(()) };
     // The rest, while they wait. A long read of another process prevents it; the next checkpoint
     // tries again.
     if run(connection, "RESTART")? {

@@ -1,18 +1,21 @@
 //! The connection that writes, and the writes that have to wait for it.
 //!
 //! A write runs on its caller's thread if no other thread and no other process is writing.
-//! Otherwise it is copied into a queue, and one blocking thread at a time runs what is in the queue,
-//! all in one transaction. SQLite does not queue writers of several processes: each one polls for
-//! the lock, and an unlucky one times out. So only one thread of this process polls.
+//! Otherwise it is copied into a queue. The thread that releases the connection serves the queue: it
+//! runs what has come in meanwhile, in one transaction, which takes less than to wake a thread. What
+//! can take long is left to a blocking thread: large writes, more than a few transactions, and
+//! waiting for other processes. SQLite does not queue the writers of several processes: each one
+//! polls for the lock, and an unlucky one times out. So only one thread of this process polls.
 //!
 //! The order of a caller's writes is that of its calls, even if it stops waiting for one of them:
 //! while the queue holds any write, every write joins it.
 
 use std::{
     collections::VecDeque,
+    ops::{Deref, DerefMut},
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicUsize, Ordering, fence},
     },
     time::{Duration, Instant},
 };
@@ -21,7 +24,7 @@ use parking_lot::{Mutex, MutexGuard};
 use tokio::{runtime::Handle, sync::oneshot, time::timeout_at};
 
 use super::{
-    Inner, MAX_WAIT, checkpoint::MAX_WAL_PAGES, connection::Connection, failing, retry_until,
+    Inner, are_short, checkpoint::MAX_WAL_PAGES, connection::Connection, failing, retry_until,
     space::RESERVED_PAGES,
 };
 use crate::{
@@ -33,9 +36,15 @@ use crate::{
 /// The maximum number of writes in one transaction.
 const MAX_GROUP: usize = 128;
 
+/// The maximum number of writes in one transaction on the thread of another write's caller.
+const MAX_SHORT_GROUP: usize = 16;
+
+/// The maximum number of such transactions, one after the other.
+const MAX_SHORT_GROUPS: usize = 4;
+
 #[derive(Debug, Default)]
 pub(super) struct Writer {
-    pub(super) connection: Mutex<Option<Connection>>,
+    connection: Mutex<Option<Connection>>,
     queue: Mutex<Queue>,
     /// The number of writes in the queue or being run from it.
     pending: AtomicUsize,
@@ -44,7 +53,7 @@ pub(super) struct Writer {
 #[derive(Debug, Default)]
 struct Queue {
     requests: VecDeque<Request>,
-    /// Whether a blocking thread runs the requests, or will.
+    /// Whether a thread runs the requests, or will.
     is_served: bool,
 }
 
@@ -54,18 +63,69 @@ type Reply = Result<Vec<Outcome>, Failure>;
 #[derive(Debug)]
 struct Request {
     statements: Vec<Statement<'static>>,
+    /// Whether another caller's thread may run it.
+    is_short: bool,
     deadline: Instant,
+    /// The runtime of the caller.
+    runtime: Option<Handle>,
     /// Closed if the caller stopped waiting.
     reply: oneshot::Sender<Reply>,
 }
 
+/// Exclusive use of the connection. The thread that releases it serves the queue.
+#[derive(Debug)]
+pub(super) struct WriterGuard<'a> {
+    inner: &'a Arc<Inner>,
+    /// `None` once it is released.
+    connection: Option<MutexGuard<'a, Option<Connection>>>,
+}
+
+impl Deref for WriterGuard<'_> {
+    type Target = Option<Connection>;
+
+    fn deref(&self) -> &Option<Connection> {
+        self.connection.as_ref().expect("not released before it is dropped")
+    }
+}
+
+impl DerefMut for WriterGuard<'_> {
+    fn deref_mut(&mut self) -> &mut Option<Connection> {
+        self.connection.as_mut().expect("not released before it is dropped")
+    }
+}
+
+impl Drop for WriterGuard<'_> {
+    fn drop(&mut self) {
+        self.connection = None;
+        // A thread that has added a request and then found the connection in use relies on this one
+        // to see the request.
+        fence(Ordering::SeqCst);
+        if self.inner.writer.pending.load(Ordering::Relaxed) > 0 {
+            QueueServer::start(self.inner).map(QueueServer::run_short);
+        }
+    }
+}
+
 impl Inner {
+    /// Waits for the connection. Blocks the thread.
+    pub(super) fn lock_writer(self: &Arc<Self>) -> WriterGuard<'_> {
+        WriterGuard { inner: self, connection: Some(self.writer.connection.lock()) }
+    }
+
+    /// Waits a limited time for the connection.
+    pub(super) fn try_lock_writer(self: &Arc<Self>, wait: Duration) -> Option<WriterGuard<'_>> {
+        let connection = self.writer.connection.try_lock_for(wait)?;
+        Some(WriterGuard { inner: self, connection: Some(connection) })
+    }
+
     /// Runs a write on this thread, or returns `None` if others are writing.
     pub(super) fn write_now(self: &Arc<Self>, statements: &[Statement<'_>]) -> Option<Reply> {
         if self.writer.pending.load(Ordering::Acquire) > 0 {
             return None;
         }
-        let mut writer = self.writer.connection.try_lock_for(MAX_WAIT)?;
+        // A write that waits for another one joins the queue, so that its thread can do other work.
+        let connection = self.writer.connection.try_lock()?;
+        let mut writer = WriterGuard { inner: self, connection: Some(connection) };
         let connection = writer.as_mut()?;
         let result =
             connection.wait_for_locks(Duration::ZERO).and_then(|()| connection.write(statements));
@@ -108,34 +168,37 @@ pub(super) async fn enqueue(
     deadline: Instant,
 ) -> Reply {
     let (reply, outcome) = oneshot::channel();
-    let request = Request { statements, deadline, reply };
-    let runtime = Handle::try_current();
-    if inner.writer.push(request) {
-        let server = QueueServer { inner: Arc::clone(&inner), is_done: false };
-        match &runtime {
-            Ok(runtime) => drop(runtime.spawn_blocking(move || server.run())),
-            Err(_) => server.run(),
-        }
+    let runtime = Handle::try_current().ok();
+    let is_short = !inner.limits.blocking_threads && are_short(&statements);
+    let has_runtime = runtime.is_some();
+    inner.writer.push(Request { statements, is_short, deadline, runtime, reply });
+    // See the end of `WriterGuard`.
+    fence(Ordering::SeqCst);
+    if !inner.writer.connection.is_locked() {
+        QueueServer::start(&inner).map(QueueServer::run_short);
     }
     // The thread that serves the queue keeps the deadline. The limit here is for a disk that does
     // not respond.
-    let outcome = match runtime {
-        Ok(_) => {
-            let limit = deadline + inner.limits.busy_timeout;
-            timeout_at(limit.into(), outcome).await.map_err(|_| Failure::timed_out())?
-        }
-        Err(_) => outcome.await,
+    let outcome = if has_runtime {
+        let limit = deadline + inner.limits.busy_timeout;
+        timeout_at(limit.into(), outcome).await.map_err(|_| Failure::timed_out())?
+    } else {
+        outcome.await
     };
     outcome.unwrap_or_else(|_| Err(Failure::runtime_ended()))
 }
 
 impl Writer {
-    /// Adds a request. Returns whether the caller must start to serve the queue.
-    fn push(&self, request: Request) -> bool {
+    fn push(&self, request: Request) {
         let mut queue = self.queue.lock();
         self.pending.fetch_add(1, Ordering::AcqRel);
         queue.requests.push_back(request);
-        !std::mem::replace(&mut queue.is_served, true)
+    }
+
+    /// Returns whether the caller must serve the queue.
+    fn start_to_serve(&self) -> bool {
+        let mut queue = self.queue.lock();
+        !queue.requests.is_empty() && !std::mem::replace(&mut queue.is_served, true)
     }
 
     /// Takes the requests of one transaction. If there are none, the queue is no longer served.
@@ -145,9 +208,42 @@ impl Writer {
         queue.is_served = count > 0;
         queue.requests.drain(..count).collect()
     }
+
+    /// Like [`next_group`](Self::next_group), but takes only requests that are short. Returns
+    /// `None` if the first one is not.
+    fn next_short_group(&self) -> Option<Vec<Request>> {
+        let mut queue = self.queue.lock();
+        let short = queue.requests.iter().take(MAX_SHORT_GROUP);
+        let count = short.take_while(|request| request.is_short).count();
+        if count == 0 && !queue.requests.is_empty() {
+            return None;
+        }
+        queue.is_served = count > 0;
+        Some(queue.requests.drain(..count).collect())
+    }
+
+    /// Puts requests back that were not run.
+    fn put_back(&self, group: Vec<Request>) {
+        let mut queue = self.queue.lock();
+        for request in group.into_iter().rev() {
+            queue.requests.push_front(request);
+        }
+    }
+
+    /// Drops the requests at the front whose callers have stopped waiting. If others are left,
+    /// returns the runtime of the first one. Otherwise the queue is no longer served.
+    fn runtime_of_next(&self) -> Option<Option<Handle>> {
+        let mut queue = self.queue.lock();
+        while queue.requests.pop_front_if(|request| request.reply.is_closed()).is_some() {
+            self.pending.fetch_sub(1, Ordering::AcqRel);
+        }
+        let next = queue.requests.front().map(|request| request.runtime.clone());
+        queue.is_served = next.is_some();
+        next
+    }
 }
 
-/// Serves the queue until it is empty.
+/// Serves the queue until it is empty. At most one exists at a time.
 #[derive(Debug)]
 struct QueueServer {
     inner: Arc<Inner>,
@@ -155,16 +251,80 @@ struct QueueServer {
 }
 
 impl QueueServer {
-    fn run(mut self) {
-        loop {
-            let writer = self.inner.writer.connection.lock();
-            let group = self.inner.writer.next_group();
-            if group.is_empty() {
-                self.is_done = true;
-                return;
+    /// Returns a server if there are requests that no other server takes.
+    fn start(inner: &Arc<Inner>) -> Option<Self> {
+        let starts = inner.writer.start_to_serve();
+        starts.then(|| Self { inner: Arc::clone(inner), is_done: false })
+    }
+
+    /// Runs what takes little time on this thread, and the rest on a blocking thread.
+    fn run_short(mut self) {
+        let inner = Arc::clone(&self.inner);
+        for _ in 0..MAX_SHORT_GROUPS {
+            if inner.has_changed() {
+                break;
             }
-            self.inner.write_group(writer, group);
+            let Some(mut writer) = inner.writer.connection.try_lock() else { break };
+            if writer.is_none() {
+                break;
+            }
+            let Some(group) = inner.writer.next_short_group() else { break };
+            if group.is_empty() {
+                drop(writer);
+                if !self.continues() {
+                    return;
+                }
+                continue;
+            }
+            let group = waiting(group, &inner.writer);
+            match inner.attempt_group(&mut writer, &group, Duration::ZERO) {
+                Ok(replies) => inner.finish_group(writer, group, replies),
+                Err(_) => {
+                    inner.writer.put_back(group);
+                    break;
+                }
+            }
         }
+        match inner.writer.runtime_of_next() {
+            Some(Some(runtime)) => drop(runtime.spawn_blocking(move || self.run())),
+            Some(None) => self.run(),
+            None => self.is_done = true,
+        }
+    }
+
+    /// Runs all requests on this blocking thread.
+    fn run(mut self) {
+        let inner = Arc::clone(&self.inner);
+        loop {
+            // If the file cannot be replaced, the writes fail.
+            let _ = inner.replace_changed_connections();
+            let mut writer = inner.writer.connection.lock();
+            let group = inner.writer.next_group();
+            if group.is_empty() {
+                drop(writer);
+                if !self.continues() {
+                    return;
+                }
+                continue;
+            }
+            let group = waiting(group, &inner.writer);
+            let deadline = group.iter().map(|request| request.deadline).max();
+            let replies = deadline.map_or(Ok(Vec::new()), |deadline| {
+                let busy_timeout = inner.limits.busy_timeout;
+                retry_until(deadline, || inner.attempt_group(&mut writer, &group, busy_timeout))
+            });
+            let replies = replies
+                .unwrap_or_else(|failure| group.iter().map(|_| Err(failure.clone())).collect());
+            inner.finish_group(writer, group, replies);
+        }
+    }
+
+    /// Looks for requests that were added while this server had the connection. Returns `false` if
+    /// there are none, or if another server takes them.
+    fn continues(&mut self) -> bool {
+        let continues = self.inner.writer.start_to_serve();
+        self.is_done = !continues;
+        continues
     }
 }
 
@@ -180,31 +340,31 @@ impl Drop for QueueServer {
     }
 }
 
+/// Drops the writes that have not begun and whose callers have stopped waiting.
+fn waiting(group: Vec<Request>, writer: &Writer) -> Vec<Request> {
+    let count = group.len();
+    let waiting: Vec<_> = group.into_iter().filter(|request| !request.reply.is_closed()).collect();
+    writer.pending.fetch_sub(count - waiting.len(), Ordering::AcqRel);
+    waiting
+}
+
 impl Inner {
-    fn write_group(
+    /// Releases the connection and sends the replies.
+    fn finish_group(
         self: &Arc<Self>,
-        mut writer: MutexGuard<'_, Option<Connection>>,
+        writer: MutexGuard<'_, Option<Connection>>,
         group: Vec<Request>,
+        replies: Vec<Reply>,
     ) {
-        let count = group.len();
-        // A write whose caller has stopped waiting has not begun.
-        let mut waiting: Vec<Request> =
-            group.into_iter().filter(|request| !request.reply.is_closed()).collect();
-        let mut replies: Vec<Reply> = Vec::new();
-        if let Some(deadline) = waiting.iter().map(|request| request.deadline).max() {
-            let result = retry_until(deadline, || self.attempt_group(&mut writer, &waiting));
-            replies = result
-                .unwrap_or_else(|failure| waiting.iter().map(|_| Err(failure.clone())).collect());
-            replies.iter().for_each(|reply| self.after_write(reply));
-            // Rows were removed, perhaps most of them.
-            if waiting.iter().flat_map(|request| &request.statements).any(frees_pages) {
-                self.checkpointer.request(self);
-            }
+        replies.iter().for_each(|reply| self.after_write(reply));
+        // Rows were removed, perhaps most of them.
+        if group.iter().flat_map(|request| &request.statements).any(frees_pages) {
+            self.checkpointer.request(self);
         }
         MutexGuard::unlock_fair(writer);
         // Before the callers continue, so that their next write can run on their thread.
-        self.writer.pending.fetch_sub(count, Ordering::AcqRel);
-        for (request, reply) in waiting.drain(..).zip(replies) {
+        self.writer.pending.fetch_sub(group.len(), Ordering::AcqRel);
+        for (request, reply) in group.into_iter().zip(replies) {
             // The caller may have stopped waiting.
             let _ = request.reply.send(reply);
         }
@@ -216,9 +376,10 @@ impl Inner {
         &self,
         writer: &mut Option<Connection>,
         group: &[Request],
+        busy_timeout: Duration,
     ) -> Result<Vec<Reply>, Failure> {
         let connection = self.open_writer(writer)?;
-        failing(connection.wait_for_locks(self.limits.busy_timeout))?;
+        failing(connection.wait_for_locks(busy_timeout))?;
         if group.len() > 1 {
             let grouped = connection.write_transaction(|connection| {
                 let mut replies = Vec::with_capacity(group.len());
