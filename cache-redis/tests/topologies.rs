@@ -63,7 +63,7 @@ async fn reads_go_to_replicas_and_writes_to_the_primary() {
 async fn reads_go_to_the_primary_while_the_replica_is_down() {
     let primary = server();
     let mut replica = primary.start_replica().expect("a replica");
-    let store = fresh(&[primary.url(), replica.url()], impatient());
+    let store = fresh(&[primary.url(), replica.url()], patient());
     store.set("k", Value::Int(1), HOUR).await.expect("stored");
     replica.kill().expect("killed");
     for _ in 0..10 {
