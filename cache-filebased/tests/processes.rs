@@ -151,7 +151,10 @@ fn killing_writers_shows_no_partial_value_and_leaves_no_file_after_a_sweep() {
     thread::scope(|scope| {
         let watcher = scope.spawn(|| watch(directory.path(), &stop, &reads));
         let done = Stop(&stop);
-        for number in 0..KILLS {
+        // The scheduler decides where a kill meets its writer. Some must meet it during a write.
+        let is_enough =
+            |kills: u64| kills >= KILLS && !temporary_files(directory.path()).is_empty();
+        for number in (0..10 * KILLS).take_while(|kills| !is_enough(*kills)) {
             let mut writer = start_writer(directory.path());
             thread::sleep(Duration::from_micros(number * 7 % 3000));
             writer.kill().expect("the child is running");
