@@ -20,5 +20,8 @@ pub(crate) fn ensure(tool: &Tool) -> Outcome {
     }
     let package = format!("cargo-{subcommand}@{version}");
     println!("`cargo {subcommand}` is missing: installing {package}, which takes minutes");
-    shell::run(&mut cargo(["install", "--locked", &package]))
+    // Unoptimized: these tools run for seconds, and cargo-deny asks for minutes of link-time
+    // optimization.
+    let mut install = cargo(["install", "--locked", "--debug", &package]);
+    shell::run(install.env("CARGO_PROFILE_DEV_DEBUG", "0"))
 }
