@@ -229,6 +229,18 @@ async fn deleted_file_is_created_again() {
 }
 
 #[tokio::test]
+async fn write_creates_a_deleted_file_again() {
+    let options = common::sqlite_file();
+    let store = open(options.clone());
+    set(&store, "k", 1).await;
+    fs::remove_file(path_of(&options)).expect("the file exists");
+    next_check().await;
+    set(&store, "k", 2).await;
+    let observer = open(options);
+    assert_eq!(get(&observer, "k").await, Some(Value::Int(2)), "the new file is used");
+}
+
+#[tokio::test]
 async fn replaced_file_is_read_without_the_old_wal() {
     let (options, replacement) = (common::sqlite_file(), common::sqlite_file());
     let other = open(replacement.clone());
