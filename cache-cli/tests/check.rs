@@ -191,8 +191,8 @@ fn verb_that_a_redis_user_may_not_call_is_reported_with_a_remedy() {
 }
 
 #[test]
-fn missing_directory_of_a_sqlite_file_has_its_own_remedy() {
-    let project = Project::new("default = 'db://t?url=sqlite:no/such/directory/cache.db'");
+fn sqlite_file_that_cannot_be_opened_has_its_own_remedy() {
+    let project = Project::new("default = 'db://t?url=sqlite:.'");
     let finished = project.run(&["check"]).exits_with(1);
     assert!(finished.text().contains("create the directory of the SQLite file"), "{finished:?}");
 }
