@@ -100,8 +100,10 @@ impl Drop for WriterGuard<'_> {
         // A thread that has added a request and then found the connection in use relies on this one
         // to see the request.
         fence(Ordering::SeqCst);
-        if self.inner.writer.pending.load(Ordering::Relaxed) > 0 {
-            QueueServer::start(self.inner).map(QueueServer::run_short);
+        if self.inner.writer.pending.load(Ordering::Relaxed) > 0
+            && let Some(server) = QueueServer::start(self.inner)
+        {
+            server.run_short();
         }
     }
 }
@@ -174,8 +176,10 @@ pub(super) async fn enqueue(
     inner.writer.push(Request { statements, is_short, deadline, runtime, reply });
     // See the end of `WriterGuard`.
     fence(Ordering::SeqCst);
-    if !inner.writer.connection.is_locked() {
-        QueueServer::start(&inner).map(QueueServer::run_short);
+    if !inner.writer.connection.is_locked()
+        && let Some(server) = QueueServer::start(&inner)
+    {
+        server.run_short();
     }
     // The thread that serves the queue keeps the deadline. The limit here is for a disk that does
     // not respond.
