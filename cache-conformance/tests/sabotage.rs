@@ -7,8 +7,8 @@ use std::{
 };
 
 use async_trait::async_trait;
-use cache_conformance::{Failure, Forwarding, Harness, Profile, Report, run};
-use cache_core::{Cache, ManualClock, Result, Stats, Ttl, Value};
+use cache_conformance::{CASES, Failure, Forwarding, Harness, Profile, Report, run};
+use cache_core::{Acquired, Ask, Cache, Lease, Leases, ManualClock, Result, Stats, Ttl, Value};
 use cache_locmem::{LocMemCache, LocMemOptions};
 use tokio::sync::Semaphore;
 
@@ -47,6 +47,27 @@ enum Fault {
     PurgeRemovesEverything,
     PurgeIgnoresTheMaximum,
     StatsMissOne,
+    LeasesAreLost,
+    LeasesAreAlwaysGranted,
+    LeasesAreNeverGranted,
+    LeasesNeverEnd,
+    LeasesOnlyOfAbsentKeys,
+    LeasesAreEntries,
+    LeasesAreCounted,
+    LeasesOfAllKeysAreOne,
+    LeasesEndWithTouch,
+    AcquireReturnsNoValue,
+    AcquireLeasesHits,
+    FillIgnoresTheLease,
+    FillIsNotAtomic,
+    FillIgnoresTtl,
+    FillStoresNothing,
+    FillKeepsTheLease,
+    FillOfTooLargeValuesIsTruncated,
+    ReleaseDoesNothing,
+    ReleaseIgnoresKeep,
+    ReleaseKeepsForever,
+    ReleaseDeletesTheKey,
 }
 
 /// A wrapper that adds one fault to a correct store.
@@ -179,6 +200,12 @@ impl Cache for Broken {
             self.store.set(&key, value, ttl).await?;
             return Ok(true);
         }
+        if self.has(Fault::LeasesEndWithTouch)
+            && let Some(value) = self.store.get(&key).await?
+        {
+            self.store.set(&key, value, ttl).await?;
+            return Ok(true);
+        }
         self.store.touch(&key, ttl).await
     }
 
@@ -279,7 +306,8 @@ impl Cache for Broken {
     async fn stats(&self) -> Result<Stats> {
         let stats = self.store.stats().await?;
         let missed = u64::from(self.has(Fault::StatsMissOne));
-        Ok(Stats { entries: stats.entries.map(|entries| entries - missed), ..stats })
+        let leased = u64::from(self.has(Fault::LeasesAreCounted));
+        Ok(Stats { entries: stats.entries.map(|entries| entries - missed + leased), ..stats })
     }
 
     async fn purge_expired(&self, max: u64) -> Result<Option<u64>> {
@@ -301,6 +329,119 @@ impl Cache for Broken {
             self.set(key, value.clone(), ttl).await?;
         }
         Ok(Vec::new())
+    }
+
+    fn leases(&self) -> Option<&dyn Leases> {
+        (!self.has(Fault::LeasesAreLost)).then_some(self)
+    }
+}
+
+impl Broken {
+    fn wrapped_leases(&self) -> &dyn Leases {
+        self.store.leases().expect("locmem has leases")
+    }
+
+    /// The key of the lease, where it is not the key of the entry.
+    fn leased<'a>(&self, key: &'a str) -> &'a str {
+        if self.has(Fault::LeasesOfAllKeysAreOne) { "leased" } else { key }
+    }
+}
+
+#[async_trait]
+impl Leases for Broken {
+    async fn acquire(&self, key: &str, ask: Ask<'_>, hold: Duration) -> Result<Acquired> {
+        const YEAR: Duration = Duration::from_secs(365 * 86400);
+        let hold = if self.has(Fault::LeasesNeverEnd) { YEAR } else { hold };
+        let ask = match self.fault {
+            Some(Fault::LeasesOnlyOfAbsentKeys) => Ask::Missing,
+            Some(Fault::AcquireLeasesHits) => Ask::Any { side: "side" },
+            _ => ask,
+        };
+        let mut acquired = self.wrapped_leases().acquire(self.leased(key), ask, hold).await?;
+        match self.fault {
+            Some(Fault::LeasesAreAlwaysGranted) => {
+                acquired.lease.get_or_insert_with(|| Lease::new(()));
+            }
+            Some(Fault::LeasesAreNeverGranted) => acquired.lease = None,
+            Some(Fault::LeasesAreEntries) if acquired.value.is_none() => {
+                self.store.set(key, Value::Bytes("lease".into()), Some(hold)).await?;
+            }
+            Some(Fault::AcquireReturnsNoValue) => acquired.value = None,
+            _ => {}
+        }
+        Ok(acquired)
+    }
+
+    async fn fill(
+        &self,
+        key: &str,
+        lease: Lease,
+        value: Value,
+        ttl: Option<Duration>,
+    ) -> Result<bool> {
+        match self.fault {
+            Some(Fault::FillIgnoresTheLease) => {
+                self.store.set(key, value, ttl).await?;
+                return Ok(true);
+            }
+            Some(Fault::FillIsNotAtomic) => {
+                return self.fill_in_steps(key, lease, value, ttl).await;
+            }
+            Some(Fault::FillStoresNothing) => return Ok(true),
+            _ => {}
+        }
+        let ttl = if self.has(Fault::FillIgnoresTtl) { None } else { ttl };
+        let value = match value {
+            Value::Bytes(bytes) if self.has(Fault::FillOfTooLargeValuesIsTruncated) => {
+                Value::Bytes(bytes.slice(..bytes.len().min(100)))
+            }
+            value => value,
+        };
+        let filled = self.wrapped_leases().fill(self.leased(key), lease, value, ttl).await?;
+        if self.has(Fault::FillKeepsTheLease) {
+            let hold = Duration::from_secs(60);
+            let _ = self.wrapped_leases().acquire(key, Ask::Any { side: "side" }, hold).await?;
+        }
+        Ok(filled)
+    }
+
+    async fn release(&self, key: &str, lease: Lease, keep: Duration) -> Result<()> {
+        let keep = match self.fault {
+            Some(Fault::ReleaseDoesNothing) => return Ok(()),
+            Some(Fault::ReleaseDeletesTheKey) => return self.store.delete(key).await.map(drop),
+            Some(Fault::ReleaseIgnoresKeep) => Duration::ZERO,
+            Some(Fault::ReleaseKeepsForever) if !keep.is_zero() => Duration::MAX,
+            _ => keep,
+        };
+        self.wrapped_leases().release(self.leased(key), lease, keep).await
+    }
+}
+
+impl Broken {
+    /// Looks whether the lease is valid, and stores a little later.
+    async fn fill_in_steps(
+        &self,
+        key: &str,
+        lease: Lease,
+        value: Value,
+        ttl: Option<Duration>,
+    ) -> Result<bool> {
+        let before = self.store.get(key).await?;
+        let is_valid = match before.clone() {
+            Some(before) => self.wrapped_leases().fill(key, lease, before, ttl).await?,
+            None => {
+                let is_valid = self.wrapped_leases().fill(key, lease, Value::Int(0), ttl).await?;
+                if is_valid {
+                    self.store.delete(key).await?;
+                }
+                is_valid
+            }
+        };
+        tokio::task::yield_now().await;
+        if is_valid {
+            self.store.set(key, value, ttl).await?;
+        }
+        Ok(is_valid)
     }
 }
 
@@ -396,6 +537,124 @@ is_caught! {
         PurgeRemovesEverything, purge_expired_removes_only_expired_entries;
     purge_without_maximum_is_caught: PurgeIgnoresTheMaximum, purge_expired_stops_at_the_maximum;
     wrong_stats_are_caught: StatsMissOne, stats_count_the_entries;
+}
+
+macro_rules! lease_fault_is_caught {
+    ($($test:ident: $fault:ident, [$($case:ident),+ $(,)?];)+) => {
+        $(#[test]
+        fn $test() {
+            let failures = names_of_failures(&harness(Some(Fault::$fault)));
+            let expected = [$(stringify!($case)),+];
+            assert!(expected.iter().all(|case| failures.contains(case)), "{failures:?}");
+        })+
+    };
+}
+
+lease_fault_is_caught! {
+    wrapper_without_leases_is_caught: LeasesAreLost, [acquire_of_an_absent_key_grants_a_lease];
+    leases_that_are_always_granted_are_caught: LeasesAreAlwaysGranted, [
+        acquire_of_an_entry_returns_its_value,
+        held_lease_is_not_granted_again,
+        one_of_16_racers_gets_the_lease,
+        one_of_16_racers_takes_over_an_expired_lease,
+        release_with_keep_ends_the_lease_later,
+        release_of_a_lost_lease_changes_nothing,
+    ];
+    leases_that_are_never_granted_are_caught: LeasesAreNeverGranted, [
+        acquire_of_an_absent_key_grants_a_lease,
+        acquire_of_an_expired_entry_grants_a_lease,
+        acquire_of_an_entry_returns_its_value,
+    ];
+    leases_that_never_end_are_caught: LeasesNeverEnd, [
+        one_of_16_racers_takes_over_an_expired_lease,
+        fill_after_the_end_of_the_lease_stores_nothing,
+        expired_lease_is_taken_over,
+    ];
+    leases_of_absent_keys_only_are_caught:
+        LeasesOnlyOfAbsentKeys, [acquire_of_an_entry_returns_its_value];
+    leases_that_are_entries_are_caught: LeasesAreEntries, [
+        leased_key_is_absent_for_every_operation,
+        add_succeeds_on_a_leased_key,
+        fill_stores_the_value_and_its_ttl,
+        kept_lease_ends_with_a_write,
+        one_of_a_fill_and_a_racing_add_stores,
+    ];
+    one_lease_for_all_keys_is_caught: LeasesOfAllKeysAreOne, [
+        leases_of_two_keys_are_independent,
+        written_key_can_be_leased_again,
+    ];
+    leases_that_end_with_a_touch_are_caught:
+        LeasesEndWithTouch, [fill_after_touch_of_an_entry_stores_the_value];
+    acquire_without_the_value_is_caught:
+        AcquireReturnsNoValue, [acquire_of_an_entry_returns_its_value];
+    acquire_that_leases_hits_is_caught:
+        AcquireLeasesHits, [acquire_of_an_entry_returns_its_value];
+    fill_without_a_valid_lease_is_caught: FillIgnoresTheLease, [
+        fill_after_set_stores_nothing,
+        fill_after_add_stores_nothing,
+        fill_after_incr_stores_nothing,
+        fill_after_delete_stores_nothing,
+        fill_after_delete_and_set_stores_nothing,
+        fill_after_clear_stores_nothing,
+        fill_after_the_end_of_the_lease_stores_nothing,
+        expired_lease_is_taken_over,
+        fills_racing_writes_are_not_stored_over_them,
+        one_of_a_fill_and_a_racing_add_stores,
+    ];
+    non_atomic_fill_is_caught: FillIsNotAtomic, [
+        fills_racing_writes_are_not_stored_over_them,
+        one_of_a_fill_and_a_racing_add_stores,
+    ];
+    fill_without_ttl_is_caught: FillIgnoresTtl, [fill_stores_the_value_and_its_ttl];
+    fill_that_stores_nothing_is_caught: FillStoresNothing, [
+        acquire_of_an_expired_entry_grants_a_lease,
+        fill_stores_the_value_and_its_ttl,
+        fill_ends_the_lease,
+    ];
+    fill_that_keeps_the_lease_is_caught: FillKeepsTheLease, [fill_ends_the_lease];
+    release_that_does_nothing_is_caught: ReleaseDoesNothing, [released_lease_is_granted_again];
+    release_that_ignores_keep_is_caught:
+        ReleaseIgnoresKeep, [release_with_keep_ends_the_lease_later];
+    release_that_keeps_forever_is_caught:
+        ReleaseKeepsForever, [release_with_keep_ends_the_lease_later];
+    release_that_deletes_is_caught: ReleaseDeletesTheKey, [
+        release_keeps_the_entry,
+        release_of_a_lost_lease_changes_nothing,
+    ];
+}
+
+/// The cases about culling would wait for the entry that statistics add.
+#[test]
+fn leases_in_statistics_are_caught() {
+    let harness = harness(Some(Fault::LeasesAreCounted)).with_limit(Duration::from_secs(5));
+    let failures = names_of_failures(&harness);
+    assert!(failures.contains(&"stats_do_not_count_leases"), "{failures:?}");
+}
+
+#[test]
+fn fill_of_a_part_of_a_value_is_caught() {
+    let harness = harness(Some(Fault::FillOfTooLargeValuesIsTruncated))
+        .with_profile(Profile { largest_value: Some(1000), ..Profile::default() });
+    let failures = names_of_failures(&harness);
+    assert!(failures.contains(&"fill_of_a_too_large_value_fails"), "{failures:?}");
+}
+
+#[test]
+fn store_without_leases_is_excused_from_their_cases() {
+    let report = report_of(&Harness::new(|| async { WithoutLeases(LocMemCache::default()) }));
+    assert!(report.failed.is_empty(), "{report}");
+    let of_leases = |name: &str| CASES.iter().any(|c| c.group == "leases" && c.name == name);
+    let excused = report.excused.iter().filter(|(name, _)| of_leases(name));
+    let cases = CASES.iter().filter(|case| case.group == "leases").count();
+    assert_eq!(excused.clone().count(), cases);
+    assert!(excused.map(|(_, excuse)| excuse).all(|excuse| excuse.contains("no leases")));
+}
+
+#[derive(Debug)]
+struct WithoutLeases(LocMemCache);
+
+impl Cache for WithoutLeases {
+    cache_core::forward_cache!(self.0, except leases);
 }
 
 #[test]

@@ -81,7 +81,7 @@ impl LocMemCache {
     }
 
     /// Runs `operation` on the shard of a key. Drops what it removed after releasing the lock.
-    fn with_shard<T>(
+    pub(crate) fn with_shard<T>(
         &self,
         key: &str,
         operation: impl FnOnce(&mut Shard, u64, &mut Removed) -> T,
@@ -99,7 +99,7 @@ impl LocMemCache {
     }
 
     /// Rejects an entry that does not fit even into an empty shard.
-    fn check_size(&self, key: &str, value: &Value) -> Result<()> {
+    pub(crate) fn check_size(&self, key: &str, value: &Value) -> Result<()> {
         let (weight, limit) = (weight(key, value.size()), self.limits.bounds.bytes);
         if weight <= limit {
             return Ok(());
@@ -121,7 +121,7 @@ impl LocMemCache {
         Ok(())
     }
 
-    fn expiration(&self, ttl: Option<Duration>) -> Option<Expiration> {
+    pub(crate) fn expiration(&self, ttl: Option<Duration>) -> Option<Expiration> {
         ttl.map(|ttl| Expiration::new(self.clock.now(), ttl))
     }
 
@@ -160,7 +160,7 @@ impl fmt::Debug for LocMemCache {
 
 /// Clones the value once so that hits never allocate: `Bytes::from(Vec)` allocates its reference
 /// count on first clone.
-fn prepare_for_sharing(value: &Value) {
+pub(crate) fn prepare_for_sharing(value: &Value) {
     if let Value::Bytes(bytes) = value {
         drop(bytes.clone());
     }
@@ -302,7 +302,7 @@ impl Cache for LocMemCache {
     }
 
     fn leases(&self) -> Option<&dyn Leases> {
-        None
+        Some(self)
     }
 
     fn inner(&self) -> Option<&dyn Cache> {

@@ -64,6 +64,11 @@
 //!
 //! A hit takes one lock and allocates nothing. No lock is held while a value is decoded or dropped.
 //!
+//! # Leases
+//!
+//! The store has [leases](cache_core::Leases), which any write of their key ends. They cost nothing
+//! on a hit. `max_bytes` does not count them: each takes about 100 bytes until it ends.
+//!
 //! # Errors
 //!
 //! `set` and `add` return [`ErrorKind::TooLarge`](cache_core::ErrorKind::TooLarge) if the entry is
@@ -88,6 +93,8 @@ mod compact_value;
 mod deadlines;
 mod ghosts;
 mod key;
+mod lease_table;
+mod leases;
 mod lru;
 mod max_bytes;
 mod options;

@@ -5,7 +5,7 @@
 
 use std::{hash::BuildHasher, mem, time::Duration};
 
-use cache_core::{Clock, Moment, Ttl, Value};
+use cache_core::{Ask, Clock, Moment, Ttl, Value};
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 
@@ -14,6 +14,7 @@ use crate::{
     compact_value::{CompactValue, NonBytes},
     deadlines::Deadlines,
     key::Key,
+    lease_table::LeaseTable,
     policy::{Bounds, Entries, RemovalReason, Weighted},
 };
 
@@ -74,6 +75,7 @@ pub(crate) struct Shard {
     table: HashTable<u32>,
     entries: Entries<Entry>,
     deadlines: Deadlines,
+    leases: LeaseTable,
     bytes: usize,
     /// Whether a cull has started and has not reached its bounds yet.
     culling: bool,
@@ -94,6 +96,7 @@ impl Shard {
             table: HashTable::new(),
             entries: Entries::new(limits.policy, limits.bounds, limits.strict),
             deadlines: Deadlines::default(),
+            leases: LeaseTable::default(),
             bytes: 0,
             culling: false,
             limits,
@@ -153,6 +156,7 @@ impl Shard {
         expiration: Option<Expiration>,
         removed: &mut Removed,
     ) {
+        self.leases.end(hash, key);
         let slot = self.find(hash, key);
         self.store(slot, hash, key, value, expiration, removed);
     }
@@ -170,6 +174,7 @@ impl Shard {
             removed.value = Some(value.into());
             return false;
         }
+        self.leases.end(hash, key);
         self.store(slot, hash, key, value, expiration, removed);
         true
     }
@@ -189,6 +194,7 @@ impl Shard {
             CompactValue::Other(NonBytes::Int(number)) => match number.checked_add(delta) {
                 Some(sum) => {
                     *number = sum;
+                    self.leases.end(hash, key);
                     IncrOutcome::Value(sum)
                 }
                 None => IncrOutcome::Overflow(*number),
@@ -199,10 +205,60 @@ impl Shard {
 
     /// Removes an entry. Returns whether it existed and had not expired.
     pub(crate) fn delete(&mut self, hash: u64, key: &str, removed: &mut Removed) -> bool {
+        self.leases.end(hash, key);
         let Some(slot) = self.find(hash, key) else { return false };
         let was_live = !self.is_expired(slot);
         self.remove(slot, RemovalReason::Deleted, removed);
         was_live
+    }
+
+    /// Returns the value of a live entry, and whether a lease with this number was granted.
+    pub(crate) fn acquire(
+        &mut self,
+        hash: u64,
+        key: &str,
+        ask: Ask<'_>,
+        number: u64,
+        hold: Duration,
+        removed: &mut Removed,
+    ) -> (Option<Value>, bool) {
+        let mut expired = false;
+        let value = self.get(hash, key, &mut expired);
+        if expired {
+            self.remove_if_expired(hash, key, removed);
+        }
+        let is_allowed = value.is_none() || matches!(ask, Ask::Any { .. });
+        let is_granted = is_allowed && self.leases.grant(hash, key, number, self.clock.now(), hold);
+        (value, is_granted)
+    }
+
+    /// Stores the value if the lease is valid. Returns whether it was.
+    pub(crate) fn fill(
+        &mut self,
+        hash: u64,
+        key: &str,
+        number: u64,
+        value: Value,
+        expiration: Option<Expiration>,
+        removed: &mut Removed,
+    ) -> bool {
+        let is_valid = self.redeem(hash, key, number);
+        if is_valid {
+            self.set(hash, key, value, expiration, removed);
+        } else {
+            removed.value = Some(value.into());
+        }
+        is_valid
+    }
+
+    /// Ends a lease. Returns whether it was valid.
+    pub(crate) fn redeem(&mut self, hash: u64, key: &str, number: u64) -> bool {
+        self.leases.redeem(hash, key, number, self.clock.now())
+    }
+
+    /// Ends a lease after `keep`, if it is valid.
+    pub(crate) fn release(&mut self, hash: u64, key: &str, number: u64, keep: Duration) {
+        self.leases.keep(hash, key, number, self.clock.now(), keep);
     }
 
     /// Removes up to `limit` expired entries and returns their number.
