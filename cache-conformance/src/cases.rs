@@ -303,6 +303,7 @@ macro_rules! __for_each_case {
                 every_write_succeeds,
                 no_entry_can_be_changed,
                 get_or_set_produces_every_time,
+                every_lease_is_granted,
             }
         }
     };

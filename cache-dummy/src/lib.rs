@@ -14,7 +14,8 @@
 //! ```
 //!
 //! It returns what [Django's dummy cache][django] returns: every read is a miss, `add` succeeds,
-//! and `incr` finds no key. The handle still checks keys and encodes values, so that errors of
+//! and `incr` finds no key. Every caller gets a [lease](cache_core::Leases), so that none waits for
+//! another. The handle still checks keys and encodes values, so that errors of
 //! other stores also show up here. OPTIONS are ignored.
 //!
 //! # Performance
@@ -25,7 +26,7 @@
 
 use std::time::Duration;
 
-use cache_core::{Cache, Result, Stats, Ttl, Value, async_trait};
+use cache_core::{Acquired, Ask, Cache, Lease, Leases, Result, Stats, Ttl, Value, async_trait};
 
 /// A store that stores nothing. See the [crate documentation](crate).
 #[derive(Clone, Copy, Debug, Default)]
@@ -71,5 +72,22 @@ impl Cache for DummyCache {
     }
     async fn purge_expired(&self, _: u64) -> Result<Option<u64>> {
         Ok(Some(0))
+    }
+    fn leases(&self) -> Option<&dyn Leases> {
+        Some(self)
+    }
+}
+
+/// Always grants a lease, and stores nothing.
+#[async_trait]
+impl Leases for DummyCache {
+    async fn acquire(&self, _: &str, _: Ask<'_>, _: Duration) -> Result<Acquired> {
+        Ok(Acquired { value: None, lease: Some(Lease::new(())) })
+    }
+    async fn fill(&self, _: &str, _: Lease, _: Value, _: Option<Duration>) -> Result<bool> {
+        Ok(true)
+    }
+    async fn release(&self, _: &str, _: Lease, _: Duration) -> Result<()> {
+        Ok(())
     }
 }

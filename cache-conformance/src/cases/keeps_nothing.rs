@@ -1,8 +1,8 @@
 //! The behaviour of a store that keeps nothing.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use cache_core::{ErrorKind, Timeout};
+use cache_core::{Acquired, Ask, ErrorKind, Timeout, Value};
 
 use crate::Harness;
 
@@ -42,5 +42,24 @@ pub(super) async fn get_or_set_produces_every_time(h: Harness) {
     for expected in 1..3 {
         let produced: u32 = cache.get_or_set("k", Timeout::Never, async || expected).await.unwrap();
         assert_eq!(produced, expected);
+    }
+}
+
+/// Otherwise callers would wait for each other in vain.
+pub(super) async fn every_lease_is_granted(h: Harness) {
+    const HOLD: Duration = Duration::from_secs(60);
+    let store = h.store().await;
+    let Some(leases) = store.leases() else {
+        assert!(!h.has_leases().await, "the wrapper loses the leases of the store");
+        return;
+    };
+    for ask in [Ask::Missing, Ask::Any { side: "side" }, Ask::Missing] {
+        let Acquired { value, lease } = leases.acquire("k", ask, HOLD).await.unwrap();
+        assert_eq!(value, None);
+        let filled = leases.fill("k", lease.expect("it is granted"), Value::Int(1), None).await;
+        assert!(filled.unwrap());
+        let Acquired { value, lease } = leases.acquire("k", ask, HOLD).await.unwrap();
+        assert_eq!(value, None);
+        leases.release("k", lease.expect("it is granted again"), HOLD).await.unwrap();
     }
 }
