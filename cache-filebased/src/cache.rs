@@ -122,7 +122,7 @@ impl FileBasedCache {
 
     /// Runs a write on a blocking thread, after the earlier writes of this process to the same
     /// shard.
-    async fn write<T, W>(&self, key: &str, work: W) -> Result<T>
+    pub(crate) async fn write<T, W>(&self, key: &str, work: W) -> Result<T>
     where
         T: Send + 'static,
         W: FnOnce(&Arc<Entries>, &Target, &Operation) -> Result<T> + Send + 'static,
@@ -171,7 +171,7 @@ impl FileBasedCache {
         results.await.map_err(in_store)
     }
 
-    fn expiry(&self, ttl: Option<Duration>) -> Expiry {
+    pub(crate) fn expiry(&self, ttl: Option<Duration>) -> Expiry {
         Expiry::after(ttl, &self.entries.clock)
     }
 
@@ -186,7 +186,7 @@ impl FileBasedCache {
         if self.entries.orphaned.any() { None } else { self.try_contains(key) }
     }
 
-    fn try_get(&self, key: &str) -> Option<Option<Value>> {
+    pub(crate) fn try_get(&self, key: &str) -> Option<Option<Value>> {
         self.entries.try_look(key, |entry| entry.payload.to_value())
     }
 }
@@ -263,7 +263,11 @@ impl Cache for FileBasedCache {
     }
 
     async fn delete(&self, key: &str) -> Result<bool> {
-        if self.try_contains_settled(key) == Some(false) {
+        // The lease first: one that is acquired after this look began after the delete.
+        let path = self.entries.directory.entry_path(key);
+        if self.entries.directory.surely_has_no_lease(&path)
+            && self.try_contains_settled(key) == Some(false)
+        {
             return Ok(false);
         }
         self.write(key, |entries, target, operation| entries.delete(target, operation)).await
@@ -364,7 +368,7 @@ impl Cache for FileBasedCache {
     }
 
     fn leases(&self) -> Option<&dyn Leases> {
-        None
+        Some(self)
     }
 
     fn inner(&self) -> Option<&dyn Cache> {

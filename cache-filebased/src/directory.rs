@@ -6,6 +6,7 @@
 //!   7f/                  0700   one of 256 shards, named by the first byte of the key's digest
 //!     lock               0600   the lock for changes to the shard's entries
 //!     83b1…d0.entry      0600   an entry, named by the other 31 bytes
+//!     83b1…d0.lease      0600   the lease of that key
 //!     .new-Xq3PzR7d      0600   an entry that is being written
 //! ```
 //!
@@ -14,7 +15,7 @@
 use std::{
     error::Error as _,
     fs::{self, DirEntry, File, TryLockError},
-    io,
+    io::{self, Write},
     path::{Path, PathBuf},
     thread,
     time::{Duration, SystemTime},
@@ -26,11 +27,14 @@ use tempfile::NamedTempFile;
 
 use crate::{
     entry_file::{self, Entry},
+    lease_file::{self, LeaseFile},
     operation::Operation,
     permissions::{self, TEMPORARY_PREFIX},
+    read::{self, TryRead},
 };
 
 const ENTRY_SUFFIX: &str = ".entry";
+const LEASE_SUFFIX: &str = ".lease";
 
 /// A temporary file that was not written to for this long counts as abandoned.
 ///
@@ -51,6 +55,13 @@ pub(crate) struct EntryPath {
     pub(crate) path: PathBuf,
 }
 
+impl EntryPath {
+    /// The path of the key's lease.
+    fn lease(&self) -> PathBuf {
+        self.path.with_extension(&LEASE_SUFFIX[1..])
+    }
+}
+
 /// A lock among all processes, which is released on drop.
 #[derive(Debug)]
 pub(crate) struct LockGuard {
@@ -61,6 +72,7 @@ pub(crate) struct LockGuard {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum ListedFile {
     Entry(PathBuf),
+    Lease(PathBuf),
     Temporary(PathBuf),
 }
 
@@ -126,8 +138,23 @@ impl Directory {
         Ok(file)
     }
 
-    /// Renames a temporary file to its entry. Returns whether the entry is new.
+    /// Ends the key's lease and renames a temporary file to its entry. Returns whether the entry is
+    /// new.
+    ///
+    /// In this order, because the process may be killed in between: a lease that outlived the write
+    /// could store an older value.
     pub(crate) fn replace(
+        &self,
+        guard: &LockGuard,
+        target: &EntryPath,
+        file: NamedTempFile,
+    ) -> Result<bool> {
+        self.end_lease(guard, target)?;
+        self.replace_keeping_lease(guard, target, file)
+    }
+
+    /// Like [`replace`](Self::replace), for a change that writes no new value.
+    pub(crate) fn replace_keeping_lease(
         &self,
         _: &LockGuard,
         target: &EntryPath,
@@ -137,6 +164,37 @@ impl Directory {
         let is_new = !fs::exists(&target.path).map_err(failed)?;
         file.persist(&target.path).map_err(|failure| failed(failure.error))?;
         Ok(is_new)
+    }
+
+    /// Returns the lease of a key, even if it has ended.
+    pub(crate) fn read_lease(&self, target: &EntryPath) -> Result<Option<LeaseFile>> {
+        read_lease(&target.lease())
+    }
+
+    /// Replaces the lease of a key.
+    pub(crate) fn write_lease(
+        &self,
+        _: &LockGuard,
+        target: &EntryPath,
+        lease: &LeaseFile,
+    ) -> Result<()> {
+        let path = target.lease();
+        let failed = |error| failed("write to", &path, error);
+        let mut file =
+            permissions::create_temporary_in(&self.shard(target.shard)).map_err(failed)?;
+        file.write_all(&lease.encode()).map_err(failed)?;
+        file.persist(&path).map_err(|failure| failed(failure.error))?;
+        Ok(())
+    }
+
+    /// Ends the lease of a key, if there is one.
+    pub(crate) fn end_lease(&self, _: &LockGuard, target: &EntryPath) -> Result<()> {
+        remove(&target.lease()).map(drop)
+    }
+
+    /// Returns whether the key certainly has no lease. Never waits.
+    pub(crate) fn surely_has_no_lease(&self, target: &EntryPath) -> bool {
+        matches!(read::try_read(&target.lease(), |_| Some(())), TryRead::NotFound)
     }
 
     /// Removes an entry, if it exists.
@@ -195,10 +253,23 @@ fn classify(file: &DirEntry) -> Option<ListedFile> {
     if name.starts_with(TEMPORARY_PREFIX) {
         return Some(ListedFile::Temporary(file.path()));
     }
-    let digits = name.strip_suffix(ENTRY_SUFFIX)?;
-    let is_digest =
-        digits.len() == 62 && digits.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-    is_digest.then(|| ListedFile::Entry(file.path()))
+    let is_digest = |digits: &str| {
+        digits.len() == 62 && digits.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+    };
+    if name.strip_suffix(ENTRY_SUFFIX).is_some_and(is_digest) {
+        return Some(ListedFile::Entry(file.path()));
+    }
+    let is_lease = name.strip_suffix(LEASE_SUFFIX).is_some_and(is_digest);
+    is_lease.then(|| ListedFile::Lease(file.path()))
+}
+
+/// Reads a lease. Returns `None` if there is none, or if the file is none.
+pub(crate) fn read_lease(path: &Path) -> Result<Option<LeaseFile>> {
+    let file = read::read(path, lease_file::LENGTH, |_, length| {
+        if length == lease_file::LENGTH as u64 { Ok(()) } else { Err(()) }
+    });
+    let file = file.map_err(|error| failed("read", path, error))?;
+    Ok(file.and_then(Result::ok).and_then(|file| LeaseFile::decode(&file)))
 }
 
 fn remove(path: &Path) -> Result<bool> {

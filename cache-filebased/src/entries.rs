@@ -6,6 +6,7 @@ use std::{
 };
 
 use cache_core::{Bytes, Clock, Error, Result, Ttl, Value};
+use tempfile::NamedTempFile;
 
 use crate::{
     FileBasedOptions,
@@ -161,7 +162,9 @@ impl Entries {
         operation: &Operation,
     ) -> Result<bool> {
         let touched =
-            self.rewrite(target, operation, |entry| Ok(Entry { expiry, payload: entry.payload }))?;
+            self.rewrite(target, operation, Directory::replace_keeping_lease, |entry| {
+                Ok(Entry { expiry, payload: entry.payload })
+            })?;
         Ok(touched.is_some())
     }
 
@@ -173,7 +176,7 @@ impl Entries {
     ) -> Result<Option<i64>> {
         let key = &target.key;
         let mut sum = 0;
-        let rewritten = self.rewrite(target, operation, |entry| {
+        let rewritten = self.rewrite(target, operation, Directory::replace, |entry| {
             let Payload::Int(number) = entry.payload else {
                 return Err(Error::not_an_integer(key));
             };
@@ -188,6 +191,7 @@ impl Entries {
         &self,
         target: &Target,
         operation: &Operation,
+        replace: fn(&Directory, &LockGuard, &EntryPath, NamedTempFile) -> Result<bool>,
         mut change: C,
     ) -> Result<Option<()>>
     where
@@ -199,7 +203,7 @@ impl Entries {
             let written =
                 self.look(target, |_, entry| self.directory.write(path, key, &change(entry)?))?;
             let Some(file) = written.transpose()? else { return Ok(None) };
-            self.directory.replace(&guard, path, file)?;
+            replace(&self.directory, &guard, path, file)?;
             Ok(Some(()))
         })
     }
@@ -210,12 +214,13 @@ impl Entries {
         self.directory.in_shard(target.path.shard, || {
             let guard = self.lock(target.path.shard, operation)?;
             let existed = self.contains(target)?;
+            self.directory.end_lease(&guard, &target.path)?;
             self.directory.remove(&guard, &target.path.path)?;
             Ok(existed)
         })
     }
 
-    /// Removes all entries and abandoned temporary files, one shard after the other. Skips what
+    /// Removes all entries, leases and abandoned temporary files, one shard after the other. Skips what
     /// cannot be removed, and returns the first error at the end.
     pub(crate) fn clear(&self, operation: &mut Operation) -> Result<()> {
         let mut skipped = Skipped::default();
@@ -246,7 +251,7 @@ impl Entries {
     fn clear_shard(&self, shard: u8, guard: &LockGuard, skipped: &mut Skipped) -> Result<()> {
         for file in self.directory.list(shard)? {
             match file {
-                ListedFile::Entry(path) => {
+                ListedFile::Entry(path) | ListedFile::Lease(path) => {
                     skipped.unless_ok(self.directory.remove(guard, &path));
                 }
                 ListedFile::Temporary(path) => drop(self.directory.remove_if_abandoned(&path)),
@@ -255,13 +260,13 @@ impl Entries {
         Ok(())
     }
 
-    fn lock(&self, shard: u8, operation: &Operation) -> Result<LockGuard> {
+    pub(crate) fn lock(&self, shard: u8, operation: &Operation) -> Result<LockGuard> {
         let guard = self.directory.lock_shard(shard, operation)?;
         operation.check_cancelled()?;
         Ok(guard)
     }
 
-    fn count(self: &Arc<Self>, is_new: bool) {
+    pub(crate) fn count(self: &Arc<Self>, is_new: bool) {
         if is_new && self.sweeper.record_insertion() {
             Sweeper::start(self);
         }

@@ -61,6 +61,12 @@
 //! of 256 shards while it checks and renames. `get_many`, `set_many`, `delete_many`, `clear` and
 //! `purge_expired` are not atomic as a whole.
 //!
+//! # Leases
+//!
+//! The store has [leases](cache_core::Leases), for all processes that share the directory. A lease
+//! is a file beside the entry, which reads never look at. It ends by the time of day. If the date
+//! is set back meanwhile, it ends at once. A sweep removes the leases of killed processes.
+//!
 //! # Durability
 //!
 //! Files are not synced. If the power fails, an entry can be lost or its file truncated. The length
@@ -114,6 +120,8 @@ mod check;
 mod directory;
 mod entries;
 mod entry_file;
+mod lease_file;
+mod leases;
 mod operation;
 mod options;
 mod permissions;

@@ -23,7 +23,7 @@ use std::{
 use cache_core::{Error, ErrorKind, Result, Stats};
 
 use crate::{
-    directory::{ListedFile, LockGuard},
+    directory::{self, ListedFile, LockGuard},
     entries::Entries,
     entry_file::{DecodeError, HEADER, Header},
     read,
@@ -261,22 +261,26 @@ impl Sweep<'_> {
         Ok(())
     }
 
-    /// Counts entries by the names of their files. Removes abandoned temporary files.
+    /// Counts entries by the names of their files. Removes abandoned temporary files and leases
+    /// that have ended.
     fn count(&mut self) -> Result<()> {
         let directory = &self.entries.directory;
         for shard in 0..=u8::MAX {
             self.check_open()?;
+            let mut leases = Vec::new();
             for file in
                 self.skipped.unless_ok(directory.list(shard).map(Some)).into_iter().flatten()
             {
                 match file {
                     ListedFile::Entry(_) => self.report.entries += 1,
+                    ListedFile::Lease(path) => leases.push(path),
                     ListedFile::Temporary(path) => {
                         let removed = directory.remove_if_abandoned(&path);
                         self.report.temporary_files += usize::from(removed);
                     }
                 }
             }
+            remove_ended_leases(self.entries, shard, leases, &mut self.skipped);
         }
         Ok(())
     }
@@ -481,7 +485,7 @@ fn written(path: &Path) -> Option<SystemTime> {
 fn list_entries(entries: &Entries, shard: u8) -> Result<Vec<PathBuf>> {
     let entry = |file| match file {
         ListedFile::Entry(path) => Some(path),
-        ListedFile::Temporary(_) => None,
+        ListedFile::Lease(_) | ListedFile::Temporary(_) => None,
     };
     Ok(entries.directory.list(shard)?.filter_map(entry).collect())
 }
@@ -504,4 +508,19 @@ fn remove(
         }
     }
     removed
+}
+
+/// Removes leases whose holders have neither filled nor released them.
+fn remove_ended_leases(
+    entries: &Entries,
+    shard: u8,
+    mut leases: Vec<PathBuf>,
+    skipped: &mut Skipped,
+) {
+    let has_ended = |path: &Path| {
+        let lease = directory::read_lease(path).ok();
+        lease.is_some_and(|lease| lease.is_none_or(|lease| !lease.is_held(&entries.clock)))
+    };
+    leases.retain(|path| has_ended(path));
+    remove(entries, shard, &leases, has_ended, skipped);
 }

@@ -17,12 +17,23 @@ fn on_disk() -> TempDir {
 
 /// Creates each store in its own directory below `parent`, which is removed with the harness.
 fn harness(parent: TempDir, clock: Clock) -> Harness {
-    let (parent, number) = (Arc::new(parent), AtomicUsize::new(0));
-    Harness::new(move || {
+    let number = AtomicUsize::new(0);
+    let create = Arc::new(move |clients: usize| {
         let directory = parent.path().join(number.fetch_add(1, Ordering::Relaxed).to_string());
-        let store =
-            FileBasedCache::with_clock(directory, FileBasedOptions::default(), clock.clone());
-        async { store.expect("valid options") }
+        let client = || {
+            let options = FileBasedOptions::default();
+            FileBasedCache::with_clock(&directory, options, clock.clone()).expect("valid options")
+        };
+        (0..clients).map(|_| client()).collect::<Vec<_>>()
+    });
+    let shared = Arc::clone(&create);
+    Harness::new(move || {
+        let store = create(1).pop();
+        async { store.expect("one client") }
+    })
+    .with_clients(move || {
+        let clients: Option<[_; 2]> = shared(2).try_into().ok();
+        async { clients.expect("two clients").into() }
     })
 }
 

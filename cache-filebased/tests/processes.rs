@@ -13,7 +13,8 @@ use std::{
     time::Duration,
 };
 
-use cache_core::{Cache, Value};
+use cache_core::{Ask, Cache, Clock, ManualClock, Value};
+use cache_filebased::{FileBasedCache, FileBasedOptions};
 use common::{HOUR, bytes, child, is_intact, store, task, temp_dir, temporary_files, this_binary};
 use tokio::runtime::Runtime;
 
@@ -32,6 +33,8 @@ fn child_process_runs_its_task() {
         Some(("share", number)) => {
             runtime().block_on(share(&directory, number.parse().expect("a number")));
         }
+        _ if task == "fill" => runtime().block_on(fill_until_stopped(&directory)),
+        _ if task == "lease" => runtime().block_on(lease_until_killed(&directory)),
         _ => runtime().block_on(write_until_killed(&directory)),
     }
 }
@@ -100,14 +103,19 @@ async fn write_until_killed(directory: &Path) {
 }
 
 fn start_writer(directory: &Path) -> Child {
-    let mut command = child(Command::new(this_binary()), "write", directory);
-    let mut writer = command.stdout(Stdio::piped()).spawn().expect("the child starts");
-    let lines = BufReader::new(writer.stdout.take().expect("stdout is piped")).lines();
+    start_child("write", directory, "writing")
+}
+
+/// Starts a child and waits until it has printed `ready`.
+fn start_child(task: &str, directory: &Path, ready: &str) -> Child {
+    let mut command = child(Command::new(this_binary()), task, directory);
+    let mut started = command.stdout(Stdio::piped()).spawn().expect("the child starts");
+    let lines = BufReader::new(started.stdout.take().expect("stdout is piped")).lines();
     assert!(
-        lines.map_while(Result::ok).any(|line| line.contains("writing")),
-        "the child did not start writing"
+        lines.map_while(Result::ok).any(|line| line.contains(ready)),
+        "the child did not print {ready:?}"
     );
-    writer
+    started
 }
 
 /// Stops the watcher on drop, even if the test fails.
@@ -179,4 +187,144 @@ fn killing_writers_shows_no_partial_value_and_leaves_no_file_after_a_sweep() {
         runtime.block_on(store.incr("counter", 0)).expect("no lock is held").map(|_| ()),
         Some(())
     );
+}
+
+const ROUNDS: i64 = 400;
+const FILLERS: usize = 3;
+const HOLD: Duration = Duration::from_secs(3600);
+
+/// Replaces the number from which the entry `k` is produced.
+fn write_source(directory: &Path, number: i64) {
+    let new = directory.join("source.new");
+    fs::write(&new, number.to_string()).expect("the file is written");
+    fs::rename(new, directory.join("source")).expect("the file is renamed");
+}
+
+fn read_source(directory: &Path) -> i64 {
+    let number = fs::read_to_string(directory.join("source")).expect("it exists throughout");
+    number.parse().expect("a number")
+}
+
+/// Fills `k` from the source until the file `stop` exists. Adds the numbers of fills that were
+/// stored and lost to counters.
+async fn fill_until_stopped(directory: &Path) {
+    let store = store(directory);
+    let leases = store.leases().expect("the store has leases");
+    let (mut stored, mut lost, mut turn) = (0, 0, 0);
+    while !directory.join("stop").exists() {
+        turn += 1;
+        let ask = if turn % 2 == 0 { Ask::Missing } else { Ask::Any { side: "side" } };
+        let acquired = leases.acquire("k", ask, HOLD).await.expect("acquire succeeds");
+        let Some(lease) = acquired.lease else {
+            thread::yield_now();
+            continue;
+        };
+        let produced = Value::Int(read_source(directory));
+        thread::sleep(Duration::from_micros(turn * 13 % 400));
+        match leases.fill("k", lease, produced, HOUR).await.expect("fill succeeds") {
+            true => stored += 1,
+            false => lost += 1,
+        }
+    }
+    store.incr("stored", stored).await.expect("incr succeeds");
+    store.incr("lost", lost).await.expect("incr succeeds");
+}
+
+/// Each write of the parent is newer than every value that was produced before it.
+#[test]
+fn late_fill_is_never_stored_over_a_write_of_another_process() {
+    let directory = temp_dir();
+    let (store, runtime) = (store(directory.path()), runtime());
+    write_source(directory.path(), 0);
+    for counter in ["stored", "lost"] {
+        runtime.block_on(store.set(counter, Value::Int(0), HOUR)).expect("set succeeds");
+    }
+    let start = |_| {
+        let command = child(Command::new(this_binary()), "fill", directory.path());
+        thread::spawn(move || common::run_child(command))
+    };
+    let fillers: Vec<_> = (0..FILLERS).map(start).collect();
+    for number in 1..=ROUNDS {
+        write_source(directory.path(), number);
+        if number % 2 == 0 {
+            runtime.block_on(store.set("k", Value::Int(number), HOUR)).expect("set succeeds");
+        } else {
+            runtime.block_on(store.delete("k")).expect("delete succeeds");
+        }
+        for _ in 0..20 {
+            match runtime.block_on(store.get("k")).expect("get succeeds") {
+                None => {}
+                Some(Value::Int(found)) => {
+                    assert!(found >= number, "{found} was stored after the write of {number}");
+                }
+                Some(other) => panic!("a value of another kind: {other:?}"),
+            }
+            thread::sleep(Duration::from_micros(100));
+        }
+    }
+    fs::write(directory.path().join("stop"), "").expect("the file is written");
+    for filler in fillers {
+        filler.join().expect("the child succeeds");
+    }
+    for counter in ["stored", "lost"] {
+        let count = runtime.block_on(store.get(counter)).expect("get succeeds");
+        assert!(matches!(count, Some(Value::Int(1..))), "{counter}: {count:?}");
+    }
+}
+
+async fn lease_until_killed(directory: &Path) {
+    let store = store(directory);
+    let leases = store.leases().expect("the store has leases");
+    let acquired = leases.acquire("k", Ask::Missing, HOLD).await.expect("acquire succeeds");
+    assert!(acquired.lease.is_some(), "nobody else holds a lease");
+    #[expect(clippy::print_stdout, reason = "the parent waits for the output")]
+    {
+        println!("leased");
+    }
+    loop {
+        thread::park();
+    }
+}
+
+#[tokio::test]
+async fn lease_of_a_killed_process_ends_by_time() {
+    let directory = temp_dir();
+    let mut holder = start_child("lease", directory.path(), "leased");
+    let time = ManualClock::new();
+    time.advance(Clock::system().unix_time() - time.clock().unix_time());
+    let options = FileBasedOptions::default();
+    let store = FileBasedCache::with_clock(directory.path(), options, time.clock());
+    let store = store.expect("valid options");
+    let leases = store.leases().expect("the store has leases");
+    holder.kill().expect("the child is running");
+    holder.wait().expect("the child ends");
+
+    let held = leases.acquire("k", Ask::Missing, HOLD).await.expect("acquire succeeds");
+    assert!(held.lease.is_none(), "the lease of the killed process is held");
+    time.advance(HOLD);
+    let acquired = leases.acquire("k", Ask::Missing, HOLD).await.expect("acquire succeeds");
+    let lease = acquired.lease.expect("the lease has ended");
+    assert!(leases.fill("k", lease, Value::Int(1), HOUR).await.expect("fill succeeds"));
+    assert_eq!(store.get("k").await.expect("get succeeds"), Some(Value::Int(1)));
+}
+
+#[tokio::test]
+async fn sweep_removes_ended_leases_and_keeps_held_ones() {
+    let directory = temp_dir();
+    let time = ManualClock::new();
+    let options = FileBasedOptions::default();
+    let store = FileBasedCache::with_clock(directory.path(), options, time.clock());
+    let store = store.expect("valid options");
+    let leases = store.leases().expect("the store has leases");
+    for (key, hold) in [("ended", HOLD / 2), ("held", HOLD)] {
+        let acquired = leases.acquire(key, Ask::Missing, hold).await.expect("acquire succeeds");
+        assert!(acquired.lease.is_some());
+    }
+    assert_eq!(common::files(directory.path()).len(), 2);
+    time.advance(HOLD / 2);
+    let report = store.sweep().await.expect("sweep succeeds");
+    assert_eq!((report.entries, report.temporary_files, report.skipped), (0, 0, 0));
+    assert_eq!(common::files(directory.path()).len(), 1);
+    let held = leases.acquire("held", Ask::Missing, HOLD).await.expect("acquire succeeds");
+    assert!(held.lease.is_none());
 }
