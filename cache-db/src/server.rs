@@ -2,6 +2,7 @@
 
 mod connection;
 mod connector;
+mod detachable;
 mod driver;
 mod failure;
 mod orphaned_writes;
@@ -25,7 +26,7 @@ pub(crate) use self::target::mysql;
 #[cfg(feature = "postgres")]
 pub(crate) use self::target::postgres;
 use self::{
-    connection::Connection,
+    connection::{Connection, OnCancel},
     orphaned_writes::OrphanedWrites,
     pool::{AnyPool, Pool},
     target::Target,
@@ -170,10 +171,7 @@ impl Server {
         if !self.is_checked.load(Ordering::Relaxed) {
             connection = self.check_session(connection).await?;
         }
-        if effect != Effect::Read {
-            connection.begin_write(self.orphaned_writes.clone(), self.limits.connect_timeout / 4);
-        }
-        let (outcomes, connection) = self.run_on(connection, statements).await?;
+        let (outcomes, connection) = self.run_on(connection, statements, effect).await?;
         connection.release();
         Ok(outcomes)
     }
@@ -181,24 +179,22 @@ impl Server {
     /// Runs the statements. If they fail, the connection is released or closed.
     async fn run_on(
         &self,
-        mut connection: Connection,
+        connection: Connection,
         statements: &[Statement<'_>],
+        effect: Effect,
     ) -> Result<(Vec<Outcome>, Connection), Failure> {
         let explicit = self.limits.pgbouncer && self.dialect().pgbouncer;
-        let run = connection.run(statements, explicit);
-        let result = timeout(self.limits.statement_timeout, run).await;
-        connection.settle();
-        match result {
-            Ok(Ok(outcomes)) => Ok((outcomes, connection)),
-            Ok(Err(error)) => {
-                let failure = Failure::from_sqlx(self.dialect(), &error);
-                if failure.fault.keeps_the_connection() {
-                    connection.release();
-                }
-                Err(failure)
-            }
-            Err(_) => Err(Failure::timed_out()),
+        let on_cancel = OnCancel {
+            limit: self.limits.connect_timeout / 4,
+            orphaned_writes: (effect != Effect::Read).then(|| self.orphaned_writes.clone()),
+        };
+        let mut running = connection.run(statements, explicit, self.dialect(), on_cancel);
+        if let Ok(ended) = timeout(self.limits.statement_timeout, &mut running).await {
+            return ended.conclude(self.dialect());
         }
+        // The connection may be dead.
+        running.abort();
+        Err(Failure::timed_out())
     }
 
     /// Checks that the sessions of an application's pool keep what the store writes. Their settings
@@ -211,7 +207,7 @@ impl Server {
             columns: Columns::Inspection,
             scope: Scope::Table,
         };
-        let (outcomes, connection) = self.run_on(connection, &[select]).await?;
+        let (outcomes, connection) = self.run_on(connection, &[select], Effect::Read).await?;
         if let Some(row) = outcomes.into_iter().flat_map(|outcome| outcome.rows).next() {
             connection.release();
             let [requirement, found] = row.texts.map(Option::unwrap_or_default);

@@ -3,7 +3,10 @@
 
 mod common;
 
-use std::time::{Duration, Instant};
+use std::{
+    task::Poll,
+    time::{Duration, Instant},
+};
 
 use cache_core::{Cache, Clock, Error, ErrorKind, Result, Value};
 use cache_db::{DbCache, DbOptions};
@@ -13,7 +16,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 use xtask::{
-    proxy::Proxy,
+    proxy::{Mode, Proxy},
     servers::{Kind, Server},
 };
 
@@ -318,10 +321,18 @@ async fn orphaned_write_is_applied_before_the_next_write(kind: Kind) {
     let store = store_with(options);
     store.create_table(false).await.expect("the table is created");
     for round in 0..60 {
-        // Three idle connections. None has prepared the statement of `set`, because each connection
-        // that did is closed at the end of its round.
-        let ready = tokio::join!(store.get("a"), store.get("b"), store.get("c"));
-        assert_eq!((ready.0.is_ok(), ready.1.is_ok(), ready.2.is_ok()), (true, true, true));
+        // Two idle connections, and no attempt to connect that the gate could hold. None has
+        // prepared the statement of `set`, because they are closed at the end of the round.
+        assert_eq!(get(&store, "a").await, None);
+        gate.hold_after(0);
+        let mut first = Box::pin(store.get("a"));
+        tokio::select! {
+            first = &mut first => panic!("round {round}: the statement was not held: {first:?}"),
+            () = gate.is_holding() => {}
+        }
+        assert_eq!(get(&store, "b").await, None);
+        gate.release();
+        assert_eq!(first.await.expect("get succeeds"), None);
 
         // Held before it is prepared, before it is executed, or with a part of its value sent.
         let size = 50_000 * (round / 3 % 4);
@@ -346,8 +357,10 @@ async fn orphaned_write_is_applied_before_the_next_write(kind: Kind) {
         });
         let overtook = timeout(Duration::from_millis(20), &mut next).await;
         assert!(overtook.is_err(), "round {round}: the next write did not wait");
-        gate.release().await;
+        gate.release();
         next.await.expect("the task does not panic").expect("the next write succeeds");
+        store.close().await.expect("close succeeds");
+        gate.is_closed().await;
         for _ in 0..4 {
             assert_eq!(get(&store, "k").await, None, "round {round}");
         }
@@ -449,4 +462,137 @@ async fn full_table_of_mariadb_is_storage_full() {
     let mut root = sqlx::MySqlConnection::connect(&server.url()).await.expect("connected");
     root.execute(FULL).await.expect("the trigger is created");
     entry_without_room_is_storage_full_and_leaves_nothing(&store).await;
+}
+
+/// A new server with an entry, a proxy in front of it, and a store that uses the proxy. Nothing times
+/// out on a busy machine.
+async fn behind_proxy(kind: Kind, pool_size: u32) -> (Server, Proxy, DbCache) {
+    let server = start(kind);
+    let proxy = Proxy::before(server.port()).unwrap_or_else(|error| panic!("{error}"));
+    let url = server.url().replace(&server.port().to_string(), &proxy.port().to_string());
+    let patience = Duration::from_secs(60);
+    let options =
+        DbOptions::new(server.url()).connect_timeout(patience).statement_timeout(patience);
+    let direct = store_with(options.clone());
+    direct.create_table(false).await.expect("the table is created");
+    set(&direct, "k", 1).await;
+    (server, proxy, store_with(options.url(url).pool_size(pool_size)))
+}
+
+/// Connecting takes several round trips, and a statement takes two until it is prepared. A call of
+/// one and a half round trips succeeds because each continues what earlier ones have begun.
+async fn calls_shorter_than_connecting_succeed_soon(kind: Kind) {
+    let (_server, proxy, store) = behind_proxy(kind, 3).await;
+    proxy.switch(Mode::Delay(Duration::from_millis(60)));
+    first_success(|| store.get("k")).await;
+    first_success(|| store.set("k", Value::Int(2), HOUR)).await;
+    assert!(proxy.accepted() <= 3, "{} connections", proxy.accepted());
+    proxy.switch(Mode::Pass);
+    assert_eq!(get(&store, "k").await, Some(Value::Int(2)));
+}
+
+/// Calls until a call succeeds in 90 ms, at most sixty times.
+async fn first_success<T, F: Future<Output = Result<T>>>(call: impl Fn() -> F) {
+    for _ in 0..60 {
+        if let Ok(result) = timeout(Duration::from_millis(90), call()).await {
+            result.expect("the call succeeds");
+            return;
+        }
+    }
+    panic!("no call succeeded");
+}
+
+#[tokio::test]
+async fn calls_shorter_than_connecting_to_postgres_succeed_soon() {
+    calls_shorter_than_connecting_succeed_soon(Kind::Postgres).await;
+}
+
+#[tokio::test]
+async fn calls_shorter_than_connecting_to_mariadb_succeed_soon() {
+    calls_shorter_than_connecting_succeed_soon(Kind::Mariadb).await;
+}
+
+/// Drops calls after each number of polls, and so at each point at which they wait.
+async fn cancelled_calls_keep_their_connections(kind: Kind) {
+    let (_server, proxy, store) = behind_proxy(kind, 5).await;
+    let number = |task: i64, call: i64| Value::Int(task * 1000 + call % 7);
+    let mut tasks = JoinSet::new();
+    for task in 0..15_i64 {
+        let store = store.clone();
+        tasks.spawn(async move {
+            for call in 0..300_i64 {
+                let (key, value) = (format!("{task} {}", call % 7), number(task, call));
+                let other = format!("{task} {}", (call + 1) % 7);
+                let work = async {
+                    match call % 3 {
+                        0 => store.set(&key, value, HOUR).await,
+                        1 => store.get(&key).await.map(|found| {
+                            assert!(found.is_none_or(|found| found == value), "{key}");
+                        }),
+                        _ => store.get_many(&[&key, &other]).await.map(|found| {
+                            assert!(found[0].as_ref().is_none_or(|found| *found == value));
+                        }),
+                    }
+                };
+                if let Some(result) = cancelled_after(usize::try_from(call % 11).ok(), work).await {
+                    result.expect("the call succeeds");
+                }
+            }
+        });
+    }
+    while let Some(task) = tasks.join_next().await {
+        task.expect("the task does not panic");
+    }
+    set(&store, "k", 2).await;
+    assert_eq!(get(&store, "k").await, Some(Value::Int(2)));
+    assert!(proxy.accepted() <= 5, "{} connections", proxy.accepted());
+}
+
+/// Polls a future this often, or until it is ready, and drops it. Other tasks run in between.
+async fn cancelled_after<T>(polls: Option<usize>, call: impl Future<Output = T>) -> Option<T> {
+    let mut call = std::pin::pin!(call);
+    for _ in 0..polls? {
+        let poll = std::future::poll_fn(|context| Poll::Ready(call.as_mut().poll(context)));
+        if let Poll::Ready(output) = poll.await {
+            return Some(output);
+        }
+        tokio::task::yield_now().await;
+    }
+    None
+}
+
+#[tokio::test]
+async fn cancelled_calls_keep_their_connections_to_postgres() {
+    cancelled_calls_keep_their_connections(Kind::Postgres).await;
+}
+
+#[tokio::test]
+async fn cancelled_calls_keep_their_connections_to_mariadb() {
+    cancelled_calls_keep_their_connections(Kind::Mariadb).await;
+}
+
+/// The connection is never idle, and the first server does not end it.
+async fn busy_connection_follows_a_name_that_leads_to_another_server(kind: Kind) {
+    let (_first, proxy, store) = behind_proxy(kind, 10).await;
+    let second = start(kind);
+    store_with(DbOptions::new(second.url())).create_table(false).await.expect("it is created");
+    assert_eq!(get(&store, "k").await, Some(Value::Int(1)));
+    proxy.lead_to(second.port());
+    assert_eq!(get(&store, "k").await, Some(Value::Int(1)));
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(600)).await;
+    tokio::time::resume();
+    // No call fails. The new connection is opened in the background.
+    while get(&store, "k").await.is_some() {}
+    assert_eq!(proxy.accepted(), 2);
+}
+
+#[tokio::test]
+async fn busy_connection_follows_a_name_that_leads_to_another_postgres() {
+    busy_connection_follows_a_name_that_leads_to_another_server(Kind::Postgres).await;
+}
+
+#[tokio::test]
+async fn busy_connection_follows_a_name_that_leads_to_another_mariadb() {
+    busy_connection_follows_a_name_that_leads_to_another_server(Kind::Mariadb).await;
 }

@@ -2,31 +2,24 @@
 
 use std::time::Duration;
 
-use tokio::runtime::Handle;
+use tokio::time::timeout;
 
 use super::{
+    detachable::{BoxFuture, Detachable},
     driver::dispatch,
     orphaned_writes::OrphanedWrites,
     pool::{AnyPool, PooledConnection},
 };
-use crate::statement::{Outcome, Statement};
+use crate::{
+    dialect::Dialect,
+    error::Failure,
+    statement::{Outcome, Statement},
+};
 
-/// A connection taken from the pool.
-///
-/// It is closed when it is dropped, unless it is [released](Self::release). The pool must not get a
-/// connection back whose statement did not end, because the call was cancelled or timed out: it
-/// would have to wait for the reply, and lack the connection while the database does not respond.
+/// A connection taken from the pool. It is closed when it is dropped, unless it is
+/// [released](Self::release).
 #[derive(Debug)]
-pub(crate) struct Connection {
-    connection: Option<AnyConnection>,
-    is_reusable: bool,
-    /// Set during a write. If the connection is dropped then, the write is registered as orphaned,
-    /// and its end is awaited for this time.
-    write: Option<(OrphanedWrites, Duration)>,
-}
-
-#[derive(Debug)]
-enum AnyConnection {
+pub(crate) enum Connection {
     #[cfg(feature = "postgres")]
     Postgres(PooledConnection<sqlx::Postgres>),
     #[cfg(feature = "mysql")]
@@ -36,7 +29,7 @@ enum AnyConnection {
 macro_rules! from_connection {
     ($feature:literal, $variant:ident, $database:ty) => {
         #[cfg(feature = $feature)]
-        impl From<PooledConnection<$database>> for AnyConnection {
+        impl From<PooledConnection<$database>> for Connection {
             fn from(connection: PooledConnection<$database>) -> Self {
                 Self::$variant(connection)
             }
@@ -47,69 +40,79 @@ macro_rules! from_connection {
 from_connection!("postgres", Postgres, sqlx::Postgres);
 from_connection!("mysql", Mysql, sqlx::MySql);
 
+/// What happens to statements whose call was cancelled.
+#[derive(Debug)]
+pub(crate) struct OnCancel {
+    /// How long they continue. Then the connection is closed.
+    pub(crate) limit: Duration,
+    /// Where they are registered meanwhile if they write.
+    pub(crate) orphaned_writes: Option<OrphanedWrites>,
+}
+
+/// A connection whose statements have ended.
+pub(crate) struct Ended {
+    connection: Connection,
+    result: sqlx::Result<Vec<Outcome>>,
+}
+
 impl Connection {
     /// Takes a connection from the pool.
     pub(crate) async fn acquire(pool: &AnyPool) -> sqlx::Result<Self> {
-        let connection = dispatch!(*pool, AnyPool(ref pool) => pool.acquire().await?.into());
-        Ok(Self { connection: Some(connection), is_reusable: false, write: None })
-    }
-
-    /// Marks the start of a write. If the connection is dropped before [`settle`](Self::settle),
-    /// the write is orphaned and its end is awaited for at most `limit`.
-    pub(crate) fn begin_write(&mut self, orphaned: OrphanedWrites, limit: Duration) {
-        self.write = Some((orphaned, limit));
-    }
-
-    /// Marks that the outcome of the write is known or will never be.
-    pub(crate) fn settle(&mut self) {
-        self.write = None;
+        Ok(dispatch!(*pool, AnyPool(ref pool) => pool.acquire().await?.into()))
     }
 
     /// Gives the connection back to the pool.
-    pub(crate) fn release(mut self) {
-        self.is_reusable = true;
+    pub(crate) fn release(self) {
+        dispatch!(self, Self(connection) => connection.release());
     }
 
-    /// Runs the statements, see [`Driver::run`](super::driver::Driver::run).
-    pub(crate) async fn run(
-        &mut self,
+    /// Runs the statements, see [`Driver::run`](super::driver::Driver::run). The caller limits the
+    /// time: if it has passed, it aborts them.
+    ///
+    /// If the call is cancelled, they run to their end in the background, and then the connection
+    /// returns to the pool. It keeps its place in the pool until then, so that cancelled calls do
+    /// not open more connections than `pool_size`.
+    pub(crate) fn run(
+        self,
         statements: &[Statement<'_>],
         explicit: bool,
-    ) -> sqlx::Result<Vec<Outcome>> {
-        let Some(connection) = &mut self.connection else { return Err(sqlx::Error::PoolClosed) };
-        dispatch!(
-            *connection,
-            AnyConnection(ref mut connection) => connection.run(statements, explicit).await
-        )
-    }
-}
-
-impl Drop for Connection {
-    fn drop(&mut self) {
-        let Some(connection) = self.connection.take() else { return };
-        if self.is_reusable {
-            return connection.release();
-        }
-        let Some((orphaned, limit)) = self.write.take() else { return connection.close() };
-        let Ok(runtime) = Handle::try_current() else { return connection.close() };
-        let write = orphaned.register();
-        runtime.spawn(async move {
-            connection.finish_and_close(limit).await;
-            drop(write);
+        dialect: &'static Dialect,
+        on_cancel: OnCancel,
+    ) -> Detachable<Ended, impl FnOnce(BoxFuture<'static, Ended>) -> BoxFuture<'static, ()>> {
+        let running: BoxFuture<'static, Ended> = dispatch!(self, Self(mut connection) => {
+            let statements = connection.bind(statements);
+            Box::pin(async move {
+                let result = connection.run(statements, explicit).await;
+                Ended { connection: connection.into(), result }
+            })
         });
+        Detachable::new(running, move |running| {
+            let write = on_cancel.orphaned_writes.map(OrphanedWrites::register);
+            Box::pin(async move {
+                if let Ok(ended) = timeout(on_cancel.limit, running).await
+                    && let Ok((_, connection)) = ended.conclude(dialect)
+                {
+                    connection.release();
+                }
+                drop(write);
+            })
+        })
     }
 }
 
-impl AnyConnection {
-    fn release(self) {
-        dispatch!(self, AnyConnection(connection) => connection.release());
-    }
-
-    fn close(self) {
-        dispatch!(self, AnyConnection(connection) => connection.close());
-    }
-
-    async fn finish_and_close(self, limit: Duration) {
-        dispatch!(self, AnyConnection(connection) => connection.finish_and_close(limit).await);
+impl Ended {
+    /// Returns the outcomes and the connection. If the statements failed, the connection is released
+    /// or closed.
+    pub(crate) fn conclude(self, dialect: &Dialect) -> Result<(Vec<Outcome>, Connection), Failure> {
+        match self.result {
+            Ok(outcomes) => Ok((outcomes, self.connection)),
+            Err(error) => {
+                let failure = Failure::from_sqlx(dialect, &error);
+                if failure.fault.keeps_the_connection() {
+                    self.connection.release();
+                }
+                Err(failure)
+            }
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! Statements on an sqlx connection.
 
-use crate::statement::{Outcome, Statement};
+use crate::statement::{Columns, Outcome, Statement};
 
 /// Runs an expression on the variant of an enum that has one variant per database.
 macro_rules! dispatch {
@@ -16,14 +16,23 @@ macro_rules! dispatch {
 
 pub(crate) use dispatch;
 
+/// A statement with its arguments in the format of a driver, which does not borrow them.
+pub(crate) struct Bound<D: sqlx::Database> {
+    query: sqlx::query::Query<'static, D, D::Arguments>,
+    columns: Columns,
+}
+
 /// An sqlx database that runs statements.
 pub(crate) trait Driver: sqlx::Database {
+    /// Encodes the arguments of a statement.
+    fn bind(statement: &Statement<'_>) -> Bound<Self>;
+
     /// Runs the statements: one as it is, several in a transaction.
     ///
     /// If `explicit`, one statement gets a transaction as well, and no statement stays prepared.
     fn run(
         connection: &mut Self::Connection,
-        statements: &[Statement<'_>],
+        statements: Vec<Bound<Self>>,
         explicit: bool,
     ) -> impl Future<Output = sqlx::Result<Vec<Outcome>>> + Send;
 }
@@ -39,22 +48,30 @@ macro_rules! driver {
 
             use sqlx::{AssertSqlSafe, Connection as _, Row as _};
 
-            use super::Driver;
+            use super::{Bound, Driver};
             use crate::statement::{Arg, Columns, Outcome, Row, Statement};
 
-            type Query<'q> =
-                sqlx::query::Query<'q, $database, <$database as sqlx::Database>::Arguments>;
+            type Query =
+                sqlx::query::Query<'static, $database, <$database as sqlx::Database>::Arguments>;
             type QueryResult = <$database as sqlx::Database>::QueryResult;
             type RawRow = <$database as sqlx::Database>::Row;
 
             impl Driver for $database {
+                fn bind(statement: &Statement<'_>) -> Bound<Self> {
+                    // `Dialect::sql` has quoted the names in it.
+                    let sql = AssertSqlSafe(Arc::clone(&statement.sql));
+                    let query = statement.args.iter().fold(sqlx::query::<Self>(sql), bind);
+                    Bound { query, columns: statement.columns }
+                }
+
                 async fn run(
                     connection: &mut $connection,
-                    statements: &[Statement<'_>],
+                    mut statements: Vec<Bound<Self>>,
                     explicit: bool,
                 ) -> sqlx::Result<Vec<Outcome>> {
-                    if let [statement] = statements
+                    if statements.len() == 1
                         && !explicit
+                        && let Some(statement) = statements.pop()
                     {
                         return Ok(vec![run_one(connection, statement, true).await?]);
                     }
@@ -70,14 +87,11 @@ macro_rules! driver {
 
             async fn run_one(
                 connection: &mut $connection,
-                statement: &Statement<'_>,
+                Bound { query, columns }: Bound<$database>,
                 persistent: bool,
             ) -> sqlx::Result<Outcome> {
-                // `Dialect::sql` has quoted the names in it.
-                let sql = AssertSqlSafe(Arc::clone(&statement.sql));
-                let query = sqlx::query::<$database>(sql).persistent(persistent);
-                let query = statement.args.iter().fold(query, bind);
-                if statement.columns == Columns::None {
+                let query = query.persistent(persistent);
+                if columns == Columns::None {
                     let result = query.execute(connection).await?;
                     let last_insert_id: fn(&QueryResult) -> u64 = $last_insert_id;
                     return Ok(Outcome {
@@ -87,20 +101,18 @@ macro_rules! driver {
                     });
                 }
                 let rows = query.fetch_all(connection).await?;
-                let rows: Vec<Row> = rows
-                    .iter()
-                    .map(|row| decode(row, statement.columns))
-                    .collect::<sqlx::Result<_>>()?;
+                let rows: Vec<Row> =
+                    rows.iter().map(|row| decode(row, columns)).collect::<sqlx::Result<_>>()?;
                 Ok(Outcome { affected: rows.len() as u64, rows, last_insert_id: 0 })
             }
 
-            fn bind<'q>(query: Query<'q>, arg: &Arg<'_>) -> Query<'q> {
+            fn bind(query: Query, arg: &Arg<'_>) -> Query {
                 match arg {
                     Arg::Bytes(bytes) => query.bind(bytes.as_deref()),
                     Arg::Int(number) => query.bind(*number),
                     Arg::Text(text) => query.bind(&**text),
                     Arg::BytesArray(_) | Arg::IntArray(_) => {
-                        let bind_array: fn(Query<'q>, &Arg<'_>) -> Query<'q> = $bind_array;
+                        let bind_array: fn(Query, &Arg<'_>) -> Query = $bind_array;
                         bind_array(query, arg)
                     }
                 }

@@ -54,7 +54,7 @@ fn config<D: Driver>(connector: Connector<D>, limits: Limits) -> PoolConfig<D> {
         connector,
         setup: None,
         size: limits.pool_size,
-        ping_timeout: limits.connect_timeout / 4,
+        connect_timeout: limits.connect_timeout,
     }
 }
 

@@ -63,10 +63,14 @@ impl Gate {
         self.wait_for(Phase::Holding).await;
     }
 
-    /// Forwards what was held back, and waits until both ends have closed that connection: by then
-    /// the server has run all of it.
-    pub(crate) async fn release(&self) {
+    /// Forwards what was held back.
+    pub(crate) fn release(&self) {
         self.phase.send_replace(Phase::Released);
+    }
+
+    /// Waits until both ends have closed the connection that was held: by then, the server has run
+    /// all of it.
+    pub(crate) async fn is_closed(&self) {
         self.wait_for(Phase::Closed).await;
     }
 

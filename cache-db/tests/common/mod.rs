@@ -3,6 +3,7 @@
 
 pub(crate) mod gate;
 pub(crate) mod pooler;
+pub(crate) mod stalled;
 
 use std::{
     env,
