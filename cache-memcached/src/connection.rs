@@ -138,6 +138,11 @@ impl cache_net::Connection for Connection {
     fn is_open(&self) -> bool {
         self.shared.outbox.lock().writer.is_some()
     }
+
+    async fn settle(&self) {
+        // Its reply follows those to all requests before it.
+        let _ = self.call(&Command::GetFlags("settle")).await;
+    }
 }
 
 impl Connection {

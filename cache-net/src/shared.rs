@@ -5,7 +5,7 @@ use std::{fmt, sync::Arc, time::Duration};
 use parking_lot::{Mutex, RwLock};
 use tokio::{
     sync::watch,
-    time::{Instant, timeout_at},
+    time::{Instant, timeout, timeout_at},
 };
 
 use crate::Lifetime;
@@ -14,6 +14,10 @@ use crate::Lifetime;
 pub trait Connection: Send + Sync + 'static {
     /// Returns `false` once the connection is known to be closed.
     fn is_open(&self) -> bool;
+
+    /// Waits until the server has executed the requests that were sent so far, or the connection is
+    /// closed.
+    fn settle(&self) -> impl Future<Output = ()> + Send;
 }
 
 /// The connection to one server, made when it is first needed and shared by all callers.
@@ -26,8 +30,9 @@ pub trait Connection: Send + Sync + 'static {
 /// does whose thread is blocked, callers on other runtimes do not wait for it for ever: they start
 /// another attempt.
 ///
-/// A connection whose [`Lifetime`] has passed is used until a new one is open, so that no call waits
-/// or fails because of it.
+/// A connection whose [`Lifetime`] has passed is used until a new one is open, so that no call fails
+/// because of it. Then calls wait until the server has executed what was sent on the old one:
+/// otherwise, a request could overtake an earlier one of the same caller that was cancelled.
 pub struct SharedConnection<C, E>(Arc<Inner<C, E>>);
 
 struct Inner<C, E> {
@@ -54,6 +59,10 @@ impl<C, E> Clone for Attempt<C, E> {
 }
 
 impl<C, E> Attempt<C, E> {
+    fn is(&self, other: &Self) -> bool {
+        self.outcome.same_channel(&other.outcome)
+    }
+
     /// Whether it may still finish. The channel of an attempt that did not finish is closed.
     fn is_running(&self) -> bool {
         self.outcome.has_changed().is_ok() && Instant::now() < self.stalls_at
@@ -181,17 +190,29 @@ where
         let (shared, this) = (self.clone(), attempt.clone());
         tokio::spawn(async move {
             let outcome = connecting.await.map(Arc::new);
+            if outcome.is_ok()
+                && let Some(old) = shared.take_old(&this)
+            {
+                // The attempt must not take longer than others wait for it.
+                let _ = timeout(limit / 4, old.settle()).await;
+            }
             shared.end(&this, outcome.as_ref().ok());
             sender.send_replace(Some(outcome));
         });
         attempt
     }
 
+    /// Removes the connection that an attempt renews. Callers wait for the attempt from now on.
+    fn take_old(&self, this: &Attempt<C, E>) -> Option<Arc<C>> {
+        let current = self.0.attempt.lock();
+        current.as_ref().filter(|current| current.is(this)).and_then(|_| self.take())
+    }
+
     /// Stores the connection of an attempt, unless another attempt has replaced this one.
     fn end(&self, this: &Attempt<C, E>, connection: Option<&Arc<C>>) {
         // Under the lock, so that the next caller finds either the connection or no attempt.
         let mut current = self.0.attempt.lock();
-        if current.as_ref().is_some_and(|other| other.outcome.same_channel(&this.outcome)) {
+        if current.as_ref().is_some_and(|current| current.is(this)) {
             if let Some(connection) = connection {
                 let (connection, lifetime) = (Arc::clone(connection), Lifetime::start());
                 *self.0.current.write() = Some(Current { connection, lifetime });
@@ -229,19 +250,25 @@ mod tests {
 
     use super::*;
 
+    /// Whether it is open, and how many requests it still has to execute.
     #[derive(Debug)]
-    struct Fake(AtomicBool);
+    struct Fake(AtomicBool, watch::Sender<usize>);
 
     impl Connection for Fake {
         fn is_open(&self) -> bool {
             self.0.load(Ordering::Relaxed)
+        }
+
+        async fn settle(&self) {
+            let settled = self.1.subscribe().wait_for(|requests| *requests == 0).await.is_ok();
+            assert!(settled, "the connection has its sender");
         }
     }
 
     type Shared = SharedConnection<Fake, &'static str>;
 
     async fn open() -> Result<Fake, &'static str> {
-        Ok(Fake(AtomicBool::new(true)))
+        Ok(Fake(AtomicBool::new(true), watch::Sender::new(0)))
     }
 
     async fn unused() -> Result<Fake, &'static str> {
@@ -346,6 +373,25 @@ mod tests {
         go.send(()).expect("the attempt is running");
         tokio::task::yield_now().await;
         let new = shared.current().expect("a stored connection");
+        assert!(!Arc::ptr_eq(&old, &new));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn new_connection_is_used_after_the_requests_on_the_old_one() {
+        let shared = Shared::default();
+        let old = connected(&shared).await;
+        old.1.send_replace(1);
+        grow_old().await;
+        assert!(Arc::ptr_eq(&old, &connected(&shared).await));
+        tokio::task::yield_now().await;
+        let caller = tokio::spawn({
+            let shared = shared.clone();
+            async move { shared.get_or_connect(LIMIT, unused).await }
+        });
+        tokio::task::yield_now().await;
+        assert!(!caller.is_finished() && shared.current().is_none());
+        old.1.send_replace(0);
+        let new = caller.await.expect("no panic").expect("finished").expect("connected");
         assert!(!Arc::ptr_eq(&old, &new));
     }
 

@@ -142,6 +142,11 @@ impl cache_net::Connection for Connection {
     fn is_open(&self) -> bool {
         self.open.load(Ordering::Acquire)
     }
+
+    async fn settle(&self) {
+        // Its reply follows those to all requests before it.
+        let _ = self.send(&redis::cmd("PING")).await;
+    }
 }
 
 impl Connection {
