@@ -19,7 +19,7 @@ fn keys() -> Vec<String> {
 }
 
 /// Counts the allocations of an operation that has run once before.
-fn allocations(options: DbOptions, operation: impl AsyncFn(&DbCache)) -> u64 {
+fn allocations(options: DbOptions, operation: &impl AsyncFn(&DbCache)) -> u64 {
     let runtime = Runtime::new().expect("the runtime starts");
     let store = DbCache::new("cache", options.create_table(true)).expect("valid options");
     runtime.block_on(operation(&store));
@@ -36,7 +36,7 @@ async fn set_many(store: &DbCache, keys: &[String]) {
 #[test]
 fn set_many_of_100_keys_makes_fewer_than_300_allocations() {
     let keys = keys();
-    let count = allocations(common::sqlite_file(), async |store| set_many(store, &keys).await);
+    let count = allocations(common::sqlite_file(), &async |store| set_many(store, &keys).await);
     assert!(count <= MAX_ALLOCATIONS, "{count}");
 }
 
@@ -47,7 +47,7 @@ fn get_many_of_100_keys_makes_fewer_than_300_allocations() {
     let options = common::sqlite_file();
     let writer = DbCache::new("cache", options.clone().create_table(true)).expect("valid options");
     Runtime::new().expect("the runtime starts").block_on(set_many(&writer, &keys));
-    let count = allocations(options, async |store| {
+    let count = allocations(options, &async |store: &DbCache| {
         let found = store.get_many(&refs).await.expect("get_many succeeds");
         assert_eq!(found.iter().flatten().count(), KEYS);
     });
