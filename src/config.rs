@@ -90,7 +90,7 @@
 //! | CODEC | `msgpack`, `json`, or `postcard` with the feature of that name | `msgpack` |
 //! | ALSO_DECODE | a list of codecs whose entries are decoded in addition to those of CODEC, `msgpack` and `json` | none |
 //! | UNDECODABLE | `miss` or `error`: what to do with [undecodable entries](cache_core::Undecodable) | `miss` |
-//! | `ON_OUTAGE` | `error` or `miss`: what to do [while the store is unavailable](cache_core::OnOutage) | `error` |
+//! | `ON_OUTAGE` | `produce`, `error` or `miss`: what to do [while the store is unavailable](cache_core::OnOutage) | `produce` |
 //! | PATIENCE | seconds for which callers of `get_or_set` [wait for the one that produces](cache_core::Settings::patience); 0: no caller waits | 5 |
 //!
 //! In a URL, `backend://location?setting=value&…`, every setting that is not in this table belongs

@@ -166,6 +166,16 @@ pub trait Cache: Any + fmt::Debug + Send + Sync {
         None
     }
 
+    /// Returns the number of the server that holds the key, for a store that has several.
+    ///
+    /// Two keys with the same number can be read or not be read together. The handle remembers
+    /// outages by this number, so that one failed server does not keep it from asking the others.
+    /// The default implementation returns 0 for every key.
+    fn server_of(&self, key: &str) -> usize {
+        let _ = key;
+        0
+    }
+
     /// Returns whether the key exists.
     ///
     /// A store that evicts by use should not count this as a use. The default implementation calls

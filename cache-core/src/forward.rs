@@ -111,6 +111,7 @@ macro_rules! __forward_methods {
         }
         $crate::__forward_plain! { keeps_objects $except $to () -> bool }
         $crate::__forward_plain! { max_entries $except $to () -> $crate::__std::Option<u64> }
+        $crate::__forward_plain! { server_of $except $to (key: &str) -> usize }
         $crate::__forward_async! {
             get $except $to <'key> (key: &'key str) -> $crate::__std::Option<$crate::Value>
         }
@@ -250,6 +251,7 @@ macro_rules! __unless {
     (set_now [set_now $($rest:ident)*] $item:tt) => {};
     (keeps_objects [keeps_objects $($rest:ident)*] $item:tt) => {};
     (max_entries [max_entries $($rest:ident)*] $item:tt) => {};
+    (server_of [server_of $($rest:ident)*] $item:tt) => {};
     (contains [contains $($rest:ident)*] $item:tt) => {};
     (get_many [get_many $($rest:ident)*] $item:tt) => {};
     (set_many [set_many $($rest:ident)*] $item:tt) => {};

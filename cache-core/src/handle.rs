@@ -4,6 +4,7 @@
 
 mod basic;
 mod batch;
+mod breaker;
 mod counters;
 mod fill;
 mod get_or_set;
@@ -30,6 +31,7 @@ use crate::{
     key::{Composer, shown},
     timeout::Lifetime,
 };
+use breaker::Breaker;
 use fill::Fills;
 use key_buffer::KeyBuffer;
 use outage::OutageLog;
@@ -69,7 +71,8 @@ use outage::OutageLog;
 /// - [`ErrorKind::InvalidKey`] if the store cannot accept the key, or if the key breaks Django's
 ///   rule and the alias has `key_check = "error"`. Nothing was read or written.
 /// - [`ErrorKind::Unavailable`] if the store cannot be reached, unless the alias has `on_outage =
-///   "miss"` ([`OnOutage::Miss`]).
+///   "miss"` ([`OnOutage::Miss`]). The verbs that produce missing values return what they produced,
+///   unless the alias has `on_outage = "error"`.
 /// - [`ErrorKind::Backend`] if the store reports any other error.
 ///
 /// Verbs that store also return [`ErrorKind::Encode`], [`ErrorKind::TooLarge`], and
@@ -102,6 +105,7 @@ struct View {
     clock: Clock,
     on_outage: OnOutage,
     outage_log: Arc<OutageLog>,
+    breaker: Arc<Breaker>,
     patience: Duration,
     fills: Arc<Fills>,
 }
@@ -185,6 +189,7 @@ impl CacheHandle {
             clock: Clock::default(),
             on_outage: settings.on_outage,
             outage_log: Arc::default(),
+            breaker: Arc::default(),
             patience: settings.patience,
             fills: Arc::new(Fills::new(Clock::default())),
         };
@@ -316,7 +321,7 @@ impl CacheHandle {
     pub fn with_store(&self, store: Arc<dyn Cache>) -> Self {
         // What a producer stores in one store is not in the other.
         let fills = Arc::new(Fills::new(self.view.clock.clone()));
-        let view = View { fills, ..View::clone(&self.view) };
+        let view = View { fills, breaker: Arc::default(), ..View::clone(&self.view) };
         Self { store, view: Arc::new(view) }
     }
 
@@ -379,6 +384,7 @@ impl CacheHandle {
         &*self.store
     }
 
+    /// Looks a key up. Errors of the store are returned as they are.
     async fn find<T: DeserializeOwned + 'static>(&self, key: &str) -> Result<Found<T>> {
         let key = self.key(key)?;
         // Not in a function of its own: even a future that is ready costs a tenth of a hit in
@@ -387,13 +393,14 @@ impl CacheHandle {
             Some(found) => found,
             None => self.inner().get(&key).await,
         };
-        match self.unless_outage(found, || None)? {
+        match found? {
             Some(value) => self.decode(&key, value),
             None => Ok(Found::Miss),
         }
     }
 
-    /// Stores a value under a composed key.
+    /// Stores a value under a composed key. During an outage, does nothing if the alias is configured
+    /// so.
     async fn put(&self, key: &str, value: Value, timeout: Timeout) -> Result<()> {
         let ttl = match self.lifetime(timeout) {
             Lifetime::Expired => {
@@ -476,7 +483,7 @@ impl CacheHandle {
     /// Returns `Ok` if the error is to be treated as a miss.
     #[cold]
     fn hide_outage(&self, error: Error) -> Result<()> {
-        if self.view.on_outage == OnOutage::Error || !outage::is_outage(&error) {
+        if self.view.on_outage != OnOutage::Miss || !outage::is_outage(&error) {
             return Err(error);
         }
         self.view.outage_log.record(self.alias(), &error);

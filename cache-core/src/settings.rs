@@ -95,17 +95,35 @@ pub enum Undecodable {
 /// pass: with [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable) or another error that
 /// [is temporary](crate::Error::is_temporary).
 ///
-/// The rule is the same for every store.
+/// The rule is the same for every store. A store may have an option that comes before it, such as
+/// `when_dead` of memcached: the handle sees only the errors that the store returns.
+///
+/// | | `Produce` | `Miss` | `Error` |
+/// |---|---|---|---|
+/// | `get_or_set` cannot read | produces, does not store | the same | returns the error |
+/// | `get_or_set` cannot store, or the value is too large | returns the value | the same | returns the error |
+/// | other verbs | return the error | behave like an empty store | return the error |
+///
+/// `get_or_set` stands for all verbs that produce missing values. The errors that are not returned
+/// are counted in the metric `cachette_outage_errors_total`, and one is logged every ten seconds.
+/// Other errors, such as an invalid key, a wrong configuration or a missing table, are always
+/// returned.
+///
+/// Under `Produce` and `Miss`, `get_or_set` does not wait for a server that is known to be away:
+/// after three `Unavailable` in a row it does not read that server for a second. Then one caller
+/// tries again. A handle, its clones and the handles derived from it share what they know. Writes
+/// of other verbs are always attempted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum OnOutage {
-    /// Return the error.
+    /// Produce in the verbs that produce missing values, and return the error of others.
     #[default]
+    Produce,
+    /// Return the error.
     Error,
     /// Behave like an empty store that stores nothing, as django-redis does with
-    /// `IGNORE_EXCEPTIONS`. The errors are counted in the metric `cachette_outage_errors_total`,
-    /// and one is logged every ten seconds.
+    /// `IGNORE_EXCEPTIONS`.
     ///
     /// Reads miss. `set` does nothing; `add`, `touch` and `delete` return `false`; `set_many`
     /// returns all its keys; `incr` and `incr_version` return

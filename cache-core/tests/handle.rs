@@ -11,8 +11,8 @@ use std::{
 
 use async_trait::async_trait;
 use cache_core::{
-    Bytes, Cache, CacheHandle, Error, ErrorKind, KeyCheck, KeyFunction, ManualClock, Result,
-    Settings, Timeout, Ttl, Undecodable, Value,
+    Bytes, Cache, CacheHandle, Error, ErrorKind, KeyCheck, KeyFunction, ManualClock, OnOutage,
+    Result, Settings, Timeout, Ttl, Undecodable, Value,
 };
 use cache_locmem::LocMemCache;
 use serde::{Serialize, Serializer, ser};
@@ -195,8 +195,9 @@ async fn decode_error_does_not_repeat_its_source() {
 }
 
 #[tokio::test]
-async fn get_or_set_does_not_produce_if_the_store_is_unavailable() {
-    let (_, cache) = on_spy(Spy { fails: true, ..Spy::default() }, Settings::default());
+async fn get_or_set_does_not_produce_in_an_outage_that_is_an_error() {
+    let settings = Settings { on_outage: OnOutage::Error, ..Settings::default() };
+    let (_, cache) = on_spy(Spy { fails: true, ..Spy::default() }, settings);
     let result =
         cache.get_or_set::<u8, _>("k", Timeout::Default, async || panic!("produced")).await;
     assert_eq!(result.expect_err("the store is unavailable").kind(), ErrorKind::Unavailable);

@@ -2,10 +2,18 @@
 
 use std::{
     io,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+    },
+    time::Duration,
 };
 
-use cache_core::{CacheHandle, Error, ErrorKind, OnOutage, Settings, Timeout};
+use async_trait::async_trait;
+use cache_core::{
+    Cache, CacheHandle, Error, ErrorKind, ManualClock, OnOutage, Result, Settings, Timeout, Value,
+    forward_cache,
+};
 use cache_locmem::LocMemCache;
 use cache_testing::{Chaos, Fault};
 use tracing_subscriber::fmt::MakeWriter;
@@ -136,4 +144,165 @@ async fn outage_is_logged_once_for_many_calls_of_all_clones() {
     let text = text.expect("UTF-8");
     assert_eq!(text.lines().count(), 1, "{text}");
     assert!(text.contains("\"default\"") && text.contains("no reply within 1 s"), "{text}");
+}
+
+/// A store on two servers, that of the keys that start with `a` and another, whose reads and adds
+/// fail on request.
+#[derive(Debug, Default)]
+struct TwoServers {
+    store: LocMemCache,
+    reads: AtomicUsize,
+    fails_to_read: Mutex<Option<ErrorKind>>,
+    fails_to_add: Mutex<Option<ErrorKind>>,
+}
+
+impl TwoServers {
+    fn new() -> (Arc<Self>, ManualClock, CacheHandle) {
+        let (store, time) = (Arc::<Self>::default(), ManualClock::new());
+        let cache = CacheHandle::new("default", Arc::clone(&store) as _, Settings::default());
+        (store, time.clone(), cache.with_clock(time.clock()))
+    }
+
+    fn fail_to_read(&self, kind: impl Into<Option<ErrorKind>>) {
+        *self.fails_to_read.lock().expect("no panic") = kind.into();
+    }
+}
+
+fn fail_with(kind: &Mutex<Option<ErrorKind>>) -> Result<()> {
+    let kind = *kind.lock().expect("no panic");
+    kind.map_or(Ok(()), |kind| Err(Error::new(kind, "no reply within 1 s")))
+}
+
+#[async_trait]
+#[deny(clippy::missing_trait_methods)]
+impl Cache for TwoServers {
+    forward_cache!(self.store, except get, get_now, add, server_of);
+
+    fn server_of(&self, key: &str) -> usize {
+        usize::from(!key.starts_with(":1:a"))
+    }
+
+    fn get_now(&self, _: &str) -> Option<Result<Option<Value>>> {
+        None
+    }
+
+    async fn get(&self, key: &str) -> Result<Option<Value>> {
+        self.reads.fetch_add(1, SeqCst);
+        if self.server_of(key) == 0 {
+            fail_with(&self.fails_to_read)?;
+        }
+        self.store.get(key).await
+    }
+
+    async fn add(&self, key: &str, value: Value, ttl: Option<Duration>) -> Result<bool> {
+        fail_with(&self.fails_to_add)?;
+        self.store.add(key, value, ttl).await
+    }
+}
+
+async fn produce(cache: &CacheHandle, key: &str, value: u8) -> Result<u8> {
+    cache.get_or_set(key, Timeout::Default, async || value).await
+}
+
+#[tokio::test]
+async fn produce_is_the_default_and_other_verbs_return_the_error() {
+    let cache = unavailable().with_on_outage(Settings::default().on_outage);
+    assert_eq!(produce(&cache, "k", 7).await.expect("produced"), 7);
+    let shared = cache.get_or_set_shared("k", Timeout::Default, async || 7).await;
+    assert_eq!(*shared.expect("produced"), 7);
+    let result = cache.try_get_or_set("k", Timeout::Default, async || Err::<u8, _>("down")).await;
+    assert_eq!(result.expect("no error of the cache"), Err("down"));
+    for result in [
+        cache.get::<u8>("k").await.map(drop),
+        cache.set("k", &7, Timeout::Default).await,
+        cache.delete("k").await.map(drop),
+    ] {
+        assert_eq!(result.expect_err("an error").kind(), ErrorKind::Unavailable);
+    }
+}
+
+#[tokio::test]
+async fn value_is_not_stored_if_the_store_could_not_be_read() {
+    let (store, _, cache) = TwoServers::new();
+    store.fail_to_read(ErrorKind::Unavailable);
+    assert_eq!(produce(&cache, "a", 7).await.expect("produced"), 7);
+    store.fail_to_read(None);
+    assert!(!cache.contains("a").await.expect("the store replies"));
+}
+
+#[tokio::test]
+async fn value_is_returned_if_it_cannot_be_stored() {
+    let (store, _, cache) = TwoServers::new();
+    for kind in [ErrorKind::Unavailable, ErrorKind::StorageFull, ErrorKind::TooLarge] {
+        *store.fails_to_add.lock().expect("no panic") = Some(kind);
+        assert_eq!(produce(&cache, "k", 7).await.expect("produced"), 7, "{kind:?}");
+    }
+    let strict = cache.with_on_outage(OnOutage::Error);
+    let error = produce(&strict, "k", 7).await.expect_err("an error");
+    assert_eq!(error.kind(), ErrorKind::TooLarge);
+}
+
+#[tokio::test]
+async fn lasting_errors_are_returned_although_outages_are_produced_through() {
+    let (store, _, cache) = TwoServers::new();
+    for kind in [ErrorKind::Config, ErrorKind::InvalidKey, ErrorKind::Backend] {
+        store.fail_to_read(kind);
+        assert_eq!(produce(&cache, "a", 7).await.expect_err("an error").kind(), kind);
+        store.fail_to_read(None);
+        *store.fails_to_add.lock().expect("no panic") = Some(kind);
+        assert_eq!(produce(&cache, "k", 7).await.expect_err("an error").kind(), kind);
+        *store.fails_to_add.lock().expect("no panic") = None;
+    }
+}
+
+#[tokio::test]
+async fn server_that_is_away_is_not_read_until_a_probe_succeeds() {
+    let log = Log::default();
+    let subscriber = tracing_subscriber::fmt().with_writer(log.clone()).with_ansi(false).finish();
+    let _guard = tracing::subscriber::set_default(subscriber);
+    let (store, time, cache) = TwoServers::new();
+    store.fail_to_read(ErrorKind::Unavailable);
+    let reads = || store.reads.swap(0, SeqCst);
+    for number in 0..10 {
+        assert_eq!(produce(&cache, "a", number).await.expect("produced"), number);
+    }
+    assert_eq!(reads(), 3);
+    for _ in 0..2 {
+        time.advance(Duration::from_secs(1));
+        for number in 0..10 {
+            assert_eq!(produce(&cache, "a", number).await.expect("produced"), number);
+        }
+        assert_eq!(reads(), 1, "one probe");
+    }
+    store.fail_to_read(None);
+    assert_eq!(produce(&cache, "a", 1).await.expect("produced"), 1);
+    assert_eq!(reads(), 0);
+    time.advance(Duration::from_secs(1));
+    assert_eq!(produce(&cache, "a", 2).await.expect("produced"), 2);
+    assert_eq!(produce(&cache, "a", 3).await.expect("a hit"), 2);
+    let text = String::from_utf8(log.0.lock().expect("no panic").clone()).expect("UTF-8");
+    assert_eq!(text.matches("does not read the store for a while").count(), 1, "{text}");
+    assert_eq!(text.matches("reads the store again").count(), 1, "{text}");
+}
+
+#[tokio::test]
+async fn other_servers_are_read_while_one_is_away() {
+    let (store, _, cache) = TwoServers::new();
+    cache.set("b", &7, Timeout::Default).await.expect("it is stored");
+    store.fail_to_read(ErrorKind::Unavailable);
+    for number in 0..10 {
+        assert_eq!(produce(&cache, "a", number).await.expect("produced"), number);
+        assert_eq!(produce(&cache, "b", number).await.expect("a hit"), 7);
+    }
+}
+
+#[tokio::test]
+async fn other_verbs_are_attempted_while_the_server_is_not_read() {
+    let (store, _, cache) = TwoServers::new();
+    store.fail_to_read(ErrorKind::Unavailable);
+    for number in 0..4 {
+        assert_eq!(produce(&cache, "a", number).await.expect("produced"), number);
+    }
+    cache.set("a", &7, Timeout::Default).await.expect("it is stored");
+    assert!(cache.delete("a").await.expect("it is deleted"));
 }

@@ -15,7 +15,7 @@ use std::{
 
 use async_trait::async_trait;
 use cache_core::{
-    Cache, CacheHandle, Error, ErrorKind, ManualClock, Result, Settings, Timeout, Value,
+    Cache, CacheHandle, Error, ErrorKind, ManualClock, OnOutage, Result, Settings, Timeout, Value,
     forward_cache,
 };
 use cache_locmem::LocMemCache;
@@ -513,9 +513,10 @@ fn miss_costs_one_lookup_more_than_without_single_flight() {
 }
 
 #[test]
-fn value_that_cannot_be_stored_is_an_attempt_that_failed() {
+fn store_error_that_is_returned_is_an_attempt_that_failed() {
     let spy = Spy { rejects: true, ..Spy::default() };
-    let cache = CacheHandle::new("default", Arc::new(spy), settings());
+    let settings = Settings { on_outage: OnOutage::Error, ..settings() };
+    let cache = CacheHandle::new("default", Arc::new(spy), settings);
     let (first, mut leader) = call(&cache, "k");
     let (second, mut waiter) = call(&cache, "k");
     let (_third, mut other) = call(&cache, "k");

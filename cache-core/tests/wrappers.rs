@@ -135,8 +135,8 @@ impl Cache for AllByHand {
     forward_cache!(
         self.0,
         except name, get, set, add, touch, incr, delete, ttl, clear, get_now, set_now,
-        keeps_objects, max_entries, contains, get_many, set_many, delete_many, stats, purge_expired,
-        close, leases, inner,
+        keeps_objects, max_entries, server_of, contains, get_many, set_many, delete_many, stats,
+        purge_expired, close, leases, inner,
     );
 
     fn name(&self) -> &str {
@@ -177,6 +177,9 @@ impl Cache for AllByHand {
     }
     fn max_entries(&self) -> Option<u64> {
         None
+    }
+    fn server_of(&self, _: &str) -> usize {
+        0
     }
     async fn contains(&self, key: &str) -> Result<bool> {
         self.0.contains(key).await

@@ -368,6 +368,10 @@ impl Cache for DbCache {
         Some(self.shared.options.max_entries)
     }
 
+    fn server_of(&self, _: &str) -> usize {
+        0
+    }
+
     async fn contains(&self, key: &str) -> Result<bool> {
         check_key(key)?;
         let table = self.shared.reader()?;

@@ -295,6 +295,10 @@ impl Cache for FileBasedCache {
         Some(self.options().max_entries as u64)
     }
 
+    fn server_of(&self, _: &str) -> usize {
+        0
+    }
+
     async fn contains(&self, key: &str) -> Result<bool> {
         match self.try_contains(key) {
             Some(found) => Ok(found),

@@ -239,6 +239,10 @@ impl Cache for LocMemCache {
         Some(self.options.max_entries as u64)
     }
 
+    fn server_of(&self, _: &str) -> usize {
+        0
+    }
+
     async fn contains(&self, key: &str) -> Result<bool> {
         Ok(self.with_shard(key, |shard, hash, _| shard.contains(hash, key)))
     }

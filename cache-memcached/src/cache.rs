@@ -414,6 +414,10 @@ impl Cache for MemcachedCache {
         self.flush().await.map_err(in_store)
     }
 
+    fn server_of(&self, key: &str) -> usize {
+        self.0.rendezvous.pick(key)
+    }
+
     async fn contains(&self, key: &str) -> Result<bool> {
         self.contains_value(key).await.map_err(in_store)
     }

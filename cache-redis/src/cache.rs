@@ -405,6 +405,10 @@ impl Cache for RedisCache {
         None
     }
 
+    fn server_of(&self, key: &str) -> usize {
+        self.topology.server_of(self.keyspace.key(key).as_bytes())
+    }
+
     async fn contains(&self, key: &str) -> Result<bool> {
         let key = self.keyspace.key(key);
         let mut command = redis::cmd("EXISTS");

@@ -169,6 +169,15 @@ impl Topology {
         !matches!(self, Self::Cluster(_))
     }
 
+    /// Returns a number that only keys on one server share: in a cluster, the slot, because slots
+    /// move between servers.
+    pub(crate) fn server_of(&self, key: &[u8]) -> usize {
+        match self {
+            Self::Primary(_) | Self::Sentinel(_) => 0,
+            Self::Cluster(_) => slots::slot_of(key),
+        }
+    }
+
     /// The size in bytes of the largest value that the server of a key accepts. Connects to find
     /// out.
     pub(crate) async fn max_value(&self, key: &[u8]) -> Result<usize, Failure> {

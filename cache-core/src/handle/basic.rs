@@ -2,6 +2,7 @@
 
 use serde::{Serialize, de::DeserializeOwned};
 
+use super::Found;
 use crate::{CacheHandle, Result, Timeout, Ttl, timeout::Lifetime};
 
 /// Reading and writing one entry.
@@ -20,7 +21,8 @@ impl CacheHandle {
     /// Returns [`ErrorKind::Decode`](crate::ErrorKind::Decode) instead of a miss if the alias has
     /// `undecodable = "error"`. See [Errors](CacheHandle#errors) for the others.
     pub async fn get<T: DeserializeOwned + 'static>(&self, key: &str) -> Result<Option<T>> {
-        Ok(self.find(key).await?.hit())
+        let found = self.find(key).await;
+        Ok(self.unless_outage(found, || Found::Miss)?.hit())
     }
 
     /// Stores a value and replaces an existing entry.

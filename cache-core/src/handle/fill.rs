@@ -9,10 +9,12 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
     Found,
+    key_buffer::KeyBuffer,
+    outage::is_outage,
     single_flight::{self, Joined, SingleFlight, innermost_key},
 };
 use crate::{
-    CacheHandle, Clock, Error, ErrorKind, Result, Timeout, Value,
+    CacheHandle, Clock, Error, ErrorKind, OnOutage, Result, Timeout, Value,
     codec::{self, Codecs},
     key::shown,
     timer::Sleep,
@@ -81,24 +83,104 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static> Form for Shared<T>
     }
 }
 
+/// What the lookup of a caller that produces has found.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Missing {
+    /// No entry.
+    Absent,
+    /// An entry that cannot be decoded, which was reported.
+    Undecodable,
+    /// The store failed, or was not asked because it had failed. The value is not stored either.
+    Unknown,
+}
+
+/// Reading for the verbs that produce.
+///
+/// If no read has failed, these methods only look at a flag.
+impl CacheHandle {
+    /// Whether the store is to be asked for the key.
+    pub(super) fn may_read(&self, key: &str) -> bool {
+        let breaker = &self.view.breaker;
+        !breaker.has_failures()
+            || self.view.on_outage == OnOutage::Error
+            || breaker.may_read(self.server_of(key), self.view.clock.now())
+    }
+
+    /// Records that the store has replied.
+    pub(super) fn has_read(&self, key: &str) {
+        if self.view.breaker.has_failures() && self.view.breaker.record_reply(self.server_of(key)) {
+            tracing::info!(
+                cache = self.alias(),
+                "get_or_set reads the store again: it has replied"
+            );
+        }
+    }
+
+    /// Returns what a lookup without a hit has found, or its error if it is to be returned.
+    #[cold]
+    pub(super) fn missing<T>(&self, key: &str, found: Result<Found<T>>) -> Result<Missing> {
+        let missing = match found {
+            Ok(Found::Undecodable) => Missing::Undecodable,
+            Ok(Found::Hit(_) | Found::Miss) => Missing::Absent,
+            Err(error) => {
+                self.read_failed(key, error)?;
+                return Ok(Missing::Unknown);
+            }
+        };
+        self.has_read(key);
+        Ok(missing)
+    }
+
+    /// Returns `Ok` if the value is to be produced although the store has failed.
+    fn read_failed(&self, key: &str, error: Error) -> Result<()> {
+        let error = self.at(error);
+        if self.view.on_outage == OnOutage::Error || !is_outage(&error) {
+            return Err(error);
+        }
+        self.view.outage_log.record(self.alias(), &error);
+        if error.kind() == ErrorKind::Unavailable
+            && self.view.breaker.record_failure(self.server_of(key), self.view.clock.now())
+        {
+            tracing::warn!(
+                cache = self.alias(),
+                error = format_args!("{error:#}"),
+                "get_or_set does not read the store for a while: it is unavailable"
+            );
+        }
+        Ok(())
+    }
+
+    /// Returns `Ok` if the value is to be returned although it was not stored.
+    fn store_failed(&self, error: Error) -> Result<()> {
+        let may_pass = is_outage(&error) || error.kind() == ErrorKind::TooLarge;
+        if self.view.on_outage == OnOutage::Error || !may_pass {
+            return Err(error);
+        }
+        self.view.outage_log.record(self.alias(), &error);
+        Ok(())
+    }
+
+    fn server_of(&self, key: &str) -> usize {
+        self.inner().server_of(&KeyBuffer::compose(&self.view.composer, key))
+    }
+}
+
 impl CacheHandle {
     /// Produces a missing value in a single flight and stores it.
     ///
-    /// `found_undecodable` is whether the caller has found and reported an entry that cannot be
-    /// decoded.
     pub(super) async fn fill<F: Form, E, P>(
         &self,
         key: &str,
         timeout: Timeout,
-        found_undecodable: bool,
+        missing: Missing,
         produce: impl FnOnce() -> P,
     ) -> Result<Result<F::Output, E>>
     where
         P: Future<Output = Result<F::Output, E>>,
     {
-        let key: Arc<str> = Arc::from(&*self.key(key)?);
-        let id = FillId { key: Arc::clone(&key), value: TypeId::of::<F::Inner>() };
-        let mut fill = Fill { cache: self, key, timeout, found_undecodable };
+        let composed: Arc<str> = Arc::from(&*self.key(key)?);
+        let id = FillId { key: Arc::clone(&composed), value: TypeId::of::<F::Inner>() };
+        let mut fill = Fill { cache: self, name: key, key: composed, timeout, missing };
         if self.view.patience == Duration::ZERO {
             return fill.alone::<F, E, P>(produce).await;
         }
@@ -121,11 +203,13 @@ impl CacheHandle {
 /// A miss of one caller.
 struct Fill<'a> {
     cache: &'a CacheHandle,
+    /// The key of the caller.
+    name: &'a str,
     /// The composed key.
     key: Arc<str>,
     timeout: Timeout,
-    /// Whether an undecodable entry was found, which is reported once for each caller.
-    found_undecodable: bool,
+    /// What is known of the entry. An undecodable one is reported once for each caller.
+    missing: Missing,
 }
 
 impl Fill<'_> {
@@ -163,7 +247,9 @@ impl Fill<'_> {
         P: Future<Output = Result<F::Output, E>>,
     {
         // Another leader may have stored the value after this caller's lookup and before it joined.
-        if let Found::Hit(found) = self.look_again::<F>().await? {
+        if self.missing != Missing::Unknown
+            && let Found::Hit(found) = self.look_again::<F>().await?
+        {
             return Ok(Ok(found));
         }
         // Of two leaders, the other one may have completed the flight meanwhile.
@@ -226,7 +312,15 @@ impl Fill<'_> {
             Some(found) => found,
             None => store.get(&self.key).await,
         };
-        let Some(value) = self.cache.unless_outage(found, || None)? else { return Ok(Found::Miss) };
+        let value = match found {
+            Ok(Some(value)) => value,
+            Ok(None) => return Ok(Found::Miss),
+            Err(error) => {
+                self.cache.read_failed(self.name, error)?;
+                self.missing = Missing::Unknown;
+                return Ok(Found::Miss);
+            }
+        };
         Ok(match self.decode::<F>(value.clone())? {
             Found::Hit(output) => Found::Hit((output, value)),
             Found::Undecodable => Found::Undecodable,
@@ -238,13 +332,22 @@ impl Fill<'_> {
     /// meanwhile.
     async fn store<F: Form>(&mut self, fresh: F::Output) -> Result<(F::Output, Value)> {
         let value = F::encode(self.cache, &fresh)?;
-        if self.cache.put_new(&self.key, value.clone(), self.timeout).await? {
+        if self.missing == Missing::Unknown {
             return Ok((fresh, value));
+        }
+        match self.cache.put_new(&self.key, value.clone(), self.timeout).await {
+            Ok(true) => return Ok((fresh, value)),
+            Ok(false) => {}
+            Err(error) => {
+                self.cache.store_failed(error)?;
+                return Ok((fresh, value));
+            }
         }
         match self.look_again::<F>().await? {
             Found::Hit(other) => return Ok(other),
             Found::Undecodable => {
-                self.cache.put(&self.key, value.clone(), self.timeout).await?;
+                let stored = self.cache.put(&self.key, value.clone(), self.timeout).await;
+                stored.or_else(|error| self.cache.store_failed(error))?;
             }
             Found::Miss => {}
         }
@@ -254,9 +357,9 @@ impl Fill<'_> {
     fn decode<F: Form>(&mut self, value: Value) -> Result<Found<F::Output>> {
         match F::decode(value, &self.cache.view.codecs) {
             Ok(output) => Ok(Found::Hit(output)),
-            Err(_) if self.found_undecodable => Ok(Found::Undecodable),
+            Err(_) if self.missing == Missing::Undecodable => Ok(Found::Undecodable),
             Err(error) => {
-                self.found_undecodable = true;
+                self.missing = Missing::Undecodable;
                 self.cache.undecodable(&self.key, error)
             }
         }

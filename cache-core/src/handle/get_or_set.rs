@@ -6,7 +6,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
     Found,
-    fill::{Owned, Shared},
+    fill::{Missing, Owned, Shared},
 };
 use crate::{CacheHandle, Result, Timeout};
 
@@ -26,7 +26,7 @@ impl CacheHandle {
     /// | what happens | what the waiting callers do |
     /// |---|---|
     /// | the future of the leader is dropped, or its `produce` panics | exactly one calls its own `produce` |
-    /// | `produce` of [`try_get_or_set`](Self::try_get_or_set) fails, or the store fails | the same; those that have waited for two failures get [`ErrorKind::FillFailed`] |
+    /// | `produce` of [`try_get_or_set`](Self::try_get_or_set) fails, or the value cannot be encoded | the same; those that have waited for two failures get [`ErrorKind::FillFailed`] |
     /// | the leader takes longer than the [`patience`] of the alias, 5 seconds by default | exactly one calls its own `produce` as well; the first value counts |
     ///
     /// If `produce` itself asks for the same key, the inner call produces without waiting. This is
@@ -68,7 +68,8 @@ impl CacheHandle {
     /// # Errors
     ///
     /// Same as [`get`](Self::get) and [`add`](Self::add), and [`ErrorKind::FillFailed`] as described
-    /// above. If storing fails, the produced value is lost.
+    /// above. While the store is unavailable, returns what `produce` returned, unless the alias has
+    /// `on_outage = "error"`; see [`OnOutage`](crate::OnOutage).
     ///
     /// # Cancel safety
     ///
@@ -84,13 +85,18 @@ impl CacheHandle {
         T: Serialize + DeserializeOwned + 'static,
         F: Future<Output = T>,
     {
-        let undecodable = match self.find(key).await? {
-            Found::Hit(value) => return Ok(value),
-            Found::Undecodable => true,
-            Found::Miss => false,
+        let missing = match self.may_read(key) {
+            true => match self.find(key).await {
+                Ok(Found::Hit(value)) => {
+                    self.has_read(key);
+                    return Ok(value);
+                }
+                other => self.missing(key, other)?,
+            },
+            false => Missing::Unknown,
         };
         let produce = async || Ok::<_, Infallible>(produce().await);
-        let filled = self.fill::<Owned<T>, _, _>(key, timeout.into(), undecodable, produce);
+        let filled = self.fill::<Owned<T>, _, _>(key, timeout.into(), missing, produce);
         let Ok(value) = Box::pin(filled).await?;
         Ok(value)
     }
@@ -135,12 +141,17 @@ impl CacheHandle {
         T: Serialize + DeserializeOwned + 'static,
         F: Future<Output = Result<T, E>>,
     {
-        let undecodable = match self.find(key).await? {
-            Found::Hit(value) => return Ok(Ok(value)),
-            Found::Undecodable => true,
-            Found::Miss => false,
+        let missing = match self.may_read(key) {
+            true => match self.find(key).await {
+                Ok(Found::Hit(value)) => {
+                    self.has_read(key);
+                    return Ok(Ok(value));
+                }
+                other => self.missing(key, other)?,
+            },
+            false => Missing::Unknown,
         };
-        let filled = self.fill::<Owned<T>, E, F>(key, timeout.into(), undecodable, produce);
+        let filled = self.fill::<Owned<T>, E, F>(key, timeout.into(), missing, produce);
         Box::pin(filled).await
     }
 
@@ -162,13 +173,18 @@ impl CacheHandle {
         T: Serialize + DeserializeOwned + Send + Sync + 'static,
         F: Future<Output = T>,
     {
-        let undecodable = match self.find_shared(key).await? {
-            Found::Hit(object) => return Ok(object),
-            Found::Undecodable => true,
-            Found::Miss => false,
+        let missing = match self.may_read(key) {
+            true => match self.find_shared(key).await {
+                Ok(Found::Hit(object)) => {
+                    self.has_read(key);
+                    return Ok(object);
+                }
+                other => self.missing(key, other)?,
+            },
+            false => Missing::Unknown,
         };
         let produce = async || Ok::<_, Infallible>(Arc::new(produce().await));
-        let filled = self.fill::<Shared<T>, _, _>(key, timeout.into(), undecodable, produce);
+        let filled = self.fill::<Shared<T>, _, _>(key, timeout.into(), missing, produce);
         let Ok(object) = Box::pin(filled).await?;
         Ok(object)
     }

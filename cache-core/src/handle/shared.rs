@@ -40,7 +40,8 @@ impl CacheHandle {
     where
         T: DeserializeOwned + Send + Sync + 'static,
     {
-        Ok(self.find_shared(key).await?.hit())
+        let found = self.find_shared(key).await;
+        Ok(self.unless_outage(found, || Found::Miss)?.hit())
     }
 
     /// Stores an object: without encoding in a store of this process, encoded in others.
@@ -113,7 +114,7 @@ impl CacheHandle {
             Some(found) => found,
             None => self.inner().get(&key).await,
         };
-        let Some(value) = self.unless_outage(found, || None)? else { return Ok(Found::Miss) };
+        let Some(value) = found? else { return Ok(Found::Miss) };
         let value = match value {
             Value::Object(object) => match object.downcast() {
                 Ok(object) => return Ok(Found::Hit(object)),
