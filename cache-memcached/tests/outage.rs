@@ -1,0 +1,33 @@
+//! What a handle does while one of several servers is away.
+
+mod common;
+
+use std::sync::Arc;
+
+use cache_core::{Cache, CacheHandle, Settings, Timeout};
+use common::{impatient, server, store_at};
+
+#[tokio::test]
+async fn keys_of_the_other_servers_keep_hitting() {
+    let mut servers = [server(), server(), server()];
+    let store = Arc::new(store_at(&servers.each_ref().map(|server| server.port()), &impatient()));
+    let cache = CacheHandle::new("default", Arc::clone(&store) as _, Settings::default());
+    let keys: Vec<String> = (0..60).map(|number| format!("key-{number}")).collect();
+    for key in &keys {
+        cache.set(key, "stored", Timeout::Default).await.expect("it is stored");
+    }
+    servers[1].kill().expect("kill");
+    let mut hits = 0;
+    for _ in 0..5 {
+        for key in &keys {
+            let is_dead = store.server_of(&cache.composed_key(key)) == 1;
+            let found: String = cache
+                .get_or_set(key, Timeout::Default, async || "produced".into())
+                .await
+                .expect("a value");
+            assert_eq!(found, if is_dead { "produced" } else { "stored" }, "{key}");
+            hits += usize::from(!is_dead);
+        }
+    }
+    assert!((50..300).contains(&hits), "{hits} of 300 calls were on servers that are alive");
+}
