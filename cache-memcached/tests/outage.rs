@@ -5,12 +5,13 @@ mod common;
 use std::sync::Arc;
 
 use cache_core::{Cache, CacheHandle, Settings, Timeout};
-use common::{impatient, server, store_at};
+use common::{patient, server, store_at};
 
 #[tokio::test]
 async fn keys_of_the_other_servers_keep_hitting() {
     let mut servers = [server(), server(), server()];
-    let store = Arc::new(store_at(&servers.each_ref().map(|server| server.port()), &impatient()));
+    let store =
+        Arc::new(store_at(&servers.each_ref().map(xtask::servers::Server::port), &patient()));
     let cache = CacheHandle::new("default", Arc::clone(&store) as _, Settings::default());
     let keys: Vec<String> = (0..60).map(|number| format!("key-{number}")).collect();
     for key in &keys {

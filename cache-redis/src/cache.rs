@@ -406,7 +406,7 @@ impl Cache for RedisCache {
     }
 
     fn server_of(&self, key: &str) -> usize {
-        self.topology.server_of(self.keyspace.key(key).as_bytes())
+        self.servers.topology.server_of(self.keyspace.key(key).as_bytes())
     }
 
     async fn contains(&self, key: &str) -> Result<bool> {
