@@ -162,7 +162,10 @@ impl DbCache {
         let shared = &self.shared;
         match shared.tables.get(database) {
             Some(table) if shared.router.allow_migrate(database, &shared.table_name) => {
-                schema::create(table, shared.options.unlogged, dry_run).await.map(Some)
+                // In a box: the futures of the drivers are nested so deeply that the compiler would
+                // reject those of applications that contain them.
+                let created = schema::create(table, shared.options.unlogged, dry_run);
+                Box::pin(created).await.map(Some)
             }
             _ => Ok(None),
         }
@@ -180,7 +183,8 @@ impl DbCache {
     ///
     /// Returns the error that the database reports.
     pub async fn entries(&self) -> Result<u64> {
-        self.shared.count(self.shared.now()).await
+        // In a box as in `create_table_in`.
+        Box::pin(self.shared.count(self.shared.now())).await
     }
 
     /// Adds an entry with several statements, for databases that cannot do it with one: inserts it,
