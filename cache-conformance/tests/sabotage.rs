@@ -641,7 +641,13 @@ fn fill_of_a_part_of_a_value_is_caught() {
 
 #[test]
 fn store_without_leases_is_excused_from_their_cases() {
-    let report = report_of(&Harness::new(|| async { WithoutLeases(LocMemCache::default()) }));
+    let time = ManualClock::new();
+    let clock = time.clock();
+    let create = move || {
+        let store = LocMemCache::with_clock(LocMemOptions::default(), clock.clone());
+        WithoutLeases(store.expect("the options are valid"))
+    };
+    let report = report_of(&Harness::new(move || std::future::ready(create())).driven_by(time));
     assert!(report.failed.is_empty(), "{report}");
     let of_leases = |name: &str| CASES.iter().any(|c| c.group == "leases" && c.name == name);
     let excused = report.excused.iter().filter(|(name, _)| of_leases(name));
