@@ -220,8 +220,8 @@ impl Entries {
         })
     }
 
-    /// Removes all entries, leases and abandoned temporary files, one shard after the other. Skips what
-    /// cannot be removed, and returns the first error at the end.
+    /// Removes all entries, leases and abandoned temporary files, one shard after the other. Skips
+    /// what cannot be removed, and returns the first error at the end.
     pub(crate) fn clear(&self, operation: &mut Operation) -> Result<()> {
         let mut skipped = Skipped::default();
         for shard in 0..=u8::MAX {
