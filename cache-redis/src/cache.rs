@@ -1,12 +1,14 @@
 //! The store: commands to servers, as an implementation of [`Cache`].
 
+mod leases;
 mod many;
 
 use std::{fmt, path::Path, sync::Arc, time::Duration};
 
 use cache_core::{Cache, Error, ErrorKind, Leases, Result, Stats, Ttl, Value, async_trait};
-use redis::{Cmd, Value as Reply};
+use redis::{Cmd, ToRedisArgs, Value as Reply};
 
+use self::leases::Marks;
 use crate::{
     RedisOptions,
     failure::{Failure, Fault},
@@ -17,7 +19,7 @@ use crate::{
     script::{Script, Scripts},
     stats, tls,
     topology::{Access, Topology},
-    value::{self, Encoded, MAX_VALUE_BYTES, MIN_MAX_VALUE_BYTES},
+    value::{self, Encoded, MARK_HEAD, MAX_VALUE_BYTES, MIN_MAX_VALUE_BYTES},
 };
 
 /// The maximum time to live in milliseconds, about 146 million years. The server adds the time to
@@ -47,6 +49,7 @@ pub(crate) struct Servers {
     topology: Topology,
     options: RedisOptions,
     scripts: Scripts,
+    marks: Marks,
 }
 
 impl Servers {
@@ -61,7 +64,7 @@ impl Servers {
         let uses_tls = locations.iter().any(uses_tls);
         let tls = uses_tls.then(|| tls::client(&options, folder)).transpose()?;
         let topology = Topology::new(locations, &options, tls.as_ref())?;
-        Ok(Self { topology, options, scripts: Scripts::new() })
+        Ok(Self { topology, options, scripts: Scripts::new(), marks: Marks::new() })
     }
 }
 
@@ -112,12 +115,12 @@ impl RedisCache {
         &self,
         script: &Script,
         key: &str,
-        argument: Option<i64>,
+        arguments: &(impl ToRedisArgs + Sync),
         access: Access,
     ) -> Result<Reply, Failure> {
-        match self.execute(key, &script.evalsha(key, argument), access).await {
+        match self.execute(key, &script.evalsha(key, arguments), access).await {
             Err(failure) if failure.fault == Fault::NoScript => {
-                self.execute(key, &script.eval(key, argument), access).await
+                self.execute(key, &script.eval(key, arguments), access).await
             }
             reply => reply,
         }
@@ -266,6 +269,18 @@ fn set(key: &str, value: &Encoded<'_>, ttl: Option<Duration>) -> Cmd {
     command
 }
 
+/// Creates the command that reads the first two bytes, which show whether there is an entry.
+fn head(key: &str) -> Cmd {
+    let mut command = redis::cmd("GETRANGE");
+    command.arg(key).arg(0).arg(MARK_HEAD.len() - 1);
+    command
+}
+
+/// Whether these are the first bytes of an entry. Otherwise the key is absent, or has a mark.
+fn is_entry(head: &[u8]) -> bool {
+    !head.is_empty() && head != MARK_HEAD
+}
+
 /// Converts to whole milliseconds, rounded up so that no entry expires early.
 fn millis(ttl: Duration) -> u64 {
     u64::try_from(ttl.as_nanos().div_ceil(1_000_000))
@@ -285,7 +300,7 @@ impl Cache for RedisCache {
     }
 
     async fn get(&self, key: &str) -> Result<Option<Value>> {
-        Ok(self.get_bytes(&self.keyspace.key(key), READ).await?.map(value::decode))
+        Ok(self.get_bytes(&self.keyspace.key(key), READ).await?.and_then(value::decode))
     }
 
     async fn set(&self, key: &str, value: Value, ttl: Option<Duration>) -> Result<()> {
@@ -306,32 +321,37 @@ impl Cache for RedisCache {
 
     async fn add(&self, key: &str, value: Value, ttl: Option<Duration>) -> Result<bool> {
         let key = self.keyspace.key(key);
-        let mut command = set(&key, &self.encode(&key, &value).await?, ttl);
+        let encoded = self.encode(&key, &value).await?;
+        let mut command = set(&key, &encoded, ttl);
         command.arg("NX");
-        match self.execute(&key, &command, WRITE_ONCE).await.map_err(Failure::into_error)? {
-            Reply::Okay => Ok(true),
-            Reply::Nil => Ok(false),
-            other => Err(self.unexpected_reply(&other)),
+        let commands = vec![(key.as_bytes(), command), (key.as_bytes(), head(&key))];
+        let replies = self.servers.topology.execute_all(commands, WRITE_ONCE).await;
+        match &*replies.map_err(Failure::into_error)? {
+            [Reply::Okay, _] => Ok(true),
+            // There is a mark, or what there was has expired since.
+            [Reply::Nil, Reply::BulkString(head)] if !is_entry(head) => {
+                let arguments = (&encoded, ttl.map(millis));
+                let add = self.run_script(&self.servers.scripts.add, &key, &arguments, WRITE_ONCE);
+                Ok(self.expect_integer(add.await.map_err(Failure::into_error)?)? > 0)
+            }
+            [Reply::Nil, _] => Ok(false),
+            replies => {
+                Err(self.unexpected_reply(replies.first().unwrap_or(&Reply::Array(Vec::new()))))
+            }
         }
     }
 
     async fn touch(&self, key: &str, ttl: Option<Duration>) -> Result<bool> {
         let key = self.keyspace.key(key);
-        let reply = match ttl {
-            Some(ttl) => {
-                let mut command = redis::cmd("PEXPIRE");
-                command.arg(&*key).arg(millis(ttl));
-                self.execute(&key, &command, WRITE).await
-            }
-            None => self.run_script(&self.servers.scripts.persist, &key, None, WRITE).await,
-        };
+        let script = &self.servers.scripts.touch;
+        let reply = self.run_script(script, &key, &ttl.map(millis), WRITE).await;
         Ok(self.expect_integer(reply.map_err(Failure::into_error)?)? > 0)
     }
 
     async fn incr(&self, key: &str, delta: i64) -> Result<Option<i64>> {
         let key = self.keyspace.key(key);
         let script = &self.servers.scripts.incr;
-        let failure = match self.run_script(script, &key, Some(delta), WRITE_ONCE).await {
+        let failure = match self.run_script(script, &key, &delta, WRITE_ONCE).await {
             Ok(reply) => {
                 let Some(sum) = self.expect_bytes(reply)? else { return Ok(None) };
                 return value::parse_integer(&sum)
@@ -358,9 +378,8 @@ impl Cache for RedisCache {
 
     async fn ttl(&self, key: &str) -> Result<Option<Ttl>> {
         let key = self.keyspace.key(key);
-        let mut command = redis::cmd("PTTL");
-        command.arg(&*key);
-        Ok(match self.execute_integer(&key, &command, WRITE).await? {
+        let reply = self.run_script(&self.servers.scripts.ttl, &key, &None::<u64>, WRITE).await;
+        Ok(match self.expect_integer(reply.map_err(Failure::into_error)?)? {
             -2 => None,
             -1 => Some(Ttl::Never),
             // The server reports 0 during the last millisecond.
@@ -398,7 +417,7 @@ impl Cache for RedisCache {
     }
 
     fn leases(&self) -> Option<&dyn Leases> {
-        None
+        Some(self)
     }
 
     fn inner(&self) -> Option<&dyn Cache> {
@@ -411,9 +430,12 @@ impl Cache for RedisCache {
 
     async fn contains(&self, key: &str) -> Result<bool> {
         let key = self.keyspace.key(key);
-        let mut command = redis::cmd("EXISTS");
-        command.arg(&*key);
-        Ok(self.execute_integer(&key, &command, READ).await? > 0)
+        match self.execute(&key, &head(&key), READ).await {
+            Ok(Reply::BulkString(head)) => Ok(is_entry(&head)),
+            Ok(other) => Err(self.unexpected_reply(&other)),
+            Err(failure) if failure.fault == Fault::WrongType => Ok(true),
+            Err(failure) => Err(failure.into_error()),
+        }
     }
 
     async fn get_many(&self, keys: &[&str]) -> Result<Vec<Option<Value>>> {

@@ -39,10 +39,36 @@
 //! # Values
 //!
 //! Integers are stored as decimal text, as in Redis and Django. Bytes are stored as they are,
-//! except that bytes which look like an integer or begin with the byte `0x1B` get a byte `0x1B` in
-//! front. What a `CacheHandle` encodes never needs that byte. Values above [`MAX_VALUE_BYTES`], or
-//! above the server's lower `proto-max-bulk-len`, are rejected with
+//! except that bytes which are empty, look like an integer or begin with the byte `0x1B` get a byte
+//! `0x1B` in front. What a `CacheHandle` encodes never needs that byte. Values above
+//! [`MAX_VALUE_BYTES`], or above the server's lower `proto-max-bulk-len`, are rejected with
 //! [`ErrorKind::TooLarge`](cache_core::ErrorKind::TooLarge) and are not sent.
+//!
+//! # Leases
+//!
+//! The store has [leases](cache_core::Leases), which work across processes, on one server, on a
+//! cluster and behind sentinels. The lease of an absent key is a mark stored under the key itself:
+//! the bytes `0x1B` `T` and a random token. Every write ends it, also one of another client, and
+//! `get`, `set` and `delete` cost nothing more. The lease of an entry is the entry's bytes (for an
+//! entry with a stamp, only these), with a mark under the key of [`Ask::Any`](cache_core::Ask::Any)
+//! that excludes other callers. If another client replaces the entry by equal bytes, the lease does
+//! not notice. If a write ends the lease of an entry, that mark still keeps others from refreshing
+//! the entry until the holder fills or releases, or `hold` ends.
+//!
+//! A mark looks like a value to those that do not know it:
+//!
+//! - `delete` and `delete_many` count it, and `stats` counts it as an entry.
+//! - A release of this crate without leases reads it as an undecodable entry, a counted miss. If it
+//!   replaces the mark, the lease ends, and the late fill is not stored.
+//! - Django raises an `UnpicklingError`. Do not fill keys through leases that a Django site reads.
+//! - `EXPIRE` by another client extends it.
+//!
+//! Reading a key of another type than a string for a lease replaces it, as `set` does.
+//!
+//! Leases are on the primary. A failover may lose the latest of them, together with the latest
+//! writes: two callers then produce, and at most one fill is stored. The server ends the lease of
+//! an absent key by its clock. That of an entry is compared with the clock of this process before
+//! the fill is sent.
 //!
 //! # Sharing with Django
 //!
@@ -106,8 +132,9 @@
 //!
 //! # Atomicity
 //!
-//! `set`, `add`, `touch`, `incr` and `delete` are one command or one script, which the server
-//! executes atomically. `set_many` and `delete_many` are atomic for each key only.
+//! `set`, `touch`, `incr`, `delete` and `fill` are one command or one script, which the server
+//! executes atomically. `add` is one command, and a script after it if the key has a lease.
+//! `set_many` and `delete_many` are atomic for each key only.
 //!
 //! # Cancel safety
 //!
@@ -117,16 +144,16 @@
 //!
 //! # Performance
 //!
-//! A call is one round trip. `get_many`, `set_many` and `delete_many` are one round trip to each
-//! server that has any of the keys, for every 5,000 keys or 4 MiB. Concurrent calls share system
-//! calls.
+//! A call is one round trip, also one of a lease. `add` of a leased key takes two. `get_many`,
+//! `set_many` and `delete_many` are one round trip to each server that has any of the keys, for
+//! every 5,000 keys or 4 MiB. Concurrent calls share system calls.
 //!
 //! # Permissions
 //!
 //! With access control lists, the user needs these commands:
 //!
-//! - always: GET, SET, MGET, UNLINK, EXISTS, PEXPIRE, PTTL, EVAL, EVALSHA, and PERSIST and INCRBY
-//!   inside scripts
+//! - always: GET, SET, MGET, GETRANGE, UNLINK, EVAL, EVALSHA, and EXISTS, PEXPIRE, PTTL, PERSIST
+//!   and INCRBY inside scripts
 //! - for `clear`: SCAN, and FLUSHDB with `clear_database`
 //! - for `stats`: INFO, DBSIZE and SCAN
 //! - for a cluster: CLUSTER SLOTS and ASKING

@@ -1,7 +1,10 @@
 //! Lua scripts for operations that no single command performs. The server executes a script
 //! atomically.
+//!
+//! `'\27T'` is the [head of a mark](crate::value::MARK_HEAD), which stands for the lease of an
+//! absent key. `pcall` returns a table in place of an error, such as that of a key of another type.
 
-use redis::Cmd;
+use redis::{Cmd, ToRedisArgs};
 
 /// A script and its SHA-1 hash, by which a server that has executed it knows it.
 #[derive(Debug)]
@@ -16,21 +19,72 @@ pub(crate) struct Scripts {
     /// Adds to an integer if the key exists. Returns the sum as text, because numbers in Lua have
     /// only 53 bits.
     pub(crate) incr: Script,
-    /// Removes the time to live of a key. Returns whether the key exists.
-    pub(crate) persist: Script,
+    /// Stores a value for a time in milliseconds, or forever, if there is none or only a mark.
+    /// Returns whether it was stored.
+    pub(crate) add: Script,
+    /// Sets the time to live in milliseconds, or removes it. Returns whether the key exists.
+    pub(crate) touch: Script,
+    /// Returns the time to live like PTTL.
+    pub(crate) ttl: Script,
+    /// Returns the stored bytes. If there are none, stores a mark for a time in milliseconds.
+    pub(crate) acquire: Script,
+    /// Stores a value for a time in milliseconds, or forever, if the stored bytes are the expected
+    /// ones, or if they begin with them. Returns whether it was stored.
+    pub(crate) fill: Script,
+    /// Keeps a mark for a time in milliseconds, or removes it, if it is this one.
+    pub(crate) release: Script,
 }
 
 impl Scripts {
     pub(crate) fn new() -> Self {
         Self {
             incr: Script::new(
-                "if redis.call('EXISTS', KEYS[1]) == 0 then return false end
+                r"local head = redis.call('GETRANGE', KEYS[1], 0, 1)
+                if head == '' or head == '\27T' then return false end
                 redis.call('INCRBY', KEYS[1], ARGV[1])
                 return redis.call('GET', KEYS[1])",
             ),
-            persist: Script::new(
-                "if redis.call('PERSIST', KEYS[1]) == 1 then return 1 end
+            add: Script::new(
+                r"local mark = redis.pcall('GETRANGE', KEYS[1], 0, 1) == '\27T'
+                local set = {'SET', KEYS[1], ARGV[1], mark and 'XX' or 'NX'}
+                if ARGV[2] then set[5] = 'PX' set[6] = ARGV[2] end
+                return redis.call(unpack(set)) and 1 or 0",
+            ),
+            touch: Script::new(
+                r"if redis.pcall('GETRANGE', KEYS[1], 0, 1) == '\27T' then return 0 end
+                if ARGV[1] then return redis.call('PEXPIRE', KEYS[1], ARGV[1]) end
+                if redis.call('PERSIST', KEYS[1]) == 1 then return 1 end
                 return redis.call('EXISTS', KEYS[1])",
+            ),
+            ttl: Script::new(
+                r"if redis.pcall('GETRANGE', KEYS[1], 0, 1) == '\27T' then return -2 end
+                return redis.call('PTTL', KEYS[1])",
+            ),
+            // A key of another type is a miss, and like `set`, the mark replaces it.
+            acquire: Script::new(
+                "local stored = redis.pcall('GET', KEYS[1])
+                if type(stored) == 'string' then return stored end
+                redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+                return false",
+            ),
+            fill: Script::new(
+                "local stored
+                if ARGV[2] == '1' then
+                    stored = redis.pcall('GETRANGE', KEYS[1], 0, #ARGV[1] - 1)
+                else
+                    stored = redis.pcall('GET', KEYS[1])
+                end
+                if stored ~= ARGV[1] then return 0 end
+                local set = {'SET', KEYS[1], ARGV[3]}
+                if ARGV[4] then set[4] = 'PX' set[5] = ARGV[4] end
+                redis.call(unpack(set))
+                return 1",
+            ),
+            release: Script::new(
+                "local stored = redis.pcall('GETRANGE', KEYS[1], 0, #ARGV[1] - 1)
+                if stored ~= ARGV[1] then return 0 end
+                if ARGV[2] then return redis.call('PEXPIRE', KEYS[1], ARGV[2]) end
+                return redis.call('UNLINK', KEYS[1])",
             ),
         }
     }
@@ -43,18 +97,18 @@ impl Script {
 
     /// Creates the command that runs the script by its hash. It fails on a server that does not
     /// know the script.
-    pub(crate) fn evalsha(&self, key: &str, argument: Option<i64>) -> Cmd {
-        command("EVALSHA", &self.hash, key, argument)
+    pub(crate) fn evalsha(&self, key: &str, arguments: &impl ToRedisArgs) -> Cmd {
+        command("EVALSHA", &self.hash, key, arguments)
     }
 
     /// Creates the command that sends and runs the script.
-    pub(crate) fn eval(&self, key: &str, argument: Option<i64>) -> Cmd {
-        command("EVAL", self.code, key, argument)
+    pub(crate) fn eval(&self, key: &str, arguments: &impl ToRedisArgs) -> Cmd {
+        command("EVAL", self.code, key, arguments)
     }
 }
 
-fn command(name: &str, script: &str, key: &str, argument: Option<i64>) -> Cmd {
+fn command(name: &str, script: &str, key: &str, arguments: &impl ToRedisArgs) -> Cmd {
     let mut command = redis::cmd(name);
-    command.arg(script).arg(1).arg(key).arg(argument);
+    command.arg(script).arg(1).arg(key).arg(arguments);
     command
 }

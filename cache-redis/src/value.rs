@@ -1,14 +1,28 @@
 //! How values are stored in the server.
 //!
 //! An integer is decimal text, as with `INCRBY` and Django. Bytes are stored as they are, unless
-//! they would be decoded as an integer or begin with the escape byte: these get an escape byte in
-//! front. What a [`CacheHandle`](cache_core::CacheHandle) encodes has a header and never needs it.
+//! they are empty, would be decoded as an integer or begin with the escape byte: these get an
+//! escape byte in front. What a [`CacheHandle`](cache_core::CacheHandle) encodes has a header and
+//! never needs it.
+//!
+//! The mark of a lease begins with the escape byte and `T`, as no value does. Its key is absent in
+//! every respect. Empty values are escaped so that two bytes show whether there is a value.
 
 use bytes::Bytes;
 use cache_core::{Error, ErrorKind, Result, Value};
 
 /// The escape byte: the ASCII escape character.
 const ESCAPE: u8 = 0x1B;
+
+/// The first two bytes of a mark. The [scripts](crate::script) contain them as well.
+pub(crate) const MARK_HEAD: [u8; 2] = [ESCAPE, b'T'];
+
+/// The first byte of an entry in the format 2 of `cache_core::codec`, the high half of its second
+/// byte, and the bit of its third byte that says that a stamp follows.
+const FORMAT_2: (u8, u8, u8) = (0xC1, 0x20, 0x20);
+
+/// The length of that header up to the end of the stamp.
+const STAMPED_HEAD: usize = 3 + 8;
 
 /// The maximum size of a value in bytes: 512 MiB.
 ///
@@ -63,16 +77,33 @@ impl redis::ToRedisArgs for Encoded<'_> {
 }
 
 fn needs_escape(bytes: &[u8]) -> bool {
-    bytes.first() == Some(&ESCAPE) || parse_integer(bytes).is_some()
+    bytes.first().is_none_or(|first| *first == ESCAPE) || parse_integer(bytes).is_some()
 }
 
-/// Decodes what the server returned, without copying it.
-pub(crate) fn decode(stored: Vec<u8>) -> Value {
+/// Decodes what the server returned, without copying it. Returns `None` for the mark of a lease.
+pub(crate) fn decode(stored: Vec<u8>) -> Option<Value> {
     if let Some(number) = parse_integer(&stored) {
-        return Value::Int(number);
+        return Some(Value::Int(number));
+    }
+    if stored.starts_with(&MARK_HEAD) {
+        return None;
     }
     let bytes = Bytes::from(stored);
-    Value::Bytes(if bytes.first() == Some(&ESCAPE) { bytes.slice(1..) } else { bytes })
+    Some(Value::Bytes(if bytes.first() == Some(&ESCAPE) { bytes.slice(1..) } else { bytes }))
+}
+
+/// Returns the bytes at the start of a stored entry that no other entry begins with, or `None` if
+/// only the whole entry distinguishes it from others.
+pub(crate) fn stamp(stored: &[u8]) -> Option<&[u8]> {
+    let (magic, format, stamped) = FORMAT_2;
+    match stored {
+        [first, second, flags, ..]
+            if *first == magic && second & 0xF0 == format && flags & stamped != 0 =>
+        {
+            stored.get(..STAMPED_HEAD)
+        }
+        _ => None,
+    }
 }
 
 /// Parses an integer if it is written as the server writes it: no plus sign, no leading zeros.
@@ -123,10 +154,34 @@ mod tests {
             bytes(b"\x1B"),
             bytes(b"\x1B\x1B42"),
             bytes(b"\x1B42"),
+            bytes(b"\x1BT"),
             bytes(b"\xC1\x11text"),
         ] {
-            assert_eq!(decode(encode(&value)), value);
+            let stored = encode(&value);
+            assert!(!stored.is_empty() && !stored.starts_with(&MARK_HEAD), "{stored:?}");
+            assert_eq!(decode(stored), Some(value));
         }
+    }
+
+    #[test]
+    fn mark_is_not_a_value() {
+        assert_eq!(decode(b"\x1BT".to_vec()), None);
+        assert_eq!(decode(b"\x1BTtoken".to_vec()), None);
+    }
+
+    #[test]
+    fn empty_value_of_an_earlier_release_is_decoded() {
+        assert_eq!(decode(Vec::new()), Some(Value::Bytes(Bytes::new())));
+    }
+
+    #[test]
+    fn only_entries_of_format_2_with_the_flag_have_a_stamp() {
+        assert_eq!(stamp(b"\xC1\x21\x20stamp678body"), Some(&b"\xC1\x21\x20stamp678"[..]));
+        assert_eq!(stamp(b"\xC1\x22\x21stamp678"), Some(&b"\xC1\x22\x21stamp678"[..]));
+        for stored in [&b"\xC1\x11 text of format 1"[..], b"\xC1\x21\x01no stamp", b"", b"57"] {
+            assert_eq!(stamp(stored), None, "{stored:?}");
+        }
+        assert_eq!(stamp(b"\xC1\x21\x20short"), None);
     }
 
     #[test]
@@ -140,7 +195,7 @@ mod tests {
     fn decoding_bytes_copies_nothing() {
         let stored = b"\x1B12345".to_vec();
         let start = stored.as_ptr();
-        let Value::Bytes(bytes) = decode(stored) else { panic!("not bytes") };
+        let Some(Value::Bytes(bytes)) = decode(stored) else { panic!("not bytes") };
         assert_eq!(bytes.as_ptr(), start.wrapping_add(1));
     }
 }

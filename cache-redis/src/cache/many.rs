@@ -31,7 +31,7 @@ impl RedisCache {
                 return Err(self.unexpected_reply(&Reply::Array(replies)));
             }
             for reply in replies {
-                values.push(self.expect_bytes(reply)?.map(value::decode));
+                values.push(self.expect_bytes(reply)?.and_then(value::decode));
             }
         }
         Ok(values)

@@ -12,7 +12,7 @@ use std::{
 use cache_core::config::StoreConfig;
 use cache_redis::{RedisBackend, RedisCache, RedisOptions};
 use serde_json::{Map, Value as Json, json};
-use xtask::servers::{Kind, RedisCluster, Server, outlive};
+use xtask::servers::{Kind, RedisCluster, RedisSentinels, Server, outlive};
 
 pub(crate) const HOUR: Option<Duration> = Some(Duration::from_secs(3600));
 
@@ -30,6 +30,13 @@ pub(crate) fn shared_cluster() -> Vec<String> {
     static URLS: OnceLock<Vec<String>> = OnceLock::new();
     let urls = |cluster: &RedisCluster| cluster.servers.iter().map(Server::url).collect();
     URLS.get_or_init(|| outlive(|| RedisCluster::start(3, false), urls)).clone()
+}
+
+/// Returns the URLs of sentinels, shared in the same way.
+pub(crate) fn shared_sentinels() -> Vec<String> {
+    static URLS: OnceLock<Vec<String>> = OnceLock::new();
+    let urls = |set: &RedisSentinels| set.sentinels.iter().map(Server::url).collect();
+    URLS.get_or_init(|| outlive(RedisSentinels::start, urls)).clone()
 }
 
 /// Returns a namespace that no other test uses.
