@@ -1,11 +1,14 @@
 //! The store: [`Cache`] implemented with the commands of memcached.
 
 mod counting;
+mod leases;
 mod many;
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use cache_core::{Cache, Error, ErrorKind, MAX_KEY_CHARS, Result, Stats, Ttl, Value, async_trait};
+use cache_core::{
+    Cache, Error, ErrorKind, Leases, MAX_KEY_CHARS, Result, Stats, Ttl, Value, async_trait,
+};
 use futures_util::future::join_all;
 
 use crate::{
@@ -165,11 +168,13 @@ impl MemcachedCache {
     /// Decodes an entry. One that is corrupt, was written by another application, or does not fit
     /// into the `room` that is left for the values of the call is a miss.
     fn decode(&self, key: &str, reply: Reply, room: &mut usize) -> Option<Value> {
-        let flags = reply.flags;
-        let value = item::decode(flags, reply.data, self.0.max_decompressed.min(*room));
+        let Reply { flags, data, .. } = reply;
+        let is_stub = item::is_stub(flags, &data);
+        let value = item::decode(flags, data, self.0.max_decompressed.min(*room));
         match &value {
             Some(value) if item::is_compressed(flags) => *room = room.saturating_sub(value.size()),
             Some(_) => {}
+            None if is_stub => {}
             None => {
                 metrics::counter!("cachette_memcached_foreign_total").increment(1);
                 tracing::warn!(
@@ -206,8 +211,8 @@ impl MemcachedCache {
         if !self.is_too_large(key, len) {
             return self.send(command).await;
         }
-        match self.call(&Command::GetFlags(key)).await? {
-            Some(reply) if is_found(&reply)? => Ok(Status::NotStored),
+        match self.call(&Command::GetHead(key)).await? {
+            Some(reply) if is_found(&reply)? && !reply.is_stub() => Ok(Status::NotStored),
             _ => Err(self.too_large(key, len)),
         }
     }
@@ -289,7 +294,8 @@ impl MemcachedCache {
         validate_key(key)?;
         match self.store_new(Command::Add(key, self.item(value)?, Expiry::new(ttl))).await? {
             Status::Done => Ok(true),
-            Status::NotStored => Ok(false),
+            // `NotStored` also means that the server is down and `when_dead` is `miss`.
+            Status::NotStored => self.add_over_lease(key, value, ttl).await,
             other => Err(unexpected(&other)),
         }
     }
@@ -298,6 +304,19 @@ impl MemcachedCache {
     async fn call_found(&self, command: Command<'_>) -> Result<bool> {
         validate_key(command.key())?;
         self.call(&command).await?.map_or(Ok(false), |reply| is_found(&reply))
+    }
+
+    async fn touch_value(&self, key: &str, ttl: Option<Duration>) -> Result<bool> {
+        validate_key(key)?;
+        let Some(found) = self.call_at(&Command::Touch(key, Expiry::new(ttl))).await? else {
+            return Ok(false);
+        };
+        if is_found(&found.reply)? && found.reply.is_stub() {
+            // The lease has got a new time to live, and nothing may extend it.
+            self.call_on(&found.place(), &Command::CompareAndDelete(key, found.reply.cas)).await?;
+            return Ok(false);
+        }
+        is_found(&found.reply)
     }
 
     async fn get_ttl(&self, key: &str) -> Result<Option<Ttl>> {
@@ -391,7 +410,7 @@ impl Cache for MemcachedCache {
     }
 
     async fn touch(&self, key: &str, ttl: Option<Duration>) -> Result<bool> {
-        self.call_found(Command::Touch(key, Expiry::new(ttl))).await.map_err(in_store)
+        self.touch_value(key, ttl).await.map_err(in_store)
     }
 
     async fn incr(&self, key: &str, delta: i64) -> Result<Option<i64>> {
@@ -436,6 +455,10 @@ impl Cache for MemcachedCache {
 
     async fn delete_many(&self, keys: &[&str]) -> Result<usize> {
         self.delete_values(keys).await.map_err(in_store)
+    }
+
+    fn leases(&self) -> Option<&dyn Leases> {
+        Some(self)
     }
 
     /// Returns the totals of all servers. The details list each server, and those that are down, so

@@ -38,6 +38,14 @@ impl Expiry {
         Self { digits, len: digits.len() - unused }
     }
 
+    /// Encodes the time of a lease and returns it in seconds. It is rounded up, and at most 30
+    /// days, because a lease must end.
+    pub(crate) fn of_lease(time: Duration) -> (Self, u32) {
+        let longest = Duration::from_secs(MAX_RELATIVE);
+        let seconds = encode(time.min(longest), Duration::ZERO);
+        (Self::from_number(seconds), seconds)
+    }
+
     pub(crate) fn digits(&self) -> &[u8] {
         &self.digits[..self.len]
     }
@@ -83,6 +91,18 @@ mod tests {
             assert_eq!(encode(ttl, NOW), 0);
         }
         assert!(Expiry::new(None).is_never());
+    }
+
+    #[test]
+    fn lease_always_ends() {
+        for (time, seconds) in [
+            (Duration::from_nanos(1), 1),
+            (Duration::from_millis(1001), 2),
+            (Duration::MAX, 2_592_000),
+        ] {
+            let (expiry, found) = Expiry::of_lease(time);
+            assert_eq!((expiry.digits(), found), (seconds.to_string().as_bytes(), seconds));
+        }
     }
 
     #[test]

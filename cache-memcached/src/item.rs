@@ -2,6 +2,7 @@
 //!
 //! | flags | data |
 //! |---|---|
+//! | 0 | nothing: a lease, whose key is absent |
 //! | 2 | an integer in decimal digits, as in pymemcache and pylibmc; the server pads with spaces |
 //! | 256 | bytes, unchanged |
 //! | 256 + 512 | a guard byte `=`, then bytes that the server could parse as a number |
@@ -51,6 +52,11 @@ impl<'a> Item<'a> {
         Self { flags: INTEGER, data: number.to_string().into_bytes().into() }
     }
 
+    /// Creates the item that stands for a lease. It is the same as the one that the server creates.
+    pub(crate) fn stub() -> Self {
+        Self { flags: 0, data: Cow::Borrowed(&[]) }
+    }
+
     fn from_bytes(bytes: &'a [u8], compress_above: Option<usize>) -> Self {
         if compress_above.is_some_and(|above| bytes.len() > above)
             && let Some(data) = compression::compress(bytes)
@@ -63,6 +69,7 @@ impl<'a> Item<'a> {
 
     pub(crate) fn flag_digits(&self) -> &'static str {
         match self.flags {
+            0 => "0",
             INTEGER => "2",
             BYTES => "256",
             flags if flags == BYTES | GUARDED => "768",
@@ -123,6 +130,11 @@ pub(crate) fn counter(flags: u32, data: &[u8]) -> Option<u64> {
         return None;
     }
     parse_counter(data)
+}
+
+/// Returns whether the item stands for a lease: its key is absent.
+pub(crate) fn is_stub(flags: u32, data: &[u8]) -> bool {
+    flags == 0 && data.is_empty()
 }
 
 pub(crate) fn is_compressed(flags: u32) -> bool {

@@ -47,6 +47,33 @@
 //! - **`clear`** sends `flush_all` to every server. It removes all entries, including those of
 //!   other applications and other prefixes.
 //!
+//! # Leases
+//!
+//! The store has [leases](cache_core::Leases), which work across processes. The lease of an absent
+//! key is a stub stored under the key itself: an empty item with the flags 0, which the server
+//! creates (`mg` with the flag `N`, since memcached 1.6). Every write ends it, also one of another
+//! application, and `get`, `set` and `delete` cost nothing more. A stub and an entry are compared
+//! by their CAS tokens. The lease of an entry has a stub under the key of
+//! [`Ask::Any`](cache_core::Ask::Any), which excludes other callers. If a write ends the lease of
+//! an entry, that stub still keeps others from refreshing the entry until the holder fills or
+//! releases, or `hold` ends.
+//!
+//! - **Time.** A lease has whole seconds, at least one and at most 30 days.
+//! - **Restarts.** A server that restarts gives the same CAS tokens again. A fill is therefore sent
+//!   on the connection on which its lease was acquired, and is lost if that was closed. A proxy
+//!   hides a restart: do not use leases behind one.
+//! - **Dead servers.** With [`when_dead`](field@MemcachedOptions::when_dead)` = "miss"`, `acquire`
+//!   grants a lease whose fill stores nothing. With `"next"`, it is granted by the next server.
+//! - **Other applications.** A classic `get` returns a stub as an empty value: Django would read
+//!   `b""`. Do not fill keys through leases that a Django site reads. A `touch` by another
+//!   application extends a stub; `acquire` removes one that has more than ten minutes left, and
+//!   more than its own time.
+//! - `delete` and `delete_many` count a stub, and `stats` counts it as an entry. A `touch` of a
+//!   leased key ends the lease.
+//! - A release of this crate without leases reads a stub as an entry of another application, a
+//!   counted miss. Its `add` stores nothing until the lease ends; its `set` and `delete` end the
+//!   lease.
+//!
 //! # Sharing servers with Django
 //!
 //! Integers are stored as pymemcache and pylibmc store them: flags 2, decimal digits. A Django site
@@ -81,10 +108,10 @@
 //!
 //! # Atomicity
 //!
-//! `add` and `incr` are atomic on the server. Counters are never negative: `decr` stops at zero
-//! without an error. The server counts beyond an `i64`, so a sum that overflows is stored for a
-//! moment and then taken back. A reader misses the entry in that moment. If the call is dropped or
-//! the connection lost just then, later readers miss it as well.
+//! `add` and `incr` are atomic on the server, and so is `fill`. Counters are never negative: `decr`
+//! stops at zero without an error. The server counts beyond an `i64`, so a sum that overflows is
+//! stored for a moment and then taken back. A reader misses the entry in that moment. If the call
+//! is dropped or the connection lost just then, later readers miss it as well.
 //!
 //! # Cancel safety
 //!
@@ -94,7 +121,8 @@
 //!
 //! # Performance
 //!
-//! A call is one round trip. Requests of concurrent tasks are sent with one write, and replies are
+//! A call is one round trip. An `add` that stores nothing takes two, and one of a leased key three.
+//! Requests of concurrent tasks are sent with one write, and replies are
 //! read with one read. With 64 tasks, a call takes about 2 µs of processor time (measured by
 //! `benches/memcached`).
 //!

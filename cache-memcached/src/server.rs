@@ -5,7 +5,7 @@
 
 use std::{
     sync::{
-        Arc,
+        Arc, Weak,
         atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
@@ -91,6 +91,14 @@ impl Server {
 
     /// Sends a command and returns its reply.
     pub(crate) async fn call(self: &Arc<Self>, command: &Command<'_>) -> Result<Reply, CallError> {
+        self.call_any(command).await.map(|(reply, _)| reply)
+    }
+
+    /// Sends a command and returns its reply and the connection that carried it.
+    pub(crate) async fn call_any(
+        self: &Arc<Self>,
+        command: &Command<'_>,
+    ) -> Result<(Reply, Arc<Connection>), CallError> {
         let mut is_first = true;
         loop {
             let connection = self.connection().await?;
@@ -100,13 +108,37 @@ impl Server {
                 }
                 Ok(mut reply) => {
                     self.add_name(&mut reply);
-                    return Ok(reply);
+                    return Ok((reply, connection));
                 }
                 Err(error) if is_first && should_retry(&error, command.is_retryable()) => {
                     is_first = false;
                 }
                 Err(error) => return Err(self.call_failed(&error)),
             }
+        }
+    }
+
+    /// Sends a command on this connection only. Returns `None` if it was not sent, because the
+    /// connection is closed or belongs to another store.
+    ///
+    /// CAS tokens start again when the server restarts. One that was received on this connection is
+    /// from this run of the server.
+    pub(crate) async fn call_on(
+        &self,
+        connection: &Weak<Connection>,
+        command: &Command<'_>,
+    ) -> Result<Option<Reply>, CallError> {
+        let current = self.connection.current();
+        let current = current.filter(|current| Arc::as_ptr(current) == connection.as_ptr());
+        let Some(connection) = current else { return Ok(None) };
+        match self.in_time(&connection, connection.call(command)).await {
+            Ok(reply) if self.needs_new_connection(&connection, &reply) => Ok(None),
+            Ok(mut reply) => {
+                self.add_name(&mut reply);
+                Ok(Some(reply))
+            }
+            Err(RequestError::NotSent) => Ok(None),
+            Err(error) => Err(self.call_failed(&error)),
         }
     }
 

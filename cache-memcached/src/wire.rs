@@ -24,14 +24,21 @@ pub(crate) enum Command<'a> {
     GetWithCas(&'a str),
     /// Fetches the flags without the value.
     GetFlags(&'a str),
+    /// Fetches the size, the flags and the CAS token without the value.
+    GetHead(&'a str),
     /// Fetches the flags and the time to live without the value.
     GetTtl(&'a str),
+    /// Like [`GetHead`](Self::GetHead), and sets the time to live.
     Touch(&'a str, Expiry),
+    /// Fetches everything. If the key is absent, creates a stub, an empty item, for this time.
+    Vivify(&'a str, Expiry),
     Set(&'a str, Item<'a>, Expiry),
     /// Sets the value if the entry still has this CAS token.
     CompareAndSet(&'a str, Item<'a>, Expiry, u64),
     Add(&'a str, Item<'a>, Expiry),
     Delete(&'a str),
+    /// Deletes the entry if it still has this CAS token.
+    CompareAndDelete(&'a str, u64),
     /// Adds or subtracts. With a CAS token, only if the entry still has it.
     Arithmetic {
         key: &'a str,
@@ -47,12 +54,15 @@ impl<'a> Command<'a> {
             Self::Get(key)
             | Self::GetWithCas(key)
             | Self::GetFlags(key)
+            | Self::GetHead(key)
             | Self::GetTtl(key)
             | Self::Touch(key, _)
+            | Self::Vivify(key, _)
             | Self::Set(key, ..)
             | Self::CompareAndSet(key, ..)
             | Self::Add(key, ..)
             | Self::Delete(key)
+            | Self::CompareAndDelete(key, _)
             | Self::Arithmetic { key, .. } => key,
         }
     }
@@ -77,7 +87,12 @@ impl<'a> Command<'a> {
     pub(crate) fn is_retryable(&self) -> bool {
         !matches!(
             self,
-            Self::Add(..) | Self::CompareAndSet(..) | Self::Delete(_) | Self::Arithmetic { .. }
+            Self::Add(..)
+                | Self::CompareAndSet(..)
+                | Self::Vivify(..)
+                | Self::Delete(_)
+                | Self::CompareAndDelete(..)
+                | Self::Arithmetic { .. }
         )
     }
 
@@ -102,10 +117,19 @@ impl<'a> Command<'a> {
             Self::Get(key) => push_line(out, b"mg ", key, b" v f"),
             Self::GetWithCas(key) => push_line(out, b"mg ", key, b" v f c t"),
             Self::GetFlags(key) => push_line(out, b"mg ", key, b" f"),
+            Self::GetHead(key) => push_line(out, b"mg ", key, b" s f c"),
             Self::GetTtl(key) => push_line(out, b"mg ", key, b" f t"),
             Self::Delete(key) => push_line(out, b"md ", key, b""),
+            Self::CompareAndDelete(key, cas) => {
+                push_line(out, b"md ", key, b" C");
+                push_number(out, *cas);
+            }
             Self::Touch(key, expiry) => {
-                push_line(out, b"mg ", key, b" T");
+                push_line(out, b"mg ", key, b" s f c T");
+                out.extend_from_slice(expiry.digits());
+            }
+            Self::Vivify(key, expiry) => {
+                push_line(out, b"mg ", key, b" s v c f t N");
                 out.extend_from_slice(expiry.digits());
             }
             Self::Set(key, item, expiry) => push_set_line(out, key, item, expiry, b""),
@@ -176,6 +200,10 @@ pub(crate) struct Reply {
     pub(crate) ttl: i64,
     /// The value of the flag `c`.
     pub(crate) cas: u64,
+    /// The value of the flag `s`: the size of the value in bytes.
+    pub(crate) size: Option<usize>,
+    /// The flag `W`: the command has created a stub.
+    pub(crate) created: bool,
     pub(crate) data: Bytes,
 }
 
@@ -199,7 +227,13 @@ pub(crate) enum Status {
 
 impl Reply {
     pub(crate) fn new(status: Status) -> Self {
-        Self { status, flags: 0, ttl: -1, cas: 0, data: Bytes::new() }
+        let data = Bytes::new();
+        Self { status, flags: 0, ttl: -1, cas: 0, size: None, created: false, data }
+    }
+
+    /// Returns whether the item is a stub, judged by its size, which the command must fetch.
+    pub(crate) fn is_stub(&self) -> bool {
+        self.flags == 0 && self.size == Some(0)
     }
 }
 
@@ -274,6 +308,8 @@ impl Header {
             b'f' => self.reply.flags = parse_number(value)?,
             b't' => self.reply.ttl = if value == b"-1" { -1 } else { parse_number(value)? },
             b'c' => self.reply.cas = parse_number(value)?,
+            b's' => self.reply.size = Some(parse_number(value)?),
+            b'W' => self.reply.created = true,
             b'O' => self.opaque = Some(parse_number(value)?),
             _ => {}
         }
@@ -348,7 +384,11 @@ mod tests {
             (Command::Get("k"), "mg k v f O7\r\n"),
             (Command::GetFlags("k"), "mg k f O7\r\n"),
             (Command::GetTtl("k"), "mg k f t O7\r\n"),
-            (Command::Touch("k", never), "mg k T0 O7\r\n"),
+            (Command::GetHead("k"), "mg k s f c O7\r\n"),
+            (Command::Touch("k", never), "mg k s f c T0 O7\r\n"),
+            (Command::Vivify("k", minute), "mg k s v c f t N60 O7\r\n"),
+            (Command::CompareAndDelete("k", 12), "md k C12 O7\r\n"),
+            (Command::CompareAndSet("k", Item::stub(), minute, 12), "ms k 0 F0 T60 C12 O7\r\n\r\n"),
             (Command::Delete("k"), "md k O7\r\n"),
             (Command::Set("k", item(), never), "ms k 2 F2 O7\r\n42\r\n"),
             (Command::CompareAndSet("k", item(), minute, 12), "ms k 2 F2 T60 C12 O7\r\n42\r\n"),
@@ -387,6 +427,19 @@ mod tests {
             let mut out = Vec::new();
             push_number(&mut out, number);
             assert_eq!(String::from_utf8(out), Ok(number.to_string()));
+        }
+    }
+
+    #[test]
+    fn stub_is_an_empty_item_without_flags() {
+        let parse =
+            |line: &str| Header::parse(line.as_bytes()).expect("line should be a reply").reply;
+        let created = parse("VA 0 s0 c1 f0 t-1 O7 W");
+        assert!(created.is_stub() && created.created);
+        let held = parse("HD s0 f0 c1 O7 Z");
+        assert!(held.is_stub() && !held.created);
+        for line in ["HD s0 f2 O7", "HD s1 f0 O7", "HD f0 O7", "EN O7"] {
+            assert!(!parse(line).is_stub(), "{line}");
         }
     }
 

@@ -12,6 +12,7 @@ fn on(servers: usize) -> Harness {
         expiry_granularity: Duration::from_secs(1),
         unsigned_counters: true,
         largest_value: Some(1_000_000),
+        counts_leases: true,
         ..Profile::default()
     })
 }

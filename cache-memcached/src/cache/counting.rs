@@ -27,7 +27,7 @@ const MAX_BLIND_DELTA: u64 = 1 << 32;
 
 /// The number of attempts to change an entry that others keep changing. Each time, one of them
 /// succeeds.
-const MAX_ATTEMPTS: u32 = 60;
+pub(super) const MAX_ATTEMPTS: u32 = 60;
 
 impl MemcachedCache {
     pub(super) async fn add_delta(&self, key: &str, delta: i64) -> Result<Option<i64>> {
@@ -42,6 +42,9 @@ impl MemcachedCache {
             cas: None,
         };
         let Some(reply) = self.call(&command).await? else { return Ok(None) };
+        if is_non_numeric(&reply.status) && self.is_leased(key).await? {
+            return Ok(None);
+        }
         let Some(sum) = parse_sum(key, &reply)? else { return Ok(None) };
         match i64::try_from(sum) {
             Ok(sum) => Ok(Some(sum)),
@@ -104,6 +107,9 @@ impl MemcachedCache {
         for attempt in 0..MAX_ATTEMPTS {
             back_off(attempt).await;
             let Some(reply) = self.get_with_cas(key).await? else { return Ok(None) };
+            if item::is_stub(reply.flags, &reply.data) {
+                return Ok(None);
+            }
             let number = item::counter(reply.flags, &reply.data);
             let Some(number) = number else { return Err(Error::not_an_integer(key)) };
             if number.checked_add_signed(delta).is_none_or(|sum| i64::try_from(sum).is_err()) {
@@ -168,7 +174,7 @@ fn overflow(key: &str, number: i128, delta: i64) -> Error {
     }
 }
 
-fn contention(key: &str) -> Error {
+pub(super) fn contention(key: &str) -> Error {
     let message = format!("the key {key:?} was changed by others in all {MAX_ATTEMPTS} attempts");
     Error::new(ErrorKind::Backend, message).temporary(true)
 }

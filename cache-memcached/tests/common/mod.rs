@@ -55,14 +55,24 @@ pub(crate) fn store(servers: &[Server]) -> MemcachedCache {
     store_at(&ports, &patient())
 }
 
-/// Returns a harness that starts this many servers for each store. They end with the harness.
+/// Returns a harness that starts this many servers for each store, or for two clients. They end
+/// with the harness.
 pub(crate) fn harness(servers: usize) -> Harness {
     let running = Arc::new(Mutex::new(Vec::new()));
-    Harness::new(move || {
+    let start = move || {
         let started: Vec<Server> = (0..servers).map(|_| server()).collect();
-        let store = store(&started);
+        let ports: Vec<u16> = started.iter().map(Server::port).collect();
         running.lock().expect("no panic while locked").extend(started);
-        async { store }
+        move || store_at(&ports, &patient())
+    };
+    let start_for_two = start.clone();
+    Harness::new(move || {
+        let client = start();
+        async move { client() }
+    })
+    .with_clients(move || {
+        let client = start_for_two();
+        async move { (client(), client()) }
     })
 }
 
