@@ -78,8 +78,9 @@
 //! SQLite's cache nor in that of the operating system therefore waits for the disk on the caller's
 //! thread. On a slow disk, set [`DbOptions::blocking_threads`], which runs every call on a blocking
 //! thread. All other calls always do: large values and batches, `clear`, `stats`, and writes while
-//! another thread or process writes. Writes that wait in one process are grouped into one
-//! transaction. A task yields after 64 reads or 8 writes on its thread.
+//! another process writes. Short writes that wait for another thread run on the thread that releases
+//! the connection, grouped into one transaction. A task yields after 64 reads or 8 writes on its
+//! thread.
 //!
 //! **Durability.** The file is in WAL mode with `synchronous = NORMAL`: if the power fails, the
 //! last writes can be lost, and the file stays intact. A thread of the store moves the WAL into the
