@@ -142,6 +142,21 @@ async fn dead_connections_are_replaced(kind: Kind) {
     assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
 }
 
+/// The attempt hangs until its limit of two seconds, although the network works again.
+async fn lost_attempt_to_connect_fails_no_later_call(kind: Kind) {
+    let server = start(kind);
+    store_with(DbOptions::new(server.url())).create_table(false).await.expect("it is created");
+    let proxy = Proxy::before(server.port()).unwrap_or_else(|error| panic!("{error}"));
+    let url = server.url().replace(&server.port().to_string(), &proxy.port().to_string());
+    let store = store_with(DbOptions::new(url).connect_timeout(Duration::from_secs(2)));
+    proxy.switch(Mode::Blackhole);
+    timeout(Duration::from_secs(1), store.get("k")).await.expect_err("no reply arrives");
+    assert_eq!(proxy.accepted(), 1);
+    proxy.strand();
+    proxy.switch(Mode::Pass);
+    assert_eq!(get(&store, "k").await, None);
+}
+
 async fn fill_the_pool(store: &DbCache, calls: usize) {
     let mut gets = JoinSet::new();
     for _ in 0..calls {
@@ -191,6 +206,16 @@ async fn dead_connections_to_postgres_are_replaced() {
 #[tokio::test]
 async fn dead_connections_to_mariadb_are_replaced() {
     dead_connections_are_replaced(Kind::Mariadb).await;
+}
+
+#[tokio::test]
+async fn lost_attempt_to_connect_to_postgres_fails_no_later_call() {
+    lost_attempt_to_connect_fails_no_later_call(Kind::Postgres).await;
+}
+
+#[tokio::test]
+async fn lost_attempt_to_connect_to_mariadb_fails_no_later_call() {
+    lost_attempt_to_connect_fails_no_later_call(Kind::Mariadb).await;
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! Attempts to connect, which outlive the calls that started them.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use tokio::{
     runtime::{Handle, Id},
@@ -16,6 +16,7 @@ use crate::server::driver::Driver;
 /// A call that waits for a connection, on the runtime with this identifier.
 pub(super) struct Waiter<D: sqlx::Database> {
     pub(super) runtime: Id,
+    pub(super) since: Instant,
     pub(super) sender: oneshot::Sender<sqlx::Result<Live<D>>>,
 }
 
@@ -28,7 +29,8 @@ pub(super) struct Waiting<D: Driver> {
 impl<D: Driver> Waiting<D> {
     pub(super) fn new(pool: Arc<OwnPool<D>>) -> (Self, Waiter<D>) {
         let (sender, receiver) = oneshot::channel();
-        (Self { pool, receiver }, Waiter { runtime: Handle::current().id(), sender })
+        let waiter = Waiter { runtime: Handle::current().id(), since: Instant::now(), sender };
+        (Self { pool, receiver }, waiter)
     }
 
     /// Waits for a connection that another call gives back, or for the end of an attempt.
@@ -54,23 +56,28 @@ impl<D: Driver> Drop for Waiting<D> {
 pub(super) struct Attempt<D: Driver> {
     pool: Arc<OwnPool<D>>,
     runtime: Id,
+    begun: Instant,
     has_ended: bool,
 }
 
 impl<D: Driver> Attempt<D> {
-    pub(super) fn new(pool: Arc<OwnPool<D>>, runtime: Id) -> Self {
-        Self { pool, runtime, has_ended: false }
+    pub(super) fn new(pool: Arc<OwnPool<D>>, runtime: Id, begun: Instant) -> Self {
+        Self { pool, runtime, begun, has_ended: false }
     }
 
     pub(super) async fn run(mut self) {
         let outcome = self.pool.connect().await;
+        let has_failed = outcome.is_err();
         self.end(outcome);
+        if has_failed {
+            self.pool.attempt_again();
+        }
     }
 
     fn end(&mut self, outcome: sqlx::Result<Live<D>>) {
         if !self.has_ended {
             self.has_ended = true;
-            self.pool.attempt_ended(self.runtime, outcome);
+            self.pool.attempt_ended(self.runtime, self.begun, outcome);
         }
     }
 }

@@ -1,6 +1,11 @@
 //! The store's own pool.
 
-use std::{collections::VecDeque, fmt, sync::Arc, time::Duration};
+use std::{
+    collections::VecDeque,
+    fmt,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use parking_lot::Mutex;
 use sqlx::Connection as _;
@@ -49,9 +54,8 @@ pub(crate) struct OwnPool<D: sqlx::Database> {
 struct State<D: sqlx::Database> {
     idle: Vec<Idle<D>>,
     waiters: VecDeque<Waiter<D>>,
-    /// The runtimes of the running attempts. On each runtime, there are at least as many attempts
-    /// as waiters.
-    attempts: Vec<Id>,
+    /// The runtimes of the running attempts, and when these began.
+    attempts: Vec<(Id, Instant)>,
 }
 
 /// What a call finds.
@@ -105,11 +109,19 @@ impl<D: Driver> OwnPool<D> {
         let (waiting, waiter) = Waiting::new(Arc::clone(self));
         state.waiters.retain(|waiter| !waiter.sender.is_closed());
         state.waiters.push_back(waiter);
-        if state.lacks_attempt(runtime.id()) {
-            state.attempts.push(runtime.id());
-            runtime.spawn(Attempt::new(Arc::clone(self), runtime.id()).run());
-        }
+        self.start_missing_attempt(&mut state);
         Found::Nothing(waiting)
+    }
+
+    /// Starts an attempt if there are fewer than calls that wait on this runtime.
+    fn start_missing_attempt(self: &Arc<Self>, state: &mut State<D>) {
+        let runtime = Handle::current();
+        // An attempt that takes longer may have met a network or a server that was lost meanwhile.
+        if state.lacks_attempt(runtime.id(), self.ping_timeout()) {
+            let begun = Instant::now();
+            state.attempts.push((runtime.id(), begun));
+            runtime.spawn(Attempt::new(Arc::clone(self), runtime.id(), begun).run());
+        }
     }
 
     /// Checks a connection. If it does not work, the others of its kind are dropped as well.
@@ -170,16 +182,27 @@ impl<D: Driver> OwnPool<D> {
         drop(surplus);
     }
 
+    /// Starts an attempt for a call that began to wait during one that has failed.
+    pub(super) fn attempt_again(self: &Arc<Self>) {
+        self.start_missing_attempt(&mut self.state.lock());
+    }
+
     /// Hands over the outcome of an attempt.
-    pub(super) fn attempt_ended(&self, runtime: Id, outcome: sqlx::Result<Live<D>>) {
+    pub(super) fn attempt_ended(
+        &self,
+        runtime: Id,
+        begun: Instant,
+        outcome: sqlx::Result<Live<D>>,
+    ) {
         let mut state = self.state.lock();
-        if let Some(position) = state.attempts.iter().position(|other| *other == runtime) {
+        let ended = |attempt: &(Id, Instant)| *attempt == (runtime, begun);
+        if let Some(position) = state.attempts.iter().position(ended) {
             state.attempts.swap_remove(position);
         }
         let surplus = match outcome {
             Ok(live) => state.put_back(live, Some(runtime), self.config.size as usize),
             Err(error) => {
-                state.fail_waiter(runtime, error);
+                state.fail_waiter(runtime, begun, error);
                 None
             }
         };
@@ -217,11 +240,11 @@ impl<D: Driver> State<D> {
         own.map(|position| self.idle.remove(position)).or_else(|| self.idle.pop())
     }
 
-    /// Whether fewer attempts run than calls wait on this runtime.
-    fn lacks_attempt(&self, runtime: Id) -> bool {
+    /// Whether fewer attempts younger than `max_age` run than calls wait on this runtime.
+    fn lacks_attempt(&self, runtime: Id, max_age: Duration) -> bool {
         let waiters = self.waiters.iter().filter(|waiter| waiter.runtime == runtime).count();
-        let attempts = self.attempts.iter().filter(|attempt| **attempt == runtime).count();
-        attempts < waiters
+        let is_young = |(own, begun): &&(Id, Instant)| *own == runtime && begun.elapsed() < max_age;
+        self.attempts.iter().filter(is_young).count() < waiters
     }
 
     /// Gives a connection to the first waiter, preferably one of this runtime, or stores it.
@@ -253,10 +276,11 @@ impl<D: Driver> State<D> {
         }
     }
 
-    /// Reports a failed attempt to the first call that relies on it.
-    fn fail_waiter(&mut self, runtime: Id, error: sqlx::Error) {
+    /// Reports a failed attempt to the first call that has waited since it began.
+    fn fail_waiter(&mut self, runtime: Id, begun: Instant, error: sqlx::Error) {
+        let relies = |waiter: &Waiter<D>| waiter.runtime == runtime && waiter.since <= begun;
         let mut outcome = Err(error);
-        while let Some(position) = self.waiters.iter().position(|waiter| waiter.runtime == runtime)
+        while let Some(position) = self.waiters.iter().position(relies)
             && let Some(waiter) = self.waiters.remove(position)
         {
             match waiter.sender.send(outcome) {
