@@ -282,8 +282,9 @@ impl CachesBuilder {
     /// in any store.
     ///
     /// A test can so set the time of everything at once, with a
-    /// [`ManualClock`](cache_core::ManualClock). Servers such as Redis expire their entries by their
-    /// own clock, and a store that [`store`](Self::store) adds by the one that it was opened with.
+    /// [`ManualClock`](cache_core::ManualClock). Servers such as Redis expire their entries by
+    /// their own clock, and a store that [`store`](Self::store) adds by the one that it was opened
+    /// with.
     pub fn clock(mut self, clock: Clock) -> Self {
         self.clock = clock;
         self

@@ -85,8 +85,8 @@ impl Error {
     /// Creates an error.
     ///
     /// It is temporary if the kind is [`Unavailable`](ErrorKind::Unavailable),
-    /// [`StorageFull`](ErrorKind::StorageFull) or [`FillFailed`](ErrorKind::FillFailed); change that
-    /// with [`temporary`](Self::temporary).
+    /// [`StorageFull`](ErrorKind::StorageFull) or [`FillFailed`](ErrorKind::FillFailed); change
+    /// that with [`temporary`](Self::temporary).
     #[must_use]
     pub fn new(kind: ErrorKind, message: impl Into<Cow<'static, str>>) -> Self {
         Self(Box::new(Inner {

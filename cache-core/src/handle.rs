@@ -269,7 +269,8 @@ impl CacheHandle {
     #[must_use]
     pub fn with_clock(&self, clock: Clock) -> Self {
         let fills = Arc::new(Fills::new(clock.clone()));
-        let view = View { clock, fills, ..View::clone(&self.view) };
+        // A breaker remembers moments of one clock.
+        let view = View { clock, fills, breaker: Arc::default(), ..View::clone(&self.view) };
         Self { store: Arc::clone(&self.store), view: Arc::new(view) }
     }
 
@@ -399,8 +400,8 @@ impl CacheHandle {
         }
     }
 
-    /// Stores a value under a composed key. During an outage, does nothing if the alias is configured
-    /// so.
+    /// Stores a value under a composed key. During an outage, does nothing if the alias is
+    /// configured so.
     async fn put(&self, key: &str, value: Value, timeout: Timeout) -> Result<()> {
         let ttl = match self.lifetime(timeout) {
             Lifetime::Expired => {

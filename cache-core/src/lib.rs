@@ -24,7 +24,8 @@ mod lease;
 mod settings;
 mod stats;
 mod timeout;
-mod timer;
+#[doc(hidden)]
+pub mod timer;
 mod value;
 
 pub use async_trait::async_trait;

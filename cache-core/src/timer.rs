@@ -7,7 +7,8 @@
 
 use std::{
     collections::BTreeMap,
-    pin::Pin,
+    future::poll_fn,
+    pin::{Pin, pin},
     sync::{Condvar, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, Waker},
     thread,
@@ -15,6 +16,17 @@ use std::{
 };
 
 use crate::{Clock, Moment};
+
+/// Waits for a future for at most this real time. Needs no runtime.
+pub async fn timeout<F: Future>(limit: Duration, future: F) -> Option<F::Output> {
+    let clock = Clock::system();
+    let (mut future, mut sleep) = (pin!(future), pin!(Sleep::until(&clock, clock.now() + limit)));
+    poll_fn(|context| match future.as_mut().poll(context) {
+        Poll::Ready(output) => Poll::Ready(Some(output)),
+        Poll::Pending => sleep.as_mut().poll(context).map(|()| None),
+    })
+    .await
+}
 
 /// Completes when the clock has reached a moment.
 pub(crate) struct Sleep {
@@ -118,18 +130,21 @@ static TIMER: Timer = Timer { state: Mutex::new(State::new()), changed: Condvar:
 /// The alarms for the system clock.
 struct Timer {
     state: Mutex<State>,
-    /// Notified when an alarm is set that is earlier than all others.
+    /// Notified when an alarm is set that is due before the thread looks again.
     changed: Condvar,
 }
 
 struct State {
     alarms: Alarms,
+    /// When the thread looks at the alarms next.
+    wakes_at: Option<Moment>,
     has_thread: bool,
 }
 
 impl State {
     const fn new() -> Self {
-        Self { alarms: Alarms { wakers: BTreeMap::new(), last_number: 0 }, has_thread: false }
+        let alarms = Alarms { wakers: BTreeMap::new(), last_number: 0 };
+        Self { alarms, wakes_at: None, has_thread: false }
     }
 }
 
@@ -140,7 +155,7 @@ impl Timer {
 
     fn set(&'static self, earlier: Option<AlarmId>, deadline: Moment, waker: &Waker) -> AlarmId {
         let mut state = self.lock();
-        let is_first = state.alarms.next_deadline().is_none_or(|next| deadline < next);
+        let is_early = state.wakes_at.is_none_or(|wakes_at| deadline < wakes_at);
         let id = state.alarms.set(earlier, deadline, waker);
         if !state.has_thread {
             let thread = thread::Builder::new().name("cachette-timer".into());
@@ -150,7 +165,8 @@ impl Timer {
                     tracing::error!(%error, "cannot start the timer thread; waits have no limit");
                 }
             }
-        } else if is_first {
+        } else if is_early {
+            state.wakes_at = Some(deadline);
             self.changed.notify_one();
         }
         id
@@ -169,6 +185,7 @@ impl Timer {
             }
             let next = state.alarms.next_deadline();
             let limit = next.map_or(IDLE_TIME, |deadline| deadline.since(now));
+            state.wakes_at = Some(now + limit);
             let (guard, waited) =
                 self.changed.wait_timeout(state, limit).unwrap_or_else(PoisonError::into_inner);
             state = guard;

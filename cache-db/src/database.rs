@@ -23,8 +23,9 @@ use crate::{
 /// used.
 ///
 /// It is created from a URL, or from an sqlx pool that the application already has, of PostgreSQL
-/// or MySQL. From an sqlx pool of SQLite, it is an error that names the option `url` to set instead:
-/// the store opens SQLite files itself and shares them with the pool as another process would.
+/// or MySQL. From an sqlx pool of SQLite, it is an error that names the option `url` to set
+/// instead: the store opens SQLite files itself and shares them with the pool as another process
+/// would.
 ///
 /// # Examples
 ///

@@ -16,6 +16,11 @@ impl Failure {
         Self { fault, message }
     }
 
+    /// No thread could be started for the statement, or it panicked.
+    pub(crate) fn no_thread() -> Self {
+        Self::new(Fault::Unavailable, "no thread could run the statement".into())
+    }
+
     /// The tokio runtime ended before the statement was run.
     #[cfg(feature = "sqlite")]
     pub(crate) fn runtime_ended() -> Self {

@@ -78,9 +78,9 @@
 //! SQLite's cache nor in that of the operating system therefore waits for the disk on the caller's
 //! thread. On a slow disk, set [`DbOptions::blocking_threads`], which runs every call on a blocking
 //! thread. All other calls always do: large values and batches, `clear`, `stats`, and writes while
-//! another process writes. Short writes that wait for another thread run on the thread that releases
-//! the connection, grouped into one transaction. A task yields after 64 reads or 8 writes on its
-//! thread.
+//! another process writes. Short writes that wait for another thread run on the thread that
+//! releases the connection, grouped into one transaction. A task yields after 64 reads or 8 writes
+//! on its thread.
 //!
 //! **Durability.** The file is in WAL mode with `synchronous = NORMAL`: if the power fails, the
 //! last writes can be lost, and the file stays intact. A thread of the store moves the WAL into the
@@ -89,14 +89,18 @@
 //!
 //! **The file.** A missing folder is created with mode 0700, and files and folders that root
 //! creates belong to the owner of the folder above. If the file is deleted or replaced, or its
-//! folder is removed, the store notices within a second and opens or creates it again. A read-only
-//! file, or one in a read-only file system, is a read-only cache: calls that write return
-//! [`ErrorKind::Backend`](cache_core::ErrorKind::Backend).
+//! folder is removed, the store notices within a second and opens or creates it again, also while
+//! other processes that use this crate have it open. Other programs must not have it open then, and
+//! a file that replaces it must not be overwritten in place. A read-only file, or one in a
+//! read-only file system, is a read-only cache: calls that write return
+//! [`ErrorKind::Backend`](cache_core::ErrorKind::Backend). After the file has become writable, open
+//! the store anew, without the files `-wal` and `-shm` beside it.
 //!
 //! **Disk space.** Files that the store creates have `auto_vacuum = INCREMENTAL`. If half of such a
 //! file is free, for example after `clear`, the space is given back to the file system. A file that
-//! holds other tables is never vacuumed. On Linux, `delete` and `clear` work on a full disk, because
-//! 5 MB are allocated for the WAL while the store is open.
+//! holds other tables is never vacuumed. On Linux, `delete` and `clear` work on a full disk,
+//! because 5 MB are allocated for the WAL while the store is open. A file system with less room is
+//! full.
 //!
 //! **Other uses of SQLite.** All connections of a process must use the same SQLite library, because
 //! two libraries release each other's file locks. The store uses rusqlite 0.39 and

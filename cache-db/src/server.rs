@@ -1,4 +1,5 @@
-//! PostgreSQL, MySQL and MariaDB, through sqlx: a pool, and statements with time limits and retries.
+//! PostgreSQL, MySQL and MariaDB, through sqlx: a pool, and statements with time limits and
+//! retries.
 
 mod connection;
 mod connector;

@@ -1,20 +1,21 @@
 //! SQLite, through rusqlite, on the threads of this process.
 //!
-//! A statement takes a few microseconds, and moving to another thread takes tens of them. Statements
-//! on the entries of a few keys therefore run on the caller's thread, unless they would have to
-//! wait: for a connection, for the write lock, or for a change of the file. What would wait, and
-//! what works on the whole table, runs on a blocking thread.
+//! A statement takes a few microseconds, and moving to another thread takes tens of them.
+//! Statements on the entries of a few keys therefore run on the caller's thread, unless they would
+//! have to wait: for a connection, for the write lock, or for a change of the file. What would
+//! wait, and what works on the whole table, runs on a blocking thread.
 //!
 //! - [`readers`]: connections that only read. In WAL mode they never wait for a writer.
 //! - [`writer`]: the connection that writes, and the queue of writes that have to wait for it.
 //! - [`checkpoint`]: a thread that moves the WAL into the file, so that no caller waits for an
 //!   fsync.
-//! - [`file`]: opening, creating and recognizing the file.
+//! - [`file`]: opening, creating and recognizing the file. [`companions`]: the files beside it.
 //! - [`space`]: room for removals on a full disk, and free pages.
 
 mod blocking;
 mod budget;
 mod checkpoint;
+mod companions;
 mod connection;
 mod failure;
 mod file;
@@ -228,6 +229,15 @@ impl Inner {
         Err(Failure::new(Fault::Full, "database or disk is full".into()))
     }
 
+    /// A file that was replaced can look broken, or lack its table.
+    fn look_soon_after(&self, failure: &Failure) {
+        if matches!(failure.fault, Fault::Other | Fault::MissingTable)
+            && let Some(file) = &self.file
+        {
+            file.look_soon();
+        }
+    }
+
     /// Runs a read on an idle connection, or returns `None` if there is none.
     fn read_now(
         self: &Arc<Self>,
@@ -241,7 +251,7 @@ impl Inner {
         let result =
             connection.wait_for_locks(Duration::ZERO).and_then(|()| connection.read(statements));
         self.readers.put_back(connection);
-        Some(failing(result))
+        Some(failing(result).inspect_err(|failure| self.look_soon_after(failure)))
     }
 
     /// Runs a read on this blocking thread.
@@ -257,14 +267,17 @@ impl Inner {
             };
             self.replace_changed_connections()?;
             let mut connection = self.readers.take(deadline, || {
-                self.open_writer(&mut self.lock_writer())?;
+                // Without waiting for a writer, unless there is no file yet.
+                if !file.is_open() {
+                    self.open_writer(&mut self.lock_writer())?;
+                }
                 file.open_reader()
             })?;
             let result = connection
                 .wait_for_locks(self.limits.busy_timeout)
                 .and_then(|()| connection.read(statements));
             self.readers.put_back(connection);
-            failing(result)
+            failing(result).inspect_err(|failure| self.look_soon_after(failure))
         })
     }
 
@@ -288,22 +301,29 @@ impl Inner {
 
     /// Closes the connections if the path no longer names the open file.
     fn replace_changed_connections(self: &Arc<Self>) -> Result<(), Failure> {
-        let Some(file) = &self.file else { return Ok(()) };
-        if !file.has_changed() {
+        if !self.has_changed() {
             return Ok(());
         }
         self.checkpointer.stop();
-        let mut writer = self.lock_writer();
+        self.replace_if_changed(&mut self.lock_writer())
+    }
+
+    /// Like [`replace_changed_connections`](Self::replace_changed_connections), for the thread that
+    /// uses the writer's connection and has stopped the checkpointer.
+    fn replace_if_changed(&self, writer: &mut Option<Connection>) -> Result<(), Failure> {
+        let Some(file) = &self.file else { return Ok(()) };
         // Another thread may have replaced them since.
-        if file.has_changed() {
-            tracing::info!(
-                database = self.location,
-                "reopening the cache: the file was deleted or replaced"
-            );
-            *writer = None;
-            self.readers.clear();
-            file.forget();
+        if !file.has_changed() {
+            return Ok(());
         }
+        tracing::info!(
+            database = self.location,
+            "reopening the cache: the file was deleted, replaced or changed"
+        );
+        file.remove_leftovers(self.limits.busy_timeout)?;
+        *writer = None;
+        self.readers.clear();
+        file.forget();
         Ok(())
     }
 
@@ -313,6 +333,9 @@ impl Inner {
         self.readers.clear();
         // The last connection moves the WAL into the file and removes it.
         *writer = None;
+        if let Some(file) = &self.file {
+            file.forget();
+        }
         Ok(())
     }
 }

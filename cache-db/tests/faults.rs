@@ -489,8 +489,8 @@ async fn full_table_of_mariadb_is_storage_full() {
     entry_without_room_is_storage_full_and_leaves_nothing(&store).await;
 }
 
-/// A new server with an entry, a proxy in front of it, and a store that uses the proxy. Nothing times
-/// out on a busy machine.
+/// A new server with an entry, a proxy in front of it, and a store that uses the proxy. Nothing
+/// times out on a busy machine.
 async fn behind_proxy(kind: Kind, pool_size: u32) -> (Server, Proxy, DbCache) {
     let server = start(kind);
     let proxy = Proxy::before(server.port()).unwrap_or_else(|error| panic!("{error}"));

@@ -72,6 +72,8 @@ fn child_process_runs_its_task() {
             "write" => write_until_killed(&folder).await,
             "fill" => fill(&folder).await,
             "read only" => read_only(&folder).await,
+            "idle" => idle(&folder).await,
+            "other mount" => other_mount(&folder).await,
             other => panic!("unknown task {other}"),
         }
     });
@@ -122,13 +124,66 @@ fn concurrent_processes_lose_no_increment() {
 }
 
 const KILLS: u64 = 50;
+/// Keeps the file open without using it, until the process is killed.
+async fn idle(folder: &Path) {
+    let store = store(folder);
+    set(&store, "idle", Value::Int(1)).await;
+    #[expect(clippy::print_stdout, reason = "the parent waits for the output")]
+    {
+        println!("started");
+    }
+    std::future::pending::<()>().await;
+}
+
+/// The files beside the database stay in use by the idle process.
+fn file_open_in_an_idle_process_can_be(changed: impl Fn(&Path)) {
+    let folder = folder();
+    let store = store(folder.path());
+    let mut idle = start("idle", folder.path());
+    let file = folder.path().join("cache.db");
+    runtime().block_on(async {
+        set(&store, "k", Value::Int(1)).await;
+        changed(&file);
+        // The store compares the path with its open file once per second.
+        tokio::time::sleep(Duration::from_millis(1100)).await;
+        for number in 0..100 {
+            set(&store, &format!("key {number}"), Value::Int(number)).await;
+            let found = get(&store, &format!("key {number}")).await;
+            assert_eq!(found, Some(Value::Int(number)));
+        }
+        assert_eq!(get(&store, "k").await, None);
+    });
+    let connection = rusqlite::Connection::open(&file).expect("the file is a database");
+    let check =
+        connection.pragma_query_value(None, "integrity_check", |row| row.get::<_, String>(0));
+    assert_eq!(check.expect("the check runs"), "ok");
+    idle.kill().expect("the child runs");
+    idle.wait().expect("the child ends");
+}
+
+#[test]
+fn file_that_is_open_in_an_idle_process_can_be_deleted() {
+    file_open_in_an_idle_process_can_be(|file| fs::remove_file(file).expect("the file exists"));
+}
+
+#[test]
+fn file_that_is_open_in_an_idle_process_can_be_replaced() {
+    file_open_in_an_idle_process_can_be(|file| {
+        let new = file.with_file_name("new.db");
+        let connection = rusqlite::Connection::open(&new).expect("the file is created");
+        connection.execute_batch("CREATE TABLE other (number)").expect("the table is created");
+        drop(connection);
+        fs::rename(new, file).expect("the file is replaced");
+    });
+}
+
 const LARGE: usize = 50_000;
 
 async fn write_until_killed(folder: &Path) {
     let store = store(folder);
     #[expect(clippy::print_stdout, reason = "the parent waits for the output")]
     {
-        println!("writing");
+        println!("started");
     }
     for number in (0..=u8::MAX).cycle() {
         set(&store, "large", bytes(number, LARGE)).await;
@@ -136,12 +191,13 @@ async fn write_until_killed(folder: &Path) {
     }
 }
 
-fn start_writer(folder: &Path) -> Child {
-    let mut command = child(Command::new(binary()), "write", folder);
-    let mut writer = command.stdout(Stdio::piped()).spawn().expect("the child starts");
-    let mut lines = BufReader::new(writer.stdout.take().expect("stdout is piped")).lines();
-    assert!(lines.any(|line| line.is_ok_and(|line| line.contains("writing"))), "it did not start");
-    writer
+/// Starts a child and waits until it reports that it has started.
+fn start(task: &str, folder: &Path) -> Child {
+    let mut command = child(Command::new(binary()), task, folder);
+    let mut started = command.stdout(Stdio::piped()).spawn().expect("the child starts");
+    let mut lines = BufReader::new(started.stdout.take().expect("stdout is piped")).lines();
+    assert!(lines.any(|line| line.is_ok_and(|line| line.contains("started"))), "it did not start");
+    started
 }
 
 #[test]
@@ -152,7 +208,7 @@ fn killed_writer_leaves_a_usable_file_with_whole_values() {
     runtime.block_on(set(&store, "large", bytes(0, LARGE)));
     let mut last = 0;
     for number in 0..KILLS {
-        let mut writer = start_writer(folder.path());
+        let mut writer = start("write", folder.path());
         thread::sleep(Duration::from_micros(number * 211 % 9000));
         writer.kill().expect("the child is running");
         writer.wait().expect("the child ends");
@@ -269,6 +325,31 @@ fn file_in_a_read_only_file_system_is_a_read_only_cache() {
     let mount = format!("mount --bind \"${FOLDER}\" \"${FOLDER}\"");
     let script = format!("{mount} && mount -o remount,ro,bind \"${FOLDER}\"");
     run_with_mounts(&script, "read only", folder.path());
+}
+
+/// A mount that is read-only does not mean that nobody writes to the file.
+async fn other_mount(folder: &Path) {
+    let (writer, reader) = (store(folder), store(&folder.join("mount")));
+    for number in 1..=3 {
+        assert_eq!(get(&reader, "k").await, Some(Value::Int(number)));
+        set(&writer, "k", Value::Int(number + 1)).await;
+        assert_eq!(get(&reader, "k").await, Some(Value::Int(number + 1)));
+        writer.close().await.expect("close succeeds");
+    }
+    assert!(writer.delete("k").await.expect("delete succeeds"));
+    assert_eq!(get(&reader, "k").await, None);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn read_only_mount_sees_what_is_written_through_another() {
+    let folder = folder();
+    create(folder.path());
+    let (source, mount) = (format!("\"${FOLDER}\""), format!("\"${FOLDER}\"/mount"));
+    let script = format!(
+        "mkdir {mount} && mount --bind {source} {mount} && mount -o remount,ro,bind {mount}"
+    );
+    run_with_mounts(&script, "other mount", folder.path());
 }
 
 const NOBODY: u32 = 65534;

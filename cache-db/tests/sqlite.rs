@@ -86,6 +86,86 @@ async fn write_of_another_process_does_not_block_the_caller() {
     assert_eq!(get(&store, "k").await, Some(Value::Int(2)));
 }
 
+/// The store has no connection that reads yet, and one write waits for the lock.
+#[tokio::test]
+async fn first_read_does_not_wait_for_a_writer() {
+    let options = common::sqlite_file();
+    let store = open(options.clone());
+    set(&store, "k", 1).await;
+    store.close().await.expect("close succeeds");
+    set(&store, "k", 1).await;
+    let other = other(&path_of(&options));
+    other.execute_batch("BEGIN IMMEDIATE").expect("the file is locked");
+    let write = tokio::spawn({
+        let store = store.clone();
+        async move { store.set("k", Value::Int(2), HOUR).await }
+    });
+    sleep(Duration::from_millis(20)).await;
+    assert_eq!(get(&store, "k").await, Some(Value::Int(1)));
+    assert!(!write.is_finished(), "the file is locked");
+    other.execute_batch("COMMIT").expect("the lock is released");
+    write.await.expect("the task does not panic").expect("set succeeds");
+}
+
+/// Tests of applications pause and advance tokio's clock.
+#[tokio::test(start_paused = true)]
+async fn calls_are_not_limited_by_the_clock_of_tokio() {
+    for options in [common::sqlite_file(), DbOptions::new("sqlite::memory:")] {
+        tokio::time::advance(Duration::from_secs(60)).await;
+        let store = open(options);
+        store.set("k", Value::Bytes(vec![7; 200_000].into()), HOUR).await.expect("set succeeds");
+        store.clear().await.expect("clear succeeds");
+        assert_eq!(store.stats().await.expect("stats succeed").entries, Some(0));
+    }
+}
+
+#[test]
+fn calls_need_no_timer_of_the_runtime() {
+    let runtime = tokio::runtime::Builder::new_current_thread().build();
+    runtime.expect("the runtime starts").block_on(async {
+        let store = open(common::sqlite_file());
+        set(&store, "k", 1).await;
+        store.clear().await.expect("clear succeeds");
+        assert_eq!(get(&store, "k").await, None);
+    });
+}
+
+/// The write of the runtime that ends was the first in the queue, and no blocking thread of that
+/// runtime is free.
+#[test]
+fn write_is_executed_although_the_runtime_of_another_caller_ends() {
+    let options = common::sqlite_file();
+    let store = open(options.clone());
+    let runtime = || tokio::runtime::Runtime::new().expect("the runtime starts");
+    let lasting = runtime();
+    lasting.block_on(set(&store, "k", 0));
+    for round in 0..20 {
+        let ending = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .max_blocking_threads(1)
+            .enable_all()
+            .build()
+            .expect("the runtime starts");
+        let (end, ended) = std::sync::mpsc::channel::<()>();
+        ending.spawn_blocking(move || ended.recv());
+        let other = other(&path_of(&options));
+        other.execute_batch("BEGIN IMMEDIATE").expect("the file is locked");
+        let write = |key: &'static str| {
+            let store = store.clone();
+            async move { store.set(key, Value::Int(round), HOUR).await }
+        };
+        drop(ending.spawn(write("first")));
+        std::thread::sleep(Duration::from_millis(2));
+        let second = lasting.spawn(write("k"));
+        std::thread::sleep(Duration::from_millis(2));
+        ending.shutdown_background();
+        drop(end);
+        other.execute_batch("COMMIT").expect("the lock is released");
+        lasting.block_on(second).expect("the task does not panic").expect("set succeeds");
+        assert_eq!(lasting.block_on(get(&store, "k")), Some(Value::Int(round)));
+    }
+}
+
 /// Each write waits for the lock when its future is dropped.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn cancelled_write_is_not_applied_after_a_later_write() {

@@ -30,8 +30,8 @@ pub trait Connection: Send + Sync + 'static {
 /// does whose thread is blocked, callers on other runtimes do not wait for it for ever: they start
 /// another attempt.
 ///
-/// A connection whose [`Lifetime`] has passed is used until a new one is open, so that no call fails
-/// because of it. Then calls wait until the server has executed what was sent on the old one:
+/// A connection whose [`Lifetime`] has passed is used until a new one is open, so that no call
+/// fails because of it. Then calls wait until the server has executed what was sent on the old one:
 /// otherwise, a request could overtake an earlier one of the same caller that was cancelled.
 pub struct SharedConnection<C, E>(Arc<Inner<C, E>>);
 

@@ -171,8 +171,8 @@ pub(super) async fn one_of_16_racers_takes_over_an_expired_lease(h: Harness) {
     }
 }
 
-/// Asserts that one racer gets the lease, and releases it: the rounds store equal bytes, and a store
-/// may miss such a write.
+/// Asserts that one racer gets the lease, and releases it: the rounds store equal bytes, and a
+/// store may miss such a write.
 async fn assert_one_winner(one: &Arc<dyn Cache>, other: &Arc<dyn Cache>, seen: Seen, round: usize) {
     let second = Arc::clone(other);
     let acquired = at_once(16, one, async move |store, number| {

@@ -1,7 +1,7 @@
 //! A circuit breaker: how `get_or_set` does not ask a server that is known to be away.
 //!
-//! Without it, each caller would wait for a connection or a reply first, and a service whose cache is
-//! away would be slower than one without a cache.
+//! Without it, each caller would wait for a connection or a reply first, and a service whose cache
+//! is away would be slower than one without a cache.
 
 use std::{
     collections::HashMap,

@@ -167,7 +167,6 @@ impl CacheHandle {
 
 impl CacheHandle {
     /// Produces a missing value in a single flight and stores it.
-    ///
     pub(super) async fn fill<F: Form, E, P>(
         &self,
         key: &str,

@@ -33,13 +33,13 @@ impl CacheHandle {
     /// not detected if it does so in a spawned task, or if the producers of two keys ask for each
     /// other's key: the patience of the callers ends that.
     ///
-    /// Callers wait for each other if they use one handle, its clones, or handles derived from it by
-    /// [`version`](Self::version) and the like, and if they request the same type `T`. Callers of
-    /// other aliases and other processes do not wait for each other.
+    /// Callers wait for each other if they use one handle, its clones, or handles derived from it
+    /// by [`version`](Self::version) and the like, and if they request the same type `T`. Callers
+    /// of other aliases and other processes do not wait for each other.
     ///
-    /// Single flight does not order `produce` and other writes: a value that was read from a database
-    /// before a [`delete`](Self::delete) of its key may be stored after it, and stays until it
-    /// expires.
+    /// Single flight does not order `produce` and other writes: a value that was read from a
+    /// database before a [`delete`](Self::delete) of its key may be stored after it, and stays
+    /// until it expires.
     ///
     /// [`patience`]: crate::Settings::patience
     /// [`ErrorKind::FillFailed`]: crate::ErrorKind::FillFailed
@@ -67,9 +67,9 @@ impl CacheHandle {
     ///
     /// # Errors
     ///
-    /// Same as [`get`](Self::get) and [`add`](Self::add), and [`ErrorKind::FillFailed`] as described
-    /// above. While the store is unavailable, returns what `produce` returned, unless the alias has
-    /// `on_outage = "error"`; see [`OnOutage`](crate::OnOutage).
+    /// Same as [`get`](Self::get) and [`add`](Self::add), and [`ErrorKind::FillFailed`] as
+    /// described above. While the store is unavailable, returns what `produce` returned, unless the
+    /// alias has `on_outage = "error"`; see [`OnOutage`](crate::OnOutage).
     ///
     /// # Cancel safety
     ///
@@ -104,8 +104,8 @@ impl CacheHandle {
     /// Like [`get_or_set`](Self::get_or_set), for a `produce` that can fail.
     ///
     /// The outer result is that of the cache, the inner one that of `produce`. If `produce` fails,
-    /// its error is returned unchanged and nothing is stored. One of the callers that wait then calls
-    /// its own `produce`, so a database that fails is asked by one caller at a time.
+    /// its error is returned unchanged and nothing is stored. One of the callers that wait then
+    /// calls its own `produce`, so a database that fails is asked by one caller at a time.
     ///
     /// # Examples
     ///

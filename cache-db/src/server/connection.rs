@@ -101,8 +101,8 @@ impl Connection {
 }
 
 impl Ended {
-    /// Returns the outcomes and the connection. If the statements failed, the connection is released
-    /// or closed.
+    /// Returns the outcomes and the connection. If the statements failed, the connection is
+    /// released or closed.
     pub(crate) fn conclude(self, dialect: &Dialect) -> Result<(Vec<Outcome>, Connection), Failure> {
         match self.result {
             Ok(outcomes) => Ok((outcomes, self.connection)),

@@ -107,8 +107,12 @@ fn serve(inner: &Weak<Inner>, requests: &Receiver<()>) {
 fn maintain(inner: &Arc<Inner>, connection: &mut Connection) -> rusqlite::Result<()> {
     let mut is_vacuumed = false;
     while space::is_mostly_free(connection)? {
-        let _writer = inner.lock_writer();
-        space::vacuum(connection)?;
+        {
+            let _writer = inner.lock_writer();
+            space::vacuum(connection)?;
+        }
+        // The pages that were moved are in the WAL.
+        checkpoint(inner, connection)?;
         is_vacuumed = true;
     }
     if is_vacuumed {
@@ -116,7 +120,7 @@ fn maintain(inner: &Arc<Inner>, connection: &mut Connection) -> rusqlite::Result
     }
     let is_due = inner.wal_pages.load(Ordering::Relaxed) > MAX_WAL_PAGES
         || inner.is_full.load(Ordering::Relaxed);
-    if is_vacuumed || is_due { checkpoint(inner, connection) } else { Ok(()) }
+    if is_due { checkpoint(inner, connection) } else { Ok(()) }
 }
 
 fn checkpoint(inner: &Arc<Inner>, connection: &mut Connection) -> rusqlite::Result<()> {

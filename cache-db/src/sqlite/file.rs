@@ -1,18 +1,21 @@
 //! The file of a database: opening, creating and recognizing it.
 
 use std::{
-    ffi::OsString,
     fs, io,
     path::{Path, PathBuf},
     sync::atomic::{AtomicBool, AtomicU64, Ordering},
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use parking_lot::Mutex;
 use percent_encoding::{AsciiSet, CONTROLS, percent_encode};
 use rusqlite::{ErrorCode, MAIN_DB, OpenFlags};
 
-use super::{connection::Connection, failing, space};
+use super::{
+    companions::{Companions, FolderLock, Identity, Seen, parent_of},
+    connection::Connection,
+    failing, space,
+};
 use crate::{error::Failure, fault::Fault};
 
 /// How often the path is compared with the open file.
@@ -21,38 +24,51 @@ const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(super) struct DatabaseFile {
     path: PathBuf,
+    companions: Companions,
     start: Instant,
     /// When the path is compared next, in milliseconds since `start`.
     next_check: AtomicU64,
     has_changed: AtomicBool,
-    /// The open file and its WAL.
-    open: Mutex<Option<[Option<Identity>; 2]>>,
+    /// The open file, and what is beside it.
+    open: Mutex<Option<(Identity, Seen)>>,
+    /// Whether SQLite was told that nobody changes the file.
+    is_frozen: AtomicBool,
+    /// What the file was like then.
+    frozen: Mutex<Option<Version>>,
 }
 
-/// The device and the inode of a file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Identity(u64, u64);
+/// What changes with the content of a file.
+type Version = (u64, Option<SystemTime>);
+
+fn version(path: &Path) -> Option<Version> {
+    fs::metadata(path).ok().map(|file| (file.len(), file.modified().ok()))
+}
 
 impl DatabaseFile {
     pub(super) fn new(path: PathBuf) -> Self {
         Self {
+            companions: Companions::of(&path),
             path,
             start: Instant::now(),
             next_check: AtomicU64::new(0),
             has_changed: AtomicBool::new(false),
             open: Mutex::default(),
+            is_frozen: AtomicBool::new(false),
+            frozen: Mutex::default(),
         }
     }
 
     /// Opens the connection that writes. Creates the file and its folder if they are missing.
     pub(super) fn open_writer(&self, busy_timeout: Duration) -> Result<Connection, Failure> {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE;
+        self.create_folder()?;
+        let _lock = FolderLock::acquire(&self.path, busy_timeout)?;
+        let leftovers = self.companions.see();
         let existed = self.path.exists();
-        let raw = match self.open(flags) {
-            Err(_) if self.create_folder()? => self.open(flags),
-            opened => opened,
-        };
-        let mut connection = Connection::new(failing(raw)?);
+        if !existed {
+            self.companions.remove(leftovers);
+        }
+        let mut connection = Connection::new(failing(self.open(flags))?);
         if !existed {
             self.give_to_owner_of_folder();
         }
@@ -62,7 +78,8 @@ impl DatabaseFile {
         } else {
             failing(prepare_to_write(&connection))?;
         }
-        *self.open.lock() = Some([&self.path, &self.wal()].map(|path| identity(path).ok()));
+        let identity = Identity::of(&self.path).ok();
+        *self.open.lock() = identity.map(|identity| (identity, self.companions.see()));
         Ok(connection)
     }
 
@@ -81,12 +98,13 @@ impl DatabaseFile {
         connection.busy_timeout(busy_timeout)?;
         connection.pragma_update(None, "synchronous", "NORMAL")?;
         connection.pragma_update_and_check(None, "wal_autocheckpoint", 0, |_| Ok(()))?;
+        space::limit_wal(&connection)?;
         Ok(connection)
     }
 
     /// Allocates this many pages of the WAL on the disk. Returns `false` if the disk is full.
     pub(super) fn allocate_wal(&self, pages: u32) -> bool {
-        space::allocate(&self.wal(), pages)
+        space::allocate(&self.companions.wal, pages)
     }
 
     fn open(&self, flags: OpenFlags) -> rusqlite::Result<rusqlite::Connection> {
@@ -97,13 +115,16 @@ impl DatabaseFile {
     /// Returns a connection that can read the file.
     ///
     /// SQLite reads a file in WAL mode only if it can create the files beside it, unless it is told
-    /// that nobody changes the file. That is certain in a read-only file system.
+    /// that nobody changes the file. That is assumed in a read-only file system until the file has
+    /// changed: another mount of it may be writable.
     fn readable(&self, connection: Connection) -> Result<Connection, Failure> {
         let probe = connection.raw.query_row("SELECT 1 FROM sqlite_schema", [], |_| Ok(()));
         match probe.as_ref().map_err(rusqlite::Error::sqlite_error_code) {
             Err(Some(ErrorCode::CannotOpen | ErrorCode::ReadOnly))
-                if self.is_in_read_only_file_system() && !self.has_wal() =>
+                if self.is_in_read_only_file_system() && !self.companions.has_wal() =>
             {
+                *self.frozen.lock() = version(&self.path);
+                self.is_frozen.store(true, Ordering::Release);
                 let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI;
                 let flags = flags | OpenFlags::SQLITE_OPEN_NO_MUTEX;
                 let raw = rusqlite::Connection::open_with_flags(self.immutable_uri(), flags);
@@ -120,19 +141,21 @@ impl DatabaseFile {
         format!("file:{}?immutable=1", percent_encode(path, ESCAPED))
     }
 
-    fn wal(&self) -> PathBuf {
-        let mut name = OsString::from(&self.path);
-        name.push("-wal");
-        name.into()
+    /// Whether the file is open.
+    pub(super) fn is_open(&self) -> bool {
+        self.open.lock().is_some()
     }
 
-    fn has_wal(&self) -> bool {
-        fs::metadata(self.wal()).is_ok_and(|wal| wal.len() > 0)
-    }
-
-    /// Whether the path no longer names the open file. Looks at most once per second.
+    /// Whether the path no longer names the open file. Looks at most once per second, but each time
+    /// if SQLite was told that nobody changes the file.
     pub(super) fn has_changed(&self) -> bool {
         if self.has_changed.load(Ordering::Acquire) {
+            return true;
+        }
+        if self.is_frozen.load(Ordering::Acquire)
+            && (self.companions.has_wal() || *self.frozen.lock() != version(&self.path))
+        {
+            self.has_changed.store(true, Ordering::Release);
             return true;
         }
         let now = self.start.elapsed().as_millis() as u64;
@@ -140,30 +163,48 @@ impl DatabaseFile {
             return false;
         }
         self.next_check.store(now + CHECK_INTERVAL.as_millis() as u64, Ordering::Relaxed);
-        let Some([open @ Some(_), _]) = *self.open.lock() else { return false };
-        let has_changed = match identity(&self.path) {
-            Ok(named) => open != Some(named),
-            Err(error) => error.kind() == io::ErrorKind::NotFound,
-        };
+        let Some((open, _)) = *self.open.lock() else { return false };
+        let has_changed = self.is_elsewhere(open);
         self.has_changed.store(has_changed, Ordering::Release);
         has_changed
     }
 
-    /// Forgets the open file, whose connections are closed. If another file has its path, removes
-    /// the WAL that it left, which SQLite would apply to the other file.
-    pub(super) fn forget(&self) {
-        let open = self.open.lock().take();
-        if let Some([_, wal @ Some(_)]) = open
-            && identity(&self.wal()).ok() == wal
-        {
-            // If it cannot be removed, opening the file reports the problem.
-            let _ = fs::remove_file(self.wal());
+    /// Lets the next call look whether the path still names the open file, after an error that it
+    /// would explain.
+    pub(super) fn look_soon(&self) {
+        self.next_check.store(0, Ordering::Relaxed);
+    }
+
+    /// Whether the path no longer names this file.
+    fn is_elsewhere(&self, file: Identity) -> bool {
+        match Identity::of(&self.path) {
+            Ok(named) => named != file,
+            Err(error) => error.kind() == io::ErrorKind::NotFound,
         }
+    }
+
+    /// Removes what the open file has left beside its path, if that names another file or none.
+    ///
+    /// The connections must still be open: without them, another file could get the same inode.
+    pub(super) fn remove_leftovers(&self, wait: Duration) -> Result<(), Failure> {
+        let _lock = FolderLock::acquire(&self.path, wait)?;
+        if let Some((open, seen)) = *self.open.lock()
+            && self.is_elsewhere(open)
+        {
+            self.companions.remove(seen);
+        }
+        Ok(())
+    }
+
+    /// Forgets the open file, whose connections are closed.
+    pub(super) fn forget(&self) {
+        *self.open.lock() = None;
+        self.is_frozen.store(false, Ordering::Release);
         self.has_changed.store(false, Ordering::Release);
     }
 
-    /// Creates the folder and its missing parents. Returns whether they were missing.
-    fn create_folder(&self) -> Result<bool, Failure> {
+    /// Creates the folder and its missing parents.
+    fn create_folder(&self) -> Result<(), Failure> {
         let missing = self.path.ancestors().skip(1).filter(|path| path != &Path::new(""));
         let missing: Vec<&Path> = missing.take_while(|path| !path.exists()).collect();
         for folder in missing.iter().rev() {
@@ -172,7 +213,7 @@ impl DatabaseFile {
                 Failure::new(Fault::Unavailable, message)
             })?;
         }
-        Ok(!missing.is_empty())
+        Ok(())
     }
 
     /// Gives a file that root has created to the owner of its folder. SQLite gives the WAL to the
@@ -212,6 +253,7 @@ fn prepare_to_write(connection: &Connection) -> rusqlite::Result<()> {
     raw.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
     raw.pragma_update(None, "synchronous", "NORMAL")?;
     raw.pragma_update_and_check(None, "wal_autocheckpoint", 0, |_| Ok(()))?;
+    space::limit_wal(raw)?;
     connection.count_wal_pages();
     // Opens the WAL.
     raw.query_row("SELECT COUNT(*) FROM sqlite_schema", [], |_| Ok(()))
@@ -236,25 +278,11 @@ fn give_to_owner_of_parent(path: &Path) -> io::Result<()> {
     if !rustix::process::geteuid().is_root() {
         return Ok(());
     }
-    let parent = path.parent().filter(|parent| *parent != Path::new(""));
-    let parent = fs::metadata(parent.unwrap_or(Path::new(".")))?;
+    let parent = fs::metadata(parent_of(path))?;
     chown(path, Some(parent.uid()), Some(parent.gid()))
 }
 
 #[cfg(not(unix))]
 fn give_to_owner_of_parent(_: &Path) -> io::Result<()> {
     Ok(())
-}
-
-#[cfg(unix)]
-fn identity(path: &Path) -> io::Result<Identity> {
-    use std::os::unix::fs::MetadataExt;
-
-    fs::metadata(path).map(|file| Identity(file.dev(), file.ino()))
-}
-
-/// On other systems, an open file cannot be removed.
-#[cfg(not(unix))]
-fn identity(path: &Path) -> io::Result<Identity> {
-    fs::metadata(path).map(|_| Identity(0, 0))
 }

@@ -4,6 +4,8 @@ use std::path::Path;
 
 use rusqlite::Connection;
 
+use super::checkpoint::MAX_WAL_PAGES;
+
 /// The size of a page with its header in the WAL. Other page sizes are rare.
 const FRAME_BYTES: u64 = 4096 + 24;
 
@@ -35,6 +37,12 @@ pub(super) fn allocate(wal: &Path, pages: u32) -> bool {
 #[cfg(not(target_os = "linux"))]
 pub(super) fn allocate(_: &Path, _: u32) -> bool {
     true
+}
+
+/// Lets SQLite truncate a WAL that has become larger than what is allocated, when it starts anew.
+pub(super) fn limit_wal(connection: &Connection) -> rusqlite::Result<()> {
+    let bytes = u64::from(MAX_WAL_PAGES + RESERVED_PAGES) * FRAME_BYTES;
+    connection.pragma_update_and_check(None, "journal_size_limit", bytes as i64, |_| Ok(()))
 }
 
 /// Whether most of the file is free and can be given back.

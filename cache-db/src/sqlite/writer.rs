@@ -1,9 +1,9 @@
 //! The connection that writes, and the writes that have to wait for it.
 //!
 //! A write runs on its caller's thread if no other thread and no other process is writing.
-//! Otherwise it is copied into a queue. The thread that releases the connection serves the queue: it
-//! runs what has come in meanwhile, in one transaction, which takes less than to wake a thread. What
-//! can take long is left to a blocking thread: large writes, more than a few transactions, and
+//! Otherwise it is copied into a queue. The thread that releases the connection serves the queue:
+//! it runs what has come in meanwhile, in one transaction, which takes less than to wake a thread.
+//! What can take long is left to a blocking thread: large writes, more than a few transactions, and
 //! waiting for other processes. SQLite does not queue the writers of several processes: each one
 //! polls for the lock, and an unlucky one times out. So only one thread of this process polls.
 //!
@@ -17,15 +17,16 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering, fence},
     },
+    thread,
     time::{Duration, Instant},
 };
 
 use parking_lot::{Mutex, MutexGuard};
-use tokio::{runtime::Handle, sync::oneshot, time::timeout_at};
+use tokio::sync::oneshot;
 
 use super::{
-    Inner, are_short, checkpoint::MAX_WAL_PAGES, connection::Connection, failing, retry_until,
-    space::RESERVED_PAGES,
+    Inner, are_short, blocking::timeout_at, checkpoint::MAX_WAL_PAGES, connection::Connection,
+    failing, retry_until, space::RESERVED_PAGES,
 };
 use crate::{
     error::Failure,
@@ -66,8 +67,6 @@ struct Request {
     /// Whether another caller's thread may run it.
     is_short: bool,
     deadline: Instant,
-    /// The runtime of the caller.
-    runtime: Option<Handle>,
     /// Closed if the caller stopped waiting.
     reply: oneshot::Sender<Reply>,
 }
@@ -147,6 +146,9 @@ impl Inner {
                 self.reserve_space();
             }
         }
+        if let Err(failure) = result {
+            self.look_soon_after(failure);
+        }
         let is_full = result.as_ref().is_err_and(|failure| failure.fault == Fault::Full);
         if is_full {
             self.is_full.store(true, Ordering::Relaxed);
@@ -170,10 +172,8 @@ pub(super) async fn enqueue(
     deadline: Instant,
 ) -> Reply {
     let (reply, outcome) = oneshot::channel();
-    let runtime = Handle::try_current().ok();
     let is_short = !inner.limits.blocking_threads && are_short(&statements);
-    let has_runtime = runtime.is_some();
-    inner.writer.push(Request { statements, is_short, deadline, runtime, reply });
+    inner.writer.push(Request { statements, is_short, deadline, reply });
     // See the end of `WriterGuard`.
     fence(Ordering::SeqCst);
     if !inner.writer.connection.is_locked()
@@ -183,13 +183,11 @@ pub(super) async fn enqueue(
     }
     // The thread that serves the queue keeps the deadline. The limit here is for a disk that does
     // not respond.
-    let outcome = if has_runtime {
-        let limit = deadline + inner.limits.busy_timeout;
-        timeout_at(limit.into(), outcome).await.map_err(|_| Failure::timed_out())?
-    } else {
-        outcome.await
-    };
-    outcome.unwrap_or_else(|_| Err(Failure::runtime_ended()))
+    let limit = deadline + inner.limits.busy_timeout;
+    match timeout_at(limit, outcome).await {
+        Some(outcome) => outcome.unwrap_or_else(|_| Err(Failure::no_thread())),
+        None => Err(Failure::timed_out()),
+    }
 }
 
 impl Writer {
@@ -234,16 +232,15 @@ impl Writer {
         }
     }
 
-    /// Drops the requests at the front whose callers have stopped waiting. If others are left,
-    /// returns the runtime of the first one. Otherwise the queue is no longer served.
-    fn runtime_of_next(&self) -> Option<Option<Handle>> {
+    /// Drops the requests at the front whose callers have stopped waiting. Returns whether others
+    /// are left. Otherwise the queue is no longer served.
+    fn has_more(&self) -> bool {
         let mut queue = self.queue.lock();
         while queue.requests.pop_front_if(|request| request.reply.is_closed()).is_some() {
             self.pending.fetch_sub(1, Ordering::AcqRel);
         }
-        let next = queue.requests.front().map(|request| request.runtime.clone());
-        queue.is_served = next.is_some();
-        next
+        queue.is_served = !queue.requests.is_empty();
+        queue.is_served
     }
 }
 
@@ -261,7 +258,8 @@ impl QueueServer {
         starts.then(|| Self { inner: Arc::clone(inner), is_done: false })
     }
 
-    /// Runs what takes little time on this thread, and the rest on a blocking thread.
+    /// Runs what takes little time on this thread, and the rest on a thread of its own: one of a
+    /// runtime would end with it, and the requests come from several runtimes.
     fn run_short(mut self) {
         let inner = Arc::clone(&self.inner);
         for _ in 0..MAX_SHORT_GROUPS {
@@ -289,19 +287,24 @@ impl QueueServer {
                 }
             }
         }
-        match inner.writer.runtime_of_next() {
-            Some(Some(runtime)) => drop(runtime.spawn_blocking(move || self.run())),
-            Some(None) => self.run(),
-            None => self.is_done = true,
+        if !inner.writer.has_more() {
+            self.is_done = true;
+            return;
+        }
+        let thread = thread::Builder::new().name("cachette-writer".into());
+        if let Err(error) = thread.spawn(move || self.run()) {
+            tracing::warn!(%error, "cannot start a thread for writes");
         }
     }
 
-    /// Runs all requests on this blocking thread.
+    /// Runs all requests on this thread, which may block.
     fn run(mut self) {
         let inner = Arc::clone(&self.inner);
         loop {
-            // If the file cannot be replaced, the writes fail.
-            let _ = inner.replace_changed_connections();
+            let has_changed = inner.has_changed();
+            if has_changed {
+                inner.checkpointer.stop();
+            }
             let mut writer = inner.writer.connection.lock();
             let group = inner.writer.next_group();
             if group.is_empty() {
@@ -315,7 +318,12 @@ impl QueueServer {
             let deadline = group.iter().map(|request| request.deadline).max();
             let replies = deadline.map_or(Ok(Vec::new()), |deadline| {
                 let busy_timeout = inner.limits.busy_timeout;
-                retry_until(deadline, || inner.attempt_group(&mut writer, &group, busy_timeout))
+                retry_until(deadline, || {
+                    if has_changed {
+                        inner.replace_if_changed(&mut writer)?;
+                    }
+                    inner.attempt_group(&mut writer, &group, busy_timeout)
+                })
             });
             let replies = replies
                 .unwrap_or_else(|failure| group.iter().map(|_| Err(failure.clone())).collect());
@@ -333,7 +341,7 @@ impl QueueServer {
 }
 
 impl Drop for QueueServer {
-    /// Fails the requests that are left if the runtime has ended before it ran, or if it panicked.
+    /// Fails the requests that are left if no thread could be started, or if it panicked.
     fn drop(&mut self) {
         let writer = &self.inner.writer;
         while !self.is_done {

@@ -1,8 +1,8 @@
 //! The flights whose producers are being polled by this thread, to detect recursion.
 //!
-//! A producer that asks for its own key would wait for itself. This module does not detect producers
-//! that ask through a spawned task, nor producers of two keys that ask for each other's key: the
-//! patience of their callers ends that.
+//! A producer that asks for its own key would wait for itself. This module does not detect
+//! producers that ask through a spawned task, nor producers of two keys that ask for each other's
+//! key: the patience of their callers ends that.
 
 use std::{cell::RefCell, pin::pin, sync::Arc};
 
