@@ -17,6 +17,7 @@ impl Failure {
     }
 
     /// No thread could be started for the statement, or it panicked.
+    #[cfg(feature = "sqlite")]
     pub(crate) fn no_thread() -> Self {
         Self::new(Fault::Unavailable, "no thread could run the statement".into())
     }
