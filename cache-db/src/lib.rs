@@ -94,7 +94,7 @@
 //! a file that replaces it must not be overwritten in place. A read-only file, or one in a
 //! read-only file system, is a read-only cache: calls that write return
 //! [`ErrorKind::Backend`](cache_core::ErrorKind::Backend). After the file has become writable, open
-//! the store anew, without the files `-wal` and `-shm` beside it.
+//! the store again, without the files `-wal` and `-shm` beside it.
 //!
 //! **Disk space.** Files that the store creates have `auto_vacuum = INCREMENTAL`. If half of such a
 //! file is free, for example after `clear`, the space is given back to the file system. A file that

@@ -1,7 +1,7 @@
 //! A thread that moves the WAL into the file.
 //!
 //! A checkpoint waits for the disk. SQLite runs it in the write that fills the WAL, on that
-//! caller's thread; here it has a thread of its own. The thread also starts the WAL anew, because
+//! caller's thread; here it has a thread of its own. The thread also restarts the WAL, because
 //! SQLite syncs the first write to a new WAL. And it gives free pages back to the file system.
 
 use std::{

@@ -39,7 +39,7 @@ pub(super) fn allocate(_: &Path, _: u32) -> bool {
     true
 }
 
-/// Lets SQLite truncate a WAL that has become larger than what is allocated, when it starts anew.
+/// Lets SQLite truncate a WAL that has become larger than what is allocated, when the WAL restarts.
 pub(super) fn limit_wal(connection: &Connection) -> rusqlite::Result<()> {
     let bytes = u64::from(MAX_WAL_PAGES + RESERVED_PAGES) * FRAME_BYTES;
     connection.pragma_update_and_check(None, "journal_size_limit", bytes as i64, |_| Ok(()))
@@ -47,7 +47,7 @@ pub(super) fn limit_wal(connection: &Connection) -> rusqlite::Result<()> {
 
 /// Whether most of the file is free and can be given back.
 ///
-/// A file that holds other tables is left alone, whoever created it.
+/// A file that holds other tables is never vacuumed, even if this crate created it.
 pub(super) fn is_mostly_free(connection: &Connection) -> rusqlite::Result<bool> {
     const HAS_OTHER_TABLES: &str = r"SELECT EXISTS (
         SELECT 1 FROM sqlite_schema AS here
