@@ -1,10 +1,13 @@
 //! What the wrappers have in common: something happens around each call.
 
-use cache_core::Result;
+use std::sync::Arc;
+
+use cache_core::{Cache, Leases, Result};
 
 use crate::{Call, Verb};
 
-/// What a wrapper does around the calls of its store. [`intercept!`] implements `Cache` from it.
+/// What a wrapper does around the calls of its store. [`intercept!`] implements `Cache` and
+/// `Leases` from it.
 pub(crate) trait Intercept {
     /// Returns whether the next call of `verb` needs a future, so that `get_now` and `set_now` must
     /// not answer it.
@@ -27,10 +30,18 @@ pub(crate) trait Intercept {
         F: Future<Output = Result<T>> + Send;
 }
 
-/// Implements `Cache` for a wrapper with a field `store` that implements [`Intercept`].
+/// Returns the leases of the store inside a wrapper.
+///
+/// A caller has got the wrapper from `leases`, which returns it only if there are some.
+pub(crate) fn wrapped_leases(store: &Arc<dyn Cache>) -> &dyn Leases {
+    store.leases().expect("the store inside the wrapper has leases")
+}
+
+/// Implements `Cache` and `Leases` for a wrapper with a field `store` that implements
+/// [`Intercept`].
 ///
 /// The methods after `except` are those in the braces. Other methods that are not asynchronous are
-/// forwarded, apart from `get_now` and `set_now`.
+/// forwarded, apart from `get_now`, `set_now` and `leases`.
 macro_rules! intercept {
     ($wrapper:ty $(, except $($except:ident),+ { $($method:item)* })?) => {
         #[cache_core::async_trait]
@@ -39,10 +50,15 @@ macro_rules! intercept {
             cache_core::forward_cache!(
                 self.store,
                 except get, set, add, touch, incr, delete, ttl, clear, get_now, set_now, contains,
-                get_many, set_many, delete_many, stats, purge_expired, close $($(, $except)+)?
+                get_many, set_many, delete_many, stats, purge_expired, close, leases
+                $($(, $except)+)?
             );
 
             $($($method)*)?
+
+            fn leases(&self) -> Option<&dyn cache_core::Leases> {
+                self.store.leases().map(|_| self as &dyn cache_core::Leases)
+            }
 
             fn get_now(
                 &self,
@@ -162,6 +178,43 @@ macro_rules! intercept {
 
             async fn close(&self) -> cache_core::Result<()> {
                 self.around($crate::Call::new($crate::Verb::Close), |_| self.store.close()).await
+            }
+        }
+
+        #[cache_core::async_trait]
+        impl cache_core::Leases for $wrapper {
+            async fn acquire(
+                &self,
+                key: &str,
+                ask: cache_core::Ask<'_>,
+                hold: std::time::Duration,
+            ) -> cache_core::Result<cache_core::Acquired> {
+                let leases = $crate::intercept::wrapped_leases(&self.store);
+                let call = $crate::Call::new($crate::Verb::Acquire).key(key);
+                self.around(call, |_| leases.acquire(key, ask, hold)).await
+            }
+
+            async fn fill(
+                &self,
+                key: &str,
+                lease: cache_core::Lease,
+                value: cache_core::Value,
+                ttl: Option<std::time::Duration>,
+            ) -> cache_core::Result<bool> {
+                let leases = $crate::intercept::wrapped_leases(&self.store);
+                let call = $crate::Call::new($crate::Verb::Fill).key(key).ttl(ttl);
+                self.around(call, |_| leases.fill(key, lease, value, ttl)).await
+            }
+
+            async fn release(
+                &self,
+                key: &str,
+                lease: cache_core::Lease,
+                keep: std::time::Duration,
+            ) -> cache_core::Result<()> {
+                let leases = $crate::intercept::wrapped_leases(&self.store);
+                let call = $crate::Call::new($crate::Verb::Release).key(key);
+                self.around(call, |_| leases.release(key, lease, keep)).await
             }
         }
     };

@@ -17,6 +17,9 @@
 //! | [`Remote`] | makes a store in memory behave like a server |
 //! | [`ManualClock`] | sets the time of the stores, the handles and the pages |
 //!
+//! The wrappers also intercept the [`Leases`](cache_core::Leases) of a store: [`Verb::Acquire`],
+//! [`Verb::Fill`] and [`Verb::Release`] are calls like any other.
+//!
 //! # A test with a store that hangs
 //!
 //! ```

@@ -2,10 +2,12 @@
 
 use std::fmt;
 
-/// An asynchronous method of [`Cache`](cache_core::Cache).
+/// An asynchronous method of [`Cache`](cache_core::Cache) or of its
+/// [`Leases`](cache_core::Leases).
 ///
 /// [`get_now`](cache_core::Cache::get_now) counts as [`Get`](Self::Get), and
-/// [`set_now`](cache_core::Cache::set_now) as [`Set`](Self::Set).
+/// [`set_now`](cache_core::Cache::set_now) as [`Set`](Self::Set). The methods of leases are
+/// [`Acquire`](Self::Acquire), [`Fill`](Self::Fill) and [`Release`](Self::Release).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 #[allow(missing_docs, reason = "each verb is documented at the method with its name")]
@@ -22,6 +24,9 @@ pub enum Verb {
     Delete,
     DeleteMany,
     Clear,
+    Acquire,
+    Fill,
+    Release,
     Stats,
     PurgeExpired,
     Close,
@@ -29,7 +34,7 @@ pub enum Verb {
 
 impl Verb {
     /// Every verb, in the order of the variants.
-    const ALL: [Self; 15] = [
+    const ALL: [Self; 18] = [
         Self::Get,
         Self::GetMany,
         Self::Contains,
@@ -42,6 +47,9 @@ impl Verb {
         Self::Delete,
         Self::DeleteMany,
         Self::Clear,
+        Self::Acquire,
+        Self::Fill,
+        Self::Release,
         Self::Stats,
         Self::PurgeExpired,
         Self::Close,
@@ -63,6 +71,9 @@ impl Verb {
             Self::Delete => "delete",
             Self::DeleteMany => "delete_many",
             Self::Clear => "clear",
+            Self::Acquire => "acquire",
+            Self::Fill => "fill",
+            Self::Release => "release",
             Self::Stats => "stats",
             Self::PurgeExpired => "purge_expired",
             Self::Close => "close",
@@ -97,11 +108,12 @@ impl Verbs {
     /// Every verb.
     pub const ALL: Self = Self::of(&Verb::ALL);
 
-    /// The verbs that read entries: `get`, `get_many`, `contains` and `ttl`.
-    pub const READS: Self = Self::of(&[Verb::Get, Verb::GetMany, Verb::Contains, Verb::Ttl]);
+    /// The verbs that read entries: `get`, `get_many`, `contains`, `ttl` and `acquire`.
+    pub const READS: Self =
+        Self::of(&[Verb::Get, Verb::GetMany, Verb::Contains, Verb::Ttl, Verb::Acquire]);
 
     /// The verbs that change entries: `set`, `set_many`, `add`, `touch`, `incr`, `delete`,
-    /// `delete_many` and `clear`.
+    /// `delete_many`, `clear` and `fill`.
     pub const WRITES: Self = Self::of(&[
         Verb::Set,
         Verb::SetMany,
@@ -111,7 +123,11 @@ impl Verbs {
         Verb::Delete,
         Verb::DeleteMany,
         Verb::Clear,
+        Verb::Fill,
     ]);
+
+    /// The verbs of leases: `acquire`, `fill` and `release`.
+    pub const LEASES: Self = Self::of(&[Verb::Acquire, Verb::Fill, Verb::Release]);
 
     /// The verbs with several entries: `get_many`, `set_many` and `delete_many`.
     pub const BATCHES: Self = Self::of(&[Verb::GetMany, Verb::SetMany, Verb::DeleteMany]);

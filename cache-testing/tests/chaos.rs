@@ -2,12 +2,13 @@
 
 use std::{sync::Arc, time::Duration};
 
-use cache_core::{Cache, Error, ErrorKind, Result, Value};
+use cache_core::{Ask, Cache, Error, ErrorKind, Lease, Leases, Result, Value};
 use cache_locmem::LocMemCache;
 use cache_testing::{Chaos, Fault, Verb, Verbs};
 use tokio::time::{Instant, timeout};
 
 const TTL: Option<Duration> = None;
+const HOLD: Duration = Duration::from_secs(30);
 const ONE: Value = Value::Int(1);
 
 fn chaos() -> Chaos {
@@ -74,6 +75,56 @@ async fn lost_reply_fails_a_call_that_has_happened() {
     chaos.inject(Fault::lost_reply());
     assert_eq!(kind(chaos.add("k", ONE, TTL).await), Some(ErrorKind::Unavailable));
     assert!(stored(&chaos, "k").await);
+}
+
+async fn lease(store: &dyn Leases, key: &str) -> Option<Lease> {
+    store.acquire(key, Ask::Missing, HOLD).await.expect("the store works").lease
+}
+
+#[tokio::test]
+async fn lost_reply_of_acquire_leaves_the_key_leased() {
+    let chaos = chaos();
+    chaos.inject(Fault::lost_reply().on(Verb::Acquire).times(1));
+    let lost = chaos.acquire("k", Ask::Missing, HOLD).await;
+    assert_eq!(kind(lost), Some(ErrorKind::Unavailable));
+    assert!(lease(&chaos, "k").await.is_none(), "the caller holds a lease that it does not know");
+}
+
+#[tokio::test]
+async fn lost_reply_of_fill_stores_the_value_and_error_of_fill_does_not() {
+    for (fault, is_stored) in
+        [(Fault::lost_reply(), true), (Fault::error(ErrorKind::Unavailable), false)]
+    {
+        let chaos = chaos();
+        let lease = lease(&chaos, "k").await.expect("nobody holds a lease");
+        chaos.inject(fault.on(Verb::Fill));
+        let filled = chaos.fill("k", lease, ONE, TTL).await;
+        assert_eq!(kind(filled), Some(ErrorKind::Unavailable));
+        assert_eq!(stored(&chaos, "k").await, is_stored);
+    }
+}
+
+#[tokio::test]
+async fn error_of_release_keeps_the_lease() {
+    let chaos = chaos();
+    let held = lease(&chaos, "k").await.expect("nobody holds a lease");
+    chaos.inject(Fault::error(ErrorKind::Unavailable).on(Verbs::LEASES).times(1));
+    let released = chaos.release("k", held, Duration::ZERO).await;
+    assert_eq!(kind(released), Some(ErrorKind::Unavailable));
+    assert!(lease(&chaos, "k").await.is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn latency_and_hang_affect_leases() {
+    let chaos = chaos();
+    chaos.inject(Fault::latency(Duration::from_millis(30)).on(Verb::Acquire));
+    chaos.inject(Fault::hang().on(Verb::Fill));
+    let start = Instant::now();
+    let lease = lease(&chaos, "k").await.expect("nobody holds a lease");
+    assert_eq!(start.elapsed().as_millis(), 30);
+    let fill = chaos.fill("k", lease, ONE, TTL);
+    assert!(timeout(Duration::from_secs(86_400), fill).await.is_err());
+    assert!(!stored(&chaos, "k").await);
 }
 
 #[tokio::test]

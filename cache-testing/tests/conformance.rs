@@ -47,3 +47,25 @@ suites! {
     pause Pause::new;
     all |store: Arc<dyn Cache>| Recorder::new(Arc::new(Pause::new(Arc::new(Chaos::new(store)))));
 }
+
+/// A store without leases, as `cache-core` provides the method.
+#[derive(Debug)]
+struct Leaseless(LocMemCache);
+
+impl Cache for Leaseless {
+    cache_core::forward_cache!(self.0, except leases);
+}
+
+#[test]
+fn wrappers_of_a_store_without_leases_have_none() {
+    let store: Arc<dyn Cache> = Arc::new(Leaseless(LocMemCache::default()));
+    let wrappers: [Arc<dyn Cache>; 4] = [
+        Arc::new(Chaos::new(Arc::clone(&store))),
+        Arc::new(Recorder::new(Arc::clone(&store))),
+        Arc::new(Pause::new(Arc::clone(&store))),
+        Arc::new(Remote::new(store)),
+    ];
+    for wrapper in wrappers {
+        assert!(wrapper.leases().is_none(), "{wrapper:?}");
+    }
+}

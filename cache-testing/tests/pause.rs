@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, task::Poll, time::Duration};
 
-use cache_core::{Cache, Value};
+use cache_core::{Ask, Cache, Leases, Value};
 use cache_locmem::LocMemCache;
 use cache_testing::{Pause, Verb, Verbs};
 use tokio::time::timeout;
@@ -36,6 +36,20 @@ async fn call_held_after_the_store_does_not() {
     set.expect("the store works");
     assert_eq!(read, None);
     assert_eq!(get(&pause, "k").await, Some(ONE));
+}
+
+#[tokio::test]
+async fn held_fill_stores_nothing_after_a_delete() {
+    let pause = pause();
+    let hold = Duration::from_secs(30);
+    let acquired = pause.acquire("k", Ask::Missing, hold).await.expect("the store works");
+    let lease = acquired.lease.expect("nobody holds a lease");
+    let held = pause.before(Verb::Fill, 1);
+    let (filled, deleted) =
+        tokio::join!(pause.fill("k", lease, ONE, TTL), held.during(pause.delete("k")));
+    deleted.expect("the store works");
+    assert!(!filled.expect("the store works"));
+    assert_eq!(get(&pause, "k").await, None);
 }
 
 #[tokio::test]

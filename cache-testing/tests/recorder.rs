@@ -2,11 +2,12 @@
 
 use std::{sync::Arc, time::Duration};
 
-use cache_core::{Cache, CacheHandle, ErrorKind, Settings, Timeout, Value};
+use cache_core::{Ask, Cache, CacheHandle, ErrorKind, Leases, Settings, Timeout, Value};
 use cache_locmem::LocMemCache;
 use cache_testing::{Chaos, Fault, Pause, Recorder, Remote, Verb, Verbs};
 
 const TTL: Option<Duration> = Some(Duration::from_secs(60));
+const HOLD: Duration = Duration::from_secs(30);
 const ONE: Value = Value::Int(1);
 
 fn in_memory() -> Recorder {
@@ -30,6 +31,17 @@ async fn call_every_verb(store: &dyn Cache) -> cache_core::Result<()> {
     store.delete("a").await?;
     store.delete_many(&["b", "c"]).await?;
     store.clear().await?;
+    let leases = store.leases().expect("the store has leases");
+    for is_produced in [true, false] {
+        let acquired = leases.acquire("e", Ask::Missing, HOLD).await?;
+        let lease = acquired.lease.expect("nobody holds a lease");
+        if is_produced {
+            leases.fill("e", lease, ONE, TTL).await?;
+            store.delete("e").await?;
+        } else {
+            leases.release("e", lease, Duration::ZERO).await?;
+        }
+    }
     store.stats().await?;
     store.purge_expired(10).await?;
     store.close().await
@@ -52,6 +64,11 @@ async fn every_verb_is_recorded_with_its_keys() {
             "delete a",
             "delete_many b c",
             "clear",
+            "acquire e",
+            "fill e",
+            "delete e",
+            "acquire e",
+            "release e",
             "stats",
             "purge_expired",
             "close",
@@ -68,8 +85,11 @@ async fn ttl_is_recorded() {
     let recorder = in_memory();
     recorder.set("a", ONE, TTL).await.expect("the store works");
     recorder.set("a", ONE, None).await.expect("the store works");
+    let acquired = recorder.acquire("b", Ask::Missing, HOLD).await.expect("the store works");
+    let lease = acquired.lease.expect("nobody holds a lease");
+    recorder.fill("b", lease, ONE, TTL).await.expect("the store works");
     let ttls: Vec<_> = recorder.calls().iter().map(|call| call.ttl).collect();
-    assert_eq!(ttls, [TTL, None]);
+    assert_eq!(ttls, [TTL, None, None, TTL]);
 }
 
 #[tokio::test]

@@ -1,8 +1,8 @@
 //! A store in memory that behaves like a server.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use cache_core::{Cache, CacheHandle, Settings, Timeout, Value};
+use cache_core::{Ask, Cache, CacheHandle, Leases, Settings, Timeout, Value};
 use cache_locmem::LocMemCache;
 use cache_testing::Remote;
 
@@ -38,4 +38,19 @@ async fn two_of_them_are_two_stores_with_the_same_entries() {
     here.set("k", Value::Int(1), None).await.expect("the store works");
     assert_eq!(there.get("k").await.expect("the store works"), Some(Value::Int(1)));
     assert!(!std::ptr::addr_eq(here.innermost(), there.innermost()));
+}
+
+#[tokio::test]
+async fn two_of_them_share_leases() {
+    let server = server();
+    let [here, there] = [(); 2].map(|()| Remote::new(Arc::clone(&server)));
+    let hold = Duration::from_secs(30);
+    let acquire = async |store: &Remote| {
+        store.acquire("k", Ask::Missing, hold).await.expect("the store works").lease
+    };
+    let lease = acquire(&here).await.expect("nobody holds a lease");
+    assert!(acquire(&there).await.is_none());
+    there.delete("k").await.expect("the store works");
+    let filled = here.fill("k", lease, Value::Int(1), None).await.expect("the store works");
+    assert!(!filled, "the other one has deleted the key");
 }
