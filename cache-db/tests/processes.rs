@@ -74,6 +74,7 @@ fn child_process_runs_its_task() {
             "read only" => read_only(&folder).await,
             "idle" => idle(&folder).await,
             "other mount" => other_mount(&folder).await,
+            "named like a URI" => named_like_a_uri().await,
             other => panic!("unknown task {other}"),
         }
     });
@@ -374,6 +375,25 @@ fn read_only_file_is_a_read_only_cache() {
         command.uid(NOBODY).gid(NOBODY);
     }
     run(child(command, "read only", folder.path()));
+}
+
+async fn named_like_a_uri() {
+    let open = || {
+        let options = DbOptions::new("sqlite:file:x.db?mode=memory").create_table(true);
+        DbCache::new("cache", options).expect("valid options")
+    };
+    let (store, observer) = (open(), open());
+    set(&store, "k", Value::Int(1)).await;
+    assert_eq!(get(&observer, "k").await, Some(Value::Int(1)));
+}
+
+#[test]
+fn path_that_looks_like_a_uri_is_a_path() {
+    let folder = folder();
+    let mut command = Command::new(binary());
+    command.current_dir(folder.path());
+    run(child(command, "named like a URI", folder.path()));
+    assert!(folder.path().join("file:x.db?mode=memory").exists());
 }
 
 #[test]

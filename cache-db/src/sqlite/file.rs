@@ -46,6 +46,8 @@ fn version(path: &Path) -> Option<Version> {
 
 impl DatabaseFile {
     pub(super) fn new(path: PathBuf) -> Self {
+        // SQLite takes a name that begins with `file:` for a URI.
+        let path = if path.is_relative() { Path::new(".").join(path) } else { path };
         Self {
             companions: Companions::of(&path),
             path,
