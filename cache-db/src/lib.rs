@@ -90,11 +90,16 @@
 //! **The file.** A missing folder is created with mode 0700, and files and folders that root
 //! creates belong to the owner of the folder above. If the file is deleted or replaced, or its
 //! folder is removed, the store notices within a second and opens or creates it again, also while
-//! other processes that use this crate have it open. Other programs must not have it open then, and
-//! a file that replaces it must not be overwritten in place. A read-only file, or one in a
-//! read-only file system, is a read-only cache: calls that write return
-//! [`ErrorKind::Backend`](cache_core::ErrorKind::Backend). After the file has become writable, open
-//! the store again, without the files `-wal` and `-shm` beside it.
+//! other processes that use this crate have it open. Other programs must not have it open then. A
+//! read-only file, or one in a read-only file system, is a read-only cache: calls that write return
+//! [`ErrorKind::Backend`](cache_core::ErrorKind::Backend). The store notices within a second that
+//! the file has become writable.
+//!
+//! **Restoring a backup.** Never copy a backup over a file that is open: SQLite
+//! [does not notice](https://www.sqlite.org/howtocorrupt.html), mixes the pages of both files and
+//! applies the WAL of the old one to the new one. Copy the backup to another name in the same
+//! folder and rename it to the name of the file, or stop all processes and remove the files `-wal`
+//! and `-shm` as well, or let SQLite write it, with `.restore` in its command line tool.
 //!
 //! **Disk space.** Files that the store creates have `auto_vacuum = INCREMENTAL`. If half of such a
 //! file is free, for example after `clear`, the space is given back to the file system. A file that

@@ -74,6 +74,8 @@ fn child_process_runs_its_task() {
             "read only" => read_only(&folder).await,
             "idle" => idle(&folder).await,
             "other mount" => other_mount(&folder).await,
+            "made writable" => made_writable(&folder).await,
+            "remounted" => remounted(&folder).await,
             "named like a URI" => named_like_a_uri().await,
             other => panic!("unknown task {other}"),
         }
@@ -328,6 +330,38 @@ fn file_in_a_read_only_file_system_is_a_read_only_cache() {
     run_with_mounts(&script, "read only", folder.path());
 }
 
+async fn write_to_read_only(store: &DbCache) {
+    let error = store.set("k", Value::Int(2), HOUR).await.expect_err("the file is read-only");
+    assert_eq!(error.kind(), ErrorKind::Backend, "{error}");
+}
+
+/// Waits until the store looks at its file again, and writes.
+async fn write_after_the_next_check(store: &DbCache) {
+    tokio::time::sleep(Duration::from_millis(1100)).await;
+    set(store, "k", Value::Int(2)).await;
+    assert_eq!(get(store, "k").await, Some(Value::Int(2)));
+}
+
+async fn remounted(folder: &Path) {
+    let store = store(folder);
+    assert_eq!(get(&store, "k").await, Some(Value::Int(1)));
+    write_to_read_only(&store).await;
+    let mut mount = Command::new("mount");
+    let status = mount.args(["-o", "remount,rw,bind"]).arg(folder).status();
+    assert!(status.expect("mount starts").success(), "the file system is mounted again");
+    write_after_the_next_check(&store).await;
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn file_system_that_becomes_writable_is_noticed() {
+    let folder = folder();
+    create(folder.path());
+    let mount = format!("mount --bind \"${FOLDER}\" \"${FOLDER}\"");
+    let script = format!("{mount} && mount -o remount,ro,bind \"${FOLDER}\"");
+    run_with_mounts(&script, "remounted", folder.path());
+}
+
 /// A mount that is read-only does not mean that nobody writes to the file.
 async fn other_mount(folder: &Path) {
     let (writer, reader) = (store(folder), store(&folder.join("mount")));
@@ -355,26 +389,55 @@ fn read_only_mount_sees_what_is_written_through_another() {
 
 const NOBODY: u32 = 65534;
 
-#[test]
-fn read_only_file_is_a_read_only_cache() {
+/// Runs a child with a file that it cannot write to, as another user if this one is root.
+fn run_with_read_only_file(task: &str, prepare: impl Fn(&Path)) {
     // Other users can access the folder, and run the copy of the binary.
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let set_mode = |path: &Path, mode| {
-        fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("the test owns it");
-    };
     create(folder.path());
     let (file, program) = (folder.path().join("cache.db"), folder.path().join("program"));
     fs::copy(binary(), &program).expect("the binary is copied");
     set_mode(&program, 0o755);
     set_mode(&file, 0o444);
     set_mode(folder.path(), 0o777);
+    prepare(&file);
     let mut command = Command::new(&program);
     command.current_dir("/");
-    if fs::metadata(&file).expect("the file exists").uid() == 0 {
+    if is_root(&program) {
         // Root may write to it.
         command.uid(NOBODY).gid(NOBODY);
     }
-    run(child(command, "read only", folder.path()));
+    run(child(command, task, folder.path()));
+}
+
+fn set_mode(path: &Path, mode: u32) {
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("the process owns it");
+}
+
+/// Whether this process runs as root, to which a new file belongs.
+fn is_root(new: &Path) -> bool {
+    fs::metadata(new).expect("the file exists").uid() == 0
+}
+
+#[test]
+fn read_only_file_is_a_read_only_cache() {
+    run_with_read_only_file("read only", |_| {});
+}
+
+async fn made_writable(folder: &Path) {
+    let store = store(folder);
+    assert_eq!(get(&store, "k").await, Some(Value::Int(1)));
+    write_to_read_only(&store).await;
+    set_mode(&folder.join("cache.db"), 0o644);
+    write_after_the_next_check(&store).await;
+}
+
+#[test]
+fn file_that_becomes_writable_is_noticed() {
+    run_with_read_only_file("made writable", |file| {
+        if is_root(file) {
+            chown(file, Some(NOBODY), Some(NOBODY)).expect("root has permission");
+        }
+    });
 }
 
 async fn named_like_a_uri() {

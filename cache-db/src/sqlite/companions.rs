@@ -75,6 +75,19 @@ impl Companions {
         }
     }
 
+    /// Gives the files that this user owns the permissions of the database, as SQLite does when it
+    /// creates them. Beside a database that was read-only then, they would stay read-only.
+    pub(super) fn make_writable_like(&self, database: &Path) {
+        let Ok(database) = fs::metadata(database) else { return };
+        for path in [&self.wal, &self.index] {
+            let is_read_only = |file: fs::Metadata| file.is_file() && file.permissions().readonly();
+            if fs::symlink_metadata(path).is_ok_and(is_read_only) {
+                // If the file belongs to another user, writes report that it is read-only.
+                let _ = fs::set_permissions(path, database.permissions());
+            }
+        }
+    }
+
     /// Whether there is a WAL with content.
     pub(super) fn has_wal(&self) -> bool {
         fs::metadata(&self.wal).is_ok_and(|wal| wal.len() > 0)

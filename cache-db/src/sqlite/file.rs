@@ -31,6 +31,8 @@ pub(super) struct DatabaseFile {
     has_changed: AtomicBool,
     /// The open file, and what is beside it.
     open: Mutex<Option<(Identity, Seen)>>,
+    /// Whether the file could only be opened for reading.
+    is_read_only: AtomicBool,
     /// Whether SQLite was told that nobody changes the file.
     is_frozen: AtomicBool,
     /// What the file was like then.
@@ -55,6 +57,7 @@ impl DatabaseFile {
             next_check: AtomicU64::new(0),
             has_changed: AtomicBool::new(false),
             open: Mutex::default(),
+            is_read_only: AtomicBool::new(false),
             is_frozen: AtomicBool::new(false),
             frozen: Mutex::default(),
         }
@@ -69,13 +72,17 @@ impl DatabaseFile {
         let existed = self.path.exists();
         if !existed {
             self.companions.remove(leftovers);
+        } else if can_write(&self.path) {
+            self.companions.make_writable_like(&self.path);
         }
         let mut connection = Connection::new(failing(self.open(flags))?);
         if !existed {
             self.give_to_owner_of_folder();
         }
         failing(connection.wait_for_locks(busy_timeout))?;
-        if failing(connection.raw.is_readonly(MAIN_DB))? {
+        let is_read_only = failing(connection.raw.is_readonly(MAIN_DB))?;
+        self.is_read_only.store(is_read_only, Ordering::Release);
+        if is_read_only {
             connection = self.readable(connection)?;
         } else {
             failing(prepare_to_write(&connection))?;
@@ -148,8 +155,8 @@ impl DatabaseFile {
         self.open.lock().is_some()
     }
 
-    /// Whether the path no longer names the open file. Looks at most once per second, but each time
-    /// if SQLite was told that nobody changes the file.
+    /// Whether the path no longer names the open file, or a read-only file has become writable.
+    /// Looks at most once per second, but each time if SQLite was told that nobody changes the file.
     pub(super) fn has_changed(&self) -> bool {
         if self.has_changed.load(Ordering::Acquire) {
             return true;
@@ -166,7 +173,8 @@ impl DatabaseFile {
         }
         self.next_check.store(now + CHECK_INTERVAL.as_millis() as u64, Ordering::Relaxed);
         let Some((open, _)) = *self.open.lock() else { return false };
-        let has_changed = self.is_elsewhere(open);
+        let has_changed = self.is_elsewhere(open)
+            || self.is_read_only.load(Ordering::Acquire) && can_write(&self.path);
         self.has_changed.store(has_changed, Ordering::Release);
         has_changed
     }
@@ -259,6 +267,20 @@ fn prepare_to_write(connection: &Connection) -> rusqlite::Result<()> {
     connection.count_wal_pages();
     // Opens the WAL.
     raw.query_row("SELECT COUNT(*) FROM sqlite_schema", [], |_| Ok(()))
+}
+
+/// Whether this process may write to a file. Does not open it, because closing it would release
+/// SQLite's locks.
+#[cfg(unix)]
+fn can_write(path: &Path) -> bool {
+    use rustix::fs::{Access, AtFlags, CWD, accessat};
+
+    accessat(CWD, path, Access::WRITE_OK, AtFlags::EACCESS).is_ok()
+}
+
+#[cfg(not(unix))]
+fn can_write(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|file| !file.permissions().readonly())
 }
 
 /// Creates a folder that only its owner can access, and which belongs to the owner of its parent.
