@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use cache_core::Cache;
 use cache_db::{DbCache, DbOptions};
-use common::stalled::Stalled;
 use tokio::time::timeout;
 use xtask::{
+    Stalled,
     proxy::{Mode, Proxy},
     servers::{Kind, Server},
 };

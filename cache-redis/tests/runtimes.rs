@@ -2,16 +2,15 @@
 
 mod common;
 
-use std::{
-    sync::mpsc,
-    thread,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use cache_core::{Cache, Error, Value};
 use cache_redis::RedisOptions;
 use common::{HOUR, fresh, impatient, server};
-use xtask::proxy::{Mode, Proxy};
+use xtask::{
+    Stalled,
+    proxy::{Mode, Proxy},
+};
 
 /// The longest time that a call takes with the [`options`], plus a margin for a busy machine.
 const LIMIT: Duration = Duration::from_millis(2500 + 3000);
@@ -19,41 +18,6 @@ const LIMIT: Duration = Duration::from_millis(2500 + 3000);
 /// Leaves time to connect after another attempt has stalled.
 fn options() -> RedisOptions {
     impatient().socket_timeout(Duration::from_secs(2))
-}
-
-/// A runtime with one thread, which is blocked until this is dropped.
-struct Stalled {
-    release: Option<mpsc::Sender<()>>,
-    thread: Option<thread::JoinHandle<()>>,
-}
-
-impl Stalled {
-    /// Runs `before` on a runtime and then blocks its thread.
-    fn after(before: impl AsyncFnOnce() + Send + 'static) -> Self {
-        let (release, released) = mpsc::channel::<()>();
-        let (stalls, stalled) = mpsc::channel();
-        let thread = thread::spawn(move || {
-            let builder = &mut tokio::runtime::Builder::new_current_thread();
-            let runtime = builder.enable_all().build().expect("a runtime");
-            runtime.block_on(async move {
-                before().await;
-                stalls.send(()).expect("the test waits");
-                // Until the sender is dropped.
-                let _ = released.recv();
-            });
-        });
-        stalled.recv().expect("the runtime stalls");
-        Self { release: Some(release), thread: Some(thread) }
-    }
-}
-
-impl Drop for Stalled {
-    fn drop(&mut self) {
-        drop(self.release.take());
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
-    }
 }
 
 async fn in_time<T>(call: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {

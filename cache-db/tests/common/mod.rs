@@ -3,7 +3,6 @@
 
 pub(crate) mod gate;
 pub(crate) mod pooler;
-pub(crate) mod stalled;
 
 use std::{
     env,
