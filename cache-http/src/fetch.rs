@@ -19,6 +19,7 @@ use crate::{
     context::RequestContext,
     counts::Event,
     extensions::{HasOuterCache, OuterCache},
+    flights::Outcome,
     page_store::Lookup,
     pending_page::BodyCollector,
     policy::{BodyLength, Reason, STRIPPED_REQUEST_HEADERS},
@@ -26,7 +27,6 @@ use crate::{
     respond::{CachedResponse, pass_through, select_part, stored_response},
     response_headers::{remove_targeted, set_fixed_browser_ttl},
     settings::Leader,
-    single_flight::Outcome,
     storable::is_from_inner_cache,
     tee::Tee,
 };
@@ -195,15 +195,8 @@ impl RequestContext {
         let (outcome, body) = match self.accept_page(&head, length) {
             Err(rejection) => {
                 self.count_rejected(rejection);
-                // The response to a request with an unknown cookie predicts nothing about others.
-                if let Some(leader) = leader
-                    && !self.flags.public_pages_only
-                    && rejection != Reason::FillBytes
-                {
-                    leader.complete(match is_error(head.status) {
-                        true => Outcome::Failed,
-                        false => Outcome::Unshareable,
-                    });
+                if let Some(leader) = leader {
+                    leader.complete(self.rejected_outcome(rejection, head.status));
                 }
                 (Some(Err(rejection)), CachedBody::pass_through(body))
             }
@@ -232,6 +225,18 @@ impl RequestContext {
         }
         cache_status.append_to(&mut head.headers, self.settings.cache_status.as_deref());
         self.notify_outer(select_part(&self.parts, head, body))
+    }
+
+    /// What a rejected response means to the requests that wait for it.
+    fn rejected_outcome<T>(&self, rejection: Reason, status: StatusCode) -> Outcome<T> {
+        // The response to a request with an unknown cookie predicts nothing about others.
+        if self.flags.public_pages_only || rejection == Reason::FillBytes {
+            return Outcome::Retry;
+        }
+        match is_error(status) {
+            true => Outcome::Failed,
+            false => Outcome::Unshareable,
+        }
     }
 
     /// Creates a 304, if the client already has the response of the inner service.

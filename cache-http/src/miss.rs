@@ -13,13 +13,13 @@ use crate::{
     counts::Event,
     date::UnixTime,
     fill_task::FillTask,
+    flights::{Joined, Outcome, Waited},
     page_store::Lookup,
     policy::{Reason, Reuse},
     range::first_byte,
     record::{Page, Record},
     respond::{CachedResponse, PageSource, stored_response},
     settings::Leader,
-    single_flight::{Joined, Outcome, Waited},
 };
 
 /// Serves a request from the store or with a response of the inner service. `lookup` is the result
@@ -186,16 +186,7 @@ impl RequestContext {
             let joined_at = self.settings.clock.unix_time();
             match self.settings.flights.join(&self.flight_key(lookup)) {
                 Joined::Unshared => return Flight::Fetch(None),
-                Joined::Leader(leader) => {
-                    // The page may have been stored after the lookup and before the join, above all
-                    // if the store is accessed over a network.
-                    self.start_fill();
-                    *lookup = self.lookup().await;
-                    return match self.fresh_response(lookup) {
-                        Some(response) => Flight::Response(response),
-                        None => Flight::Fetch(Some(leader)),
-                    };
-                }
+                Joined::Leader(leader) => return self.lead(leader, lookup).await,
                 Joined::Waiter(waiter) => match waiter.wait(wait_deadline).await {
                     Waited::Completed(Outcome::Shared(record)) => {
                         match self.collapse(&record, joined_at).await {
@@ -221,7 +212,8 @@ impl RequestContext {
                         }
                     }
                     Waited::TimedOut => return Flight::Fetch(None),
-                    Waited::Completed(Outcome::Unshareable) | Waited::LeaderDropped => {}
+                    Waited::Leader(leader) => return self.lead(leader, lookup).await,
+                    Waited::Completed(Outcome::Unshareable | Outcome::Retry) => {}
                 },
             }
             *lookup = self.lookup().await;
@@ -230,6 +222,20 @@ impl RequestContext {
             }
         }
         Flight::Fetch(None)
+    }
+
+    /// Looks up the page before it is produced: it may have been stored after the last lookup and
+    /// before this request became the leader, above all if the store is accessed over a network.
+    async fn lead<B: Body>(&mut self, leader: Leader, lookup: &mut Lookup) -> Flight<B> {
+        self.start_fill();
+        *lookup = self.lookup().await;
+        match self.fresh_response(lookup) {
+            Some(response) => {
+                leader.complete(Outcome::Retry);
+                Flight::Response(response)
+            }
+            None => Flight::Fetch(Some(leader)),
+        }
     }
 
     /// Creates a response from the page that another request has produced, if it also matches this
@@ -288,10 +294,11 @@ impl RequestContext {
         {
             let abandoned_fills = Arc::clone(&self.settings.abandoned_fills);
             let refresh = async move {
-                // As in `join_flight`: another request may have stored the page meanwhile.
+                // As in `lead`: another request may have stored the page meanwhile.
                 self.start_fill();
                 let lookup = self.lookup().await;
                 if matches!(self.reuse(&lookup), Reuse::Fresh(_)) && !self.is_refresh_due(&lookup) {
+                    leader.complete(Outcome::Retry);
                     return;
                 }
                 drop(self.fetch(inner, body, lookup, Some(leader), Reason::Stale).await);

@@ -15,6 +15,7 @@ use crate::{
     date::UnixTime,
     fill::Fill,
     fill_budget::Reservation,
+    flights::Outcome,
     generation::GenerationCheck,
     key::Keys,
     page_store::{Lookup, NewPage},
@@ -22,7 +23,6 @@ use crate::{
     record::{Page, Record},
     response_headers::add_etag,
     settings::{Leader, Settings},
-    single_flight::Outcome,
 };
 
 /// Collects the body of a page.
@@ -223,14 +223,15 @@ impl PendingPage {
 
 /// Counts why a page is not stored.
 ///
-/// One of the requests that wait for the page takes over. If its response cannot be stored either,
+/// One of the requests that wait for the page produces it. If its response cannot be stored either,
 /// they produce their own, unless the reason does not concern the page itself.
 fn reject(settings: &Settings, leader: Option<Leader>, reason: Reason) -> Reason {
     settings.count(Event::Rejected(reason));
-    if let Some(leader) = leader
-        && !matches!(reason, Reason::Incomplete | Reason::Purged | Reason::FillBytes)
-    {
-        leader.complete(Outcome::Unshareable);
+    if let Some(leader) = leader {
+        leader.complete(match reason {
+            Reason::Incomplete | Reason::Purged | Reason::FillBytes => Outcome::Retry,
+            _ => Outcome::Unshareable,
+        });
     }
     reason
 }

@@ -17,13 +17,13 @@ use crate::{
     context::RequestContext,
     counts::Event,
     date::{self, UnixTime},
+    flights::Outcome,
     page_store::Lookup,
     policy::{BodyLength, CacheMeta, Reason},
     record::{Page, Record},
     respond::{CachedResponse, PageSource, stored_response},
     response_headers::headers_to_store,
     settings::{BrowserTtl, Leader},
-    single_flight::Outcome,
 };
 
 impl RequestContext {

@@ -12,19 +12,19 @@ use crate::{
     extensions::NoStore,
     fill_budget::FillBudget,
     fill_task::MAX_ABANDONED_FILLS,
+    flights,
     key::{KeyBuilder, KeyHash, Keys},
     page_store::{FlightKey, Lookup, PageStore},
     policy::{Policy, Reason, RequestCheck, Reuse},
     record::{Page, Record},
     request_flags::RequestFlags,
-    single_flight::{self, SingleFlight},
 };
 
 /// The requests that are producing pages now.
-pub(crate) type Flights = SingleFlight<FlightKey, Arc<Record>>;
+pub(crate) type Flights = flights::Flights<FlightKey, Arc<Record>>;
 
 /// The request that produces a page for others.
-pub(crate) type Leader = single_flight::Leader<FlightKey, Arc<Record>>;
+pub(crate) type Leader = flights::Leader<FlightKey, Arc<Record>>;
 
 /// A condition of the application on requests.
 pub(crate) type RequestPredicate = dyn Fn(&Parts) -> bool + Send + Sync;
