@@ -9,9 +9,13 @@ mod counters;
 mod fill;
 mod get_or_set;
 mod key_buffer;
+#[cfg_attr(not(test), expect(dead_code, reason = "get_or_set will use it"))]
+mod leases;
 mod outage;
 mod shared;
 pub mod single_flight;
+#[cfg(test)]
+mod step_store;
 
 use std::{
     fmt,
@@ -34,6 +38,7 @@ use crate::{
 use breaker::Breaker;
 use fill::Fills;
 use key_buffer::KeyBuffer;
+use leases::{HeldLeases, LocalLeases, Written};
 use outage::OutageLog;
 
 /// A handle to one cache: a store, a KEY_PREFIX, a VERSION, a default TIMEOUT and a codec.
@@ -91,8 +96,8 @@ pub struct CacheHandle {
     view: Arc<View>,
 }
 
-/// All settings of a handle. Handles derived from one share only the counter, the log and the
-/// fills.
+/// All settings of a handle. Handles derived from one share the counter, the log, the breaker, the
+/// fills and the leases.
 #[derive(Clone, Debug)]
 struct View {
     alias: Arc<str>,
@@ -108,6 +113,8 @@ struct View {
     breaker: Arc<Breaker>,
     patience: Duration,
     fills: Arc<Fills>,
+    local_leases: Arc<LocalLeases>,
+    held_leases: Arc<HeldLeases>,
 }
 
 /// The result of a lookup.
@@ -139,6 +146,10 @@ impl CacheHandle {
     ///
     /// See [Errors](CacheHandle#errors).
     pub async fn clear(&self) -> Result<()> {
+        let write = self.write(Written::All);
+        if write.must_begin() {
+            write.begin().await;
+        }
         self.inner().clear().await.map_err(|error| self.at(error))
     }
 
@@ -178,9 +189,12 @@ impl CacheHandle {
     /// Creates a handle on `store`.
     #[must_use]
     pub fn new(alias: &str, store: Arc<dyn Cache>, settings: Settings) -> Self {
+        let composer = Composer::new(settings.key_function, &settings.key_prefix, settings.version);
+        let local_leases =
+            LocalLeases::new(&store, Clock::default(), composer.clone(), settings.share);
         let view = View {
             alias: alias.into(),
-            composer: Composer::new(settings.key_function, &settings.key_prefix, settings.version),
+            composer,
             default_timeout: settings.timeout,
             key_check: settings.key_check,
             codecs: Codecs { encode: settings.codec, also_decode: settings.also_decode.into() },
@@ -192,6 +206,8 @@ impl CacheHandle {
             breaker: Arc::default(),
             patience: settings.patience,
             fills: Arc::new(Fills::new(Clock::default())),
+            held_leases: Arc::new(HeldLeases::new(local_leases.end_on_drop())),
+            local_leases: Arc::new(local_leases),
         };
         Self { store, view: Arc::new(view) }
     }
@@ -268,10 +284,7 @@ impl CacheHandle {
     /// ```
     #[must_use]
     pub fn with_clock(&self, clock: Clock) -> Self {
-        let fills = Arc::new(Fills::new(clock.clone()));
-        // A breaker remembers moments of one clock.
-        let view = View { clock, fills, breaker: Arc::default(), ..View::clone(&self.view) };
-        Self { store: Arc::clone(&self.store), view: Arc::new(view) }
+        self.separate(Arc::clone(&self.store), clock)
     }
 
     /// Returns a handle to the same cache that treats outages of the store differently.
@@ -320,10 +333,7 @@ impl CacheHandle {
     /// ```
     #[must_use]
     pub fn with_store(&self, store: Arc<dyn Cache>) -> Self {
-        // What a producer stores in one store is not in the other.
-        let fills = Arc::new(Fills::new(self.view.clock.clone()));
-        let view = View { fills, breaker: Arc::default(), ..View::clone(&self.view) };
-        Self { store, view: Arc::new(view) }
+        self.separate(store, self.view.clock.clone())
     }
 
     /// Returns the alias under which the cache is configured.
@@ -379,6 +389,20 @@ impl CacheHandle {
         self.view.undecodable_seen.load(Ordering::Relaxed)
     }
 
+    /// Returns a handle that shares no state which belongs to a store or measures time.
+    fn separate(&self, store: Arc<dyn Cache>, clock: Clock) -> Self {
+        let local_leases = self.view.local_leases.separate(&store, clock.clone());
+        let view = View {
+            fills: Arc::new(Fills::new(clock.clone())),
+            breaker: Arc::default(),
+            held_leases: Arc::new(HeldLeases::new(local_leases.end_on_drop())),
+            local_leases: Arc::new(local_leases),
+            clock,
+            ..View::clone(&self.view)
+        };
+        Self { store, view: Arc::new(view) }
+    }
+
     /// Returns the store itself. A verb on the `Arc` would call `impl Cache for Arc`, an extra
     /// call.
     fn inner(&self) -> &dyn Cache {
@@ -403,6 +427,10 @@ impl CacheHandle {
     /// Stores a value under a composed key. During an outage, does nothing if the alias is
     /// configured so.
     async fn put(&self, key: &str, value: Value, timeout: Timeout) -> Result<()> {
+        let write = self.write(Written::Key(key));
+        if write.must_begin() {
+            write.begin().await;
+        }
         let ttl = match self.lifetime(timeout) {
             Lifetime::Expired => {
                 return self.unless_outage(self.inner().delete(key).await.map(drop), || ());
@@ -419,6 +447,10 @@ impl CacheHandle {
 
     /// Stores a value under a composed key if there is none.
     async fn put_new(&self, key: &str, value: Value, timeout: Timeout) -> Result<bool> {
+        let write = self.write(Written::Key(key));
+        if write.must_begin() {
+            write.begin().await;
+        }
         let added = match self.lifetime(timeout) {
             Lifetime::Expired => self.inner().contains(key).await.map(|exists| !exists),
             Lifetime::For(ttl) => self.inner().add(key, value, Some(ttl)).await,

@@ -356,10 +356,17 @@ impl Composer {
         composed
     }
 
-    /// Composes the `side` of a lease of this key: see [`Ask::Any`](crate::Ask::Any).
-    #[cfg_attr(not(test), expect(dead_code, reason = "the verbs over leases will use it"))]
-    pub(crate) fn lease_side(&self, key: &str) -> String {
-        self.record(&format!("lease:{}:{key}", self.written))
+    /// Composes the `side` of a lease of a composed key: see [`Ask::Any`](crate::Ask::Any).
+    ///
+    /// The prefix is not repeated, unless a custom function may put it elsewhere.
+    pub(crate) fn lease_side(&self, composed: &str) -> String {
+        let without_prefix = match &self.function {
+            KeyFunction::Custom(_) => None,
+            KeyFunction::Default | KeyFunction::Hashed => {
+                composed.strip_prefix(&*self.prefix).and_then(|rest| rest.strip_prefix(':'))
+            }
+        };
+        self.record(&format!("lease:{}", without_prefix.unwrap_or(composed)))
     }
 
     fn join(&self, key: &str, out: &mut String) {
@@ -469,7 +476,21 @@ mod tests {
     fn records_have_the_reserved_version() {
         let composer = Composer::new(KeyFunction::Default, "shop", Version::from(1));
         assert_eq!(composer.record("lock:report"), "shop:~:lock:report");
-        assert_eq!(composer.lease_side("user:42"), "shop:~:lease:1:user:42");
+    }
+
+    #[test]
+    fn side_of_a_lease_is_composed_from_the_composed_key() {
+        for (function, side) in [
+            (KeyFunction::Default, "shop:~:lease:1:user:42"),
+            (KeyFunction::Hashed, "shop:~:lease:1:user:42"),
+            (joined(), "shop:~:lease:shop:1:user:42"),
+        ] {
+            let composer = Composer::new(function, "shop", Version::from(1));
+            assert_eq!(composer.lease_side("shop:1:user:42"), side);
+        }
+        let composer = Composer::new(KeyFunction::Default, "shop", Version::from(1));
+        let of_a_record = composer.lease_side(&composer.record("lock:report"));
+        assert_eq!(of_a_record, "shop:~:lease:~:lock:report");
     }
 
     #[test]

@@ -45,7 +45,7 @@ pub use self::{
     handle::CacheHandle,
     key::{KeyCheck, KeyFunction, MAX_KEY_CHARS, Version},
     lease::{Acquired, Ask, Lease, Leases},
-    settings::{OnOutage, Settings, Undecodable},
+    settings::{OnOutage, Settings, Share, Undecodable},
     stats::Stats,
     timeout::{Timeout, Ttl},
     value::{Object, Value},

@@ -55,6 +55,9 @@ pub struct Settings {
     /// Counted from the beginning of the last producer. This is not a timeout of producers: a
     /// producer that may hang needs its own.
     pub patience: Duration,
+    /// Who is kept from producing a value that a caller of `get_or_set` produces already, and whose
+    /// writes keep that value from being stored.
+    pub share: Share,
 }
 
 /// PATIENCE by default.
@@ -73,8 +76,34 @@ impl Default for Settings {
             undecodable: Undecodable::default(),
             on_outage: OnOutage::default(),
             patience: PATIENCE,
+            share: Share::default(),
         }
     }
+}
+
+/// Where the [leases](crate::Leases) of a [`CacheHandle`](crate::CacheHandle) are kept.
+///
+/// A caller of `get_or_set` that produces a value holds a lease of its key. While it does, others
+/// wait for the value. A write or a delete ends the lease, so that the value, which may have been
+/// read before, is not stored after it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum Share {
+    /// In the store, if it has leases: they hold for all processes that use the store.
+    ///
+    /// If the store has none, as a store of your own without
+    /// [`Cache::leases`](crate::Cache::leases), writes of other processes do not end a lease. A
+    /// second entry in the store then keeps other processes from producing, at the cost of two more
+    /// round trips for a miss.
+    #[default]
+    Store,
+    /// In this process: in the handle, its clones and the handles derived from it.
+    ///
+    /// Other processes produce as well, and their writes do not end a lease. Nothing but entries is
+    /// stored. Use it behind a proxy that hides restarts of memcached, or if a store must not
+    /// receive the commands for leases.
+    Process,
 }
 
 /// What to do with an entry that cannot be decoded as the requested type.

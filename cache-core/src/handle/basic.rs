@@ -2,7 +2,7 @@
 
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::Found;
+use super::{Found, leases::Written};
 use crate::{CacheHandle, Result, Timeout, Ttl, timeout::Lifetime};
 
 /// Reading and writing one entry.
@@ -72,7 +72,13 @@ impl CacheHandle {
     pub async fn touch(&self, key: &str, timeout: impl Into<Timeout>) -> Result<bool> {
         let key = self.key(key)?;
         let touched = match self.lifetime(timeout.into()) {
-            Lifetime::Expired => self.inner().delete(&key).await,
+            Lifetime::Expired => {
+                let write = self.write(Written::Key(&key));
+                if write.must_begin() {
+                    write.begin().await;
+                }
+                self.inner().delete(&key).await
+            }
             Lifetime::For(ttl) => self.inner().touch(&key, Some(ttl)).await,
             Lifetime::Forever => self.inner().touch(&key, None).await,
         };
@@ -96,6 +102,10 @@ impl CacheHandle {
     /// See [Errors](CacheHandle#errors).
     pub async fn delete(&self, key: &str) -> Result<bool> {
         let key = self.key(key)?;
+        let write = self.write(Written::Key(&key));
+        if write.must_begin() {
+            write.begin().await;
+        }
         self.unless_outage(self.inner().delete(&key).await, || false)
     }
 

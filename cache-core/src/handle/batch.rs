@@ -4,7 +4,7 @@ use std::{collections::HashMap, hash::Hash};
 
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::key_buffer::KeyBuffer;
+use super::{key_buffer::KeyBuffer, leases::Written};
 use crate::{CacheHandle, Result, Timeout, Value, timeout::Lifetime};
 
 /// Reading and writing several entries.
@@ -82,6 +82,10 @@ impl CacheHandle {
         if composed.is_empty() {
             return Ok(Vec::new());
         }
+        let write = self.write(Written::Keys(&composed));
+        if write.must_begin() {
+            write.begin().await;
+        }
         let ttl = match self.lifetime(timeout.into()) {
             Lifetime::Expired => {
                 let deleted = self.inner().delete_many(&as_strs(&composed)).await.map(drop);
@@ -111,6 +115,10 @@ impl CacheHandle {
         let composed = self.composed(&keys)?;
         if composed.is_empty() {
             return Ok(0);
+        }
+        let write = self.write(Written::Keys(&composed));
+        if write.must_begin() {
+            write.begin().await;
         }
         self.unless_outage(self.inner().delete_many(&as_strs(&composed)).await, || 0)
     }

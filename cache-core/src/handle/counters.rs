@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::leases::Written;
 use crate::{CacheHandle, Error, ErrorKind, Result, Ttl, Version, key::shown};
 
 /// Counting.
@@ -32,6 +33,10 @@ impl CacheHandle {
     /// `i64`. Nothing is changed. See [Errors](CacheHandle#errors) for the others.
     pub async fn incr(&self, key: &str, delta: i64) -> Result<i64> {
         let composed = self.key(key)?;
+        let write = self.write(Written::Key(&composed));
+        if write.must_begin() {
+            write.begin().await;
+        }
         let sum = self.unless_outage(self.inner().incr(&composed, delta).await, || None)?;
         sum.ok_or_else(|| self.not_found(&composed))
     }
@@ -76,18 +81,24 @@ impl CacheHandle {
         if *from == *to {
             return Ok(target);
         }
+        let keys = [from, to];
+        let write = self.write(Written::Keys(&keys));
+        if write.must_begin() {
+            write.begin().await;
+        }
+        let [from, to] = &keys;
         let moved = async {
-            let ttl = match self.inner().ttl(&from).await? {
+            let ttl = match self.inner().ttl(from).await? {
                 None | Some(Ttl::Left(Duration::ZERO)) => return Ok(false),
                 Some(ttl) => ttl,
             };
-            self.inner().set(&to, value, ttl.into()).await?;
-            self.inner().delete(&from).await?;
+            self.inner().set(to, value, ttl.into()).await?;
+            self.inner().delete(from).await?;
             Ok(true)
         };
         match self.unless_outage(moved.await, || false)? {
             true => Ok(target),
-            false => Err(self.not_found(&from)),
+            false => Err(self.not_found(from)),
         }
     }
 

@@ -1,0 +1,219 @@
+//! Leases as a handle uses them: those of the store, or those within this process.
+//!
+//! The errors of the functions below are those of the store. The verbs add the alias, or treat them
+//! as `on_outage` says.
+
+mod held;
+mod local;
+
+use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
+
+use self::held::Abandoned;
+pub(super) use self::{
+    held::{HeldLease, HeldLeases},
+    local::LocalLeases,
+};
+use super::key_buffer::KeyBuffer;
+use crate::{Ask, CacheHandle, Leases, Moment, Result, Timeout, Value, timeout::Lifetime};
+
+/// When a lease is granted: [`Ask`] without the side key, which is composed here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wanted {
+    /// Only if the key is absent or expired.
+    Missing,
+    /// Also if there is a value.
+    Any,
+}
+
+/// The value of a key and the lease of it, as in [`Acquired`](crate::Acquired).
+#[derive(Debug)]
+pub(super) struct Acquisition {
+    pub(super) value: Option<Value>,
+    pub(super) lease: Option<HeldLease>,
+}
+
+impl CacheHandle {
+    /// Returns the value stored under a composed key, and a lease of it if `wanted` allows one and
+    /// nobody holds one.
+    ///
+    /// If a caller of this process was dropped with a lease of the key, its lease is ended first.
+    pub(super) async fn acquire(
+        &self,
+        key: &Arc<str>,
+        wanted: Wanted,
+        hold: Duration,
+    ) -> Result<Acquisition> {
+        let now = self.view.clock.now();
+        let until = now + hold;
+        let held = &self.view.held_leases;
+        let unsure = Unsure { held, key, now, until, is_over: false };
+        let was_unknown = match held.take_abandoned(key) {
+            Abandoned::Nothing => false,
+            Abandoned::Unknown => true,
+            Abandoned::Lease(lease) => {
+                self.leases().release(key, lease, Duration::ZERO).await?;
+                false
+            }
+        };
+        let side = (wanted == Wanted::Any).then(|| self.view.composer.lease_side(key));
+        let ask = side.as_deref().map_or(Ask::Missing, |side| Ask::Any { side });
+        let mut acquired = self.leases().acquire(key, ask, hold).await?;
+        if was_unknown && acquired.value.is_none() && acquired.lease.is_none() {
+            self.end_abandoned(key).await?;
+            acquired = self.leases().acquire(key, ask, hold).await?;
+        }
+        unsure.settle();
+        let replaces = acquired.value.is_some();
+        let lease = acquired.lease.map(|lease| held.insert(key, lease, replaces, now, until));
+        Ok(Acquisition { value: acquired.value, lease })
+    }
+
+    /// Returns a share in the lease that another caller of this process holds.
+    ///
+    /// What a caller produces from now on may be stored through it. The first to do so ends the
+    /// lease, so that the others store nothing.
+    pub(super) fn share_lease(&self, key: &Arc<str>) -> Option<HeldLease> {
+        self.view.held_leases.share(key, self.view.clock.now())
+    }
+
+    /// Stores a value if the lease is still valid, and returns whether it was.
+    ///
+    /// A timeout of zero stores nothing: it deletes the value that the lease would replace, and
+    /// otherwise returns whether the key is still absent.
+    pub(super) async fn fill_lease(
+        &self,
+        held: HeldLease,
+        value: Value,
+        timeout: Timeout,
+    ) -> Result<bool> {
+        let Some((lease, replaces)) = held.take() else { return Ok(false) };
+        let key = &**held.key();
+        let ttl = match self.lifetime(timeout) {
+            Lifetime::For(ttl) => Some(ttl),
+            Lifetime::Forever => None,
+            Lifetime::Expired => {
+                let is_absent = match replaces {
+                    true => self.inner().delete(key).await.map(|_| true)?,
+                    false => !self.inner().contains(key).await?,
+                };
+                self.leases().release(key, lease, Duration::ZERO).await?;
+                held.settle();
+                return Ok(is_absent);
+            }
+        };
+        let is_stored = self.leases().fill(key, lease, value, ttl).await?;
+        held.settle();
+        Ok(is_stored)
+    }
+
+    /// Ends a lease after `keep`. If other callers of this process share it, leaves it to them.
+    pub(super) async fn release_lease(&self, held: HeldLease, keep: Duration) -> Result<()> {
+        let Some((lease, _)) = held.take_last() else { return Ok(()) };
+        self.leases().release(held.key(), lease, keep).await?;
+        held.settle();
+        Ok(())
+    }
+
+    fn leases(&self) -> &dyn Leases {
+        let local = &*self.view.local_leases;
+        if local.is_used() { local } else { self.inner().leases().unwrap_or(local) }
+    }
+
+    /// Ends the lease of an absent key that a caller of this process may have left.
+    ///
+    /// It may as well be one of another process, whose fill then stores nothing.
+    async fn end_abandoned(&self, key: &str) -> Result<()> {
+        match self.view.local_leases.is_used() {
+            true => self.view.local_leases.end_abandoned(key).await,
+            false => self.inner().delete(key).await.map(drop),
+        }
+    }
+}
+
+/// An `acquire` that runs. If it is dropped or fails, it is unknown whether the key is leased.
+struct Unsure<'a> {
+    held: &'a HeldLeases,
+    key: &'a Arc<str>,
+    now: Moment,
+    until: Moment,
+    is_over: bool,
+}
+
+impl Unsure<'_> {
+    fn settle(mut self) {
+        self.is_over = true;
+    }
+}
+
+impl Drop for Unsure<'_> {
+    fn drop(&mut self) {
+        if !self.is_over {
+            self.held.insert_unknown(self.key, self.now, self.until);
+        }
+    }
+}
+
+/// The keys of a write.
+#[derive(Clone, Copy)]
+pub(super) enum Written<'a> {
+    Key(&'a str),
+    Keys(&'a [KeyBuffer]),
+    All,
+}
+
+/// A write by a verb, which ends the leases within this process when it begins and when it ends.
+///
+/// The first time keeps fills from storing while the write runs. The second one is for leases that
+/// were granted meanwhile, before the store executed the write. A fill of such a lease that ends
+/// before the write does is not noticed: its producer began after the write was called.
+pub(super) struct Write<'a> {
+    local: &'a LocalLeases,
+    written: Written<'a>,
+}
+
+impl CacheHandle {
+    /// Declares a write. If it [must begin](Write::must_begin), [`begin`](Write::begin) comes next.
+    ///
+    /// On a store with leases of its own, this costs a comparison.
+    pub(super) fn write<'a>(&'a self, written: Written<'a>) -> Write<'a> {
+        Write { local: &self.view.local_leases, written }
+    }
+}
+
+impl<'a> Write<'a> {
+    pub(super) fn must_begin(&self) -> bool {
+        self.local.is_used() && self.local.has_any()
+    }
+
+    #[cold]
+    pub(super) fn begin(&self) -> Pin<Box<dyn Future<Output = ()> + Send + 'a>> {
+        let Self { local, written } = *self;
+        Box::pin(async move {
+            match written {
+                Written::Key(key) => local.end(key).await,
+                Written::All => local.end_all().await,
+                Written::Keys(keys) => {
+                    for key in keys {
+                        local.end(key).await;
+                    }
+                }
+            }
+        })
+    }
+}
+
+impl Drop for Write<'_> {
+    fn drop(&mut self) {
+        if !self.must_begin() {
+            return;
+        }
+        match self.written {
+            Written::Key(key) => self.local.end_now(key),
+            Written::Keys(keys) => keys.iter().for_each(|key| self.local.end_now(key)),
+            Written::All => self.local.end_all_now(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,191 @@
+//! The leases that callers of this process hold.
+
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use crate::{Lease, Moment};
+
+/// The leases that a handle, its clones and the handles derived from it hold.
+///
+/// A caller that is dropped cannot await the release of its lease. The lease stays here, and the
+/// next caller of the process that acquires one for the key releases it.
+pub(in crate::handle) struct HeldLeases {
+    /// Whether nothing is left of a lease that was dropped, so that none has to stay here.
+    end_on_drop: bool,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    slots: HashMap<Arc<str>, Slot>,
+    last_id: u64,
+    /// The number of slots at which those whose time has ended are removed.
+    purge_at: usize,
+}
+
+struct Slot {
+    id: u64,
+    /// `None` while a caller uses the lease, and if it is unknown whether the key is leased.
+    lease: Option<Lease>,
+    /// Whether the key had a value when the lease was granted.
+    replaces: bool,
+    until: Moment,
+    /// How many callers may use the lease. Without any, it is abandoned.
+    holders: usize,
+}
+
+/// What a caller that was dropped has left.
+#[derive(Debug)]
+pub(super) enum Abandoned {
+    Nothing,
+    Lease(Lease),
+    /// The call that would have returned or ended the lease was dropped or has failed.
+    Unknown,
+}
+
+/// The share of one caller in a lease.
+///
+/// If the last share is dropped, the lease is left to the next caller of this process. If there is
+/// none, it ends by time.
+#[must_use = "a lease that is dropped keeps other processes out until its time ends"]
+pub(in crate::handle) struct HeldLease {
+    all: Arc<HeldLeases>,
+    key: Arc<str>,
+    id: u64,
+}
+
+impl HeldLeases {
+    pub(in crate::handle) fn new(end_on_drop: bool) -> Self {
+        Self { end_on_drop, state: Mutex::default() }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns the number of keys.
+    #[cfg(test)]
+    pub(in crate::handle) fn len(&self) -> usize {
+        self.lock().slots.len()
+    }
+
+    pub(super) fn take_abandoned(&self, key: &str) -> Abandoned {
+        let mut state = self.lock();
+        if state.slots.get(key).is_none_or(|slot| slot.holders > 0) {
+            return Abandoned::Nothing;
+        }
+        let lease = state.slots.remove(key).and_then(|slot| slot.lease);
+        lease.map_or(Abandoned::Unknown, Abandoned::Lease)
+    }
+
+    /// Records that a key may be leased although no caller has the lease.
+    pub(super) fn insert_unknown(&self, key: &Arc<str>, now: Moment, until: Moment) {
+        let mut state = self.lock();
+        if !self.end_on_drop && !state.slots.contains_key(key) {
+            let slot = Slot { id: 0, lease: None, replaces: false, until, holders: 0 };
+            state.insert(key, slot, now);
+        }
+    }
+
+    pub(super) fn insert(
+        self: &Arc<Self>,
+        key: &Arc<str>,
+        lease: Lease,
+        replaces: bool,
+        now: Moment,
+        until: Moment,
+    ) -> HeldLease {
+        let slot = Slot { id: 0, lease: Some(lease), replaces, until, holders: 1 };
+        let id = self.lock().insert(key, slot, now);
+        HeldLease { all: Arc::clone(self), key: Arc::clone(key), id }
+    }
+
+    /// Returns a share in the lease of another caller, if it is held and not yet used.
+    pub(super) fn share(self: &Arc<Self>, key: &Arc<str>, now: Moment) -> Option<HeldLease> {
+        let mut state = self.lock();
+        let slot = state.slots.get_mut(key)?;
+        if slot.holders == 0 || slot.lease.is_none() || now >= slot.until {
+            return None;
+        }
+        slot.holders += 1;
+        Some(HeldLease { all: Arc::clone(self), key: Arc::clone(key), id: slot.id })
+    }
+}
+
+impl State {
+    fn insert(&mut self, key: &Arc<str>, slot: Slot, now: Moment) -> u64 {
+        if self.slots.len() >= self.purge_at {
+            self.slots.retain(|_, slot| slot.holders > 0 || now < slot.until);
+            self.purge_at = 2 * self.slots.len() + 16;
+        }
+        self.last_id += 1;
+        self.slots.insert(Arc::clone(key), Slot { id: self.last_id, ..slot });
+        self.last_id
+    }
+}
+
+impl HeldLease {
+    pub(super) fn key(&self) -> &Arc<str> {
+        &self.key
+    }
+
+    /// Takes the lease to use it, and returns whether it replaces a value. Returns `None` if
+    /// another holder has used it.
+    ///
+    /// The key counts as leased for an unknown time until [`settle`](Self::settle) is called.
+    pub(super) fn take(&self) -> Option<(Lease, bool)> {
+        self.slot(|slot| slot.lease.take().map(|lease| (lease, slot.replaces)))?
+    }
+
+    /// Like [`take`](Self::take), but leaves the lease to the other holders if there are any.
+    pub(super) fn take_last(&self) -> Option<(Lease, bool)> {
+        self.slot(|slot| {
+            let lease = slot.lease.take_if(|_| slot.holders == 1)?;
+            Some((lease, slot.replaces))
+        })?
+    }
+
+    /// Records that the lease has ended. The other holders have lost it.
+    pub(super) fn settle(self) {
+        let mut state = self.all.lock();
+        let ended = state.slots.get(&self.key).is_some_and(|slot| slot.id == self.id);
+        if ended {
+            state.slots.remove(&self.key);
+        }
+    }
+
+    fn slot<T>(&self, f: impl FnOnce(&mut Slot) -> T) -> Option<T> {
+        let mut state = self.all.lock();
+        state.slots.get_mut(&self.key).filter(|slot| slot.id == self.id).map(f)
+    }
+}
+
+impl Drop for HeldLease {
+    fn drop(&mut self) {
+        let mut state = self.all.lock();
+        let Some(slot) = state.slots.get_mut(&self.key).filter(|slot| slot.id == self.id) else {
+            return;
+        };
+        slot.holders -= 1;
+        if slot.holders == 0 && self.all.end_on_drop {
+            let ended = state.slots.remove(&self.key);
+            drop(state);
+            drop(ended);
+        }
+    }
+}
+
+impl fmt::Debug for HeldLeases {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HeldLeases").finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for HeldLease {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HeldLease").field("key", &self.key).finish_non_exhaustive()
+    }
+}
