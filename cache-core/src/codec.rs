@@ -9,6 +9,8 @@
 //! | 1, high half | the version of the format: 1 |
 //! | 1, low half | the codec: 0 raw bytes, 1 text, 2 msgpack, 3 json, 4 postcard |
 //!
+//! Entries that record more than their value have the longer [header] of format 2.
+//!
 //! Raw bytes, text, msgpack and json describe themselves and are decoded in every alias. postcard
 //! is positional: it would decode any bytes as some value, so an alias decodes it only if it names
 //! it.
@@ -16,6 +18,10 @@
 //! Strings and bytes follow the header unchanged, so decoding `Bytes` copies nothing.
 
 mod depth;
+#[cfg(test)]
+mod format_1;
+mod format_2;
+mod header;
 mod plain;
 
 use std::{
@@ -31,6 +37,7 @@ use serde::{
 
 use crate::{Error, ErrorKind, Result, Value};
 use depth::Limited;
+pub(crate) use format_2::{describe, has_meta, times};
 use plain::{NumberReader, Plain, RawReader, TextReader};
 
 /// How to encode values that are not integers, strings or bytes.
@@ -63,11 +70,14 @@ pub enum Codec {
 
 const MAGIC: u8 = 0xC1;
 const FORMAT_1: u8 = 0x10;
+const FORMAT_2: u8 = 0x20;
 const RAW: u8 = FORMAT_1;
 const TEXT: u8 = FORMAT_1 | 1;
 const MSGPACK: u8 = FORMAT_1 | 2;
 const JSON: u8 = FORMAT_1 | 3;
 const POSTCARD: u8 = FORMAT_1 | 4;
+/// An integer, which format 1 never has: it is stored as an integer.
+const INTEGER: u8 = FORMAT_1 | 5;
 const HEADER: usize = 2;
 
 /// The maximum depth of lists and maps, as in `serde_json`. [`Limited`] counts other nesting.
@@ -109,8 +119,7 @@ pub(crate) fn as_int<T: Serialize>(value: &T) -> Option<i64> {
 /// Decodes a value of a store.
 pub(crate) fn decode<T: DeserializeOwned + 'static>(value: Value, codecs: &Codecs) -> Result<T> {
     match value {
-        Value::Int(number) => T::deserialize(Limited::new(NumberReader(number)))
-            .map_err(|error| decode_error::<T>(error, "an integer")),
+        Value::Int(number) => decode_integer(number),
         Value::Bytes(bytes) => decode_bytes(&bytes, codecs),
         Value::Object(object) => decode(object.encode(codecs.encode)?, codecs),
     }
@@ -141,19 +150,35 @@ fn encode_with<T: Serialize + ?Sized>(value: &T, codec: Codec) -> Result<Vec<u8>
     }
 }
 
+fn decode_bytes<T: DeserializeOwned + 'static>(bytes: &Bytes, codecs: &Codecs) -> Result<T> {
+    match **bytes {
+        [MAGIC, tag, ..] if tag & 0xF0 == FORMAT_1 && tag != INTEGER => {
+            decode_body(tag, bytes, HEADER, codecs)
+        }
+        [MAGIC, tag, ..] if tag & 0xF0 == FORMAT_2 => format_2::decode(bytes, codecs),
+        [MAGIC, tag, ..] => Err(unknown_codec(tag)),
+        _ => Err(Error::new(
+            ErrorKind::Decode,
+            "the entry has no header of cachette: another program wrote it",
+        )),
+    }
+}
+
+/// Decodes the rest of an entry from `body_at`. `tag` is the codec as in format 1.
 #[cfg_attr(
     not(feature = "postcard"),
     expect(unused_variables, reason = "only postcard is optional")
 )]
-fn decode_bytes<T: DeserializeOwned + 'static>(bytes: &Bytes, codecs: &Codecs) -> Result<T> {
-    let &[MAGIC, tag, ref body @ ..] = &**bytes else {
-        return Err(Error::new(
-            ErrorKind::Decode,
-            "the entry has no header of cachette: another program wrote it",
-        ));
-    };
+#[inline]
+fn decode_body<T: DeserializeOwned + 'static>(
+    tag: u8,
+    entry: &Bytes,
+    body_at: usize,
+    codecs: &Codecs,
+) -> Result<T> {
+    let body = &entry[body_at..];
     match tag {
-        RAW => decode_raw(bytes),
+        RAW => decode_raw(entry, body_at),
         TEXT => {
             let text = str::from_utf8(body).map_err(|error| decode_error::<T>(error, "text"))?;
             T::deserialize(Limited::new(TextReader(text)))
@@ -175,27 +200,34 @@ fn decode_bytes<T: DeserializeOwned + 'static>(bytes: &Bytes, codecs: &Codecs) -
                 "the entry is encoded with postcard: enable the feature `postcard` to decode it";
             Err(Error::new(ErrorKind::Decode, message))
         }
-        _ => {
-            let message =
-                format!("the header of the entry has the unknown codec or format {tag:#04x}");
-            Err(Error::new(ErrorKind::Decode, message))
-        }
+        _ => Err(unknown_codec(entry[1])),
     }
+}
+
+#[cold]
+fn unknown_codec(tag: u8) -> Error {
+    let message = format!("the header of the entry has the unknown codec or format {tag:#04x}");
+    Error::new(ErrorKind::Decode, message)
+}
+
+fn decode_integer<T: DeserializeOwned>(number: i64) -> Result<T> {
+    T::deserialize(Limited::new(NumberReader(number)))
+        .map_err(|error| decode_error::<T>(error, "an integer"))
 }
 
 /// Decodes raw bytes: `Bytes` as a slice of the entry, `Vec<u8>` as a copy, other types through
 /// serde.
-fn decode_raw<T: DeserializeOwned + 'static>(entry: &Bytes) -> Result<T> {
+fn decode_raw<T: DeserializeOwned + 'static>(entry: &Bytes, body_at: usize) -> Result<T> {
     let mut decoded = None::<T>;
     let slot: &mut dyn Any = &mut decoded;
     if let Some(slot) = slot.downcast_mut::<Option<Bytes>>() {
-        *slot = Some(entry.slice(HEADER..));
+        *slot = Some(entry.slice(body_at..));
     } else if let Some(slot) = slot.downcast_mut::<Option<Vec<u8>>>() {
-        *slot = Some(entry[HEADER..].to_vec());
+        *slot = Some(entry[body_at..].to_vec());
     }
     match decoded {
         Some(value) => Ok(value),
-        None => T::deserialize(Limited::new(RawReader(&entry[HEADER..])))
+        None => T::deserialize(Limited::new(RawReader(&entry[body_at..])))
             .map_err(|error| decode_error::<T>(error, "bytes")),
     }
 }
@@ -319,8 +351,11 @@ mod tests {
             (&b""[..], "no header"),
             (b"\xc1", "no header"),
             (b"hello", "no header"),
+            (b"\xc1\x15\0\0\0\0\0\0\0\x07", "0x15"),
             (b"\xc1\x1fhello", "0x1f"),
-            (b"\xc1\x21hello", "0x21"),
+            (b"\xc1\x2f\0hello", "0x2f"),
+            (b"\xc1\x31hello", "0x31"),
+            (b"\xc1\x21hello", "unknown flags 0x40"),
         ] {
             let error = read::<String>(bytes).expect_err("the header is invalid");
             assert_eq!(error.kind(), ErrorKind::Decode);
@@ -532,7 +567,7 @@ mod tests {
     proptest! {
         #[test]
         fn decoding_never_panics(
-            tag in 0x10..0x16_u8,
+            tag in 0x10..0x26_u8,
             body in proptest::collection::vec(any::<u8>(), 0..64),
         ) {
             let bytes = [&[MAGIC, tag], &body[..]].concat();

@@ -119,9 +119,12 @@ struct View {
 
 /// The result of a lookup.
 ///
-/// Verbs that read treat an undecodable entry as a miss, but `get_or_set` must replace it.
+/// Verbs that read treat a stale and an undecodable entry as a miss, but `get_or_set` must replace
+/// it.
 enum Found<T> {
     Hit(T),
+    /// The entry is past its fresh time.
+    Stale,
     Undecodable,
     Miss,
 }
@@ -130,7 +133,7 @@ impl<T> Found<T> {
     fn hit(self) -> Option<T> {
         match self {
             Self::Hit(value) => Some(value),
-            Self::Undecodable | Self::Miss => None,
+            Self::Stale | Self::Undecodable | Self::Miss => None,
         }
     }
 }
@@ -480,9 +483,19 @@ impl CacheHandle {
         composed: &str,
         value: Value,
     ) -> Result<Found<T>> {
+        if codec::has_meta(&value) && self.is_stale(&value) {
+            return Ok(Found::Stale);
+        }
         codec::decode(value, &self.view.codecs)
             .map(Found::Hit)
             .or_else(|error| self.undecodable(composed, error))
+    }
+
+    /// Whether an entry is past its fresh time. One that cannot be decoded is not.
+    #[cold]
+    fn is_stale(&self, value: &Value) -> bool {
+        let times = codec::times(value).ok().flatten();
+        times.is_some_and(|times| times.is_stale(self.view.clock.coarse_unix_time()))
     }
 
     #[cold]

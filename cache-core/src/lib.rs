@@ -21,6 +21,7 @@ mod forward;
 mod handle;
 mod key;
 mod lease;
+mod meta;
 mod settings;
 mod stats;
 mod timeout;

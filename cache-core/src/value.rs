@@ -9,7 +9,7 @@ use std::{
 use bytes::Bytes;
 use serde::Serialize;
 
-use crate::{Codec, codec};
+use crate::{Codec, codec, meta::Meta};
 
 /// A value that a [`CacheHandle`](crate::CacheHandle) passes to a store and gets back.
 ///
@@ -93,19 +93,48 @@ impl Object {
 
     /// Returns the object as a `T`.
     ///
-    /// Does not change the reference count.
+    /// Does not change the reference count. Also returns an object that is stale.
     ///
     /// # Errors
     ///
     /// Returns `self` if the object is not a `T`.
-    #[expect(clippy::missing_panics_doc, reason = "the type is checked first")]
     pub fn downcast<T: Send + Sync + 'static>(self) -> Result<Arc<T>, Self> {
+        match self.downcast_plain() {
+            Ok(object) => Ok(object),
+            Err(object) => object.downcast_described(),
+        }
+    }
+
+    /// Like [`downcast`](Self::downcast), but only if nothing is recorded about the object.
+    #[expect(clippy::missing_panics_doc, reason = "the type is checked first")]
+    pub(crate) fn downcast_plain<T: Send + Sync + 'static>(self) -> Result<Arc<T>, Self> {
         let any: &dyn Any = &*self.shared;
         if !any.is::<T>() {
             return Err(self);
         }
         let any: Arc<dyn Any + Send + Sync> = self.shared;
         Ok(any.downcast().expect("the type was checked"))
+    }
+
+    #[cold]
+    fn downcast_described<T: Send + Sync + 'static>(self) -> Result<Arc<T>, Self> {
+        let any: &dyn Any = &*self.shared;
+        let object = any.downcast_ref().map(|Described { object, .. }| Arc::clone(object));
+        let object: Arc<dyn Any + Send + Sync> = object.ok_or_else(|| self.clone())?;
+        object.downcast().map_err(|_| self)
+    }
+
+    /// Records facts about the object.
+    ///
+    /// They are in an object around this one and not in a field of this struct: other objects then
+    /// pay nothing for them, neither a word nor a second reference count.
+    pub(crate) fn with_meta(self, meta: Meta) -> Self {
+        Self { shared: Arc::new(Described { object: self.shared, meta }), owned: self.owned }
+    }
+
+    /// Returns what is recorded about the object.
+    pub(crate) fn meta(&self) -> Option<&Meta> {
+        self.shared.meta()
     }
 
     /// Encodes the object with `codec`, as [`CacheHandle::set`](crate::CacheHandle::set) does.
@@ -124,7 +153,7 @@ impl Object {
     /// [owns](Self::owning).
     #[must_use]
     pub fn size(&self) -> usize {
-        size_of_val(&*self.shared).saturating_add(self.owned)
+        self.shared.size().saturating_add(self.owned)
     }
 }
 
@@ -137,6 +166,14 @@ impl fmt::Debug for Object {
 trait Shared: Any + Send + Sync {
     fn encode(&self, codec: Codec) -> crate::Result<Value>;
     fn type_name(&self) -> &'static str;
+
+    fn size(&self) -> usize {
+        size_of_val(self)
+    }
+
+    fn meta(&self) -> Option<&Meta> {
+        None
+    }
 }
 
 impl<T: Serialize + Send + Sync + 'static> Shared for T {
@@ -146,6 +183,30 @@ impl<T: Serialize + Send + Sync + 'static> Shared for T {
 
     fn type_name(&self) -> &'static str {
         type_name::<T>()
+    }
+}
+
+/// An object with what is recorded about it.
+struct Described {
+    object: Arc<dyn Shared>,
+    meta: Meta,
+}
+
+impl Shared for Described {
+    fn encode(&self, codec: Codec) -> crate::Result<Value> {
+        codec::describe(self.object.encode(codec)?, self.meta.clone())
+    }
+
+    fn type_name(&self) -> &'static str {
+        self.object.type_name()
+    }
+
+    fn size(&self) -> usize {
+        size_of_val(self).saturating_add(self.object.size())
+    }
+
+    fn meta(&self) -> Option<&Meta> {
+        Some(&self.meta)
     }
 }
 
@@ -160,6 +221,28 @@ mod tests {
         let object = object.downcast::<u8>().expect_err("the object is a string");
         assert!(object.downcast::<String>().is_ok_and(|same| Arc::ptr_eq(&same, &name)));
         assert_eq!(Arc::strong_count(&name), 1);
+    }
+
+    #[test]
+    fn described_object_downcasts_to_its_own_type_only() {
+        let name = Arc::new(String::from("Ada"));
+        let object = Object::new(Arc::clone(&name)).with_meta(Meta::default());
+        let object = object.downcast_plain::<String>().expect_err("facts are recorded");
+        let object = object.downcast::<u8>().expect_err("the object is a string");
+        assert!(object.downcast::<String>().is_ok_and(|same| Arc::ptr_eq(&same, &name)));
+        assert_eq!(Arc::strong_count(&name), 1);
+    }
+
+    #[test]
+    fn size_includes_what_is_recorded() {
+        let object = Object::new(Arc::new(String::from("Ada"))).owning(3);
+        let size = object.size();
+        assert_eq!(object.with_meta(Meta::default()).size(), size + size_of::<Described>());
+    }
+
+    #[test]
+    fn object_is_three_words() {
+        assert_eq!(size_of::<Object>(), 3 * size_of::<usize>());
     }
 
     #[test]

@@ -121,7 +121,7 @@ impl CacheHandle {
     pub(super) fn missing<T>(&self, key: &str, found: Result<Found<T>>) -> Result<Missing> {
         let missing = match found {
             Ok(Found::Undecodable) => Missing::Undecodable,
-            Ok(Found::Hit(_) | Found::Miss) => Missing::Absent,
+            Ok(Found::Hit(_) | Found::Stale | Found::Miss) => Missing::Absent,
             Err(error) => {
                 self.read_failed(key, error)?;
                 return Ok(Missing::Unknown);
@@ -190,7 +190,9 @@ impl CacheHandle {
                 Waited::Completed(value) => match fill.decode::<F>(value)? {
                     Found::Hit(value) => Ok(Ok(value)),
                     // The type does not decode what it has encoded.
-                    Found::Undecodable | Found::Miss => fill.alone::<F, E, P>(produce).await,
+                    Found::Stale | Found::Undecodable | Found::Miss => {
+                        fill.alone::<F, E, P>(produce).await
+                    }
                 },
                 Waited::Leader(leader) => fill.lead::<F, E, P>(leader, produce).await,
                 Waited::Failed => Err(fill.failed()),
@@ -322,6 +324,7 @@ impl Fill<'_> {
         };
         Ok(match self.decode::<F>(value.clone())? {
             Found::Hit(output) => Found::Hit((output, value)),
+            Found::Stale => Found::Stale,
             Found::Undecodable => Found::Undecodable,
             Found::Miss => Found::Miss,
         })
@@ -344,7 +347,7 @@ impl Fill<'_> {
         }
         match self.look_again::<F>().await? {
             Found::Hit(other) => return Ok(other),
-            Found::Undecodable => {
+            Found::Stale | Found::Undecodable => {
                 let stored = self.cache.put(&self.key, value.clone(), self.timeout).await;
                 stored.or_else(|error| self.cache.store_failed(error))?;
             }
@@ -354,6 +357,9 @@ impl Fill<'_> {
     }
 
     fn decode<F: Form>(&mut self, value: Value) -> Result<Found<F::Output>> {
+        if codec::has_meta(&value) && self.cache.is_stale(&value) {
+            return Ok(Found::Stale);
+        }
         match F::decode(value, &self.cache.view.codecs) {
             Ok(output) => Ok(Found::Hit(output)),
             Err(_) if self.missing == Missing::Undecodable => Ok(Found::Undecodable),

@@ -116,14 +116,25 @@ impl CacheHandle {
         };
         let Some(value) = found? else { return Ok(Found::Miss) };
         let value = match value {
-            Value::Object(object) => match object.downcast() {
+            Value::Object(object) => match object.downcast_plain() {
                 Ok(object) => return Ok(Found::Hit(object)),
                 Err(object) => Value::Object(object),
             },
             encoded => encoded,
         };
+        if codec::has_meta(&value) {
+            if self.is_stale(&value) {
+                return Ok(Found::Stale);
+            }
+            if let Value::Object(object) = &value
+                && let Ok(object) = object.clone().downcast()
+            {
+                return Ok(Found::Hit(object));
+            }
+        }
         Ok(match self.decode(&key, value)? {
             Found::Hit(value) => Found::Hit(Arc::new(value)),
+            Found::Stale => Found::Stale,
             Found::Undecodable => Found::Undecodable,
             Found::Miss => Found::Miss,
         })
