@@ -6,6 +6,9 @@ use std::time::{Duration, Instant};
 use cachette::{Caches, ErrorKind, KeyFunction, Timeout};
 use xtask::servers::{Kind, RedisSentinels, Server};
 
+/// Timeouts that do not expire on a busy machine.
+const PATIENT: &str = "socket_timeout=20&socket_connect_timeout=20";
+
 fn server() -> Server {
     Server::start(Kind::Redis).unwrap_or_else(|error| panic!("{error}"))
 }
@@ -29,7 +32,9 @@ async fn entry_of_django_redis_works_on_a_server_and_without_it() {
             "OPTIONS": {{
                 "CLIENT_CLASS": "django_redis.client.DefaultClient",
                 "IGNORE_EXCEPTIONS": true,
-                "CONNECTION_POOL_KWARGS": {{"max_connections": 50, "socket_timeout": 1}}
+                "CONNECTION_POOL_KWARGS": {{
+                    "max_connections": 50, "socket_timeout": 20, "socket_connect_timeout": 20
+                }}
             }}
         }}}}"#,
         server.url()
@@ -38,7 +43,7 @@ async fn entry_of_django_redis_works_on_a_server_and_without_it() {
     let cache = &caches["default"];
     cache.set("visits", &41, Timeout::Default).await.expect("store the entry");
     assert_eq!(cache.incr("visits", 1).await.expect("incr succeeds"), 42);
-    let url = format!("{}/1?key_prefix=shop", server.url());
+    let url = format!("{}/1?key_prefix=shop&{PATIENT}", server.url());
     let native = Caches::from_url(&url).await.expect("valid configuration");
     assert_eq!(native["default"].get("visits").await.expect("store responds"), Some(42));
     drop(server);
@@ -57,6 +62,8 @@ async fn sentinels_of_django_redis_lead_to_the_primary() {
             "LOCATION": "redis://{}/0",
             "OPTIONS": {{
                 "CLIENT_CLASS": "django_redis.client.SentinelClient",
+                "SOCKET_TIMEOUT": 20,
+                "SOCKET_CONNECT_TIMEOUT": 20,
                 "SENTINELS": [{}]
             }}
         }}}}"#,
@@ -80,8 +87,8 @@ async fn django_entry_loads_unchanged() {
             "KEY_PREFIX": "shop",
             "OPTIONS": {{
                 "db": 10,
-                "socket_timeout": 1,
-                "socket_connect_timeout": 1,
+                "socket_timeout": 20,
+                "socket_connect_timeout": 20,
                 "parser_class": "redis.connection.PythonParser",
                 "pool_class": "redis.BlockingConnectionPool",
                 "health_check_interval": 30,
@@ -103,7 +110,7 @@ async fn django_entry_loads_unchanged() {
     cache.set("visits", &41, Timeout::Default).await.expect("store the entry");
     assert_eq!(cache.incr("visits", 1).await.expect("incr succeeds"), 42);
 
-    let url = format!("{}/10?key_prefix=shop", leader.url());
+    let url = format!("{}/10?key_prefix=shop&{PATIENT}", leader.url());
     let same = Caches::from_url(&url).await.expect("valid configuration");
     assert_eq!(
         same["default"].get::<i64>("visits").await.expect("store responds"),
@@ -118,7 +125,7 @@ async fn url_is_split_before_its_password_is_decoded() {
         .expect("start the server");
     for (scheme, db) in [("redis", 3), ("valkey", 3), ("REDIS", 4)] {
         let url = format!(
-            "{scheme}://:p%40ss%3Aw%2Frd%2C1@127.0.0.1:{}/{db}?timeout=60&socket_timeout=20",
+            "{scheme}://:p%40ss%3Aw%2Frd%2C1@127.0.0.1:{}/{db}?timeout=60&{PATIENT}",
             server.port()
         );
         let caches = Caches::from_url(&url).await.expect("valid configuration");
@@ -134,7 +141,7 @@ async fn url_is_split_before_its_password_is_decoded() {
 async fn url_with_several_servers_is_one_cache() {
     let leader = server();
     let replica = leader.start_replica().expect("start a replica");
-    let url = format!("{},127.0.0.1:{}?socket_timeout=20", leader.url(), replica.port());
+    let url = format!("{},127.0.0.1:{}?{PATIENT}", leader.url(), replica.port());
     let caches = Caches::from_url(&url).await.expect("valid configuration");
     let stats = caches["default"].store().stats().await.expect("servers respond");
     assert_eq!(stats.details.iter().filter(|(name, _)| name.ends_with(" role")).count(), 2);
@@ -143,14 +150,14 @@ async fn url_with_several_servers_is_one_cache() {
 #[tokio::test]
 async fn clear_keeps_entries_of_other_aliases_on_the_server() {
     let server = server();
-    let url = server.url();
+    let url = format!("{}?{PATIENT}", server.url());
     let builder = Caches::builder()
         .url("default", &url)
-        .url("shop", &format!("{url}?key_prefix=shop"))
-        .url("europe", &format!("{url}?key_prefix=shop:eu"))
-        .url("hashed", &format!("{url}?key_prefix=h&key_function=hashed"))
-        .url("own", &format!("{url}?key_function=own&namespace=own|"))
-        .url("unknown", &format!("{url}?key_function=own"))
+        .url("shop", &format!("{url}&key_prefix=shop"))
+        .url("europe", &format!("{url}&key_prefix=shop:eu"))
+        .url("hashed", &format!("{url}&key_prefix=h&key_function=hashed"))
+        .url("own", &format!("{url}&key_function=own&namespace=own|"))
+        .url("unknown", &format!("{url}&key_function=own"))
         .key_function("own", KeyFunction::custom(|key, _, _| key.to_owned()));
     let caches = builder.build().await.expect("valid configuration");
     let clearable = ["default", "shop", "europe", "hashed", "own"];

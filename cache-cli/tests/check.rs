@@ -5,6 +5,9 @@ mod common;
 use common::Project;
 use xtask::servers::{Kind, Server};
 
+/// Timeouts of the Redis store that do not expire on a busy machine.
+const PATIENT: &str = "socket_timeout=20&socket_connect_timeout=20";
+
 #[test]
 fn valid_configuration_passes() {
     let project =
@@ -118,7 +121,8 @@ fn every_memcached_server_is_checked() {
     let redis = Server::start(Kind::Redis).unwrap_or_else(|error| panic!("{error}"));
     let addresses = servers.each_ref().map(|server| format!("127.0.0.1:{}", server.port()));
     let project = Project::new(&format!(
-        "default = 'memcached://{}'\nother = '{}'",
+        "default = 'memcached://{}?request_timeout=20&connect_timeout=20'\n\
+         other = '{}?{PATIENT}'",
         addresses.join(","),
         redis.url()
     ));
@@ -159,7 +163,7 @@ fn redis_with_user(rules: &[&str]) -> (Server, Project) {
     let server = Server::start_with(Kind::Redis, &arguments);
     let server = server.unwrap_or_else(|error| panic!("{error}"));
     let url = server.url().replace("redis://", "redis://shop:password@");
-    let project = Project::new(&format!("default = '{url}?key_prefix=shop'"));
+    let project = Project::new(&format!("default = '{url}?key_prefix=shop&{PATIENT}'"));
     (server, project)
 }
 

@@ -86,7 +86,8 @@ async fn pages_of_a_service_in_files_are_purged() {
 #[tokio::test]
 async fn pages_of_a_service_in_redis_are_purged() {
     let redis = Server::start(Kind::Redis).unwrap_or_else(|error| panic!("{error}"));
-    let toml = format!("default = '{}?key_prefix=shop'", redis.url());
+    let timeouts = "socket_timeout=20&socket_connect_timeout=20";
+    let toml = format!("default = '{}?key_prefix=shop&{timeouts}'", redis.url());
     assert_every_kind_of_purge_works(&toml).await;
 }
 

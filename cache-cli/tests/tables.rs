@@ -23,7 +23,7 @@ fn project(about: &str) -> (Project, String) {
     let table = format!("{about} {}", process::id());
     let section = |(number, url): (usize, &String)| {
         format!(
-            "[c{number}]\nbackend = 'db'\nlocation = \"{table}\"\noptions = {{ url = '{url}' }}\n"
+            "[c{number}]\nbackend = 'db'\nlocation = \"{table}\"\noptions = {{ url = '{url}', connect_timeout = 20, statement_timeout = 20 }}\n"
         )
     };
     let text: String = databases().iter().enumerate().map(section).collect();
@@ -117,7 +117,7 @@ fn table_names_are_quoted() {
         let section = |(number, url): (usize, &String)| {
             format!(
                 "[c{number}]\nbackend = 'db'\nlocation = '''{table}'''\n\
-                 options = {{ url = '{url}' }}\n"
+                 options = {{ url = '{url}', connect_timeout = 20, statement_timeout = 20 }}\n"
             )
         };
         project.configure(&databases().iter().enumerate().map(section).collect::<String>());

@@ -3,11 +3,10 @@
 
 mod common;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use cache_core::Cache;
 use cache_db::{DbCache, DbOptions};
-use tokio::time::timeout;
 use xtask::{
     Stalled,
     proxy::{Mode, Proxy},
@@ -18,7 +17,7 @@ use xtask::{
 ///
 /// A call waits for at most ten seconds for a connection, and for a quarter of that for another
 /// runtime.
-async fn behind_proxy(kind: Kind) -> (Server, Proxy, DbCache) {
+async fn behind_proxy(kind: Kind) -> (Server, Arc<Proxy>, DbCache) {
     let server = Server::start(kind).unwrap_or_else(|error| panic!("{error}"));
     let store = |url: String| {
         let limit = Duration::from_secs(10);
@@ -28,7 +27,14 @@ async fn behind_proxy(kind: Kind) -> (Server, Proxy, DbCache) {
     store(server.url()).create_table(false).await.expect("the table is created");
     let proxy = Proxy::before(server.port()).unwrap_or_else(|error| panic!("{error}"));
     let url = server.url().replace(&server.port().to_string(), &proxy.port().to_string());
-    (server, proxy, store(url))
+    (server, Arc::new(proxy), store(url))
+}
+
+/// Waits until a connection was opened.
+async fn begins_to_connect(proxy: &Proxy) {
+    while proxy.accepted() == 0 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
 }
 
 const KINDS: [Kind; 2] = [Kind::Postgres, Kind::Mariadb];
@@ -39,10 +45,13 @@ async fn caller_connects_itself_if_the_runtime_of_an_attempt_stalls() {
         let (_server, proxy, store) = behind_proxy(kind).await;
         proxy.switch(Mode::Blackhole);
         let stalled = Stalled::after({
-            let store = store.clone();
+            let (store, proxy) = (store.clone(), Arc::clone(&proxy));
             async move || {
                 // The attempt has begun, but has received no reply when the thread is blocked.
-                let _ = timeout(Duration::from_millis(50), store.get("k")).await;
+                tokio::select! {
+                    result = store.get("k") => panic!("no reply can arrive: {result:?}"),
+                    () = begins_to_connect(&proxy) => {}
+                }
             }
         });
         proxy.switch(Mode::Pass);
@@ -63,9 +72,7 @@ async fn caller_connects_itself_if_the_runtime_of_an_attempt_ends() {
             let store = store.clone();
             async move { store.get("k").await }
         });
-        while proxy.accepted() == 0 {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
+        begins_to_connect(&proxy).await;
         other.shutdown_background();
         assert!(call.await.is_err(), "the call ends with its runtime");
         proxy.switch(Mode::Pass);

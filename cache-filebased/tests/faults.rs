@@ -438,7 +438,7 @@ mod cancellation_and_timeouts {
             assert!(error.to_string().contains("OPTIONS.lock_timeout"), "{error}");
         }
         let waited = start.elapsed();
-        assert!(LOCK_TIMEOUT <= waited && waited < Duration::from_secs(8), "{waited:?}");
+        assert!(LOCK_TIMEOUT <= waited && waited < Duration::from_secs(60), "{waited:?}");
         assert_eq!(store.get("k").await.expect("readers do not wait"), Some(Value::Int(1)));
     }
 }

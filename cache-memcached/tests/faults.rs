@@ -10,7 +10,7 @@ use common::{HOUR, bytes, impatient, proxy, server, store_at};
 use xtask::proxy::Mode;
 
 /// The longest time that a call may take (see the options), plus a margin for a busy machine.
-const LIMIT: Duration = Duration::from_millis(1500 + 3000);
+const LIMIT: Duration = Duration::from_millis(1500 + 15_000);
 
 async fn in_time<T>(call: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
     let start = Instant::now();
@@ -208,7 +208,7 @@ async fn truncated_or_corrupt_reply_is_never_returned() {
 
 #[tokio::test]
 async fn refused_connection_is_unavailable() {
-    let store = store_at(&[1], &impatient());
+    let store = store_at(&[1], &patient());
     for _ in 0..100 {
         let error = in_time(store.get("k")).await.expect_err("refused");
         assert_eq!(error.kind(), ErrorKind::Unavailable);
@@ -238,7 +238,7 @@ async fn other_protocol_is_reported() {
             tokio::time::sleep(Duration::from_secs(1)).await;
         }
     });
-    let error = store_at(&[port], &impatient()).get("k").await.expect_err("not memcached");
+    let error = store_at(&[port], &patient()).get("k").await.expect_err("not memcached");
     assert_eq!(error.kind(), ErrorKind::Unavailable);
     let message = error.to_string();
     assert!(message.contains("not memcached 1.6 or later"), "{message}");
@@ -272,7 +272,7 @@ async fn keys_by_server(
 async fn keys_of_other_servers_are_not_affected() {
     let mut servers = [server(), server(), server()];
     let ports = servers.each_ref().map(xtask::servers::Server::port);
-    let store = store_at(&ports, &patient().timeout(Duration::from_secs(3)));
+    let store = store_at(&ports, &patient().timeout(Duration::from_secs(5)));
     let keys = keys_by_server(&servers, &store).await;
     servers[1].kill().expect("kill");
     servers[2].freeze().expect("freeze");

@@ -6,7 +6,7 @@ mod common;
 use std::{
     fs,
     sync::{
-        Arc, Mutex,
+        Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
@@ -16,14 +16,20 @@ use bytes::Bytes;
 use cache_core::{Cache, ErrorKind, Value};
 use cache_memcached::MemcachedCache;
 use common::{HOUR, impatient, proxy, server, store_at};
-use tokio::{runtime::Handle, task::JoinSet, time::sleep};
+use tokio::{runtime::Handle, sync::Mutex, task::JoinSet, time::sleep};
 use xtask::proxy::Mode;
 
 const TASKS: usize = 64;
 const KEYS: usize = 200;
 
 /// The longest time that a call may take (see the options), plus a margin for a busy machine.
-const LIMIT: Duration = Duration::from_millis(1500 + 4000);
+const LIMIT: Duration = Duration::from_millis(1500 + 15_000);
+
+/// How long an effect may take on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Held by the test that runs: open files and memory are those of all tests of this process.
+static ALONE: Mutex<()> = Mutex::const_new(());
 
 /// Returns a short or long value that contains its key at both ends.
 fn value_of(key: usize, turn: usize) -> Value {
@@ -47,7 +53,7 @@ struct Observed {
     succeeded: AtomicUsize,
     failed: AtomicUsize,
     /// Violations of what the test asserts.
-    violations: Mutex<Vec<String>>,
+    violations: std::sync::Mutex<Vec<String>>,
 }
 
 impl Observed {
@@ -76,20 +82,20 @@ impl Observed {
         self.violations.lock().expect("no panic while locked").push(what);
     }
 
-    /// Waits until more calls have succeeded than were in flight, for at most ten seconds.
+    /// Waits until more calls have succeeded than were in flight, for at most a minute.
     async fn wait_for_success(&self) {
         let (start, before) = (Instant::now(), self.succeeded.load(Ordering::Relaxed));
         while self.succeeded.load(Ordering::Relaxed) < before + 10 * TASKS {
-            assert!(start.elapsed() < Duration::from_secs(10), "calls do not succeed again");
+            assert!(start.elapsed() < PATIENCE, "calls do not succeed again");
             sleep(Duration::from_millis(5)).await;
         }
     }
 
-    /// Waits until calls fail, for at most ten seconds.
+    /// Waits until calls fail, for at most a minute.
     async fn wait_for_failures(&self) {
         let (start, before) = (Instant::now(), self.failed.load(Ordering::Relaxed));
         while self.failed.load(Ordering::Relaxed) < before + TASKS {
-            assert!(start.elapsed() < Duration::from_secs(10), "no call fails");
+            assert!(start.elapsed() < PATIENCE, "no call fails");
             sleep(Duration::from_millis(5)).await;
         }
     }
@@ -151,11 +157,7 @@ fn alive_task_count() -> usize {
 async fn wait_for_at_most(max: usize, what: &str, count: impl Fn() -> usize) {
     let start = Instant::now();
     while count() > max {
-        assert!(
-            start.elapsed() < Duration::from_secs(10),
-            "{} {what}, expected at most {max}",
-            count()
-        );
+        assert!(start.elapsed() < PATIENCE, "{} {what}, expected at most {max}", count());
         sleep(Duration::from_millis(20)).await;
     }
 }
@@ -193,6 +195,7 @@ async fn assert_survives<F: Future<Output = ()>>(
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn server_killed_repeatedly_under_load() {
+    let _alone = ALONE.lock().await;
     let mut server = server();
     let store = store_at(&[server.port()], &impatient());
     assert_survives(store, async |observed| {
@@ -208,6 +211,7 @@ async fn server_killed_repeatedly_under_load() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn server_frozen_repeatedly_under_load() {
+    let _alone = ALONE.lock().await;
     let server = server();
     let store = store_at(&[server.port()], &impatient());
     assert_survives(store, async |observed| {
@@ -223,6 +227,7 @@ async fn server_frozen_repeatedly_under_load() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn network_faults_under_load() {
+    let _alone = ALONE.lock().await;
     let server = server();
     let proxy = proxy(&server);
     let store = store_at(&[proxy.port()], &impatient());
@@ -245,7 +250,7 @@ async fn network_faults_under_load() {
             while observed.failed.load(Ordering::Relaxed) < failed + TASKS
                 && proxy.accepted() < accepted + 10
             {
-                assert!(start.elapsed() < Duration::from_secs(10), "{bad:?} has no effect");
+                assert!(start.elapsed() < PATIENCE, "{bad:?} has no effect");
                 sleep(Duration::from_millis(5)).await;
             }
             proxy.switch(Mode::Pass);
@@ -255,7 +260,7 @@ async fn network_faults_under_load() {
     .await;
     let start = Instant::now();
     while proxy.open() > 0 {
-        assert!(start.elapsed() < Duration::from_secs(10), "{} connections are left", proxy.open());
+        assert!(start.elapsed() < PATIENCE, "{} connections are left", proxy.open());
         sleep(Duration::from_millis(20)).await;
     }
 }

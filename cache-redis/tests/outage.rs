@@ -8,15 +8,15 @@ use std::{
 };
 
 use cache_core::{CacheHandle, ErrorKind, Settings, Timeout};
-use common::{fresh, impatient, server};
+use common::{fresh, moderate, server};
 use tokio::{task::JoinSet, time::sleep};
 
-const PRODUCER: Duration = Duration::from_secs(2);
+const PRODUCER: Duration = Duration::from_secs(5);
 
 #[tokio::test]
 async fn thousand_calls_return_values_in_twice_the_time_of_a_producer() {
     let mut redis = server();
-    let store = fresh(&[redis.url()], impatient());
+    let store = fresh(&[redis.url()], moderate());
     let cache = CacheHandle::new("default", Arc::new(store), Settings::default());
     cache.set("0", &0, Timeout::Default).await.expect("it is stored");
     redis.kill().expect("kill");
