@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// The maximum number of attempts of an operation that takes several statements.
-const MAX_ROUNDS: usize = 10;
+pub(crate) const MAX_ROUNDS: usize = 10;
 
 /// A store in a table of a database. See the [crate documentation](crate).
 ///
@@ -27,7 +27,7 @@ const MAX_ROUNDS: usize = 10;
 /// connections.
 #[derive(Clone)]
 pub struct DbCache {
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
     sweeper: Arc<Sweeper>,
 }
 
@@ -208,13 +208,13 @@ impl DbCache {
     }
 
     /// Counts rows that were written, which may start a sweep.
-    fn record_writes(&self, rows: u64) {
+    pub(crate) fn record_writes(&self, rows: u64) {
         self.sweeper.record_writes(&self.shared, rows);
     }
 }
 
 /// The error for a key that others changed during each attempt.
-fn contended(key: &str) -> Error {
+pub(crate) fn contended(key: &str) -> Error {
     let message = format!("too many concurrent changes to the key {key:?}");
     Error::new(ErrorKind::Backend, message).temporary(true).in_store("db")
 }
@@ -227,7 +227,7 @@ impl Cache for DbCache {
     }
 
     fn leases(&self) -> Option<&dyn Leases> {
-        None
+        Some(self)
     }
 
     fn inner(&self) -> Option<&dyn Cache> {
@@ -247,7 +247,7 @@ impl Cache for DbCache {
         let set = table.statements.set(entry, self.shared.deadline(ttl));
         if let Err(error) = self.shared.write(table, set).await {
             if error.kind() == ErrorKind::TooLarge {
-                self.shared.write(table, table.statements.delete(key, i64::MIN)).await?;
+                self.shared.write(table, table.statements.delete(key, self.shared.now())).await?;
             }
             return Err(error);
         }
@@ -411,7 +411,7 @@ impl Cache for DbCache {
     async fn stats(&self) -> Result<Stats> {
         let (table, now) = (self.shared.writer()?, self.shared.now());
         let statements = &table.statements;
-        let numbers = [statements.count(i64::MIN), statements.count(now), statements.bytes()];
+        let numbers = [statements.count(-1), statements.count(now), statements.bytes()];
         let outcomes = self.shared.run(table, &numbers, Effect::Read).await?;
         let mut numbers =
             outcomes.iter().map(|outcome| outcome.number().map_or(0, i64::cast_unsigned));

@@ -8,6 +8,8 @@
 //! not a timestamp type: a count means the same in every database, has no time zone, and has values
 //! left for entries that never expire. Those have [`NEVER`](crate::statements::NEVER) plus the time
 //! they were written at, so that the index on `expires` orders them by age.
+//!
+//! A row whose `expires` is negative is no entry but the mark of a [lease](crate::leases).
 
 mod error_code;
 pub(crate) mod mysql;
@@ -73,7 +75,9 @@ pub(crate) struct Sql {
     pub(crate) sum: Sum,
     /// Statements on several keys.
     pub(crate) bulk: Bulk,
-    /// Computes the size of all keys and values in bytes.
+    /// Statements on the marks of leases.
+    pub(crate) lease: LeaseSql,
+    /// Computes the size of the keys and values of all entries in bytes.
     pub(crate) bytes: &'static str,
     /// Removes rows, at most the number given by its argument if the number is limited.
     pub(crate) clear: &'static str,
@@ -97,6 +101,23 @@ pub(crate) enum Bulk {
     /// As one placeholder per value. `on_conflict` follows the inserted rows and overwrites those
     /// that exist.
     Placeholders { on_conflict: &'static str },
+}
+
+/// How many statements a lease takes.
+///
+/// `mark` stores a mark under a key that has neither an entry nor a mark that is held. If it
+/// chooses the key, it takes the arguments of
+/// [`Statements::mark`](crate::statements::Statements::mark): the key of an entry, or the key beside
+/// it if there is an entry.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum LeaseSql {
+    /// One. `mark` returns the row under the key as it was before, and how many marks it stored.
+    /// `remove` precedes a statement and removes a mark.
+    One { mark: &'static str, remove: &'static str },
+    /// Several in a transaction, which costs no round trips. `mark` stores at most one mark.
+    Transaction { mark: &'static str },
+    /// Several, one after the other. `mark` inserts a row unless one exists.
+    Steps { mark: &'static str },
 }
 
 /// The statements that inspect, create and upgrade the table.

@@ -155,6 +155,7 @@ mod dialect;
 mod entry;
 mod error;
 mod fault;
+mod leases;
 mod limits;
 mod options;
 mod router;

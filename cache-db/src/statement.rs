@@ -107,6 +107,8 @@ pub(crate) enum Columns {
     Entry,
     /// `cache_key`, `value`, `number`
     KeyedEntry,
+    /// `value`, `number`, `expires`; and an integer if the statement stores marks of leases
+    Leasable,
     /// `cache_key`
     Key,
     /// An integer.
@@ -121,6 +123,10 @@ pub(crate) struct Row {
     pub(crate) key: Vec<u8>,
     pub(crate) value: Option<Vec<u8>>,
     pub(crate) number: Option<i64>,
+    /// `None` if there is no row under the key, but the statement returns one.
+    pub(crate) expires: Option<i64>,
+    /// How many marks were stored.
+    pub(crate) marks: i64,
     pub(crate) texts: [Option<String>; 2],
 }
 

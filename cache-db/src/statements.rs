@@ -1,7 +1,11 @@
 //! The statements on one table.
 
+mod leases;
+
 use std::sync::{Arc, OnceLock};
 
+use self::leases::LeaseStatements;
+pub(crate) use self::leases::{Expected, Mark};
 use crate::{
     dialect::{Bulk, Dialect, Sum},
     entry::Entry,
@@ -29,6 +33,7 @@ pub(crate) struct Statements {
     count: Arc<str>,
     first_to_expire: Arc<str>,
     expiry_at: Arc<str>,
+    leases: LeaseStatements,
     get_many: BySize,
     set_many: BySize,
     delete_many: BySize,
@@ -63,12 +68,13 @@ impl Statements {
                  WHERE cache_key = ? AND expires <= ?"),
             touch: sql("UPDATE {t} SET expires = ? WHERE cache_key = ? AND expires > ?"),
             incr: sql(dialect.sql.incr),
-            delete: sql("DELETE FROM {t} WHERE cache_key = ? AND expires > ?"),
+            delete: sql("DELETE FROM {t} WHERE cache_key = ? AND expires NOT BETWEEN ? AND ?"),
             count: sql("SELECT COUNT(*) FROM {t} WHERE expires > ?"),
             first_to_expire: sql("SELECT cache_key FROM {t} WHERE expires > ? AND expires <= ? \
                  ORDER BY expires LIMIT ?"),
             expiry_at: sql("SELECT expires FROM {t} WHERE expires > ? \
                  ORDER BY expires LIMIT 1 OFFSET ?"),
+            leases: LeaseStatements::new(dialect, table),
             get_many: BySize::default(),
             set_many: BySize::default(),
             delete_many: BySize::default(),
@@ -144,8 +150,10 @@ impl Statements {
         }
     }
 
+    /// Removes the entry of a key, or the mark of a lease. Neither is between `-now` and `now`.
     pub(crate) fn delete<'a>(&self, key: &'a str, now: i64) -> Statement<'a> {
-        statement(&self.delete, vec![Arg::bytes(key.as_bytes()), Arg::int(now)], Columns::None)
+        let args = vec![Arg::bytes(key.as_bytes()), Arg::int(-now), Arg::int(now)];
+        statement(&self.delete, args, Columns::None)
     }
 
     /// Counts the rows that expire after `now`.
@@ -200,24 +208,26 @@ impl Statements {
         statement(&sql, args, Columns::KeyedEntry)
     }
 
-    /// Removes the entries of at most [`max_rows`](Dialect::max_rows) keys that expire after `now`.
+    /// Like [`delete`](Self::delete), for at most [`max_rows`](Dialect::max_rows) keys.
     pub(crate) fn delete_many<'a>(&self, keys: &[&'a str], now: i64) -> Statement<'a> {
         let mut args = self.key_args(keys.iter().map(|key| key.as_bytes()));
-        let sql = self.delete_many.get(args.len(), || self.delete_if("expires > ?", args.len()));
-        args.push(Arg::int(now));
+        let build = || self.delete_if("expires NOT BETWEEN ? AND ?", args.len());
+        let sql = self.delete_many.get(args.len(), build);
+        args.extend([Arg::int(-now), Arg::int(now)]);
         statement(&sql, args, Columns::None)
     }
 
-    /// Removes the rows of at most [`max_rows`](Dialect::max_rows) keys that do not expire after
-    /// `cutoff`. A row that was overwritten since its key was read stays.
+    /// Removes the rows of at most [`max_rows`](Dialect::max_rows) keys that expire after `from`
+    /// and not after `to`. A row that was overwritten since its key was read stays.
     pub(crate) fn remove<'a>(
         &self,
         keys: impl ExactSizeIterator<Item = &'a [u8]>,
-        cutoff: i64,
+        from: i64,
+        to: i64,
     ) -> Statement<'a> {
         let mut args = self.key_args(keys);
-        let sql = self.delete_if("expires <= ?", args.len());
-        args.push(Arg::int(cutoff));
+        let sql = self.delete_if("expires > ? AND expires <= ?", args.len());
+        args.extend([Arg::int(from), Arg::int(to)]);
         on_table(&sql, args, Columns::None)
     }
 

@@ -85,9 +85,12 @@ impl Sweeper {
     }
 }
 
-/// Removes up to `limit` expired rows. Returns how many were removed.
+/// Removes up to `limit` expired rows and marks of leases that have ended. Returns how many were
+/// removed.
 pub(crate) async fn remove_expired(shared: &Shared, limit: u64) -> Result<u64> {
-    remove_first_to_expire(shared, i64::MIN, shared.now(), limit).await
+    let now = shared.now();
+    // The marks of leases that are held come before these rows.
+    remove_first_to_expire(shared, -now - 1, now, limit).await
 }
 
 /// Removes the rows that expire first if there are more than `max_entries`.
@@ -132,7 +135,7 @@ async fn remove_first_to_expire(shared: &Shared, from: i64, to: i64, limit: u64)
         }
         // All statements lock rows in the order of their keys, which avoids deadlocks.
         keys.sort_unstable();
-        let remove = table.statements.remove(keys.iter().map(Vec::as_slice), to);
+        let remove = table.statements.remove(keys.iter().map(Vec::as_slice), from, to);
         shared.write(table, remove).await?;
         removed += keys.len() as u64;
         if keys.len() < batch {

@@ -4,7 +4,7 @@ mod errors;
 
 #[cfg(test)]
 pub(super) use self::errors::ERRORS;
-use super::{Bulk, Dialect, NameArg, Schema, Sql, Sum};
+use super::{Bulk, Dialect, LeaseSql, NameArg, Schema, Sql, Sum};
 
 pub(crate) static MYSQL: Dialect = Dialect {
     name: "MySQL",
@@ -36,8 +36,12 @@ pub(crate) static MYSQL: Dialect = Dialect {
             on_conflict: "ON DUPLICATE KEY UPDATE \
                 value = VALUES(value), number = VALUES(number), expires = VALUES(expires)",
         },
+        // An INSERT that selects from the table would lock more than its row.
+        lease: LeaseSql::Steps {
+            mark: "INSERT IGNORE INTO {t} (cache_key, number, expires) VALUES (?, ?, ?)",
+        },
         bytes: "SELECT CAST(SUM(LENGTH(cache_key) + COALESCE(LENGTH(value), 8)) AS SIGNED) \
-            FROM {t}",
+            FROM {t} WHERE expires >= 0",
         clear: "DELETE FROM {t} ORDER BY cache_key LIMIT ?",
     },
     schema: Schema {

@@ -4,7 +4,7 @@ mod errors;
 
 #[cfg(test)]
 pub(super) use self::errors::ERRORS;
-use super::{Bulk, Dialect, NameArg, Schema, Sql, shared};
+use super::{Bulk, Dialect, LeaseSql, NameArg, Schema, Sql, shared};
 
 /// The server truncates longer names, so that two tables would become one.
 const MAX_NAME_BYTES: usize = 63;
@@ -40,6 +40,24 @@ pub(crate) static POSTGRES: Dialect = Dialect {
                 FROM UNNEST(?::bytea[], ?::bytea[], ?::bigint[]) \
                 AS entry (cache_key, value, number) ON CONFLICT (cache_key) DO UPDATE \
                 SET value = excluded.value, number = excluded.number, expires = excluded.expires",
+        },
+        lease: LeaseSql::One {
+            mark: "WITH here AS (SELECT value, number, expires FROM {t} WHERE cache_key = ?), \
+                leased AS (SELECT CASE WHEN expires > ? THEN ?::bytea \
+                    WHEN expires < ? AND number <> ? THEN NULL ELSE ?::bytea END AS cache_key \
+                    FROM (SELECT 1) AS one LEFT JOIN here ON TRUE), \
+                mark AS (INSERT INTO {t} (cache_key, number, expires) \
+                    SELECT cache_key, ?::bigint, ?::bigint FROM leased \
+                    WHERE cache_key IS NOT NULL \
+                    ON CONFLICT (cache_key) DO UPDATE \
+                    SET value = NULL, number = excluded.number, expires = excluded.expires \
+                    WHERE {t}.expires BETWEEN ? AND ? \
+                    OR ({t}.expires < 0 AND {t}.number = excluded.number) \
+                    RETURNING cache_key) \
+                SELECT here.value, here.number, here.expires, (SELECT COUNT(*) FROM mark) \
+                FROM (SELECT 1) AS one LEFT JOIN here ON TRUE",
+            remove: "WITH removed AS (\
+                DELETE FROM {t} WHERE cache_key = ? AND number = ? AND expires < 0) ",
         },
         bytes: shared::BYTES,
         // In the order of the keys, like all statements that lock several rows.

@@ -16,5 +16,5 @@ pub(super) const INCR: &str = "UPDATE {t} SET number = number + ? \
 
 pub(super) const SUM: Sum = Sum::Returned;
 
-pub(super) const BYTES: &str =
-    "SELECT CAST(SUM(LENGTH(cache_key) + COALESCE(LENGTH(value), 8)) AS BIGINT) FROM {t}";
+pub(super) const BYTES: &str = "SELECT CAST(SUM(LENGTH(cache_key) + COALESCE(LENGTH(value), 8)) AS BIGINT) FROM {t} \
+     WHERE expires >= 0";

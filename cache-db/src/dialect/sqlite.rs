@@ -1,6 +1,6 @@
 //! SQLite.
 
-use super::{Bulk, Dialect, NameArg, Schema, Sql, shared};
+use super::{Bulk, Dialect, LeaseSql, NameArg, Schema, Sql, shared};
 use crate::fault::Fault;
 
 pub(crate) static SQLITE: Dialect = Dialect {
@@ -26,6 +26,18 @@ pub(crate) static SQLITE: Dialect = Dialect {
         bulk: Bulk::Placeholders {
             on_conflict: "ON CONFLICT (cache_key) DO UPDATE \
                 SET value = excluded.value, number = excluded.number, expires = excluded.expires",
+        },
+        lease: LeaseSql::Transaction {
+            mark: "WITH here AS (SELECT number, expires FROM {t} WHERE cache_key = ?), \
+                leased AS (SELECT CASE WHEN expires > ? THEN ? \
+                    WHEN expires < ? AND number <> ? THEN NULL ELSE ? END AS cache_key \
+                    FROM (SELECT 1) AS one LEFT JOIN here ON TRUE) \
+                INSERT INTO {t} (cache_key, number, expires) \
+                SELECT cache_key, ?, ? FROM leased WHERE cache_key IS NOT NULL \
+                ON CONFLICT (cache_key) DO UPDATE \
+                SET value = NULL, number = excluded.number, expires = excluded.expires \
+                WHERE {t}.expires BETWEEN ? AND ? \
+                OR ({t}.expires < 0 AND {t}.number = excluded.number)",
         },
         bytes: shared::BYTES,
         clear: "DELETE FROM {t}",

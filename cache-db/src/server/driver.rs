@@ -131,6 +131,13 @@ macro_rules! driver {
                         number: row.try_get(2)?,
                         ..empty
                     },
+                    Columns::Leasable => Row {
+                        value: row.try_get(0)?,
+                        number: row.try_get(1)?,
+                        expires: row.try_get(2)?,
+                        marks: row.try_get(3)?,
+                        ..empty
+                    },
                     Columns::Key => Row { key: row.try_get(0)?, ..empty },
                     Columns::Number => Row { number: row.try_get(0)?, ..empty },
                     Columns::Inspection => Row {

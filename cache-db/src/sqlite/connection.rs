@@ -185,6 +185,13 @@ fn decode(row: &RawRow<'_>, columns: Columns) -> rusqlite::Result<Row> {
             number: number(2)?,
             ..empty
         },
+        Columns::Leasable => Row {
+            value: bytes(0)?,
+            number: number(1)?,
+            expires: number(2)?,
+            marks: number(3)?.unwrap_or_default(),
+            ..empty
+        },
         Columns::Key => Row { key: bytes(0)?.unwrap_or_default(), ..empty },
         Columns::Number => Row { number: number(0)?, ..empty },
         Columns::Inspection => {
