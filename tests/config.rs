@@ -316,6 +316,7 @@ mod settings {
 
     #[tokio::test]
     async fn setting_that_another_one_replaces_is_logged() {
+        xtask::run_alone!();
         let warnings = Warnings::collect();
         for (settings, timeout, logged) in [
             (

@@ -135,6 +135,7 @@ async fn former_memcached_client() {
 
 #[tokio::test]
 async fn options_of_the_former_memcached_client() {
+    xtask::run_alone!();
     let caches = json!({"default": {
         "BACKEND": MEMCACHED,
         "LOCATION": ["10.0.0.1:11211", "10.0.0.2:11211"],
@@ -146,6 +147,7 @@ async fn options_of_the_former_memcached_client() {
 
 #[tokio::test]
 async fn pylibmc_with_behaviors_and_a_socket() {
+    xtask::run_alone!();
     let caches = json!({
         "default": {
             "BACKEND": "django.core.cache.backends.memcached.PyLibMCCache",
@@ -172,6 +174,7 @@ async fn pylibmc_with_behaviors_and_a_socket() {
 
 #[tokio::test]
 async fn pymemcache_with_a_pool() {
+    xtask::run_alone!();
     let caches = json!({"default": {
         "BACKEND": "django.core.cache.backends.memcached.PyMemcacheCache",
         "LOCATION": ["127.0.0.1:11211"],
@@ -182,6 +185,7 @@ async fn pymemcache_with_a_pool() {
 
 #[tokio::test]
 async fn redis_class_of_django() {
+    xtask::run_alone!();
     let caches = json!({
         "default": {
             "BACKEND": "django.core.cache.backends.redis.RedisCache",
@@ -212,6 +216,7 @@ async fn django_redis_with_a_client_class_only() {
 
 #[tokio::test]
 async fn django_redis_without_options_or_without_location() {
+    xtask::run_alone!();
     let caches = json!({
         "default": {"BACKEND": DJANGO_REDIS, "LOCATION": "redis://redis:6379/1", "TIMEOUT": 1800},
         "bare": {
@@ -226,6 +231,7 @@ async fn django_redis_without_options_or_without_location() {
 
 #[tokio::test]
 async fn django_redis_with_password_timeouts_and_ignored_exceptions() {
+    xtask::run_alone!();
     let caches = json!({"default": {
         "BACKEND": DJANGO_REDIS,
         "LOCATION": "redis://127.0.0.1:1/0",
@@ -253,6 +259,7 @@ async fn django_redis_with_password_timeouts_and_ignored_exceptions() {
 
 #[tokio::test]
 async fn django_redis_with_compressor_and_serializer() {
+    xtask::run_alone!();
     let caches = json!({"default": {
         "BACKEND": DJANGO_REDIS,
         "LOCATION": "redis://127.0.0.1:6379/1",
@@ -269,6 +276,7 @@ async fn django_redis_with_compressor_and_serializer() {
 
 #[tokio::test]
 async fn django_redis_with_tls_on_a_platform() {
+    xtask::run_alone!();
     for reqs in [json!(null), json!(false), json!("none"), json!("CERT_NONE")] {
         let caches = json!({"default": {
             "BACKEND": DJANGO_REDIS,
@@ -288,6 +296,7 @@ async fn django_redis_with_tls_on_a_platform() {
 
 #[tokio::test]
 async fn django_redis_with_sentinels() {
+    xtask::run_alone!();
     let caches = json!({"default": {
         "BACKEND": DJANGO_REDIS,
         "LOCATION": "redis://mymaster/5",
@@ -305,6 +314,7 @@ async fn django_redis_with_sentinels() {
 
 #[tokio::test]
 async fn django_redis_with_replicas_and_a_pool_for_each_alias() {
+    xtask::run_alone!();
     let pool = |max: u32| {
         json!({
             "CLIENT_CLASS": "django_redis.client.DefaultClient",
@@ -332,6 +342,7 @@ async fn django_redis_at_a_socket_and_in_the_former_format() {
 
 #[tokio::test]
 async fn django_redis_cache_with_a_pool() {
+    xtask::run_alone!();
     let caches = json!({"default": {
         "BACKEND": REDIS_CACHE,
         "LOCATION": ["localhost:6379"],

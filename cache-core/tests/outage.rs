@@ -133,6 +133,7 @@ impl<'a> MakeWriter<'a> for Log {
 
 #[tokio::test]
 async fn outage_is_logged_once_for_many_calls_of_all_clones() {
+    xtask::run_alone!();
     let log = Log::default();
     let subscriber = tracing_subscriber::fmt().with_writer(log.clone()).with_ansi(false).finish();
     let _guard = tracing::subscriber::set_default(subscriber);
@@ -257,6 +258,7 @@ async fn lasting_errors_are_returned_although_outages_are_produced_through() {
 
 #[tokio::test]
 async fn server_that_is_away_is_not_read_until_a_probe_succeeds() {
+    xtask::run_alone!();
     let log = Log::default();
     let subscriber = tracing_subscriber::fmt().with_writer(log.clone()).with_ansi(false).finish();
     let _guard = tracing::subscriber::set_default(subscriber);

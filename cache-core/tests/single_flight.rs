@@ -394,6 +394,7 @@ fn crossed<'a>(
 
 #[test]
 fn producers_of_two_keys_that_ask_for_each_other_end_by_patience() {
+    xtask::run_alone!();
     let log = Log::default();
     let subscriber = tracing_subscriber::fmt().with_writer(log.clone()).with_ansi(false).finish();
     let _guard = tracing::subscriber::set_default(subscriber);

@@ -100,6 +100,7 @@ mod tests {
     #[cfg(unix)]
     #[test]
     fn relative_location_is_resolved_against_the_configuration_with_a_warning() {
+        xtask::run_alone!();
         assert_eq!(resolve("cache", Some("/etc/shop")), (PathBuf::from("/etc/shop/cache"), 1));
         let current = std::env::current_dir().expect("a current directory");
         assert_eq!(resolve("cache", None), (current.join("cache"), 1));
@@ -109,6 +110,7 @@ mod tests {
     #[cfg(unix)]
     #[test]
     fn absolute_location_is_unchanged_without_a_warning() {
+        xtask::run_alone!();
         assert_eq!(
             resolve("/var/cache/shop", Some("/etc/shop")),
             (PathBuf::from("/var/cache/shop"), 0)

@@ -358,6 +358,7 @@ async fn handler_of_a_request_that_no_other_waits_for_ends_with_its_client() {
 
 #[tokio::test]
 async fn handler_runs_in_the_span_of_its_request() {
+    xtask::run_alone!();
     let _default = tracing::subscriber::set_default(tracing_subscriber::registry());
     let view = View::waiting(|_, _| async {
         let name = Span::current().metadata().map_or("none", Metadata::name);
