@@ -56,21 +56,18 @@ impl Future for Sleep {
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
         let Self { clock, deadline, alarm } = &mut *self;
         let waker = context.waker();
-        match clock.manual() {
-            Some(manual) => manual.with_alarms(|alarms, now| match now >= *deadline {
-                true => Poll::Ready(()),
-                false => {
-                    *alarm = Some(alarms.set(alarm.take(), *deadline, waker));
-                    Poll::Pending
-                }
+        let set = match clock.manual() {
+            Some(manual) => manual.with_alarms(|alarms, now| {
+                (now < *deadline).then(|| alarms.set(*alarm, *deadline, waker))
             }),
             // Not by the coarse clock: after the thread has woken the task, it may still be early.
-            None if Clock::system().now() >= *deadline => Poll::Ready(()),
-            None => {
-                *alarm = Some(TIMER.set(alarm.take(), *deadline, waker));
-                Poll::Pending
-            }
-        }
+            None if Clock::system().now() >= *deadline => None,
+            None => Some(TIMER.set(*alarm, *deadline, waker)),
+        };
+        // The replaced waker is dropped here, after the lock is released.
+        let Some((id, _replaced)) = set else { return Poll::Ready(()) };
+        *alarm = Some(id);
+        Poll::Pending
     }
 }
 
@@ -86,14 +83,20 @@ impl Drop for Sleep {
 }
 
 impl Alarms {
-    /// Sets an alarm, which replaces `earlier`.
-    fn set(&mut self, earlier: Option<AlarmId>, deadline: Moment, waker: &Waker) -> AlarmId {
+    /// Sets an alarm, which replaces `earlier`. Returns the waker of the earlier one, which may own
+    /// its task and must therefore be dropped without the lock.
+    fn set(
+        &mut self,
+        earlier: Option<AlarmId>,
+        deadline: Moment,
+        waker: &Waker,
+    ) -> (AlarmId, Option<Waker>) {
         let id = earlier.unwrap_or_else(|| {
             self.last_number += 1;
             (deadline, self.last_number)
         });
-        self.wakers.insert(id, waker.clone());
-        id
+        let replaced = self.wakers.insert(id, waker.clone());
+        (id, replaced)
     }
 
     fn remove(&mut self, alarm: AlarmId) -> Option<Waker> {
@@ -153,10 +156,15 @@ impl Timer {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn set(&'static self, earlier: Option<AlarmId>, deadline: Moment, waker: &Waker) -> AlarmId {
+    fn set(
+        &'static self,
+        earlier: Option<AlarmId>,
+        deadline: Moment,
+        waker: &Waker,
+    ) -> (AlarmId, Option<Waker>) {
         let mut state = self.lock();
         let is_early = state.wakes_at.is_none_or(|wakes_at| deadline < wakes_at);
-        let id = state.alarms.set(earlier, deadline, waker);
+        let set = state.alarms.set(earlier, deadline, waker);
         if !state.has_thread {
             let thread = thread::Builder::new().name("cachette-timer".into());
             match thread.spawn(|| self.run()) {
@@ -169,7 +177,7 @@ impl Timer {
             state.wakes_at = Some(deadline);
             self.changed.notify_one();
         }
-        id
+        set
     }
 
     fn run(&self) {
@@ -204,6 +212,7 @@ mod tests {
         sync::{
             Arc,
             atomic::{AtomicUsize, Ordering},
+            mpsc,
         },
         task::Wake,
         time::Instant,
@@ -239,6 +248,35 @@ mod tests {
         assert_eq!(wakes.0.load(Ordering::SeqCst), 1);
         assert!(sleep.as_mut().poll(&mut context).is_ready());
         assert!(other.as_mut().poll(&mut context).is_pending());
+    }
+
+    /// A task that waits as well and is dropped with its last waker.
+    struct Task(#[expect(dead_code, reason = "it is dropped")] Sleep);
+
+    impl Wake for Task {
+        fn wake(self: Arc<Self>) {}
+    }
+
+    #[test]
+    fn replaced_waker_is_dropped_without_the_lock() {
+        let (done, ended) = mpsc::channel();
+        // In a thread, because a lock that is acquired twice is a deadlock.
+        thread::spawn(move || {
+            for clock in [ManualClock::new().clock(), Clock::system()] {
+                let later = clock.now() + Duration::from_secs(60);
+                let mut inner = Sleep::until(&clock, later);
+                let mut noop = Context::from_waker(Waker::noop());
+                assert!(Pin::new(&mut inner).poll(&mut noop).is_pending());
+                let waker = Waker::from(Arc::new(Task(inner)));
+                let mut outer = Sleep::until(&clock, later);
+                let polled = Pin::new(&mut outer).poll(&mut Context::from_waker(&waker));
+                assert!(polled.is_pending());
+                drop(waker);
+                assert!(Pin::new(&mut outer).poll(&mut noop).is_pending());
+            }
+            done.send(()).expect("the test waits");
+        });
+        ended.recv_timeout(Duration::from_secs(60)).expect("no deadlock");
     }
 
     #[test]

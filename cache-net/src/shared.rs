@@ -99,10 +99,10 @@ where
 
     /// Removes the connection if it is still this one, so that the next caller makes another.
     pub fn discard(&self, connection: &Arc<C>) {
-        let mut current = self.0.current.write();
-        if current.as_ref().is_some_and(|current| Arc::ptr_eq(&current.connection, connection)) {
-            *current = None;
-        }
+        let is_same = |current: &mut Current<C>| Arc::ptr_eq(&current.connection, connection);
+        let discarded = self.0.current.write().take_if(is_same);
+        // Not while the lock is held: dropping a connection closes it.
+        drop(discarded);
     }
 
     /// Returns the connection, or waits for the running attempt, or runs `connect` in a new task.
@@ -167,9 +167,11 @@ where
         if let Some(running) = running {
             return Some(running.clone());
         }
-        drop(self.take());
+        let closed = self.take();
         let attempt = self.start(limit, connect.take()?());
         *current = Some(attempt.clone());
+        drop(current);
+        drop(closed);
         Some(attempt)
     }
 
@@ -210,15 +212,18 @@ where
 
     /// Stores the connection of an attempt, unless another attempt has replaced this one.
     fn end(&self, this: &Attempt<C, E>, connection: Option<&Arc<C>>) {
+        let mut old = None;
         // Under the lock, so that the next caller finds either the connection or no attempt.
         let mut current = self.0.attempt.lock();
         if current.as_ref().is_some_and(|current| current.is(this)) {
             if let Some(connection) = connection {
                 let (connection, lifetime) = (Arc::clone(connection), Lifetime::start());
-                *self.0.current.write() = Some(Current { connection, lifetime });
+                old = self.0.current.write().replace(Current { connection, lifetime });
             }
             *current = None;
         }
+        drop(current);
+        drop(old);
     }
 }
 

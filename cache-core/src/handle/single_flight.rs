@@ -137,11 +137,11 @@ impl<K: Clone + Eq + Hash, R: Clone, C: Time> SingleFlight<K, R, C> {
 
 impl<K: Clone + Eq + Hash, R: Clone, C: Time> Member<K, R, C> {
     /// Changes the flight, removes it from the map if it is over, and wakes those whom the change
-    /// concerns.
-    fn update(&self, change: impl FnOnce(&mut Flight<R, C::Instant>)) {
+    /// concerns. Returns what `change` returns, after the locks are released.
+    fn update<T>(&self, change: impl FnOnce(&mut Flight<R, C::Instant>) -> T) -> T {
         let mut flights = lock(&self.all.flights);
         let mut flight = lock(&self.flight);
-        change(&mut flight);
+        let output = change(&mut flight);
         let woken = flight.settle();
         // A flight that accepts no more callers may have been replaced.
         if flight.is_over()
@@ -153,6 +153,7 @@ impl<K: Clone + Eq + Hash, R: Clone, C: Time> Member<K, R, C> {
         for waker in woken {
             waker.wake();
         }
+        output
     }
 }
 
@@ -192,7 +193,7 @@ impl<K: Clone + Eq + Hash, R: Clone, C: Time> Leader<K, R, C> {
 impl<K: Clone + Eq + Hash, R: Clone, C: Time> Drop for Leader<K, R, C> {
     fn drop(&mut self) {
         let end = mem::replace(&mut self.end, End::Dropped);
-        self.member.update(|flight| flight.remove_leader(end));
+        let _unused = self.member.update(|flight| flight.remove_leader(end));
     }
 }
 

@@ -29,6 +29,12 @@ struct Waiting {
     waker: Option<Waker>,
 }
 
+/// A waker that is no longer registered. It may be the last owner of a task that waits as well, so
+/// it must be dropped without the lock of the flight.
+#[derive(Debug)]
+#[must_use = "drop it after the lock is released"]
+pub(super) struct Unused(#[expect(dead_code, reason = "it is dropped")] Option<Waker>);
+
 /// How a leader ends.
 #[derive(Debug)]
 pub(super) enum End<R> {
@@ -87,11 +93,11 @@ impl<R: Clone, I: Copy + PartialEq> Flight<R, I> {
         ticket
     }
 
-    pub(super) fn remove_waiter(&mut self, ticket: u64) {
-        self.waiters.remove(&ticket);
+    pub(super) fn remove_waiter(&mut self, ticket: u64) -> Unused {
         if self.successor == Some(ticket) {
             self.successor = None;
         }
+        Unused(self.waiters.remove(&ticket).and_then(|waiting| waiting.waker))
     }
 
     /// Returns the news for a waiter, or registers its waker.
@@ -100,51 +106,56 @@ impl<R: Clone, I: Copy + PartialEq> Flight<R, I> {
         ticket: u64,
         now: impl FnOnce() -> I,
         waker: &Waker,
-    ) -> Poll<News<R>> {
+    ) -> (Poll<News<R>>, Unused) {
         if let Some(result) = &self.result {
-            return Poll::Ready(News::Completed(result.clone()));
+            return (Poll::Ready(News::Completed(result.clone())), Unused(None));
         }
         if self.successor == Some(ticket) {
-            self.promote(ticket, now());
-            return Poll::Ready(News::Leads);
+            let unused = self.promote(ticket, now());
+            return (Poll::Ready(News::Leads), unused);
         }
         let Some(waiting) = self.waiters.get_mut(&ticket) else {
-            return Poll::Ready(News::Failed);
+            return (Poll::Ready(News::Failed), Unused(None));
         };
-        match &mut waiting.waker {
-            Some(known) => known.clone_from(waker),
-            unknown => *unknown = Some(waker.clone()),
-        }
-        Poll::Pending
+        let replaced = match &waiting.waker {
+            Some(known) if known.will_wake(waker) => None,
+            _ => waiting.waker.replace(waker.clone()),
+        };
+        (Poll::Pending, Unused(replaced))
     }
 
-    /// Makes a waiter a leader although there may be one, unless a leader has begun after `since`.
-    pub(super) fn lead_as_well(&mut self, ticket: u64, since: I, now: impl FnOnce() -> I) -> bool {
+    /// Makes a waiter a leader although there may be one, or returns `None` if a leader has begun
+    /// after `since`.
+    pub(super) fn lead_as_well(
+        &mut self,
+        ticket: u64,
+        since: I,
+        now: impl FnOnce() -> I,
+    ) -> Option<Unused> {
         let may_lead =
             self.result.is_none() && self.led_since == since && self.waiters.contains_key(&ticket);
-        if may_lead {
-            self.promote(ticket, now());
-        }
-        may_lead
+        may_lead.then(|| self.promote(ticket, now()))
     }
 
-    fn promote(&mut self, ticket: u64, now: I) {
-        self.waiters.remove(&ticket);
+    fn promote(&mut self, ticket: u64, now: I) -> Unused {
+        let unused = self.remove_waiter(ticket);
         self.successor = None;
         self.leaders += 1;
         self.led_since = now;
+        unused
     }
 
-    /// Of several leaders, the first to complete decides.
-    pub(super) fn remove_leader(&mut self, end: End<R>) {
+    /// Of several leaders, the first to complete decides. Returns the result of another one, which
+    /// is to be dropped without the lock like a waker.
+    pub(super) fn remove_leader(&mut self, end: End<R>) -> Option<R> {
         self.leaders -= 1;
         match end {
-            End::Completed(result) => {
-                self.result.get_or_insert(result);
-            }
+            End::Completed(result) if self.result.is_some() => return Some(result),
+            End::Completed(result) => self.result = Some(result),
             End::Failed => self.failures += 1,
             End::Dropped => {}
         }
+        None
     }
 
     /// Chooses a successor if there is no leader, and removes the waiters whose waiting is over.
