@@ -26,7 +26,8 @@ pub struct DbOptions {
     /// The URL of the database: `sqlite:cache.db`, relative to the directory of the configuration
     /// file, `sqlite:///var/cache.db` or `sqlite::memory:`;
     /// `postgres://user:password@host/database`; `mysql://user:password@host/database`. The text
-    /// after `sqlite:` is a literal path without escapes.
+    /// after `sqlite:` is a literal path without escapes. An IPv6 address is in brackets, and a
+    /// link-local one has its zone: `[fe80::1%eth0]`.
     pub url: String,
     /// The URL of a replica to read from. By default, reads go to `url` as well. A `get` from a
     /// replica that lags behind can miss a value that was just set.

@@ -1,12 +1,12 @@
 //! Parsing of LOCATION.
 
-use std::{fmt, net::Ipv6Addr, path::PathBuf};
+use std::{fmt, path::PathBuf};
 
 use cache_core::{
     Result,
     config::{invalid_setting, redact_setting},
 };
-use cache_net::{misprinted_port, split_host_port};
+use cache_net::{ipv6_host, misprinted_port, split_host_port};
 
 const DEFAULT_PORT: u16 = 11211;
 
@@ -54,10 +54,11 @@ impl Address {
             return Ok(Self::Unix(path.into()));
         }
         let (host, port) = split_host_port(text).ok_or_else(invalid)?;
-        if host.is_empty() || text.starts_with('[') && host.parse::<Ipv6Addr>().is_err() {
+        if host.is_empty() {
             return Err(invalid());
         }
-        Ok(Self::Tcp { host: host.into(), port: port.unwrap_or(DEFAULT_PORT) })
+        let host = ipv6_host(host).unwrap_or_else(|| host.into());
+        Ok(Self::Tcp { host, port: port.unwrap_or(DEFAULT_PORT) })
     }
 }
 
@@ -83,8 +84,9 @@ mod tests {
 
     #[test]
     fn location_is_a_list_or_a_separated_string() {
-        let expected = ["a:1", "b:2", "c:11211", "::1:4", "::1:11211", "/run/mc.sock", "/other"];
-        let all = ["a:1", "b:2", "c", "[::1]:4", "[::1]", "unix:/run/mc.sock", "/other"];
+        let expected =
+            ["a:1", "b:2", "c:11211", "::1:4", "fe80::1%eth0:11211", "/run/mc.sock", "/other"];
+        let all = ["a:1", "b:2", "c", "[::1]:4", "[fe80::1%eth0]", "unix:/run/mc.sock", "/other"];
         assert_eq!(names(&all), expected);
         assert_eq!(names(&[&all.join(",")]), expected);
         assert_eq!(names(&[&all[..3].join(" ; "), &all[3..].join(", ")]), expected);

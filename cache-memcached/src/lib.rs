@@ -18,8 +18,8 @@
 //! # Servers
 //!
 //! LOCATION is one or many servers, as a list or separated by `,` or `;`: `host:port`,
-//! `[IPv6]:port` or `unix:/path`. The servers must support the meta protocol, which memcached does
-//! since version 1.6.
+//! `[IPv6]:port` or `unix:/path`. A link-local address has its zone: `[fe80::1%eth0]:11211`. The
+//! servers must support the meta protocol, which memcached does since version 1.6.
 //!
 //! Keys are placed with rendezvous hashing, as in pymemcache, so that a Django site finds a key on
 //! the same server. The server with the highest `murmur3_32("<server>-<key>")` holds the key.

@@ -1,15 +1,20 @@
 //! The `host:port` part of an address.
 
+use std::net::Ipv6Addr;
+
 /// Splits `host`, `host:port`, `[IPv6]` or `[IPv6]:port` into the host, without brackets, and the
 /// port.
 ///
-/// Returns `None` if the port is not a number from 1 to 65535, or if the host contains a slash, an
-/// at sign, a space, a bracket, or a colon outside brackets. The host may be empty, and the text
-/// between brackets need not be an IPv6 address: both are for the caller to judge.
+/// An IPv6 address may have a zone, as in `[fe80::1%eth0]`: see [`ipv6_host`].
+///
+/// Returns `None` if the port is not a number from 1 to 65535, if the host contains a slash, an at
+/// sign, a space, a bracket, or a colon outside brackets, or if the text between brackets is not an
+/// IPv6 address. The host may be empty, which is for the caller to judge.
 #[must_use]
 pub fn split_host_port(text: &str) -> Option<(&str, Option<u16>)> {
     let (host, port) = match text.strip_prefix('[') {
         Some(rest) => match rest.split_once(']')? {
+            (host, _) if ipv6_host(host).is_none() => return None,
             (host, "") => (host, None),
             (host, port) => (host, Some(port.strip_prefix(':')?)),
         },
@@ -25,6 +30,23 @@ pub fn split_host_port(text: &str) -> Option<(&str, Option<u16>)> {
         Some(port) => Some((host, Some(port.parse().ok().filter(|port| *port > 0)?))),
         None => Some((host, None)),
     }
+}
+
+/// Returns an IPv6 address as resolvers expect it, or `None` if the host is something else.
+///
+/// A zone, the network interface of a link-local address, follows after a percent sign, or after
+/// `%25` as in a URL (RFC 6874, section 2).
+#[must_use]
+pub fn ipv6_host(host: &str) -> Option<String> {
+    let (address, zone) = match host.split_once('%') {
+        Some((address, zone)) => (address, Some(zone)),
+        None => (host, None),
+    };
+    address.parse::<Ipv6Addr>().ok()?;
+    let Some(zone) = zone else { return Some(address.to_owned()) };
+    let zone = zone.strip_prefix("25").filter(|zone| !zone.is_empty()).unwrap_or(zone);
+    let is_name = |byte: u8| byte.is_ascii_graphic() && !b"%/[]@".contains(&byte);
+    (!zone.is_empty() && zone.bytes().all(is_name)).then(|| format!("{address}%{zone}"))
 }
 
 /// Returns `host:port` if a list of servers contains a port without a host, which is probably a
@@ -76,10 +98,40 @@ mod tests {
     }
 
     #[test]
+    fn zone_may_be_escaped() {
+        for (host, expected) in [
+            ("::1", Some("::1")),
+            ("fe80::1%eth0", Some("fe80::1%eth0")),
+            ("fe80::1%25eth0", Some("fe80::1%eth0")),
+            ("fe80::1%25", Some("fe80::1%25")),
+            ("fe80::1%", None),
+            ("127.0.0.1%eth0", None),
+            ("h", None),
+        ] {
+            assert_eq!(ipv6_host(host).as_deref(), expected, "{host}");
+        }
+    }
+
+    #[test]
     fn malformed_address_is_rejected() {
         for text in [
-            "h:", "h:0", "h:x", "h:65536", "::1:7", "[::1", "[::1]7", "[::1]:", "a/b:1", "a b",
-            "a]:1", "u@h",
+            "h:",
+            "[h]:1",
+            "[]",
+            "[::1%]:7",
+            "[::1%a%b]:7",
+            "[::1%a/b]:7",
+            "h:0",
+            "h:x",
+            "h:65536",
+            "::1:7",
+            "[::1",
+            "[::1]7",
+            "[::1]:",
+            "a/b:1",
+            "a b",
+            "a]:1",
+            "u@h",
         ] {
             assert_eq!(split_host_port(text), None, "{text}");
         }

@@ -39,6 +39,14 @@ mod tests {
     use super::*;
 
     #[tokio::test]
+    async fn address_with_a_zone_is_resolved() {
+        let listener = TcpListener::bind("[::1]:0").await.expect("a free port");
+        let port = listener.local_addr().expect("an address").port();
+        // The number of the loopback interface. Its name is valid for link-local addresses only.
+        connect_tcp("::1%1", port, None).await.expect("connected");
+    }
+
+    #[tokio::test]
     async fn socket_options_are_set() {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let port = listener.local_addr().expect("an address").port();

@@ -134,7 +134,9 @@ mod enabled {
             host: &str,
             stream: TcpStream,
         ) -> io::Result<TlsStream<TcpStream>> {
-            let name = ServerName::try_from(host.to_owned())
+            // A certificate contains no zone of an IPv6 address.
+            let name = host.split_once('%').map_or(host, |(address, _)| address);
+            let name = ServerName::try_from(name.to_owned())
                 .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
             self.connector().connect(name, stream).await
         }

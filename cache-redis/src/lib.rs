@@ -22,6 +22,8 @@
 //! - `rediss://user:password@host:6379/0` for TLS, with the feature `tls`
 //! - `unix:///path/of/socket?db=0`
 //!
+//! An IPv6 address is in brackets, and a link-local one has its zone: `[fe80::1%eth0]`.
+//!
 //! The [options](RedisOptions) say how the servers are related:
 //!
 //! - By default, LOCATION lists a primary and then its replicas. The primary receives the writes,

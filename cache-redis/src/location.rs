@@ -9,7 +9,7 @@ use cache_core::{
     Result,
     config::{invalid_setting, redact_setting},
 };
-use cache_net::{misprinted_port, split_host_port};
+use cache_net::{ipv6_host, misprinted_port, split_host_port};
 use percent_encoding::percent_decode_str;
 
 const DEFAULT_PORT: u16 = 6379;
@@ -109,8 +109,11 @@ fn socket(path: &str, folder: Option<&Path>) -> Option<Address> {
 
 fn tcp(text: &str, tls: bool) -> Option<Address> {
     let (host, port) = split_host_port(text)?;
-    let host = if host.is_empty() { "localhost" } else { host };
-    Some(Address::Tcp { host: host.into(), port: port.unwrap_or(DEFAULT_PORT), tls })
+    let host = match host {
+        "" => "localhost".into(),
+        host => ipv6_host(host).unwrap_or_else(|| host.into()),
+    };
+    Some(Address::Tcp { host, port: port.unwrap_or(DEFAULT_PORT), tls })
 }
 
 /// Applies the query of a URL, which takes precedence over the rest of the URL, as in redis-py.
@@ -173,6 +176,8 @@ mod tests {
             ("rediss://h:1/", tcp("h", 1, true), None),
             ("valkeys://h", tcp("h", 6379, true), None),
             ("redis://[::1]:7/1", tcp("::1", 7, false), Some(1)),
+            ("redis://[fe80::1%eth0]:7/1", tcp("fe80::1%eth0", 7, false), Some(1)),
+            ("redis://[fe80::1%25eth0]", tcp("fe80::1%eth0", 6379, false), None),
             ("redis://", tcp("localhost", 6379, false), None),
             ("redis:///3", tcp("localhost", 6379, false), Some(3)),
             ("h:1", tcp("h", 1, false), None),

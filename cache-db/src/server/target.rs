@@ -9,6 +9,7 @@ use cache_core::{
     Result,
     config::{invalid_setting, redact},
 };
+use cache_net::ipv6_host;
 
 use super::{
     Server,
@@ -58,9 +59,20 @@ fn config<D: Driver>(connector: Connector<D>, limits: Limits) -> PoolConfig<D> {
     }
 }
 
-/// The IPv6 address in a host of a URL, which has it in brackets. Resolvers reject the brackets.
-fn ipv6_address(host: &str) -> Option<String> {
-    Some(host.strip_prefix('[')?.strip_suffix(']')?.to_owned())
+/// Returns the IPv6 address in the host of a URL as resolvers expect it: without brackets.
+///
+/// Also returns the URL as drivers parse it: without the zone that the address may have. Returns
+/// `None` if the host is a name or an IPv4 address.
+fn ipv6_address(url: &str) -> Option<(String, String)> {
+    let (scheme, rest) = url.split_once("://")?;
+    let authority = rest.find(['/', '?', '#']).map_or(rest, |end| &rest[..end]);
+    let host = authority.rfind('@').map_or(authority, |at| &authority[at + 1..]);
+    let (host, after) = host.strip_prefix('[')?.split_once(']')?;
+    let resolvable = ipv6_host(host)?;
+    let (address, _) = host.split_once('%').unwrap_or((host, ""));
+    let before = &authority[..authority.len() - host.len() - after.len() - 2];
+    let path = &rest[authority.len()..];
+    Some((resolvable, format!("{scheme}://{before}[{address}]{after}{path}")))
 }
 
 /// The driver names the port, parameter or escape that it cannot parse.
@@ -107,8 +119,10 @@ pub(crate) fn postgres(setting: &str, url: &str, limits: Limits) -> Result<Serve
 
     use crate::dialect::postgres::{POSTGRES, session_settings};
 
+    let ipv6 = ipv6_address(url);
+    let parsed = ipv6.as_ref().map_or(url, |(_, url)| url);
     let options: PgConnectOptions =
-        url.parse().map_err(|error| rejected_by_driver(setting, url, &error))?;
+        parsed.parse().map_err(|error| rejected_by_driver(setting, url, &error))?;
     let requires_tls = matches!(
         options.get_ssl_mode(),
         PgSslMode::Require | PgSslMode::VerifyCa | PgSslMode::VerifyFull
@@ -120,8 +134,8 @@ pub(crate) fn postgres(setting: &str, url: &str, limits: Limits) -> Result<Serve
         Some(_) => options,
         None => options.application_name("cachette"),
     };
-    let options = match ipv6_address(options.get_host()) {
-        Some(address) => options.host(&address),
+    let options = match &ipv6 {
+        Some((address, _)) => options.host(address),
         None => options,
     };
     let connector = if limits.pgbouncer {
@@ -160,7 +174,9 @@ pub(crate) fn mysql(setting: &str, url: &str, limits: Limits) -> Result<Server> 
 
     use crate::dialect::mysql::MYSQL;
 
-    let (_, rest) = url.split_once(':').unwrap_or_default();
+    let ipv6 = ipv6_address(url);
+    let parsed = ipv6.as_ref().map_or(url, |(_, url)| url);
+    let (_, rest) = parsed.split_once(':').unwrap_or_default();
     let options: MySqlConnectOptions = format!("mysql:{rest}")
         .parse()
         .map_err(|error| rejected_by_driver(setting, url, &error))?;
@@ -170,8 +186,8 @@ pub(crate) fn mysql(setting: &str, url: &str, limits: Limits) -> Result<Server> 
     );
     check_tls(setting, url, requires_tls, cfg!(feature = "tls"))?;
     check_files(setting, url, &["ssl-ca", "ssl-cert", "ssl-key"])?;
-    let options = match ipv6_address(options.get_host()) {
-        Some(address) => options.host(&address),
+    let options = match &ipv6 {
+        Some((address, _)) => options.host(address),
         None => options,
     };
     let options = options
@@ -234,6 +250,21 @@ mod tests {
         assert!(check_files("url", existing, &["sslrootcert"]).is_ok());
         let inline = "postgres://host/db?sslrootcert=-----BEGIN+CERTIFICATE";
         assert!(check_files("url", inline, &["sslrootcert"]).is_ok());
+    }
+
+    #[test]
+    fn ipv6_address_of_a_url_is_taken_without_brackets_and_the_url_without_zone() {
+        for (url, address, parsed) in [
+            ("mysql://[::1]", "::1", "mysql://[::1]"),
+            ("mysql://a:[p@[fe80::1%eth0]:7/db", "fe80::1%eth0", "mysql://a:[p@[fe80::1]:7/db"),
+            ("mysql://[fe80::1%25eth0]?x=@[y]", "fe80::1%eth0", "mysql://[fe80::1]?x=@[y]"),
+        ] {
+            let expected = (address.to_owned(), parsed.to_owned());
+            assert_eq!(ipv6_address(url), Some(expected), "{url}");
+        }
+        for url in ["mysql://host/db", "mysql:///?host=[::1]", "mysql://127.0.0.1", "mysql://[x]"] {
+            assert_eq!(ipv6_address(url), None, "{url}");
+        }
     }
 
     #[test]
