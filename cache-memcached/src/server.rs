@@ -192,10 +192,7 @@ impl Server {
         if let Some(connection) = self.connection.current() {
             return Ok(connection);
         }
-        // A connection whose renewal failed can still be used.
-        if let Some(error) = self.down()
-            && !self.connection.is_open()
-        {
+        if let Some(error) = self.down() {
             return Err(self.connect_failed(&error));
         }
         let (server, limit) = (Arc::clone(self), self.timeouts.connect);
@@ -256,6 +253,12 @@ impl Server {
                 self.mark_up(connected.max_item_size);
                 let max_value_len = connected.max_item_size.unwrap_or(usize::MAX);
                 Ok(Connection::new(reader, writer, self.timeouts.request, max_value_len))
+            }
+            Err(error) if self.connection.is_open() => {
+                // Calls succeed on the connection that was to be renewed.
+                let (server, reason) = (&*self.name, &*error.reason);
+                tracing::warn!(server, reason, "cannot renew the connection to memcached");
+                Err(error)
             }
             Err(error) => {
                 self.mark_down(&error);

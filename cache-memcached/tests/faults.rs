@@ -2,11 +2,16 @@
 
 mod common;
 
-use std::time::{Duration, Instant};
+use std::{
+    io,
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
 
 use cache_core::{Cache, Error, ErrorKind, Value};
 use cache_memcached::{MemcachedCache, MemcachedOptions, WhenDead};
 use common::{HOUR, bytes, impatient, proxy, server, store_at};
+use tracing_subscriber::fmt::MakeWriter;
 use xtask::proxy::Mode;
 
 /// The longest time that a call may take (see the options), plus a margin for a busy machine.
@@ -388,6 +393,68 @@ async fn connection_that_lost_its_login_is_replaced() {
     proxy.switch(Mode::Pass);
     assert_recovers(&store).await;
     assert!(proxy.accepted() > 1, "a new connection");
+}
+
+/// Collects what is logged.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Log {
+    fn text(&self) -> String {
+        String::from_utf8_lossy(&self.0.lock().expect("no panic while locked")).into_owned()
+    }
+}
+
+impl io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().expect("no panic while locked").write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl<'a> MakeWriter<'a> for Log {
+    type Writer = Self;
+
+    fn make_writer(&'a self) -> Self {
+        self.clone()
+    }
+}
+
+/// Calls still succeed, on the connection that was to be renewed.
+#[tokio::test]
+async fn failed_renewal_does_not_mark_the_server_down() {
+    let log = Log::default();
+    let subscriber = tracing_subscriber::fmt().with_writer(log.clone()).with_ansi(false).finish();
+    let _guard = tracing::subscriber::set_default(subscriber);
+    let server = server();
+    let proxy = proxy(&server);
+    let store = store_at(&[proxy.port()], &patient());
+    store.set("k", Value::Int(1), HOUR).await.expect("set succeeds");
+    // Nobody listens there, so the proxy closes new connections.
+    proxy.lead_to(1);
+    for _ in 0..2 {
+        tokio::time::pause();
+        tokio::time::advance(Duration::from_secs(600)).await;
+        tokio::time::resume();
+        let lines = log.text().lines().count();
+        while log.text().lines().count() == lines {
+            assert_eq!(store.get("k").await.expect("get succeeds"), Some(Value::Int(1)));
+        }
+    }
+    proxy.lead_to(server.port());
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(600)).await;
+    tokio::time::resume();
+    while proxy.accepted() < 2 {
+        assert_eq!(store.get("k").await.expect("get succeeds"), Some(Value::Int(1)));
+    }
+    assert_eq!(store.get("k").await.expect("get succeeds"), Some(Value::Int(1)));
+    let log = log.text();
+    let reported = log.matches("cannot renew the connection").count();
+    assert_eq!((reported, log.lines().count()), (2, 2), "nothing else is logged: {log}");
 }
 
 /// The connection is never idle, and the first server does not end it.
