@@ -19,7 +19,7 @@ use crate::{
     script::{Script, Scripts},
     stats, tls,
     topology::{Access, Topology},
-    value::{self, Encoded, MARK_HEAD, MAX_VALUE_BYTES, MIN_MAX_VALUE_BYTES},
+    value::{self, Encoded, MARK_HEAD, MIN_MAX_VALUE_BYTES},
 };
 
 /// The maximum time to live in milliseconds, about 146 million years. The server adds the time to
@@ -232,13 +232,14 @@ impl RedisCache {
     async fn encode<'a>(&self, key: &str, value: &'a Value) -> Result<Encoded<'a>> {
         let encoded = Encoded::new(value)?;
         let size = encoded.size();
-        if size <= MIN_MAX_VALUE_BYTES {
+        let configured = self.servers.options.max_value_bytes;
+        if size <= configured.min(MIN_MAX_VALUE_BYTES) {
             return Ok(encoded);
         }
         // A value that is always too large is not sent, even if the server is unreachable.
-        let max = match size {
-            ..=MAX_VALUE_BYTES => self.servers.topology.max_value(key.as_bytes()).await,
-            _ => Ok(MAX_VALUE_BYTES),
+        let max = match size > configured {
+            true => Ok(configured),
+            false => self.servers.topology.max_value(key.as_bytes()).await,
         };
         match max.map_err(Failure::into_error)? {
             max if size > max => Err(Error::too_large(key, size, max).in_store("redis")),

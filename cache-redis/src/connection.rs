@@ -21,11 +21,11 @@ use tokio::{
 };
 
 use crate::{
+    bounded_replies::BoundedReplies,
     coalescing_writer::{CoalescingWriter, InFlight},
     failure::concerns_one_key,
     handshake::{self, Facts, Login, Manners},
     location::Address,
-    value::MAX_VALUE_BYTES,
 };
 
 /// How long a connection is idle before the kernel probes it.
@@ -41,6 +41,8 @@ pub(crate) struct Target {
     pub(crate) login: Login,
     pub(crate) tls: Option<Tls>,
     pub(crate) keepalive: bool,
+    /// The size in bytes of the largest value that the configuration allows.
+    pub(crate) max_value: usize,
     pub(crate) client_name: Option<String>,
     /// The name and the version of this library. Empty ones are not sent.
     pub(crate) library: (String, String),
@@ -183,6 +185,7 @@ impl Connection {
             .set_response_timeout(None)
             .set_pipeline_buffer_size(QUEUE);
         let in_flight = InFlight::default();
+        let stream = BoundedReplies::new(stream, target.max_value);
         let stream = CoalescingWriter::new(stream, in_flight.clone());
         let nothing_to_send = RedisConnectionInfo::default().set_skip_set_lib_name();
         let (connection, driver) =
@@ -196,7 +199,7 @@ impl Connection {
         Ok(Self {
             connection,
             in_flight,
-            max_value: max_value.map_or(MAX_VALUE_BYTES, |max| max.min(MAX_VALUE_BYTES)),
+            max_value: max_value.map_or(target.max_value, |max| max.min(target.max_value)),
             open,
             driver: driver.abort_handle(),
         })

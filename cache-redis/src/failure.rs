@@ -5,6 +5,8 @@ use std::sync::Arc;
 use cache_core::{Error, ErrorKind, config::redact};
 use redis::{RedisError, ServerError, ServerErrorKind};
 
+use crate::bounded_replies::Violation;
+
 /// The kind of a failure, and whether the command may have been executed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
@@ -40,6 +42,9 @@ pub(crate) enum Fault {
     NoRoom,
     /// The server does not accept clients from other machines.
     Denied,
+    /// The reply is longer than the largest one that is expected. The command may have been
+    /// executed.
+    ReplyTooLong,
     /// The server returned any other error.
     Rejected,
 }
@@ -115,6 +120,9 @@ impl Failure {
             redis::ErrorKind::Parse | redis::ErrorKind::UnexpectedReturnType => {
                 Self::not_redis(fault, server)
             }
+            _ if Violation::cause_of(error) == Some(Violation::NotRedis) => {
+                Self::not_redis(fault, server)
+            }
             _ => Self::new(fault, server, &redact(&error.to_string())),
         }
     }
@@ -166,6 +174,7 @@ impl Failure {
             | Fault::NoScript
             | Fault::WrongType
             | Fault::Denied
+            | Fault::ReplyTooLong
             | Fault::Rejected => (ErrorKind::Backend, false),
         };
         // The message names the reason, because most callers print only `Display`. It is therefore

@@ -42,9 +42,15 @@
 //!
 //! Integers are stored as decimal text, as in Redis and Django. Bytes are stored as they are,
 //! except that bytes which are empty, look like an integer or begin with the byte `0x1B` get a byte
-//! `0x1B` in front. What a `CacheHandle` encodes never needs that byte. Values above
-//! [`MAX_VALUE_BYTES`], or above the server's lower `proto-max-bulk-len`, are rejected with
+//! `0x1B` in front. What a `CacheHandle` encodes never needs that byte. Values above the option
+//! `max_value_bytes`, or above the server's lower `proto-max-bulk-len`, are rejected with
 //! [`ErrorKind::TooLarge`](cache_core::ErrorKind::TooLarge) and are not sent.
+//!
+//! What a server sends is bounded as well, so that a broken server, or what is mistaken for one,
+//! does not fill the memory: a value by `max_value_bytes`, but not below 1 MiB, and a reply with
+//! several values by 512 MiB. If a reply is longer, or claims to be, the connection is closed and
+//! the call returns [`ErrorKind::Backend`](cache_core::ErrorKind::Backend) without receiving the
+//! rest. If this happens in `get_many`, request fewer keys at once.
 //!
 //! # Leases
 //!
@@ -166,6 +172,7 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod backend;
+mod bounded_replies;
 mod cache;
 mod coalescing_writer;
 mod connection;

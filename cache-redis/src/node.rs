@@ -14,6 +14,7 @@ use redis::ServerError;
 use tokio::time::{Instant, timeout_at};
 
 use crate::{
+    bounded_replies::Violation,
     connection::{ConnectError, Connection, Request, Target},
     failure::{Failure, Fault, fault_of},
     handshake::Manners,
@@ -130,6 +131,13 @@ impl Node {
                 }
                 Ok(Err(error)) => {
                     self.connection.discard(&connection);
+                    if let Some(violation) = Violation::cause_of(&error)
+                        && violation != Violation::NotRedis
+                    {
+                        // It would be as long again.
+                        let message = violation.to_string();
+                        return Err(Failure::new(Fault::ReplyTooLong, &self.name, &message));
+                    }
                     // If nothing at all was sent since, the request was not.
                     let was_sent = connection.bytes_sent() != sent_before;
                     let may_retry = effect == Effect::Idempotent || !was_sent;

@@ -10,6 +10,8 @@ use cache_core::{
 };
 use serde::Deserialize;
 
+use crate::MAX_VALUE_BYTES;
+
 /// The OPTIONS of a cache in Redis or Valkey.
 ///
 /// In a configuration, times are seconds and may have fractions. Options that redis-py also has use
@@ -62,6 +64,12 @@ pub struct RedisOptions {
     /// Whether the whole database belongs to this cache. If so, `clear` empties it with `FLUSHDB`,
     /// as Django does. The default is `false`.
     pub clear_database: bool,
+    /// The maximum size of a value in bytes, to store and to receive. The default is
+    /// [`MAX_VALUE_BYTES`].
+    ///
+    /// If all clients of the servers use the same maximum, it bounds the memory that a server can
+    /// occupy in this process.
+    pub max_value_bytes: usize,
     /// Whether LOCATION lists servers of a cluster. It need not list all of them.
     pub cluster: bool,
     /// The name by which the sentinels in LOCATION know the primary.
@@ -114,6 +122,7 @@ impl Default for RedisOptions {
             lib_version: env!("CARGO_PKG_VERSION").into(),
             namespace: String::new(),
             clear_database: false,
+            max_value_bytes: MAX_VALUE_BYTES,
             cluster: false,
             sentinel: None,
             sentinel_username: None,
@@ -207,6 +216,13 @@ impl RedisOptions {
         self
     }
 
+    /// Sets the maximum size of a value in bytes.
+    #[must_use]
+    pub fn max_value_bytes(mut self, max: usize) -> Self {
+        self.max_value_bytes = max;
+        self
+    }
+
     /// Sets whether LOCATION lists servers of a cluster.
     #[must_use]
     pub fn cluster(mut self, cluster: bool) -> Self {
@@ -286,6 +302,11 @@ impl RedisOptions {
         for (name, timeout) in timeouts {
             check_time(&option(name), timeout, Duration::from_millis(1))?;
         }
+        if !(1..=MAX_VALUE_BYTES).contains(&self.max_value_bytes) {
+            let expected = format!("an integer from 1 to {MAX_VALUE_BYTES}");
+            let found = self.max_value_bytes.to_string();
+            return Err(invalid_setting(&option("max_value_bytes"), &found, &expected));
+        }
         if self.cluster && self.sentinel.is_some() {
             return Err(invalid_setting(
                 &option("sentinel"),
@@ -338,6 +359,7 @@ impl fmt::Debug for RedisOptions {
             .field("lib_version", &self.lib_version)
             .field("namespace", &self.namespace)
             .field("clear_database", &self.clear_database)
+            .field("max_value_bytes", &self.max_value_bytes)
             .field("cluster", &self.cluster)
             .field("sentinel", &self.sentinel)
             .field("sentinel_username", &self.sentinel_username)
@@ -389,7 +411,7 @@ mod tests {
             "db": 1, "username": "u", "password": "p", "socket_timeout": 1,
             "socket_connect_timeout": 2, "socket_keepalive": false, "client_name": "c",
             "lib_name": "l", "lib_version": "1", "namespace": "n",
-            "clear_database": true, "cluster": false, "sentinel": "s",
+            "clear_database": true, "max_value_bytes": 9, "cluster": false, "sentinel": "s",
             "sentinel_username": "su", "sentinel_password": "sp", "ssl_ca_certs": "ca",
             "ssl_ca_data": "data", "ssl_certfile": "cert", "ssl_keyfile": "key",
             "ssl_cert_reqs": "none", "ssl_check_hostname": false,
@@ -406,6 +428,7 @@ mod tests {
             .lib_version("1")
             .namespace("n")
             .clear_database(true)
+            .max_value_bytes(9)
             .cluster(false)
             .sentinel("s")
             .sentinel_username("su")
@@ -424,6 +447,8 @@ mod tests {
         for (options, name, found) in [
             (json!({"db": -1}), "db", "-1"),
             (json!({"socket_timeout": 0}), "socket_timeout", "found 0"),
+            (json!({"max_value_bytes": 0}), "max_value_bytes", "found 0"),
+            (json!({"max_value_bytes": 536_870_913}), "max_value_bytes", "536870912"),
             (json!({"socket_timeout": 1e19}), "socket_timeout", "2147483"),
             (json!({"socket_connect_timeout": 1e19}), "socket_connect_timeout", "2147483"),
             (json!({"socket_timeout": -1}), "socket_timeout", "-1"),

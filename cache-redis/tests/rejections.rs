@@ -8,13 +8,15 @@ use std::{
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
+        mpsc,
     },
     thread,
+    time::Duration,
 };
 
 use cache_core::{Cache, Error, ErrorKind, Value};
 use cache_redis::{RedisCache, RedisOptions};
-use common::{HOUR, fresh, patient, server, server_with};
+use common::{HOUR, fresh, moderate, patient, server, server_with};
 use xtask::{
     proxy::{Mode, Proxy},
     servers::{RedisCluster, Server},
@@ -266,6 +268,81 @@ mod cluster_without_its_option {
 
 mod too_large {
     use super::*;
+
+    /// A server that rejects all commands but those with the key `endless`. Its reply to these
+    /// starts with `start` and goes on with `more` for ever.
+    ///
+    /// Returns its port, and a channel that receives how many bytes it sent on each connection,
+    /// once that is closed.
+    fn endless_server(start: &'static [u8], more: &'static [u8]) -> (u16, mpsc::Receiver<usize>) {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let port = listener.local_addr().expect("an address").port();
+        let (closes, closed) = mpsc::channel();
+        thread::spawn(move || {
+            for mut stream in listener.incoming().flatten() {
+                let mut request = vec![0; 64 << 10];
+                while let Ok(length @ 1..) = stream.read(&mut request) {
+                    let request = &request[..length];
+                    if request.windows(7).any(|key| key == b"endless") {
+                        break;
+                    }
+                    let commands = request.iter().filter(|byte| **byte == b'*').count();
+                    let reply = b"-ERR unknown command\r\n".repeat(commands);
+                    stream.write_all(&reply).expect("the client reads");
+                }
+                let (mut sent, more) = (0, more.repeat(1000));
+                let mut next = start;
+                while stream.write_all(next).is_ok() {
+                    sent += next.len();
+                    next = &more;
+                }
+                closes.send(sent).expect("the test waits");
+            }
+        });
+        (port, closed)
+    }
+
+    #[tokio::test]
+    async fn reply_without_an_end_closes_the_connection() {
+        for (start, more) in
+            [(&b"$536870912\r\n"[..], &b"x"[..]), (b"+", b"x"), (b"*1000000000\r\n", b":1\r\n")]
+        {
+            let (port, closed) = endless_server(start, more);
+            let store = at(port, moderate().max_value_bytes(1 << 20));
+            let error = store.get("endless").await.expect_err("too long");
+            assert_eq!(
+                (error.kind(), error.is_temporary()),
+                (ErrorKind::Backend, false),
+                "{error}"
+            );
+            assert!(error.to_string().contains(&format!("127.0.0.1:{port}: ")), "{error}");
+            assert!(error.to_string().contains("of more than"), "{error}");
+            let sent = closed.recv_timeout(Duration::from_secs(60)).expect("it is closed");
+            // What the kernel buffers is lost.
+            assert!(sent < 64 << 20, "{sent} bytes after {start:?}");
+            assert!(closed.try_recv().is_err(), "the command is not sent again");
+        }
+    }
+
+    #[tokio::test]
+    async fn configured_maximum_bounds_what_is_stored_and_what_is_received() {
+        let server = server();
+        let options = patient().namespace("shared");
+        let store = |max| {
+            let options = options.clone().max_value_bytes(max);
+            RedisCache::new(&[server.url()], options).expect("valid options")
+        };
+        let (small, large) = (store(2 << 20), store(4 << 20));
+        let value = |size| Value::Bytes(vec![7; size].into());
+        let error = small.set("k", value((2 << 20) + 1), HOUR).await.expect_err("too large");
+        assert_eq!(error.kind(), ErrorKind::TooLarge, "{error}");
+        small.set("k", value(2 << 20), HOUR).await.expect("stored");
+        assert_eq!(small.get("k").await.expect("a reply"), Some(value(2 << 20)));
+        large.set("k", value((2 << 20) + 1), HOUR).await.expect("stored");
+        let error = small.get("k").await.expect_err("too large");
+        assert!(error.to_string().contains("max_value_bytes"), "{error}");
+        assert_eq!(small.get("other").await.expect("a new connection"), None);
+    }
 
     /// The server would close the connection, and with it the calls of others.
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

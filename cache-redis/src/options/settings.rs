@@ -65,6 +65,7 @@ raw_options! {
         lib_version: String,
         namespace: String,
         clear_database: bool,
+        max_value_bytes: usize,
         cluster: bool,
         sentinel: String,
         sentinel_username: String,
