@@ -30,7 +30,10 @@ pub use self::{
     pgbouncer::PgBouncer,
     redis::{RedisCluster, RedisSentinels},
 };
-use self::{folder::Folder, process::Process};
+use self::{
+    folder::Folder,
+    process::{Port, Process},
+};
 use crate::shell::{self, Outcome};
 
 /// The environment variable with the URL of a PostgreSQL server for tests.
@@ -114,7 +117,7 @@ fn version_number(text: &str) -> Option<&str> {
 struct Daemon {
     // Dropped in this order: the process ends before its folder is removed.
     process: Process,
-    port: u16,
+    port: Port,
     folder: Folder,
 }
 
@@ -124,9 +127,10 @@ impl Daemon {
         folder: Folder,
         command: impl FnOnce(&Folder, u16) -> Outcome<Command>,
     ) -> Outcome<Self> {
-        let port = process::free_port()?;
+        let port = Port::free()?;
+        let number = port.number();
         let process =
-            Process::start(&mut command(&folder, port)?, &folder.log(), || accepts(port))?;
+            Process::start(&mut command(&folder, number)?, &folder.log(), || accepts(number))?;
         Ok(Self { process, port, folder })
     }
 }
@@ -160,15 +164,15 @@ impl Server {
         let folder = Folder::new(&spec.name.to_lowercase(), spec.user)?;
         let arguments = arguments(folder.path());
         (spec.prepare)(&folder)?;
-        let port = process::free_port()?;
-        let process = launch(spec, &folder, port, &arguments)?;
+        let port = Port::free()?;
+        let process = launch(spec, &folder, port.number(), &arguments)?;
         Ok(Self { daemon: Daemon { process, port, folder }, kind, arguments })
     }
 
     /// Returns its URL.
     #[must_use]
     pub fn url(&self) -> String {
-        (self.kind.spec().url)(self.daemon.port)
+        (self.kind.spec().url)(self.port())
     }
 
     /// Returns its name and version: `memcached 1.6.18`.
@@ -179,7 +183,7 @@ impl Server {
     /// Returns its port on 127.0.0.1.
     #[must_use]
     pub fn port(&self) -> u16 {
-        self.daemon.port
+        self.daemon.port.number()
     }
 
     /// Returns the path of a Unix socket in the server's folder, for memcached's argument `-s`.
@@ -202,7 +206,7 @@ impl Server {
     /// Starts it again after [`kill`](Self::kill), with its data, and waits until it is ready.
     pub fn restart(&mut self) -> Outcome {
         let Daemon { port, folder, .. } = &self.daemon;
-        self.daemon.process = launch(self.kind.spec(), folder, *port, &self.arguments)?;
+        self.daemon.process = launch(self.kind.spec(), folder, port.number(), &self.arguments)?;
         Ok(())
     }
 

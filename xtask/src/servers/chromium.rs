@@ -31,7 +31,7 @@ impl ChromeDriver {
     /// Returns the port on 127.0.0.1 for [WebDriver](https://www.w3.org/TR/webdriver2/) commands.
     #[must_use]
     pub fn port(&self) -> u16 {
-        self.0.port
+        self.0.port.number()
     }
 
     /// Returns the arguments for a browser: headless, and without background requests. The profile

@@ -38,7 +38,7 @@ impl HttpSuite {
             command.env("npm_config_pidfile", folder.path().join("pid"));
             Ok(command)
         })?;
-        let url = format!("http://127.0.0.1:{}", origin.port);
+        let url = format!("http://127.0.0.1:{}", origin.port.number());
         let proxy = Daemon::start(Folder::new("proxy", None)?, |folder, port| {
             let mut command = folder.command(proxy);
             command.args(["--origin", &url, "--listen", &format!("127.0.0.1:{port}")]);
@@ -52,7 +52,7 @@ impl HttpSuite {
     pub fn run(&self) -> Outcome<String> {
         let mut client = Command::new(install::find_installed("node")?);
         client.arg("--no-warnings").arg(self.engine.join("cli.mjs"));
-        client.env("npm_config_base", format!("http://127.0.0.1:{}", self.proxy.port));
+        client.env("npm_config_base", format!("http://127.0.0.1:{}", self.proxy.port.number()));
         // An empty id stands for all tests.
         client.env("npm_config_id", "").env("npm_package_config_id", "");
         shell::output(&mut client)

@@ -27,7 +27,7 @@ impl Nginx {
     /// Returns its port on 127.0.0.1.
     #[must_use]
     pub fn port(&self) -> u16 {
-        self.0.port
+        self.0.port.number()
     }
 
     /// Returns its process id.

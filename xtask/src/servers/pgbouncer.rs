@@ -29,7 +29,7 @@ impl PgBouncer {
     /// Returns its URL.
     #[must_use]
     pub fn url(&self) -> String {
-        (postgres::SPEC.url)(self.daemon.port)
+        (postgres::SPEC.url)(self.daemon.port.number())
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File},
-    net::TcpListener,
+    net::{TcpListener, UdpSocket},
     path::Path,
     process::{self, Child, Command, Stdio},
     sync::atomic::{AtomicU16, Ordering},
@@ -118,20 +118,53 @@ fn stat_field(stat: &Path, index: usize) -> Option<String> {
     stat.rsplit_once(')')?.1.split_whitespace().nth(index).map(str::to_owned)
 }
 
-/// Returns a port that no other server of this process uses. The kernel could assign the same port
-/// twice before the first server binds it, so the port is chosen here, below the kernel's range.
-pub(super) fn free_port() -> Outcome<u16> {
-    const FIRST: u16 = 10_000;
-    const COUNT: u16 = 22_000;
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    // Concurrent processes start at different ports.
-    let start = process::id().wrapping_mul(257) % u32::from(COUNT);
-    for _ in 0..COUNT {
-        let next = start + u32::from(NEXT.fetch_add(1, Ordering::Relaxed));
-        let port = FIRST + u16::try_from(next % u32::from(COUNT)).unwrap_or(0);
-        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
-            return Ok(port);
+/// A port on 127.0.0.1 for a server, which no other server of any test process gets until this is
+/// dropped.
+///
+/// The server binds it later, and again after a restart. In between it is claimed by a UDP socket
+/// with the same number, which no server of the tests uses.
+#[derive(Debug)]
+pub(super) struct Port {
+    number: u16,
+    _claim: UdpSocket,
+}
+
+impl Port {
+    /// Claims a free port, below those that the kernel assigns to connections.
+    pub(super) fn free() -> Outcome<Self> {
+        const FIRST: u16 = 10_000;
+        const COUNT: u16 = 22_000;
+        static NEXT: AtomicU16 = AtomicU16::new(0);
+        // Concurrent processes start at different ports.
+        let start = process::id().wrapping_mul(257) % u32::from(COUNT);
+        for _ in 0..COUNT {
+            let next = start + u32::from(NEXT.fetch_add(1, Ordering::Relaxed));
+            let number = FIRST + u16::try_from(next % u32::from(COUNT)).unwrap_or(0);
+            let address = ("127.0.0.1", number);
+            if let Ok(claim) = UdpSocket::bind(address)
+                && TcpListener::bind(address).is_ok()
+            {
+                return Ok(Self { number, _claim: claim });
+            }
         }
+        Err("no free port".into())
     }
-    Err("no free port".into())
+
+    pub(super) fn number(&self) -> u16 {
+        self.number
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn claimed_port_is_not_chosen_again() {
+        let port = Port::free().expect("a free port");
+        let claim = || UdpSocket::bind(("127.0.0.1", port.number()));
+        assert!(claim().is_err(), "as another process would");
+        assert!(TcpListener::bind(("127.0.0.1", port.number())).is_ok(), "the server can bind it");
+        assert_ne!(Port::free().expect("a free port").number(), port.number());
+    }
 }

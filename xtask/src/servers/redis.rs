@@ -10,7 +10,7 @@ use std::{
 };
 
 use super::{
-    Kind, START_TIMEOUT, Server, Spec, folder::Folder, install::find_installed, process::free_port,
+    Kind, START_TIMEOUT, Server, Spec, folder::Folder, install::find_installed, process::Port,
 };
 use crate::shell::{self, Outcome};
 
@@ -93,6 +93,7 @@ fn follows(port: &u16) -> Outcome<bool> {
 pub struct RedisCluster {
     /// The leaders, then the replicas: one for each leader or none.
     pub servers: Vec<Server>,
+    _buses: Vec<Port>,
 }
 
 impl RedisCluster {
@@ -109,7 +110,7 @@ impl RedisCluster {
             send(*port, &["CLUSTER", "SET-CONFIG-EPOCH", &(number + 1).to_string()])?;
         }
         for (server, bus) in &servers[1..] {
-            let (port, bus) = (server.port().to_string(), bus.to_string());
+            let (port, bus) = (server.port().to_string(), bus.number().to_string());
             send(ports[0], &["CLUSTER", "MEET", "127.0.0.1", &port, &bus])?;
         }
         let knows_all =
@@ -125,7 +126,8 @@ impl RedisCluster {
             |port: &u16| Ok(send(*port, &["CLUSTER", "INFO"])?.contains("cluster_state:ok"));
         wait_until("the cluster is up", || all(&ports, is_up))?;
         wait_until("the replicas follow", || all(&ports[leaders..], follows))?;
-        Ok(Self { servers: servers.into_iter().map(|(server, _)| server).collect() })
+        let (servers, _buses) = servers.into_iter().unzip();
+        Ok(Self { servers, _buses })
     }
 
     /// Moves a slot with its keys to another leader, as a rebalance does.
@@ -155,10 +157,11 @@ impl RedisCluster {
 }
 
 /// Starts a member of a cluster. Returns it with the port of its cluster bus.
-fn start_member() -> Outcome<(Server, u16)> {
-    let bus = free_port()?;
+fn start_member() -> Outcome<(Server, Port)> {
+    let bus = Port::free()?;
     let arguments = ["--cluster-enabled", "yes", "--cluster-node-timeout", DOWN_AFTER];
-    let more = ["--cluster-port", &bus.to_string(), "--cluster-replica-validity-factor", "0"];
+    let more =
+        ["--cluster-port", &bus.number().to_string(), "--cluster-replica-validity-factor", "0"];
     Ok((Server::start_with(Kind::Redis, &[&arguments[..], &more].concat())?, bus))
 }
 
