@@ -23,6 +23,8 @@ use std::{
     time::Duration,
 };
 
+use rustix::process::Signal;
+
 pub use self::{
     chromium::ChromeDriver,
     http_suite::HttpSuite,
@@ -217,7 +219,7 @@ impl Server {
 
     /// Continues after [`freeze`](Self::freeze).
     pub fn thaw(&self) -> Outcome {
-        self.daemon.process.signal_all("CONT")
+        self.daemon.process.signal_all(Signal::CONT)
     }
 }
 

@@ -1,11 +1,15 @@
 //! A temporary folder that belongs to the account that a server uses.
 
 use std::{
+    collections::BTreeMap,
     env, fs, io,
     os::unix::fs::{PermissionsExt as _, chown},
     path::{Path, PathBuf},
     process::{self, Command},
-    sync::atomic::{AtomicUsize, Ordering},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use crate::shell::{self, Outcome};
@@ -21,7 +25,7 @@ impl Folder {
     /// program runs as `user`, because some servers do not run as root.
     pub(super) fn new(program: &str, user: Option<&'static str>) -> Outcome<Self> {
         static NUMBER: AtomicUsize = AtomicUsize::new(0);
-        let user = if is_root()? { user } else { None };
+        let user = if is_root() { user } else { None };
         loop {
             let number = NUMBER.fetch_add(1, Ordering::Relaxed);
             let path =
@@ -90,11 +94,24 @@ fn create(path: &Path, user: Option<&str>) -> io::Result<()> {
     fs::create_dir(path)?;
     fs::set_permissions(path, fs::Permissions::from_mode(0o700))?;
     let Some(user) = user else { return Ok(()) };
-    let id = |flag| shell::output(Command::new("id").args([flag, user])).map_err(io::Error::other);
-    let number = |id: String| id.trim().parse::<u32>().map_err(io::Error::other);
-    chown(path, Some(number(id("-u")?)?), Some(number(id("-g")?)?))
+    let (uid, gid) = ids(user)?;
+    chown(path, Some(uid), Some(gid))
 }
 
-pub(super) fn is_root() -> Outcome<bool> {
-    Ok(shell::output(Command::new("id").arg("-u"))?.trim() == "0")
+/// The ids of a user and of its group. They are looked up once: some tests start many servers.
+fn ids(user: &str) -> io::Result<(u32, u32)> {
+    static KNOWN: Mutex<BTreeMap<String, (u32, u32)>> = Mutex::new(BTreeMap::new());
+    let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(ids) = known.get(user) {
+        return Ok(*ids);
+    }
+    let id = |flag| shell::output(Command::new("id").args([flag, user])).map_err(io::Error::other);
+    let number = |id: String| id.trim().parse::<u32>().map_err(io::Error::other);
+    let ids = (number(id("-u")?)?, number(id("-g")?)?);
+    known.insert(user.to_owned(), ids);
+    Ok(ids)
+}
+
+pub(super) fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
 }

@@ -28,7 +28,7 @@ pub(super) fn ensure(program: &Outcome<PathBuf>, package: &str) -> Outcome {
     if program.is_ok() {
         return Ok(());
     }
-    if !folder::is_root()? {
+    if !folder::is_root() {
         return Err(format!("{package} is not installed: run `sudo apt-get install {package}`"));
     }
     println!("{package} is missing: installing it");

@@ -10,8 +10,10 @@ use std::{
     time::{Duration, Instant},
 };
 
+use rustix::process::{Pid, Signal, kill_process};
+
 use super::START_TIMEOUT;
-use crate::shell::{self, Outcome};
+use crate::shell::Outcome;
 
 #[derive(Debug)]
 pub(super) struct Process {
@@ -53,14 +55,14 @@ impl Process {
 
     /// Kills the process and its children.
     pub(super) fn kill(&mut self) -> Outcome {
-        self.signal_all("KILL")?;
+        self.signal_all(Signal::KILL)?;
         self.child.wait().map(drop).map_err(|error| format!("cannot wait for a server: {error}"))
     }
 
     /// Stops the process and its children, and waits until none of their threads runs. The kernel
     /// delivers a signal later: on a busy machine a server may still reply once.
     pub(super) fn stop(&self) -> Outcome {
-        self.signal_all("STOP")?;
+        self.signal_all(Signal::STOP)?;
         let start = Instant::now();
         while self.family().into_iter().any(is_running) {
             if start.elapsed() > START_TIMEOUT {
@@ -71,12 +73,14 @@ impl Process {
         Ok(())
     }
 
-    pub(super) fn signal_all(&self, signal: &str) -> Outcome {
-        for pid in self.family() {
-            let sent = shell::output(Command::new("kill").args(["-s", signal, &pid.to_string()]));
+    pub(super) fn signal_all(&self, signal: Signal) -> Outcome {
+        for id in self.family() {
+            let pid = i32::try_from(id).ok().and_then(Pid::from_raw);
+            let Some(pid) = pid else { return Err(format!("{id} is not the id of a process")) };
+            let sent = kill_process(pid, signal);
             // A child may have ended in the meantime.
-            if pid == self.child.id() {
-                sent?;
+            if id == self.child.id() {
+                sent.map_err(|error| format!("cannot send a signal to a server: {error}"))?;
             }
         }
         Ok(())
