@@ -4,6 +4,7 @@ use std::{pin::Pin, time::Duration};
 
 use bytes::Bytes;
 use cache_core::Value;
+use tokio::task::JoinSet;
 
 use crate::Harness;
 
@@ -326,6 +327,24 @@ macro_rules! list {
 }
 
 crate::__for_each_case! { list, }
+
+/// Runs a part of a case for each of these, and at the same time if each waits for a real clock.
+async fn for_each<T, F>(
+    harness: &Harness,
+    all: impl IntoIterator<Item = T>,
+    part: impl Fn(Harness, T) -> F,
+) where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let parts = all.into_iter().map(|one| part(harness.clone(), one));
+    if harness.has_manual_time() {
+        for part in parts {
+            part.await;
+        }
+    } else {
+        parts.collect::<JoinSet<()>>().join_all().await;
+    }
+}
 
 /// Returns a value of bytes.
 fn bytes(text: &str) -> Value {

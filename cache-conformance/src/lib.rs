@@ -60,6 +60,34 @@ macro_rules! suite {
     };
 }
 
+/// Generates a `#[test]` for each group of cases, in a module named `conformance`.
+///
+/// This is [`suite!`] for a store with a real clock and long times to live, such as one that counts
+/// whole seconds: the cases of a group wait at the same time, up to eight at once. A failure names
+/// the case.
+#[macro_export]
+macro_rules! suite_by_group {
+    ($harness:expr) => {
+        $crate::__for_each_case! { $crate::__group_tests, $harness }
+    };
+}
+
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __group_tests {
+    ({ $harness:expr } $($group:ident { $($case:ident $(unless $excuse:ident)?,)+ })+) => {
+        mod conformance {
+            #[allow(unused_imports)]
+            use super::*;
+
+            $(#[test]
+            fn $group() {
+                $crate::__run_group(stringify!($group), || $harness);
+            })+
+        }
+    };
+}
+
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __tests {
@@ -82,7 +110,7 @@ macro_rules! __tests {
 }
 
 #[doc(hidden)]
-pub use report::run_test as __run_test;
+pub use report::{run_group as __run_group, run_test as __run_test};
 
 /// Compiles the example in the README.
 #[cfg(doctest)]

@@ -1,6 +1,8 @@
 //! Runs cases and reports the results.
 
-use std::{any::Any, fmt};
+use std::{any::Any, fmt, sync::Arc};
+
+use tokio::{runtime::Runtime, sync::Semaphore, task::JoinSet};
 
 use crate::{CASES, Case, Harness};
 
@@ -101,13 +103,55 @@ pub fn run_test(name: &str, harness: Harness) {
         .iter()
         .find(|case| case.name == name)
         .expect("the macro and the list contain the same cases");
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
-    runtime.expect("the runtime starts").block_on(async {
+    new_runtime(2).block_on(async {
         if let Some(excuse) = case.excuse(&harness).await {
             println!("excused: {excuse}");
         } else if let Err(message) = attempt(case, &harness).await {
             panic!("{message}");
         }
     });
+}
+
+/// How many cases of a group run at once. A case may start several servers.
+const AT_ONCE: usize = 8;
+
+/// Runs the cases of a group on a new runtime, for a `#[test]`. Each has its own harness.
+///
+/// # Panics
+///
+/// Panics if a case fails.
+#[expect(clippy::print_stdout, reason = "the output of a test states what is excused")]
+pub fn run_group(group: &str, new_harness: impl Fn() -> Harness) {
+    let permits = Arc::new(Semaphore::new(AT_ONCE));
+    // A harness may block a thread while it starts a server.
+    let report = new_runtime(AT_ONCE).block_on(async {
+        let mut running = JoinSet::new();
+        for case in CASES.iter().filter(|case| case.group == group) {
+            let (harness, permits) = (new_harness(), Arc::clone(&permits));
+            running.spawn(async move {
+                let _permit = permits.acquire_owned().await;
+                match case.excuse(&harness).await {
+                    Some(excuse) => (case.name, Some(excuse), Ok(())),
+                    None => (case.name, None, attempt(case, &harness).await),
+                }
+            });
+        }
+        let mut report = Report::default();
+        while let Some(ended) = running.join_next().await {
+            let (name, excuse, outcome) = ended.expect("panics of the case were caught");
+            match (excuse, outcome) {
+                (Some(excuse), _) => report.excused.push((name, excuse)),
+                (None, Ok(())) => report.passed.push(name),
+                (None, Err(message)) => report.failed.push(Failure { case: name, message }),
+            }
+        }
+        report
+    });
+    println!("{report}");
+    report.assert_passed();
+}
+
+fn new_runtime(threads: usize) -> Runtime {
+    let builder = &mut tokio::runtime::Builder::new_multi_thread();
+    builder.worker_threads(threads).enable_all().build().expect("the runtime starts")
 }

@@ -717,6 +717,17 @@ fn random_operations_catch_faults_of_ttl_and_number() {
 }
 
 #[test]
+fn group_with_a_failing_case_fails_and_names_it() {
+    let run = |fault| {
+        std::panic::catch_unwind(|| cache_conformance::__run_group("expiry", || harness(fault)))
+    };
+    assert!(run(None).is_ok());
+    let payload = run(Some(Fault::TtlIsIgnored)).expect_err("cases fail");
+    let message = payload.downcast_ref::<String>().expect("a message");
+    assert!(message.contains("FAILED: expired_entry_is_a_miss"), "{message}");
+}
+
+#[test]
 fn false_claim_to_keep_nothing_is_caught() {
     let harness = harness(None).with_profile(Profile { keeps_nothing: true, ..Profile::default() });
     assert!(names_of_failures(&harness).contains(&"every_read_misses"));

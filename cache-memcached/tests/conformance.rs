@@ -1,4 +1,6 @@
 //! The conformance suite on one server and on three servers.
+//!
+//! The server counts whole seconds, so the cases of a group wait at the same time.
 
 mod common;
 
@@ -20,17 +22,17 @@ fn on(servers: usize) -> Harness {
 mod one_server {
     use super::*;
 
-    cache_conformance::suite!(on(1));
+    cache_conformance::suite_by_group!(on(1));
 }
 
 mod three_servers {
     use super::*;
 
-    cache_conformance::suite!(on(3));
+    cache_conformance::suite_by_group!(on(3));
 }
 
 mod wrapped {
     use super::*;
 
-    cache_conformance::suite!(on(1).wrapped_by(cache_conformance::Forwarding::new));
+    cache_conformance::suite_by_group!(on(1).wrapped_by(cache_conformance::Forwarding::new));
 }

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use cache_core::{Acquired, Ask, Cache, ErrorKind, Lease, Leases, Ttl, Value};
 use tokio::task::JoinHandle;
 
-use super::{LONG, atomicity::at_once, bytes};
+use super::{LONG, atomicity::at_once, bytes, for_each};
 use crate::Harness;
 
 /// A time that no case reaches.
@@ -96,7 +96,7 @@ pub(super) async fn acquire_of_an_absent_key_grants_a_lease(h: Harness) {
 }
 
 pub(super) async fn acquire_of_an_expired_entry_grants_a_lease(h: Harness) {
-    for ask in [Ask::Missing, ANY] {
+    for_each(&h, [Ask::Missing, ANY], |h, ask| async move {
         let (store, _) = h.clients().await;
         store.set("k", bytes("old"), Some(h.moment())).await.unwrap();
         h.outlive(h.moment()).await;
@@ -104,7 +104,8 @@ pub(super) async fn acquire_of_an_expired_entry_grants_a_lease(h: Harness) {
         assert_eq!(acquired.value, None);
         assert!(fill(&*store, acquired.lease.unwrap(), bytes("new")).await, "{ask:?}");
         assert_eq!(store.get("k").await.unwrap(), Some(bytes("new")));
-    }
+    })
+    .await;
 }
 
 pub(super) async fn acquire_of_an_entry_returns_its_value(h: Harness) {
@@ -159,7 +160,7 @@ pub(super) async fn one_of_16_racers_gets_the_lease(h: Harness) {
 
 pub(super) async fn one_of_16_racers_takes_over_an_expired_lease(h: Harness) {
     let rounds = if h.has_manual_time() { 20 } else { 1 };
-    for seen in Seen::ALL {
+    for_each(&h, Seen::ALL, move |h, seen| async move {
         let (one, other) = seen.clients(&h).await;
         for round in 0..rounds {
             one.delete("k").await.unwrap();
@@ -168,7 +169,8 @@ pub(super) async fn one_of_16_racers_takes_over_an_expired_lease(h: Harness) {
             h.outlive(h.moment()).await;
             assert_one_winner(&one, &other, seen, round).await;
         }
-    }
+    })
+    .await;
 }
 
 /// Asserts that one racer gets the lease, and releases it: the rounds store equal bytes, and a
@@ -354,13 +356,14 @@ pub(super) async fn fill_after_touch_of_an_entry_stores_the_value(h: Harness) {
 }
 
 pub(super) async fn fill_after_the_end_of_the_lease_stores_nothing(h: Harness) {
-    for seen in Seen::ALL {
+    for_each(&h, Seen::ALL, |h, seen| async move {
         let (one, other) = seen.clients(&h).await;
         let lease = seen.lease(&*one, h.moment()).await;
         h.outlive(h.moment()).await;
         assert!(!fill(&*one, lease, bytes("late")).await, "{seen:?}");
         assert_eq!(other.get("k").await.unwrap(), seen.value(), "{seen:?}");
-    }
+    })
+    .await;
 }
 
 pub(super) async fn fill_of_a_too_large_value_fails(h: Harness) {
@@ -418,7 +421,7 @@ async fn start_fill(store: &Arc<dyn Cache>, seen: Seen, round: usize) -> JoinHan
 }
 
 pub(super) async fn expired_lease_is_taken_over(h: Harness) {
-    for seen in Seen::ALL {
+    for_each(&h, Seen::ALL, |h, seen| async move {
         let (one, other) = seen.clients(&h).await;
         let lost = seen.lease(&*one, h.moment()).await;
         h.outlive(h.moment()).await;
@@ -426,7 +429,8 @@ pub(super) async fn expired_lease_is_taken_over(h: Harness) {
         assert!(!fill(&*one, lost, bytes("late")).await, "{seen:?}");
         assert!(fill(&*other, lease, bytes("new")).await, "{seen:?}");
         assert_eq!(one.get("k").await.unwrap(), Some(bytes("new")), "{seen:?}");
-    }
+    })
+    .await;
 }
 
 pub(super) async fn written_key_can_be_leased_again(h: Harness) {
@@ -450,7 +454,7 @@ pub(super) async fn released_lease_is_granted_again(h: Harness) {
 }
 
 pub(super) async fn release_with_keep_ends_the_lease_later(h: Harness) {
-    for seen in Seen::ALL {
+    for_each(&h, Seen::ALL, |h, seen| async move {
         let (one, other) = seen.clients(&h).await;
         let lease = seen.lease(&*one, HOLD).await;
         release(&*one, lease, HOLD / 2).await;
@@ -461,7 +465,8 @@ pub(super) async fn release_with_keep_ends_the_lease_later(h: Harness) {
         release(&*one, lease, h.moment()).await;
         h.outlive(h.moment()).await;
         assert!(!is_held(&*other).await, "{seen:?}");
-    }
+    })
+    .await;
 }
 
 pub(super) async fn kept_lease_ends_with_a_write(h: Harness) {
@@ -496,16 +501,18 @@ pub(super) async fn release_of_a_lost_lease_changes_nothing(h: Harness) {
         other.set("k", bytes("new"), LONG).await.unwrap();
         release(&*one, lost, Duration::ZERO).await;
         assert_eq!(other.get("k").await.unwrap(), Some(bytes("new")), "{seen:?}");
-
-        for keep in [Duration::ZERO, h.moment()] {
-            let (one, other) = seen.clients(&h).await;
-            let lost = seen.lease(&*one, h.moment()).await;
-            h.outlive(h.moment()).await;
-            let lease = seen.lease(&*other, HOLD).await;
-            release(&*one, lost, keep).await;
-            h.outlive(keep).await;
-            assert!(is_held(&*one).await, "{seen:?}, {keep:?}");
-            assert!(fill(&*other, lease, bytes("new")).await, "{seen:?}, {keep:?}");
-        }
     }
+    let keeps = [Duration::ZERO, h.moment()];
+    let all = Seen::ALL.into_iter().flat_map(|seen| keeps.map(|keep| (seen, keep)));
+    for_each(&h, all, |h, (seen, keep)| async move {
+        let (one, other) = seen.clients(&h).await;
+        let lost = seen.lease(&*one, h.moment()).await;
+        h.outlive(h.moment()).await;
+        let lease = seen.lease(&*other, HOLD).await;
+        release(&*one, lost, keep).await;
+        h.outlive(keep).await;
+        assert!(is_held(&*one).await, "{seen:?}, {keep:?}");
+        assert!(fill(&*other, lease, bytes("new")).await, "{seen:?}, {keep:?}");
+    })
+    .await;
 }
