@@ -71,38 +71,46 @@ async fn concurrent_increments(store: &DbCache, count: usize) -> Vec<i64> {
     sums
 }
 
-async fn fill_the_pool(store: &DbCache) {
-    let gets = [(); 10].map(|()| {
-        let store = store.clone();
-        tokio::spawn(async move { store.get("n").await })
-    });
-    for get in gets {
-        get.await.expect("the task does not panic").expect("get succeeds");
+/// Reads until the pool has several connections: how many calls meet depends on the scheduler.
+async fn fill_the_pool(store: &DbCache, proxy: &Proxy) {
+    while proxy.open() < 3 {
+        let gets = [(); 10].map(|()| {
+            let store = store.clone();
+            tokio::spawn(async move { store.get("n").await })
+        });
+        for get in gets {
+            get.await.expect("the task does not panic").expect("get succeeds");
+        }
     }
 }
 
 async fn writes_reach_the_new_primary_behind_the_same_address(kind: Kind) {
     let (old, new) = (server_with(kind, 0).await, server_with(kind, 1000).await);
-    let proxy = Proxy::before(old.port()).unwrap_or_else(|error| panic!("{error}"));
-    let store = store_at(kind, proxy.port());
-    fill_the_pool(&store).await;
     demote(kind, &old).await;
-    let error = loop {
-        match store.incr("n", 1).await {
-            Ok(_) => sleep(Duration::from_millis(5)).await,
-            Err(error) => break error,
-        }
-    };
-    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
-    assert!(error.is_temporary(), "{error}");
+    let mut sum = 1000;
+    // As many calls as connections, and one call, which must not be repeated on another of them.
+    for calls in [10, 1] {
+        let proxy = Proxy::before(old.port()).unwrap_or_else(|error| panic!("{error}"));
+        let store = store_at(kind, proxy.port());
+        let error = loop {
+            match store.incr("n", 1).await {
+                Ok(_) => sleep(Duration::from_millis(5)).await,
+                Err(error) => break error,
+            }
+        };
+        assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+        assert!(error.is_temporary(), "{error}");
 
-    // Reads still work, so the pool is full of connections to the old primary.
-    fill_the_pool(&store).await;
-    proxy.lead_to(new.port());
-    let sums = concurrent_increments(&store, 10).await;
-    assert_eq!(sums, (1001..=1010).collect::<Vec<_>>(), "each is executed once");
-    for _ in 0..20 {
-        assert_eq!(store.get("n").await.expect("get succeeds"), Some(Value::Int(1010)));
+        // Reads still work, so the pool is full of connections to the old primary.
+        fill_the_pool(&store, &proxy).await;
+        proxy.lead_to(new.port());
+        let sums = concurrent_increments(&store, calls).await;
+        let expected: Vec<i64> = (sum..).skip(1).take(calls).collect();
+        assert_eq!(sums, expected, "each is executed once");
+        sum = expected[calls - 1];
+        for _ in 0..20 {
+            assert_eq!(store.get("n").await.expect("get succeeds"), Some(Value::Int(sum)));
+        }
     }
 }
 
