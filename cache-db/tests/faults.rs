@@ -157,6 +157,24 @@ async fn dead_connections_are_replaced(kind: Kind) {
     assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
 }
 
+/// The first of them that does not respond shows that the others are dead as well: to check each
+/// would take longer than a call may wait for a connection.
+async fn dead_idle_connections_are_replaced(kind: Kind) {
+    let server = start(kind);
+    set(&store_on(&server).await, "k", 1).await;
+    let proxy = Proxy::before(server.port()).unwrap_or_else(|error| panic!("{error}"));
+    let url = server.url().replace(&server.port().to_string(), &proxy.port().to_string());
+    let limit = Duration::from_secs(8);
+    let store = store_with(DbOptions::new(url).connect_timeout(limit).statement_timeout(limit));
+    while proxy.open() < 5 {
+        fill_the_pool(&store, 10).await;
+    }
+    proxy.strand();
+    // They are checked if they were idle for a second.
+    sleep(Duration::from_millis(1100)).await;
+    assert_eq!(get(&store, "k").await, Some(Value::Int(1)));
+}
+
 /// The attempt hangs until its limit of four seconds, although the network works again.
 async fn lost_attempt_to_connect_fails_no_later_call(kind: Kind) {
     let server = start(kind);
@@ -223,6 +241,16 @@ async fn dead_connections_to_postgres_are_replaced() {
 #[tokio::test]
 async fn dead_connections_to_mariadb_are_replaced() {
     dead_connections_are_replaced(Kind::Mariadb).await;
+}
+
+#[tokio::test]
+async fn dead_idle_connections_to_postgres_are_replaced() {
+    dead_idle_connections_are_replaced(Kind::Postgres).await;
+}
+
+#[tokio::test]
+async fn dead_idle_connections_to_mariadb_are_replaced() {
+    dead_idle_connections_are_replaced(Kind::Mariadb).await;
 }
 
 #[tokio::test]
@@ -419,7 +447,15 @@ async fn orphaned_write_is_applied_before_the_next_write_on_mariadb() {
     orphaned_write_is_applied_before_the_next_write(Kind::Mariadb).await;
 }
 
-/// Whoever locks rows in another order than the others causes deadlocks.
+/// The number of deadlocks that the server has resolved.
+async fn deadlocks_of_postgres(server: &Server) -> i64 {
+    let mut admin = sqlx::PgConnection::connect(&server.url()).await.expect("connected");
+    let count = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()";
+    sqlx::query_scalar(count).fetch_one(&mut admin).await.expect("a number")
+}
+
+/// Whoever locks rows in another order than the others causes deadlocks. The store retries after
+/// them, so PostgreSQL is asked. MariaDB has some in any case, because it also locks gaps.
 async fn concurrent_batches_of_the_same_keys_do_not_fail(kind: Kind) {
     let server = start(kind);
     let options = DbOptions::new(server.url())
@@ -437,18 +473,30 @@ async fn concurrent_batches_of_the_same_keys_do_not_fail(kind: Kind) {
             let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
             let entries: Vec<(&str, Value)> =
                 keys.iter().map(|key| (*key, Value::Int(1))).collect();
+            let mut descending = entries.clone();
+            descending.sort_by_key(|(key, _)| std::cmp::Reverse(*key));
             for call in 0..20 {
                 match (task + call) % 4 {
                     0 | 1 => drop(store.set_many(&entries, HOUR).await.expect("set_many succeeds")),
                     2 => drop(store.delete_many(&keys).await.expect("delete_many succeeds")),
-                    _ if call == 19 => store.clear().await.expect("clear succeeds"),
-                    _ => drop(store.delete_many(&keys[..9]).await.expect("delete_many succeeds")),
+                    _ if call > 15 => store.clear().await.expect("clear succeeds"),
+                    _ => {
+                        // One by one, so that the table does not have the order of the keys.
+                        for (key, value) in &descending {
+                            store.set(key, value.clone(), HOUR).await.expect("set succeeds");
+                        }
+                    }
                 }
             }
         });
     }
     while let Some(task) = tasks.join_next().await {
         task.expect("the task does not panic");
+    }
+    // The server counts what a session has seen when that ends, at the latest.
+    store.close().await.expect("close succeeds");
+    if kind == Kind::Postgres {
+        assert_eq!(deadlocks_of_postgres(&server).await, 0);
     }
 }
 
@@ -625,7 +673,8 @@ async fn busy_connection_follows_a_name_that_leads_to_another_server(kind: Kind)
     tokio::time::advance(Duration::from_secs(600)).await;
     tokio::time::resume();
     // No call fails. The new connection is opened in the background.
-    while get(&store, "k").await.is_some() {}
+    let renewed = async { while get(&store, "k").await.is_some() {} };
+    timeout(Duration::from_secs(60), renewed).await.expect("it is renewed");
     assert_eq!(proxy.accepted(), 2);
 }
 
