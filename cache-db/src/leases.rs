@@ -181,10 +181,9 @@ impl Shared {
     ) -> Result<(Option<Row>, bool)> {
         let statements = &table.statements;
         let row = self.select(table, statements.row(mark.key)).await?.into_iter().next();
-        let expires = row.as_ref().and_then(|row| row.expires);
-        let key = match expires {
-            Some(expires) if expires > now => mark.side,
-            Some(expires) if expires < -now => None,
+        let key = match row.as_ref().and_then(|row| Some((row.expires?, row.number))) {
+            Some((expires, _)) if expires > now => mark.side,
+            Some((expires, number)) if expires < -now && number != Some(mark.number) => None,
             _ => Some(mark.key),
         };
         let Some(key) = key else { return Ok((row, false)) };
@@ -238,5 +237,28 @@ impl Shared {
             statements.keep_mark(key, held.number, self.end_of_lease(keep), self.now())
         };
         self.write(table, end).await.map(drop)
+    }
+}
+
+#[cfg(all(test, feature = "sqlite"))]
+mod tests {
+    use cache_core::Cache;
+
+    use super::*;
+    use crate::options::DbOptions;
+
+    #[tokio::test]
+    async fn repeated_acquire_finds_its_own_mark() {
+        let store = DbCache::new("cache", DbOptions::new("sqlite::memory:")).expect("valid");
+        let (shared, now) = (&store.shared, store.shared.now());
+        let table = shared.writer().expect("one table");
+        store.set("entry", Value::Int(1), None).await.expect("set succeeds");
+        for key in ["absent", "entry"] {
+            let own = Mark { key, side: Some("side"), number: 7, until: now + 1_000_000 };
+            for (mark, expected) in [(own, true), (own, true), (Mark { number: 8, ..own }, false)] {
+                let (_, is_granted) = shared.acquire(table, &mark, now).await.expect("acquired");
+                assert_eq!(is_granted, expected, "{mark:?}");
+            }
+        }
     }
 }

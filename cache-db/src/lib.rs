@@ -63,6 +63,37 @@
 //!   statement; in SQLite, it is a statement on the caller's thread. Only `clear`, `stats` and
 //!   `entries` take time in proportion to the table while the caller waits.
 //!
+//! # Leases
+//!
+//! All processes that use the table share its [leases](cache_core::Leases). A value that was
+//! produced before a write, an increment or a delete of its key is never stored after it.
+//!
+//! The lease of an absent key is a row under the key: a mark without a value, with a random number
+//! and a negative `expires`. Everything else finds such a row expired, so tables need no upgrade,
+//! and operations without a lease cost the same as in a store without leases. A fill replaces the
+//! row if its number is still the same. The lease of an entry is the entry itself, which a fill
+//! compares: its stamp if it has one, otherwise all of it. A mark under the key of
+//! [`Ask::Any`](cache_core::Ask::Any) keeps other callers out meanwhile.
+//!
+//! | | `acquire`, absent | `fill`, absent | `acquire`, entry | `fill`, entry | `release` |
+//! |---|---|---|---|---|---|
+//! | SQLite: transactions | 1 | 1 | 1 | 1 | 1 |
+//! | PostgreSQL: round trips | 1 | 1 | 1 | 1 | 1 |
+//! | MySQL: round trips | 2 | 1 | 2 or 3 | 2 | 1 |
+//!
+//! - **Limits.** A write of exactly the value that an entry had before does not end the lease of
+//!   the entry, because the fill then replaces nothing newer. If the entry expires, its lease has
+//!   ended. `delete` returns `true` for an absent key whose lease is held.
+//! - **Time.** Leases end by the clocks of the applications. If the clock of the holder's machine
+//!   is ahead or is set back, the lease keeps others out for longer by the difference.
+//! - **Lost rows.** If the database loses a mark, for example in a failover or the crash of an
+//!   unlogged table, the fill stores nothing, and two callers may produce at once.
+//! - **Capacity.** Marks do not count towards `max_entries`. Those that have ended are removed with
+//!   the expired rows.
+//! - **Earlier releases** do not know marks. Their writes and increments end leases, and their
+//!   removal of expired rows may. Their `delete` of an absent key does not: while one of them uses
+//!   the table, a fill may store a value that was produced before such a `delete`.
+//!
 //! # SQLite
 //!
 //! A SQLite cache outlives the process, needs no server, and is shared by the processes of a
