@@ -2,15 +2,16 @@
 //! file systems, owners.
 #![cfg(all(feature = "sqlite", unix))]
 
+mod common;
+
 use std::{
-    env, fs,
-    io::{BufRead, BufReader},
+    fs,
     os::unix::{
         fs::{MetadataExt, PermissionsExt, chown},
         process::CommandExt,
     },
-    path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    path::Path,
+    process::Command,
     thread,
     time::Duration,
 };
@@ -20,10 +21,9 @@ use cache_db::{DbCache, DbOptions};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
-const HOUR: Option<Duration> = Some(Duration::from_secs(3600));
+use self::common::child::{self, FOLDER, binary, child, run};
 
-const TASK: &str = "CACHETTE_TEST_TASK";
-const FOLDER: &str = "CACHETTE_TEST_FOLDER";
+const HOUR: Option<Duration> = Some(Duration::from_secs(3600));
 
 fn runtime() -> Runtime {
     tokio::runtime::Builder::new_multi_thread()
@@ -64,8 +64,7 @@ async fn get(store: &DbCache, key: &str) -> Option<Value> {
 /// Not a test: the entry point of the child processes of the tests below.
 #[test]
 fn child_process_runs_its_task() {
-    let (Ok(task), Some(folder)) = (env::var(TASK), env::var_os(FOLDER)) else { return };
-    let folder = PathBuf::from(folder);
+    let Some((task, folder)) = child::task() else { return };
     runtime().block_on(async {
         match task.as_str() {
             "count" => count(&folder).await,
@@ -80,24 +79,6 @@ fn child_process_runs_its_task() {
             other => panic!("unknown task {other}"),
         }
     });
-}
-
-fn binary() -> PathBuf {
-    env::current_exe().expect("the path is known")
-}
-
-/// Completes a command that ends with the path of this test binary.
-fn child(mut command: Command, task: &str, folder: &Path) -> Command {
-    command.args(["child_process_runs_its_task", "--exact", "--nocapture", "--test-threads=1"]);
-    command.env(TASK, task).env(FOLDER, folder).env("RUST_BACKTRACE", "0");
-    command
-}
-
-fn run(mut child: Command) {
-    let output = child.output().expect("the child starts");
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    let (out, err) = (text(&output.stdout), text(&output.stderr));
-    assert!(output.status.success() && out.contains("1 passed"), "{}\n{out}{err}", output.status);
 }
 
 const PROCESSES: usize = 6;
@@ -131,10 +112,7 @@ const KILLS: u64 = 50;
 async fn idle(folder: &Path) {
     let store = store(folder);
     set(&store, "idle", Value::Int(1)).await;
-    #[expect(clippy::print_stdout, reason = "the parent waits for the output")]
-    {
-        println!("started");
-    }
+    child::report_start();
     std::future::pending::<()>().await;
 }
 
@@ -142,7 +120,7 @@ async fn idle(folder: &Path) {
 fn file_open_in_an_idle_process_can_be(changed: impl Fn(&Path)) {
     let folder = folder();
     let store = store(folder.path());
-    let mut idle = start("idle", folder.path());
+    let idle = start("idle", folder.path());
     let file = folder.path().join("cache.db");
     runtime().block_on(async {
         set(&store, "k", Value::Int(1)).await;
@@ -160,8 +138,7 @@ fn file_open_in_an_idle_process_can_be(changed: impl Fn(&Path)) {
     let check =
         connection.pragma_query_value(None, "integrity_check", |row| row.get::<_, String>(0));
     assert_eq!(check.expect("the check runs"), "ok");
-    idle.kill().expect("the child runs");
-    idle.wait().expect("the child ends");
+    idle.kill();
 }
 
 #[test]
@@ -184,10 +161,7 @@ const LARGE: usize = 50_000;
 
 async fn write_until_killed(folder: &Path) {
     let store = store(folder);
-    #[expect(clippy::print_stdout, reason = "the parent waits for the output")]
-    {
-        println!("started");
-    }
+    child::report_start();
     for number in (0..=u8::MAX).cycle() {
         set(&store, "large", bytes(number, LARGE)).await;
         store.incr("counter", 1).await.expect("incr succeeds");
@@ -195,12 +169,8 @@ async fn write_until_killed(folder: &Path) {
 }
 
 /// Starts a child and waits until it reports that it has started.
-fn start(task: &str, folder: &Path) -> Child {
-    let mut command = child(Command::new(binary()), task, folder);
-    let mut started = command.stdout(Stdio::piped()).spawn().expect("the child starts");
-    let mut lines = BufReader::new(started.stdout.take().expect("stdout is piped")).lines();
-    assert!(lines.any(|line| line.is_ok_and(|line| line.contains("started"))), "it did not start");
-    started
+fn start(task: &str, folder: &Path) -> child::Started {
+    child::start(child(Command::new(binary()), task, folder))
 }
 
 #[test]
@@ -211,10 +181,9 @@ fn killed_writer_leaves_a_usable_file_with_whole_values() {
     runtime.block_on(set(&store, "large", bytes(0, LARGE)));
     let mut last = 0;
     for number in 0..KILLS {
-        let mut writer = start("write", folder.path());
+        let writer = start("write", folder.path());
         thread::sleep(Duration::from_micros(number * 211 % 9000));
-        writer.kill().expect("the child is running");
-        writer.wait().expect("the child ends");
+        writer.kill();
         runtime.block_on(async {
             let Some(Value::Bytes(large)) = get(&store, "large").await else { panic!("missing") };
             let is_whole = large.len() == LARGE && large.iter().all(|byte| *byte == large[0]);

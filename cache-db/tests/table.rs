@@ -5,7 +5,7 @@ mod common;
 
 use std::time::Duration;
 
-use cache_core::{Cache, Clock, ErrorKind, Value};
+use cache_core::{Acquired, Ask, Cache, Clock, ErrorKind, Result, Value};
 use cache_db::{DbCache, DbOptions, TableCreation, TableState};
 use tokio::task::JoinSet;
 
@@ -20,6 +20,11 @@ fn store_on(table: &str, options: &DbOptions) -> DbCache {
 
 async fn create(store: &DbCache) -> TableCreation {
     store.create_table(false).await.expect("the table is created").remove(0)
+}
+
+async fn acquire(store: &DbCache, key: &str) -> Result<Acquired> {
+    let leases = store.leases().expect("the store has leases");
+    leases.acquire(key, Ask::Any { side: "side" }, Duration::from_secs(60)).await
 }
 
 /// Runs SQL on a separate connection.
@@ -125,6 +130,12 @@ async fn hostile_table_name_affects_no_other_table() {
             let entries = [("a", Value::Int(1)), ("b", Value::Int(2))];
             store.set_many(&entries, HOUR).await.expect(name);
             assert_eq!(store.delete_many(&["a", "b"]).await.expect(name), 2);
+            for key in ["absent", "k"] {
+                let lease = acquire(&store, key).await.expect(name).lease.expect(name);
+                let leases = store.leases().expect("the store has leases");
+                assert!(leases.fill(key, lease, Value::Int(3), HOUR).await.expect(name));
+            }
+            assert!(store.delete("absent").await.expect(name));
             assert_eq!(store.entries().await.expect(name), 1);
             assert_eq!(create(&store).await.state, TableState::Current, "{name}");
             store.close().await.expect("close succeeds");
@@ -298,6 +309,7 @@ async fn no_operation_changes_a_table_of_another_application() {
                 ("purge_expired", store.purge_expired(1000).await.map(drop)),
                 ("get", store.get("k").await.map(drop)),
                 ("set", store.set("k", Value::Int(7), HOUR).await),
+                ("acquire", acquire(&store, "k").await.map(drop)),
             ];
             for (operation, result) in results {
                 let error = result.expect_err(operation);

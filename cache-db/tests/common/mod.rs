@@ -1,6 +1,7 @@
 //! Databases for tests.
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
+pub(crate) mod child;
 pub(crate) mod gate;
 pub(crate) mod pooler;
 
