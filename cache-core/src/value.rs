@@ -106,7 +106,6 @@ impl Object {
     }
 
     /// Like [`downcast`](Self::downcast), but only if nothing is recorded about the object.
-    #[expect(clippy::missing_panics_doc, reason = "the type is checked first")]
     pub(crate) fn downcast_plain<T: Send + Sync + 'static>(self) -> Result<Arc<T>, Self> {
         let any: &dyn Any = &*self.shared;
         if !any.is::<T>() {

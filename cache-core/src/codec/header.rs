@@ -77,7 +77,7 @@ impl Header {
         let mut reader = Reader(entry);
         let [_, format, flags] = reader.take()?;
         if flags & !KNOWN_FLAGS != 0 {
-            return Err(undecodable(format!(
+            return Err(undecodable(&format!(
                 "has the unknown flags {:#04x}",
                 flags & !KNOWN_FLAGS
             )));
@@ -102,7 +102,7 @@ impl Header {
             Self { meta: Meta { tags, .. }, .. } if !tags.is_empty() => "has tags",
             _ => return Ok(()),
         };
-        Err(undecodable(format!("{part}, which this release does not support")))
+        Err(undecodable(&format!("{part}, which this release does not support")))
     }
 }
 
@@ -138,7 +138,7 @@ fn decode_tags(reader: &mut Reader<'_>) -> Result<Box<[Tag]>> {
 fn decode_tag(reader: &mut Reader<'_>) -> Result<Tag> {
     let [length] = reader.take()?;
     let name = str::from_utf8(reader.take_slice(length)?)
-        .map_err(|error| undecodable("has a tag that is not UTF-8".into()).with_source(error))?;
+        .map_err(|error| undecodable("has a tag that is not UTF-8").with_source(error))?;
     Ok(Tag { name: name.into(), hard: reader.take()?, soft: reader.take()? })
 }
 
@@ -146,7 +146,7 @@ fn decode_compression(reader: &mut Reader<'_>) -> Result<Compression> {
     let algorithm = match reader.take()? {
         [1] => Algorithm::Lz4,
         [2] => Algorithm::Zstd,
-        [other] => return Err(undecodable(format!("has the unknown compression {other}"))),
+        [other] => return Err(undecodable(&format!("has the unknown compression {other}"))),
     };
     Ok(Compression { algorithm, inflated: u32::from_be_bytes(reader.take()?) })
 }
@@ -158,11 +158,11 @@ fn decode_cipher(reader: &mut Reader<'_>) -> Result<Cipher> {
 
 #[cold]
 fn truncated() -> Error {
-    undecodable("is truncated".into())
+    undecodable("is truncated")
 }
 
 #[cold]
-fn undecodable(problem: String) -> Error {
+fn undecodable(problem: &str) -> Error {
     Error::new(ErrorKind::Decode, format!("the header of the entry {problem}"))
 }
 
