@@ -75,6 +75,15 @@ impl Started {
     }
 }
 
+impl Drop for Started {
+    /// Ends a child whose parent has failed.
+    fn drop(&mut self) {
+        // Fails if the child has ended.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
 /// Reports to the parent that this child has started.
 #[expect(clippy::print_stdout, reason = "the parent waits for the output")]
 pub(crate) fn report_start() {
