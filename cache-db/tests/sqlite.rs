@@ -130,18 +130,17 @@ fn calls_need_no_timer_of_the_runtime() {
     });
 }
 
-/// The write of the runtime that ends was the first in the queue, and no blocking thread of that
-/// runtime is free.
+/// The write of the runtime that ends was the first in the queue. No thread of that runtime runs
+/// anything until the other caller's write is executed: its only blocking thread is in use, and its
+/// only worker is this thread.
 #[test]
 fn write_is_executed_although_the_runtime_of_another_caller_ends() {
     let options = common::sqlite_file();
     let store = open(options.clone());
-    let runtime = || tokio::runtime::Runtime::new().expect("the runtime starts");
-    let lasting = runtime();
+    let lasting = tokio::runtime::Runtime::new().expect("the runtime starts");
     lasting.block_on(set(&store, "k", 0));
     for round in 0..20 {
-        let ending = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
+        let ending = tokio::runtime::Builder::new_current_thread()
             .max_blocking_threads(1)
             .enable_all()
             .build()
@@ -154,14 +153,16 @@ fn write_is_executed_although_the_runtime_of_another_caller_ends() {
             let store = store.clone();
             async move { store.set(key, Value::Int(round), HOUR).await }
         };
-        drop(ending.spawn(write("first")));
-        std::thread::sleep(Duration::from_millis(2));
+        ending.block_on(async {
+            drop(tokio::spawn(write("first")));
+            tokio::task::yield_now().await;
+        });
         let second = lasting.spawn(write("k"));
         std::thread::sleep(Duration::from_millis(2));
         ending.shutdown_background();
-        drop(end);
         other.execute_batch("COMMIT").expect("the lock is released");
         lasting.block_on(second).expect("the task does not panic").expect("set succeeds");
+        drop(end);
         assert_eq!(lasting.block_on(get(&store, "k")), Some(Value::Int(round)));
     }
 }
