@@ -263,6 +263,9 @@ fn prepare_to_write(connection: &Connection) -> rusqlite::Result<()> {
     raw.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
     raw.pragma_update(None, "synchronous", "NORMAL")?;
     raw.pragma_update_and_check(None, "wal_autocheckpoint", 0, |_| Ok(()))?;
+    // Within a transaction, SQLite keeps the pages that a statement on several rows changes until
+    // the statement has succeeded: by default in a temporary file.
+    raw.pragma_update(None, "temp_store", "MEMORY")?;
     space::limit_wal(raw)?;
     connection.count_wal_pages();
     // Opens the WAL.
