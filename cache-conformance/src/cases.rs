@@ -244,6 +244,13 @@ macro_rules! __for_each_case {
                 get_or_set_with_timeout_zero_stores_nothing,
                 get_or_set_replaces_an_entry_of_another_type,
                 concurrent_misses_return_one_value,
+                value_produced_before_a_set_is_not_stored,
+                value_produced_before_a_delete_is_not_stored,
+                value_produced_before_a_clear_is_not_stored,
+                value_produced_before_an_incr_is_not_stored,
+                caller_of_another_process_waits_for_the_value,
+                failed_producer_lets_another_process_produce,
+                leases_of_this_process_protect_its_values,
                 get_or_set_shared_produces_once,
             }
             objects {

@@ -9,7 +9,6 @@ mod counters;
 mod fill;
 mod get_or_set;
 mod key_buffer;
-#[cfg_attr(not(test), expect(dead_code, reason = "get_or_set will use it"))]
 mod leases;
 mod outage;
 mod shared;

@@ -11,8 +11,8 @@ use std::{
 
 use async_trait::async_trait;
 use cache_core::{
-    Cache, CacheHandle, Error, ErrorKind, ManualClock, OnOutage, Result, Settings, Timeout, Value,
-    forward_cache,
+    Cache, CacheHandle, Error, ErrorKind, Leases, ManualClock, OnOutage, Result, Settings, Share,
+    Timeout, Value, forward_cache,
 };
 use cache_locmem::LocMemCache;
 use cache_testing::{Chaos, Fault};
@@ -148,7 +148,7 @@ async fn outage_is_logged_once_for_many_calls_of_all_clones() {
 }
 
 /// A store on two servers, that of the keys that start with `a` and another, whose reads and adds
-/// fail on request.
+/// fail on request. It has no leases, so that values are stored by adding them.
 #[derive(Debug, Default)]
 struct TwoServers {
     store: LocMemCache,
@@ -160,7 +160,8 @@ struct TwoServers {
 impl TwoServers {
     fn new() -> (Arc<Self>, ManualClock, CacheHandle) {
         let (store, time) = (Arc::<Self>::default(), ManualClock::new());
-        let cache = CacheHandle::new("default", Arc::clone(&store) as _, Settings::default());
+        let settings = Settings { share: Share::Process, ..Settings::default() };
+        let cache = CacheHandle::new("default", Arc::clone(&store) as _, settings);
         (store, time.clone(), cache.with_clock(time.clock()))
     }
 
@@ -177,7 +178,11 @@ fn fail_with(kind: &Mutex<Option<ErrorKind>>) -> Result<()> {
 #[async_trait]
 #[deny(clippy::missing_trait_methods)]
 impl Cache for TwoServers {
-    forward_cache!(self.store, except get, get_now, add, server_of);
+    forward_cache!(self.store, except get, get_now, add, server_of, leases);
+
+    fn leases(&self) -> Option<&dyn Leases> {
+        None
+    }
 
     fn server_of(&self, key: &str) -> usize {
         usize::from(!key.starts_with(":1:a"))

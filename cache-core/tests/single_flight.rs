@@ -3,6 +3,7 @@
 use std::{
     future::pending,
     io,
+    panic::AssertUnwindSafe,
     pin::{Pin, pin},
     sync::{
         Arc, Mutex,
@@ -15,8 +16,8 @@ use std::{
 
 use async_trait::async_trait;
 use cache_core::{
-    Cache, CacheHandle, Error, ErrorKind, ManualClock, OnOutage, Result, Settings, Timeout, Value,
-    forward_cache,
+    Cache, CacheHandle, Error, ErrorKind, Leases, ManualClock, OnOutage, Result, Settings, Share,
+    Timeout, Value, forward_cache,
 };
 use cache_locmem::LocMemCache;
 use tokio::{sync::oneshot, task::JoinSet};
@@ -212,7 +213,7 @@ fn waiter_takes_over_from_a_leader_that_panics() {
     let (_unused, mut other) = call(&cache, "k");
     assert!(poll(&mut leader).is_pending());
     assert!(poll(&mut waiter).is_pending() && poll(&mut other).is_pending());
-    let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| poll(&mut leader)));
+    let panicked = std::panic::catch_unwind(AssertUnwindSafe(|| poll(&mut leader)));
     assert!(panicked.is_err());
     drop(leader);
     sender.send(7).expect("the waiter has its producer");
@@ -472,52 +473,28 @@ fn waiter_that_cannot_decode_the_value_produces_its_own() {
     assert_eq!(ready(&mut waiter).expect("produced"), OneWay(8));
 }
 
-/// A store that records the names of the verbs on single entries, and fails to add on request.
+/// A store that rejects every value as too large.
 #[derive(Debug, Default)]
-struct Spy {
-    store: LocMemCache,
-    calls: Mutex<Vec<&'static str>>,
-    rejects: bool,
-}
+struct Rejecting(LocMemCache);
 
 #[async_trait]
 #[deny(clippy::missing_trait_methods)]
-impl Cache for Spy {
-    forward_cache!(self.store, except get, get_now, add);
+impl Cache for Rejecting {
+    forward_cache!(self.0, except add, leases);
 
-    fn get_now(&self, key: &str) -> Option<Result<Option<Value>>> {
-        self.calls.lock().expect("no panic").push("get");
-        self.store.get_now(key)
+    async fn add(&self, key: &str, _: Value, _: Option<Duration>) -> Result<bool> {
+        Err(Error::too_large(key, 2, 1))
     }
 
-    async fn get(&self, key: &str) -> Result<Option<Value>> {
-        self.store.get(key).await
+    fn leases(&self) -> Option<&dyn Leases> {
+        None
     }
-
-    async fn add(&self, key: &str, value: Value, ttl: Option<Duration>) -> Result<bool> {
-        self.calls.lock().expect("no panic").push("add");
-        if self.rejects {
-            return Err(Error::too_large(key, 2, 1));
-        }
-        self.store.add(key, value, ttl).await
-    }
-}
-
-#[test]
-fn miss_costs_one_lookup_more_than_without_single_flight() {
-    let spy = Arc::new(Spy::default());
-    let cache = CacheHandle::new("default", Arc::clone(&spy) as _, settings());
-    let mut caller: Call<'_, Result<u32>> =
-        Box::pin(cache.get_or_set("k", Timeout::Default, async || 7));
-    assert_eq!(ready(&mut caller).expect("produced"), 7);
-    assert_eq!(*spy.calls.lock().expect("no panic"), ["get", "get", "add"]);
 }
 
 #[test]
 fn store_error_that_is_returned_is_an_attempt_that_failed() {
-    let spy = Spy { rejects: true, ..Spy::default() };
-    let settings = Settings { on_outage: OnOutage::Error, ..settings() };
-    let cache = CacheHandle::new("default", Arc::new(spy), settings);
+    let settings = Settings { on_outage: OnOutage::Error, share: Share::Process, ..settings() };
+    let cache = CacheHandle::new("default", Arc::new(Rejecting::default()), settings);
     let (first, mut leader) = call(&cache, "k");
     let (second, mut waiter) = call(&cache, "k");
     let (_third, mut other) = call(&cache, "k");
@@ -556,4 +533,47 @@ async fn producers_may_borrow_and_need_not_be_send() {
         text.as_str().to_owned()
     });
     assert_eq!(pin!(value).await.expect("produced"), "borrowed");
+}
+
+/// Returns a future that must be `Send`, as in a handler of a web framework.
+fn send<F: Future + Send>(future: F) -> F {
+    future
+}
+
+/// The compiler follows a limited number of nested types to find out whether a future is `Send`.
+#[tokio::test]
+async fn twelve_nested_producers_are_send() {
+    macro_rules! nested {
+        ($cache:ident) => { 7 };
+        ($cache:ident $key:literal $($rest:literal)*) => {{
+            let nested = $cache.get_or_set($key, Timeout::Default, async || nested!($cache $($rest)*));
+            nested.await.expect("locmem does not fail")
+        }};
+    }
+    let cache = cache();
+    let value: u32 =
+        send(async { nested!(cache "a" "b" "c" "d" "e" "f" "g" "h" "i" "j" "k" "l") }).await;
+    assert_eq!(value, 7);
+}
+
+#[test]
+fn waiter_of_two_panics_gets_a_temporary_error() {
+    let cache = cache();
+    let panicking = || -> Call<'_, Result<u32>> {
+        Box::pin(cache.get_or_set("k", Timeout::Default, async || {
+            tokio::task::yield_now().await;
+            panic!("the producer panics")
+        }))
+    };
+    let (mut leader, mut waiter, mut patient) = (panicking(), panicking(), panicking());
+    for call in [&mut leader, &mut waiter, &mut patient] {
+        assert!(poll(call).is_pending());
+    }
+    assert!(std::panic::catch_unwind(AssertUnwindSafe(|| poll(&mut leader))).is_err());
+    drop(leader);
+    assert!(poll(&mut waiter).is_pending());
+    assert!(std::panic::catch_unwind(AssertUnwindSafe(|| poll(&mut waiter))).is_err());
+    drop(waiter);
+    let error = ready(&mut patient).expect_err("two attempts have failed");
+    assert_eq!(error.kind(), ErrorKind::FillFailed);
 }

@@ -1,9 +1,12 @@
 //! `get_or_set` and its variants.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use cache_core::{Timeout, Ttl};
-use tokio::{sync::Barrier, task::JoinSet};
+use cache_core::{CacheHandle, Result, Settings, Share, Timeout, Ttl};
+use tokio::{
+    sync::{Barrier, Notify},
+    task::JoinSet,
+};
 
 use crate::Harness;
 
@@ -86,23 +89,110 @@ pub(super) async fn get_or_set_replaces_an_entry_of_another_type(h: Harness) {
 
 pub(super) async fn concurrent_misses_return_one_value(h: Harness) {
     let cache = h.cache().await;
-    let all_missed = Arc::new(Barrier::new(8));
+    let all_begin = Arc::new(Barrier::new(8));
     let mut running = JoinSet::new();
     for number in 0..8_u32 {
         // A handle of its own, like that of another process: callers of one handle wait for each
         // other.
         let cache = cache.with_store(Arc::clone(cache.store()));
-        let all_missed = Arc::clone(&all_missed);
+        let all_begin = Arc::clone(&all_begin);
         running.spawn(async move {
-            let produce = async || {
-                all_missed.wait().await;
-                number
-            };
-            cache.get_or_set("k", Timeout::Default, produce).await.unwrap()
+            all_begin.wait().await;
+            cache.get_or_set("k", Timeout::Default, async || number).await.unwrap()
         });
     }
     let stored = running.join_all().await;
     assert!(stored.iter().all(|number| *number == stored[0]), "{stored:?}");
+}
+
+/// Creates the handles of two processes, or of one if the store has no leases.
+async fn handles(h: &Harness) -> (CacheHandle, CacheHandle) {
+    let (one, other) = h.clients().await;
+    let has_leases = one.leases().is_some();
+    let one = CacheHandle::new("conformance", one, Settings::default());
+    let other = match has_leases {
+        true => CacheHandle::new("conformance", other, Settings::default()),
+        false => one.clone(),
+    };
+    (one, other)
+}
+
+pub(super) async fn value_produced_before_a_set_is_not_stored(h: Harness) {
+    let (one, other) = handles(&h).await;
+    let produce = async || {
+        other.set("k", "newer", Timeout::Default).await.unwrap();
+        "late".to_owned()
+    };
+    assert_eq!(one.get_or_set("k", Timeout::Default, produce).await.unwrap(), "newer");
+    assert_eq!(other.get::<String>("k").await.unwrap().as_deref(), Some("newer"));
+}
+
+pub(super) async fn value_produced_before_a_delete_is_not_stored(h: Harness) {
+    let (one, other) = handles(&h).await;
+    let produce = async || {
+        other.delete("k").await.unwrap();
+        "late".to_owned()
+    };
+    assert_eq!(one.get_or_set("k", Timeout::Default, produce).await.unwrap(), "late");
+    assert!(!other.contains("k").await.unwrap());
+}
+
+pub(super) async fn value_produced_before_a_clear_is_not_stored(h: Harness) {
+    let (one, other) = handles(&h).await;
+    let produce = async || {
+        other.clear().await.unwrap();
+        "late".to_owned()
+    };
+    assert_eq!(one.get_or_set("k", Timeout::Default, produce).await.unwrap(), "late");
+    assert!(!other.contains("k").await.unwrap());
+}
+
+pub(super) async fn value_produced_before_an_incr_is_not_stored(h: Harness) {
+    let (one, other) = handles(&h).await;
+    let produce = async || {
+        other.add("k", &7, Timeout::Default).await.unwrap();
+        other.incr("k", 1).await.unwrap();
+        1
+    };
+    assert_eq!(one.get_or_set("k", Timeout::Default, produce).await.unwrap(), 8);
+    assert_eq!(other.get::<i64>("k").await.unwrap(), Some(8));
+}
+
+pub(super) async fn caller_of_another_process_waits_for_the_value(h: Harness) {
+    let (one, other) = handles(&h).await;
+    let produces = Notify::new();
+    let first = one.get_or_set("k", Timeout::Default, async || {
+        produces.notify_one();
+        tokio::time::sleep(Duration::from_millis(30)).await;
+        "first".to_owned()
+    });
+    let second = async {
+        produces.notified().await;
+        other.get_or_set("k", Timeout::Default, async || panic!("it waits for the first")).await
+    };
+    let (first, second): (_, Result<String>) = tokio::join!(first, second);
+    assert_eq!((first.unwrap(), second.unwrap()), ("first".to_owned(), "first".to_owned()));
+}
+
+pub(super) async fn failed_producer_lets_another_process_produce(h: Harness) {
+    let (one, other) = handles(&h).await;
+    let failed = one.try_get_or_set("k", Timeout::Default, async || Err::<u8, _>("down")).await;
+    assert_eq!(failed.unwrap(), Err("down"));
+    assert_eq!(other.get_or_set("k", Timeout::Default, async || 7).await.unwrap(), 7);
+    assert_eq!(one.get::<u8>("k").await.unwrap(), Some(7));
+}
+
+pub(super) async fn leases_of_this_process_protect_its_values(h: Harness) {
+    let settings = Settings { share: Share::Process, ..Settings::default() };
+    let cache = h.cache_with(settings).await;
+    let produce = async || {
+        cache.delete("k").await.unwrap();
+        "late".to_owned()
+    };
+    assert_eq!(cache.get_or_set("k", Timeout::Default, produce).await.unwrap(), "late");
+    assert!(!cache.contains("k").await.unwrap());
+    assert_eq!(cache.get_or_set("k", Timeout::Default, async || 7).await.unwrap(), 7);
+    assert_eq!(cache.get::<u8>("k").await.unwrap(), Some(7));
 }
 
 pub(super) async fn get_or_set_shared_produces_once(h: Harness) {

@@ -1,7 +1,12 @@
 //! Filling: what the verbs that produce missing values do on a miss.
 
 use std::{
-    any::TypeId, future::poll_fn, marker::PhantomData, pin::pin, sync::Arc, task::Poll,
+    any::TypeId,
+    future::poll_fn,
+    marker::PhantomData,
+    pin::{Pin, pin},
+    sync::Arc,
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
@@ -10,11 +15,12 @@ use serde::{Serialize, de::DeserializeOwned};
 use super::{
     Found,
     key_buffer::KeyBuffer,
+    leases::{HeldLease, Wanted},
     outage::is_outage,
-    single_flight::{self, Joined, SingleFlight, innermost_key},
+    single_flight::{self, SingleFlight, innermost_key},
 };
 use crate::{
-    CacheHandle, Clock, Error, ErrorKind, OnOutage, Result, Timeout, Value,
+    CacheHandle, Clock, Error, ErrorKind, Moment, OnOutage, Result, Timeout, Value,
     codec::{self, Codecs},
     key::shown,
     timer::Sleep,
@@ -24,6 +30,7 @@ use crate::{
 pub(super) type Fills = SingleFlight<FillId, Value, Clock>;
 type Leader = single_flight::Leader<FillId, Value, Clock>;
 type Waiter = single_flight::Waiter<FillId, Value, Clock>;
+type Joined = single_flight::Joined<FillId, Value, Clock>;
 type Waited = single_flight::Waited<FillId, Value, Clock>;
 
 /// A value that is being produced.
@@ -88,6 +95,8 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static> Form for Shared<T>
 pub(super) enum Missing {
     /// No entry.
     Absent,
+    /// A stale entry.
+    Stale,
     /// An entry that cannot be decoded, which was reported.
     Undecodable,
     /// The store failed, or was not asked because it had failed. The value is not stored either.
@@ -121,9 +130,10 @@ impl CacheHandle {
     pub(super) fn missing<T>(&self, key: &str, found: Result<Found<T>>) -> Result<Missing> {
         let missing = match found {
             Ok(Found::Undecodable) => Missing::Undecodable,
-            Ok(Found::Hit(_) | Found::Stale | Found::Miss) => Missing::Absent,
+            Ok(Found::Stale) => Missing::Stale,
+            Ok(Found::Hit(_) | Found::Miss) => Missing::Absent,
             Err(error) => {
-                self.read_failed(key, error)?;
+                self.read_failed(&KeyBuffer::compose(&self.view.composer, key), error)?;
                 return Ok(Missing::Unknown);
             }
         };
@@ -131,7 +141,7 @@ impl CacheHandle {
         Ok(missing)
     }
 
-    /// Returns `Ok` if the value is to be produced although the store has failed.
+    /// Returns `Ok` if the value of a composed key is to be produced although the store has failed.
     fn read_failed(&self, key: &str, error: Error) -> Result<()> {
         let error = self.at(error);
         if self.view.on_outage == OnOutage::Error || !is_outage(&error) {
@@ -139,7 +149,7 @@ impl CacheHandle {
         }
         self.view.outage_log.record(self.alias(), &error);
         if error.kind() == ErrorKind::Unavailable
-            && self.view.breaker.record_failure(self.server_of(key), self.view.clock.now())
+            && self.view.breaker.record_failure(self.inner().server_of(key), self.view.clock.now())
         {
             tracing::warn!(
                 cache = self.alias(),
@@ -152,6 +162,7 @@ impl CacheHandle {
 
     /// Returns `Ok` if the value is to be returned although it was not stored.
     fn store_failed(&self, error: Error) -> Result<()> {
+        let error = self.at(error);
         let may_pass = is_outage(&error) || error.kind() == ErrorKind::TooLarge;
         if self.view.on_outage == OnOutage::Error || !may_pass {
             return Err(error);
@@ -165,38 +176,48 @@ impl CacheHandle {
     }
 }
 
+/// The time for which a caller that produces holds its lease.
+///
+/// A producer that takes longer loses it: its value is returned and not stored. If the process
+/// dies, others can fill the key after this time.
+pub(super) const HOLD: Duration = Duration::from_secs(30);
+/// The pauses between two looks at a key that another process fills.
+const FIRST_PAUSE: Duration = Duration::from_millis(10);
+const LONGEST_PAUSE: Duration = Duration::from_millis(200);
+
 impl CacheHandle {
-    /// Produces a missing value in a single flight and stores it.
-    pub(super) async fn fill<F: Form, E, P>(
+    /// Waits for a missing value if another caller produces it, or prepares to produce it.
+    ///
+    /// Nothing here is generic over the producer except [`Producing`]. Each future around the one
+    /// of a producer is a level of nesting, and the compiler follows a limited number of these when
+    /// it checks whether a future is `Send`.
+    pub(super) async fn begin_fill<F: Form>(
         &self,
         key: &str,
         timeout: Timeout,
         missing: Missing,
-        produce: impl FnOnce() -> P,
-    ) -> Result<Result<F::Output, E>>
-    where
-        P: Future<Output = Result<F::Output, E>>,
-    {
-        let composed: Arc<str> = Arc::from(&*self.key(key)?);
-        let id = FillId { key: Arc::clone(&composed), value: TypeId::of::<F::Inner>() };
-        let mut fill = Fill { cache: self, name: key, key: composed, timeout, missing };
-        if self.view.patience == Duration::ZERO {
-            return fill.alone::<F, E, P>(produce).await;
-        }
-        match self.view.fills.join(&id) {
-            Joined::Leader(leader) => fill.lead::<F, E, P>(leader, produce).await,
-            Joined::Recursive => fill.alone::<F, E, P>(produce).await,
-            Joined::Waiter(waiter) => match fill.wait(waiter).await {
-                Waited::Completed(value) => match fill.decode::<F>(value)? {
-                    Found::Hit(value) => Ok(Ok(value)),
-                    // The type does not decode what it has encoded.
-                    Found::Stale | Found::Undecodable | Found::Miss => {
-                        fill.alone::<F, E, P>(produce).await
-                    }
-                },
-                Waited::Leader(leader) => fill.lead::<F, E, P>(leader, produce).await,
-                Waited::Failed => Err(fill.failed()),
-            },
+    ) -> Result<Begun<'_, F::Output>> {
+        let key: Arc<str> = Arc::from(&*self.key(key)?);
+        Fill { cache: self, key, timeout, missing }.begin::<F>().await
+    }
+
+    /// Counts a value that was produced and not stored, because the lease was lost.
+    pub(super) fn count_lost_fill(&self, key: &str, held_for: Duration) {
+        metrics::counter!("cachette_fills_lost_total", "cache" => self.view.alias.to_string())
+            .increment(1);
+        if held_for >= HOLD {
+            tracing::warn!(
+                cache = self.alias(),
+                key = %shown(key),
+                took = ?held_for,
+                "value not stored: producing it took longer than its lease"
+            );
+        } else {
+            tracing::debug!(
+                cache = self.alias(),
+                key = %shown(key),
+                "value not stored: its key was written while it was produced"
+            );
         }
     }
 }
@@ -204,8 +225,6 @@ impl CacheHandle {
 /// A miss of one caller.
 struct Fill<'a> {
     cache: &'a CacheHandle,
-    /// The key of the caller.
-    name: &'a str,
     /// The composed key.
     key: Arc<str>,
     timeout: Timeout,
@@ -213,69 +232,212 @@ struct Fill<'a> {
     missing: Missing,
 }
 
-impl Fill<'_> {
-    /// Produces the value for all callers that wait for it.
-    async fn lead<F: Form, E, P>(
-        &mut self,
-        leader: Leader,
+/// How a miss goes on.
+pub(super) enum Begun<'a, T> {
+    Done(T),
+    Produce(Box<Production<'a>>),
+}
+
+/// What a caller holds while it produces a value.
+pub(super) struct Production<'a> {
+    fill: Fill<'a>,
+    begun_at: Moment,
+    /// Without one, the value is not stored. Dropped before the leader, whose successor needs it.
+    lease: Option<HeldLease>,
+    /// Without one, nobody waits for the value.
+    leader: Option<Leader>,
+}
+
+/// Runs a producer.
+pub(super) struct Producing<'a, P> {
+    producer: Pin<Box<P>>,
+    /// `None` once the producer has ended.
+    production: Option<Box<Production<'a>>>,
+}
+
+impl<'a, P: Future> Future for Producing<'a, P> {
+    type Output = (Box<Production<'a>>, P::Output);
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let Self { producer, production } = &mut *self;
+        let Some(running) = production else { return Poll::Pending };
+        let output = ready!(running.poll(|| producer.as_mut().poll(context)));
+        production.take().map_or(Poll::Pending, |ended| Poll::Ready((ended, output)))
+    }
+}
+
+impl<'a> Production<'a> {
+    /// Calls `produce` and runs its future.
+    pub(super) fn run<P: Future>(
+        mut self: Box<Self>,
         produce: impl FnOnce() -> P,
-    ) -> Result<Result<F::Output, E>>
-    where
-        P: Future<Output = Result<F::Output, E>>,
-    {
-        match self.lead_until_stored::<F, E, P>(&leader, produce).await {
-            Ok(Ok((output, value))) => {
-                leader.complete(value);
-                Ok(Ok(output))
-            }
-            Ok(Err(error)) => {
-                leader.fail();
-                Ok(Err(error))
+    ) -> Producing<'a, P> {
+        let producer = Box::pin(self.poll(produce));
+        Producing { producer, production: Some(self) }
+    }
+
+    fn poll<T>(&mut self, poll: impl FnOnce() -> T) -> T {
+        match &mut self.leader {
+            Some(leader) => leader.poll_producer(&self.fill.key, poll),
+            None => poll(),
+        }
+    }
+
+    /// Stores the value that was produced and gives it to the callers that wait for it.
+    pub(super) async fn finish<F: Form>(self: Box<Self>, fresh: F::Output) -> Result<F::Output> {
+        let Self { mut fill, begun_at, lease, leader } = *self;
+        match fill.store::<F>(lease, begun_at, fresh).await {
+            Ok((output, value)) => {
+                if let Some(leader) = leader {
+                    leader.complete(value);
+                }
+                Ok(output)
             }
             Err(error) => {
-                leader.fail();
+                if let Some(leader) = leader {
+                    leader.fail();
+                }
                 Err(error)
             }
         }
     }
 
-    async fn lead_until_stored<F: Form, E, P>(
-        &mut self,
-        leader: &Leader,
-        produce: impl FnOnce() -> P,
-    ) -> Result<Result<(F::Output, Value), E>>
-    where
-        P: Future<Output = Result<F::Output, E>>,
-    {
-        // Another leader may have stored the value after this caller's lookup and before it joined.
-        if self.missing != Missing::Unknown
-            && let Found::Hit(found) = self.look_again::<F>().await?
-        {
-            return Ok(Ok(found));
+    /// Lets others produce the value: the producer has failed.
+    pub(super) async fn give_up(self: Box<Self>) {
+        if let Some(lease) = self.lease {
+            self.fill.release(lease).await;
         }
-        // Of two leaders, the other one may have completed the flight meanwhile.
-        if let Some(value) = leader.result()
-            && let Found::Hit(output) = self.decode::<F>(value.clone())?
-        {
-            return Ok(Ok((output, value)));
+        if let Some(leader) = self.leader {
+            leader.fail();
         }
-        match leader.produce(&self.key, async { produce().await }).await {
-            Ok(fresh) => self.store::<F>(fresh).await.map(Ok),
-            Err(error) => Ok(Err(error)),
+    }
+}
+
+/// What a caller that is to produce a value has found.
+enum Prepared<T> {
+    Hit(T, Value),
+    Missing(Option<HeldLease>),
+}
+
+impl<'a> Fill<'a> {
+    async fn begin<F: Form>(mut self) -> Result<Begun<'a, F::Output>> {
+        let leader = match self.join::<F>() {
+            Joined::Recursive => None,
+            Joined::Leader(leader) => Some(leader),
+            Joined::Waiter(waiter) => match self.wait(waiter).await {
+                Waited::Leader(leader) => Some(leader),
+                Waited::Failed => return Err(self.failed()),
+                Waited::Completed(value) => match self.decode::<F>(value)? {
+                    Found::Hit(output) => return Ok(Begun::Done(output)),
+                    // The type does not decode what it has encoded.
+                    Found::Stale | Found::Undecodable | Found::Miss => None,
+                },
+            },
+        };
+        match self.prepare::<F>(leader.as_ref()).await {
+            Ok(Prepared::Hit(output, value)) => {
+                if let Some(leader) = leader {
+                    leader.complete(value);
+                }
+                Ok(Begun::Done(output))
+            }
+            Ok(Prepared::Missing(lease)) => {
+                let begun_at = self.cache.view.clock.now();
+                Ok(Begun::Produce(Box::new(Production { fill: self, begun_at, lease, leader })))
+            }
+            Err(error) => {
+                if let Some(leader) = leader {
+                    leader.fail();
+                }
+                Err(error)
+            }
         }
     }
 
-    /// Produces the value for this caller only.
-    async fn alone<F: Form, E, P>(
+    /// Joins the flight of the key, if callers of the cache wait for each other at all.
+    fn join<F: Form>(&self) -> Joined {
+        if self.cache.view.patience == Duration::ZERO {
+            return Joined::Recursive;
+        }
+        let id = FillId { key: Arc::clone(&self.key), value: TypeId::of::<F::Inner>() };
+        self.cache.view.fills.join(&id)
+    }
+
+    /// Acquires a lease of the key, or returns a value that was stored after the lookup of the
+    /// caller.
+    ///
+    /// While another process holds the lease, looks again until the patience has passed. The value
+    /// is then produced without a lease and not stored.
+    async fn prepare<F: Form>(&mut self, leader: Option<&Leader>) -> Result<Prepared<F::Output>> {
+        let clock = &self.cache.view.clock;
+        let patient_until = clock.now() + self.cache.view.patience;
+        let mut pause = FIRST_PAUSE;
+        while self.missing != Missing::Unknown {
+            let (found, lease) = self.look_and_acquire::<F>().await?;
+            if let Found::Hit((output, value)) = found {
+                if let Some(lease) = lease {
+                    self.release(lease).await;
+                }
+                return Ok(Prepared::Hit(output, value));
+            }
+            // Of two leaders, the other one may have completed the flight meanwhile.
+            if let Some(value) = leader.and_then(Leader::result)
+                && let Found::Hit(output) = self.decode::<F>(value.clone())?
+            {
+                return Ok(Prepared::Hit(output, value));
+            }
+            if lease.is_some() {
+                return Ok(Prepared::Missing(lease));
+            }
+            let now = clock.now();
+            if now >= patient_until {
+                self.report_other_holder();
+                return Ok(Prepared::Missing(None));
+            }
+            Sleep::until(clock, patient_until.min(now + pause)).await;
+            pause = LONGEST_PAUSE.min(2 * pause);
+        }
+        Ok(Prepared::Missing(None))
+    }
+
+    /// Looks the key up and acquires its lease, in one round trip if the store has leases.
+    async fn look_and_acquire<F: Form>(
         &mut self,
-        produce: impl FnOnce() -> P,
-    ) -> Result<Result<F::Output, E>>
-    where
-        P: Future<Output = Result<F::Output, E>>,
-    {
-        match produce().await {
-            Ok(fresh) => Ok(Ok(self.store::<F>(fresh).await?.0)),
-            Err(error) => Ok(Err(error)),
+    ) -> Result<(Found<(F::Output, Value)>, Option<HeldLease>)> {
+        // The lease may be older than what this caller knows.
+        if let Some(lease) = self.cache.share_lease(&self.key) {
+            let found = self.look_again::<F>().await?;
+            return Ok((found, Some(lease)));
+        }
+        loop {
+            let wanted = match self.missing {
+                Missing::Stale | Missing::Undecodable => Wanted::Any,
+                Missing::Absent | Missing::Unknown => Wanted::Missing,
+            };
+            let acquired = match self.cache.acquire(&self.key, wanted, HOLD).await {
+                Ok(acquired) => acquired,
+                Err(error) => {
+                    self.read_failed(error)?;
+                    return Ok((Found::Miss, None));
+                }
+            };
+            let Some(value) = acquired.value else { return Ok((Found::Miss, acquired.lease)) };
+            let found = self.decode_both::<F>(value)?;
+            // An entry that is to be replaced is leased if the lease is asked for.
+            if matches!(found, Found::Hit(_)) || wanted == Wanted::Any {
+                return Ok((found, acquired.lease));
+            }
+        }
+    }
+
+    async fn release(&self, lease: HeldLease) {
+        if let Err(error) = self.cache.release_lease(lease, Duration::ZERO).await {
+            tracing::debug!(
+                cache = self.cache.alias(),
+                key = %shown(&self.key),
+                error = format_args!("{error:#}"),
+                "cannot release a lease, which ends by time"
+            );
         }
     }
 
@@ -313,15 +475,60 @@ impl Fill<'_> {
             Some(found) => found,
             None => store.get(&self.key).await,
         };
-        let value = match found {
-            Ok(Some(value)) => value,
-            Ok(None) => return Ok(Found::Miss),
+        match found {
+            Ok(Some(value)) => self.decode_both::<F>(value),
+            Ok(None) => Ok(Found::Miss),
             Err(error) => {
-                self.cache.read_failed(self.name, error)?;
-                self.missing = Missing::Unknown;
-                return Ok(Found::Miss);
+                self.read_failed(error)?;
+                Ok(Found::Miss)
+            }
+        }
+    }
+
+    /// Returns `Ok` if the value is to be produced although the store has failed. It is then not
+    /// stored.
+    fn read_failed(&mut self, error: Error) -> Result<()> {
+        self.cache.read_failed(&self.key, error)?;
+        self.missing = Missing::Unknown;
+        Ok(())
+    }
+
+    /// Stores the value that was produced and returns it, or returns a value that was stored
+    /// meanwhile.
+    async fn store<F: Form>(
+        &mut self,
+        lease: Option<HeldLease>,
+        begun_at: Moment,
+        fresh: F::Output,
+    ) -> Result<(F::Output, Value)> {
+        let value = match F::encode(self.cache, &fresh) {
+            Ok(value) => value,
+            Err(error) => {
+                if let Some(lease) = lease {
+                    self.release(lease).await;
+                }
+                return Err(error);
             }
         };
+        let Some(lease) = lease.filter(|_| self.missing != Missing::Unknown) else {
+            return Ok((fresh, value));
+        };
+        match self.cache.fill_lease(lease, value.clone(), self.timeout).await {
+            Ok(true) => return Ok((fresh, value)),
+            Ok(false) => {}
+            Err(error) => {
+                self.cache.store_failed(error)?;
+                return Ok((fresh, value));
+            }
+        }
+        self.cache.count_lost_fill(&self.key, self.cache.view.clock.now().since(begun_at));
+        match self.look_again::<F>().await? {
+            Found::Hit(other) => Ok(other),
+            Found::Stale | Found::Undecodable | Found::Miss => Ok((fresh, value)),
+        }
+    }
+
+    fn decode_both<F: Form>(&mut self, value: Value) -> Result<Found<(F::Output, Value)>> {
         Ok(match self.decode::<F>(value.clone())? {
             Found::Hit(output) => Found::Hit((output, value)),
             Found::Stale => Found::Stale,
@@ -330,34 +537,11 @@ impl Fill<'_> {
         })
     }
 
-    /// Stores the value that was produced and returns it, or returns a value that was stored
-    /// meanwhile.
-    async fn store<F: Form>(&mut self, fresh: F::Output) -> Result<(F::Output, Value)> {
-        let value = F::encode(self.cache, &fresh)?;
-        if self.missing == Missing::Unknown {
-            return Ok((fresh, value));
-        }
-        match self.cache.put_new(&self.key, value.clone(), self.timeout).await {
-            Ok(true) => return Ok((fresh, value)),
-            Ok(false) => {}
-            Err(error) => {
-                self.cache.store_failed(error)?;
-                return Ok((fresh, value));
-            }
-        }
-        match self.look_again::<F>().await? {
-            Found::Hit(other) => return Ok(other),
-            Found::Stale | Found::Undecodable => {
-                let stored = self.cache.put(&self.key, value.clone(), self.timeout).await;
-                stored.or_else(|error| self.cache.store_failed(error))?;
-            }
-            Found::Miss => {}
-        }
-        Ok((fresh, value))
-    }
-
     fn decode<F: Form>(&mut self, value: Value) -> Result<Found<F::Output>> {
         if codec::has_meta(&value) && self.cache.is_stale(&value) {
+            if self.missing == Missing::Absent {
+                self.missing = Missing::Stale;
+            }
             return Ok(Found::Stale);
         }
         match F::decode(value, &self.cache.view.codecs) {
@@ -368,6 +552,18 @@ impl Fill<'_> {
                 self.cache.undecodable(&self.key, error)
             }
         }
+    }
+
+    fn report_other_holder(&self) {
+        if self.cache.view.patience == Duration::ZERO {
+            return;
+        }
+        tracing::warn!(
+            cache = self.cache.alias(),
+            key = %shown(&self.key),
+            patience = ?self.cache.view.patience,
+            "producing a value without storing it: another process has not finished its own"
+        );
     }
 
     fn failed(&self) -> Error {

@@ -1,12 +1,12 @@
 //! Verbs that produce missing values.
 
-use std::{convert::Infallible, sync::Arc};
+use std::sync::Arc;
 
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
     Found,
-    fill::{Missing, Owned, Shared},
+    fill::{Begun, Missing, Owned, Shared},
 };
 use crate::{CacheHandle, Result, Timeout};
 
@@ -33,26 +33,45 @@ impl CacheHandle {
     /// not detected if it does so in a spawned task, or if the producers of two keys ask for each
     /// other's key: the patience of the callers ends that.
     ///
-    /// Callers wait for each other if they use one handle, its clones, or handles derived from it
-    /// by [`version`](Self::version) and the like, and if they request the same type `T`. Callers
-    /// of other aliases and other processes do not wait for each other.
+    /// A panic of `produce` counts as a failure as well. Callers wait for each other if they use one
+    /// handle, its clones, or handles derived from it by [`version`](Self::version) and the like,
+    /// and if they request the same type `T`.
     ///
-    /// Single flight does not order `produce` and other writes: a value that was read from a
-    /// database before a [`delete`](Self::delete) of its key may be stored after it, and stays
-    /// until it expires.
+    /// # Leases
+    ///
+    /// The leader holds a [lease](crate::Leases) of the key for up to 30 seconds. On a store with
+    /// leases, which are all stores of cachette, this holds for all processes and aliases that use
+    /// the store:
+    ///
+    /// - If `set`, `add`, `incr`, `delete` or `clear` writes the key while `produce` runs, the value
+    ///   that was produced is not stored, as it may be older than the write. The caller gets the
+    ///   value that is stored then, or else its own.
+    /// - Callers of other processes wait for the value. After the patience, they produce without a
+    ///   lease: their values are returned and not stored.
+    /// - A `produce` that takes longer than the lease loses it, and its value is not stored.
+    ///
+    /// The metric `cachette_fills_lost_total` counts values that were not stored.
+    ///
+    /// What is not guaranteed: if the store has no leases, or with
+    /// [`Share::Process`](crate::Share::Process), only writes of this handle, its clones and the
+    /// handles derived from it are noticed. A restart of a server ends its leases, so two callers
+    /// may produce. If a caller is dropped while it acquires or holds a lease, the next caller of
+    /// this process ends the lease, but other processes wait for it until their patience has
+    /// passed. Leases end by the clock of the store.
     ///
     /// [`patience`]: crate::Settings::patience
     /// [`ErrorKind::FillFailed`]: crate::ErrorKind::FillFailed
     ///
     /// # Performance
     ///
-    /// A hit costs the same as [`get`](Self::get). On a miss, the leader looks the key up once more
-    /// before it produces: three round trips to a remote store, with the one that stores.
+    /// A hit costs the same as [`get`](Self::get). On a miss, the leader acquires a lease, which
+    /// looks the key up once more, and stores the value: three round trips to a store with leases.
+    /// A store without leases needs two more, unless the alias has `share = "process"`.
     ///
     /// # Examples
     ///
     /// ```
-    /// # use std::{convert::Infallible, sync::Arc};
+    /// # use std::sync::Arc;
     /// # use cache_core::{CacheHandle, Result, Settings, Timeout};
     /// # use cache_locmem::LocMemCache;
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<()> {
@@ -95,10 +114,13 @@ impl CacheHandle {
             },
             false => Missing::Unknown,
         };
-        let produce = async || Ok::<_, Infallible>(produce().await);
-        let filled = self.fill::<Owned<T>, _, _>(key, timeout.into(), missing, produce);
-        let Ok(value) = Box::pin(filled).await?;
-        Ok(value)
+        // In boxes, so that the future of a hit stays small.
+        let begin = self.begin_fill::<Owned<T>>(key, timeout.into(), missing);
+        let (production, value) = match Box::pin(begin).await? {
+            Begun::Done(value) => return Ok(value),
+            Begun::Produce(production) => production.run(produce).await,
+        };
+        Box::pin(production.finish::<Owned<T>>(value)).await
     }
 
     /// Like [`get_or_set`](Self::get_or_set), for a `produce` that can fail.
@@ -110,7 +132,7 @@ impl CacheHandle {
     /// # Examples
     ///
     /// ```
-    /// # use std::{convert::Infallible, sync::Arc};
+    /// # use std::sync::Arc;
     /// # use cache_core::{CacheHandle, Settings, Timeout};
     /// # use cache_locmem::LocMemCache;
     /// # #[tokio::main(flavor = "current_thread")]
@@ -151,8 +173,18 @@ impl CacheHandle {
             },
             false => Missing::Unknown,
         };
-        let filled = self.fill::<Owned<T>, E, F>(key, timeout.into(), missing, produce);
-        Box::pin(filled).await
+        let begin = self.begin_fill::<Owned<T>>(key, timeout.into(), missing);
+        let (production, produced) = match Box::pin(begin).await? {
+            Begun::Done(value) => return Ok(Ok(value)),
+            Begun::Produce(production) => production.run(produce).await,
+        };
+        match produced {
+            Ok(value) => Box::pin(production.finish::<Owned<T>>(value)).await.map(Ok),
+            Err(error) => {
+                Box::pin(production.give_up()).await;
+                Ok(Err(error))
+            }
+        }
     }
 
     /// Like [`get_or_set`](Self::get_or_set), but returns the value in an `Arc` like
@@ -183,9 +215,11 @@ impl CacheHandle {
             },
             false => Missing::Unknown,
         };
-        let produce = async || Ok::<_, Infallible>(Arc::new(produce().await));
-        let filled = self.fill::<Shared<T>, _, _>(key, timeout.into(), missing, produce);
-        let Ok(object) = Box::pin(filled).await?;
-        Ok(object)
+        let begin = self.begin_fill::<Shared<T>>(key, timeout.into(), missing);
+        let (production, value) = match Box::pin(begin).await? {
+            Begun::Done(object) => return Ok(object),
+            Begun::Produce(production) => production.run(produce).await,
+        };
+        Box::pin(production.finish::<Shared<T>>(Arc::new(value))).await
     }
 }

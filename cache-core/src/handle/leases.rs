@@ -47,19 +47,24 @@ impl CacheHandle {
         let until = now + hold;
         let held = &self.view.held_leases;
         let unsure = Unsure { held, key, now, until, is_over: false };
-        let was_unknown = match held.take_abandoned(key) {
-            Abandoned::Nothing => false,
-            Abandoned::Unknown => true,
+        let mut may_be_own = false;
+        match held.take_abandoned(key) {
+            Abandoned::Nothing => {}
             Abandoned::Lease(lease) => {
                 self.leases().release(key, lease, Duration::ZERO).await?;
-                false
             }
-        };
+            Abandoned::Unknown => match self.view.local_leases.is_used() {
+                true => self.view.local_leases.end_abandoned(key).await?,
+                false => may_be_own = true,
+            },
+        }
         let side = (wanted == Wanted::Any).then(|| self.view.composer.lease_side(key));
         let ask = side.as_deref().map_or(Ask::Missing, |side| Ask::Any { side });
         let mut acquired = self.leases().acquire(key, ask, hold).await?;
-        if was_unknown && acquired.value.is_none() && acquired.lease.is_none() {
-            self.end_abandoned(key).await?;
+        if may_be_own && acquired.value.is_none() && acquired.lease.is_none() {
+            // Ends the lease that a caller of this process may have left. It may as well be one of
+            // another process, whose fill then stores nothing.
+            self.inner().delete(key).await?;
             acquired = self.leases().acquire(key, ask, hold).await?;
         }
         unsure.settle();
@@ -117,16 +122,6 @@ impl CacheHandle {
     fn leases(&self) -> &dyn Leases {
         let local = &*self.view.local_leases;
         if local.is_used() { local } else { self.inner().leases().unwrap_or(local) }
-    }
-
-    /// Ends the lease of an absent key that a caller of this process may have left.
-    ///
-    /// It may as well be one of another process, whose fill then stores nothing.
-    async fn end_abandoned(&self, key: &str) -> Result<()> {
-        match self.view.local_leases.is_used() {
-            true => self.view.local_leases.end_abandoned(key).await,
-            false => self.inner().delete(key).await.map(drop),
-        }
     }
 }
 

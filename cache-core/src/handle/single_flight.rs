@@ -162,12 +162,15 @@ impl<K: Clone + Eq + Hash, R: Clone, C: Time> Leader<K, R, C> {
         Self { member, end: End::Dropped }
     }
 
-    /// Runs `producer`. A call that joins this flight from inside of it gets
-    /// [`Joined::Recursive`].
+    /// Calls `poll`, which polls the producer or creates it. A call that joins this flight from inside of it gets
+    /// [`Joined::Recursive`]. A panic in it counts as a failure.
     ///
     /// `name` is the key for messages.
-    pub async fn produce<F: Future>(&self, name: &Arc<str>, producer: F) -> F::Output {
-        led::lead(Arc::as_ptr(&self.member.flight).addr(), name, producer).await
+    pub fn poll_producer<T>(&mut self, name: &Arc<str>, poll: impl FnOnce() -> T) -> T {
+        self.end = End::Failed;
+        let polled = led::lead(Arc::as_ptr(&self.member.flight).addr(), name, poll);
+        self.end = End::Dropped;
+        polled
     }
 
     /// Returns the result if another leader has completed the flight.

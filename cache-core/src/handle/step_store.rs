@@ -15,34 +15,45 @@ use async_trait::async_trait;
 use crate::{Acquired, Ask, Cache, Clock, Lease, Leases, Moment, Result, Ttl, Value};
 
 /// A store whose calls return `Pending` twice: before they are executed, and after it.
-///
-/// Entries do not expire.
 #[derive(Debug)]
 pub(super) struct StepStore {
     state: Mutex<State>,
-    next_number: AtomicU64,
-    /// The clock of the leases, if the store has any.
-    leases: Option<Clock>,
+    /// The number of events, which orders them.
+    events: AtomicU64,
+    clock: Clock,
+    has_leases: bool,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    entries: HashMap<String, Value>,
+    entries: HashMap<String, (Value, Moment)>,
     leases: HashMap<String, (u64, Moment)>,
+    /// When each key was last written, except by fills through leases.
+    written_at: HashMap<String, u64>,
 }
 
 impl StepStore {
-    pub(super) fn without_leases() -> Self {
-        Self { state: Mutex::default(), next_number: AtomicU64::new(1), leases: None }
+    pub(super) fn without_leases(clock: Clock) -> Self {
+        Self { state: Mutex::default(), events: AtomicU64::new(1), clock, has_leases: false }
     }
 
     pub(super) fn with_leases(clock: Clock) -> Self {
-        Self { leases: Some(clock), ..Self::without_leases() }
+        Self { has_leases: true, ..Self::without_leases(clock) }
+    }
+
+    /// Returns the number of an event that happens now.
+    pub(super) fn event(&self) -> u64 {
+        self.events.fetch_add(1, Relaxed)
+    }
+
+    /// Returns when a key was last written, except by fills through leases of the store.
+    pub(super) fn written_at(&self, key: &str) -> u64 {
+        self.lock().written_at.get(key).copied().unwrap_or(0)
     }
 
     /// Returns the value of a key without a step.
     pub(super) fn peek(&self, key: &str) -> Option<Value> {
-        self.lock().entries.get(key).cloned()
+        self.lock().get(key, self.clock.now())
     }
 
     /// Removes a value as an eviction does: without a step, and leases stay.
@@ -52,7 +63,10 @@ impl StepStore {
 
     /// Returns the keys of all entries, in order.
     pub(super) fn keys(&self) -> Vec<String> {
-        let mut keys: Vec<_> = self.lock().entries.keys().cloned().collect();
+        let now = self.clock.now();
+        let state = self.lock();
+        let live = state.entries.iter().filter(|(_, (_, until))| now < *until);
+        let mut keys: Vec<_> = live.map(|(key, _)| key.clone()).collect();
         keys.sort();
         keys
     }
@@ -61,15 +75,26 @@ impl StepStore {
         self.state.lock().expect("no call panics")
     }
 
-    async fn step<T>(&self, execute: impl FnOnce(&mut State) -> T) -> T {
+    async fn step<T>(&self, execute: impl FnOnce(&mut State, Moment) -> T) -> T {
         yield_once().await;
-        let result = execute(&mut self.lock());
+        let result = execute(&mut self.lock(), self.clock.now());
         yield_once().await;
         result
     }
 
-    fn clock(&self) -> &Clock {
-        self.leases.as_ref().expect("the store has leases")
+    /// A step that writes a key if `execute` returns a value.
+    async fn write<T>(
+        &self,
+        key: &str,
+        execute: impl FnOnce(&mut State, Moment) -> Option<T>,
+    ) -> Option<T> {
+        let write = |state: &mut State, now| {
+            let written = execute(state, now)?;
+            state.leases.remove(key);
+            state.written_at.insert(key.into(), self.event());
+            Some(written)
+        };
+        self.step(write).await
     }
 }
 
@@ -87,9 +112,14 @@ async fn yield_once() {
 }
 
 impl State {
-    fn set(&mut self, key: &str, value: Value) {
-        self.leases.remove(key);
-        self.entries.insert(key.into(), value);
+    fn get(&self, key: &str, now: Moment) -> Option<Value> {
+        let (value, until) = self.entries.get(key)?;
+        (now < *until).then(|| value.clone())
+    }
+
+    fn set(&mut self, key: &str, value: Value, ttl: Option<Duration>, now: Moment) {
+        let until = ttl.map_or(Moment::NEVER, |ttl| now + ttl);
+        self.entries.insert(key.into(), (value, until));
     }
 }
 
@@ -100,72 +130,73 @@ impl Cache for StepStore {
     }
 
     async fn get(&self, key: &str) -> Result<Option<Value>> {
-        Ok(self.step(|state| state.entries.get(key).cloned()).await)
+        Ok(self.step(|state, now| state.get(key, now)).await)
     }
 
-    async fn set(&self, key: &str, value: Value, _: Option<Duration>) -> Result<()> {
-        self.step(|state| state.set(key, value)).await;
+    async fn set(&self, key: &str, value: Value, ttl: Option<Duration>) -> Result<()> {
+        self.write(key, |state, now| Some(state.set(key, value, ttl, now))).await;
         Ok(())
     }
 
-    async fn add(&self, key: &str, value: Value, _: Option<Duration>) -> Result<bool> {
-        let add = |state: &mut State| {
-            let is_new = !state.entries.contains_key(key);
-            if is_new {
-                state.set(key, value);
-            }
-            is_new
+    async fn add(&self, key: &str, value: Value, ttl: Option<Duration>) -> Result<bool> {
+        let add = |state: &mut State, now| match state.get(key, now) {
+            Some(_) => None,
+            None => Some(state.set(key, value, ttl, now)),
         };
-        Ok(self.step(add).await)
+        Ok(self.write(key, add).await.is_some())
     }
 
-    async fn touch(&self, key: &str, _: Option<Duration>) -> Result<bool> {
-        Ok(self.step(|state| state.entries.contains_key(key)).await)
+    async fn touch(&self, key: &str, ttl: Option<Duration>) -> Result<bool> {
+        let touch = |state: &mut State, now| {
+            let value = state.get(key, now);
+            value.map(|value| state.set(key, value, ttl, now)).is_some()
+        };
+        Ok(self.step(touch).await)
     }
 
     async fn incr(&self, key: &str, delta: i64) -> Result<Option<i64>> {
-        let incr = |state: &mut State| {
-            let Some(Value::Int(number)) = state.entries.get(key) else { return None };
-            let sum = number + delta;
-            state.set(key, Value::Int(sum));
-            Some(sum)
+        let incr = |state: &mut State, now| {
+            let Some(Value::Int(number)) = state.get(key, now) else { return None };
+            state.set(key, Value::Int(number + delta), None, now);
+            Some(number + delta)
         };
-        Ok(self.step(incr).await)
+        Ok(self.write(key, incr).await)
     }
 
     async fn delete(&self, key: &str) -> Result<bool> {
-        let delete = |state: &mut State| {
-            state.leases.remove(key);
-            state.entries.remove(key).is_some()
-        };
-        Ok(self.step(delete).await)
+        let delete = |state: &mut State, _| Some(state.entries.remove(key).is_some());
+        Ok(self.write(key, delete).await == Some(true))
     }
 
     async fn ttl(&self, key: &str) -> Result<Option<Ttl>> {
-        Ok(self.step(|state| state.entries.contains_key(key).then_some(Ttl::Never)).await)
+        Ok(self.step(|state, now| state.get(key, now).map(|_| Ttl::Never)).await)
     }
 
     async fn clear(&self) -> Result<()> {
-        self.step(|state| *state = State::default()).await;
+        let clear = |state: &mut State, _| {
+            let event = self.event();
+            state.written_at.extend(state.entries.drain().map(|(key, _)| (key, event)));
+            state.written_at.extend(state.leases.drain().map(|(key, _)| (key, event)));
+        };
+        self.step(clear).await;
         Ok(())
     }
 
     fn leases(&self) -> Option<&dyn Leases> {
-        self.leases.is_some().then_some(self as &dyn Leases)
+        self.has_leases.then_some(self as &dyn Leases)
     }
 }
 
 #[async_trait]
 impl Leases for StepStore {
     async fn acquire(&self, key: &str, ask: Ask<'_>, hold: Duration) -> Result<Acquired> {
-        let acquire = |state: &mut State| {
-            let now = self.clock().now();
-            let value = state.entries.get(key).cloned();
+        let acquire = |state: &mut State, now| {
+            let value = state.get(key, now);
             let is_held = state.leases.get(key).is_some_and(|(_, until)| now < *until);
             if is_held || (value.is_some() && ask == Ask::Missing) {
                 return Acquired { value, lease: None };
             }
-            let number = self.next_number.fetch_add(1, Relaxed);
+            let number = self.event();
             state.leases.insert(key.into(), (number, now + hold));
             Acquired { value, lease: Some(Lease::new(number)) }
         };
@@ -177,29 +208,28 @@ impl Leases for StepStore {
         key: &str,
         lease: Lease,
         value: Value,
-        _: Option<Duration>,
+        ttl: Option<Duration>,
     ) -> Result<bool> {
         let number = lease.downcast::<u64>().expect("a lease of this store");
-        let fill = |state: &mut State| {
-            let now = self.clock().now();
-            let is_held =
-                state.leases.get(key).is_some_and(|held| held.0 == number && now < held.1);
-            if is_held {
-                state.set(key, value);
+        let fill = |state: &mut State, now| {
+            let held = state.leases.get(key);
+            let is_valid = held.is_some_and(|held| held.0 == number && now < held.1);
+            if is_valid {
+                state.leases.remove(key);
+                state.set(key, value, ttl, now);
             }
-            is_held
+            is_valid
         };
         Ok(self.step(fill).await)
     }
 
     async fn release(&self, key: &str, lease: Lease, keep: Duration) -> Result<()> {
         let number = lease.downcast::<u64>().expect("a lease of this store");
-        let release = |state: &mut State| {
-            let until = self.clock().now() + keep;
+        let release = |state: &mut State, now| {
             if let Some(held) = state.leases.get_mut(key)
                 && held.0 == number
             {
-                held.1 = until;
+                held.1 = now + keep;
             }
         };
         self.step(release).await;

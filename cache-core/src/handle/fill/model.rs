@@ -1,89 +1,45 @@
-//! A model of concurrent callers of `get_or_set`.
+//! A model of concurrent callers of `get_or_set` and of writes.
 //!
-//! A script, which proptest generates and shrinks, decides which future is polled next, which
-//! caller is dropped, how a producer ends and when time passes. The store returns `Pending` once in
-//! each call, so calls of different callers interleave. A future is polled only after its waker was
-//! called, so that a lost wake-up is noticed.
+//! A script, which proptest generates and shrinks, decides which future is polled next, which one
+//! is dropped, how a producer ends and when time passes. The store returns `Pending` before and
+//! after it executes a call, so calls of different tasks interleave. A future is polled only after
+//! its waker was called, so that a lost wake-up is noticed.
+//!
+//! After each step, no key has a value that was produced before the last acknowledged write.
 
 use std::{
     cell::{Cell, RefCell},
-    collections::HashMap,
     panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
     rc::Rc,
     sync::{
-        Arc, Mutex,
+        Arc,
         atomic::{AtomicBool, Ordering::SeqCst},
     },
     task::{Context, Poll, Wake, Waker},
     time::Duration,
 };
 
-use async_trait::async_trait;
 use proptest::prelude::*;
 
+use super::LONGEST_PAUSE;
 use crate::{
-    Cache, CacheHandle, ErrorKind, ManualClock, Moment, Result, Settings, Timeout, Ttl, Value,
+    CacheHandle, ErrorKind, ManualClock, Moment, Result, Settings, Share, Timeout, Value,
+    handle::step_store::StepStore,
 };
 
 const PATIENCE: Duration = Duration::from_secs(5);
 const KEYS: [&str; 2] = ["a", "b"];
-const MAX_CALLERS: usize = 6;
+const MAX_TASKS: usize = 6;
+/// The first value of writers. Smaller ones are the numbers of producers.
+const WRITTEN: u32 = 1_000_000;
 
-/// A store that returns `Pending` once before each call.
-#[derive(Debug, Default)]
-struct Yielding(Mutex<HashMap<String, Value>>);
-
-/// Returns `Pending` once.
-async fn yield_once() {
-    let mut yielded = false;
-    std::future::poll_fn(|context| {
-        if yielded {
-            return Poll::Ready(());
-        }
-        yielded = true;
-        context.waker().wake_by_ref();
-        Poll::Pending
-    })
-    .await;
-}
-
-#[async_trait]
-impl Cache for Yielding {
-    fn name(&self) -> &str {
-        "yielding"
-    }
-    async fn get(&self, key: &str) -> Result<Option<Value>> {
-        yield_once().await;
-        Ok(self.0.lock().expect("no panic").get(key).cloned())
-    }
-    async fn set(&self, key: &str, value: Value, _: Option<Duration>) -> Result<()> {
-        yield_once().await;
-        self.0.lock().expect("no panic").insert(key.into(), value);
-        Ok(())
-    }
-    async fn add(&self, key: &str, value: Value, _: Option<Duration>) -> Result<bool> {
-        yield_once().await;
-        let mut entries = self.0.lock().expect("no panic");
-        let is_new = !entries.contains_key(key);
-        entries.entry(key.into()).or_insert(value);
-        Ok(is_new)
-    }
-    async fn touch(&self, _: &str, _: Option<Duration>) -> Result<bool> {
-        unreachable!("the model does not touch")
-    }
-    async fn incr(&self, _: &str, _: i64) -> Result<Option<i64>> {
-        unreachable!("the model does not count")
-    }
-    async fn delete(&self, key: &str) -> Result<bool> {
-        Ok(self.0.lock().expect("no panic").remove(key).is_some())
-    }
-    async fn ttl(&self, _: &str) -> Result<Option<Ttl>> {
-        unreachable!("the model does not ask for times")
-    }
-    async fn clear(&self) -> Result<()> {
-        unreachable!("the model does not clear")
-    }
+/// Where the leases are.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Kind {
+    Native,
+    Local,
+    LocalWithoutRecord,
 }
 
 /// How a producer ends.
@@ -107,22 +63,30 @@ struct Producer {
 
 /// What the callers share.
 struct World {
+    kind: Kind,
     time: ManualClock,
     cache: CacheHandle,
-    store: Arc<Yielding>,
+    /// The handle of the writers: that of another process, if leases hold for all processes.
+    writer: CacheHandle,
+    store: Arc<StepStore>,
     producers: RefCell<Vec<Producer>>,
-    next_id: Cell<u32>,
-    /// How many producers of each key have failed.
+    /// When each producer began.
+    begun: RefCell<Vec<u64>>,
+    /// How many callers of each key have failed to produce.
     failures: [Cell<usize>; KEYS.len()],
+    /// When the last write of each key was called that has been acknowledged.
+    acknowledged: [Cell<u64>; KEYS.len()],
 }
 
 type Outcome = Result<std::result::Result<u32, &'static str>>;
 
-struct Caller {
+/// A caller of `get_or_set`, or a writer, which has no outcome.
+struct Task {
     key: usize,
     failures_before: usize,
+    is_caller: bool,
     is_woken: Arc<Woken>,
-    future: Pin<Box<dyn Future<Output = Outcome>>>,
+    future: Pin<Box<dyn Future<Output = Option<Outcome>>>>,
 }
 
 struct Woken(AtomicBool);
@@ -143,24 +107,40 @@ impl Drop for Running<'_> {
 }
 
 impl World {
-    fn new() -> Self {
-        let (time, store) = (ManualClock::new(), Arc::<Yielding>::default());
-        let settings = Settings { patience: PATIENCE, ..Settings::default() };
-        let cache = CacheHandle::new("default", Arc::clone(&store) as _, settings);
-        let cache = cache.with_clock(time.clock());
+    fn new(kind: Kind) -> Self {
+        let time = ManualClock::new();
+        let (store, share) = match kind {
+            Kind::Native => (StepStore::with_leases(time.clock()), Share::Store),
+            Kind::Local => (StepStore::without_leases(time.clock()), Share::Store),
+            Kind::LocalWithoutRecord => (StepStore::without_leases(time.clock()), Share::Process),
+        };
+        let store = Arc::new(store);
+        let process = || {
+            let settings = Settings { patience: PATIENCE, share, ..Settings::default() };
+            let cache = CacheHandle::new("default", Arc::clone(&store) as _, settings);
+            cache.with_clock(time.clock())
+        };
+        let cache = process();
+        let writer = if kind == Kind::Native { process() } else { cache.clone() };
         Self {
-            time,
+            kind,
             cache,
+            writer,
+            time,
             store,
             producers: RefCell::default(),
-            next_id: Cell::new(0),
+            begun: RefCell::default(),
             failures: Default::default(),
+            acknowledged: Default::default(),
         }
     }
 
     /// Runs a producer until the script ends it. Its value is its number.
     async fn produce(&self, key: usize) -> std::result::Result<u32, &'static str> {
-        let id = self.next_id.replace(self.next_id.get() + 1);
+        let mut begun = self.begun.borrow_mut();
+        let id = u32::try_from(begun.len()).expect("a script is short");
+        begun.push(self.store.event());
+        drop(begun);
         let (running, end) = (Running(self, id), Rc::new(Cell::new(None)));
         self.begin(id, key, &end);
         let end = std::future::poll_fn(|context| match end.get() {
@@ -176,10 +156,7 @@ impl World {
         drop(running);
         match end {
             End::Value => Ok(id),
-            End::Error => {
-                self.failures[key].set(self.failures[key].get() + 1);
-                Err("failed")
-            }
+            End::Error => Err("failed"),
             End::Panic => std::panic::resume_unwind(Box::new("the script wants a panic")),
         }
     }
@@ -196,6 +173,44 @@ impl World {
         producers.push(Producer { id, key, begun_at, is_superseded, end, waker });
     }
 
+    /// Writes a key. `number` chooses the verb.
+    async fn write(&self, key: usize, number: usize) {
+        let (called_at, name, timeout) = (self.store.event(), KEYS[key], Timeout::Never);
+        let value = WRITTEN + u32::try_from(self.begun.borrow().len()).expect("a script is short");
+        let writer = &self.writer;
+        let written = match number % 8 {
+            0 | 1 => writer.set(name, &value, timeout).await.map(|()| true),
+            2 | 3 => writer.delete(name).await.map(|_| true),
+            4 => writer.add(name, &value, timeout).await,
+            5 => writer.set_many([(name, value)], timeout).await.map(|_| true),
+            6 => writer.delete_many([name]).await.map(|_| true),
+            _ => {
+                writer.clear().await.expect("the store does not fail");
+                self.acknowledged.iter().for_each(|last| last.set(last.get().max(called_at)));
+                return;
+            }
+        };
+        if written.expect("the store does not fail") {
+            let last = &self.acknowledged[key];
+            last.set(last.get().max(called_at));
+        }
+    }
+
+    fn check(&self) {
+        for (key, acknowledged) in self.acknowledged.iter().enumerate() {
+            let Some(Value::Int(number)) = self.store.peek(&composed(key)) else { continue };
+            let begun = self.begun.borrow();
+            let Some(begun_at) = usize::try_from(number).ok().and_then(|id| begun.get(id)) else {
+                continue;
+            };
+            assert!(*begun_at > acknowledged.get(), "a late value was stored");
+            if self.kind == Kind::Native {
+                let written_at = self.store.written_at(&composed(key));
+                assert!(*begun_at > written_at, "a late value was stored");
+            }
+        }
+    }
+
     fn supersede(&self, key: usize) {
         let mut producers = self.producers.borrow_mut();
         for producer in producers.iter_mut().filter(|producer| producer.key == key) {
@@ -206,84 +221,111 @@ impl World {
 
 struct Model {
     world: Rc<World>,
-    callers: Vec<Caller>,
+    tasks: Vec<Task>,
 }
 
 impl Model {
+    fn new(kind: Kind) -> Self {
+        Self { world: Rc::new(World::new(kind)), tasks: Vec::new() }
+    }
+
     fn step(&mut self, [action, target]: [u8; 2]) {
         let target = usize::from(target);
-        match action % 16 {
-            0..3 => self.start(target),
-            3..9 => {
+        match action % 20 {
+            0..3 => self.start_caller(target),
+            3 | 4 => self.start_writer(target),
+            5..13 => {
                 self.poll_woken(target);
             }
-            9 => self.drop_caller(target),
-            10 | 11 => self.end_producer(target, End::Value),
-            12 => self.end_producer(target, End::Error),
-            13 => self.end_producer(target, End::Panic),
-            14 => drop(self.world.store.0.lock().expect("no panic").remove(&composed(target))),
+            13 => self.drop_task(target),
+            14 | 15 => self.end_producer(target, End::Value),
+            16 => self.end_producer(target, End::Error),
+            17 => self.end_producer(target, End::Panic),
+            18 => self.world.store.evict(&composed(target)),
             _ => {
                 // Time passes while all wait, so that a leader begins when it becomes one.
                 self.poll_all_woken();
-                self.world.time.advance(PATIENCE.mul_f64([0.4, 1.0][target % 2]));
+                self.world.time.advance(PATIENCE.mul_f64([0.4, 1.0, 0.4, 6.0][target % 4]));
             }
         }
     }
 
-    fn start(&mut self, target: usize) {
-        if self.callers.len() >= MAX_CALLERS {
-            return;
-        }
+    fn start_caller(&mut self, target: usize) {
         let (key, world) = (target % KEYS.len(), Rc::clone(&self.world));
-        let failures_before = world.failures[key].get();
         let future = async move {
             let produce = || world.produce(key);
-            world.cache.try_get_or_set(KEYS[key], Timeout::Default, produce).await
+            Some(world.cache.try_get_or_set(KEYS[key], Timeout::Default, produce).await)
         };
-        let is_woken = Arc::new(Woken(AtomicBool::new(true)));
-        self.callers.push(Caller { key, failures_before, is_woken, future: Box::pin(future) });
+        self.start(key, true, Box::pin(future));
     }
 
-    /// Polls one of the callers that are woken.
+    fn start_writer(&mut self, target: usize) {
+        let (key, world) = (target % KEYS.len(), Rc::clone(&self.world));
+        let future = async move {
+            world.write(key, target / KEYS.len()).await;
+            None
+        };
+        self.start(key, false, Box::pin(future));
+    }
+
+    fn start(
+        &mut self,
+        key: usize,
+        is_caller: bool,
+        future: Pin<Box<dyn Future<Output = Option<Outcome>>>>,
+    ) {
+        if self.tasks.len() < MAX_TASKS {
+            let failures_before = self.world.failures[key].get();
+            let is_woken = Arc::new(Woken(AtomicBool::new(true)));
+            self.tasks.push(Task { key, failures_before, is_caller, is_woken, future });
+        }
+    }
+
+    /// Polls one of the tasks that are woken.
     fn poll_woken(&mut self, target: usize) -> bool {
-        let woken = |caller: &Caller| caller.is_woken.0.load(SeqCst);
-        let count = self.callers.iter().filter(|caller| woken(caller)).count();
+        let woken = |task: &Task| task.is_woken.0.load(SeqCst);
+        let count = self.tasks.iter().filter(|task| woken(task)).count();
         if count == 0 {
             return false;
         }
-        let indices = (0..self.callers.len()).filter(|index| woken(&self.callers[*index]));
+        let indices = (0..self.tasks.len()).filter(|index| woken(&self.tasks[*index]));
         let index = indices.clone().nth(target % count).expect("there are that many");
         self.poll(index);
         true
     }
 
     fn poll(&mut self, index: usize) {
-        let caller = &mut self.callers[index];
-        caller.is_woken.0.store(false, SeqCst);
-        let waker = Waker::from(Arc::clone(&caller.is_woken));
+        let task = &mut self.tasks[index];
+        task.is_woken.0.store(false, SeqCst);
+        let waker = Waker::from(Arc::clone(&task.is_woken));
         let mut context = Context::from_waker(&waker);
-        let polled = catch_unwind(AssertUnwindSafe(|| caller.future.as_mut().poll(&mut context)));
+        let polled = catch_unwind(AssertUnwindSafe(|| task.future.as_mut().poll(&mut context)));
+        self.world.check();
         let outcome = match polled {
             Ok(Poll::Pending) => return,
-            Ok(Poll::Ready(outcome)) => Some(outcome),
+            Ok(Poll::Ready(outcome)) => outcome,
             Err(panic) if panic.is::<&str>() && is_wanted(&*panic) => None,
             Err(panic) => std::panic::resume_unwind(panic),
         };
-        let caller = self.callers.remove(index);
+        let task = self.tasks.remove(index);
         match outcome {
-            Some(Ok(Ok(_value))) => self.world.supersede(caller.key),
+            Some(Ok(Ok(_value))) => self.world.supersede(task.key),
             Some(Err(error)) => {
                 assert_eq!(error.kind(), ErrorKind::FillFailed);
-                let failures = self.world.failures[caller.key].get() - caller.failures_before;
+                let failures = self.world.failures[task.key].get() - task.failures_before;
                 assert!(failures >= 2, "gave up after {failures} failures");
             }
-            Some(Ok(Err(_))) | None => {}
+            None if !task.is_caller => {}
+            Some(Ok(Err(_))) | None => {
+                let failures = &self.world.failures[task.key];
+                failures.set(failures.get() + 1);
+            }
         }
     }
 
-    fn drop_caller(&mut self, target: usize) {
-        if !self.callers.is_empty() {
-            self.callers.remove(target % self.callers.len());
+    fn drop_task(&mut self, target: usize) {
+        if !self.tasks.is_empty() {
+            self.tasks.remove(target % self.tasks.len());
         }
     }
 
@@ -298,23 +340,43 @@ impl Model {
     /// Polls until all callers wait, for a producer each: nobody relies on the patience.
     fn poll_all_woken(&mut self) {
         while self.poll_woken(0) {}
-        let producers = self.world.producers.borrow();
-        for caller in &self.callers {
-            let has_producer = producers.iter().any(|producer| producer.key == caller.key);
-            assert!(has_producer, "a caller waits for nobody");
+        if self.waits_for_nobody() {
+            // A second leader that has met the fill of the first one looks again after a pause.
+            self.world.time.advance(LONGEST_PAUSE);
+            while self.poll_woken(0) {}
         }
+        assert!(!self.waits_for_nobody(), "a caller or a write waits for nobody");
     }
 
-    /// Lets all producers and callers end.
-    fn finish(mut self) {
+    fn waits_for_nobody(&self) -> bool {
+        let producers = self.world.producers.borrow();
+        let has_producer = |task: &Task| producers.iter().any(|other| other.key == task.key);
+        self.tasks.iter().any(|task| !task.is_caller || !has_producer(task))
+    }
+
+    /// Lets all producers and tasks end.
+    fn end_all(&mut self) {
         self.poll_all_woken();
-        while !self.callers.is_empty() {
+        while !self.tasks.is_empty() {
             self.end_producer(0, End::Value);
             self.poll_all_woken();
         }
+    }
+
+    fn finish(mut self) {
+        self.end_all();
+        // The next callers clean up what those that were dropped have left.
+        for key in 0..KEYS.len() {
+            self.world.store.evict(&composed(key));
+            self.start_caller(key);
+        }
+        self.end_all();
         let world = &self.world;
         assert_eq!(world.producers.borrow().len(), 0);
         assert_eq!(world.cache.view.fills.in_flight(), 0, "a flight is left");
+        assert_eq!(world.cache.view.held_leases.len(), 0, "a lease is left");
+        assert!(!world.cache.view.local_leases.has_any(), "a lease is left");
+        assert_eq!(world.store.keys(), [composed(0), composed(1)], "a record is left");
         world.time.with_alarms(|alarms, _| assert!(alarms.is_empty(), "an alarm is left"));
     }
 }
@@ -335,10 +397,11 @@ proptest! {
     })]
 
     #[test]
-    fn callers_end_and_produce_once_in_any_order(
-        script in prop::collection::vec(any::<[u8; 2]>(), 0..48),
+    fn callers_end_and_store_no_late_value_in_any_order(
+        kind in prop::sample::select(vec![Kind::Native, Kind::Local, Kind::LocalWithoutRecord]),
+        script in prop::collection::vec(any::<[u8; 2]>(), 0..64),
     ) {
-        let mut model = Model { world: Rc::new(World::new()), callers: Vec::new() };
+        let mut model = Model::new(kind);
         for step in script {
             model.step(step);
         }

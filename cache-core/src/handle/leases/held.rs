@@ -35,6 +35,8 @@ struct Slot {
     until: Moment,
     /// How many callers may use the lease. Without any, it is abandoned.
     holders: usize,
+    /// Whether the key may have another lease, whose `acquire` was dropped or has failed.
+    is_unsure: bool,
 }
 
 /// What a caller that was dropped has left.
@@ -77,17 +79,24 @@ impl HeldLeases {
         if state.slots.get(key).is_none_or(|slot| slot.holders > 0) {
             return Abandoned::Nothing;
         }
-        let lease = state.slots.remove(key).and_then(|slot| slot.lease);
-        lease.map_or(Abandoned::Unknown, Abandoned::Lease)
+        let slot = state.slots.remove(key).filter(|slot| !slot.is_unsure);
+        slot.and_then(|slot| slot.lease).map_or(Abandoned::Unknown, Abandoned::Lease)
     }
 
     /// Records that a key may be leased although no caller has the lease.
     pub(super) fn insert_unknown(&self, key: &Arc<str>, now: Moment, until: Moment) {
         let mut state = self.lock();
-        if !self.end_on_drop && !state.slots.contains_key(key) {
-            let slot = Slot { id: 0, lease: None, replaces: false, until, holders: 0 };
-            state.insert(key, slot, now);
+        if self.end_on_drop {
+            return;
         }
+        if let Some(slot) = state.slots.get_mut(key) {
+            slot.is_unsure = true;
+            slot.until = slot.until.max(until);
+            return;
+        }
+        let (lease, replaces, is_unsure) = (None, false, true);
+        let slot = Slot { id: 0, lease, replaces, until, holders: 0, is_unsure };
+        state.insert(key, slot, now);
     }
 
     pub(super) fn insert(
@@ -98,7 +107,8 @@ impl HeldLeases {
         now: Moment,
         until: Moment,
     ) -> HeldLease {
-        let slot = Slot { id: 0, lease: Some(lease), replaces, until, holders: 1 };
+        let lease = Some(lease);
+        let slot = Slot { id: 0, lease, replaces, until, holders: 1, is_unsure: false };
         let id = self.lock().insert(key, slot, now);
         HeldLease { all: Arc::clone(self), key: Arc::clone(key), id }
     }
@@ -151,8 +161,8 @@ impl HeldLease {
     /// Records that the lease has ended. The other holders have lost it.
     pub(super) fn settle(self) {
         let mut state = self.all.lock();
-        let ended = state.slots.get(&self.key).is_some_and(|slot| slot.id == self.id);
-        if ended {
+        let slot = state.slots.get(&self.key);
+        if slot.is_some_and(|slot| slot.id == self.id && !slot.is_unsure) {
             state.slots.remove(&self.key);
         }
     }

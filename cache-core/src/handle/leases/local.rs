@@ -67,7 +67,7 @@ impl LocalLeases {
     }
 
     /// Whether a write may have to end a lease. If not, the methods below need not be called.
-    pub(super) fn has_any(&self) -> bool {
+    pub(in crate::handle) fn has_any(&self) -> bool {
         self.table.has_any.load(Relaxed)
     }
 

@@ -25,8 +25,7 @@ impl Setup {
 
     /// Leases within this process, with a record for other processes and without.
     fn local() -> [Self; 2] {
-        [Share::Store, Share::Process]
-            .map(|share| Self::new(|_| StepStore::without_leases(), share))
+        [Share::Store, Share::Process].map(|share| Self::new(StepStore::without_leases, share))
     }
 
     fn all() -> [Self; 3] {
@@ -163,7 +162,6 @@ async fn lease_ends_by_time() {
     for setup in Setup::all() {
         let lease = setup.lease(Wanted::Missing).await;
         setup.time.advance(HOLD);
-        setup.store.evict(SIDE);
         assert!(!setup.fill(lease, 1).await);
         assert!(setup.is_free().await);
         let lease = setup.lease(Wanted::Missing).await;
@@ -171,7 +169,6 @@ async fn lease_ends_by_time() {
         setup.cache.release_lease(lease, keep).await.expect("released");
         assert!(!setup.is_free().await, "kept");
         setup.time.advance(keep);
-        setup.store.evict(SIDE);
         assert!(setup.is_free().await);
     }
 }

@@ -4,7 +4,7 @@
 //! producers that ask through a spawned task, nor producers of two keys that ask for each other's
 //! key: the patience of their callers ends that.
 
-use std::{cell::RefCell, pin::pin, sync::Arc};
+use std::{cell::RefCell, sync::Arc};
 
 thread_local! {
     static LED: RefCell<Vec<Led>> = const { RefCell::new(Vec::new()) };
@@ -34,14 +34,10 @@ impl Drop for Polling {
     }
 }
 
-/// Runs the producer of a flight.
-pub(super) async fn lead<F: Future>(flight: usize, key: &Arc<str>, producer: F) -> F::Output {
-    let mut producer = pin!(producer);
-    std::future::poll_fn(|context| {
-        let _polling = Polling::start(flight, key);
-        producer.as_mut().poll(context)
-    })
-    .await
+/// Calls `poll`, which polls the producer of a flight.
+pub(super) fn lead<T>(flight: usize, key: &Arc<str>, poll: impl FnOnce() -> T) -> T {
+    let _polling = Polling::start(flight, key);
+    poll()
 }
 
 /// Whether this thread is polling a producer of the flight.
