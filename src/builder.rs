@@ -382,7 +382,7 @@ impl CachesBuilder {
             undecodable: config.undecodable,
             on_outage: config.on_outage.unwrap_or_default(),
             patience: config.patience.unwrap_or(Settings::default().patience),
-            share: cache_core::Share::default(),
+            share: config.share,
         };
         let mut store_config = StoreConfig::new(alias, config.options);
         store_config.location = config.location;

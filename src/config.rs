@@ -92,6 +92,7 @@
 //! | UNDECODABLE | `miss` or `error`: what to do with [undecodable entries](cache_core::Undecodable) | `miss` |
 //! | `ON_OUTAGE` | `produce`, `error` or `miss`: what to do [while the store is unavailable](cache_core::OnOutage) | `produce` |
 //! | PATIENCE | seconds for which callers of `get_or_set` [wait for the one that produces](cache_core::Settings::patience); 0: no caller waits | 5 |
+//! | SHARE | `store` or `process`: where [leases](cache_core::Share) are kept | `store` |
 //!
 //! In a URL, `backend://location?setting=value&…`, every setting that is not in this table belongs
 //! to OPTIONS.
@@ -104,7 +105,7 @@ mod url;
 use std::{fmt, time::Duration};
 
 use cache_core::{
-    Codec, Error, ErrorKind, KeyCheck, OnOutage, Result, Timeout, Undecodable, Version,
+    Codec, Error, ErrorKind, KeyCheck, OnOutage, Result, Share, Timeout, Undecodable, Version,
     config::shown_value,
 };
 use serde::{
@@ -146,6 +147,7 @@ pub struct CacheConfig {
     pub(crate) undecodable: Undecodable,
     pub(crate) on_outage: Option<OnOutage>,
     pub(crate) patience: Option<Duration>,
+    pub(crate) share: Share,
     pub(crate) options: Map<String, Json>,
     /// What the author of the configuration should know, to be logged when the cache is opened.
     pub(crate) warnings: Vec<String>,
@@ -235,6 +237,13 @@ impl CacheConfig {
         self
     }
 
+    /// Sets SHARE.
+    #[must_use]
+    pub fn share(mut self, share: Share) -> Self {
+        self.share = share;
+        self
+    }
+
     /// Sets one of the OPTIONS.
     #[must_use]
     pub fn option(mut self, name: &str, value: impl Into<Json>) -> Self {
@@ -312,6 +321,7 @@ struct Settings {
     undecodable: Option<Undecodable>,
     on_outage: Option<OnOutage>,
     patience: Option<Patience>,
+    share: Option<Share>,
     /// Django also accepts these two outside OPTIONS, and prefers them there.
     max_entries: Option<Json>,
     cull_frequency: Option<Json>,
@@ -323,7 +333,7 @@ struct Settings {
 const LOWER_CASE_WINS: [&str; 3] = ["timeout", "max_entries", "cull_frequency"];
 
 /// The parameters of a URL's query that do not belong to OPTIONS.
-const ALIAS_SETTINGS: [&str; 11] = [
+const ALIAS_SETTINGS: [&str; 12] = [
     "timeout",
     "key_prefix",
     "version",
@@ -334,6 +344,7 @@ const ALIAS_SETTINGS: [&str; 11] = [
     "undecodable",
     "on_outage",
     "patience",
+    "share",
     "location",
 ];
 
@@ -373,6 +384,7 @@ impl From<Settings> for CacheConfig {
             undecodable: settings.undecodable.unwrap_or_default(),
             on_outage: settings.on_outage,
             patience: settings.patience.map(|Patience(patience)| patience),
+            share: settings.share.unwrap_or_default(),
             options,
             warnings,
         }

@@ -556,7 +556,7 @@ mod errors {
                     "TIMOUT: ",
                     "backend, location, timeout, key_prefix, version, key_function, options, \
                      key_check, codec, also_decode, undecodable, on_outage, patience, \
-                     max_entries, cull_frequency",
+                     share, max_entries, cull_frequency",
                 ],
             ),
             (r#""KEY_PREFIX": "a", "key_prefix": "b""#, &["key_prefix: ", "twice"]),
