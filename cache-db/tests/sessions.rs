@@ -182,8 +182,10 @@ async fn startup_options_of_the_url_that_a_pooler_rejects_are_an_error() {
 async fn ipv6_address_is_not_looked_up_as_a_name() {
     for scheme in ["postgres", "mysql"] {
         // The zone is the number of the loopback interface.
-        for address in ["[::1]", "[::1%1]", "[::1%251]"] {
-            let store = store_at(&format!("{scheme}://ada@{address}:1/shop"));
+        let urls = ["[::1]", "[::1%1]", "[::1%251]"].map(|address| format!("ada@{address}:1/shop"));
+        let by_parameter = (scheme == "postgres").then(|| "/shop?host=[::1]&port=1".to_owned());
+        for url in urls.into_iter().chain(by_parameter) {
+            let store = store_at(&format!("{scheme}://{url}"));
             let error = store.get("k").await.expect_err("no server listens");
             assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
             assert!(!error.to_string().contains("lookup"), "{error}");

@@ -75,6 +75,12 @@ fn ipv6_address(url: &str) -> Option<(String, String)> {
     Some((resolvable, format!("{scheme}://{before}[{address}]{after}{path}")))
 }
 
+/// The IPv6 address to connect to: that of the URL, or that in brackets in a parameter.
+fn resolvable(ipv6: Option<(String, String)>, host: &str) -> Option<String> {
+    let in_brackets = || ipv6_host(host.strip_prefix('[')?.strip_suffix(']')?);
+    ipv6.map(|(address, _)| address).or_else(in_brackets)
+}
+
 /// The driver names the port, parameter or escape that it cannot parse.
 fn rejected_by_driver(setting: &str, url: &str, error: &sqlx::Error) -> cache_core::Error {
     let expected = format!("the URL of a database that the driver can parse ({error})");
@@ -134,8 +140,8 @@ pub(crate) fn postgres(setting: &str, url: &str, limits: Limits) -> Result<Serve
         Some(_) => options,
         None => options.application_name("cachette"),
     };
-    let options = match &ipv6 {
-        Some((address, _)) => options.host(address),
+    let options = match resolvable(ipv6, options.get_host()) {
+        Some(address) => options.host(&address),
         None => options,
     };
     let connector = if limits.pgbouncer {
@@ -186,8 +192,8 @@ pub(crate) fn mysql(setting: &str, url: &str, limits: Limits) -> Result<Server> 
     );
     check_tls(setting, url, requires_tls, cfg!(feature = "tls"))?;
     check_files(setting, url, &["ssl-ca", "ssl-cert", "ssl-key"])?;
-    let options = match &ipv6 {
-        Some((address, _)) => options.host(address),
+    let options = match resolvable(ipv6, options.get_host()) {
+        Some(address) => options.host(&address),
         None => options,
     };
     let options = options
