@@ -31,6 +31,10 @@ enum Fault {
     IncrResetsTheTtl,
     IncrWraps,
     IncrCreatesEntries,
+    IncrOrSetIsNotAtomic,
+    IncrOrSetExtendsTheTtl,
+    GetAndTouchKeepsTheTtl,
+    GetAndTouchRevivesEntries,
     KeysAreTrimmed,
     KeysAreLowercased,
     KeysAreTruncated,
@@ -236,6 +240,40 @@ impl Cache for Broken {
             self.store.touch(&key, Some(Duration::from_secs(300))).await?;
         }
         Ok(sum)
+    }
+
+    async fn incr_or_set(
+        &self,
+        key: &str,
+        delta: i64,
+        initial: i64,
+        ttl: Option<Duration>,
+    ) -> Result<i64> {
+        let (key, ttl) = (self.key(key), self.ttl_for(ttl));
+        if self.has(Fault::IncrOrSetIsNotAtomic) && !self.store.contains(&key).await? {
+            tokio::task::yield_now().await;
+            self.store.set(&key, Value::Int(initial), ttl).await?;
+            return Ok(initial);
+        }
+        let sum = self.store.incr_or_set(&key, delta, initial, ttl).await?;
+        if self.has(Fault::IncrOrSetExtendsTheTtl) {
+            self.store.touch(&key, ttl).await?;
+        }
+        Ok(sum)
+    }
+
+    async fn get_and_touch(&self, key: &str, ttl: Option<Duration>) -> Result<Option<Value>> {
+        let (key, ttl) = (self.key(key), self.ttl_for(ttl));
+        if self.has(Fault::GetAndTouchKeepsTheTtl) {
+            return self.store.get(&key).await;
+        }
+        if self.has(Fault::GetAndTouchRevivesEntries)
+            && let Some(value) = self.first(&key)
+        {
+            self.store.set(&key, value.clone(), ttl).await?;
+            return Ok(Some(value));
+        }
+        self.store.get_and_touch(&key, ttl).await
     }
 
     async fn delete(&self, key: &str) -> Result<bool> {
@@ -520,6 +558,14 @@ is_caught! {
     incr_that_resets_the_ttl_is_caught: IncrResetsTheTtl, incr_keeps_the_ttl;
     incr_that_wraps_is_caught: IncrWraps, incr_overflow_fails_and_changes_nothing;
     incr_that_creates_entries_is_caught: IncrCreatesEntries, incr_of_an_absent_key_creates_no_entry;
+    non_atomic_incr_or_set_is_caught:
+        IncrOrSetIsNotAtomic, concurrent_incr_or_set_loses_no_count;
+    incr_or_set_that_extends_the_ttl_is_caught:
+        IncrOrSetExtendsTheTtl, incr_or_set_does_not_extend_the_ttl;
+    get_and_touch_that_keeps_the_ttl_is_caught:
+        GetAndTouchKeepsTheTtl, get_and_touch_replaces_the_ttl;
+    get_and_touch_that_revives_is_caught:
+        GetAndTouchRevivesEntries, get_and_touch_does_not_revive_an_expired_entry;
     trimmed_keys_are_caught: KeysAreTrimmed, keys_are_whitespace_sensitive;
     lowercased_keys_are_caught: KeysAreLowercased, keys_are_case_sensitive;
     truncated_keys_are_caught: KeysAreTruncated, longer_keys_are_accepted_whole_or_rejected;

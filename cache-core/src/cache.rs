@@ -4,7 +4,7 @@ use std::{any::Any, fmt, time::Duration};
 
 use async_trait::async_trait;
 
-use crate::{Error, ErrorKind, Leases, Result, Stats, Ttl, Value};
+use crate::{Error, ErrorKind, Leases, Result, Stats, Ttl, Value, key::shown};
 
 /// A store of cache entries.
 ///
@@ -36,9 +36,9 @@ use crate::{Error, ErrorKind, Leases, Result, Stats, Ttl, Value};
 /// MAX_ENTRIES and CULL_FREQUENCY keeps at most
 /// [`entries_after_cull`](crate::entries_after_cull) of them when it culls.
 ///
-/// **Atomicity.** `set`, `add`, `touch`, `incr` and `delete` are each atomic with respect to all
-/// other operations on the key, from this process and from others that share the store. A reader
-/// sees the old value or the new one. `clear` and the `*_many` methods are atomic for each key, not
+/// **Atomicity.** `set`, `add`, `touch`, `incr`, `incr_or_set` and `delete` are each atomic with
+/// respect to all other operations on the key, from this process and from others that share the
+/// store. A reader sees the old value or the new one. `clear` and the `*_many` methods are atomic for each key, not
 /// as a whole.
 ///
 /// **Errors.** A miss is not an error. A store that cannot be reached returns
@@ -182,6 +182,54 @@ pub trait Cache: Any + fmt::Debug + Send + Sync {
     /// [`get`](Self::get).
     async fn contains(&self, key: &str) -> Result<bool> {
         Ok(self.get(key).await?.is_some())
+    }
+
+    /// Adds `delta` to an integer and returns the sum. If the key is absent or expired, stores
+    /// `initial` with this time to live and returns it.
+    ///
+    /// The time to live of an entry that exists is unchanged. Of callers that find the key absent,
+    /// one stores `initial` and the others add to it.
+    ///
+    /// The default implementation is correct, with one to two calls: [`incr`](Self::incr), then
+    /// [`add`](Self::add).
+    ///
+    /// # Errors
+    ///
+    /// Those of [`incr`](Self::incr) and [`add`](Self::add), and a temporary
+    /// [`ErrorKind::Backend`] if other callers removed and stored the key in each of many attempts.
+    async fn incr_or_set(
+        &self,
+        key: &str,
+        delta: i64,
+        initial: i64,
+        ttl: Option<Duration>,
+    ) -> Result<i64> {
+        const MAX_ATTEMPTS: usize = 30;
+        for _ in 0..MAX_ATTEMPTS {
+            if let Some(sum) = self.incr(key, delta).await? {
+                return Ok(sum);
+            }
+            if self.add(key, Value::Int(initial), ttl).await? {
+                return Ok(initial);
+            }
+        }
+        let message = format!("too many concurrent changes to the key {}", shown(key));
+        Err(Error::new(ErrorKind::Backend, message).temporary(true))
+    }
+
+    /// Returns the value stored under `key` and replaces its time to live, or returns `None` if the
+    /// key is absent or expired.
+    ///
+    /// Reading and extending need not be one step: if another caller replaces the entry meanwhile,
+    /// either of the two entries may be returned, and the new one has either time to live. An
+    /// expired entry is never revived.
+    ///
+    /// The default implementation calls [`touch`](Self::touch), then [`get`](Self::get).
+    async fn get_and_touch(&self, key: &str, ttl: Option<Duration>) -> Result<Option<Value>> {
+        match self.touch(key, ttl).await? {
+            true => self.get(key).await,
+            false => Ok(None),
+        }
     }
 
     /// Returns the values of several keys, in the order of the keys.

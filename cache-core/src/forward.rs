@@ -26,7 +26,9 @@ pub mod __std {
 /// A wrapper that changes what `get` does must usually change [`get_now`](Cache::get_now),
 /// [`contains`](Cache::contains) and [`get_many`](Cache::get_many) as well, because callers use
 /// them instead of `get` when they can. The same holds for `set`, [`set_now`](Cache::set_now) and
-/// [`set_many`](Cache::set_many), and for `delete` and [`delete_many`](Cache::delete_many).
+/// [`set_many`](Cache::set_many), for `incr` and [`incr_or_set`](Cache::incr_or_set), for `touch`
+/// and [`get_and_touch`](Cache::get_and_touch), which is also a `get`, and for `delete` and
+/// [`delete_many`](Cache::delete_many).
 /// [`leases`](Cache::leases) read and store as well: see [their
 /// wrappers](crate::Leases#wrappers).
 ///
@@ -147,6 +149,21 @@ macro_rules! __forward_methods {
         $crate::__forward_async! { clear $except $to <> () -> () }
         $crate::__forward_async! { contains $except $to <'key> (key: &'key str) -> bool }
         $crate::__forward_async! {
+            incr_or_set $except $to <'key>
+            (
+                key: &'key str,
+                delta: i64,
+                initial: i64,
+                ttl: $crate::__std::Option<$crate::__std::Duration>
+            )
+            -> i64
+        }
+        $crate::__forward_async! {
+            get_and_touch $except $to <'key>
+            (key: &'key str, ttl: $crate::__std::Option<$crate::__std::Duration>)
+            -> $crate::__std::Option<$crate::Value>
+        }
+        $crate::__forward_async! {
             get_many $except $to <'keys, 'key>
             (keys: &'keys [&'key str]) -> $crate::__std::Vec<$crate::__std::Option<$crate::Value>>
         }
@@ -253,6 +270,8 @@ macro_rules! __unless {
     (max_entries [max_entries $($rest:ident)*] $item:tt) => {};
     (server_of [server_of $($rest:ident)*] $item:tt) => {};
     (contains [contains $($rest:ident)*] $item:tt) => {};
+    (incr_or_set [incr_or_set $($rest:ident)*] $item:tt) => {};
+    (get_and_touch [get_and_touch $($rest:ident)*] $item:tt) => {};
     (get_many [get_many $($rest:ident)*] $item:tt) => {};
     (set_many [set_many $($rest:ident)*] $item:tt) => {};
     (delete_many [delete_many $($rest:ident)*] $item:tt) => {};

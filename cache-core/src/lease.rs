@@ -22,13 +22,13 @@ use crate::{Result, Value};
 /// the store, [`fill`](Self::fill) stores nothing and returns `false`:
 ///
 /// - a `set`, and an `add` that succeeded;
-/// - an `incr` that changed a number;
+/// - an `incr` that changed a number, and an `incr_or_set`;
 /// - a `delete`, also of an absent key, and `clear`;
 /// - a `fill` through another lease;
 /// - the end of the time that the lease was acquired for.
 ///
-/// The same holds for the forms with several keys and for `set_now`. A `touch` of an entry changes
-/// no value: it does not end a lease. Expiry and eviction of the entry may end the lease. A store
+/// The same holds for the forms with several keys and for `set_now`. A `touch` or `get_and_touch`
+/// of an entry changes no value: it does not end a lease. Expiry and eviction of the entry may end the lease. A store
 /// may miss a write of exactly the bytes that it held before, because a fill then replaces nothing
 /// newer.
 ///
@@ -37,9 +37,10 @@ use crate::{Result, Value};
 /// restart. Two callers then produce, and at most one of the two fills stores.
 ///
 /// **A lease is not an entry.** If the key is absent, it stays absent for every operation while a
-/// lease is held: `get`, `get_many`, `get_now`, `contains`, `ttl`, `touch` and `incr` treat it as
-/// absent, and `add` succeeds. There is one exception: `delete` may return `true`. `touch` and
-/// `incr` of the absent key may end the lease.
+/// lease is held: `get`, `get_many`, `get_now`, `get_and_touch`, `contains`, `ttl`, `touch` and
+/// `incr` treat it as absent, `add` succeeds, and `incr_or_set` stores its initial value. There is
+/// one exception: `delete` may return `true`. `touch`, `get_and_touch` and `incr` of the absent key
+/// may end the lease.
 ///
 /// **Time.** `hold` and `keep` count from the call and are rounded up to the resolution of the
 /// store. No method waits for another holder. A lease whose holder has died ends after `hold`.

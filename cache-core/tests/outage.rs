@@ -40,6 +40,8 @@ async fn reads_miss() {
     assert!(cache.get_many::<u8, _>(["k", "l"]).await.expect("misses").is_empty());
     assert!(!cache.contains("k").await.expect("a miss"));
     assert_eq!(cache.ttl("k").await.expect("a miss"), None);
+    assert_eq!(cache.get_and_touch::<u8>("k", Timeout::Default).await.expect("a miss"), None);
+    assert_eq!(cache.get_and_touch::<u8>("k", Timeout::EXPIRED).await.expect("a miss"), None);
 }
 
 #[tokio::test]
@@ -62,6 +64,14 @@ async fn counters_and_versions_are_not_found() {
     let cache = unavailable();
     for result in [cache.incr("k", 1).await, cache.incr_version("k", 1).await] {
         assert_eq!(result.expect_err("a miss").kind(), ErrorKind::NotFound);
+    }
+}
+
+#[tokio::test]
+async fn incr_or_set_returns_the_initial_value() {
+    let cache = unavailable();
+    for timeout in [Timeout::Default, Timeout::Never, Timeout::EXPIRED] {
+        assert_eq!(cache.incr_or_set("k", 1, 5, timeout).await.expect("the first call"), 5);
     }
 }
 

@@ -135,8 +135,8 @@ impl Cache for AllByHand {
     forward_cache!(
         self.0,
         except name, get, set, add, touch, incr, delete, ttl, clear, get_now, set_now,
-        keeps_objects, max_entries, server_of, contains, get_many, set_many, delete_many, stats,
-        purge_expired, close, leases, inner,
+        keeps_objects, max_entries, server_of, contains, incr_or_set, get_and_touch, get_many,
+        set_many, delete_many, stats, purge_expired, close, leases, inner,
     );
 
     fn name(&self) -> &str {
@@ -183,6 +183,18 @@ impl Cache for AllByHand {
     }
     async fn contains(&self, key: &str) -> Result<bool> {
         self.0.contains(key).await
+    }
+    async fn incr_or_set(
+        &self,
+        key: &str,
+        delta: i64,
+        initial: i64,
+        ttl: Option<Duration>,
+    ) -> Result<i64> {
+        self.0.incr_or_set(key, delta, initial, ttl).await
+    }
+    async fn get_and_touch(&self, key: &str, ttl: Option<Duration>) -> Result<Option<Value>> {
+        self.0.get_and_touch(key, ttl).await
     }
     async fn get_many(&self, keys: &[&str]) -> Result<Vec<Option<Value>>> {
         self.0.get_many(keys).await

@@ -207,6 +207,52 @@ impl DbCache {
         Err(contended(entry.key))
     }
 
+    /// Adds to the number of an entry that allows it.
+    async fn try_incr(&self, table: &Table, key: &str, delta: i64) -> Result<Option<i64>> {
+        let incr = table.statements.incr(key, delta, self.shared.now());
+        let outcome = self.shared.run_one(table, incr, Effect::NotIdempotent).await?;
+        Ok(table.statements.sum(&outcome))
+    }
+
+    /// Returns whether there is an entry to which `delta` can be added, or the error if it cannot.
+    ///
+    /// Looks in the table that is written to, because a replica may lag behind.
+    async fn may_incr(&self, table: &Table, key: &str, delta: i64) -> Result<bool> {
+        let get = table.statements.get(key, self.shared.now());
+        let Some(row) = self.shared.select(table, get).await?.into_iter().next() else {
+            return Ok(false);
+        };
+        let Some(number) = row.number else {
+            return Err(Error::not_an_integer(key).in_store("db"));
+        };
+        if number.checked_add(delta).is_none() {
+            return Err(Error::overflow(key, number, delta).in_store("db"));
+        }
+        Ok(true)
+    }
+
+    /// Adds to a number, otherwise inserts `initial`, otherwise replaces an expired entry by it, for
+    /// databases that cannot do it with one statement. Returns `None` if nothing was changed.
+    async fn incr_or_set_in_steps(
+        &self,
+        table: &Table,
+        key: &str,
+        delta: i64,
+        initial: i64,
+        expires: i64,
+    ) -> Result<Option<i64>> {
+        if let Some(sum) = self.try_incr(table, key, delta).await? {
+            return Ok(Some(sum));
+        }
+        let value = Value::Int(initial);
+        let (entry, now) = (Entry::new(key, &value)?, self.shared.now());
+        let add = table.statements.add(entry, expires, now);
+        let is_stored = self.shared.write_once(table, add).await? > 0
+            || self.shared.write_once(table, table.statements.revive(entry, expires, now)).await?
+                > 0;
+        Ok(is_stored.then_some(initial))
+    }
+
     /// Counts rows that were written, which may start a sweep.
     pub(crate) fn record_writes(&self, rows: u64) {
         self.sweeper.record_writes(&self.shared, rows);
@@ -281,25 +327,59 @@ impl Cache for DbCache {
         check_key(key)?;
         let table = self.shared.writer()?;
         for _ in 0..MAX_ROUNDS {
-            let incr = table.statements.incr(key, delta, self.shared.now());
-            let outcome = self.shared.run_one(table, incr, Effect::NotIdempotent).await?;
-            if let Some(sum) = table.statements.sum(&outcome) {
+            if let Some(sum) = self.try_incr(table, key, delta).await? {
                 return Ok(Some(sum));
             }
-            // Nothing was changed. Find out why, in the table that is written to: a replica may lag
-            // behind. If the entry allows the change by now, try again.
-            let get = table.statements.get(key, self.shared.now());
-            let Some(row) = self.shared.select(table, get).await?.into_iter().next() else {
+            // Nothing was changed. If the entry allows the change by now, try again.
+            if !self.may_incr(table, key, delta).await? {
                 return Ok(None);
-            };
-            let Some(number) = row.number else {
-                return Err(Error::not_an_integer(key).in_store("db"));
-            };
-            if number.checked_add(delta).is_none() {
-                return Err(Error::overflow(key, number, delta).in_store("db"));
             }
         }
         Err(contended(key))
+    }
+
+    async fn incr_or_set(
+        &self,
+        key: &str,
+        delta: i64,
+        initial: i64,
+        ttl: Option<Duration>,
+    ) -> Result<i64> {
+        check_key(key)?;
+        let table = self.shared.writer()?;
+        for _ in 0..MAX_ROUNDS {
+            let (expires, now) = (self.shared.deadline(ttl), self.shared.now());
+            let number = match table.statements.incr_or_set(key, delta, initial, expires, now) {
+                Some(incr) => {
+                    self.shared.run_one(table, incr, Effect::NotIdempotent).await?.number()
+                }
+                None => self.incr_or_set_in_steps(table, key, delta, initial, expires).await?,
+            };
+            if let Some(number) = number {
+                // The sum of an existing entry may be the same number, which is counted as well.
+                self.record_writes(u64::from(number == initial));
+                return Ok(number);
+            }
+            self.may_incr(table, key, delta).await?;
+        }
+        Err(contended(key))
+    }
+
+    async fn get_and_touch(&self, key: &str, ttl: Option<Duration>) -> Result<Option<Value>> {
+        check_key(key)?;
+        let (table, expires) = (self.shared.writer()?, self.shared.deadline(ttl));
+        let now = self.shared.now();
+        let rows = match table.statements.get_and_touch(key, expires, now) {
+            Some(touch) => self.shared.run_one(table, touch, Effect::Idempotent).await?.rows,
+            None => {
+                let touch = table.statements.touch(key, expires, now);
+                if self.shared.write(table, touch).await? == 0 {
+                    return Ok(None);
+                }
+                self.shared.select(table, table.statements.get(key, now)).await?
+            }
+        };
+        Ok(rows.into_iter().next().and_then(entry::value))
     }
 
     async fn delete(&self, key: &str) -> Result<bool> {

@@ -73,6 +73,8 @@ pub(crate) struct Sql {
     pub(crate) incr: &'static str,
     /// How `incr` reports the sum.
     pub(crate) sum: Sum,
+    /// Statements that change a row and return it, if the database has such.
+    pub(crate) returning: Option<Returning>,
     /// Statements on several keys.
     pub(crate) bulk: Bulk,
     /// Statements on the marks of leases.
@@ -90,6 +92,16 @@ pub(crate) enum Sum {
     Returned,
     /// As the last insert ID.
     LastInsertId,
+}
+
+/// The statements that change a row and return it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Returning {
+    /// Stores a number if there is no entry, and adds to one that exists. Returns no row if that is
+    /// not possible.
+    pub(crate) incr_or_set: &'static str,
+    /// Sets `expires` and returns the value.
+    pub(crate) get_and_touch: &'static str,
 }
 
 /// How a statement takes several keys or entries.

@@ -25,10 +25,12 @@
 //! LOCATION names a table of Django or of another application, every operation that reads, stores
 //! or clears returns an error and changes nothing.
 //!
-//! - **Atomicity.** `set`, `add`, `touch`, `incr` and `delete` are one statement each and therefore
-//!   atomic among all processes that use the table. MySQL has no single statement for `add`, which
-//!   takes up to three, each in its own transaction; of concurrent calls, one succeeds. `set_many`
-//!   and `delete_many` are one transaction.
+//! - **Atomicity.** `set`, `add`, `touch`, `get_and_touch`, `incr`, `incr_or_set` and `delete` are
+//!   one statement each and therefore atomic among all processes that use the table. MySQL has no
+//!   single statement for three of them, and each of theirs is a transaction. `add` takes up to
+//!   three; of concurrent calls, one succeeds. `incr_or_set` takes one if there is an entry, and
+//!   otherwise up to three; no count is lost. `get_and_touch` takes two: it returns the entry that
+//!   it touched, or one that replaced it since. `set_many` and `delete_many` are one transaction.
 //! - **Keys** are stored as bytes, at most [`MAX_KEY_BYTES`], and no database changes their case or
 //!   their spaces. Longer keys are rejected.
 //! - **Time** is the application's clock, in microseconds since 1970 UTC. An expired row counts as
@@ -46,8 +48,8 @@
 //!   have been executed. Calls are retried after locks and deadlocks, which have changed nothing;
 //!   once on a new connection if the server rejected the call because it became a replica or ends
 //!   the connection, so that calls follow an address to the new primary; and once after a lost
-//!   connection if the operation is safe to repeat, which `add`, `incr` and `delete` are not. If
-//!   the disk of the database is full, calls that store return
+//!   connection if the operation is safe to repeat, which `add`, `incr`, `incr_or_set` and `delete`
+//!   are not. If the disk of the database is full, calls that store return
 //!   [`ErrorKind::StorageFull`](cache_core::ErrorKind::StorageFull), which is temporary. `set_many`
 //!   has then stored nothing.
 //! - **Sessions.** The store sets what it relies on when it connects, such as autocommit and the

@@ -29,6 +29,8 @@ pub(crate) struct Statements {
     revive: Arc<str>,
     touch: Arc<str>,
     incr: Arc<str>,
+    incr_or_set: Option<Arc<str>>,
+    get_and_touch: Option<Arc<str>>,
     delete: Arc<str>,
     count: Arc<str>,
     first_to_expire: Arc<str>,
@@ -68,6 +70,8 @@ impl Statements {
                  WHERE cache_key = ? AND expires <= ?"),
             touch: sql("UPDATE {t} SET expires = ? WHERE cache_key = ? AND expires > ?"),
             incr: sql(dialect.sql.incr),
+            incr_or_set: dialect.sql.returning.map(|returning| sql(returning.incr_or_set)),
+            get_and_touch: dialect.sql.returning.map(|returning| sql(returning.get_and_touch)),
             delete: sql("DELETE FROM {t} WHERE cache_key = ? AND expires NOT BETWEEN ? AND ?"),
             count: sql("SELECT COUNT(*) FROM {t} WHERE expires > ?"),
             first_to_expire: sql("SELECT cache_key FROM {t} WHERE expires > ? AND expires <= ? \
@@ -138,6 +142,35 @@ impl Statements {
             Sum::LastInsertId => Columns::None,
         };
         statement(&self.incr, args, columns)
+    }
+
+    /// Stores `initial` if there is no entry, and otherwise adds `delta` to a number unless the sum
+    /// overflows. Selects what it stored. `None` if the database has no such statement.
+    pub(crate) fn incr_or_set<'a>(
+        &self,
+        key: &'a str,
+        delta: i64,
+        initial: i64,
+        expires: i64,
+        now: i64,
+    ) -> Option<Statement<'a>> {
+        let (min, max) = summands(delta);
+        let numbers = [initial, expires, now, delta, now, now, min, max];
+        let mut args = vec![Arg::bytes(key.as_bytes())];
+        args.extend(numbers.map(Arg::int));
+        Some(statement(self.incr_or_set.as_ref()?, args, Columns::Number))
+    }
+
+    /// Sets `expires` of an entry and selects its value. `None` if the database has no such
+    /// statement.
+    pub(crate) fn get_and_touch<'a>(
+        &self,
+        key: &'a str,
+        expires: i64,
+        now: i64,
+    ) -> Option<Statement<'a>> {
+        let args = vec![Arg::int(expires), Arg::bytes(key.as_bytes()), Arg::int(now)];
+        Some(statement(self.get_and_touch.as_ref()?, args, Columns::Entry))
     }
 
     /// The sum that [`incr`](Self::incr) stored, if it changed a row.

@@ -14,7 +14,8 @@
 //! ```
 //!
 //! It returns what [Django's dummy cache][django] returns: every read is a miss, `add` succeeds,
-//! and `incr` finds no key. Every caller gets a [lease](cache_core::Leases), so that none waits for
+//! and `incr` finds no key. `incr_or_set` returns its initial value each time, so a rate limiter lets
+//! every call pass. Every caller gets a [lease](cache_core::Leases), so that none waits for
 //! another. The handle still checks keys and encodes values, so that errors of
 //! other stores also show up here. OPTIONS are ignored.
 //!
@@ -56,6 +57,12 @@ impl Cache for DummyCache {
         Ok(false)
     }
     async fn incr(&self, _: &str, _: i64) -> Result<Option<i64>> {
+        Ok(None)
+    }
+    async fn incr_or_set(&self, _: &str, _: i64, initial: i64, _: Option<Duration>) -> Result<i64> {
+        Ok(initial)
+    }
+    async fn get_and_touch(&self, _: &str, _: Option<Duration>) -> Result<Option<Value>> {
         Ok(None)
     }
     async fn delete(&self, _: &str) -> Result<bool> {

@@ -287,6 +287,31 @@ impl Cache for FileBasedCache {
         spawn_blocking(move || entries.clear(&mut operation)).await.map_err(in_store)
     }
 
+    async fn incr_or_set(
+        &self,
+        key: &str,
+        delta: i64,
+        initial: i64,
+        ttl: Option<Duration>,
+    ) -> Result<i64> {
+        let expiry = self.expiry(ttl);
+        self.write(key, move |entries, target, operation| {
+            entries.incr_or_set(target, delta, initial, expiry, operation)
+        })
+        .await
+    }
+
+    async fn get_and_touch(&self, key: &str, ttl: Option<Duration>) -> Result<Option<Value>> {
+        if self.try_contains_settled(key) == Some(false) {
+            return Ok(None);
+        }
+        let expiry = self.expiry(ttl);
+        self.write(key, move |entries, target, operation| {
+            entries.get_and_touch(target, expiry, operation)
+        })
+        .await
+    }
+
     fn keeps_objects(&self) -> bool {
         false
     }

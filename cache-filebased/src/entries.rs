@@ -174,16 +174,52 @@ impl Entries {
         delta: i64,
         operation: &Operation,
     ) -> Result<Option<i64>> {
-        let key = &target.key;
         let mut sum = 0;
         let rewritten = self.rewrite(target, operation, Directory::replace, |entry| {
-            let Payload::Int(number) = entry.payload else {
-                return Err(Error::not_an_integer(key));
-            };
-            sum = number.checked_add(delta).ok_or_else(|| Error::overflow(key, number, delta))?;
+            sum = sum_of(&target.key, entry.payload, delta)?;
             Ok(Entry { expiry: entry.expiry, payload: Payload::Int(sum) })
         })?;
         Ok(rewritten.map(|()| sum))
+    }
+
+    /// Like [`incr`](Self::incr), but stores `initial` if there is no live entry.
+    pub(crate) fn incr_or_set(
+        self: &Arc<Self>,
+        target: &Target,
+        delta: i64,
+        initial: i64,
+        expiry: Expiry,
+        operation: &Operation,
+    ) -> Result<i64> {
+        let Target { key, path } = target;
+        let (number, is_new) = self.directory.in_shard(path.shard, || {
+            let guard = self.lock(path.shard, operation)?;
+            let counted = self.look(target, |_, entry| {
+                sum_of(key, entry.payload, delta).map(|sum| (sum, entry.expiry))
+            })?;
+            let (number, expiry) = counted.transpose()?.unwrap_or((initial, expiry));
+            let entry = Entry { expiry, payload: Payload::Int(number) };
+            let file = self.directory.write(path, key, &entry)?;
+            let is_new = self.directory.replace(&guard, path, file)?;
+            Ok((number, is_new))
+        })?;
+        self.count(is_new);
+        Ok(number)
+    }
+
+    pub(crate) fn get_and_touch(
+        &self,
+        target: &Target,
+        expiry: Expiry,
+        operation: &Operation,
+    ) -> Result<Option<Value>> {
+        let mut value = None;
+        let touched =
+            self.rewrite(target, operation, Directory::replace_keeping_lease, |entry| {
+                value = Some(entry.payload.to_value());
+                Ok(Entry { expiry, payload: entry.payload })
+            })?;
+        Ok(touched.and(value))
     }
 
     /// Replaces an entry by what `change` returns. Returns `None` if there is no live entry.
@@ -271,6 +307,12 @@ impl Entries {
             Sweeper::start(self);
         }
     }
+}
+
+/// Adds to the integer of an entry.
+fn sum_of(key: &str, payload: Payload<'_>, delta: i64) -> Result<i64> {
+    let Payload::Int(number) = payload else { return Err(Error::not_an_integer(key)) };
+    number.checked_add(delta).ok_or_else(|| Error::overflow(key, number, delta))
 }
 
 /// Logs and counts an undecodable file, which is a miss.

@@ -56,9 +56,9 @@
 //! # Atomicity
 //!
 //! A write creates a new file and renames it over the old one. A read returns the old or the new
-//! entry, even if the writer is killed, and never waits for a writer. `set`, `add`, `touch`, `incr`
-//! and `delete` are atomic among threads and processes: each takes the file lock (`flock`) of one
-//! of 256 shards while it checks and renames. `get_many`, `set_many`, `delete_many`, `clear` and
+//! entry, even if the writer is killed, and never waits for a writer. `set`, `add`, `touch`,
+//! `get_and_touch`, `incr`, `incr_or_set` and `delete` are atomic among threads and processes: each
+//! takes the file lock (`flock`) of one of 256 shards while it checks and renames. `get_many`, `set_many`, `delete_many`, `clear` and
 //! `purge_expired` are not atomic as a whole.
 //!
 //! # Leases
@@ -107,8 +107,8 @@
 //!
 //! A write took 40 to 160 µs, but one in a hundred took 0.7 ms, one in a thousand 4 ms, and one in
 //! 20,000 took 38 ms, while the file system (ext4) wrote its journal. Such a delay must not block
-//! the runtime, so a `set` costs 20 to 70 µs more than it would on the caller's thread. `touch` and
-//! `incr` rewrite the entry: `touch` of a large value costs as much as `set`.
+//! the runtime, so a `set` costs 20 to 70 µs more than it would on the caller's thread. `touch`,
+//! `get_and_touch` and `incr` rewrite the entry: for a large value, they cost as much as `set`.
 //!
 //! On other systems, small entries are read on the caller's thread even if that waits for the disk.
 //! Without a tokio runtime, everything runs on the caller's thread.

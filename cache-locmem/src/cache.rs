@@ -125,6 +125,17 @@ impl LocMemCache {
         ttl.map(|ttl| Expiration::new(self.clock.now(), ttl))
     }
 
+    /// Returns the sum of an increment, if there was an entry.
+    fn sum(&self, key: &str, delta: i64, outcome: IncrOutcome) -> Result<Option<i64>> {
+        let error = match outcome {
+            IncrOutcome::Value(value) => return Ok(Some(value)),
+            IncrOutcome::Missing => return Ok(None),
+            IncrOutcome::Overflow(number) => Error::overflow(key, number, delta),
+            IncrOutcome::NotAnInteger => Error::not_an_integer(key),
+        };
+        Err(error.in_store(self.name()))
+    }
+
     fn lookup(&self, key: &str) -> Option<Value> {
         let hash = self.hash(key);
         let mut expired = false;
@@ -206,13 +217,8 @@ impl Cache for LocMemCache {
     }
 
     async fn incr(&self, key: &str, delta: i64) -> Result<Option<i64>> {
-        let error = match self.with_shard(key, |shard, hash, _| shard.incr(hash, key, delta)) {
-            IncrOutcome::Value(value) => return Ok(Some(value)),
-            IncrOutcome::Missing => return Ok(None),
-            IncrOutcome::Overflow(number) => Error::overflow(key, number, delta),
-            IncrOutcome::NotAnInteger => Error::not_an_integer(key),
-        };
-        Err(error.in_store(self.name()))
+        let outcome = self.with_shard(key, |shard, hash, _| shard.incr(hash, key, delta));
+        self.sum(key, delta, outcome)
     }
 
     async fn delete(&self, key: &str) -> Result<bool> {
@@ -229,6 +235,26 @@ impl Cache for LocMemCache {
             drop(removed);
         }
         Ok(())
+    }
+
+    async fn incr_or_set(
+        &self,
+        key: &str,
+        delta: i64,
+        initial: i64,
+        ttl: Option<Duration>,
+    ) -> Result<i64> {
+        self.check_size(key, &Value::Int(initial))?;
+        let expiration = self.expiration(ttl);
+        let outcome = self.with_shard(key, |shard, hash, removed| {
+            shard.incr_or_set(hash, key, delta, initial, expiration, removed)
+        });
+        Ok(self.sum(key, delta, outcome)?.unwrap_or(initial))
+    }
+
+    async fn get_and_touch(&self, key: &str, ttl: Option<Duration>) -> Result<Option<Value>> {
+        Ok(self
+            .with_shard(key, |shard, hash, removed| shard.get_and_touch(hash, key, ttl, removed)))
     }
 
     fn keeps_objects(&self) -> bool {

@@ -31,6 +31,7 @@
 //! recent quarter of a shard's list does not move it, which makes most hits cheaper.
 //!
 //! As in Django, `get`, `set`, `add` and `incr` count as a use; `touch` and `contains` do not.
+//! `get_and_touch` and `incr_or_set` count as well.
 //!
 //! # Eviction
 //!

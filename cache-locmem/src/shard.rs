@@ -203,6 +203,42 @@ impl Shard {
         }
     }
 
+    /// Like [`incr`](Self::incr), but stores `initial` if there is no live entry.
+    pub(crate) fn incr_or_set(
+        &mut self,
+        hash: u64,
+        key: &str,
+        delta: i64,
+        initial: i64,
+        expiration: Option<Expiration>,
+        removed: &mut Removed,
+    ) -> IncrOutcome {
+        match self.incr(hash, key, delta) {
+            IncrOutcome::Missing => {
+                self.set(hash, key, Value::Int(initial), expiration, removed);
+                IncrOutcome::Value(initial)
+            }
+            outcome => outcome,
+        }
+    }
+
+    /// Like [`get`](Self::get), and gives a live entry a new time to live.
+    pub(crate) fn get_and_touch(
+        &mut self,
+        hash: u64,
+        key: &str,
+        ttl: Option<Duration>,
+        removed: &mut Removed,
+    ) -> Option<Value> {
+        let mut expired = false;
+        let value = self.get(hash, key, &mut expired);
+        if expired {
+            self.remove_if_expired(hash, key, removed);
+        }
+        // The entry may have expired since it was read.
+        value.filter(|_| self.touch(hash, key, ttl))
+    }
+
     /// Removes an entry. Returns whether it existed and had not expired.
     pub(crate) fn delete(&mut self, hash: u64, key: &str, removed: &mut Removed) -> bool {
         self.leases.end(hash, key);

@@ -312,11 +312,24 @@ impl MemcachedCache {
             return Ok(false);
         };
         if is_found(&found.reply)? && found.reply.is_stub() {
-            // The lease has got a new time to live, and nothing may extend it.
-            self.call_on(&found.place(), &Command::CompareAndDelete(key, found.reply.cas)).await?;
+            self.end_touched_lease(key, &found).await?;
             return Ok(false);
         }
         is_found(&found.reply)
+    }
+
+    async fn get_and_touch_value(&self, key: &str, ttl: Option<Duration>) -> Result<Option<Value>> {
+        validate_key(key)?;
+        let command = Command::GetAndTouch(key, Expiry::new(ttl));
+        let Some(found) = self.call_at(&command).await? else { return Ok(None) };
+        if !is_found(&found.reply)? {
+            return Ok(None);
+        }
+        if found.reply.is_stub() {
+            self.end_touched_lease(key, &found).await?;
+            return Ok(None);
+        }
+        Ok(self.decode(key, found.reply, &mut self.decompression_room(0)))
     }
 
     async fn get_ttl(&self, key: &str) -> Result<Option<Ttl>> {
@@ -415,6 +428,20 @@ impl Cache for MemcachedCache {
 
     async fn incr(&self, key: &str, delta: i64) -> Result<Option<i64>> {
         self.add_delta(key, delta).await.map_err(in_store)
+    }
+
+    async fn incr_or_set(
+        &self,
+        key: &str,
+        delta: i64,
+        initial: i64,
+        ttl: Option<Duration>,
+    ) -> Result<i64> {
+        self.add_delta_or_set(key, delta, initial, ttl).await.map_err(in_store)
+    }
+
+    async fn get_and_touch(&self, key: &str, ttl: Option<Duration>) -> Result<Option<Value>> {
+        self.get_and_touch_value(key, ttl).await.map_err(in_store)
     }
 
     async fn delete(&self, key: &str) -> Result<bool> {

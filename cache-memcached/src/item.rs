@@ -3,13 +3,14 @@
 //! | flags | data |
 //! |---|---|
 //! | 0 | nothing: a lease, whose key is absent |
+//! | 0 | an integer in decimal digits that the server has created, for `incr_or_set` |
 //! | 2 | an integer in decimal digits, as in pymemcache and pylibmc; the server pads with spaces |
 //! | 256 | bytes, unchanged |
 //! | 256 + 512 | a guard byte `=`, then bytes that the server could parse as a number |
 //! | 256 + 512 + 1024 | a guard byte `=`, then compressed bytes (feature `compression`) |
 //!
-//! pymemcache's own flags are 1 (pickle), 2, 4 (long), 8 (compressed) and 16 (text). An entry whose
-//! flags are not in the table was written by another application. It is an integer if the server
+//! pymemcache's own flags are 1 (pickle), 2, 4 (long), 8 (compressed) and 16 (text). An entry with
+//! other flags than these 2, 256, 768 and 1792 may come from another application. It is an integer if the server
 //! can count it, so that every operation has the same view of it, and a miss otherwise.
 
 use std::borrow::Cow;

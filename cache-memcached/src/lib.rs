@@ -69,7 +69,7 @@
 //!   application extends a stub; `acquire` removes one that has more than ten minutes left, and
 //!   more than its own time.
 //! - `delete` and `delete_many` count a stub, and `stats` counts it as an entry. A `touch` of a
-//!   leased key ends the lease.
+//!   leased key ends the lease, and so does a `get_and_touch`.
 //! - A release of this crate without leases reads a stub as an entry of another application, a
 //!   counted miss. Its `add` stores nothing until the lease ends; its `set` and `delete` end the
 //!   lease.
@@ -78,7 +78,8 @@
 //!
 //! Integers are stored as pymemcache and pylibmc store them: flags 2, decimal digits. A Django site
 //! can therefore share counters. Integers of other applications are decoded if they fit an `i64`;
-//! their other entries are misses, which are counted and logged.
+//! their other entries are misses, which are counted and logged. A counter that `incr_or_set` has
+//! started has flags 0, because the server creates it: pymemcache counts it, and reads it as bytes.
 //!
 //! Other values have the flags 256 (and 512, 1024), which neither client uses. pymemcache would
 //! return the bytes of such an entry, including its header, as a value. Use a different KEY_PREFIX
@@ -103,15 +104,15 @@
 //! controls what happens to the keys of such a server; the keys of other servers are not affected.
 //! An operation on many keys reports the error after the other servers have executed their part.
 //!
-//! When a connection is lost, reads, `set` and `touch` are sent again. `add`, `incr` and `delete`
-//! are not, because they must not be executed twice.
+//! When a connection is lost, reads, `set`, `touch` and `get_and_touch` are sent again. `add`,
+//! `incr`, `incr_or_set` and `delete` are not, because they must not be executed twice.
 //!
 //! # Atomicity
 //!
-//! `add` and `incr` are atomic on the server, and so is `fill`. Counters are never negative: `decr`
-//! stops at zero without an error. The server counts beyond an `i64`, so a sum that overflows is
-//! stored for a moment and then taken back. A reader misses the entry in that moment. If the call
-//! is dropped or the connection lost just then, later readers miss it as well.
+//! `add`, `incr` and `incr_or_set` are atomic on the server, and so is `fill`. Counters are never
+//! negative: `decr` stops at zero without an error. The server counts beyond an `i64`, so a sum
+//! that overflows is stored for a moment and then taken back. A reader misses the entry in that
+//! moment. If the call is dropped or the connection lost just then, later readers miss it as well.
 //!
 //! # Cancel safety
 //!
@@ -122,7 +123,8 @@
 //! # Performance
 //!
 //! A call is one round trip. An `add` that stores nothing takes two, and one of a leased key three.
-//! Requests of concurrent tasks are sent with one write, and replies are
+//! `incr_or_set` takes up to three more if the key is leased, if it stores a negative number, or if
+//! it adds more than 2^32. Requests of concurrent tasks are sent with one write, and replies are
 //! read with one read. With 64 tasks, a call takes about 2 µs of processor time (measured by
 //! `benches/memcached`).
 //!

@@ -30,6 +30,8 @@ pub(crate) enum Command<'a> {
     GetTtl(&'a str),
     /// Like [`GetHead`](Self::GetHead), and sets the time to live.
     Touch(&'a str, Expiry),
+    /// Fetches the value like [`GetHead`](Self::GetHead), and sets the time to live.
+    GetAndTouch(&'a str, Expiry),
     /// Fetches everything. If the key is absent, creates a stub, an empty item, for this time.
     Vivify(&'a str, Expiry),
     Set(&'a str, Item<'a>, Expiry),
@@ -45,6 +47,8 @@ pub(crate) enum Command<'a> {
         delta: u64,
         subtract: bool,
         cas: Option<u64>,
+        /// The number to store if the key is absent, and its time to live.
+        create: Option<(u64, Expiry)>,
     },
 }
 
@@ -57,6 +61,7 @@ impl<'a> Command<'a> {
             | Self::GetHead(key)
             | Self::GetTtl(key)
             | Self::Touch(key, _)
+            | Self::GetAndTouch(key, _)
             | Self::Vivify(key, _)
             | Self::Set(key, ..)
             | Self::CompareAndSet(key, ..)
@@ -128,6 +133,10 @@ impl<'a> Command<'a> {
                 push_line(out, b"mg ", key, b" s f c T");
                 out.extend_from_slice(expiry.digits());
             }
+            Self::GetAndTouch(key, expiry) => {
+                push_line(out, b"mg ", key, b" s v f c T");
+                out.extend_from_slice(expiry.digits());
+            }
             Self::Vivify(key, expiry) => {
                 push_line(out, b"mg ", key, b" s v c f t N");
                 out.extend_from_slice(expiry.digits());
@@ -138,12 +147,18 @@ impl<'a> Command<'a> {
                 push_number(out, *cas);
             }
             Self::Add(key, item, expiry) => push_set_line(out, key, item, expiry, b" ME"),
-            Self::Arithmetic { key, delta, subtract, cas } => {
+            Self::Arithmetic { key, delta, subtract, cas, create } => {
                 push_line(out, b"ma ", key, if *subtract { b" v c MD D" } else { b" v c D" });
                 push_number(out, *delta);
                 if let Some(cas) = cas {
                     out.extend_from_slice(b" C");
                     push_number(out, *cas);
+                }
+                if let Some((initial, expiry)) = create {
+                    out.extend_from_slice(b" N");
+                    out.extend_from_slice(expiry.digits());
+                    out.extend_from_slice(b" J");
+                    push_number(out, *initial);
                 }
             }
         }
@@ -386,6 +401,7 @@ mod tests {
             (Command::GetTtl("k"), "mg k f t O7\r\n"),
             (Command::GetHead("k"), "mg k s f c O7\r\n"),
             (Command::Touch("k", never), "mg k s f c T0 O7\r\n"),
+            (Command::GetAndTouch("k", minute), "mg k s v f c T60 O7\r\n"),
             (Command::Vivify("k", minute), "mg k s v c f t N60 O7\r\n"),
             (Command::CompareAndDelete("k", 12), "md k C12 O7\r\n"),
             (Command::CompareAndSet("k", Item::stub(), minute, 12), "ms k 0 F0 T60 C12 O7\r\n\r\n"),
@@ -394,11 +410,23 @@ mod tests {
             (Command::CompareAndSet("k", item(), minute, 12), "ms k 2 F2 T60 C12 O7\r\n42\r\n"),
             (Command::Add("k", item(), minute), "ms k 2 F2 T60 ME O7\r\n42\r\n"),
             (
-                Command::Arithmetic { key: "k", delta: 3, subtract: false, cas: None },
-                "ma k v c D3 O7\r\n",
+                Command::Arithmetic {
+                    key: "k",
+                    delta: 3,
+                    subtract: false,
+                    cas: None,
+                    create: Some((1, minute)),
+                },
+                "ma k v c D3 N60 J1 O7\r\n",
             ),
             (
-                Command::Arithmetic { key: "k", delta: 1 << 63, subtract: true, cas: Some(12) },
+                Command::Arithmetic {
+                    key: "k",
+                    delta: 1 << 63,
+                    subtract: true,
+                    cas: Some(12),
+                    create: None,
+                },
                 "ma k v c MD D9223372036854775808 C12 O7\r\n",
             ),
         ] {

@@ -159,6 +159,34 @@ impl RedisCache {
         }
     }
 
+    /// Extracts the sum from a reply to a script that counts. There is none if the key is absent.
+    async fn expect_sum(
+        &self,
+        key: &str,
+        delta: i64,
+        reply: Result<Reply, Failure>,
+    ) -> Result<Option<i64>> {
+        let failure = match reply {
+            Ok(reply) => {
+                let Some(sum) = self.expect_bytes(reply)? else { return Ok(None) };
+                return value::parse_integer(&sum)
+                    .map(Some)
+                    .ok_or_else(|| self.unexpected_reply(&Reply::BulkString(sum)));
+            }
+            Err(failure) => failure,
+        };
+        Err(match failure.fault {
+            Fault::NotAnInteger | Fault::WrongType => Error::not_an_integer(key).in_store("redis"),
+            Fault::Overflow => {
+                // Only for the message, so it does not matter if the value has changed since.
+                let stored = self.get_bytes(key, WRITE).await?;
+                let number = stored.and_then(|stored| value::parse_integer(&stored));
+                Error::overflow(key, number.unwrap_or_default(), delta).in_store("redis")
+            }
+            _ => failure.into_error(),
+        })
+    }
+
     /// Checks a reply to SET.
     fn expect_okay(&self, reply: &Reply) -> Result<()> {
         match reply {
@@ -351,26 +379,31 @@ impl Cache for RedisCache {
 
     async fn incr(&self, key: &str, delta: i64) -> Result<Option<i64>> {
         let key = self.keyspace.key(key);
-        let script = &self.servers.scripts.incr;
-        let failure = match self.run_script(script, &key, &delta, WRITE_ONCE).await {
-            Ok(reply) => {
-                let Some(sum) = self.expect_bytes(reply)? else { return Ok(None) };
-                return value::parse_integer(&sum)
-                    .map(Some)
-                    .ok_or_else(|| self.unexpected_reply(&Reply::BulkString(sum)));
-            }
-            Err(failure) => failure,
-        };
-        Err(match failure.fault {
-            Fault::NotAnInteger | Fault::WrongType => Error::not_an_integer(&key).in_store("redis"),
-            Fault::Overflow => {
-                // Only for the message, so it does not matter if the value has changed since.
-                let stored = self.get_bytes(&key, WRITE).await?;
-                let number = stored.and_then(|stored| value::parse_integer(&stored));
-                Error::overflow(&key, number.unwrap_or_default(), delta).in_store("redis")
-            }
-            _ => failure.into_error(),
-        })
+        let incr = self.run_script(&self.servers.scripts.incr, &key, &delta, WRITE_ONCE);
+        self.expect_sum(&key, delta, incr.await).await
+    }
+
+    async fn incr_or_set(
+        &self,
+        key: &str,
+        delta: i64,
+        initial: i64,
+        ttl: Option<Duration>,
+    ) -> Result<i64> {
+        let key = self.keyspace.key(key);
+        let arguments = (delta, initial, ttl.map(millis));
+        let script = &self.servers.scripts.incr_or_set;
+        let reply = self.run_script(script, &key, &arguments, WRITE_ONCE).await;
+        let sum = self.expect_sum(&key, delta, reply).await?;
+        sum.ok_or_else(|| self.unexpected_reply(&Reply::Nil))
+    }
+
+    async fn get_and_touch(&self, key: &str, ttl: Option<Duration>) -> Result<Option<Value>> {
+        let key = self.keyspace.key(key);
+        let script = &self.servers.scripts.get_and_touch;
+        let reply = self.run_script(script, &key, &ttl.map(millis), WRITE).await;
+        let stored = self.expect_bytes(reply.map_err(Failure::into_error)?)?;
+        Ok(stored.and_then(value::decode))
     }
 
     async fn delete(&self, key: &str) -> Result<bool> {

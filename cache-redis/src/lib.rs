@@ -114,9 +114,9 @@
 //! there are replicas. Batches have this limit for every 5,000 keys or 4 MiB. The next call
 //! connects again.
 //!
-//! If the connection breaks, a command that is safe to repeat is retried once. `add`, `incr` and
-//! `delete` are retried only if they were not sent: if they return an error, they may have been
-//! executed.
+//! If the connection breaks, a command that is safe to repeat is retried once. `add`, `incr`,
+//! `incr_or_set` and `delete` are retried only if they were not sent: if they return an error, they
+//! may have been executed.
 //!
 //! If the server reports that it is not the primary (`READONLY`, `MASTERDOWN`, `NOREPLICAS`) or has
 //! forgotten the login (`NOAUTH`), the connection is closed, and the command, which was not
@@ -140,8 +140,8 @@
 //!
 //! # Atomicity
 //!
-//! `set`, `touch`, `incr`, `delete` and `fill` are one command or one script, which the server
-//! executes atomically. `add` is one command, and a script after it if the key has a lease.
+//! `set`, `touch`, `get_and_touch`, `incr`, `incr_or_set`, `delete` and `fill` are one command or
+//! one script, which the server executes atomically. `add` is one command, and a script after it if the key has a lease.
 //! `set_many` and `delete_many` are atomic for each key only.
 //!
 //! # Cancel safety

@@ -19,6 +19,11 @@ pub(crate) struct Scripts {
     /// Adds to an integer if the key exists. Returns the sum as text, because numbers in Lua have
     /// only 53 bits.
     pub(crate) incr: Script,
+    /// Adds to an integer like `incr`. If the key is absent, stores another one for a time in
+    /// milliseconds, or forever, and returns that.
+    pub(crate) incr_or_set: Script,
+    /// Returns the stored bytes, and sets their time to live in milliseconds or removes it.
+    pub(crate) get_and_touch: Script,
     /// Stores a value for a time in milliseconds, or forever, if there is none or only a mark.
     /// Returns whether it was stored.
     pub(crate) add: Script,
@@ -43,6 +48,30 @@ impl Scripts {
                 if head == '' or head == '\27T' then return false end
                 redis.call('INCRBY', KEYS[1], ARGV[1])
                 return redis.call('GET', KEYS[1])",
+            ),
+            incr_or_set: Script::new(
+                r"local head = redis.call('GETRANGE', KEYS[1], 0, 1)
+                if head == '\27T' or head == '' and redis.call('EXISTS', KEYS[1]) == 0 then
+                    local set = {'SET', KEYS[1], ARGV[2]}
+                    if ARGV[3] then set[4] = 'PX' set[5] = ARGV[3] end
+                    redis.call(unpack(set))
+                    return ARGV[2]
+                end
+                redis.call('INCRBY', KEYS[1], ARGV[1])
+                return redis.call('GET', KEYS[1])",
+            ),
+            // GETEX would give a mark more time.
+            get_and_touch: Script::new(
+                r"local stored = redis.pcall('GET', KEYS[1])
+                if type(stored) ~= 'string' or string.sub(stored, 1, 2) == '\27T' then
+                    return false
+                end
+                if ARGV[1] then
+                    redis.call('PEXPIRE', KEYS[1], ARGV[1])
+                else
+                    redis.call('PERSIST', KEYS[1])
+                end
+                return stored",
             ),
             add: Script::new(
                 r"local mark = redis.pcall('GETRANGE', KEYS[1], 0, 1) == '\27T'

@@ -29,8 +29,8 @@ pub struct Call {
     pub verb: Verb,
     /// The composed keys; empty for methods that concern the whole store.
     pub keys: Vec<String>,
-    /// The time to live of `set`, `add`, `touch`, `set_many` and `fill`. `None` if the entry never
-    /// expires, and for other methods.
+    /// The time to live of `set`, `add`, `touch`, `incr_or_set`, `get_and_touch`, `set_many` and
+    /// `fill`. `None` if the entry never expires, and for other methods.
     pub ttl: Option<Duration>,
 }
 

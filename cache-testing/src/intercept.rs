@@ -49,9 +49,9 @@ macro_rules! intercept {
         impl cache_core::Cache for $wrapper {
             cache_core::forward_cache!(
                 self.store,
-                except get, set, add, touch, incr, delete, ttl, clear, get_now, set_now, contains,
-                get_many, set_many, delete_many, stats, purge_expired, close, leases
-                $($(, $except)+)?
+                except get, set, add, touch, incr, incr_or_set, get_and_touch, delete, ttl, clear,
+                get_now, set_now, contains, get_many, set_many, delete_many, stats, purge_expired,
+                close, leases $($(, $except)+)?
             );
 
             $($($method)*)?
@@ -123,6 +123,26 @@ macro_rules! intercept {
             async fn incr(&self, key: &str, delta: i64) -> cache_core::Result<Option<i64>> {
                 let call = $crate::Call::new($crate::Verb::Incr).key(key);
                 self.around(call, |_| self.store.incr(key, delta)).await
+            }
+
+            async fn incr_or_set(
+                &self,
+                key: &str,
+                delta: i64,
+                initial: i64,
+                ttl: Option<std::time::Duration>,
+            ) -> cache_core::Result<i64> {
+                let call = $crate::Call::new($crate::Verb::IncrOrSet).key(key).ttl(ttl);
+                self.around(call, |_| self.store.incr_or_set(key, delta, initial, ttl)).await
+            }
+
+            async fn get_and_touch(
+                &self,
+                key: &str,
+                ttl: Option<std::time::Duration>,
+            ) -> cache_core::Result<Option<cache_core::Value>> {
+                let call = $crate::Call::new($crate::Verb::GetAndTouch).key(key).ttl(ttl);
+                self.around(call, |_| self.store.get_and_touch(key, ttl)).await
             }
 
             async fn delete(&self, key: &str) -> cache_core::Result<bool> {

@@ -21,6 +21,8 @@ pub enum Verb {
     Add,
     Touch,
     Incr,
+    IncrOrSet,
+    GetAndTouch,
     Delete,
     DeleteMany,
     Clear,
@@ -34,7 +36,7 @@ pub enum Verb {
 
 impl Verb {
     /// Every verb, in the order of the variants.
-    const ALL: [Self; 18] = [
+    const ALL: [Self; 20] = [
         Self::Get,
         Self::GetMany,
         Self::Contains,
@@ -44,6 +46,8 @@ impl Verb {
         Self::Add,
         Self::Touch,
         Self::Incr,
+        Self::IncrOrSet,
+        Self::GetAndTouch,
         Self::Delete,
         Self::DeleteMany,
         Self::Clear,
@@ -68,6 +72,8 @@ impl Verb {
             Self::Add => "add",
             Self::Touch => "touch",
             Self::Incr => "incr",
+            Self::IncrOrSet => "incr_or_set",
+            Self::GetAndTouch => "get_and_touch",
             Self::Delete => "delete",
             Self::DeleteMany => "delete_many",
             Self::Clear => "clear",
@@ -112,14 +118,16 @@ impl Verbs {
     pub const READS: Self =
         Self::of(&[Verb::Get, Verb::GetMany, Verb::Contains, Verb::Ttl, Verb::Acquire]);
 
-    /// The verbs that change entries: `set`, `set_many`, `add`, `touch`, `incr`, `delete`,
-    /// `delete_many`, `clear` and `fill`.
+    /// The verbs that change entries: `set`, `set_many`, `add`, `touch`, `incr`, `incr_or_set`,
+    /// `get_and_touch`, `delete`, `delete_many`, `clear` and `fill`.
     pub const WRITES: Self = Self::of(&[
         Verb::Set,
         Verb::SetMany,
         Verb::Add,
         Verb::Touch,
         Verb::Incr,
+        Verb::IncrOrSet,
+        Verb::GetAndTouch,
         Verb::Delete,
         Verb::DeleteMany,
         Verb::Clear,

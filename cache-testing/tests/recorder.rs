@@ -28,6 +28,8 @@ async fn call_every_verb(store: &dyn Cache) -> cache_core::Result<()> {
     store.set_many(&[("c", ONE), ("d", ONE)], TTL).await?;
     store.touch("a", TTL).await?;
     store.incr("a", 1).await?;
+    store.incr_or_set("a", 1, 1, TTL).await?;
+    store.get_and_touch("a", TTL).await?;
     store.delete("a").await?;
     store.delete_many(&["b", "c"]).await?;
     store.clear().await?;
@@ -61,6 +63,8 @@ async fn every_verb_is_recorded_with_its_keys() {
             "set_many c d",
             "touch a",
             "incr a",
+            "incr_or_set a",
+            "get_and_touch a",
             "delete a",
             "delete_many b c",
             "clear",

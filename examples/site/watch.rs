@@ -86,7 +86,8 @@ impl Watch {
 impl Cache for Watch {
     forward_cache!(
         self.store,
-        except get, get_now, get_many, contains, set, set_now, set_many, add, incr, leases
+        except get, get_now, get_many, get_and_touch, contains, set, set_now, set_many, add, incr,
+        incr_or_set, leases
     );
 
     async fn get(&self, key: &str) -> Result<Option<Value>> {
@@ -111,6 +112,13 @@ impl Cache for Watch {
                 values.get(index).is_some_and(Option::is_some)
             });
         }
+        result
+    }
+
+    async fn get_and_touch(&self, key: &str, ttl: Option<Duration>) -> Result<Option<Value>> {
+        let start = Instant::now();
+        let result = self.store.get_and_touch(key, ttl).await;
+        self.record_lookup(start, &result, Option::is_some);
         result
     }
 
@@ -156,6 +164,19 @@ impl Cache for Watch {
     async fn incr(&self, key: &str, delta: i64) -> Result<Option<i64>> {
         let start = Instant::now();
         let result = self.store.incr(key, delta).await;
+        self.record_write(start, &result);
+        result
+    }
+
+    async fn incr_or_set(
+        &self,
+        key: &str,
+        delta: i64,
+        initial: i64,
+        ttl: Option<Duration>,
+    ) -> Result<i64> {
+        let start = Instant::now();
+        let result = self.store.incr_or_set(key, delta, initial, ttl).await;
         self.record_write(start, &result);
         result
     }

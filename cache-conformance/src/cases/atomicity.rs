@@ -1,6 +1,13 @@
 //! Concurrent and cancelled operations.
 
-use std::{future::poll_fn, pin::pin, sync::Arc, task::Poll, time::Duration};
+use std::{
+    collections::BTreeMap,
+    future::poll_fn,
+    pin::pin,
+    sync::Arc,
+    task::Poll,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 use cache_core::{Cache, Value};
@@ -64,6 +71,61 @@ pub(super) async fn concurrent_increments_are_not_lost(h: Harness) {
     assert_eq!(store.get("k").await.unwrap(), Some(Value::Int(64 * 200)));
 }
 
+pub(super) async fn concurrent_incr_or_set_loses_no_count(h: Harness) {
+    let store = h.store().await;
+    for round in 0..10 {
+        let key = format!("k{round}");
+        let sums = at_once(32, &store, async move |store, _| {
+            let mut sums = Vec::with_capacity(20);
+            for _ in 0..20 {
+                sums.push(store.incr_or_set(&key, 1, 1, LONG).await.unwrap());
+            }
+            sums
+        });
+        let mut sums: Vec<i64> = sums.await.into_iter().flatten().collect();
+        sums.sort_unstable();
+        assert!(sums.iter().copied().eq(1..=32 * 20), "round {round}: each sum is returned once");
+    }
+}
+
+/// Counters of callers that meet the end of a window: each window counts from one, without a gap.
+pub(super) async fn incr_or_set_racing_expiry_loses_no_count(h: Harness) {
+    const WINDOWS: u32 = 3;
+    let store = h.store().await;
+    let time = h.clone();
+    let sums = at_once(8, &store, async move |store, number| {
+        let mut sums = Vec::new();
+        let end = Instant::now() + WINDOWS * (time.moment() + time.profile().expiry_granularity);
+        for step in 0.. {
+            let is_over = match time.has_manual_time() {
+                true => step == 40 * WINDOWS,
+                false => Instant::now() >= end,
+            };
+            if is_over {
+                break;
+            }
+            if number == 0 && time.has_manual_time() && step % 20 == 0 {
+                time.outlive(time.moment()).await;
+            }
+            sums.push(store.incr_or_set("k", 1, 1, Some(time.moment())).await.unwrap());
+            tokio::task::yield_now().await;
+        }
+        sums
+    });
+    let sums: Vec<i64> = sums.await.into_iter().flatten().collect();
+    let mut returned = BTreeMap::new();
+    for sum in &sums {
+        *returned.entry(*sum).or_insert(0) += 1;
+    }
+    assert!(returned[&1] >= 2, "the counter never expired");
+    let mut windows = returned[&1];
+    for (expected, (sum, count)) in (1..).zip(returned) {
+        assert_eq!(sum, expected, "a sum was skipped");
+        assert!(count <= windows, "{sum} was returned {count} times, {} {windows} times", sum - 1);
+        windows = count;
+    }
+}
+
 pub(super) async fn concurrent_readers_see_whole_values(h: Harness) {
     let store = h.store().await;
     let value = |number: i64| Value::Bytes(Bytes::from(vec![number as u8; 16 << 10]));
@@ -86,6 +148,18 @@ pub(super) async fn concurrent_readers_see_whole_values(h: Harness) {
 }
 
 pub(super) async fn touch_racing_expiry_does_not_revive_the_entry(h: Harness) {
+    race_expiry(h, async |store| store.touch("k", LONG).await.unwrap()).await;
+}
+
+pub(super) async fn get_and_touch_racing_expiry_does_not_revive_the_entry(h: Harness) {
+    race_expiry(h, async |store| store.get_and_touch("k", LONG).await.unwrap().is_some()).await;
+}
+
+/// `touch` gives the entry more time and returns whether it did.
+async fn race_expiry<F>(h: Harness, touch: impl FnOnce(Arc<dyn Cache>) -> F + Copy + Send + 'static)
+where
+    F: Future<Output = bool> + Send + 'static,
+{
     let store = h.store().await;
     let rounds = if h.has_manual_time() { 200 } else { 4 };
     for round in 0..rounds {
@@ -100,7 +174,7 @@ pub(super) async fn touch_racing_expiry_does_not_revive_the_entry(h: Harness) {
                 let around_expiry = Duration::from_micros(400) * u32::try_from(number).unwrap();
                 time.pass(time.moment() - Duration::from_millis(1) + around_expiry).await;
             }
-            store.touch("k", LONG).await.unwrap()
+            touch(store).await
         });
         let touched = touched.await.into_iter().any(|touched| touched);
         let exists = store.get("k").await.unwrap().is_some();

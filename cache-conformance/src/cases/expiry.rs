@@ -34,7 +34,7 @@ pub(super) async fn entry_without_ttl_never_expires(h: Harness) {
 
 pub(super) async fn expired_entry_is_absent_for_every_operation(h: Harness) {
     let store = h.store().await;
-    for key in ["get", "contains", "ttl", "touch", "incr", "delete", "many", "now"] {
+    for key in ["get", "contains", "ttl", "touch", "read", "incr", "delete", "many", "now"] {
         store.set(key, Value::Int(1), Some(h.moment())).await.unwrap();
     }
     h.outlive(h.moment()).await;
@@ -42,6 +42,7 @@ pub(super) async fn expired_entry_is_absent_for_every_operation(h: Harness) {
     assert!(!store.contains("contains").await.unwrap());
     assert_eq!(store.ttl("ttl").await.unwrap(), None);
     assert!(!store.touch("touch", LONG).await.unwrap());
+    assert_eq!(store.get_and_touch("read", LONG).await.unwrap(), None);
     assert_eq!(store.incr("incr", 1).await.unwrap(), None);
     assert!(!store.delete("delete").await.unwrap());
     assert_eq!(store.get_many(&["many"]).await.unwrap(), [None]);
@@ -194,4 +195,48 @@ async fn lives_for(h: Harness, ttl: Duration) {
     for key in ["set", "added", "touched"] {
         assert_eq!(store.get(key).await.unwrap(), Some(bytes("v")), "{key} with {ttl:?}");
     }
+}
+
+pub(super) async fn get_and_touch_returns_the_value(h: Harness) {
+    let store = h.store().await;
+    for value in [bytes("v"), bytes(""), bytes("42"), Value::Int(42)] {
+        for ttl in [LONG, None] {
+            store.set("k", value.clone(), LONG).await.unwrap();
+            assert_eq!(store.get_and_touch("k", ttl).await.unwrap(), Some(value.clone()));
+            assert_eq!(store.get("k").await.unwrap(), Some(value.clone()), "it is kept");
+        }
+    }
+}
+
+pub(super) async fn get_and_touch_replaces_the_ttl(h: Harness) {
+    let store = h.store().await;
+    store.set("longer", bytes("v"), Some(h.moment())).await.unwrap();
+    store.set("never", bytes("v"), Some(h.moment())).await.unwrap();
+    store.set("shorter", bytes("v"), LONG).await.unwrap();
+    store.set("bounded", bytes("v"), None).await.unwrap();
+    assert!(store.get_and_touch("longer", LONG).await.unwrap().is_some());
+    assert!(store.get_and_touch("never", None).await.unwrap().is_some());
+    assert!(store.get_and_touch("shorter", Some(h.moment())).await.unwrap().is_some());
+    assert!(store.get_and_touch("bounded", Some(h.moment())).await.unwrap().is_some());
+    h.outlive(h.moment()).await;
+    assert_eq!(store.get("longer").await.unwrap(), Some(bytes("v")));
+    assert_eq!(store.ttl("never").await.unwrap(), Some(Ttl::Never));
+    assert_eq!(store.get("shorter").await.unwrap(), None);
+    assert_eq!(store.get("bounded").await.unwrap(), None);
+}
+
+pub(super) async fn get_and_touch_of_an_absent_key_is_a_miss(h: Harness) {
+    let store = h.store().await;
+    for ttl in [LONG, None] {
+        assert_eq!(store.get_and_touch("k", ttl).await.unwrap(), None);
+        assert!(!store.contains("k").await.unwrap());
+    }
+}
+
+pub(super) async fn get_and_touch_does_not_revive_an_expired_entry(h: Harness) {
+    let store = h.store().await;
+    store.set("k", bytes("v"), Some(h.moment())).await.unwrap();
+    h.outlive(h.moment()).await;
+    assert_eq!(store.get_and_touch("k", LONG).await.unwrap(), None);
+    assert_eq!(store.get("k").await.unwrap(), None);
 }

@@ -136,3 +136,38 @@ pub(super) async fn incr_of_an_absent_key_is_not_found(h: Harness) {
 pub(super) async fn ttl_of_an_absent_key_is_none(h: Harness) {
     assert_eq!(h.cache().await.ttl("missing").await.unwrap(), None);
 }
+
+pub(super) async fn incr_or_set_with_timeout_zero_stores_nothing(h: Harness) {
+    let cache = h.cache().await;
+    assert_eq!(cache.incr_or_set("k", 1, 5, Timeout::EXPIRED).await.unwrap(), 5);
+    assert!(!cache.contains("k").await.unwrap());
+
+    cache.set("k", &40, Timeout::Default).await.unwrap();
+    assert_eq!(cache.incr_or_set("k", 2, 5, Timeout::EXPIRED).await.unwrap(), 42);
+    assert!(cache.contains("k").await.unwrap());
+}
+
+pub(super) async fn incr_or_set_with_timeout_default_uses_the_settings(h: Harness) {
+    let cache = h.cache().await;
+    cache.incr_or_set("k", 1, 1, Timeout::Default).await.unwrap();
+    assert!((200..=300).contains(&remaining_seconds(&cache).await));
+    assert_eq!(cache.incr_or_set("k", 1, 1, Timeout::Never).await.unwrap(), 2);
+    assert!((200..=300).contains(&remaining_seconds(&cache).await));
+}
+
+pub(super) async fn get_and_touch_with_timeout_zero_deletes(h: Harness) {
+    let cache = h.cache().await;
+    cache.set("k", "v", Timeout::Default).await.unwrap();
+    let taken: Option<String> = cache.get_and_touch("k", Timeout::EXPIRED).await.unwrap();
+    assert_eq!(taken.as_deref(), Some("v"));
+    assert!(!cache.contains("k").await.unwrap());
+    assert_eq!(cache.get_and_touch::<String>("k", Timeout::EXPIRED).await.unwrap(), None);
+}
+
+pub(super) async fn get_and_touch_with_timeout_default_uses_the_settings(h: Harness) {
+    let cache = h.cache().await;
+    cache.set("k", "v", Timeout::Never).await.unwrap();
+    let value: Option<String> = cache.get_and_touch("k", Timeout::Default).await.unwrap();
+    assert_eq!(value.as_deref(), Some("v"));
+    assert!((200..=300).contains(&remaining_seconds(&cache).await));
+}

@@ -14,6 +14,7 @@ pub(super) async fn every_read_misses(h: Harness) {
     assert!(cache.get_many::<String, _>(["k"]).await.unwrap().is_empty());
     assert!(!cache.contains("k").await.unwrap());
     assert_eq!(cache.ttl("k").await.unwrap(), None);
+    assert_eq!(cache.get_and_touch::<String>("k", Timeout::Default).await.unwrap(), None);
 }
 
 pub(super) async fn every_write_succeeds(h: Harness) {
@@ -23,6 +24,8 @@ pub(super) async fn every_write_succeeds(h: Harness) {
     assert!(cache.add("k", "v", Timeout::Never).await.unwrap());
     assert!(cache.add("k", "v", Timeout::Never).await.unwrap(), "again");
     assert!(cache.set_many([("k", "v")], Timeout::Never).await.unwrap().is_empty());
+    assert_eq!(cache.incr_or_set("k", 1, 5, Timeout::Never).await.unwrap(), 5);
+    assert_eq!(cache.incr_or_set("k", 1, 5, Timeout::Never).await.unwrap(), 5, "again");
     cache.clear().await.unwrap();
     cache.close().await.unwrap();
 }

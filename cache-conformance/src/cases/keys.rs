@@ -94,6 +94,8 @@ pub(super) async fn rejected_key_is_rejected_by_every_operation(h: Harness) {
             store.add(key, bytes("v"), LONG).await.map(drop),
             store.touch(key, LONG).await.map(drop),
             store.incr(key, 1).await.map(drop),
+            store.incr_or_set(key, 1, 1, LONG).await.map(drop),
+            store.get_and_touch(key, LONG).await.map(drop),
             store.delete(key).await.map(drop),
             store.ttl(key).await.map(drop),
             store.contains(key).await.map(drop),

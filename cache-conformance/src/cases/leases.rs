@@ -203,6 +203,7 @@ pub(super) async fn leased_key_is_absent_for_every_operation(h: Harness) {
             }
         }
         assert!(!other.touch("k", LONG).await.unwrap());
+        assert_eq!(other.get_and_touch("k", LONG).await.unwrap(), None);
         assert_eq!(other.incr("k", 1).await.unwrap(), None);
         assert_eq!(other.get("k").await.unwrap(), None);
     }
@@ -215,6 +216,29 @@ pub(super) async fn add_succeeds_on_a_leased_key(h: Harness) {
         assert!(other.add("k", bytes("added"), LONG).await.unwrap());
         assert!(!one.add("k", bytes("again"), LONG).await.unwrap());
         assert_eq!(one.get("k").await.unwrap(), Some(bytes("added")));
+        assert!(matches!(one.ttl("k").await.unwrap(), Some(Ttl::Left(_))));
+    }
+}
+
+pub(super) async fn get_and_touch_of_a_leased_key_is_a_miss(h: Harness) {
+    for seen in [Seen::Nothing, Seen::NothingByAny] {
+        for ttl in [LONG, None] {
+            let (one, other) = seen.clients(&h).await;
+            let _lease = seen.lease(&*one, h.moment()).await;
+            assert_eq!(other.get_and_touch("k", ttl).await.unwrap(), None);
+            assert!(!one.contains("k").await.unwrap());
+            h.outlive(h.moment()).await;
+            assert!(!is_held(&*one).await, "nothing extends the lease");
+        }
+    }
+}
+
+pub(super) async fn incr_or_set_stores_the_initial_value_on_a_leased_key(h: Harness) {
+    for seen in [Seen::Nothing, Seen::NothingByAny] {
+        let (one, other) = seen.clients(&h).await;
+        let _lease = seen.lease(&*one, HOLD).await;
+        assert_eq!(other.incr_or_set("k", 1, 7, LONG).await.unwrap(), 7);
+        assert_eq!(one.incr_or_set("k", 1, 7, LONG).await.unwrap(), 8);
         assert!(matches!(one.ttl("k").await.unwrap(), Some(Ttl::Left(_))));
     }
 }
@@ -315,6 +339,15 @@ pub(super) async fn fill_after_incr_stores_nothing(h: Harness) {
     assert_lost_after(&h, Seen::Entry, incr, Some(Value::Int(5))).await;
 }
 
+pub(super) async fn fill_after_incr_or_set_stores_nothing(h: Harness) {
+    let incr = async |store: Arc<dyn Cache>| {
+        store.incr_or_set("k", 4, 5, LONG).await.unwrap();
+    };
+    for seen in Seen::ALL {
+        assert_lost_after(&h, seen, incr, Some(Value::Int(5))).await;
+    }
+}
+
 pub(super) async fn fill_after_delete_stores_nothing(h: Harness) {
     let delete = async |store: Arc<dyn Cache>| {
         store.delete("k").await.unwrap();
@@ -350,6 +383,7 @@ pub(super) async fn fill_after_touch_of_an_entry_stores_the_value(h: Harness) {
         let (one, other) = Seen::Entry.clients(&h).await;
         let lease = Seen::Entry.lease(&*one, HOLD).await;
         assert!(other.touch("k", ttl).await.unwrap());
+        assert!(other.get_and_touch("k", ttl).await.unwrap().is_some());
         assert!(fill(&*one, lease, bytes("new")).await, "a touch changes no value");
         assert_eq!(other.get("k").await.unwrap(), Some(bytes("new")));
     }

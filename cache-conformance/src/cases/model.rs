@@ -18,6 +18,8 @@ enum Step {
     Add(Key, Content, Life),
     Touch(Key, Life),
     Incr(Key, i64),
+    IncrOrSet(Key, i64, i64, Life),
+    GetAndTouch(Key, Life),
     Delete(Key),
     Contains(Key),
     Ttl(Key),
@@ -162,12 +164,14 @@ async fn perform(store: &dyn Cache, step: &Step, unit: Duration) -> Result<Outco
             Outcome::Bool(store.add(name(*key), content.value(), life.ttl(unit)).await?)
         }
         Step::Touch(key, life) => Outcome::Bool(store.touch(name(*key), life.ttl(unit)).await?),
-        Step::Incr(key, delta) => match store.incr(name(*key), *delta).await {
-            Err(error) if matches!(error.kind(), ErrorKind::NotAnInteger | ErrorKind::Overflow) => {
-                Outcome::Sum(Err(error.kind()))
-            }
-            result => Outcome::Sum(Ok(result?)),
-        },
+        Step::Incr(key, delta) => sum(store.incr(name(*key), *delta).await)?,
+        Step::IncrOrSet(key, delta, initial, life) => {
+            let counted = store.incr_or_set(name(*key), *delta, *initial, life.ttl(unit)).await;
+            sum(counted.map(Some))?
+        }
+        Step::GetAndTouch(key, life) => {
+            Outcome::Values(vec![store.get_and_touch(name(*key), life.ttl(unit)).await?])
+        }
         Step::Delete(key) => Outcome::Bool(store.delete(name(*key)).await?),
         Step::Contains(key) => Outcome::Bool(store.contains(name(*key)).await?),
         Step::Ttl(key) => Outcome::Ttl(store.ttl(name(*key)).await?),
@@ -190,6 +194,15 @@ async fn perform(store: &dyn Cache, step: &Step, unit: Duration) -> Result<Outco
         }
         Step::Pass(_) => Outcome::Nothing,
     })
+}
+
+fn sum(counted: Result<Option<i64>>) -> Result<Outcome> {
+    match counted {
+        Err(error) if matches!(error.kind(), ErrorKind::NotAnInteger | ErrorKind::Overflow) => {
+            Ok(Outcome::Sum(Err(error.kind())))
+        }
+        counted => Ok(Outcome::Sum(Ok(counted?))),
+    }
 }
 
 fn name(key: Key) -> &'static str {
@@ -219,14 +232,21 @@ impl Model {
                 self.entries.entry(*key).or_insert_with(|| (content.value(), deadline(life)));
                 Outcome::Bool(absent)
             }
-            Step::Touch(key, life) => Outcome::Bool(match self.entries.get_mut(key) {
-                Some(entry) => {
-                    entry.1 = deadline(life);
-                    true
-                }
-                None => false,
-            }),
+            Step::Touch(key, life) => {
+                Outcome::Bool(self.get_and_touch(*key, deadline(life)).is_some())
+            }
             Step::Incr(key, delta) => Outcome::Sum(self.incr(*key, *delta)),
+            Step::IncrOrSet(key, delta, initial, life) => {
+                Outcome::Sum(self.incr(*key, *delta).map(|sum| {
+                    if sum.is_none() {
+                        self.entries.insert(*key, (Value::Int(*initial), deadline(life)));
+                    }
+                    sum.or(Some(*initial))
+                }))
+            }
+            Step::GetAndTouch(key, life) => {
+                Outcome::Values(vec![self.get_and_touch(*key, deadline(life))])
+            }
             Step::Delete(key) => Outcome::Bool(self.entries.remove(key).is_some()),
             Step::Contains(key) => Outcome::Bool(self.entries.contains_key(key)),
             Step::Ttl(key) => {
@@ -260,6 +280,12 @@ impl Model {
         self.entries.get(&key).map(|(value, _)| value.clone())
     }
 
+    fn get_and_touch(&mut self, key: Key, deadline: Option<Duration>) -> Option<Value> {
+        let entry = self.entries.get_mut(&key)?;
+        entry.1 = deadline;
+        Some(entry.0.clone())
+    }
+
     fn incr(&mut self, key: Key, delta: i64) -> std::result::Result<Option<i64>, ErrorKind> {
         let Some((value, _)) = self.entries.get_mut(&key) else { return Ok(None) };
         let Value::Int(number) = value else { return Err(ErrorKind::NotAnInteger) };
@@ -280,6 +306,10 @@ fn step(unsigned: bool, time_can_pass: bool) -> impl Strategy<Value = Step> {
         3 => entry().prop_map(|(key, content, life)| Step::Add(key, content, life)),
         2 => (key(), life()).prop_map(|(key, life)| Step::Touch(key, life)),
         4 => (key(), number(unsigned)).prop_map(|(key, delta)| Step::Incr(key, delta)),
+        2 => (key(), number(unsigned), number(unsigned), life()).prop_map(
+            |(key, delta, initial, life)| Step::IncrOrSet(key, delta, initial, life)
+        ),
+        2 => (key(), life()).prop_map(|(key, life)| Step::GetAndTouch(key, life)),
         2 => key().prop_map(Step::Delete),
         1 => key().prop_map(Step::Contains),
         2 => key().prop_map(Step::Ttl),

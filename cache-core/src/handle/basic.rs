@@ -3,7 +3,7 @@
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{Found, leases::Written};
-use crate::{CacheHandle, Result, Timeout, Ttl, timeout::Lifetime};
+use crate::{CacheHandle, Result, Timeout, Ttl, Value, timeout::Lifetime};
 
 /// Reading and writing one entry.
 impl CacheHandle {
@@ -85,6 +85,54 @@ impl CacheHandle {
         self.unless_outage(touched, || false)
     }
 
+    /// Returns the value stored under `key` and sets a new timeout for it, or returns `None` on a
+    /// miss.
+    ///
+    /// Like [`get`](Self::get) and [`touch`](Self::touch), in one round trip to the store; on MySQL
+    /// two. It is for entries that live as long as they are used, such as sessions.
+    ///
+    /// [`Timeout::Default`] is the default of the alias, not the previous timeout of the entry. A
+    /// timeout of zero deletes the entry. An entry that cannot be decoded as a `T` gets the timeout
+    /// and is a miss.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::{sync::Arc, time::Duration};
+    /// # use cache_core::{CacheHandle, Result, Settings};
+    /// # use cache_locmem::LocMemCache;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<()> {
+    /// # let store = Arc::new(LocMemCache::default());
+    /// # let cache = CacheHandle::new("default", store, Settings::default());
+    /// const SESSION: Duration = Duration::from_secs(30 * 60);
+    ///
+    /// cache.set("session:7", "ada", SESSION).await?;
+    /// let user: Option<String> = cache.get_and_touch("session:7", SESSION).await?;
+    /// assert_eq!(user.as_deref(), Some("ada"));
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Same as [`get`](Self::get) and [`touch`](Self::touch).
+    pub async fn get_and_touch<T: DeserializeOwned + 'static>(
+        &self,
+        key: &str,
+        timeout: impl Into<Timeout>,
+    ) -> Result<Option<T>> {
+        let key = self.key(key)?;
+        let store = self.inner();
+        let found = match self.lifetime(timeout.into()) {
+            Lifetime::Expired => self.take(&key).await,
+            Lifetime::For(ttl) => store.get_and_touch(&key, Some(ttl)).await,
+            Lifetime::Forever => store.get_and_touch(&key, None).await,
+        };
+        match self.unless_outage(found, || None)? {
+            Some(value) => Ok(self.decode(&key, value)?.hit()),
+            None => Ok(None),
+        }
+    }
+
     /// Returns the remaining time to live of an entry, or `None` on a miss.
     ///
     /// # Errors
@@ -119,5 +167,18 @@ impl CacheHandle {
     pub async fn contains(&self, key: &str) -> Result<bool> {
         let key = self.key(key)?;
         self.unless_outage(self.inner().contains(&key).await, || false)
+    }
+
+    /// Returns the value of a composed key and removes the entry.
+    async fn take(&self, key: &str) -> Result<Option<Value>> {
+        let write = self.write(Written::Key(key));
+        if write.must_begin() {
+            write.begin().await;
+        }
+        let found = self.inner().get(key).await?;
+        if found.is_some() {
+            self.inner().delete(key).await?;
+        }
+        Ok(found)
     }
 }

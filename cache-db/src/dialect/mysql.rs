@@ -32,6 +32,7 @@ pub(crate) static MYSQL: Dialect = Dialect {
         incr: "UPDATE {t} SET number = CAST(LAST_INSERT_ID(number + ?) AS SIGNED) \
             WHERE cache_key = ? AND expires > ? AND number BETWEEN ? AND ?",
         sum: Sum::LastInsertId,
+        returning: None,
         bulk: Bulk::Placeholders {
             on_conflict: "ON DUPLICATE KEY UPDATE \
                 value = VALUES(value), number = VALUES(number), expires = VALUES(expires)",

@@ -30,6 +30,7 @@ pub(crate) static POSTGRES: Dialect = Dialect {
         add_replaces_expired: true,
         incr: shared::INCR,
         sum: shared::SUM,
+        returning: Some(shared::RETURNING),
         bulk: Bulk::Arrays {
             // A DELETE alone would lock the rows in the order of the table, and cause deadlocks
             // with `set`. The subquery locks them before the first one is removed.

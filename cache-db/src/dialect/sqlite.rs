@@ -23,6 +23,7 @@ pub(crate) static SQLITE: Dialect = Dialect {
         add_replaces_expired: true,
         incr: shared::INCR,
         sum: shared::SUM,
+        returning: Some(shared::RETURNING),
         bulk: Bulk::Placeholders {
             on_conflict: "ON CONFLICT (cache_key) DO UPDATE \
                 SET value = excluded.value, number = excluded.number, expires = excluded.expires",

@@ -8,7 +8,7 @@
 
 use std::time::Duration;
 
-use cache_core::{Error, ErrorKind, Result};
+use cache_core::{Error, ErrorKind, Result, Value};
 use tokio::time::sleep;
 
 use super::{MemcachedCache, is_found, unexpected, validate_key};
@@ -32,6 +32,42 @@ pub(super) const MAX_ATTEMPTS: u32 = 60;
 impl MemcachedCache {
     pub(super) async fn add_delta(&self, key: &str, delta: i64) -> Result<Option<i64>> {
         validate_key(key)?;
+        self.count(key, delta, None).await
+    }
+
+    pub(super) async fn add_delta_or_set(
+        &self,
+        key: &str,
+        delta: i64,
+        initial: i64,
+        ttl: Option<Duration>,
+    ) -> Result<i64> {
+        validate_key(key)?;
+        // The server stores no negative numbers itself.
+        let create = u64::try_from(initial).ok().map(|initial| (initial, Expiry::new(ttl)));
+        for attempt in 0..MAX_ATTEMPTS {
+            back_off(attempt).await;
+            if let Some(sum) = self.count(key, delta, create).await? {
+                return Ok(sum);
+            }
+            // The key is leased, the server did not store the number, or it is down.
+            if self.add_value(key, &Value::Int(initial), ttl).await?
+                || self.call(&Command::GetHead(key)).await?.is_none()
+            {
+                return Ok(initial);
+            }
+        }
+        Err(contention(key))
+    }
+
+    /// Adds the delta. If the key is absent, the server stores the number in `create` if the delta
+    /// is not large.
+    async fn count(
+        &self,
+        key: &str,
+        delta: i64,
+        create: Option<(u64, Expiry)>,
+    ) -> Result<Option<i64>> {
         if delta > 0 && delta.unsigned_abs() > MAX_BLIND_DELTA {
             return self.compare_and_add(key, delta).await;
         }
@@ -40,6 +76,7 @@ impl MemcachedCache {
             delta: delta.unsigned_abs(),
             subtract: delta < 0,
             cas: None,
+            create,
         };
         let Some(reply) = self.call(&command).await? else { return Ok(None) };
         if is_non_numeric(&reply.status) && self.is_leased(key).await? {
@@ -65,6 +102,7 @@ impl MemcachedCache {
                 delta: delta.unsigned_abs(),
                 subtract: delta > 0,
                 cas: Some(cas),
+                create: None,
             };
             let Some(reply) = self.call(&command).await? else { return Ok(()) };
             let is_unparsable = is_non_numeric(&reply.status);
@@ -120,6 +158,7 @@ impl MemcachedCache {
                 delta: delta.unsigned_abs(),
                 subtract: false,
                 cas: Some(reply.cas),
+                create: None,
             };
             let Some(reply) = self.call(&command).await? else { return Ok(None) };
             if reply.status != Status::CasMismatch {

@@ -233,6 +233,12 @@ impl MemcachedCache {
         Err(contention(key))
     }
 
+    /// Removes a stub that a touch has given a new time to live, which nothing may extend.
+    pub(super) async fn end_touched_lease(&self, key: &str, found: &Found) -> Result<()> {
+        let command = Command::CompareAndDelete(key, found.reply.cas);
+        self.call_on(&found.place(), &command).await.map(drop)
+    }
+
     /// Returns whether the key has a stub.
     pub(super) async fn is_leased(&self, key: &str) -> Result<bool> {
         Ok(match self.call(&Command::GetHead(key)).await? {

@@ -35,12 +35,13 @@ pub(crate) async fn show(State(site): State<Site>, headers: HeaderMap) -> View<H
     let Some(token) = token_of(&headers) else {
         return Ok(site.templates.page("account.html", start, context! {})?);
     };
-    let session: Option<Session> = site.sessions.get(&session_key(&token)).await?;
+    // A session lives as long as it is used.
+    let session: Option<Session> =
+        site.sessions.get_and_touch(&session_key(&token), Timeout::Default).await?;
     let visits = match session {
         Some(_) => {
             let key = format!("visits:{token}");
-            site.sessions.add(&key, &0, Timeout::Default).await?;
-            site.sessions.incr(&key, 1).await?
+            site.sessions.incr_or_set(&key, 1, 1, Timeout::Default).await?
         }
         None => 0,
     };
