@@ -71,8 +71,8 @@ mod wrappers;
 
 pub use cache_core::{
     Acquired, Ask, Bytes, Cache, CacheHandle, Clock, Codec, Error, ErrorKind, KeyCheck,
-    KeyFunction, Lease, Leases, ManualClock, Moment, Object, OnOutage, Result, Settings, Share,
-    Stats, Timeout, Ttl, Undecodable, Value, Version, async_trait, forward_cache,
+    KeyFunction, Lease, Leases, Lock, LockGuard, ManualClock, Moment, Object, OnOutage, Result,
+    Settings, Share, Stats, Timeout, Ttl, Undecodable, Value, Version, async_trait, forward_cache,
 };
 
 pub use self::{builder::CachesBuilder, caches::Caches};

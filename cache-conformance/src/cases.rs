@@ -18,6 +18,7 @@ mod handles;
 mod keeps_nothing;
 mod keys;
 mod leases;
+mod locks;
 mod model;
 mod objects;
 mod types;
@@ -317,6 +318,20 @@ macro_rules! __for_each_case {
                 release_keeps_the_entry,
                 release_of_a_lost_lease_changes_nothing,
             }
+            locks {
+                held_lock_excludes_all_other_callers,
+                one_of_16_racers_gets_the_lock,
+                released_lock_is_free,
+                lock_ends_by_time,
+                waiting_caller_gets_the_released_lock,
+                wait_for_a_held_lock_ends,
+                dropped_guard_frees_the_lock_for_its_handle,
+                lock_and_entry_of_the_same_name_are_independent,
+                update_replaces_the_value,
+                update_with_timeout_zero_deletes,
+                concurrent_updates_are_not_lost,
+                updates_racing_deletes_are_not_lost,
+            }
             upkeep {
                 stats_count_the_entries,
                 stats_distinguish_expired_entries,
@@ -334,6 +349,7 @@ macro_rules! __for_each_case {
                 no_entry_can_be_changed,
                 get_or_set_produces_every_time,
                 every_lease_is_granted,
+                every_lock_is_granted,
             }
         }
     };

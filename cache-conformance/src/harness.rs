@@ -2,7 +2,7 @@
 
 use std::{fmt, pin::Pin, sync::Arc, time::Duration};
 
-use cache_core::{Cache, CacheHandle, ManualClock, Settings};
+use cache_core::{Cache, CacheHandle, Clock, ManualClock, Settings};
 
 type StoreFuture = Pin<Box<dyn Future<Output = Arc<dyn Cache>> + Send>>;
 type Make = Arc<dyn Fn() -> StoreFuture + Send + Sync>;
@@ -251,6 +251,11 @@ impl Harness {
     /// Creates a handle on an empty store.
     pub(crate) async fn cache_with(&self, settings: Settings) -> CacheHandle {
         CacheHandle::new("conformance", self.store().await, settings)
+    }
+
+    /// Returns the clock of the stores, for a handle that must agree with them.
+    pub(crate) fn clock(&self) -> Clock {
+        self.time.as_ref().map_or_else(Clock::default, ManualClock::clock)
     }
 
     pub(crate) fn has_manual_time(&self) -> bool {

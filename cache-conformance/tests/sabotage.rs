@@ -608,6 +608,8 @@ lease_fault_is_caught! {
         one_of_16_racers_takes_over_an_expired_lease,
         release_with_keep_ends_the_lease_later,
         release_of_a_lost_lease_changes_nothing,
+        held_lock_excludes_all_other_callers,
+        one_of_16_racers_gets_the_lock,
     ];
     leases_that_are_never_granted_are_caught: LeasesAreNeverGranted, [
         acquire_of_an_absent_key_grants_a_lease,
@@ -618,6 +620,7 @@ lease_fault_is_caught! {
         one_of_16_racers_takes_over_an_expired_lease,
         fill_after_the_end_of_the_lease_stores_nothing,
         expired_lease_is_taken_over,
+        lock_ends_by_time,
     ];
     leases_of_absent_keys_only_are_caught:
         LeasesOnlyOfAbsentKeys, [acquire_of_an_entry_returns_its_value];
@@ -661,7 +664,8 @@ lease_fault_is_caught! {
         fill_ends_the_lease,
     ];
     fill_that_keeps_the_lease_is_caught: FillKeepsTheLease, [fill_ends_the_lease];
-    release_that_does_nothing_is_caught: ReleaseDoesNothing, [released_lease_is_granted_again];
+    release_that_does_nothing_is_caught:
+        ReleaseDoesNothing, [released_lease_is_granted_again, released_lock_is_free];
     release_that_ignores_keep_is_caught:
         ReleaseIgnoresKeep, [release_with_keep_ends_the_lease_later];
     release_that_keeps_forever_is_caught:

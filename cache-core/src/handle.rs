@@ -10,11 +10,14 @@ mod fill;
 mod get_or_set;
 mod key_buffer;
 mod leases;
+mod lock;
 mod outage;
+mod pauses;
 mod shared;
 pub mod single_flight;
 #[cfg(test)]
 mod step_store;
+mod update;
 
 use std::{
     fmt,
@@ -38,6 +41,7 @@ use breaker::Breaker;
 use fill::Fills;
 use key_buffer::KeyBuffer;
 use leases::{HeldLeases, LocalLeases, Written};
+pub use lock::{Lock, LockGuard};
 use outage::OutageLog;
 
 /// A handle to one cache: a store, a KEY_PREFIX, a VERSION, a default TIMEOUT and a codec.

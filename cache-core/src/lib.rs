@@ -43,7 +43,7 @@ pub use self::{
     codec::Codec,
     cull::entries_after_cull,
     error::{Error, ErrorKind, Result},
-    handle::CacheHandle,
+    handle::{CacheHandle, Lock, LockGuard},
     key::{KeyCheck, KeyFunction, MAX_KEY_CHARS, Version},
     lease::{Acquired, Ask, Lease, Leases},
     settings::{OnOutage, Settings, Share, Undecodable},

@@ -66,3 +66,19 @@ pub(super) async fn every_lease_is_granted(h: Harness) {
         leases.release("k", lease.expect("it is granted again"), HOLD).await.unwrap();
     }
 }
+
+pub(super) async fn every_lock_is_granted(h: Harness) {
+    const HOLD: Duration = Duration::from_secs(60);
+    let cache = h.cache().await;
+    let guards = [
+        cache.lock("report").hold(HOLD).await.unwrap(),
+        cache.lock("report").hold(HOLD).await.unwrap(),
+    ];
+    for guard in guards {
+        guard.expect("it is granted").release().await.unwrap();
+    }
+    let add = |old: Option<i32>| old.unwrap_or(0) + 1;
+    for _ in 0..2 {
+        assert_eq!(cache.update("k", Timeout::Default, add).await.unwrap(), 1);
+    }
+}

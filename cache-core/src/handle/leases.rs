@@ -73,6 +73,26 @@ impl CacheHandle {
         Ok(Acquisition { value: acquired.value, lease })
     }
 
+    /// Returns a lease of a composed key that never has a value, unless somebody holds one.
+    ///
+    /// Unlike [`acquire`](Self::acquire), this does not end a lease that may be one of another
+    /// process, because it stands for a lock.
+    pub(super) async fn acquire_lock(
+        &self,
+        key: &Arc<str>,
+        hold: Duration,
+    ) -> Result<Option<HeldLease>> {
+        // No lease lasts for no time.
+        let hold = hold.max(Duration::from_nanos(1));
+        let now = self.view.clock.now();
+        let held = &self.view.held_leases;
+        if let Abandoned::Lease(lease) = held.take_abandoned(key) {
+            self.leases().release(key, lease, Duration::ZERO).await?;
+        }
+        let acquired = self.leases().acquire(key, Ask::Missing, hold).await?;
+        Ok(acquired.lease.map(|lease| held.insert(key, lease, false, now, now + hold)))
+    }
+
     /// Returns a share in the lease that another caller of this process holds.
     ///
     /// What a caller produces from now on may be stored through it. The first to do so ends the
