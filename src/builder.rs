@@ -383,6 +383,7 @@ impl CachesBuilder {
             on_outage: config.on_outage.unwrap_or_default(),
             patience: config.patience.unwrap_or(Settings::default().patience),
             share: config.share,
+            fill: config.fill,
         };
         let mut store_config = StoreConfig::new(alias, config.options);
         store_config.location = config.location;

@@ -1,10 +1,16 @@
 //! The configured caches of an application.
 
+#[cfg(feature = "fetch")]
+use std::time::{Duration, Instant};
 use std::{collections::BTreeMap, fmt, ops::Index, path::Path, sync::Arc};
 
 use cache_core::{CacheHandle, Error, ErrorKind, Result};
 
 use crate::CachesBuilder;
+
+/// For how long [`Caches::close_all`] waits for producers, for all caches together.
+#[cfg(feature = "fetch")]
+const TASK_LIMIT: Duration = Duration::from_secs(5);
 
 /// The configured caches of an application, by alias.
 ///
@@ -120,15 +126,32 @@ impl Caches {
 
     /// Closes each store once, which releases its connections and files. The caches stay usable.
     ///
+    /// First waits up to 5 seconds for the producers of `fetch` that still run, and then drops
+    /// them. Call it when the application serves no more requests.
+    ///
     /// # Errors
     ///
     /// Returns the first error of a store. The other stores are closed nevertheless.
     pub async fn close_all(&self) -> Result<()> {
+        #[cfg(feature = "fetch")]
+        self.finish_tasks().await;
         let mut result = Ok(());
         for cache in self.stores() {
             result = result.and(cache.close().await);
         }
         result
+    }
+
+    #[cfg(feature = "fetch")]
+    async fn finish_tasks(&self) {
+        let deadline = Instant::now() + TASK_LIMIT;
+        for cache in self.iter() {
+            let limit = deadline.saturating_duration_since(Instant::now());
+            let dropped = cache.finish_tasks(limit).await;
+            if dropped > 0 {
+                tracing::warn!(cache = cache.alias(), dropped, "dropped producers that still ran");
+            }
+        }
     }
 
     /// One cache for each store, in the order of their aliases.

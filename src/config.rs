@@ -93,9 +93,10 @@
 //! | `ON_OUTAGE` | `produce`, `error` or `miss`: what to do [while the store is unavailable](cache_core::OnOutage) | `produce` |
 //! | PATIENCE | seconds for which callers of `get_or_set` [wait for the one that produces](cache_core::Settings::patience); 0: no caller waits | 5 |
 //! | SHARE | `store` or `process`: where [leases](cache_core::Share) are kept | `store` |
+//! | FILL | a table of the defaults of `fetch`: `stale_for`, `soft_timeout`, `hard_timeout` and `retry_after` in seconds, `early` and `jitter` as numbers from 0 to 1; see [`FillOptions`](cache_core::FillOptions) | `{ stale_for = 0, soft_timeout = 0.1, hard_timeout = 10, early = 0.1, jitter = 0.1, retry_after = 1 }` |
 //!
 //! In a URL, `backend://location?setting=value&…`, every setting that is not in this table belongs
-//! to OPTIONS.
+//! to OPTIONS. A URL cannot set FILL.
 
 mod databases;
 mod nested;
@@ -105,8 +106,8 @@ mod url;
 use std::{fmt, time::Duration};
 
 use cache_core::{
-    Codec, Error, ErrorKind, KeyCheck, OnOutage, Result, Share, Timeout, Undecodable, Version,
-    config::shown_value,
+    Codec, Error, ErrorKind, FillOptions, KeyCheck, OnOutage, Result, Share, Timeout, Undecodable,
+    Version, config::shown_value,
 };
 use serde::{
     Deserialize, Deserializer,
@@ -148,6 +149,7 @@ pub struct CacheConfig {
     pub(crate) on_outage: Option<OnOutage>,
     pub(crate) patience: Option<Duration>,
     pub(crate) share: Share,
+    pub(crate) fill: FillOptions,
     pub(crate) options: Map<String, Json>,
     /// What the author of the configuration should know, to be logged when the cache is opened.
     pub(crate) warnings: Vec<String>,
@@ -244,6 +246,13 @@ impl CacheConfig {
         self
     }
 
+    /// Sets FILL.
+    #[must_use]
+    pub fn fill(mut self, fill: FillOptions) -> Self {
+        self.fill = fill;
+        self
+    }
+
     /// Sets one of the OPTIONS.
     #[must_use]
     pub fn option(mut self, name: &str, value: impl Into<Json>) -> Self {
@@ -322,6 +331,7 @@ struct Settings {
     on_outage: Option<OnOutage>,
     patience: Option<Patience>,
     share: Option<Share>,
+    fill: Option<FillOptions>,
     /// Django also accepts these two outside OPTIONS, and prefers them there.
     max_entries: Option<Json>,
     cull_frequency: Option<Json>,
@@ -385,6 +395,7 @@ impl From<Settings> for CacheConfig {
             on_outage: settings.on_outage,
             patience: settings.patience.map(|Patience(patience)| patience),
             share: settings.share.unwrap_or_default(),
+            fill: settings.fill.unwrap_or_default(),
             options,
             warnings,
         }

@@ -45,6 +45,7 @@
 //! | feature | adds |
 //! |---|---|
 //! | `toml` (default) | configuration in TOML; JSON, URLs and the environment are always available |
+//! | `fetch` (default) | [`CacheHandle::fetch`]: stale values, early refresh and bounded waits, in tasks of tokio's |
 //! | `http` | the module `http`: tower layers that cache responses, and fragments of pages |
 //! | `axum` | `http` for nested axum routers: the cache key contains the whole URI |
 //! | `sitemap` | `http` with sitemaps, which list the pages for a warm-up |
@@ -70,10 +71,14 @@ mod tables;
 mod wrappers;
 
 pub use cache_core::{
-    Acquired, Ask, Bytes, Cache, CacheHandle, Clock, Codec, Error, ErrorKind, KeyCheck,
-    KeyFunction, Lease, Leases, Lock, LockGuard, ManualClock, Moment, Object, OnOutage, Result,
-    Settings, Share, Stats, Timeout, Ttl, Undecodable, Value, Version, async_trait, forward_cache,
+    Acquired, Ask, Bytes, Cache, CacheHandle, Clock, Codec, Error, ErrorKind, FillOptions,
+    KeyCheck, KeyFunction, Lease, Leases, Lock, LockGuard, ManualClock, Moment, Object, OnOutage,
+    Result, Settings, Share, Stats, Timeout, Ttl, Undecodable, Value, Version, async_trait,
+    forward_cache,
 };
+
+#[cfg(feature = "fetch")]
+pub use cache_core::{Fetch, FetchError, FetchShared, Fill};
 
 pub use self::{builder::CachesBuilder, caches::Caches};
 

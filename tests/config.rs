@@ -539,6 +539,9 @@ mod errors {
                 r#""KEY_CHECK": "maybe""#,
                 &["KEY_CHECK: ", "\"maybe\"", "\"warn\"", "\"error\"", "\"off\""],
             ),
+            (r#""FILL": {"stale_for": -1}"#, &["FILL.stale_for: ", "a number of seconds", "-1"]),
+            (r#""FILL": {"early": 10}"#, &["FILL.early: ", "a number from 0 to 1", "10"]),
+            (r#""FILL": {"stale": 1}"#, &["FILL.stale: ", "stale_for", "soft_timeout"]),
             (
                 r#""KEY_FUNCTION": "shout""#,
                 &[
@@ -556,7 +559,7 @@ mod errors {
                     "TIMOUT: ",
                     "backend, location, timeout, key_prefix, version, key_function, options, \
                      key_check, codec, also_decode, undecodable, on_outage, patience, \
-                     share, max_entries, cull_frequency",
+                     share, fill, max_entries, cull_frequency",
                 ],
             ),
             (r#""KEY_PREFIX": "a", "key_prefix": "b""#, &["key_prefix: ", "twice"]),

@@ -66,7 +66,7 @@ pub enum ErrorKind {
     /// The store cannot be reached, or did not reply in time.
     Unavailable,
     /// A caller of `get_or_set` has waited while two other callers tried to produce the value, and
-    /// both failed.
+    /// both failed. Or the task of `fetch` that would have produced it was dropped.
     FillFailed,
     /// Any other error of the store.
     Backend,

@@ -6,6 +6,8 @@ mod basic;
 mod batch;
 mod breaker;
 mod counters;
+#[cfg(feature = "fetch")]
+pub(crate) mod fetch;
 mod fill;
 mod get_or_set;
 mod key_buffer;
@@ -30,6 +32,8 @@ use std::{
 
 use serde::{Serialize, de::DeserializeOwned};
 
+#[cfg(feature = "fetch")]
+use crate::FillOptions;
 use crate::{
     Cache, Clock, Error, ErrorKind, KeyCheck, OnOutage, Result, Settings, Stats, Timeout,
     Undecodable, Value, Version,
@@ -38,6 +42,8 @@ use crate::{
     timeout::Lifetime,
 };
 use breaker::Breaker;
+#[cfg(feature = "fetch")]
+use fetch::Fetches;
 use fill::Fills;
 use key_buffer::KeyBuffer;
 use leases::{HeldLeases, LocalLeases, Written};
@@ -118,6 +124,10 @@ struct View {
     fills: Arc<Fills>,
     local_leases: Arc<LocalLeases>,
     held_leases: Arc<HeldLeases>,
+    #[cfg(feature = "fetch")]
+    fill: FillOptions,
+    #[cfg(feature = "fetch")]
+    fetches: Arc<Fetches>,
 }
 
 /// The result of a lookup.
@@ -214,6 +224,10 @@ impl CacheHandle {
             fills: Arc::new(Fills::new(Clock::default())),
             held_leases: Arc::new(HeldLeases::new(local_leases.end_on_drop())),
             local_leases: Arc::new(local_leases),
+            #[cfg(feature = "fetch")]
+            fill: settings.fill,
+            #[cfg(feature = "fetch")]
+            fetches: Arc::new(Fetches::new(Clock::default())),
         };
         Self { store, view: Arc::new(view) }
     }
@@ -403,6 +417,8 @@ impl CacheHandle {
             breaker: Arc::default(),
             held_leases: Arc::new(HeldLeases::new(local_leases.end_on_drop())),
             local_leases: Arc::new(local_leases),
+            #[cfg(feature = "fetch")]
+            fetches: Arc::new(Fetches::new(clock.clone())),
             clock,
             ..View::clone(&self.view)
         };

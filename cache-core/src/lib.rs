@@ -17,6 +17,7 @@ mod codec;
 pub mod config;
 mod cull;
 mod error;
+mod fill_options;
 mod forward;
 mod handle;
 mod key;
@@ -34,6 +35,9 @@ pub use bytes::Bytes;
 
 #[doc(hidden)]
 pub use self::forward::__std;
+#[cfg(feature = "fetch")]
+#[cfg_attr(docsrs, doc(cfg(feature = "fetch")))]
+pub use self::handle::fetch::{Fetch, FetchError, FetchShared, Fill};
 /// For cachette's own crates.
 #[doc(hidden)]
 pub use self::handle::single_flight;
@@ -43,6 +47,7 @@ pub use self::{
     codec::Codec,
     cull::entries_after_cull,
     error::{Error, ErrorKind, Result},
+    fill_options::FillOptions,
     handle::{CacheHandle, Lock, LockGuard},
     key::{KeyCheck, KeyFunction, MAX_KEY_CHARS, Version},
     lease::{Acquired, Ask, Lease, Leases},

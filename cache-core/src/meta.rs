@@ -44,7 +44,10 @@ impl Times {
 
     /// The times of an entry that is stored at `now`. `None`, or a time of more than 34 years,
     /// means that it does not become stale.
-    #[cfg_attr(not(test), expect(dead_code, reason = "nothing writes format 2 yet"))]
+    #[cfg_attr(
+        not(any(test, feature = "fetch")),
+        expect(dead_code, reason = "`fetch` writes them")
+    )]
     pub(crate) fn new(now: Duration, fresh: Option<Duration>) -> Self {
         let born = millis(now).min(Self::MAX_BORN);
         Self { born, fresh: fresh.map(millis).filter(|fresh| *fresh <= Self::MAX_FRESH) }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use crate::{Codec, KeyCheck, KeyFunction, Timeout, Version};
+use crate::{Codec, FillOptions, KeyCheck, KeyFunction, Timeout, Version};
 
 /// The settings of a [`CacheHandle`](crate::CacheHandle): the part of a cache's configuration that
 /// does not concern its store.
@@ -58,6 +58,8 @@ pub struct Settings {
     /// Who is kept from producing a value that a caller of `get_or_set` produces already, and whose
     /// writes keep that value from being stored.
     pub share: Share,
+    /// FILL: the defaults of `fetch`, which needs the feature of that name.
+    pub fill: FillOptions,
 }
 
 /// PATIENCE by default.
@@ -77,6 +79,7 @@ impl Default for Settings {
             on_outage: OnOutage::default(),
             patience: PATIENCE,
             share: Share::default(),
+            fill: FillOptions::default(),
         }
     }
 }

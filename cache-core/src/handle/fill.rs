@@ -142,7 +142,7 @@ impl CacheHandle {
     }
 
     /// Returns `Ok` if the value of a composed key is to be produced although the store has failed.
-    fn read_failed(&self, key: &str, error: Error) -> Result<()> {
+    pub(super) fn read_failed(&self, key: &str, error: Error) -> Result<()> {
         let error = self.at(error);
         if self.view.on_outage == OnOutage::Error || !is_outage(&error) {
             return Err(error);
@@ -161,7 +161,7 @@ impl CacheHandle {
     }
 
     /// Returns `Ok` if the value is to be returned although it was not stored.
-    fn store_failed(&self, error: Error) -> Result<()> {
+    pub(super) fn store_failed(&self, error: Error) -> Result<()> {
         let error = self.at(error);
         let may_pass = is_outage(&error) || error.kind() == ErrorKind::TooLarge;
         if self.view.on_outage == OnOutage::Error || !may_pass {
@@ -182,8 +182,8 @@ impl CacheHandle {
 /// dies, others can fill the key after this time.
 pub(super) const HOLD: Duration = Duration::from_secs(30);
 /// The pauses between two looks at a key that another process fills.
-const FIRST_PAUSE: Duration = Duration::from_millis(10);
-const LONGEST_PAUSE: Duration = Duration::from_millis(200);
+pub(super) const FIRST_PAUSE: Duration = Duration::from_millis(10);
+pub(super) const LONGEST_PAUSE: Duration = Duration::from_millis(200);
 
 impl CacheHandle {
     /// Waits for a missing value if another caller produces it, or prepares to produce it.

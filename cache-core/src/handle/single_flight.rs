@@ -173,6 +173,13 @@ impl<K: Clone + Eq + Hash, R: Clone, C: Time> Leader<K, R, C> {
         polled
     }
 
+    /// Adds a waiter, for a caller that passes the lead on to a task and waits for it.
+    #[must_use]
+    pub fn wait(&self) -> Waiter<K, R, C> {
+        let ticket = lock(&self.member.flight).add_waiter();
+        Waiter::new(self.member.clone(), ticket)
+    }
+
     /// Returns the result if another leader has completed the flight.
     #[must_use]
     pub fn result(&self) -> Option<R> {

@@ -1,0 +1,78 @@
+//! The options of `fetch` that an alias can configure.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Deserializer, de};
+
+use crate::config::seconds;
+
+/// FILL: the defaults of an alias for [`fetch`](crate::CacheHandle::fetch).
+///
+/// Times are in seconds in a configuration, shares are numbers from 0 to 1.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use cache_core::{FillOptions, Settings};
+///
+/// let fill = FillOptions { stale_for: Duration::from_secs(3600), ..FillOptions::default() };
+/// let settings = Settings { fill, ..Settings::default() };
+/// ```
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct FillOptions {
+    /// For how long an entry is kept after it has become stale. Zero by default.
+    ///
+    /// A stale value is returned if its producer is slow or fails. It is returned for at most this
+    /// long, by the clock of the store.
+    #[serde(deserialize_with = "seconds")]
+    pub stale_for: Duration,
+    /// For how long a caller waits for a new value before it gets the stale one. 100 milliseconds
+    /// by default.
+    ///
+    /// Zero returns the stale value at once: stale-while-revalidate.
+    #[serde(deserialize_with = "seconds")]
+    pub soft_timeout: Duration,
+    /// For how long a caller waits for a missing value. 10 seconds by default.
+    #[serde(deserialize_with = "seconds")]
+    pub hard_timeout: Duration,
+    /// The last share of the fresh time in which a hit starts a refresh. 0.1 by default, 0 is off.
+    #[serde(deserialize_with = "share")]
+    pub early: f64,
+    /// The share of the time to live by which an entry may become stale earlier, at random. 0.1 by
+    /// default.
+    ///
+    /// Entries that were stored at the same time are then not refreshed at the same time.
+    #[serde(deserialize_with = "share")]
+    pub jitter: f64,
+    /// For how long nobody tries again after a refresh has failed. 1 second by default.
+    #[serde(deserialize_with = "seconds")]
+    pub retry_after: Duration,
+}
+
+impl Default for FillOptions {
+    fn default() -> Self {
+        Self {
+            stale_for: Duration::ZERO,
+            soft_timeout: Duration::from_millis(100),
+            hard_timeout: Duration::from_secs(10),
+            early: 0.1,
+            jitter: 0.1,
+            retry_after: Duration::from_secs(1),
+        }
+    }
+}
+
+/// Deserializes a share of a whole.
+fn share<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+    let share = f64::deserialize(deserializer)?;
+    match (0.0..=1.0).contains(&share) {
+        true => Ok(share),
+        false => {
+            let found = de::Unexpected::Float(share);
+            Err(de::Error::invalid_value(found, &"a number from 0 to 1"))
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! What the callers of a key share, and how one of them waits.
+
+use std::{
+    any::{Any, TypeId},
+    future::poll_fn,
+    pin::pin,
+    sync::{Arc, Mutex, PoisonError},
+    task::Poll,
+};
+
+use super::{super::single_flight, BoxFuture};
+use crate::{Clock, Error, Moment, Result, Value, timer::Sleep};
+
+pub(super) type Flights = single_flight::SingleFlight<FetchId, Outcome, Clock>;
+pub(super) type Leader = single_flight::Leader<FetchId, Outcome, Clock>;
+pub(super) type Waiter = single_flight::Waiter<FetchId, Outcome, Clock>;
+type Waited = single_flight::Waited<FetchId, Outcome, Clock>;
+
+/// A value that a task produces.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct FetchId {
+    pub(super) key: Arc<str>,
+    /// The types of the value and of the error.
+    pub(super) types: TypeId,
+}
+
+/// How a task ended, for all callers that wait for it.
+#[derive(Clone, Debug)]
+pub(super) enum Outcome {
+    /// A value that was produced, or that another caller has stored meanwhile.
+    Value(Value),
+    /// The producer has failed, but has a value for callers without a stale one.
+    Fallback(Value),
+    /// The error of the producer.
+    Failed(Arc<dyn Any + Send + Sync>),
+    Panicked,
+    /// The value is for the caller that started the task.
+    Private,
+    /// There is a stale value, and another process refreshes it.
+    HeldElsewhere,
+}
+
+/// The result of a task for the caller that started it: its value before it was encoded, or an
+/// error of the cache.
+pub(super) struct OwnResult<O>(Arc<Mutex<Option<Result<O>>>>);
+
+impl<O> OwnResult<O> {
+    pub(super) fn set(&self, result: Result<O>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(result);
+    }
+
+    fn take(&self) -> Option<Result<O>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+impl<O> Default for OwnResult<O> {
+    fn default() -> Self {
+        Self(Arc::default())
+    }
+}
+
+impl<O> Clone for OwnResult<O> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+/// A caller that waits for a task.
+pub(super) struct Waiting<O> {
+    pub(super) waiter: Waiter,
+    /// The result of the task, if this caller has started it.
+    pub(super) own: OwnResult<O>,
+    /// The task itself, if there is no runtime to spawn it.
+    pub(super) in_place: Option<BoxFuture<'static, ()>>,
+}
+
+/// How waiting ended.
+pub(super) enum End<O> {
+    Own(Result<O, Error>),
+    Completed(Outcome),
+    /// The task was dropped or has failed, and this caller is the next to produce.
+    Leads(Leader),
+    /// Two tasks have failed.
+    Failed,
+    TimedOut,
+}
+
+impl<O> Waiting<O> {
+    pub(super) async fn wait(mut self, clock: &Clock, deadline: Moment) -> End<O> {
+        let mut sleep = pin!(Sleep::until(clock, deadline));
+        poll_fn(|context| {
+            if let Some(task) = &mut self.in_place
+                && task.as_mut().poll(context).is_ready()
+            {
+                self.in_place = None;
+            }
+            if let Some(result) = self.own.take() {
+                return Poll::Ready(End::Own(result));
+            }
+            if let Poll::Ready(waited) = self.waiter.poll_wait(context) {
+                return Poll::Ready(match waited {
+                    Waited::Completed(outcome) => End::Completed(outcome),
+                    Waited::Leader(leader) => End::Leads(leader),
+                    Waited::Failed => End::Failed,
+                });
+            }
+            sleep.as_mut().poll(context).map(|()| End::TimedOut)
+        })
+        .await
+    }
+}

@@ -1,0 +1,311 @@
+//! The task that produces a value and stores it.
+
+use std::{
+    fmt,
+    future::poll_fn,
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::pin,
+    sync::Arc,
+    task::Poll,
+    time::Duration,
+};
+
+use super::{
+    super::{
+        fill::{FIRST_PAUSE, LONGEST_PAUSE},
+        leases::{Acquisition, HeldLease, Wanted},
+    },
+    BoxFuture, Returned, Timeouts,
+    fill::Fill,
+    flight::{Leader, Outcome, OwnResult},
+    lookup::Seen,
+};
+use crate::{
+    CacheHandle, FillOptions, Result, Timeout, Value, codec,
+    key::shown,
+    meta::{Meta, Times},
+    timeout::Lifetime,
+    timer::Sleep,
+};
+
+pub(super) type Producer<T, E> = Box<dyn FnOnce(Fill) -> BoxFuture<'static, Result<T, E>> + Send>;
+
+/// Why a value is produced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reason {
+    /// The entry is fresh, but not for long.
+    Early,
+    Stale,
+    /// There is an entry that cannot be decoded.
+    Undecodable,
+    Absent,
+    /// The store does not reply, so the value is not stored either.
+    Unknown,
+}
+
+impl Reason {
+    /// Whether callers have a value if this task produces none.
+    fn has_value(self) -> bool {
+        matches!(self, Self::Early | Self::Stale)
+    }
+}
+
+/// What a task knows besides its producer.
+pub(super) struct Plan<T> {
+    pub(super) cache: CacheHandle,
+    /// The composed key.
+    pub(super) key: Arc<str>,
+    pub(super) reason: Reason,
+    pub(super) timeouts: Timeouts<T>,
+    pub(super) options: FillOptions,
+    pub(super) hold: Duration,
+}
+
+pub(super) struct Task<R: Returned, E> {
+    pub(super) plan: Plan<R::Inner>,
+    pub(super) produce: Producer<R::Inner, E>,
+    pub(super) own: OwnResult<R::Output>,
+}
+
+/// What a task does after it has asked for a lease.
+enum Next {
+    /// Produces. Without a lease, does not store.
+    Produce(Option<HeldLease>),
+    End(Outcome),
+}
+
+impl<R: Returned, E: fmt::Debug + Send + Sync + 'static> Task<R, E>
+where
+    R::Inner: Send,
+{
+    pub(super) async fn run(self, mut leader: Leader) {
+        let Self { plan, produce, own } = self;
+        let ended = match plan.next::<R>().await {
+            Ok(Next::Produce(lease)) => {
+                plan.produce::<R, E>(lease, produce, &own, &mut leader).await
+            }
+            Ok(Next::End(outcome)) => Ok(outcome),
+            Err(error) => Err(error),
+        };
+        match ended {
+            Ok(outcome) => leader.complete(outcome),
+            Err(error) => {
+                own.set(Err(error));
+                leader.fail();
+            }
+        }
+    }
+}
+
+impl<T: Send + 'static> Plan<T> {
+    /// Asks for a lease. If another process holds it, looks for the value of that process.
+    async fn next<R: Returned<Inner = T>>(&self) -> Result<Next> {
+        let clock = &self.cache.view.clock;
+        let patience_ends_at = clock.now() + self.cache.view.patience;
+        let mut wanted = match self.reason {
+            Reason::Unknown => return Ok(Next::Produce(None)),
+            Reason::Absent => Wanted::Missing,
+            Reason::Early | Reason::Stale | Reason::Undecodable => Wanted::Any,
+        };
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let acquired = self.cache.acquire(&self.key, wanted, self.hold).await;
+            let Acquisition { value, lease } = match acquired {
+                Ok(acquired) => acquired,
+                Err(error) => {
+                    self.cache.read_failed(&self.key, error)?;
+                    return Ok(Next::Produce(None));
+                }
+            };
+            let is_absent = value.is_none();
+            if let Some(value) = value
+                && self.is_good_enough::<R>(value.clone())?
+            {
+                self.release(lease, Duration::ZERO).await;
+                return Ok(Next::End(Outcome::Value(value)));
+            }
+            if lease.is_some() {
+                return Ok(Next::Produce(lease));
+            }
+            if self.reason.has_value() {
+                self.throttle();
+                return Ok(Next::End(Outcome::HeldElsewhere));
+            }
+            if !is_absent && wanted == Wanted::Missing {
+                // The key has an entry by now, but not one to return.
+                wanted = Wanted::Any;
+                continue;
+            }
+            if clock.now() >= patience_ends_at {
+                tracing::warn!(
+                    cache = self.cache.alias(),
+                    key = %shown(&self.key),
+                    patience = ?self.cache.view.patience,
+                    "producing a value without storing it: another process takes longer than the \
+                     patience"
+                );
+                return Ok(Next::Produce(None));
+            }
+            Sleep::until(clock, clock.now() + pause).await;
+            pause = (2 * pause).min(LONGEST_PAUSE);
+        }
+    }
+
+    /// Whether a value that was stored meanwhile ends this task.
+    fn is_good_enough<R: Returned>(&self, value: Value) -> Result<bool> {
+        Ok(match self.cache.judge::<R>(&self.key, value, self.options.early)? {
+            Seen::Fresh(_) => true,
+            Seen::Early(_) => self.reason != Reason::Early,
+            Seen::Stale(_) | Seen::Undecodable | Seen::Absent | Seen::Unknown => false,
+        })
+    }
+
+    /// Runs the producer. An error is one of the cache.
+    async fn produce<R: Returned<Inner = T>, E: fmt::Debug + Send + Sync + 'static>(
+        &self,
+        lease: Option<HeldLease>,
+        produce: Producer<T, E>,
+        own: &OwnResult<R::Output>,
+        leader: &mut Leader,
+    ) -> Result<Outcome> {
+        let leased_at = self.cache.view.clock.now();
+        let fill = Fill::default();
+        let mut producer = pin!(catch_panic(async { produce(fill.clone()).await }));
+        let produced =
+            poll_fn(|context| leader.poll_producer(&self.key, || producer.as_mut().poll(context)));
+        let produced = produced.await;
+        let value = match produced {
+            Ok(Ok(value)) => value,
+            Ok(Err(error)) => {
+                self.report_failure(Some(&error));
+                self.release_after_failure(lease).await;
+                return Ok(Outcome::Failed(Arc::new(error)));
+            }
+            Err(Panicked) => {
+                self.report_failure(None);
+                self.release_after_failure(lease).await;
+                return Ok(Outcome::Panicked);
+            }
+        };
+        let choices = fill.choices();
+        let timeout = choices.ttl.unwrap_or_else(|| self.timeouts.of(&value));
+        let output = R::wrap(value);
+        if choices.is_private {
+            self.release(lease, Duration::ZERO).await;
+            own.set(Ok(output));
+            return Ok(Outcome::Private);
+        }
+        let value = match R::encode(&self.cache, &output) {
+            Ok(value) => value,
+            Err(error) => {
+                self.release(lease, Duration::ZERO).await;
+                return Err(error);
+            }
+        };
+        if choices.has_failed {
+            self.report_failure(None);
+            self.release_after_failure(lease).await;
+            return Ok(Outcome::Fallback(value));
+        }
+        if let Some(lease) = lease {
+            let held_for = self.cache.view.clock.now().since(leased_at);
+            self.store(lease, value.clone(), timeout, held_for).await?;
+        }
+        own.set(Ok(output));
+        Ok(Outcome::Value(value))
+    }
+
+    /// Stores a value, unless something newer is stored.
+    async fn store(
+        &self,
+        lease: HeldLease,
+        value: Value,
+        timeout: Timeout,
+        held_for: Duration,
+    ) -> Result<()> {
+        let cache = &self.cache;
+        let (fresh, kept) = match cache.lifetime(timeout) {
+            Lifetime::Expired => (Some(Duration::ZERO), Timeout::EXPIRED),
+            Lifetime::Forever => (None, Timeout::Never),
+            Lifetime::For(ttl) => {
+                let kept = ttl.saturating_add(self.options.stale_for);
+                (Some(shortened(ttl, self.options.jitter)), Timeout::After(kept))
+            }
+        };
+        let meta = Meta {
+            stamp: Some(fastrand::u64(..).to_be_bytes()),
+            times: Some(Times::new(cache.view.clock.unix_time(), fresh)),
+            ..Meta::default()
+        };
+        let described = codec::describe(value, meta)?;
+        match cache.fill_lease(lease, described, kept).await {
+            Ok(true) => {}
+            Ok(false) => cache.count_lost_fill(&self.key, held_for),
+            Err(error) => cache.store_failed(error)?,
+        }
+        Ok(())
+    }
+
+    fn report_failure(&self, error: Option<&dyn fmt::Debug>) {
+        let alias = self.cache.alias();
+        metrics::counter!("cachette_failed_fetches_total", "cache" => alias.to_owned())
+            .increment(1);
+        // Without a stale value, the caller gets the error.
+        if self.reason.has_value() {
+            tracing::warn!(
+                cache = alias,
+                key = %shown(&self.key),
+                error = error.map(tracing::field::debug),
+                retry_after = ?self.options.retry_after,
+                "cannot refresh a value: its producer has failed"
+            );
+        }
+    }
+
+    /// Ends the lease of a producer that has failed.
+    ///
+    /// If there is a value, nobody tries again for a while: this process because of the throttle,
+    /// others because the lease is kept.
+    async fn release_after_failure(&self, lease: Option<HeldLease>) {
+        let mut keep = Duration::ZERO;
+        if self.reason.has_value() {
+            self.throttle();
+            keep = self.options.retry_after;
+        }
+        self.release(lease, keep).await;
+    }
+
+    fn throttle(&self) {
+        let now = self.cache.view.clock.now();
+        let until = now + self.options.retry_after;
+        self.cache.view.fetches.throttle.throttle(&self.key, now, until);
+    }
+
+    async fn release(&self, lease: Option<HeldLease>, keep: Duration) {
+        let Some(lease) = lease else { return };
+        if let Err(error) = self.cache.release_lease(lease, keep).await {
+            // It ends by time.
+            let error = self.cache.at(error);
+            self.cache.view.outage_log.record(self.cache.alias(), &error);
+        }
+    }
+}
+
+/// Shortens a time by a random part of this share of it.
+fn shortened(ttl: Duration, share: f64) -> Duration {
+    let share = if share.is_nan() { 0.0 } else { share.clamp(0.0, 1.0) };
+    ttl.mul_f64(1.0 - share * fastrand::f64())
+}
+
+pub(super) struct Panicked;
+
+/// Polls a future and catches its panic, which the panic hook has reported.
+pub(super) async fn catch_panic<F: Future>(future: F) -> Result<F::Output, Panicked> {
+    let mut future = pin!(future);
+    // After a panic, the future is only dropped.
+    poll_fn(|context| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context))) {
+        Ok(polled) => polled.map(Ok),
+        Err(_) => Poll::Ready(Err(Panicked)),
+    })
+    .await
+}

@@ -1,0 +1,144 @@
+//! The table of ends: what callers get by how the task ends.
+
+use super::*;
+
+/// Two callers of a stale or missing value, the first of which has started the task.
+async fn two_callers(cache: &CacheHandle) -> [Caller; 2] {
+    let callers = [Caller::start(cache).await, Caller::start(cache).await];
+    assert!(callers[0].has_begun() && !callers[1].has_begun());
+    callers
+}
+
+#[tokio::test]
+async fn value_is_stored_for_its_time_to_live_and_the_stale_time() {
+    for (_time, cache) in [cache(), stale_cache().await] {
+        let [mut first, second] = two_callers(&cache).await;
+        first.answer(Answer::Value("new")).await;
+        assert_eq!([first.value().await, second.value().await], ["new", "new"]);
+        let left = cache.ttl("k").await.expect("locmem does not fail");
+        assert_eq!(left, Some(cache_core::Ttl::Left(TTL + STALE_FOR)));
+    }
+}
+
+#[tokio::test]
+async fn value_is_returned_but_not_stored_if_the_key_was_deleted_meanwhile() {
+    for (_time, cache) in [cache(), stale_cache().await] {
+        let [mut first, second] = two_callers(&cache).await;
+        cache.delete("k").await.expect("locmem does not fail");
+        first.answer(Answer::Value("late")).await;
+        assert_eq!([first.value().await, second.value().await], ["late", "late"]);
+        assert!(!cache.contains("k").await.expect("locmem does not fail"));
+    }
+}
+
+#[tokio::test]
+async fn value_is_returned_but_not_stored_if_the_key_was_set_meanwhile() {
+    for (_time, cache) in [cache(), stale_cache().await] {
+        let [mut first, _second] = two_callers(&cache).await;
+        cache.set("k", "newer", TTL).await.expect("it is stored");
+        first.answer(Answer::Value("late")).await;
+        assert_eq!(first.value().await, "late");
+        assert_eq!(cached(&cache).await.as_deref(), Some("newer"));
+    }
+}
+
+#[tokio::test]
+async fn private_value_is_for_its_own_caller_and_the_others_produce() {
+    for (_time, cache) in [cache(), stale_cache().await] {
+        let before = cached(&cache).await;
+        let [mut first, mut second] = two_callers(&cache).await;
+        first.answer(Answer::Private("mine")).await;
+        assert_eq!(first.value().await, "mine");
+        assert!(second.has_begun());
+        second.answer(Answer::Private("yours")).await;
+        assert_eq!(second.value().await, "yours");
+        assert_eq!(cached(&cache).await, before);
+    }
+}
+
+#[tokio::test]
+async fn error_is_shared_by_the_callers_of_a_missing_value() {
+    let (_time, cache) = cache();
+    let [mut first, second] = two_callers(&cache).await;
+    first.answer(Answer::Error("down")).await;
+    for caller in [first, second] {
+        assert!(
+            matches!(caller.result().await, Err(FetchError::Produce(error)) if *error == "down")
+        );
+    }
+    assert!(Caller::start(&cache).await.has_begun(), "the next caller tries again");
+}
+
+#[tokio::test]
+async fn stale_value_is_returned_if_the_producer_fails() {
+    for answer in [|| Answer::Error("down"), || Answer::Panic, || Answer::FailedWith("default")] {
+        let (_time, cache) = stale_cache().await;
+        let [mut first, second] = two_callers(&cache).await;
+        first.answer(answer()).await;
+        assert_eq!([first.value().await, second.value().await], ["old", "old"]);
+    }
+}
+
+#[tokio::test]
+async fn nobody_tries_again_for_a_while_after_a_refresh_has_failed() {
+    for answer in [|| Answer::Error("down"), || Answer::Panic, || Answer::FailedWith("default")] {
+        let (time, cache) = stale_cache().await;
+        let mut caller = Caller::start(&cache).await;
+        caller.answer(answer()).await;
+        time.advance(RETRY_AFTER - MILLISECOND);
+        for cache in [&cache, &other_process(&cache)] {
+            let caller = Caller::start(cache).await;
+            assert!(!caller.has_begun());
+            assert_eq!(caller.value().await, "old");
+        }
+        time.advance(MILLISECOND);
+        assert!(Caller::start(&cache).await.has_begun());
+    }
+}
+
+#[tokio::test]
+async fn failed_refresh_does_not_make_the_entry_fresh() {
+    let (_time, cache) = stale_cache().await;
+    let mut caller = Caller::start(&cache).await;
+    caller.answer(Answer::Error("down")).await;
+    assert_eq!(cached(&cache).await, None);
+}
+
+#[tokio::test]
+async fn value_of_a_failed_producer_is_returned_but_not_stored() {
+    let (_time, cache) = cache();
+    let [mut first, second] = two_callers(&cache).await;
+    first.answer(Answer::FailedWith("default")).await;
+    assert_eq!([first.value().await, second.value().await], ["default", "default"]);
+    assert!(!cache.contains("k").await.expect("locmem does not fail"));
+}
+
+#[tokio::test]
+async fn panic_is_an_error_of_all_callers_of_a_missing_value() {
+    let (_time, cache) = cache();
+    let [mut first, second] = two_callers(&cache).await;
+    first.answer(Answer::Panic).await;
+    for caller in [first, second] {
+        assert!(matches!(caller.result().await, Err(FetchError::Panicked)));
+    }
+    assert!(Caller::start(&cache).await.has_begun(), "the flight has ended");
+}
+
+#[tokio::test]
+async fn deleted_value_is_missing_and_not_stale() {
+    let (time, cache) = stale_cache().await;
+    cache.delete("k").await.expect("locmem does not fail");
+    let mut caller = Caller::start(&cache).await;
+    advance(&time, SOFT).await;
+    caller.answer(Answer::Error("down")).await;
+    assert!(matches!(caller.result().await, Err(FetchError::Produce(_))));
+}
+
+#[tokio::test]
+async fn cleared_value_is_missing_and_not_stale() {
+    let (_time, cache) = stale_cache().await;
+    cache.clear().await.expect("locmem does not fail");
+    let mut caller = Caller::start(&cache).await;
+    caller.answer(Answer::Error("down")).await;
+    assert!(matches!(caller.result().await, Err(FetchError::Produce(_))));
+}
