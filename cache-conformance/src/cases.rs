@@ -13,6 +13,8 @@ mod basics;
 mod batches;
 mod counters;
 mod expiry;
+mod fetch;
+mod fetch_leases;
 mod get_or_set;
 mod handles;
 mod keeps_nothing;
@@ -45,7 +47,7 @@ impl Case {
         match harness.profile().keeps_nothing {
             true if self.group != "keeps_nothing" => Some("the store keeps nothing"),
             false if self.group == "keeps_nothing" => Some("it is about stores that keep nothing"),
-            _ if self.group == "leases" && !harness.has_leases().await => {
+            _ if self.group.ends_with("leases") && !harness.has_leases().await => {
                 Some("the store has no leases")
             }
             _ => (self.unless)(harness),
@@ -331,6 +333,19 @@ macro_rules! __for_each_case {
                 update_with_timeout_zero_deletes,
                 concurrent_updates_are_not_lost,
                 updates_racing_deletes_are_not_lost,
+            }
+            fetch {
+                fetched_value_is_stored_for_its_time_to_live_and_the_stale_time,
+                stale_value_is_a_miss_for_get,
+                stale_value_is_replaced,
+                stale_value_is_returned_if_the_producer_fails,
+                error_of_the_producer_stores_nothing,
+            }
+            fetch_leases {
+                missing_value_is_not_stored_after_a_delete_by_another_client,
+                stale_value_is_not_replaced_after_a_set_by_another_client,
+                stale_value_is_returned_at_once_while_another_client_produces,
+                missing_value_of_another_client_is_found,
             }
             upkeep {
                 stats_count_the_entries,

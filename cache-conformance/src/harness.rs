@@ -258,6 +258,17 @@ impl Harness {
         self.time.as_ref().map_or_else(Clock::default, ManualClock::clock)
     }
 
+    /// Creates two handles on two clients of one empty store, with the clock of the harness.
+    pub(crate) async fn handles(&self) -> (CacheHandle, CacheHandle) {
+        let clock = self.clock();
+        let handle = |store| {
+            let cache = CacheHandle::new("conformance", store, Settings::default());
+            cache.with_clock(clock.clone())
+        };
+        let (one, other) = self.clients().await;
+        (handle(one), handle(other))
+    }
+
     pub(crate) fn has_manual_time(&self) -> bool {
         self.time.is_some()
     }
