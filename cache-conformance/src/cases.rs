@@ -3,7 +3,7 @@
 use std::{pin::Pin, time::Duration};
 
 use bytes::Bytes;
-use cache_core::Value;
+use cache_core::{ManualClock, Value};
 use tokio::task::JoinSet;
 
 use crate::Harness;
@@ -404,6 +404,13 @@ async fn for_each<T, F>(
     } else {
         parts.collect::<JoinSet<()>>().join_all().await;
     }
+}
+
+/// Lets time pass for a handle that waits, and lets it ask the store again.
+async fn pass_a_pause(time: &ManualClock) {
+    time.advance(Duration::from_millis(100));
+    // Limited by the time of the case, unlike yielding.
+    tokio::time::sleep(Duration::from_millis(1)).await;
 }
 
 /// Returns a value of bytes.

@@ -2,12 +2,13 @@
 
 use std::{sync::Arc, time::Duration};
 
-use cache_core::{CacheHandle, Result, Settings, Share, Timeout, Ttl};
+use cache_core::{CacheHandle, ManualClock, Settings, Share, Timeout, Ttl};
 use tokio::{
     sync::{Barrier, Notify},
     task::JoinSet,
 };
 
+use super::pass_a_pause;
 use crate::Harness;
 
 pub(super) async fn get_or_set_stores_on_a_miss(h: Harness) {
@@ -159,19 +160,39 @@ pub(super) async fn value_produced_before_an_incr_is_not_stored(h: Harness) {
 }
 
 pub(super) async fn caller_of_another_process_waits_for_the_value(h: Harness) {
-    let (one, other) = handles(&h).await;
-    let produces = Notify::new();
-    let first = one.get_or_set("k", Timeout::Default, async || {
-        produces.notify_one();
-        tokio::time::sleep(Duration::from_millis(30)).await;
-        "first".to_owned()
+    const PATIENCE: Duration = Duration::from_secs(365 * 86400);
+    let (one, mut other) = handles(&h).await;
+    let time = ManualClock::new();
+    if other.store().leases().is_some() {
+        let settings = Settings { patience: PATIENCE, ..Settings::default() };
+        let store = Arc::clone(other.store());
+        other = CacheHandle::new("conformance", store, settings).with_clock(time.clock());
+    }
+    let (produces, may_end) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let (begun, end) = (Arc::clone(&produces), Arc::clone(&may_end));
+    let first = tokio::spawn(async move {
+        let produce = async || {
+            begun.notify_one();
+            end.notified().await;
+            "first".to_owned()
+        };
+        one.get_or_set("k", Timeout::Default, produce).await
     });
-    let second = async {
-        produces.notified().await;
-        other.get_or_set("k", Timeout::Default, async || panic!("it waits for the first")).await
-    };
-    let (first, second): (_, Result<String>) = tokio::join!(first, second);
-    assert_eq!((first.unwrap(), second.unwrap()), ("first".to_owned(), "first".to_owned()));
+    produces.notified().await;
+    let second = tokio::spawn(async move {
+        let produce = async || -> String { panic!("it waits for the first") };
+        other.get_or_set("k", Timeout::Default, produce).await
+    });
+    for _ in 0..20 {
+        pass_a_pause(&time).await;
+    }
+    assert!(!second.is_finished());
+    may_end.notify_one();
+    while !second.is_finished() {
+        pass_a_pause(&time).await;
+    }
+    let results = (first.await.expect("no panic"), second.await.expect("no panic"));
+    assert_eq!((results.0.unwrap(), results.1.unwrap()), ("first".to_owned(), "first".to_owned()));
 }
 
 pub(super) async fn failed_producer_lets_another_process_produce(h: Harness) {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use cache_core::{CacheHandle, LockGuard, ManualClock, Settings, Timeout, Ttl};
 use tokio::task::JoinSet;
 
+use super::pass_a_pause;
 use crate::Harness;
 
 /// A time that no case reaches.
@@ -94,12 +95,6 @@ pub(super) async fn wait_for_a_held_lock_ends(h: Harness) {
     }
     assert!(waiting.await.expect("no panic").unwrap().is_none());
     assert!(time.clock().now().since(start) >= WAIT);
-}
-
-/// Lets time pass for a handle that waits, and lets it ask the store again.
-async fn pass_a_pause(time: &ManualClock) {
-    time.advance(Duration::from_millis(100));
-    tokio::task::yield_now().await;
 }
 
 pub(super) async fn dropped_guard_frees_the_lock_for_its_handle(h: Harness) {
