@@ -59,7 +59,7 @@ pub(crate) struct Removed {
 }
 
 /// The result of an increment.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum IncrOutcome {
     /// The new value.
     Value(i64),

@@ -134,14 +134,21 @@ impl Cache for StepStore {
     }
 
     async fn set(&self, key: &str, value: Value, ttl: Option<Duration>) -> Result<()> {
-        self.write(key, |state, now| Some(state.set(key, value, ttl, now))).await;
+        let set = |state: &mut State, now| {
+            state.set(key, value, ttl, now);
+            Some(())
+        };
+        self.write(key, set).await;
         Ok(())
     }
 
     async fn add(&self, key: &str, value: Value, ttl: Option<Duration>) -> Result<bool> {
         let add = |state: &mut State, now| match state.get(key, now) {
             Some(_) => None,
-            None => Some(state.set(key, value, ttl, now)),
+            None => {
+                state.set(key, value, ttl, now);
+                Some(())
+            }
         };
         Ok(self.write(key, add).await.is_some())
     }

@@ -137,10 +137,11 @@ impl World {
 
     /// Runs a producer until the script ends it. Its value is its number.
     async fn produce(&self, key: usize) -> std::result::Result<u32, &'static str> {
-        let mut begun = self.begun.borrow_mut();
-        let id = u32::try_from(begun.len()).expect("a script is short");
-        begun.push(self.store.event());
-        drop(begun);
+        let id = {
+            let mut begun = self.begun.borrow_mut();
+            begun.push(self.store.event());
+            u32::try_from(begun.len() - 1).expect("a script is short")
+        };
         let (running, end) = (Running(self, id), Rc::new(Cell::new(None)));
         self.begin(id, key, &end);
         let end = std::future::poll_fn(|context| match end.get() {
