@@ -45,7 +45,7 @@
 //! | feature | adds |
 //! |---|---|
 //! | `toml` (default) | configuration in TOML; JSON, URLs and the environment are always available |
-//! | `fetch` (default) | [`CacheHandle::fetch`]: stale values, early refresh and bounded waits, in tasks of tokio's |
+//! | `fetch` | [`CacheHandle::fetch`]: stale values, early refresh and bounded waits, in tasks of tokio's |
 //! | `http` | the module `http`: tower layers that cache responses, and fragments of pages |
 //! | `axum` | `http` for nested axum routers: the cache key contains the whole URI |
 //! | `sitemap` | `http` with sitemaps, which list the pages for a warm-up |
