@@ -137,8 +137,9 @@
 //! **Disk space.** Files that the store creates have `auto_vacuum = INCREMENTAL`. If half of such a
 //! file is free, for example after `clear`, the space is given back to the file system. A file that
 //! holds other tables is never vacuumed. On Linux, `delete` and `clear` work on a full disk,
-//! because 5 MB are allocated for the WAL while the store is open. A file system with less room is
-//! full.
+//! because 5 MB are allocated for the WAL while the store is open, and as much is left free as the
+//! WAL can add to the file. If there is less room, checkpoints are more frequent. A file system
+//! with less than 3 MB is full.
 //!
 //! **Other uses of SQLite.** All connections of a process must use the same SQLite library, because
 //! two libraries release each other's file locks. The store uses rusqlite 0.39 and

@@ -38,7 +38,7 @@ use self::{
     connection::Connection,
     file::DatabaseFile,
     readers::Readers,
-    space::RESERVED_PAGES,
+    space::{MIN_WAL_PAGES, RESERVED_PAGES},
     writer::Writer,
 };
 use crate::{
@@ -78,8 +78,11 @@ struct Inner {
     checkpointer: Checkpointer,
     /// The number of pages in the WAL after the last write.
     wal_pages: AtomicU32,
-    /// The number of pages that the WAL can have without more space on the disk.
+    /// The number of pages that are allocated for the WAL, and that fit into the file. This and the
+    /// other fields on space are changed by the thread that has the writer's connection.
     allocated_pages: AtomicU32,
+    /// Whether the WAL must be moved into the file before a write that needs space.
+    needs_checkpoint: AtomicBool,
     /// Whether the disk is full, so that what room is left is for removals.
     is_full: AtomicBool,
 }
@@ -105,6 +108,7 @@ impl Sqlite {
             checkpointer: Checkpointer::default(),
             wal_pages: AtomicU32::new(0),
             allocated_pages: AtomicU32::new(0),
+            needs_checkpoint: AtomicBool::new(false),
             is_full: AtomicBool::new(false),
         };
         Self { inner: Arc::new(inner) }
@@ -208,15 +212,29 @@ impl Inner {
         self.file.as_ref().is_some_and(DatabaseFile::has_changed)
     }
 
-    /// Allocates the WAL on the disk, so that removals have room in it once the disk is full.
-    fn reserve_space(&self) {
-        let Some(file) = &self.file else { return };
-        let pages = self.wal_pages.load(Ordering::Relaxed) + MAX_WAL_PAGES + RESERVED_PAGES;
+    /// Reserves space for a write of this many pages and for others, or returns `false`. If there
+    /// is little space, the next checkpoint comes sooner.
+    fn reserve_space(&self, pages: u32) -> bool {
+        let is_reserved = self.allocate_wal(pages.max(MAX_WAL_PAGES))
+            || self.allocate_wal(pages.max(MIN_WAL_PAGES));
+        if is_reserved {
+            self.is_full.store(false, Ordering::Relaxed);
+        }
+        is_reserved
+    }
+
+    /// Allocates this many more pages of the WAL on the disk, and those for removals. Returns
+    /// `false` if there is no space for them, in the WAL and then in the file.
+    fn allocate_wal(&self, more: u32) -> bool {
+        let Some(file) = &self.file else { return true };
+        let used = self.wal_pages.load(Ordering::Relaxed) + RESERVED_PAGES;
+        let pages = used.saturating_add(more);
         let is_allocated = file.allocate_wal(pages);
         if is_allocated {
             self.allocated_pages.store(pages, Ordering::Relaxed);
         }
-        self.is_full.store(!is_allocated, Ordering::Relaxed);
+        self.needs_checkpoint.store(!is_allocated, Ordering::Relaxed);
+        is_allocated
     }
 
     /// Returns an error for writes that need more space on a full disk.
@@ -291,7 +309,7 @@ impl Inner {
             None => Ok(writer.insert(match &self.file {
                 Some(file) => {
                     let connection = file.open_writer(self.limits.busy_timeout)?;
-                    self.reserve_space();
+                    self.is_full.store(!self.reserve_space(0), Ordering::Relaxed);
                     connection
                 }
                 None => failing(Connection::in_memory())?,

@@ -38,13 +38,20 @@ fn folder() -> TempDir {
     tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a temporary folder")
 }
 
-fn store(folder: &Path) -> DbCache {
-    let options = DbOptions::new("sqlite:cache.db")
+fn options() -> DbOptions {
+    DbOptions::new("sqlite:cache.db")
         .create_table(true)
         .max_entries(1_000_000)
         .busy_timeout(Duration::from_secs(20))
         .connect_timeout(Duration::from_secs(20))
-        .statement_timeout(Duration::from_secs(20));
+        .statement_timeout(Duration::from_secs(20))
+}
+
+fn store(folder: &Path) -> DbCache {
+    open(folder, options())
+}
+
+fn open(folder: &Path, options: DbOptions) -> DbCache {
     let clock = cache_core::Clock::system();
     DbCache::open("cache", options, Some(folder), clock).expect("valid options")
 }
@@ -70,6 +77,7 @@ fn child_process_runs_its_task() {
             "count" => count(&folder).await,
             "write" => write_until_killed(&folder).await,
             "fill" => fill(&folder).await,
+            "fill during a read" => fill_during_a_read(&folder).await,
             "read only" => read_only(&folder).await,
             "idle" => idle(&folder).await,
             "other mount" => other_mount(&folder).await,
@@ -199,18 +207,21 @@ fn killed_writer_leaves_a_usable_file_with_whole_values() {
     assert_eq!(result, "ok");
 }
 
+/// Stores entries until that fails.
+async fn set_until_full(store: &DbCache) -> cache_core::Error {
+    for number in 0..10_000 {
+        if let Err(error) = store.set(&format!("key {number}"), bytes(1, 10_000), HOUR).await {
+            cache_conformance::assert_storage_full(&error);
+            return error;
+        }
+    }
+    panic!("the disk is not limited");
+}
+
 /// Fills a disk of 16 mebibytes.
 async fn fill(folder: &Path) {
     let store = store(folder);
-    let mut number = 0;
-    let error = loop {
-        match store.set(&format!("key {number}"), bytes(1, 10_000), HOUR).await {
-            Ok(()) => number += 1,
-            Err(error) => break error,
-        }
-        assert!(number < 10_000, "the disk is not limited");
-    };
-    cache_conformance::assert_storage_full(&error);
+    let error = set_until_full(&store).await;
     assert!(error.to_string().contains("cache.db"), "{error}");
     let entries = [("more", bytes(1, 10_000)), ("again", bytes(1, 10_000))];
     let error = store.set_many(&entries, HOUR).await.expect_err("none is stored");
@@ -262,6 +273,35 @@ fn removals_work_on_a_full_disk_and_clear_gives_space_back() {
     let folder = folder();
     let mount = format!("mount -t tmpfs -o size=16m cachette \"${FOLDER}\"");
     run_with_mounts(&mount, "fill", folder.path());
+    assert!(!folder.path().join("cache.db").exists(), "the child wrote to the mount");
+}
+
+/// Fills a disk of 16 mebibytes while a read keeps the WAL from being moved into the file.
+async fn fill_during_a_read(folder: &Path) {
+    // The write that finds the disk full has waited for the read.
+    let store = open(folder, options().busy_timeout(Duration::from_millis(100)));
+    set(&store, "k", Value::Int(1)).await;
+    let reader = rusqlite::Connection::open(folder.join("cache.db")).expect("the file exists");
+    reader.execute_batch("BEGIN; SELECT COUNT(*) FROM sqlite_schema").expect("the read begins");
+    set_until_full(&store).await;
+    reader.execute_batch("COMMIT").expect("the read ends");
+    for attempt in 0.. {
+        match store.set("k", Value::Int(2), HOUR).await {
+            Ok(()) => break,
+            Err(error) => cache_conformance::assert_storage_full(&error),
+        }
+        assert!(attempt < 1200, "the WAL was not moved into the file");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(get(&store, "key 0").await, Some(bytes(1, 10_000)));
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn wal_leaves_room_for_a_checkpoint_on_a_full_disk() {
+    let folder = folder();
+    let mount = format!("mount -t tmpfs -o size=16m cachette \"${FOLDER}\"");
+    run_with_mounts(&mount, "fill during a read", folder.path());
     assert!(!folder.path().join("cache.db").exists(), "the child wrote to the mount");
 }
 

@@ -24,7 +24,7 @@ pub(super) const MAX_WAL_PAGES: u32 = 1000;
 
 /// How long writers of this process and readers can delay the start of a new WAL. The writers wait
 /// meanwhile.
-const PATIENCE: Duration = Duration::from_millis(5);
+pub(super) const PATIENCE: Duration = Duration::from_millis(5);
 
 /// How long the thread pauses after an error.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -94,8 +94,12 @@ fn serve(inner: &Weak<Inner>, requests: &Receiver<()>) {
         let is_full = error
             .as_ref()
             .is_some_and(|error| error.sqlite_error_code() == Some(ErrorCode::DiskFull));
-        inner.reserve_space();
-        inner.is_full.fetch_or(is_full, Ordering::Relaxed);
+        {
+            let _writer = inner.lock_writer();
+            // There may be space again although a read keeps the WAL from being moved.
+            inner.reserve_space(0);
+            inner.is_full.fetch_or(is_full, Ordering::Relaxed);
+        }
         if let Some(error) = error {
             connection = None;
             tracing::debug!(database = inner.location, %error, "the checkpoint failed");
@@ -119,6 +123,7 @@ fn maintain(inner: &Arc<Inner>, connection: &mut Connection) -> rusqlite::Result
         tracing::debug!(database = inner.location, "gave free pages back to the file system");
     }
     let is_due = inner.wal_pages.load(Ordering::Relaxed) > MAX_WAL_PAGES
+        || inner.needs_checkpoint.load(Ordering::Relaxed)
         || inner.is_full.load(Ordering::Relaxed);
     if is_due { checkpoint(inner, connection) } else { Ok(()) }
 }
@@ -129,11 +134,25 @@ fn checkpoint(inner: &Arc<Inner>, connection: &mut Connection) -> rusqlite::Resu
     let Some(_writer) = inner.try_lock_writer(PATIENCE) else { return Ok(()) };
     // The rest, while they wait. A long read of another process prevents it; the next checkpoint
     // tries again.
-    if run(connection, "RESTART")? {
+    restart(inner, connection, 0).map(drop)
+}
+
+/// Moves the whole WAL into the file, starts a new one, and reserves space in it for a write of
+/// this many pages and for others. For a thread that has the writer's connection. Returns `false`
+/// if a read or another checkpoint prevents it.
+pub(super) fn restart(
+    inner: &Inner,
+    connection: &mut Connection,
+    pages: u32,
+) -> rusqlite::Result<bool> {
+    let is_moved = run(connection, "RESTART")?;
+    if is_moved {
         write_first_page(connection)?;
         inner.wal_pages.store(0, Ordering::Relaxed);
+        // The WAL may have been truncated.
+        inner.is_full.store(!inner.reserve_space(pages), Ordering::Relaxed);
     }
-    Ok(())
+    Ok(is_moved)
 }
 
 /// Returns whether the whole WAL was moved.

@@ -111,7 +111,8 @@ impl DatabaseFile {
         Ok(connection)
     }
 
-    /// Allocates this many pages of the WAL on the disk. Returns `false` if the disk is full.
+    /// Allocates this many pages of the WAL on the disk. Returns `false` if there is no space for
+    /// them, in the WAL and then in the file.
     pub(super) fn allocate_wal(&self, pages: u32) -> bool {
         space::allocate(&self.companions.wal, pages)
     }

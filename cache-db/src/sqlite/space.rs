@@ -7,7 +7,16 @@ use rusqlite::Connection;
 use super::checkpoint::MAX_WAL_PAGES;
 
 /// The size of a page with its header in the WAL. Other page sizes are rare.
-const FRAME_BYTES: u64 = 4096 + 24;
+const FRAME_BYTES: u64 = PAGE_BYTES + 24;
+
+/// The size of a page in the file.
+const PAGE_BYTES: u64 = 4096;
+
+/// The number of pages in the WAL above which writes that need space wait for a checkpoint.
+pub(super) const WAL_PAGES_LIMIT: u32 = 4 * MAX_WAL_PAGES;
+
+/// The number of pages that the WAL must have room for, so that the disk does not count as full.
+pub(super) const MIN_WAL_PAGES: u32 = MAX_WAL_PAGES / 10;
 
 /// The number of pages of the WAL that only removals use once the disk is full. A delete writes up
 /// to ten pages; a clear writes one for each 400 pages of the table.
@@ -19,19 +28,38 @@ const MIN_FREE_PAGES: i64 = 256;
 /// The number of pages that are given back while other writers wait.
 const PAGES_AT_ONCE: i64 = 256;
 
-/// Allocates this many pages of the WAL on the disk. Returns `false` if the disk is full.
+/// The number of pages that so many bytes take.
+pub(super) fn pages_of(bytes: usize) -> u32 {
+    u32::try_from((bytes as u64).div_ceil(PAGE_BYTES)).unwrap_or(u32::MAX)
+}
+
+/// Allocates this many pages of the WAL on the disk. Returns `false` if the disk is full, or if
+/// too little would be left of it for a checkpoint: each page in the WAL can be a new one of the
+/// file, and a WAL that cannot be moved into the file takes its space for good.
 #[cfg(target_os = "linux")]
 pub(super) fn allocate(wal: &Path, pages: u32) -> bool {
+    use std::os::unix::fs::MetadataExt;
+
     use rustix::{
-        fs::{FallocateFlags, fallocate},
+        fs::{FallocateFlags, fallocate, fstatvfs},
         io::Errno,
     };
 
     // Without a WAL, which only a writable file has, there is nothing to allocate.
     let Ok(file) = std::fs::OpenOptions::new().write(true).open(wal) else { return true };
     let bytes = u64::from(pages) * FRAME_BYTES;
+    let allocated = file.metadata().map_or(0, |metadata| metadata.blocks() * 512);
+    let needed = bytes.saturating_sub(allocated) + u64::from(pages) * PAGE_BYTES;
+    // A tmpfs without a limit has no size.
+    let has_room = fstatvfs(&file).map_or(true, |system| {
+        system.f_blocks == 0 || system.f_bavail.saturating_mul(system.f_frsize) >= needed
+    });
     // Some file systems cannot allocate.
-    !matches!(fallocate(file, FallocateFlags::empty(), 0, bytes), Err(Errno::NOSPC | Errno::DQUOT))
+    has_room
+        && !matches!(
+            fallocate(file, FallocateFlags::empty(), 0, bytes),
+            Err(Errno::NOSPC | Errno::DQUOT)
+        )
 }
 
 #[cfg(not(target_os = "linux"))]

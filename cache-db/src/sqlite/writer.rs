@@ -25,8 +25,12 @@ use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::oneshot;
 
 use super::{
-    Inner, are_short, blocking::timeout_at, checkpoint::MAX_WAL_PAGES, connection::Connection,
-    failing, retry_until, space::RESERVED_PAGES,
+    Inner, are_short,
+    blocking::timeout_at,
+    checkpoint::{self, MAX_WAL_PAGES, PATIENCE},
+    connection::Connection,
+    failing, retry_until,
+    space::{self, RESERVED_PAGES, WAL_PAGES_LIMIT},
 };
 use crate::{
     error::Failure,
@@ -37,11 +41,21 @@ use crate::{
 /// The maximum number of writes in one transaction.
 const MAX_GROUP: usize = 128;
 
+/// The size of the writes in one transaction above which no other one is added. Space is needed for
+/// all of them.
+const MAX_GROUP_BYTES: usize = 1 << 20;
+
 /// The maximum number of writes in one transaction on the thread of another write's caller.
 const MAX_SHORT_GROUP: usize = 16;
 
 /// The maximum number of such transactions, one after the other.
 const MAX_SHORT_GROUPS: usize = 4;
+
+/// How long writes wait for a checkpoint although the WAL can become longer.
+const MAX_CHECKPOINT_WAIT: Duration = Duration::from_millis(50);
+
+/// How long the thread that waits for a checkpoint pauses.
+const PAUSE: Duration = Duration::from_millis(1);
 
 #[derive(Debug, Default)]
 pub(super) struct Writer {
@@ -119,9 +133,15 @@ impl Inner {
         Some(WriterGuard { inner: self, connection: Some(connection) })
     }
 
-    /// Runs a write on this thread, or returns `None` if others are writing.
+    /// Runs a write on this thread, or returns `None` if others are writing, or if the WAL must be
+    /// moved into the file first.
     pub(super) fn write_now(self: &Arc<Self>, statements: &[Statement<'_>]) -> Option<Reply> {
         if self.writer.pending.load(Ordering::Acquire) > 0 {
+            return None;
+        }
+        if self.needs_checkpoint.load(Ordering::Relaxed)
+            && !statements.iter().all(Statement::removes)
+        {
             return None;
         }
         // A write that waits for another one joins the queue, so that its thread can do other work.
@@ -130,20 +150,19 @@ impl Inner {
         let connection = writer.as_mut()?;
         let result =
             connection.wait_for_locks(Duration::ZERO).and_then(|()| connection.write(statements));
-        drop(writer);
         let result = failing(result);
         self.after_write(&result);
         Some(result)
     }
 
     /// Starts a checkpoint if the last commit of this thread has filled the WAL, or if the disk is
-    /// full.
+    /// full. For a thread that has the connection.
     fn after_write<T>(self: &Arc<Self>, result: &Result<T, Failure>) {
         let pages = Connection::take_wal_pages();
         if pages > 0 {
             self.wal_pages.store(pages, Ordering::Relaxed);
-            if pages + RESERVED_PAGES > self.allocated_pages.load(Ordering::Relaxed) {
-                self.reserve_space();
+            if !self.has_room_for(0) {
+                self.needs_checkpoint.store(true, Ordering::Relaxed);
             }
         }
         if let Err(failure) = result {
@@ -153,10 +172,67 @@ impl Inner {
         if is_full {
             self.is_full.store(true, Ordering::Relaxed);
         }
-        if is_full || pages > MAX_WAL_PAGES {
+        let needs_checkpoint = pages > 0 && self.needs_checkpoint.load(Ordering::Relaxed);
+        if is_full || needs_checkpoint || pages > MAX_WAL_PAGES {
             self.checkpointer.request(self);
         }
     }
+
+    /// Whether the WAL has space for a write of this many pages, and for the removals that may
+    /// follow. Writers are faster than a checkpoint on a busy machine: the WAL becomes longer
+    /// meanwhile, up to a limit, if there is space.
+    fn has_room_for(&self, pages: u32) -> bool {
+        let used = self.wal_pages.load(Ordering::Relaxed);
+        let needed = (used + RESERVED_PAGES).saturating_add(pages);
+        needed <= self.allocated_pages.load(Ordering::Relaxed)
+            || used <= WAL_PAGES_LIMIT && self.allocate_wal(pages.saturating_add(MAX_WAL_PAGES))
+    }
+
+    /// Moves the WAL into the file if it has no space for these writes, and finds out whether the
+    /// disk is full. Blocks the thread.
+    fn make_room_for(
+        &self,
+        group: &[Request],
+        writer: &mut Option<Connection>,
+        deadline: Instant,
+    ) -> Result<(), Failure> {
+        let connection = self.open_writer(writer)?;
+        let pages = pages_of(group);
+        if pages == 0 || self.has_room_for(pages) {
+            return Ok(());
+        }
+        failing(connection.wait_for_locks(PATIENCE))?;
+        let start = Instant::now();
+        let deadline = deadline.min(start + self.limits.busy_timeout);
+        loop {
+            match failing(checkpoint::restart(self, &mut connection.raw, pages)) {
+                Ok(true) => return Ok(()),
+                Err(failure) if failure.fault == Fault::Full => {
+                    self.is_full.store(true, Ordering::Relaxed);
+                    return Ok(());
+                }
+                Err(failure) if failure.fault != Fault::Busy => return Err(failure),
+                Ok(false) | Err(_) => {}
+            }
+            // The thread for checkpoints is at work, or a long read prevents the restart. The WAL
+            // may then become longer if there is space.
+            if start.elapsed() >= MAX_CHECKPOINT_WAIT {
+                let is_reserved = self.reserve_space(pages);
+                if is_reserved || Instant::now() >= deadline {
+                    self.is_full.store(!is_reserved, Ordering::Relaxed);
+                    return Ok(());
+                }
+            }
+            thread::sleep(PAUSE);
+        }
+    }
+}
+
+/// The approximate number of pages that the values of the writes take: 0 if all of them are removals.
+fn pages_of(group: &[Request]) -> u32 {
+    let statements = group.iter().flat_map(|request| &request.statements);
+    let writes = statements.filter(|statement| !statement.removes());
+    space::pages_of(writes.map(Statement::size).sum())
 }
 
 fn frees_pages(statement: &Statement<'_>) -> bool {
@@ -206,7 +282,13 @@ impl Writer {
     /// Takes the requests of one transaction. If there are none, the queue is no longer served.
     fn next_group(&self) -> Vec<Request> {
         let mut queue = self.queue.lock();
-        let count = queue.requests.len().min(MAX_GROUP);
+        let mut bytes = 0;
+        let group = queue.requests.iter().take(MAX_GROUP).take_while(|request| {
+            let is_small = bytes < MAX_GROUP_BYTES;
+            bytes += request.statements.iter().map(Statement::size).sum::<usize>();
+            is_small
+        });
+        let count = group.count();
         queue.is_served = count > 0;
         queue.requests.drain(..count).collect()
     }
@@ -279,6 +361,11 @@ impl QueueServer {
                 continue;
             }
             let group = waiting(group, &inner.writer);
+            let pages = pages_of(&group);
+            if pages > 0 && !inner.has_room_for(pages) {
+                inner.writer.put_back(group);
+                break;
+            }
             match inner.attempt_group(&mut writer, &group, Duration::ZERO) {
                 Ok(replies) => inner.finish_group(writer, group, replies),
                 Err(_) => {
@@ -322,6 +409,7 @@ impl QueueServer {
                     if has_changed {
                         inner.replace_if_changed(&mut writer)?;
                     }
+                    inner.make_room_for(&group, &mut writer, deadline)?;
                     inner.attempt_group(&mut writer, &group, busy_timeout)
                 })
             });
@@ -385,7 +473,7 @@ impl Inner {
     /// Runs the requests in one transaction, or each one in its own if that fails. Returns an error
     /// if nothing was changed because of a lock.
     fn attempt_group(
-        &self,
+        self: &Arc<Self>,
         writer: &mut Option<Connection>,
         group: &[Request],
         busy_timeout: Duration,
@@ -396,6 +484,10 @@ impl Inner {
             let grouped = connection.write_transaction(|connection| {
                 let mut replies = Vec::with_capacity(group.len());
                 for request in group {
+                    if let Err(full) = self.check_space(&request.statements) {
+                        replies.push(Err(full));
+                        continue;
+                    }
                     let result = connection.run_nested(&request.statements);
                     // A full disk, for example, ends the transaction.
                     if connection.raw.is_autocommit() {
@@ -413,7 +505,8 @@ impl Inner {
         }
         let mut replies = Vec::with_capacity(group.len());
         for request in group {
-            match failing(connection.write(&request.statements)) {
+            let written = self.check_space(&request.statements);
+            match written.and_then(|()| failing(connection.write(&request.statements))) {
                 // The first one has changed nothing, so that the group can be repeated.
                 Err(failure) if failure.fault == Fault::Busy && replies.is_empty() => {
                     return Err(failure);
