@@ -48,6 +48,21 @@ async fn update_is_repeated_if_the_value_changes_meanwhile() {
 }
 
 #[tokio::test]
+async fn update_with_a_timeout_of_zero_is_repeated_if_the_value_changes_meanwhile() {
+    let store = Arc::new(LocMemCache::default());
+    let cache = cache_on(Arc::clone(&store) as _);
+    cache.set("k", &1, Timeout::Never).await.expect("stored");
+    let updated = cache.update("k", Timeout::EXPIRED, |old: Option<i64>| {
+        if old == Some(1) {
+            drop(store.set_now(":1:k", Value::Int(40), None));
+        }
+        old.unwrap_or(0) + 2
+    });
+    assert_eq!(updated.await.expect("deleted in the second attempt"), 42);
+    assert!(!cache.contains("k").await.expect("a miss"));
+}
+
+#[tokio::test]
 async fn update_gives_up_if_the_value_always_changes() {
     let time = ManualClock::new();
     let store = Arc::new(LocMemCache::default());

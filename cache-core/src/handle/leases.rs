@@ -25,6 +25,9 @@ pub(super) enum Wanted {
     Any,
 }
 
+/// The time to live of a value that is deleted as soon as it is stored.
+const SHORTEST_TTL: Duration = Duration::from_nanos(1);
+
 /// The value of a key and the lease of it, as in [`Acquired`](crate::Acquired).
 #[derive(Debug)]
 pub(super) struct Acquisition {
@@ -103,8 +106,8 @@ impl CacheHandle {
 
     /// Stores a value if the lease is still valid, and returns whether it was.
     ///
-    /// A timeout of zero stores nothing: it deletes the value that the lease would replace, and
-    /// otherwise returns whether the key is still absent.
+    /// A timeout of zero stores nothing. If the lease would replace a value and is still valid, it
+    /// deletes that. If there was none, it returns whether the key is still absent.
     pub(super) async fn fill_lease(
         &self,
         held: HeldLease,
@@ -113,20 +116,23 @@ impl CacheHandle {
     ) -> Result<bool> {
         let Some((lease, replaces)) = held.take() else { return Ok(false) };
         let key = &**held.key();
-        let ttl = match self.lifetime(timeout) {
+        let lifetime = self.lifetime(timeout);
+        let ttl = match lifetime {
             Lifetime::For(ttl) => Some(ttl),
             Lifetime::Forever => None,
+            // Only a fill replaces the value if nothing newer is stored.
+            Lifetime::Expired if replaces => Some(SHORTEST_TTL),
             Lifetime::Expired => {
-                let is_absent = match replaces {
-                    true => self.inner().delete(key).await.map(|_| true)?,
-                    false => !self.inner().contains(key).await?,
-                };
+                let is_absent = !self.inner().contains(key).await?;
                 self.leases().release(key, lease, Duration::ZERO).await?;
                 held.settle();
                 return Ok(is_absent);
             }
         };
         let is_stored = self.leases().fill(key, lease, value, ttl).await?;
+        if is_stored && lifetime == Lifetime::Expired {
+            self.inner().delete(key).await?;
+        }
         held.settle();
         Ok(is_stored)
     }

@@ -258,6 +258,18 @@ async fn timeout_of_zero_stores_nothing_and_ends_the_lease() {
 }
 
 #[tokio::test]
+async fn timeout_of_zero_does_not_delete_what_was_written_meanwhile() {
+    for setup in Setup::all() {
+        setup.cache.set("k", &1, Timeout::Never).await.expect("stored");
+        let lease = setup.lease(Wanted::Any).await;
+        setup.cache.set("k", &7, Timeout::Never).await.expect("stored");
+        let filled = setup.cache.fill_lease(lease, Value::Int(2), Timeout::EXPIRED).await;
+        assert!(!filled.expect("no failure"));
+        assert_eq!(setup.value(), Some(7));
+    }
+}
+
+#[tokio::test]
 async fn write_waits_for_a_local_fill_that_is_storing() {
     for setup in Setup::local() {
         let lease = setup.lease(Wanted::Missing).await;
