@@ -110,6 +110,13 @@ async fn early_share_of_zero_starts_no_refresh() {
 }
 
 #[tokio::test]
+async fn longest_time_to_live_is_not_shortened_without_jitter() {
+    let (_time, cache) = cache();
+    cache.fetch("k", async |_| 7_u8).ttl(Duration::MAX).jitter(0.0).await.expect("produced");
+    assert_eq!(cache.get("k").await.expect("locmem does not fail"), Some(7_u8));
+}
+
+#[tokio::test]
 async fn options_of_the_alias_are_the_defaults() {
     let time = ManualClock::new();
     let fill = FillOptions { stale_for: STALE_FOR, jitter: 0.0, ..FillOptions::default() };

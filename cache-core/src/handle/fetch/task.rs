@@ -294,7 +294,9 @@ impl<T: Send + 'static> Plan<T> {
 /// Shortens a time by a random part of this share of it.
 fn shortened(ttl: Duration, share: f64) -> Duration {
     let share = if share.is_nan() { 0.0 } else { share.clamp(0.0, 1.0) };
-    ttl.mul_f64(1.0 - share * fastrand::f64())
+    let seconds = ttl.as_secs_f64() * (1.0 - share * fastrand::f64());
+    // The longest times are rounded up to more than a `Duration` can have.
+    Duration::try_from_secs_f64(seconds).unwrap_or(ttl)
 }
 
 pub(super) struct Panicked;
