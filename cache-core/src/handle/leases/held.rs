@@ -3,7 +3,10 @@
 use std::{
     collections::HashMap,
     fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
 };
 
 use crate::{Lease, Moment};
@@ -57,6 +60,8 @@ pub(in crate::handle) struct HeldLease {
     all: Arc<HeldLeases>,
     key: Arc<str>,
     id: u64,
+    /// Whether this holder has taken the lease to use it.
+    has_taken: AtomicBool,
 }
 
 impl HeldLeases {
@@ -110,7 +115,7 @@ impl HeldLeases {
         let lease = Some(lease);
         let slot = Slot { id: 0, lease, replaces, until, holders: 1, is_unsure: false };
         let id = self.lock().insert(key, slot, now);
-        HeldLease { all: Arc::clone(self), key: Arc::clone(key), id }
+        HeldLease::new(self, key, id)
     }
 
     /// Returns a share in the lease of another caller, if it is held and not yet used.
@@ -121,7 +126,7 @@ impl HeldLeases {
             return None;
         }
         slot.holders += 1;
-        Some(HeldLease { all: Arc::clone(self), key: Arc::clone(key), id: slot.id })
+        Some(HeldLease::new(self, key, slot.id))
     }
 }
 
@@ -138,6 +143,11 @@ impl State {
 }
 
 impl HeldLease {
+    fn new(all: &Arc<HeldLeases>, key: &Arc<str>, id: u64) -> Self {
+        let has_taken = AtomicBool::new(false);
+        Self { all: Arc::clone(all), key: Arc::clone(key), id, has_taken }
+    }
+
     pub(super) fn key(&self) -> &Arc<str> {
         &self.key
     }
@@ -147,13 +157,18 @@ impl HeldLease {
     ///
     /// The key counts as leased for an unknown time until [`settle`](Self::settle) is called.
     pub(super) fn take(&self) -> Option<(Lease, bool)> {
-        self.slot(|slot| slot.lease.take().map(|lease| (lease, slot.replaces)))?
+        self.slot(|slot| {
+            let lease = slot.lease.take()?;
+            self.has_taken.store(true, Relaxed);
+            Some((lease, slot.replaces))
+        })?
     }
 
     /// Like [`take`](Self::take), but leaves the lease to the other holders if there are any.
     pub(super) fn take_last(&self) -> Option<(Lease, bool)> {
         self.slot(|slot| {
             let lease = slot.lease.take_if(|_| slot.holders == 1)?;
+            self.has_taken.store(true, Relaxed);
             Some((lease, slot.replaces))
         })?
     }
@@ -180,6 +195,11 @@ impl Drop for HeldLease {
             return;
         };
         slot.holders -= 1;
+        if self.has_taken.load(Relaxed) {
+            // The key may still be leased. The other holders have lost the lease, and must not keep
+            // the next caller from ending it.
+            (slot.id, slot.holders, slot.is_unsure) = (0, 0, true);
+        }
         if slot.holders == 0 && self.all.end_on_drop {
             let ended = state.slots.remove(&self.key);
             drop(state);
