@@ -38,8 +38,8 @@ use crate::{Error, ErrorKind, Leases, Result, Stats, Ttl, Value, key::shown};
 ///
 /// **Atomicity.** `set`, `add`, `touch`, `incr`, `incr_or_set` and `delete` are each atomic with
 /// respect to all other operations on the key, from this process and from others that share the
-/// store. A reader sees the old value or the new one. `clear` and the `*_many` methods are atomic for each key, not
-/// as a whole.
+/// store. A reader sees the old value or the new one. `clear` and the `*_many` methods are atomic
+/// for each key, not as a whole.
 ///
 /// **Errors.** A miss is not an error. A store that cannot be reached returns
 /// [`ErrorKind::Unavailable`] within seconds and never hangs. If a value is too large, the method

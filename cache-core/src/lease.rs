@@ -28,9 +28,9 @@ use crate::{Result, Value};
 /// - the end of the time that the lease was acquired for.
 ///
 /// The same holds for the forms with several keys and for `set_now`. A `touch` or `get_and_touch`
-/// of an entry changes no value: it does not end a lease. Expiry and eviction of the entry may end the lease. A store
-/// may miss a write of exactly the bytes that it held before, because a fill then replaces nothing
-/// newer.
+/// of an entry changes no value: it does not end a lease. Expiry and eviction of the entry may end
+/// the lease. A store may miss a write of exactly the bytes that it held before, because a fill
+/// then replaces nothing newer.
 ///
 /// **Exclusion.** While a lease is held, [`acquire`](Self::acquire) grants no other lease of the
 /// key. A store may break this rule if it loses its own record of a lease, for example in a

@@ -159,9 +159,9 @@ pub enum OnOutage {
     ///
     /// Reads miss. `set` does nothing; `add`, `touch` and `delete` return `false`; `set_many`
     /// returns all its keys; `incr` and `incr_version` return
-    /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound); `incr_or_set` returns its initial value;
-    /// `get_or_set` returns what it produced; no lock is held. `clear`, `stats`, `purge_expired` and
-    /// `close` still return the error.
+    /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound); `incr_or_set` returns its initial
+    /// value; `get_or_set` returns what it produced; no lock is held. `clear`, `stats`,
+    /// `purge_expired` and `close` still return the error.
     ///
     /// An entry whose `set` or `delete` was lost keeps its old value, which is returned when the
     /// store is back. Use this policy only if outdated entries are acceptable until they expire.

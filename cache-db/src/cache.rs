@@ -231,8 +231,8 @@ impl DbCache {
         Ok(true)
     }
 
-    /// Adds to a number, otherwise inserts `initial`, otherwise replaces an expired entry by it, for
-    /// databases that cannot do it with one statement. Returns `None` if nothing was changed.
+    /// Adds to a number, otherwise inserts `initial`, otherwise replaces an expired entry by it,
+    /// for databases that cannot do it with one statement. Returns `None` if nothing was changed.
     async fn incr_or_set_in_steps(
         &self,
         table: &Table,

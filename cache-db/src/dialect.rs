@@ -119,8 +119,8 @@ pub(crate) enum Bulk {
 ///
 /// `mark` stores a mark under a key that has neither an entry nor a mark that is held. If it
 /// chooses the key, it takes the arguments of
-/// [`Statements::mark`](crate::statements::Statements::mark): the key of an entry, or the key beside
-/// it if there is an entry.
+/// [`Statements::mark`](crate::statements::Statements::mark): the key of an entry, or the key
+/// beside it if there is an entry.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum LeaseSql {
     /// One. `mark` returns the row under the key as it was before, and how many marks it stored.

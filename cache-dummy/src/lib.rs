@@ -14,10 +14,10 @@
 //! ```
 //!
 //! It returns what [Django's dummy cache][django] returns: every read is a miss, `add` succeeds,
-//! and `incr` finds no key. `incr_or_set` returns its initial value each time, so a rate limiter lets
-//! every call pass. Every caller gets a [lease](cache_core::Leases), so that none waits for
-//! another. The handle still checks keys and encodes values, so that errors of
-//! other stores also show up here. OPTIONS are ignored.
+//! and `incr` finds no key. `incr_or_set` returns its initial value each time, so a rate limiter
+//! lets every call pass. Every caller gets a [lease](cache_core::Leases), so that none waits for
+//! another. The handle still checks keys and encodes values, so that errors of other stores also
+//! show up here. OPTIONS are ignored.
 //!
 //! # Performance
 //!

@@ -58,8 +58,8 @@
 //! A write creates a new file and renames it over the old one. A read returns the old or the new
 //! entry, even if the writer is killed, and never waits for a writer. `set`, `add`, `touch`,
 //! `get_and_touch`, `incr`, `incr_or_set` and `delete` are atomic among threads and processes: each
-//! takes the file lock (`flock`) of one of 256 shards while it checks and renames. `get_many`, `set_many`, `delete_many`, `clear` and
-//! `purge_expired` are not atomic as a whole.
+//! takes the file lock (`flock`) of one of 256 shards while it checks and renames. `get_many`,
+//! `set_many`, `delete_many`, `clear` and `purge_expired` are not atomic as a whole.
 //!
 //! # Leases
 //!

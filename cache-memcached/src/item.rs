@@ -10,8 +10,9 @@
 //! | 256 + 512 + 1024 | a guard byte `=`, then compressed bytes (feature `compression`) |
 //!
 //! pymemcache's own flags are 1 (pickle), 2, 4 (long), 8 (compressed) and 16 (text). An entry with
-//! other flags than these 2, 256, 768 and 1792 may come from another application. It is an integer if the server
-//! can count it, so that every operation has the same view of it, and a miss otherwise.
+//! other flags than these 2, 256, 768 and 1792 may come from another application. It is an integer
+//! if the server can count it, so that every operation has the same view of it, and a miss
+//! otherwise.
 
 use std::borrow::Cow;
 

@@ -141,8 +141,8 @@
 //! # Atomicity
 //!
 //! `set`, `touch`, `get_and_touch`, `incr`, `incr_or_set`, `delete` and `fill` are one command or
-//! one script, which the server executes atomically. `add` is one command, and a script after it if the key has a lease.
-//! `set_many` and `delete_many` are atomic for each key only.
+//! one script, which the server executes atomically. `add` is one command, and a script after it if
+//! the key has a lease. `set_many` and `delete_many` are atomic for each key only.
 //!
 //! # Cancel safety
 //!

@@ -30,12 +30,12 @@ impl CacheHandle {
     /// | the leader takes longer than the [`patience`] of the alias, 5 seconds by default | exactly one calls its own `produce` as well; the first value counts |
     ///
     /// If `produce` itself asks for the same key, the inner call produces without waiting. This is
-    /// not detected if it does so in a spawned task, or if the producers of two keys ask for each
-    /// other's key: the patience of the callers ends that.
+    /// not detected if it does so in a spawned task, with another verb or for another type, or if
+    /// the producers of two keys ask for each other's key: the patience of the callers ends that.
     ///
-    /// A panic of `produce` counts as a failure as well. Callers wait for each other if they use one
-    /// handle, its clones, or handles derived from it by [`version`](Self::version) and the like,
-    /// and if they request the same type `T`.
+    /// A panic of `produce` counts as a failure as well. Callers wait for each other if they use
+    /// one handle, its clones, or handles derived from it by [`version`](Self::version) and the
+    /// like, and if they request the same type `T`.
     ///
     /// # Leases
     ///
@@ -43,9 +43,9 @@ impl CacheHandle {
     /// leases, which are all stores of cachette, this holds for all processes and aliases that use
     /// the store:
     ///
-    /// - If `set`, `add`, `incr`, `delete` or `clear` writes the key while `produce` runs, the value
-    ///   that was produced is not stored, as it may be older than the write. The caller gets the
-    ///   value that is stored then, or else its own.
+    /// - If `set`, `add`, `incr`, `delete` or `clear` writes the key while `produce` runs, the
+    ///   value that was produced is not stored, as it may be older than the write. The caller gets
+    ///   the value that is stored then, or else its own.
     /// - Callers of other processes wait for the value. After the patience, they produce without a
     ///   lease: their values are returned and not stored.
     /// - A `produce` that takes longer than the lease loses it, and its value is not stored.
@@ -57,7 +57,11 @@ impl CacheHandle {
     /// handles derived from it are noticed. A restart of a server ends its leases, so two callers
     /// may produce. If a caller is dropped while it acquires or holds a lease, the next caller of
     /// this process ends the lease, but other processes wait for it until their patience has
-    /// passed. Leases end by the clock of the store.
+    /// passed; so does the next caller if there is an entry, which cannot be decoded. Leases end by
+    /// the clock of the store.
+    ///
+    /// A caller that misses after a write of this process waits for a producer that began before
+    /// the write. The value that it gets may be older than the write, but is not stored.
     ///
     /// [`patience`]: crate::Settings::patience
     /// [`ErrorKind::FillFailed`]: crate::ErrorKind::FillFailed

@@ -11,7 +11,8 @@ impl CacheHandle {
     ///
     /// A lock keeps work from being done twice, such as a report that every server would create at
     /// the same hour. Callers of all processes exclude each other if they use the same store and
-    /// KEY_PREFIX, whatever their VERSION. A lock has nothing to do with the entry of the same name.
+    /// KEY_PREFIX, whatever their VERSION. A lock has nothing to do with the entry of the same
+    /// name.
     ///
     /// # What a lock does not guarantee
     ///
@@ -101,7 +102,8 @@ impl Lock {
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped, the lock may be held by nobody until the time of `hold` has passed.
+    /// If the future is dropped, the lock may be held by nobody until the time of `hold` has
+    /// passed.
     ///
     /// # Performance
     ///

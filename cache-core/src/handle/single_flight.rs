@@ -162,8 +162,8 @@ impl<K: Clone + Eq + Hash, R: Clone, C: Time> Leader<K, R, C> {
         Self { member, end: End::Dropped }
     }
 
-    /// Calls `poll`, which polls the producer or creates it. A call that joins this flight from inside of it gets
-    /// [`Joined::Recursive`]. A panic in it counts as a failure.
+    /// Calls `poll`, which polls the producer or creates it. A call that joins this flight from
+    /// inside of it gets [`Joined::Recursive`]. A panic in it counts as a failure.
     ///
     /// `name` is the key for messages.
     pub fn poll_producer<T>(&mut self, name: &Arc<str>, poll: impl FnOnce() -> T) -> T {

@@ -22,8 +22,8 @@ impl CacheHandle {
     ///
     /// No update is lost: the new value is stored only if nothing was stored or deleted under the
     /// key since `change` got the old one. Otherwise `change` is called again with what is stored
-    /// then, so it may be called several times and should only compute. It gets `None` if the key is
-    /// absent or expired, or if the entry cannot be decoded as a `T`.
+    /// then, so it may be called several times and should only compute. It gets `None` if the key
+    /// is absent or expired, or if the entry cannot be decoded as a `T`.
     ///
     /// A timeout of zero deletes the entry. To count, use [`incr_or_set`](Self::incr_or_set).
     ///

@@ -157,7 +157,8 @@ impl DatabaseFile {
     }
 
     /// Whether the path no longer names the open file, or a read-only file has become writable.
-    /// Looks at most once per second, but each time if SQLite was told that nobody changes the file.
+    /// Looks at most once per second, but each time if SQLite was told that nobody changes the
+    /// file.
     pub(super) fn has_changed(&self) -> bool {
         if self.has_changed.load(Ordering::Acquire) {
             return true;

@@ -228,7 +228,8 @@ impl Inner {
     }
 }
 
-/// The approximate number of pages that the values of the writes take: 0 if all of them are removals.
+/// The approximate number of pages that the values of the writes take: 0 if all of them are
+/// removals.
 fn pages_of(group: &[Request]) -> u32 {
     let statements = group.iter().flat_map(|request| &request.statements);
     let writes = statements.filter(|statement| !statement.removes());

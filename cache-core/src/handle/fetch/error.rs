@@ -4,7 +4,8 @@ use std::{convert::Infallible, error, fmt, sync::Arc};
 
 use crate::Error;
 
-/// An error of [`fetch`](crate::CacheHandle::fetch) or [`try_fetch`](crate::CacheHandle::try_fetch).
+/// An error of [`fetch`](crate::CacheHandle::fetch) or
+/// [`try_fetch`](crate::CacheHandle::try_fetch).
 ///
 /// A stale value is returned instead, if there is one.
 #[derive(Debug)]

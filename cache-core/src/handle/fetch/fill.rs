@@ -4,7 +4,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::Timeout;
 
-/// What a producer of [`fetch`](crate::CacheHandle::fetch) gets: it decides how its value is stored.
+/// What a producer of [`fetch`](crate::CacheHandle::fetch) gets: it decides how its value is
+/// stored.
 ///
 /// Clones belong to the same value.
 ///
