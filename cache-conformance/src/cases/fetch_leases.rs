@@ -47,8 +47,9 @@ pub(super) async fn missing_value_of_another_client_is_found(h: Harness) {
     value.send(2).expect("the producer waits");
     assert_eq!(call.await.unwrap(), 2);
     while !waiting.is_finished() {
-        h.pass(Duration::from_millis(10)).await;
-        tokio::task::yield_now().await;
+        // Not faster than the time in which the store works.
+        h.pass(Duration::from_millis(1)).await;
+        tokio::time::sleep(Duration::from_millis(1)).await;
     }
     assert_eq!(waiting.await.unwrap().unwrap(), 2);
 }
