@@ -214,6 +214,6 @@ async fn late_value_is_not_stored_after_a_restart_of_memcached() {
         set(&other, "k", 2).await;
         1
     });
-    assert_eq!(produced.await.expect("produced"), 1);
+    produced.await.expect("produced");
     assert_eq!(other.get::<i64>("k").await.expect("a reply"), Some(2));
 }
