@@ -426,6 +426,7 @@ impl<'a> MakeWriter<'a> for Log {
 /// Calls still succeed, on the connection that was to be renewed.
 #[tokio::test]
 async fn failed_renewal_does_not_mark_the_server_down() {
+    xtask::run_alone!();
     let log = Log::default();
     let subscriber = tracing_subscriber::fmt().with_writer(log.clone()).with_ansi(false).finish();
     let _guard = tracing::subscriber::set_default(subscriber);
