@@ -319,6 +319,8 @@ macro_rules! __for_each_case {
                 kept_lease_ends_with_a_write,
                 release_keeps_the_entry,
                 release_of_a_lost_lease_changes_nothing,
+                revoked_lease_of_an_entry_is_granted_again,
+                revoke_keeps_the_entry,
             }
             locks {
                 held_lock_excludes_all_other_callers,

@@ -72,6 +72,8 @@ enum Fault {
     ReleaseIgnoresKeep,
     ReleaseKeepsForever,
     ReleaseDeletesTheKey,
+    RevokeDoesNothing,
+    RevokeDeletesTheEntry,
 }
 
 /// A wrapper that adds one fault to a correct store.
@@ -453,6 +455,14 @@ impl Leases for Broken {
         };
         self.wrapped_leases().release(self.leased(key), lease, keep).await
     }
+
+    async fn revoke(&self, key: &str, side: &str) -> Result<()> {
+        match self.fault {
+            Some(Fault::RevokeDoesNothing) => Ok(()),
+            Some(Fault::RevokeDeletesTheEntry) => self.store.delete(key).await.map(drop),
+            _ => self.wrapped_leases().revoke(self.leased(key), side).await,
+        }
+    }
 }
 
 impl Broken {
@@ -673,6 +683,12 @@ lease_fault_is_caught! {
     release_that_deletes_is_caught: ReleaseDeletesTheKey, [
         release_keeps_the_entry,
         release_of_a_lost_lease_changes_nothing,
+    ];
+    revoke_that_does_nothing_is_caught:
+        RevokeDoesNothing, [revoked_lease_of_an_entry_is_granted_again];
+    revoke_that_deletes_is_caught: RevokeDeletesTheEntry, [
+        revoked_lease_of_an_entry_is_granted_again,
+        revoke_keeps_the_entry,
     ];
 }
 

@@ -50,7 +50,8 @@ use crate::{Result, Value};
 ///
 /// **Cancel safety.** As for [`Cache`](crate::Cache), an operation whose future was dropped has
 /// happened completely or not at all. If it was `acquire`, the key may be leased for the time of
-/// `hold`, and nobody can fill it through a lease until then.
+/// `hold`, and nobody can fill it through a lease until then, unless somebody [revokes](Self::revoke)
+/// it.
 ///
 /// **Errors** are those of [`Cache`](crate::Cache). After an error of `fill` or `release` the lease
 /// may still be held on the server, and ends by time.
@@ -90,7 +91,7 @@ use crate::{Result, Value};
 ///     async fn acquire(&self, key: &str, ask: Ask<'_>, hold: Duration) -> Result<Acquired> {
 ///         self.wrapped_leases().acquire(key, ask, hold).await
 ///     }
-///     // `fill` and `release` in the same way.
+///     // `fill`, `release` and `revoke` in the same way.
 /// #   async fn fill(
 /// #       &self,
 /// #       key: &str,
@@ -102,6 +103,9 @@ use crate::{Result, Value};
 /// #   }
 /// #   async fn release(&self, key: &str, lease: Lease, keep: Duration) -> Result<()> {
 /// #       self.wrapped_leases().release(key, lease, keep).await
+/// #   }
+/// #   async fn revoke(&self, key: &str, side: &str) -> Result<()> {
+/// #       self.wrapped_leases().revoke(key, side).await
 /// #   }
 /// }
 /// ```
@@ -181,6 +185,19 @@ pub trait Leases: Send + Sync {
     ///
     /// Those of [`Cache::delete`](crate::Cache::delete).
     async fn release(&self, key: &str, lease: Lease, keep: Duration) -> Result<()>;
+
+    /// Ends the lease of an entry, whoever holds it, without changing the entry.
+    ///
+    /// `side` is the key that [`Ask::Any`] has for it. For a caller that does not know whether it
+    /// left a lease, because its `acquire` was cancelled or failed. If the lease was one of another
+    /// caller, two callers may produce, and at most one of their fills stores.
+    ///
+    /// If the key is absent, its lease may stay. A [`delete`](crate::Cache::delete) ends that one.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Cache::delete`](crate::Cache::delete).
+    async fn revoke(&self, key: &str, side: &str) -> Result<()>;
 }
 
 /// When [`Leases::acquire`] grants a lease.

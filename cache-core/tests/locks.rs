@@ -190,6 +190,10 @@ impl Leases for Faulty {
     async fn release(&self, key: &str, lease: Lease, keep: Duration) -> Result<()> {
         self.wrapped().release(key, lease, keep).await
     }
+
+    async fn revoke(&self, key: &str, side: &str) -> Result<()> {
+        self.wrapped().revoke(key, side).await
+    }
 }
 
 /// The cancelled call may have met the lock of another process, so nobody may end it.
@@ -206,6 +210,24 @@ async fn cancelled_hold_does_not_free_the_lock_of_another_process() {
         assert!(polled.is_pending());
     }
     assert!(lock.hold(HOLD).await.expect("no error").is_none());
+}
+
+#[tokio::test]
+async fn cancelled_update_does_not_block_the_next_one() {
+    let time = ManualClock::new();
+    let store = Faulty::losing_a_reply(Arc::new(LocMemCache::default()));
+    let cache = cache_on(Arc::new(store)).with_clock(time.clock());
+    cache.set("k", &1, Timeout::Never).await.expect("stored");
+    {
+        let mut cancelled = pin!(cache.update("k", Timeout::Never, add_one));
+        let polled = poll_fn(|context| Poll::Ready(cancelled.as_mut().poll(context))).await;
+        assert!(polled.is_pending());
+    }
+    let mut update = pin!(cache.update("k", Timeout::Never, add_one));
+    // It does not wait for anything, so the clock need not advance.
+    let polled = poll_fn(|context| Poll::Ready(update.as_mut().poll(context))).await;
+    let Poll::Ready(updated) = polled else { panic!("the update waits") };
+    assert_eq!(updated.expect("stored"), 2);
 }
 
 fn unavailable(on_outage: OnOutage) -> CacheHandle {

@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use cache_core::{Acquired, Ask, ErrorKind, Lease, Leases, Result, Value, async_trait};
+use cache_core::{Acquired, Ask, Cache as _, ErrorKind, Lease, Leases, Result, Value, async_trait};
 
 use crate::{
     cache::{DbCache, MAX_ROUNDS, contended},
@@ -115,6 +115,10 @@ impl Leases for DbCache {
             Some(held) => self.shared.end(self.shared.writer()?, &held, keep).await,
             None => Ok(()),
         }
+    }
+
+    async fn revoke(&self, _: &str, side: &str) -> Result<()> {
+        self.delete(side).await.map(drop)
     }
 }
 

@@ -97,4 +97,7 @@ impl Leases for DummyCache {
     async fn release(&self, _: &str, _: Lease, _: Duration) -> Result<()> {
         Ok(())
     }
+    async fn revoke(&self, _: &str, _: &str) -> Result<()> {
+        Ok(())
+    }
 }

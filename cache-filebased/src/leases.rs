@@ -53,6 +53,10 @@ impl Leases for FileBasedCache {
         })
         .await
     }
+
+    async fn revoke(&self, key: &str, _: &str) -> Result<()> {
+        self.write(key, |entries, target, operation| entries.revoke(target, operation)).await
+    }
 }
 
 impl Entries {
@@ -122,6 +126,14 @@ impl Entries {
             }
             let lease = LeaseFile::new(token.0, keep, &self.clock);
             self.directory.write_lease(&guard, path, &lease)
+        })
+    }
+
+    fn revoke(&self, target: &Target, operation: &Operation) -> Result<()> {
+        let path = &target.path;
+        self.directory.in_shard(path.shard, || {
+            let guard = self.lock(path.shard, operation)?;
+            self.directory.end_lease(&guard, path)
         })
     }
 

@@ -58,4 +58,9 @@ impl Leases for LocMemCache {
         }
         Ok(())
     }
+
+    async fn revoke(&self, key: &str, _: &str) -> Result<()> {
+        self.with_shard(key, |shard, hash, _| shard.revoke(hash, key));
+        Ok(())
+    }
 }

@@ -297,6 +297,11 @@ impl Shard {
         self.leases.keep(hash, key, number, self.clock.now(), keep);
     }
 
+    /// Ends the lease of a key, whatever its number is.
+    pub(crate) fn revoke(&mut self, hash: u64, key: &str) {
+        self.leases.end(hash, key);
+    }
+
     /// Removes up to `limit` expired entries and returns their number.
     pub(crate) fn purge(&mut self, limit: u64, removed: &mut Removed) -> u64 {
         let now = self.clock.now();

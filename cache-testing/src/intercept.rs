@@ -236,6 +236,12 @@ macro_rules! intercept {
                 let call = $crate::Call::new($crate::Verb::Release).key(key);
                 self.around(call, |_| leases.release(key, lease, keep)).await
             }
+
+            async fn revoke(&self, key: &str, side: &str) -> cache_core::Result<()> {
+                let leases = $crate::intercept::wrapped_leases(&self.store);
+                let call = $crate::Call::new($crate::Verb::Revoke).key(key);
+                self.around(call, |_| leases.revoke(key, side)).await
+            }
         }
     };
 }

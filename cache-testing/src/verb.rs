@@ -7,7 +7,8 @@ use std::fmt;
 ///
 /// [`get_now`](cache_core::Cache::get_now) counts as [`Get`](Self::Get), and
 /// [`set_now`](cache_core::Cache::set_now) as [`Set`](Self::Set). The methods of leases are
-/// [`Acquire`](Self::Acquire), [`Fill`](Self::Fill) and [`Release`](Self::Release).
+/// [`Acquire`](Self::Acquire), [`Fill`](Self::Fill), [`Release`](Self::Release) and
+/// [`Revoke`](Self::Revoke).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 #[allow(missing_docs, reason = "each verb is documented at the method with its name")]
@@ -29,6 +30,7 @@ pub enum Verb {
     Acquire,
     Fill,
     Release,
+    Revoke,
     Stats,
     PurgeExpired,
     Close,
@@ -36,7 +38,7 @@ pub enum Verb {
 
 impl Verb {
     /// Every verb, in the order of the variants.
-    const ALL: [Self; 20] = [
+    const ALL: [Self; 21] = [
         Self::Get,
         Self::GetMany,
         Self::Contains,
@@ -54,6 +56,7 @@ impl Verb {
         Self::Acquire,
         Self::Fill,
         Self::Release,
+        Self::Revoke,
         Self::Stats,
         Self::PurgeExpired,
         Self::Close,
@@ -80,6 +83,7 @@ impl Verb {
             Self::Acquire => "acquire",
             Self::Fill => "fill",
             Self::Release => "release",
+            Self::Revoke => "revoke",
             Self::Stats => "stats",
             Self::PurgeExpired => "purge_expired",
             Self::Close => "close",
@@ -134,8 +138,8 @@ impl Verbs {
         Verb::Fill,
     ]);
 
-    /// The verbs of leases: `acquire`, `fill` and `release`.
-    pub const LEASES: Self = Self::of(&[Verb::Acquire, Verb::Fill, Verb::Release]);
+    /// The verbs of leases: `acquire`, `fill`, `release` and `revoke`.
+    pub const LEASES: Self = Self::of(&[Verb::Acquire, Verb::Fill, Verb::Release, Verb::Revoke]);
 
     /// The verbs with several entries: `get_many`, `set_many` and `delete_many`.
     pub const BATCHES: Self = Self::of(&[Verb::GetMany, Verb::SetMany, Verb::DeleteMany]);

@@ -211,4 +211,8 @@ impl Leases for Watch {
     async fn release(&self, key: &str, lease: Lease, keep: Duration) -> Result<()> {
         self.wrapped_leases().release(key, lease, keep).await
     }
+
+    async fn revoke(&self, key: &str, side: &str) -> Result<()> {
+        self.wrapped_leases().revoke(key, side).await
+    }
 }

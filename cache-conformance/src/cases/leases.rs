@@ -550,3 +550,25 @@ pub(super) async fn release_of_a_lost_lease_changes_nothing(h: Harness) {
     })
     .await;
 }
+
+pub(super) async fn revoked_lease_of_an_entry_is_granted_again(h: Harness) {
+    let Ask::Any { side } = ANY else { unreachable!("it has a side key") };
+    let (one, other) = Seen::Entry.clients(&h).await;
+    let revoked = Seen::Entry.lease(&*one, HOLD).await;
+    leases(&*other).revoke("k", side).await.unwrap();
+    let lease = Seen::Entry.lease(&*other, HOLD).await;
+    assert!(fill(&*other, lease, bytes("new")).await);
+    assert!(!fill(&*one, revoked, bytes("late")).await, "only one of two fills stores");
+    assert_eq!(one.get("k").await.unwrap(), Some(bytes("new")));
+}
+
+pub(super) async fn revoke_keeps_the_entry(h: Harness) {
+    let Ask::Any { side } = ANY else { unreachable!("it has a side key") };
+    let (one, other) = Seen::Entry.clients(&h).await;
+    leases(&*other).revoke("k", side).await.unwrap();
+    let _lease = Seen::Entry.lease(&*one, HOLD).await;
+    leases(&*other).revoke("k", side).await.unwrap();
+    assert_eq!(one.get("k").await.unwrap(), Some(Value::Int(1)));
+    let left = one.ttl("k").await.unwrap();
+    assert!(matches!(left, Some(Ttl::Left(left)) if left > Duration::from_secs(1800)), "{left:?}");
+}

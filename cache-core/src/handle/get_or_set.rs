@@ -57,8 +57,7 @@ impl CacheHandle {
     /// handles derived from it are noticed. A restart of a server ends its leases, so two callers
     /// may produce. If a caller is dropped while it acquires or holds a lease, the next caller of
     /// this process ends the lease, but other processes wait for it until their patience has
-    /// passed; so does the next caller if there is an entry, which cannot be decoded. Leases end by
-    /// the clock of the store.
+    /// passed. Leases end by the clock of the store.
     ///
     /// A caller that misses after a write of this process waits for a producer that began before
     /// the write. The value that it gets may be older than the write, but is not stored.

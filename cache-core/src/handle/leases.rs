@@ -56,17 +56,18 @@ impl CacheHandle {
             Abandoned::Lease(lease) => {
                 self.leases().release(key, lease, Duration::ZERO).await?;
             }
-            Abandoned::Unknown => match self.view.local_leases.is_used() {
-                true => self.view.local_leases.end_abandoned(key).await?,
-                false => may_be_own = true,
-            },
+            // Ends the lease that a caller of this process may have left. It may as well be one of
+            // another process, which then may produce at the same time.
+            Abandoned::Unknown => {
+                self.leases().revoke(key, &self.view.composer.lease_side(key)).await?;
+                may_be_own = true;
+            }
         }
         let side = (wanted == Wanted::Any).then(|| self.view.composer.lease_side(key));
         let ask = side.as_deref().map_or(Ask::Missing, |side| Ask::Any { side });
         let mut acquired = self.leases().acquire(key, ask, hold).await?;
         if may_be_own && acquired.value.is_none() && acquired.lease.is_none() {
-            // Ends the lease that a caller of this process may have left. It may as well be one of
-            // another process, whose fill then stores nothing.
+            // The same for the lease of an absent key. A fill through it stores nothing.
             self.inner().delete(key).await?;
             acquired = self.leases().acquire(key, ask, hold).await?;
         }

@@ -242,4 +242,9 @@ impl Leases for StepStore {
         self.step(release).await;
         Ok(())
     }
+
+    async fn revoke(&self, key: &str, _: &str) -> Result<()> {
+        self.step(|state, _| state.leases.remove(key)).await;
+        Ok(())
+    }
 }

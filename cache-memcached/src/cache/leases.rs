@@ -14,7 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use cache_core::{Acquired, Ask, Error, Lease, Leases, Result, Value, async_trait};
+use cache_core::{Acquired, Ask, Cache as _, Error, Lease, Leases, Result, Value, async_trait};
 use futures_util::future::join;
 
 use super::{
@@ -96,6 +96,10 @@ impl Leases for MemcachedCache {
 
     async fn release(&self, key: &str, lease: Lease, keep: Duration) -> Result<()> {
         self.release_lease(key, lease, keep).await.map_err(in_store)
+    }
+
+    async fn revoke(&self, _: &str, side: &str) -> Result<()> {
+        self.delete(side).await.map(drop)
     }
 }
 

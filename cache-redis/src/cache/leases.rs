@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use cache_core::{Acquired, Ask, ErrorKind, Lease, Leases, Result, Value, async_trait};
+use cache_core::{Acquired, Ask, Cache as _, ErrorKind, Lease, Leases, Result, Value, async_trait};
 use futures_util::future::join;
 use redis::Value as Reply;
 
@@ -147,6 +147,10 @@ impl Leases for RedisCache {
             Some(held) => self.end(&held, keep).await,
             None => Ok(()),
         }
+    }
+
+    async fn revoke(&self, _: &str, side: &str) -> Result<()> {
+        self.delete(side).await.map(drop)
     }
 }
 

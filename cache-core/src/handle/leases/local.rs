@@ -95,14 +95,6 @@ impl LocalLeases {
         self.table.change(|leases| leases.retain(|_, held| held.storing.is_some()));
     }
 
-    /// Removes what a cancelled call may have left in the store.
-    pub(super) async fn end_abandoned(&self, key: &str) -> Result<()> {
-        match self.side_of(key) {
-            Some(side) => self.store.delete(&side).await.map(drop),
-            None => Ok(()),
-        }
-    }
-
     fn side_of(&self, key: &str) -> Option<String> {
         (self.share == Share::Store).then(|| self.composer.lease_side(key))
     }
@@ -183,6 +175,14 @@ impl Leases for LocalLeases {
         token.keep(now + keep);
         match side {
             Some(side) => self.store.touch(&side, Some(keep)).await.map(drop),
+            None => Ok(()),
+        }
+    }
+
+    /// Removes the record. The lease itself has ended when its token was dropped.
+    async fn revoke(&self, key: &str, _: &str) -> Result<()> {
+        match self.side_of(key) {
+            Some(side) => self.store.delete(&side).await.map(drop),
             None => Ok(()),
         }
     }

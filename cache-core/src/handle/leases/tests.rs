@@ -213,6 +213,23 @@ async fn call_that_is_dropped_at_any_step_does_not_block_the_next_one() {
 }
 
 #[tokio::test]
+async fn call_over_a_value_that_is_dropped_at_any_step_does_not_block_the_next_one() {
+    for (number, setup) in Setup::all().into_iter().enumerate() {
+        setup.cache.set("k", &7, Timeout::Never).await.expect("stored");
+        for steps in 0..[2, 4, 2][number] {
+            let key = ":1:k".into();
+            {
+                let mut call = pin!(setup.cache.acquire(&key, Wanted::Any, HOLD));
+                run_steps(&mut call, steps);
+            }
+            assert!(setup.is_free().await, "setup {number}, {steps} steps");
+        }
+        assert_eq!((setup.value(), setup.cache.view.held_leases.len()), (Some(7), 0));
+        assert_eq!(setup.store.keys(), [":1:k"]);
+    }
+}
+
+#[tokio::test]
 async fn only_the_first_of_two_shares_is_stored() {
     for setup in Setup::all() {
         let lease = setup.lease(Wanted::Missing).await;
