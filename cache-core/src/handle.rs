@@ -136,8 +136,8 @@ struct View {
 /// it.
 enum Found<T> {
     Hit(T),
-    /// The entry is past its fresh time.
-    Stale,
+    /// The entry is past its fresh time. In a box, so that a hit is small.
+    Stale(Box<Value>),
     Undecodable,
     Miss,
 }
@@ -146,7 +146,7 @@ impl<T> Found<T> {
     fn hit(self) -> Option<T> {
         match self {
             Self::Hit(value) => Some(value),
-            Self::Stale | Self::Undecodable | Self::Miss => None,
+            Self::Stale(_) | Self::Undecodable | Self::Miss => None,
         }
     }
 }
@@ -503,7 +503,7 @@ impl CacheHandle {
         value: Value,
     ) -> Result<Found<T>> {
         if codec::has_meta(&value) && self.is_stale(&value) {
-            return Ok(Found::Stale);
+            return Ok(Found::Stale(Box::new(value)));
         }
         codec::decode(value, &self.view.codecs)
             .map(Found::Hit)

@@ -91,12 +91,12 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static> Form for Shared<T>
 }
 
 /// What the lookup of a caller that produces has found.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) enum Missing {
     /// No entry.
     Absent,
-    /// A stale entry.
-    Stale,
+    /// A stale entry, which callers get while one of them replaces it.
+    Stale(Box<Value>),
     /// An entry that cannot be decoded, which was reported.
     Undecodable,
     /// The store failed, or was not asked because it had failed. The value is not stored either.
@@ -130,7 +130,7 @@ impl CacheHandle {
     pub(super) fn missing<T>(&self, key: &str, found: Result<Found<T>>) -> Result<Missing> {
         let missing = match found {
             Ok(Found::Undecodable) => Missing::Undecodable,
-            Ok(Found::Stale) => Missing::Stale,
+            Ok(Found::Stale(value)) => Missing::Stale(value),
             Ok(Found::Hit(_) | Found::Miss) => Missing::Absent,
             Err(error) => {
                 self.read_failed(&KeyBuffer::compose(&self.view.composer, key), error)?;
@@ -302,14 +302,27 @@ impl<'a> Production<'a> {
         }
     }
 
-    /// Lets others produce the value: the producer has failed.
-    pub(super) async fn give_up(self: Box<Self>) {
-        if let Some(lease) = self.lease {
-            self.fill.release(lease).await;
+    /// Returns the value to use although the producer has failed, or lets others produce one.
+    pub(super) async fn give_up<F: Form>(self: Box<Self>) -> Option<F::Output> {
+        let Self { mut fill, lease, leader, .. } = *self;
+        if let Some(lease) = lease {
+            fill.release(lease).await;
         }
-        if let Some(leader) = self.leader {
-            leader.fail();
+        let Some((output, value)) = fill.fallback::<F>().await else {
+            if let Some(leader) = leader {
+                leader.fail();
+            }
+            return None;
+        };
+        tracing::warn!(
+            cache = fill.cache.alias(),
+            key = %shown(&fill.key),
+            "cannot replace a stale value: its producer has failed"
+        );
+        if let Some(leader) = leader {
+            leader.complete(value);
         }
+        Some(output)
     }
 }
 
@@ -324,13 +337,19 @@ impl<'a> Fill<'a> {
         let leader = match self.join::<F>() {
             Joined::Recursive => None,
             Joined::Leader(leader) => Some(leader),
-            Joined::Waiter(waiter) => match self.wait(waiter).await {
-                Waited::Leader(leader) => Some(leader),
-                Waited::Failed => return Err(self.failed()),
-                Waited::Completed(value) => match self.decode::<F>(value)? {
-                    Found::Hit(output) => return Ok(Begun::Done(output)),
-                    // The type does not decode what it has encoded.
-                    Found::Stale | Found::Undecodable | Found::Miss => None,
+            Joined::Waiter(waiter) => match self.stale::<F>()? {
+                Some((stale, _)) => match self.lead_if_overdue(waiter) {
+                    Some(leader) => Some(leader),
+                    None => return Ok(Begun::Done(stale)),
+                },
+                None => match self.wait(waiter).await {
+                    Waited::Leader(leader) => Some(leader),
+                    Waited::Failed => return Err(self.failed()),
+                    Waited::Completed(value) => match self.decode::<F>(value)? {
+                        Some((output, _)) => return Ok(Begun::Done(output)),
+                        // The type does not decode what it has encoded.
+                        None => None,
+                    },
                 },
             },
         };
@@ -366,15 +385,15 @@ impl<'a> Fill<'a> {
     /// Acquires a lease of the key, or returns a value that was stored after the lookup of the
     /// caller.
     ///
-    /// While another process holds the lease, looks again until the patience has passed. The value
-    /// is then produced without a lease and not stored.
+    /// While another process holds the lease and there is no stale value, looks again until the
+    /// patience has passed. The value is then produced without a lease and not stored.
     async fn prepare<F: Form>(&mut self, leader: Option<&Leader>) -> Result<Prepared<F::Output>> {
         let clock = &self.cache.view.clock;
         let patient_until = clock.now() + self.cache.view.patience;
         let mut pause = FIRST_PAUSE;
         while self.missing != Missing::Unknown {
-            let (found, lease) = self.look_and_acquire::<F>().await?;
-            if let Found::Hit((output, value)) = found {
+            let (hit, lease) = self.look_and_acquire::<F>().await?;
+            if let Some((output, value)) = hit {
                 if let Some(lease) = lease {
                     self.release(lease).await;
                 }
@@ -382,7 +401,7 @@ impl<'a> Fill<'a> {
             }
             // Of two leaders, the other one may have completed the flight meanwhile.
             if let Some(value) = leader.and_then(Leader::result)
-                && let Found::Hit(output) = self.decode::<F>(value.clone())?
+                && let Some((output, value)) = self.decode::<F>(value)?
             {
                 return Ok(Prepared::Hit(output, value));
             }
@@ -401,31 +420,40 @@ impl<'a> Fill<'a> {
     }
 
     /// Looks the key up and acquires its lease, in one round trip if the store has leases.
+    ///
+    /// If another caller holds the lease, a stale value is a hit.
     async fn look_and_acquire<F: Form>(
         &mut self,
-    ) -> Result<(Found<(F::Output, Value)>, Option<HeldLease>)> {
+    ) -> Result<(Option<(F::Output, Value)>, Option<HeldLease>)> {
         // The lease may be older than what this caller knows.
         if let Some(lease) = self.cache.share_lease(&self.key) {
-            let found = self.look_again::<F>().await?;
-            return Ok((found, Some(lease)));
+            let hit = match self.look_again::<F>().await? {
+                None => self.stale::<F>()?,
+                hit => hit,
+            };
+            return Ok((hit, Some(lease)));
         }
         loop {
             let wanted = match self.missing {
-                Missing::Stale | Missing::Undecodable => Wanted::Any,
+                Missing::Stale(_) | Missing::Undecodable => Wanted::Any,
                 Missing::Absent | Missing::Unknown => Wanted::Missing,
             };
             let acquired = match self.cache.acquire(&self.key, wanted, HOLD).await {
                 Ok(acquired) => acquired,
                 Err(error) => {
                     self.read_failed(error)?;
-                    return Ok((Found::Miss, None));
+                    return Ok((None, None));
                 }
             };
-            let Some(value) = acquired.value else { return Ok((Found::Miss, acquired.lease)) };
-            let found = self.decode_both::<F>(value)?;
+            let hit = self.see::<F>(acquired.value)?;
+            if hit.is_some() || self.missing == Missing::Absent {
+                return Ok((hit, acquired.lease));
+            }
             // An entry that is to be replaced is leased if the lease is asked for.
-            if matches!(found, Found::Hit(_)) || wanted == Wanted::Any {
-                return Ok((found, acquired.lease));
+            match acquired.lease {
+                Some(lease) => return Ok((None, Some(lease))),
+                None if wanted == Wanted::Any => return Ok((self.stale::<F>()?, None)),
+                None => {}
             }
         }
     }
@@ -468,21 +496,39 @@ impl<'a> Fill<'a> {
         }
     }
 
+    /// Leads as well if the leader has lost its lease, because it takes longer than [`HOLD`].
+    fn lead_if_overdue(&self, mut waiter: Waiter) -> Option<Leader> {
+        let since = waiter.led_since();
+        let is_overdue = self.cache.view.clock.now().since(since) >= HOLD;
+        if is_overdue { waiter.lead_as_well(since) } else { None }
+    }
+
     /// Looks the key up and returns its value in both forms.
-    async fn look_again<F: Form>(&mut self) -> Result<Found<(F::Output, Value)>> {
+    async fn look_again<F: Form>(&mut self) -> Result<Option<(F::Output, Value)>> {
         let store = self.cache.inner();
         let found = match store.get_now(&self.key) {
             Some(found) => found,
             None => store.get(&self.key).await,
         };
         match found {
-            Ok(Some(value)) => self.decode_both::<F>(value),
-            Ok(None) => Ok(Found::Miss),
+            Ok(found) => self.see::<F>(found),
             Err(error) => {
                 self.read_failed(error)?;
-                Ok(Found::Miss)
+                Ok(None)
             }
         }
+    }
+
+    /// Returns what is stored instead of a value that could not be produced.
+    ///
+    /// A stale value counts only if it was not deleted meanwhile.
+    async fn fallback<F: Form>(&mut self) -> Option<(F::Output, Value)> {
+        if !matches!(self.missing, Missing::Stale(_)) {
+            return None;
+        }
+        // The error of the producer comes first.
+        let hit = self.look_again::<F>().await.ok()?;
+        hit.or_else(|| self.stale::<F>().ok().flatten())
     }
 
     /// Returns `Ok` if the value is to be produced although the store has failed. It is then not
@@ -522,34 +568,39 @@ impl<'a> Fill<'a> {
             }
         }
         self.cache.count_lost_fill(&self.key, self.cache.view.clock.now().since(begun_at));
-        match self.look_again::<F>().await? {
-            Found::Hit(other) => Ok(other),
-            Found::Stale | Found::Undecodable | Found::Miss => Ok((fresh, value)),
-        }
+        Ok(self.look_again::<F>().await?.unwrap_or((fresh, value)))
     }
 
-    fn decode_both<F: Form>(&mut self, value: Value) -> Result<Found<(F::Output, Value)>> {
-        Ok(match self.decode::<F>(value.clone())? {
-            Found::Hit(output) => Found::Hit((output, value)),
-            Found::Stale => Found::Stale,
-            Found::Undecodable => Found::Undecodable,
-            Found::Miss => Found::Miss,
-        })
-    }
-
-    fn decode<F: Form>(&mut self, value: Value) -> Result<Found<F::Output>> {
-        if codec::has_meta(&value) && self.cache.is_stale(&value) {
-            if self.missing == Missing::Absent {
-                self.missing = Missing::Stale;
+    /// Records what was found under the key, and returns it in both forms if it is a hit.
+    fn see<F: Form>(&mut self, found: Option<Value>) -> Result<Option<(F::Output, Value)>> {
+        match found {
+            Some(value) if !(codec::has_meta(&value) && self.cache.is_stale(&value)) => {
+                return self.decode::<F>(value);
             }
-            return Ok(Found::Stale);
+            // One that cannot be decoded was reported.
+            _ if matches!(self.missing, Missing::Undecodable | Missing::Unknown) => {}
+            Some(value) => self.missing = Missing::Stale(Box::new(value)),
+            None => self.missing = Missing::Absent,
         }
-        match F::decode(value, &self.cache.view.codecs) {
-            Ok(output) => Ok(Found::Hit(output)),
-            Err(_) if self.missing == Missing::Undecodable => Ok(Found::Undecodable),
+        Ok(None)
+    }
+
+    /// Returns the stale value that was found in both forms.
+    fn stale<F: Form>(&mut self) -> Result<Option<(F::Output, Value)>> {
+        match &self.missing {
+            Missing::Stale(value) => self.decode::<F>(Value::clone(value)),
+            Missing::Absent | Missing::Undecodable | Missing::Unknown => Ok(None),
+        }
+    }
+
+    /// Returns a value in both forms, even if it is stale, or `None` if it cannot be decoded.
+    fn decode<F: Form>(&mut self, value: Value) -> Result<Option<(F::Output, Value)>> {
+        match F::decode(value.clone(), &self.cache.view.codecs) {
+            Ok(output) => Ok(Some((output, value))),
+            Err(_) if self.missing == Missing::Undecodable => Ok(None),
             Err(error) => {
                 self.missing = Missing::Undecodable;
-                self.cache.undecodable(&self.key, error)
+                self.cache.undecodable(&self.key, error).map(Found::hit)
             }
         }
     }

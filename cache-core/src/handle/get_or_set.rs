@@ -37,6 +37,16 @@ impl CacheHandle {
     /// one handle, its clones, or handles derived from it by [`version`](Self::version) and the
     /// like, and if they request the same type `T`.
     ///
+    /// # Stale entries
+    ///
+    /// An entry that `fetch` has stored is stale when its time to live has ended, until its
+    /// `stale_for` has passed as well. One caller of `get_or_set` leads and replaces it. All
+    /// others, in this process and in others, get the stale value at once. If the `produce` of
+    /// [`try_get_or_set`](Self::try_get_or_set) fails, its caller gets the stale value as well,
+    /// unless that was deleted meanwhile; the failure is logged, and the next caller tries again.
+    ///
+    /// What `get_or_set` stores is never stale. It is missing when its timeout has passed.
+    ///
     /// # Leases
     ///
     /// The leader holds a [lease](crate::Leases) of the key for up to 30 seconds. On a store with
@@ -130,7 +140,8 @@ impl CacheHandle {
     ///
     /// The outer result is that of the cache, the inner one that of `produce`. If `produce` fails,
     /// its error is returned unchanged and nothing is stored. One of the callers that wait then
-    /// calls its own `produce`, so a database that fails is asked by one caller at a time.
+    /// calls its own `produce`, so a database that fails is asked by one caller at a time. If there
+    /// is a [stale value](Self::get_or_set#stale-entries), that is returned instead of the error.
     ///
     /// # Examples
     ///
@@ -183,10 +194,7 @@ impl CacheHandle {
         };
         match produced {
             Ok(value) => Box::pin(production.finish::<Owned<T>>(value)).await.map(Ok),
-            Err(error) => {
-                Box::pin(production.give_up()).await;
-                Ok(Err(error))
-            }
+            Err(error) => Ok(Box::pin(production.give_up::<Owned<T>>()).await.ok_or(error)),
         }
     }
 

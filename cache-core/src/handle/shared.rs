@@ -124,7 +124,7 @@ impl CacheHandle {
         };
         if codec::has_meta(&value) {
             if self.is_stale(&value) {
-                return Ok(Found::Stale);
+                return Ok(Found::Stale(Box::new(value)));
             }
             if let Value::Object(object) = &value
                 && let Ok(object) = object.clone().downcast()
@@ -134,7 +134,7 @@ impl CacheHandle {
         }
         Ok(match self.decode(&key, value)? {
             Found::Hit(value) => Found::Hit(Arc::new(value)),
-            Found::Stale => Found::Stale,
+            Found::Stale(value) => Found::Stale(value),
             Found::Undecodable => Found::Undecodable,
             Found::Miss => Found::Miss,
         })

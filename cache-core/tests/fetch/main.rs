@@ -2,6 +2,7 @@
 
 mod clocks;
 mod ends;
+mod get_or_set;
 mod options;
 mod outages;
 mod states;

@@ -61,7 +61,7 @@ impl CacheHandle {
             Err(error) => {
                 return self.undecodable::<R::Output>(key, error).map(|found| match found {
                     Found::Hit(output) => Seen::Fresh(output),
-                    Found::Stale | Found::Undecodable | Found::Miss => Seen::Undecodable,
+                    Found::Stale(_) | Found::Undecodable | Found::Miss => Seen::Undecodable,
                 });
             }
         };
