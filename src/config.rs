@@ -91,9 +91,9 @@
 //! | ALSO_DECODE | a list of codecs whose entries are decoded in addition to those of CODEC, `msgpack` and `json` | none |
 //! | UNDECODABLE | `miss` or `error`: what to do with [undecodable entries](cache_core::Undecodable) | `miss` |
 //! | `ON_OUTAGE` | `produce`, `error` or `miss`: what to do [while the store is unavailable](cache_core::OnOutage) | `produce` |
-//! | PATIENCE | seconds for which callers of `get_or_set` [wait for the one that produces](cache_core::Settings::patience); 0: no caller waits | 5 |
+//! | PATIENCE | seconds for which callers of `get_or_set` [wait for the one that produces](cache_core::Settings::patience), at most 2147483; 0: no caller waits | 5 |
 //! | SHARE | `store` or `process`: where [leases](cache_core::Share) are kept | `store` |
-//! | FILL | a table of the defaults of `fetch`: `stale_for`, `soft_timeout`, `hard_timeout` and `retry_after` in seconds, `early` and `jitter` as numbers from 0 to 1; see [`FillOptions`] | `{ stale_for = 0, soft_timeout = 0.1, hard_timeout = 10, early = 0.1, jitter = 0.1, retry_after = 1 }` |
+//! | FILL | a table of the defaults of `fetch`: `stale_for`, `soft_timeout`, `hard_timeout` and `retry_after` in seconds, at most 2147483 each, `early` and `jitter` as numbers from 0 to 1; see [`FillOptions`] | `{ stale_for = 0, soft_timeout = 0.1, hard_timeout = 10, early = 0.1, jitter = 0.1, retry_after = 1 }` |
 //!
 //! In a URL, `backend://location?setting=value&…`, every setting that is not in this table belongs
 //! to OPTIONS. A URL cannot set FILL.

@@ -8,7 +8,8 @@ use crate::config::seconds;
 
 /// FILL: the defaults of an alias for [`fetch`](crate::CacheHandle::fetch).
 ///
-/// Times are in seconds in a configuration, shares are numbers from 0 to 1.
+/// In a configuration, times are in seconds, and at most 2147483: 24 days and 20 hours. Shares are
+/// numbers from 0 to 1.
 ///
 /// # Examples
 ///
@@ -36,6 +37,10 @@ pub struct FillOptions {
     #[serde(deserialize_with = "seconds")]
     pub soft_timeout: Duration,
     /// For how long a caller waits for a missing value. 10 seconds by default.
+    ///
+    /// The producer holds a [lease](crate::Leases) of the key for this time, but for at least 30
+    /// seconds and at most 24 days and 20 hours. If its process is killed, other processes produce
+    /// without storing until the lease has ended.
     #[serde(deserialize_with = "seconds")]
     pub hard_timeout: Duration,
     /// The last share of the fresh time in which a hit starts a refresh. 0.1 by default, 0 is off.
@@ -47,7 +52,8 @@ pub struct FillOptions {
     /// Entries that were stored at the same time are then not refreshed at the same time.
     #[serde(deserialize_with = "share")]
     pub jitter: f64,
-    /// For how long nobody tries again after a refresh has failed. 1 second by default.
+    /// For how long nobody tries again after a refresh has failed, while there is a stale value. 1
+    /// second by default.
     #[serde(deserialize_with = "seconds")]
     pub retry_after: Duration,
 }

@@ -265,6 +265,10 @@ impl<'a, T, E> Fetch<'a, T, E> {
     /// Sets for how long the call waits for the producer. The producer then continues.
     ///
     /// The time that the store takes for the lookup is not counted.
+    ///
+    /// The producer holds a [lease](crate::Leases) of the key for this time, but for at least 30
+    /// seconds and at most 24 days and 20 hours. If it takes longer, its value is not stored. If
+    /// its process is killed, other processes produce without storing until the lease has ended.
     pub fn hard_timeout(mut self, hard_timeout: Duration) -> Self {
         self.options.hard_timeout = hard_timeout;
         self
@@ -283,7 +287,8 @@ impl<'a, T, E> Fetch<'a, T, E> {
         self
     }
 
-    /// Sets for how long nobody tries again after a refresh has failed.
+    /// Sets for how long nobody tries again after a refresh has failed. If the stale value ends
+    /// earlier, the next caller tries again then.
     pub fn retry_after(mut self, retry_after: Duration) -> Self {
         self.options.retry_after = retry_after;
         self

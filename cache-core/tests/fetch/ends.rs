@@ -97,6 +97,18 @@ async fn nobody_tries_again_for_a_while_after_a_refresh_has_failed() {
 }
 
 #[tokio::test]
+async fn nobody_waits_for_the_next_try_after_the_stale_time() {
+    for in_other_process in [false, true] {
+        let (time, cache) = stale_cache().await;
+        let mut caller = Caller::start_with(&cache, |fetch| fetch.retry_after(2 * STALE_FOR)).await;
+        caller.answer(Answer::Error("down")).await;
+        time.advance(STALE_FOR);
+        let next = if in_other_process { other_process(&cache) } else { cache };
+        assert!(Caller::start(&next).await.has_begun(), "the value is missing");
+    }
+}
+
+#[tokio::test]
 async fn failed_refresh_does_not_make_the_entry_fresh() {
     let (_time, cache) = stale_cache().await;
     let mut caller = Caller::start(&cache).await;

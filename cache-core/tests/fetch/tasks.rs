@@ -59,6 +59,22 @@ async fn task_that_hangs_is_replaced_after_its_lease_has_ended() {
 }
 
 #[tokio::test]
+async fn lease_lasts_for_a_longer_hard_timeout_but_not_forever() {
+    const HOUR: Duration = Duration::from_secs(3600);
+    const LONGEST: Duration = Duration::from_secs(2_147_483);
+    for (hard_timeout, hold) in [(HOUR, HOUR), (Duration::MAX, LONGEST)] {
+        let (time, cache) = cache();
+        let start =
+            |cache| Caller::start_with(cache, move |fetch| fetch.hard_timeout(hard_timeout));
+        let _hanging = start(&cache).await;
+        advance(&time, hold - MILLISECOND).await;
+        assert!(!start(&cache).await.has_begun());
+        advance(&time, MILLISECOND).await;
+        assert!(start(&cache).await.has_begun(), "{hard_timeout:?}");
+    }
+}
+
+#[tokio::test]
 async fn finish_tasks_waits_for_tasks() {
     let (_time, cache) = cache();
     let mut caller = Caller::start(&cache).await;

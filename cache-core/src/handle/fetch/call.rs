@@ -13,6 +13,7 @@ use super::{
 };
 use crate::{
     CacheHandle, Clock, Error, ErrorKind, FillOptions, Moment, Value,
+    config::MAX_TIME,
     handle::{fill::HOLD, single_flight::Joined},
     key::shown,
     timer::Sleep,
@@ -212,9 +213,11 @@ where
 
     /// For how long a task holds the lease of its key.
     ///
-    /// A task that takes longer has lost its lease, and callers do not wait for it.
+    /// A task that takes longer has lost its lease, and callers do not wait for it. A caller that
+    /// waits for an hour wants a value to be stored that is produced within it, so the hard timeout
+    /// counts even if it is long. No lease is held for longer than options in a configuration last.
     fn hold(&self) -> Duration {
-        HOLD.max(self.options.hard_timeout)
+        HOLD.max(self.options.hard_timeout).min(MAX_TIME)
     }
 
     fn clock(&self) -> &'a Clock {

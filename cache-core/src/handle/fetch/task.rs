@@ -21,7 +21,8 @@ use super::{
     lookup::Seen,
 };
 use crate::{
-    CacheHandle, FillOptions, Result, Timeout, Value, codec,
+    CacheHandle, FillOptions, Result, Timeout, Ttl, Value, codec,
+    config::MAX_TIME,
     key::shown,
     meta::{Meta, Times},
     timeout::Lifetime,
@@ -270,9 +271,18 @@ impl<T: Send + 'static> Plan<T> {
         let mut keep = Duration::ZERO;
         if self.reason.has_value() {
             self.throttle();
-            keep = self.options.retry_after;
+            keep = self.options.retry_after.min(self.time_left().await);
         }
         self.release(lease, keep).await;
+    }
+
+    /// For how long there is a value. Callers that miss it later must not wait for a lease.
+    async fn time_left(&self) -> Duration {
+        match self.cache.inner().ttl(&self.key).await {
+            Ok(Some(Ttl::Left(left))) => left,
+            Ok(None) => Duration::ZERO,
+            Ok(Some(Ttl::Never)) | Err(_) => MAX_TIME,
+        }
     }
 
     fn throttle(&self) {
