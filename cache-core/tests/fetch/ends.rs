@@ -1,5 +1,7 @@
 //! The table of ends: what callers get by how the task ends.
 
+use serde::{Deserialize, Serialize, Serializer};
+
 use super::*;
 
 /// Two callers of a stale or missing value, the first of which has started the task.
@@ -134,6 +136,42 @@ async fn panic_is_an_error_of_all_callers_of_a_missing_value() {
         assert!(matches!(caller.result().await, Err(FetchError::Panicked)));
     }
     assert!(Caller::start(&cache).await.has_begun(), "the flight has ended");
+}
+
+/// A number that can be encoded unless it is 13.
+#[derive(Debug, PartialEq, Deserialize)]
+struct Fragile(u8);
+
+impl Serialize for Fragile {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        assert_ne!(self.0, 13, "the test wants a panic");
+        serializer.serialize_newtype_struct("Fragile", &self.0)
+    }
+}
+
+#[tokio::test]
+async fn panic_while_the_value_is_encoded_is_one_of_its_producer() {
+    let (_time, cache) = cache();
+    let fetch = || cache.fetch("k", async |_| Fragile(13)).ttl(TTL).stale_for(STALE_FOR);
+    let (first, second) = tokio::join!(fetch(), fetch());
+    for result in [first, second] {
+        assert!(matches!(result, Err(FetchError::Panicked)), "{result:?}");
+    }
+}
+
+#[tokio::test]
+async fn stale_value_is_returned_if_encoding_panics() {
+    let (time, cache) = cache();
+    let fetch = |number| {
+        let fetch = cache.fetch("k", async move |_| Fragile(number)).jitter(0.0);
+        fetch.ttl(TTL).stale_for(STALE_FOR).retry_after(RETRY_AFTER)
+    };
+    fetch(1).await.expect("it is stored");
+    time.advance(TTL);
+    assert_eq!(fetch(13).await.expect("the stale value"), Fragile(1));
+    assert_eq!(fetch(2).await.expect("nobody tries again"), Fragile(1));
+    time.advance(RETRY_AFTER);
+    assert_eq!(fetch(2).await.expect("the lease has ended"), Fragile(2));
 }
 
 #[tokio::test]

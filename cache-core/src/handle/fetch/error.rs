@@ -16,7 +16,7 @@ pub enum FetchError<E = Infallible> {
     /// The producer took longer than the [`hard_timeout`](crate::Fetch::hard_timeout). It continues
     /// and stores its value.
     TimedOut,
-    /// The producer has panicked.
+    /// The producer has panicked, or the `Serialize` of its value.
     Panicked,
     /// The cache has failed: see the [errors of a handle](crate::CacheHandle#errors).
     Cache(Error),
@@ -33,7 +33,7 @@ impl<E> fmt::Display for FetchError<E> {
         match self {
             Self::Produce(_) => f.write_str("cannot produce the value"),
             Self::TimedOut => f.write_str("timed out waiting for the value to be produced"),
-            Self::Panicked => f.write_str("the producer of the value has panicked"),
+            Self::Panicked => f.write_str("producing or encoding the value has panicked"),
             Self::Cache(error) => error.fmt(f),
         }
     }

@@ -196,11 +196,17 @@ impl<T: Send + 'static> Plan<T> {
             own.set(Ok(output));
             return Ok(Outcome::Private);
         }
-        let value = match R::encode(&self.cache, &output) {
-            Ok(value) => value,
-            Err(error) => {
+        let encode = || R::encode(&self.cache, &output);
+        let value = match catch_unwind(AssertUnwindSafe(encode)) {
+            Ok(Ok(value)) => value,
+            Ok(Err(error)) => {
                 self.release(lease, Duration::ZERO).await;
                 return Err(error);
+            }
+            Err(_) => {
+                self.report_failure(None);
+                self.release_after_failure(lease).await;
+                return Ok(Outcome::Panicked);
             }
         };
         if choices.has_failed {
