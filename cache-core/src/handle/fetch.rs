@@ -82,7 +82,8 @@ impl CacheHandle {
     ///
     /// A task that has run for longer than 30 seconds, or the `hard_timeout` if that is longer, is
     /// not waited for: the next caller starts another one. If `produce` itself fetches the same
-    /// key, the inner call produces without waiting, and its value is not stored.
+    /// key, for whatever type, the inner call returns the stale value, or produces without waiting
+    /// and storing.
     ///
     /// Without a tokio runtime, the producer runs inside its caller and is dropped with it. The
     /// caller of a stale value then waits for up to `hard_timeout`, and nothing is refreshed early.

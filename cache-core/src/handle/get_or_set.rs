@@ -29,9 +29,10 @@ impl CacheHandle {
     /// | `produce` of [`try_get_or_set`](Self::try_get_or_set) fails, or the value cannot be encoded | the same; those that have waited for two failures get [`ErrorKind::FillFailed`] |
     /// | the leader takes longer than the [`patience`] of the alias, 5 seconds by default | exactly one calls its own `produce` as well; the first value counts |
     ///
-    /// If `produce` itself asks for the same key, the inner call produces without waiting. This is
-    /// not detected if it does so in a spawned task, with another verb or for another type, or if
+    /// If `produce` itself asks for the same key, also with `fetch` or for another type, the inner
+    /// call produces without waiting. This is not detected if it does so in a spawned task, or if
     /// the producers of two keys ask for each other's key: the patience of the callers ends that.
+    /// It cannot [`update`](Self::update) its own key, which waits for the lease.
     ///
     /// A panic of `produce` counts as a failure as well. Callers wait for each other if they use
     /// one handle, its clones, or handles derived from it by [`version`](Self::version) and the

@@ -128,6 +128,12 @@ impl<K: Clone + Eq + Hash, R: Clone, C: Time> SingleFlight<K, R, C> {
         Joined::Leader(Leader::new(member(flight)))
     }
 
+    /// Whether this thread is polling a producer of the key with this name, of whatever type.
+    #[cfg(feature = "fetch")]
+    pub(crate) fn is_led_here(self: &Arc<Self>, name: &str) -> bool {
+        led::is_key_led_here(Arc::as_ptr(self).addr(), name)
+    }
+
     /// Returns the number of flights.
     #[must_use]
     pub fn in_flight(&self) -> usize {
@@ -165,10 +171,11 @@ impl<K: Clone + Eq + Hash, R: Clone, C: Time> Leader<K, R, C> {
     /// Calls `poll`, which polls the producer or creates it. A call that joins this flight from
     /// inside of it gets [`Joined::Recursive`]. A panic in it counts as a failure.
     ///
-    /// `name` is the key for messages.
+    /// `name` is the key for messages, and for calls that join another flight for the same key.
     pub fn poll_producer<T>(&mut self, name: &Arc<str>, poll: impl FnOnce() -> T) -> T {
         self.end = End::Failed;
-        let polled = led::lead(Arc::as_ptr(&self.member.flight).addr(), name, poll);
+        let Member { all, flight, .. } = &self.member;
+        let polled = led::lead(Arc::as_ptr(flight).addr(), Arc::as_ptr(all).addr(), name, poll);
         self.end = End::Dropped;
         polled
     }

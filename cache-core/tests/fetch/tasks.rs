@@ -5,6 +5,8 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
+use serde::{Serialize, de::DeserializeOwned};
+
 use super::*;
 
 #[tokio::test]
@@ -122,6 +124,49 @@ async fn producer_may_fetch_its_own_key() {
     });
     assert_eq!(outer.await.expect("produced"), 8);
     assert_eq!(cache.get("k").await.expect("locmem does not fail"), Some(8_u8));
+}
+
+/// A call for the key `k` by one of the verbs, for one of two types.
+async fn call<T>(cache: CacheHandle, verb: usize, produce: impl Future<Output = T> + Send + 'static)
+where
+    T: Serialize + DeserializeOwned + Send + Sync + 'static,
+{
+    match verb {
+        0 => cache.get_or_set("k", TTL, || produce).await.map(drop).expect("no error"),
+        1 => cache.get_or_set_shared("k", TTL, || produce).await.map(drop).expect("no error"),
+        _ => cache.fetch("k", |_| produce).await.map(drop).expect("no error"),
+    }
+}
+
+#[tokio::test]
+async fn producer_may_ask_for_its_own_key_with_each_verb_and_type() {
+    for (outer, inner) in (0..3).flat_map(|outer| (0..3).map(move |inner| (outer, inner))) {
+        for has_same_type in [true, false] {
+            // Time does not pass, so a call that waits does not end.
+            let (_time, cache) = cache();
+            let same = cache.clone();
+            let producer = async move {
+                match has_same_type {
+                    true => Box::pin(call(same, inner, async { 7_u8 })).await,
+                    false => Box::pin(call(same, inner, async { "seven".to_owned() })).await,
+                }
+                8_u8
+            };
+            let call = tokio::spawn(call(cache, outer, producer));
+            settle().await;
+            assert!(call.is_finished(), "{outer} {inner} {has_same_type}");
+            call.await.expect("no panic");
+        }
+    }
+}
+
+#[tokio::test]
+async fn producer_may_fetch_the_same_key_of_another_cache() {
+    let (time, near) = cache();
+    let far = near.with_store(locmem(&time));
+    let produce = async || far.fetch("k", async |_| 7_u8).await.expect("produced");
+    assert_eq!(near.get_or_set("k", TTL, produce).await.expect("produced"), 7);
+    assert_eq!(far.get("k").await.expect("locmem does not fail"), Some(7_u8), "it was stored");
 }
 
 #[test]

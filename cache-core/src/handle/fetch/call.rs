@@ -166,10 +166,16 @@ where
         }
     }
 
+    /// Joins the flight of the key. The task of a call from inside of a producer of the key would
+    /// wait for the lease that the producer holds.
     fn join(&self, key: &Arc<str>) -> Joined<FetchId, Outcome, Clock> {
+        let view = &self.cache.view;
+        if view.fills.is_led_here(key) || view.fetches.flights.is_led_here(key) {
+            return Joined::Recursive;
+        }
         let id = FetchId { key: Arc::clone(key), types: TypeId::of::<(R::Inner, E)>() };
         let (now, hold) = (self.clock().now(), self.hold());
-        self.cache.view.fetches.flights.join_if(&id, |led_since| now.since(led_since) < hold)
+        view.fetches.flights.join_if(&id, |led_since| now.since(led_since) < hold)
     }
 
     /// Starts the task, and waits for it like other callers: it does not depend on this one.

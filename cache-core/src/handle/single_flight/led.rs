@@ -11,8 +11,9 @@ thread_local! {
 }
 
 struct Led {
-    /// The address of the flight, which lives as long as its leader.
+    /// The addresses of the flight and of the map that it is in, which live as long as its leader.
     flight: usize,
+    all: usize,
     key: Arc<str>,
 }
 
@@ -20,8 +21,8 @@ struct Led {
 struct Polling;
 
 impl Polling {
-    fn start(flight: usize, key: &Arc<str>) -> Self {
-        let led = Led { flight, key: Arc::clone(key) };
+    fn start(flight: usize, all: usize, key: &Arc<str>) -> Self {
+        let led = Led { flight, all, key: Arc::clone(key) };
         // Fails while the thread ends. Recursion is then not detected.
         let _ = LED.try_with(|stack| stack.borrow_mut().push(led));
         Self
@@ -34,15 +35,22 @@ impl Drop for Polling {
     }
 }
 
-/// Calls `poll`, which polls the producer of a flight.
-pub(super) fn lead<T>(flight: usize, key: &Arc<str>, poll: impl FnOnce() -> T) -> T {
-    let _polling = Polling::start(flight, key);
+/// Calls `poll`, which polls the producer of a flight in the map `all`.
+pub(super) fn lead<T>(flight: usize, all: usize, key: &Arc<str>, poll: impl FnOnce() -> T) -> T {
+    let _polling = Polling::start(flight, all, key);
     poll()
 }
 
 /// Whether this thread is polling a producer of the flight.
 pub(super) fn is_led_here(flight: usize) -> bool {
     LED.try_with(|stack| stack.borrow().iter().any(|led| led.flight == flight)).unwrap_or(false)
+}
+
+/// Whether this thread is polling a producer of the key, of any flight in the map `all`.
+#[cfg(feature = "fetch")]
+pub(super) fn is_key_led_here(all: usize, key: &str) -> bool {
+    let is_led = |led: &Led| led.all == all && *led.key == *key;
+    LED.try_with(|stack| stack.borrow().iter().any(is_led)).unwrap_or(false)
 }
 
 /// Returns the key of the innermost flight whose producer this thread is polling.
