@@ -300,6 +300,7 @@ macro_rules! __for_each_case {
                 stats_do_not_count_leases unless counted_leases,
                 fill_stores_the_value_and_its_ttl,
                 fill_ends_the_lease,
+                fill_with_a_ttl_of_zero_leaves_no_entry,
                 fill_after_set_stores_nothing,
                 fill_after_add_stores_nothing,
                 fill_after_incr_stores_nothing,

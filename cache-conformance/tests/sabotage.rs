@@ -667,7 +667,10 @@ lease_fault_is_caught! {
         fills_racing_writes_are_not_stored_over_them,
         one_of_a_fill_and_a_racing_add_stores,
     ];
-    fill_without_ttl_is_caught: FillIgnoresTtl, [fill_stores_the_value_and_its_ttl];
+    fill_without_ttl_is_caught: FillIgnoresTtl, [
+        fill_stores_the_value_and_its_ttl,
+        fill_with_a_ttl_of_zero_leaves_no_entry,
+    ];
     fill_that_stores_nothing_is_caught: FillStoresNothing, [
         acquire_of_an_expired_entry_grants_a_lease,
         fill_stores_the_value_and_its_ttl,

@@ -155,8 +155,9 @@ pub trait Leases: Send + Sync {
 
     /// Stores a value if the lease is still valid, and returns whether it was stored.
     ///
-    /// Like [`Cache::set`](crate::Cache::set) for the value and its time to live. The comparison
-    /// and the store are one atomic step. Both results end the lease.
+    /// Like [`Cache::set`](crate::Cache::set) for the value and its time to live. A time of zero
+    /// expires at once: it replaces an entry by none, and nobody sees the value. The comparison and
+    /// the store are one atomic step. Both results end the lease.
     ///
     /// `lease` must be one of `key`, from the same store. Otherwise the result is `false`.
     ///

@@ -34,7 +34,7 @@ pub(crate) struct Scripts {
     /// Returns the stored bytes. If there are none, stores a mark for a time in milliseconds.
     pub(crate) acquire: Script,
     /// Stores a value for a time in milliseconds, or forever, if the stored bytes are the expected
-    /// ones, or if they begin with them. Returns whether it was stored.
+    /// ones, or if they begin with them. With a time of 0, removes them. Returns whether it did so.
     pub(crate) fill: Script,
     /// Keeps a mark for a time in milliseconds, or removes it, if it is this one.
     pub(crate) release: Script,
@@ -104,6 +104,7 @@ impl Scripts {
                     stored = redis.pcall('GET', KEYS[1])
                 end
                 if stored ~= ARGV[1] then return 0 end
+                if ARGV[4] == '0' then return redis.call('UNLINK', KEYS[1]) end
                 local set = {'SET', KEYS[1], ARGV[3]}
                 if ARGV[4] then set[4] = 'PX' set[5] = ARGV[4] end
                 redis.call(unpack(set))

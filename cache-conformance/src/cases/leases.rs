@@ -292,6 +292,24 @@ pub(super) async fn fill_ends_the_lease(h: Harness) {
     }
 }
 
+pub(super) async fn fill_with_a_ttl_of_zero_leaves_no_entry(h: Harness) {
+    for seen in Seen::ALL {
+        let (one, other) = seen.clients(&h).await;
+        let lease = seen.lease(&*one, HOLD).await;
+        let filled = leases(&*one).fill("k", lease, bytes("unseen"), Some(Duration::ZERO)).await;
+        assert!(filled.unwrap(), "{seen:?}");
+        assert_eq!(other.get("k").await.unwrap(), None, "{seen:?}");
+        assert!(!is_held(&*other).await, "{seen:?}");
+
+        seen.prepare(&*one).await;
+        let lease = seen.lease(&*one, HOLD).await;
+        other.set("k", bytes("new"), LONG).await.unwrap();
+        let filled = leases(&*one).fill("k", lease, bytes("late"), Some(Duration::ZERO)).await;
+        assert!(!filled.unwrap(), "{seen:?}");
+        assert_eq!(other.get("k").await.unwrap(), Some(bytes("new")), "{seen:?}");
+    }
+}
+
 /// Asserts that a lease is lost after `write` by the other client, which leaves `expected`.
 async fn assert_lost_after<F: Future<Output = ()>>(
     h: &Harness,

@@ -25,9 +25,6 @@ pub(super) enum Wanted {
     Any,
 }
 
-/// The time to live of a value that is deleted as soon as it is stored.
-const SHORTEST_TTL: Duration = Duration::from_nanos(1);
-
 /// The value of a key and the lease of it, as in [`Acquired`](crate::Acquired).
 #[derive(Debug)]
 pub(super) struct Acquisition {
@@ -117,12 +114,11 @@ impl CacheHandle {
     ) -> Result<bool> {
         let Some((lease, replaces)) = held.take() else { return Ok(false) };
         let key = &**held.key();
-        let lifetime = self.lifetime(timeout);
-        let ttl = match lifetime {
+        let ttl = match self.lifetime(timeout) {
             Lifetime::For(ttl) => Some(ttl),
             Lifetime::Forever => None,
             // Only a fill replaces the value if nothing newer is stored.
-            Lifetime::Expired if replaces => Some(SHORTEST_TTL),
+            Lifetime::Expired if replaces => Some(Duration::ZERO),
             Lifetime::Expired => {
                 let is_absent = !self.inner().contains(key).await?;
                 self.leases().release(key, lease, Duration::ZERO).await?;
@@ -131,9 +127,6 @@ impl CacheHandle {
             }
         };
         let is_stored = self.leases().fill(key, lease, value, ttl).await?;
-        if is_stored && lifetime == Lifetime::Expired {
-            self.inner().delete(key).await?;
-        }
         held.settle();
         Ok(is_stored)
     }

@@ -164,7 +164,10 @@ impl MemcachedCache {
             self.end(&held, Duration::ZERO).await?;
             return Err(Error::too_large(key, len + key.len(), max));
         }
-        let command = Command::CompareAndSet(key, item, Expiry::new(ttl), held.item.cas);
+        let command = match ttl {
+            Some(Duration::ZERO) => Command::CompareAndDelete(key, held.item.cas),
+            ttl => Command::CompareAndSet(key, item, Expiry::new(ttl), held.item.cas),
+        };
         let fill = self.call_on(&held.item.place, &command);
         let (reply, ()) = join(fill, self.release_side(held.side.as_ref())).await;
         match reply?.map(|reply| reply.status) {

@@ -136,6 +136,7 @@ impl Leases for RedisCache {
             Some(entry) => (&*entry.bytes, entry.has_stamp),
             None => (&held.mark[..], true),
         };
+        let millis = |ttl: Duration| if ttl.is_zero() { 0 } else { millis(ttl) };
         let arguments = (expected, u8::from(is_head), &encoded, ttl.map(millis));
         let fill = self.run_script(&self.servers.scripts.fill, &key, &arguments, WRITE_ONCE);
         let (reply, ()) = join(fill, self.release_side(held.side.as_deref(), &held.mark)).await;

@@ -150,6 +150,9 @@ impl Leases for LocalLeases {
         let now = self.clock.now();
         let stored = match token.start_storing(now) {
             false => false,
+            true if token.replaces && ttl == Some(Duration::ZERO) => {
+                self.store.delete(key).await.map(|_| true)?
+            }
             true if token.replaces => self.store.set(key, value, ttl).await.map(|()| true)?,
             true => self.store.add(key, value, ttl).await?,
         };

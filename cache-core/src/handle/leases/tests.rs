@@ -287,6 +287,32 @@ async fn timeout_of_zero_does_not_delete_what_was_written_meanwhile() {
 }
 
 #[tokio::test]
+async fn value_with_a_timeout_of_zero_is_never_visible() {
+    for setup in Setup::all() {
+        setup.cache.set("k", &7, Timeout::Never).await.expect("stored");
+        let lease = setup.lease(Wanted::Any).await;
+        let mut fill = pin!(setup.cache.fill_lease(lease, Value::Int(1), Timeout::EXPIRED));
+        while fill.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending() {
+            assert_ne!(setup.value(), Some(1));
+        }
+        assert_eq!(setup.value(), None);
+    }
+}
+
+#[tokio::test]
+async fn timeout_of_zero_does_not_delete_what_is_written_after_it() {
+    let setup = Setup::new(StepStore::with_leases, Share::Store);
+    setup.cache.set("k", &1, Timeout::Never).await.expect("stored");
+    let lease = setup.lease(Wanted::Any).await;
+    let mut fill = pin!(setup.cache.fill_lease(lease, Value::Int(2), Timeout::EXPIRED));
+    // The store has executed the fill, but not returned.
+    run_steps(&mut fill, 2);
+    setup.store.set(":1:k", Value::Int(7), None).await.expect("stored");
+    assert!(fill.await.expect("no failure"));
+    assert_eq!(setup.value(), Some(7));
+}
+
+#[tokio::test]
 async fn write_waits_for_a_local_fill_that_is_storing() {
     for setup in Setup::local() {
         let lease = setup.lease(Wanted::Missing).await;
