@@ -1,8 +1,11 @@
 //! The options of `fetch` that an alias can configure.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
-use serde::{Deserialize, Deserializer, de};
+use serde::{
+    Deserialize, Deserializer,
+    de::{self, Unexpected, Visitor},
+};
 
 use crate::config::seconds;
 
@@ -73,12 +76,28 @@ impl Default for FillOptions {
 
 /// Deserializes a share of a whole.
 fn share<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
-    let share = f64::deserialize(deserializer)?;
-    match (0.0..=1.0).contains(&share) {
-        true => Ok(share),
-        false => {
-            let found = de::Unexpected::Float(share);
-            Err(de::Error::invalid_value(found, &"a number from 0 to 1"))
+    deserializer.deserialize_f64(Share)
+}
+
+struct Share;
+
+impl Visitor<'_> for Share {
+    type Value = f64;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a number from 0 to 1")
+    }
+
+    fn visit_u64<E: de::Error>(self, share: u64) -> Result<f64, E> {
+        match share {
+            0 => Ok(0.0),
+            1 => Ok(1.0),
+            other => Err(E::invalid_value(Unexpected::Unsigned(other), &self)),
         }
+    }
+
+    fn visit_f64<E: de::Error>(self, share: f64) -> Result<f64, E> {
+        let is_share = (0.0..=1.0).contains(&share);
+        if is_share { Ok(share) } else { Err(E::invalid_value(Unexpected::Float(share), &self)) }
     }
 }

@@ -160,7 +160,7 @@ pub fn shown_value(name: &str, value: &Json) -> String {
     }
 }
 
-/// The outermost table, whose names may be in upper case.
+/// A table of settings, whose names may be in upper case.
 struct Settings<'a>(&'a Map<String, Json>);
 
 /// A nested table, whose names are not settings of cachette.
@@ -345,8 +345,24 @@ impl<'de> Deserializer<'de> for Setting<'_> {
         }
     }
 
+    /// Serde would also accept a list of the values.
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        _: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, SettingError> {
+        match self.0 {
+            Json::Object(table) => Settings(table).deserialize_any(visitor),
+            other => {
+                let found = shown_value("", other);
+                Err(de::Error::invalid_type(Unexpected::Other(&found), &"a table"))
+            }
+        }
+    }
+
     forward_to_deserialize_any! {
-        i128 u128 char str string bytes byte_buf unit unit_struct seq tuple tuple_struct map struct
+        i128 u128 char str string bytes byte_buf unit unit_struct seq tuple tuple_struct map
         identifier ignored_any
     }
 }
@@ -447,6 +463,20 @@ mod tests {
     fn nested_setting_is_named_by_its_path() {
         assert_invalid(json!({"lock": {"keys": "many"}}), "lock.keys", &[r#""many""#]);
         assert_invalid(json!({"lock": {}}), "lock.keys", &["missing"]);
+    }
+
+    #[test]
+    fn nested_names_may_be_in_upper_case() {
+        let lock = Some(Lock { keys: 2 });
+        assert_eq!(shelf(json!({"LOCK": {"KEYS": 2}})), Ok(Shelf { lock, ..Shelf::default() }));
+        assert_invalid(json!({"LOCK": {"KEYS": "many"}}), "LOCK.KEYS", &[r#""many""#]);
+    }
+
+    #[test]
+    fn table_cannot_be_a_list_of_its_values() {
+        for (value, found) in [(json!([2]), "a list of 1"), (json!("x"), r#""x""#)] {
+            assert_invalid(json!({ "lock": value }), "lock", &[found, "a table"]);
+        }
     }
 
     #[test]

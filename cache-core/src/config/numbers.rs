@@ -1,10 +1,10 @@
 //! Deserializing numbers in OPTIONS: those of at least 1, and times.
 
-use std::{num::NonZero, time::Duration};
+use std::{fmt, num::NonZero, time::Duration};
 
 use serde::{
     Deserialize, Deserializer,
-    de::{Error as _, Unexpected},
+    de::{self, Error as _, Unexpected, Visitor},
 };
 
 use super::invalid_setting;
@@ -67,13 +67,33 @@ pub const MAX_TIME: Duration = Duration::from_secs(2_147_483);
 /// assert!(error.to_string().contains("a number of seconds"));
 /// ```
 pub fn seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-    let number = f64::deserialize(deserializer)?;
-    match Duration::try_from_secs_f64(number) {
-        Ok(time) if time <= MAX_TIME => Ok(time),
-        _ => {
-            let expected = &*expected_time(Duration::ZERO);
-            Err(D::Error::invalid_value(Unexpected::Float(number), &expected))
+    deserializer.deserialize_f64(Seconds)
+}
+
+struct Seconds;
+
+impl Visitor<'_> for Seconds {
+    type Value = Duration;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&expected_time(Duration::ZERO))
+    }
+
+    fn visit_u64<E: de::Error>(self, seconds: u64) -> Result<Duration, E> {
+        let time = Some(Duration::from_secs(seconds)).filter(|time| *time <= MAX_TIME);
+        time.ok_or_else(|| E::invalid_value(Unexpected::Unsigned(seconds), &self))
+    }
+
+    fn visit_i64<E: de::Error>(self, seconds: i64) -> Result<Duration, E> {
+        match seconds.try_into() {
+            Ok(seconds) => self.visit_u64(seconds),
+            Err(_) => Err(E::invalid_value(Unexpected::Signed(seconds), &self)),
         }
+    }
+
+    fn visit_f64<E: de::Error>(self, seconds: f64) -> Result<Duration, E> {
+        let time = Duration::try_from_secs_f64(seconds).ok().filter(|time| *time <= MAX_TIME);
+        time.ok_or_else(|| E::invalid_value(Unexpected::Float(seconds), &self))
     }
 }
 
@@ -122,6 +142,15 @@ mod tests {
     fn delivery(seconds: Json) -> Result<Duration> {
         let settings = [("delivery".to_owned(), seconds)].into_iter().collect();
         from_settings::<Shop>("OPTIONS.", &settings).map(|shop| shop.delivery)
+    }
+
+    #[test]
+    fn time_is_a_number() {
+        for wrong in [json!("soon"), json!(true), json!(null), json!([1]), json!("nan"), json!(-1)]
+        {
+            let error = delivery(wrong).expect_err("no time").to_string();
+            assert!(error.contains("OPTIONS.delivery: expected a number of seconds"), "{error}");
+        }
     }
 
     #[test]
