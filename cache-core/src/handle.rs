@@ -10,6 +10,8 @@ mod counters;
 pub(crate) mod fetch;
 mod fill;
 mod get_or_set;
+#[cfg(test)]
+mod growth;
 mod key_buffer;
 mod leases;
 mod lock;

@@ -36,6 +36,12 @@ impl Fetches {
             tasks: Arc::default(),
         }
     }
+
+    /// Returns the numbers of flights, of tasks and of throttled keys.
+    #[cfg(test)]
+    pub(super) fn counts(&self) -> [usize; 3] {
+        [self.flights.in_flight(), self.tasks.count(), self.throttle.len()]
+    }
 }
 
 /// Producing missing and stale values in the background.

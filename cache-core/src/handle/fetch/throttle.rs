@@ -34,6 +34,12 @@ impl Throttle {
         state.until.insert(Arc::clone(key), until);
     }
 
+    /// Returns the number of keys.
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.lock().until.len()
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -57,6 +63,6 @@ mod tests {
             assert!(!throttle.is_throttled(&key, now + second));
             time.advance(second);
         }
-        assert!(throttle.lock().until.len() <= 16);
+        assert!(throttle.len() <= 16);
     }
 }

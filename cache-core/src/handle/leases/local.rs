@@ -61,6 +61,12 @@ impl LocalLeases {
         self.share
     }
 
+    /// Returns the number of leases.
+    #[cfg(test)]
+    pub(in crate::handle) fn len(&self) -> usize {
+        self.table.lock().leases.len()
+    }
+
     /// Whether nothing is left of a lease that was dropped.
     pub(in crate::handle) fn end_on_drop(&self) -> bool {
         self.is_used && self.share == Share::Process
