@@ -139,18 +139,36 @@ impl Backends {
 
     fn unknown(&self, name: &str, built_in: Option<&BuiltIn>) -> Error {
         let found = format!("{:?}", config::redact_setting(name));
-        let expected = match built_in {
-            Some(BuiltIn { feature, .. }) => {
-                format!("a store of this build; enable the feature {feature:?} of cachette")
-            }
-            None => self.expected(),
-        };
-        config::invalid_setting("BACKEND", &found, &expected)
+        if let Some(BuiltIn { feature, .. }) = built_in {
+            let expected =
+                format!("a store of this build; enable the feature {feature:?} of cachette");
+            return config::invalid_setting("BACKEND", &found, &expected);
+        }
+        if let Some(scheme) = database_scheme(name) {
+            let expected = format!(
+                "\"db\", with a table as LOCATION and the URL of the database in OPTIONS, such as \
+                 \"db://cache_table?url={scheme}…\""
+            );
+            return config::invalid_setting("BACKEND", &found, &expected);
+        }
+        let hint = config::did_you_mean(name, self.0.keys().map(String::as_str));
+        config::invalid_setting("BACKEND", &format!("{found}{hint}"), &self.expected())
     }
 
     fn expected(&self) -> String {
         format!("one of {}", quoted(self.0.keys().map(String::as_str)))
     }
+}
+
+/// Returns the start of the URL of a database, if the name is that of one.
+fn database_scheme(name: &str) -> Option<&'static str> {
+    const SCHEMES: [(&str, &[&str]); 3] = [
+        ("postgres://", &["postgres", "postgresql", "psql", "postgis"]),
+        ("mysql://", &["mysql", "mariadb"]),
+        ("sqlite:", &["sqlite", "sqlite3"]),
+    ];
+    let name = name.strip_prefix("django.db.backends.").unwrap_or(name).to_ascii_lowercase();
+    SCHEMES.iter().find(|(_, names)| names.contains(&&*name)).map(|(scheme, _)| *scheme)
 }
 
 #[async_trait]

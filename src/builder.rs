@@ -20,7 +20,7 @@ use crate::{
     backends::Backends,
     caches::quoted,
     config::{
-        CacheConfig,
+        ALIAS_SETTINGS, CacheConfig,
         source::{self, Format, Origin, Sections},
     },
     wrappers::{Wrappers, Wrapping},
@@ -387,6 +387,9 @@ impl CachesBuilder {
         };
         let mut store_config = StoreConfig::new(alias, config.options);
         store_config.location = config.location;
+        if config.url.is_some() {
+            store_config.url_settings = &ALIAS_SETTINGS;
+        }
         store_config.url = config.url;
         store_config.file = origin.file().map(Into::into);
         store_config.databases = Arc::clone(databases);
@@ -403,7 +406,8 @@ impl CachesBuilder {
             let known = quoted(self.key_functions.keys().map(String::as_str));
             let expected =
                 format!("one of {known}, or a name that CachesBuilder::key_function adds");
-            config::invalid_setting("KEY_FUNCTION", &format!("{name:?}"), &expected)
+            let hint = config::did_you_mean(name, self.key_functions.keys().map(String::as_str));
+            config::invalid_setting("KEY_FUNCTION", &format!("{name:?}{hint}"), &expected)
         })
     }
 }

@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 use std::{collections::BTreeMap, fmt, ops::Index, path::Path, sync::Arc};
 
-use cache_core::{CacheHandle, Error, ErrorKind, Result};
+use cache_core::{CacheHandle, Error, ErrorKind, Result, config::did_you_mean};
 
 use crate::CachesBuilder;
 
@@ -167,7 +167,8 @@ impl Caches {
 
     fn unknown_alias(&self, alias: &str) -> Error {
         let aliases = quoted(self.aliases());
-        let message = format!("unknown cache {alias:?}; configured caches: {aliases}");
+        let hint = did_you_mean(alias, self.aliases());
+        let message = format!("unknown cache {alias:?}; configured caches: {aliases}{hint}");
         Error::new(ErrorKind::Config, message)
     }
 }

@@ -343,7 +343,7 @@ struct Settings {
 const LOWER_CASE_WINS: [&str; 3] = ["timeout", "max_entries", "cull_frequency"];
 
 /// The parameters of a URL's query that do not belong to OPTIONS.
-const ALIAS_SETTINGS: [&str; 12] = [
+pub(crate) const ALIAS_SETTINGS: [&str; 12] = [
     "timeout",
     "key_prefix",
     "version",

@@ -26,6 +26,7 @@ mod nested;
 mod numbers;
 mod redact;
 mod shared;
+mod similar;
 
 use std::{
     collections::BTreeMap,
@@ -38,12 +39,14 @@ use async_trait::async_trait;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value as Json};
 
+use self::lenient::from_settings_among;
 pub use self::{
     lenient::{from_settings, shown_value},
     nested::{NestedStore, OpenNested},
     numbers::{MAX_TIME, at_least_one, check_time, seconds},
     redact::{is_secret, redact, redact_setting},
     shared::SharedStores,
+    similar::did_you_mean,
 };
 use crate::{Cache, Clock, Error, ErrorKind, Result};
 
@@ -101,6 +104,9 @@ pub struct StoreConfig {
     /// `None` if the alias has a custom KEY_FUNCTION. For stores that have to tell the entries of
     /// the alias from others.
     pub common_key_prefix: Option<String>,
+    /// The settings of the alias that its URL may contain beside OPTIONS, to suggest one for an
+    /// unknown option.
+    pub url_settings: &'static [&'static str],
     /// Opens stores that are configured inside OPTIONS. See [`open_nested`](Self::open_nested).
     pub nested: Option<Arc<dyn OpenNested>>,
     options: Map<String, Json>,
@@ -118,6 +124,7 @@ impl StoreConfig {
             databases: Arc::default(),
             clock: Clock::default(),
             common_key_prefix: None,
+            url_settings: &[],
             nested: None,
             options,
         }
@@ -143,10 +150,8 @@ impl StoreConfig {
     /// Returns [`ErrorKind::Config`] with the option, the value found and the value expected.
     pub fn options<T: DeserializeOwned>(&self) -> Result<T> {
         let given = self.options.iter().filter(|(_, value)| !value.is_null());
-        from_settings(
-            "OPTIONS.",
-            &given.map(|(name, value)| (name.clone(), value.clone())).collect(),
-        )
+        let given = given.map(|(name, value)| (name.clone(), value.clone())).collect();
+        from_settings_among("OPTIONS.", &given, self.url_settings)
     }
 
     /// Opens a store that is configured inside OPTIONS, for a store that consists of others.
@@ -189,7 +194,8 @@ impl StoreConfig {
                 "this configuration has no registry of BACKENDs; build it with `Caches`",
             )),
         };
-        opened.map_err(|error| error.within(&format!("OPTIONS.{option}")))
+        let place = format!("OPTIONS.{option}");
+        opened.map_err(|error| error.within(&place).with_setting(&place))
     }
 
     /// Returns LOCATION, for a store that accepts at most one.
@@ -241,5 +247,6 @@ impl fmt::Debug for StoreConfig {
 /// ```
 #[must_use]
 pub fn invalid_setting(setting: &str, found: &str, expected: &str) -> Error {
-    Error::new(ErrorKind::Config, redact(&format!("{setting}: expected {expected}, found {found}")))
+    let message = redact(&format!("{setting}: expected {expected}, found {found}"));
+    Error::new(ErrorKind::Config, message).with_setting(setting)
 }

@@ -77,6 +77,7 @@ struct Inner {
     message: Cow<'static, str>,
     alias: Option<Box<str>>,
     store: Option<Box<str>>,
+    setting: Option<Box<str>>,
     temporary: bool,
     source: Option<Box<dyn error::Error + Send + Sync>>,
 }
@@ -94,6 +95,7 @@ impl Error {
             message: message.into(),
             alias: None,
             store: None,
+            setting: None,
             temporary: matches!(
                 kind,
                 ErrorKind::Unavailable | ErrorKind::StorageFull | ErrorKind::FillFailed
@@ -177,6 +179,16 @@ impl Error {
         self
     }
 
+    /// Sets the setting that is wrong, as its path in the configuration of an alias:
+    /// `OPTIONS.max_entries`.
+    ///
+    /// Replaces a setting that was set before. The message must name the setting as well.
+    #[must_use]
+    pub fn with_setting(mut self, setting: &str) -> Self {
+        self.0.setting = Some(setting.into());
+        self
+    }
+
     /// Returns the kind of the error.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
@@ -194,6 +206,15 @@ impl Error {
     #[must_use]
     pub fn store(&self) -> Option<&str> {
         self.0.store.as_deref()
+    }
+
+    /// Returns the setting that is wrong, if the error is about one: `OPTIONS.max_entries`.
+    ///
+    /// [`invalid_setting`](crate::config::invalid_setting) and
+    /// [`StoreConfig::options`](crate::config::StoreConfig::options) set it.
+    #[must_use]
+    pub fn setting(&self) -> Option<&str> {
+        self.0.setting.as_deref()
     }
 
     /// Returns the alias of the cache in which the error occurred.

@@ -15,11 +15,11 @@ use super::ALIAS_SETTINGS;
 pub(super) fn settings(url: &str) -> Result<Map<String, Json>> {
     let address = address(url);
     let Some((backend, location)) = address.split_once("://") else {
-        return Err(invalid_setting(
-            "URL",
-            &format!("{:?}", redact_setting(url)),
-            "backend://location?setting=value",
-        ));
+        let expected = match url.starts_with("sqlite:") {
+            true => "db://cache_table?url=sqlite:…",
+            false => "backend://location?setting=value",
+        };
+        return Err(invalid_setting("URL", &format!("{:?}", redact_setting(url)), expected));
     };
     let query = url[address.len()..].trim_start_matches('?');
     let mut settings = Map::new();

@@ -12,7 +12,7 @@ use serde::{
 };
 use serde_json::{Map, Value as Json};
 
-use super::{is_secret, redact, redact_setting};
+use super::{did_you_mean, is_secret, redact, redact_setting};
 use crate::{Error, ErrorKind, Result};
 
 /// Deserializes settings. In errors, `place` precedes the name of the setting: `OPTIONS.`.
@@ -24,8 +24,19 @@ use crate::{Error, ErrorKind, Result};
 ///
 /// Returns [`ErrorKind::Config`] with the setting, the value found and the value expected.
 pub fn from_settings<T: DeserializeOwned>(place: &str, settings: &Map<String, Json>) -> Result<T> {
-    T::deserialize(Settings(settings))
-        .map_err(|error| Error::new(ErrorKind::Config, format!("{place}{error}")))
+    from_settings_among(place, settings, &[])
+}
+
+/// Like [`from_settings`], but also suggests settings that belong elsewhere, for an unknown one.
+pub(super) fn from_settings_among<T: DeserializeOwned>(
+    place: &str,
+    settings: &Map<String, Json>,
+    others: &[&str],
+) -> Result<T> {
+    T::deserialize(Settings(settings)).map_err(|error| {
+        let (setting, hint) = (format!("{place}{}", error.setting), error.similar_setting(others));
+        Error::new(ErrorKind::Config, format!("{place}{error}{hint}")).with_setting(&setting)
+    })
 }
 
 /// An error of a setting.
@@ -37,8 +48,15 @@ struct SettingError {
 
 #[derive(Debug)]
 enum Problem {
-    Mismatch { found: String, expected: String },
-    Unknown { known: &'static [&'static str] },
+    /// `hint` follows the value found.
+    Mismatch {
+        found: String,
+        expected: String,
+        hint: String,
+    },
+    Unknown {
+        known: &'static [&'static str],
+    },
     Missing,
     Duplicate,
     Other(String),
@@ -59,6 +77,18 @@ impl SettingError {
         self
     }
 
+    /// Suggests a setting for the last part of an unknown one, in upper case if that is.
+    fn similar_setting(&self, others: &[&str]) -> String {
+        let Problem::Unknown { known } = self.problem else { return String::new() };
+        let name = self.setting.rsplit('.').next().unwrap_or_default();
+        let known = known.iter().chain(others).copied();
+        if name.contains(|c: char| c.is_lowercase()) {
+            return did_you_mean(name, known);
+        }
+        let known: Vec<String> = known.map(str::to_ascii_uppercase).collect();
+        did_you_mean(name, known.iter().map(String::as_str))
+    }
+
     fn of(problem: Problem) -> Self {
         Self { setting: String::new(), problem }
     }
@@ -67,8 +97,8 @@ impl SettingError {
 impl fmt::Display for SettingError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.problem {
-            Problem::Mismatch { found, expected } => {
-                write!(f, "{}: expected {expected}, found {found}", self.setting)
+            Problem::Mismatch { found, expected, hint } => {
+                write!(f, "{}: expected {expected}, found {found}{hint}", self.setting)
             }
             Problem::Unknown { known: [] } => {
                 write!(f, "{}: unknown setting, expected none", self.setting)
@@ -94,7 +124,7 @@ impl de::Error for SettingError {
 
     fn invalid_type(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
         let expected = without_rust_types(&expected.to_string());
-        Self::of(Problem::Mismatch { found: found.to_string(), expected })
+        Self::of(Problem::Mismatch { found: found.to_string(), expected, hint: String::new() })
     }
 
     fn invalid_value(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
@@ -102,8 +132,9 @@ impl de::Error for SettingError {
     }
 
     fn unknown_variant(found: &str, known: &'static [&'static str]) -> Self {
+        let hint = did_you_mean(found, known.iter().copied());
         let known: Vec<String> = known.iter().map(|name| format!("{name:?}")).collect();
-        Self::of(Problem::Mismatch { found: found.into(), expected: known.join(" or ") })
+        Self::of(Problem::Mismatch { found: found.into(), expected: known.join(" or "), hint })
     }
 
     fn unknown_field(field: &str, known: &'static [&'static str]) -> Self {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use cache_core::{
     Result,
-    config::{StoreConfig, invalid_setting},
+    config::{StoreConfig, did_you_mean, invalid_setting},
 };
 
 use crate::{
@@ -121,7 +121,8 @@ fn by_name(
             "a name from the section [databases] ({known}), or of a pool passed to \
              DbBackend::database"
         );
-        return Err(invalid_setting(&option(setting), &format!("{name:?}"), &expected));
+        let hint = did_you_mean(name, config.databases.keys().map(String::as_str));
+        return Err(invalid_setting(&option(setting), &format!("{name:?}{hint}"), &expected));
     };
     Ok(from_section(config, name, url))
 }
