@@ -6,7 +6,7 @@ use cache_core::{
     Result,
     config::{invalid_setting, redact_setting},
 };
-use cache_net::{ipv6_host, misprinted_port, split_host_port};
+use cache_net::{ipv6_host, misprinted_port, port_out_of_range, split_host_port};
 
 const DEFAULT_PORT: u16 = 11211;
 
@@ -47,8 +47,13 @@ const EXPECTED: &str = "servers as \"host:port\", \"[IPv6]:port\" or \"unix:/pat
 
 impl Address {
     fn parse(text: &str) -> Result<Self> {
-        let invalid =
-            || invalid_setting("LOCATION", &format!("{:?}", redact_setting(text)), EXPECTED);
+        let invalid = || {
+            let found = format!("{:?}", redact_setting(text));
+            match port_out_of_range(text) {
+                Some(_) => invalid_setting("LOCATION", &found, "a port from 1 to 65535"),
+                None => invalid_setting("LOCATION", &found, EXPECTED),
+            }
+        };
         let path = text.strip_prefix("unix:").unwrap_or(text);
         if path.starts_with('/') {
             return Ok(Self::Unix(path.into()));
@@ -100,6 +105,7 @@ mod tests {
             (&["::1:11211"], "found \"::1:11211\""),
             (&["[a]:1"], "found \"[a]:1\""),
             (&["a:0"], "found \"a:0\""),
+            (&["127.0.0.1:99999"], "a port from 1 to 65535, found \"127.0.0.1:99999\""),
             (&["[::1]:0"], "found \"[::1]:0\""),
             (&["http://a:1"], "found \"http://a:1\""),
             (&["ada:hunter2@host:1"], "found \"***@host:1\""),

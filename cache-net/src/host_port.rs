@@ -49,6 +49,18 @@ pub fn ipv6_host(host: &str) -> Option<String> {
     (!zone.is_empty() && zone.bytes().all(is_name)).then(|| format!("{address}%{zone}"))
 }
 
+/// Returns the port of `host:port` if it is a number, but not one from 1 to 65535.
+///
+/// For the error of an address that [`split_host_port`] rejects.
+#[must_use]
+pub fn port_out_of_range(text: &str) -> Option<&str> {
+    let (host, port) = text.rsplit_once(':')?;
+    let is_number = !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
+    let is_host = !host.contains(':') || (host.starts_with('[') && host.ends_with(']'));
+    let is_in_range = port.parse::<u16>().is_ok_and(|port| port > 0);
+    (is_number && is_host && !is_in_range).then_some(port)
+}
+
 /// Returns `host:port` if a list of servers contains a port without a host, which is probably a
 /// misprint of a colon: `127.0.0.1;11211`.
 #[must_use]
@@ -109,6 +121,22 @@ mod tests {
             ("h", None),
         ] {
             assert_eq!(ipv6_host(host).as_deref(), expected, "{host}");
+        }
+    }
+
+    #[test]
+    fn port_out_of_range_is_found() {
+        for (text, expected) in [
+            ("h:65536", Some("65536")),
+            ("[::1]:99999999999999999999", Some("99999999999999999999")),
+            (":0", Some("0")),
+            ("h:65535", None),
+            ("h:x", None),
+            ("h:", None),
+            ("h", None),
+            ("::1:99999", None),
+        ] {
+            assert_eq!(port_out_of_range(text), expected, "{text}");
         }
     }
 

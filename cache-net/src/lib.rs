@@ -16,7 +16,7 @@ mod tls;
 #[cfg(feature = "tls")]
 pub use self::tls::{TlsBuilder, Verification};
 pub use self::{
-    host_port::{ipv6_host, misprinted_port, split_host_port},
+    host_port::{ipv6_host, misprinted_port, port_out_of_range, split_host_port},
     lifetime::Lifetime,
     shared::{Connection, SharedConnection},
     tcp::{cannot_connect, connect_tcp},

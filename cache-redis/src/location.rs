@@ -9,7 +9,7 @@ use cache_core::{
     Result,
     config::{invalid_setting, redact_setting},
 };
-use cache_net::{ipv6_host, misprinted_port, split_host_port};
+use cache_net::{ipv6_host, misprinted_port, port_out_of_range, split_host_port};
 use percent_encoding::percent_decode_str;
 
 const DEFAULT_PORT: u16 = 6379;
@@ -72,11 +72,20 @@ pub(crate) fn locations<T: AsRef<str>>(
 }
 
 fn location(url: &str, folder: Option<&Path>) -> Result<Location> {
-    let invalid = || invalid_setting("LOCATION", &format!("{:?}", redact_setting(url)), EXPECTED);
     let (scheme, rest) = url.split_once("://").unwrap_or(("redis", url));
     let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
     // An unescaped password may contain "@", so the last one ends it.
     let (user, host_and_path) = rest.rsplit_once('@').unwrap_or(("", rest));
+    let invalid = || {
+        let (found, host) = (format!("{:?}", redact_setting(url)), host_and_path.split('/').next());
+        match host.and_then(port_out_of_range) {
+            Some(port) => {
+                let found = format!("{port} in {found}");
+                invalid_setting("LOCATION", &found, "a port from 1 to 65535")
+            }
+            None => invalid_setting("LOCATION", &found, EXPECTED),
+        }
+    };
     let (address, db) = match &*scheme.to_ascii_lowercase() {
         "redis" | "valkey" => host_and_db(host_and_path, false, folder),
         "rediss" | "valkeys" => host_and_db(host_and_path, true, folder),
@@ -239,6 +248,14 @@ mod tests {
         assert!(locations::<&str>(&[], None).is_err());
         let error = locations(&["localhost;6379"], None).expect_err("a misprint").to_string();
         assert!(error.contains("\"localhost:6379\", with a colon"), "{error}");
+    }
+
+    #[test]
+    fn port_out_of_range_error_names_the_range() {
+        for url in ["127.0.0.1:99999", "redis://u:hunter2@h:99999/0", "rediss://[::1]:99999"] {
+            let error = locations(&[url], None).expect_err(url).to_string();
+            assert!(error.contains("from 1 to 65535, found 99999 in \""), "{error}");
+        }
     }
 
     #[test]

@@ -9,7 +9,7 @@ use cache_core::{
     Result,
     config::{invalid_setting, redact},
 };
-use cache_net::ipv6_host;
+use cache_net::{ipv6_host, port_out_of_range};
 
 use super::{
     Server,
@@ -81,8 +81,19 @@ fn resolvable(ipv6: Option<(String, String)>, host: &str) -> Option<String> {
     ipv6.map(|(address, _)| address).or_else(in_brackets)
 }
 
+/// Returns `host:port` of a URL.
+fn host_and_port(url: &str) -> &str {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let authority = rest.find(['/', '?', '#']).map_or(rest, |end| &rest[..end]);
+    authority.rsplit_once('@').map_or(authority, |(_, host)| host)
+}
+
 /// The driver names the port, parameter or escape that it cannot parse.
 fn rejected_by_driver(setting: &str, url: &str, error: &sqlx::Error) -> cache_core::Error {
+    if let Some(port) = port_out_of_range(host_and_port(url)) {
+        let found = format!("{port} in {:?}", redact(url));
+        return invalid_setting(setting, &found, "a port from 1 to 65535");
+    }
     let expected = format!("the URL of a database that the driver can parse ({error})");
     invalid_setting(setting, &format!("{:?}", redact(url)), &expected)
 }
