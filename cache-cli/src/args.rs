@@ -1,10 +1,14 @@
 //! The command-line arguments.
 
-use std::path::PathBuf;
+use std::{env, ffi::OsString, path::PathBuf, time::Duration};
 
 use cachette::{Timeout, Version};
-use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
-use clap_complete::Shell;
+use clap::{
+    ArgGroup, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum,
+};
+use clap_complete::{ArgValueCandidates, Shell};
+
+use crate::completions::aliases;
 
 /// Inspects and manages the caches of a configuration.
 ///
@@ -15,12 +19,12 @@ use clap_complete::Shell;
 pub(crate) struct Cli {
     /// The configuration file, .toml or .json [default: the environment variables CACHE_URL and
     /// CACHE_URL_<ALIAS>]
-    #[arg(long, short, value_name = "FILE", env = "CACHETTE_CONFIG", global = true)]
+    #[arg(long, short, value_name = "FILE", env = CONFIG_VARIABLE, global = true)]
     pub(crate) config: Option<PathBuf>,
 
     /// The alias of the cache [default: `default`; all caches for `check`, `stats` and
     /// `purge-expired`]
-    #[arg(long, value_name = "ALIAS", global = true)]
+    #[arg(long, value_name = "ALIAS", global = true, add = ArgValueCandidates::new(aliases))]
     pub(crate) cache: Option<String>,
 
     /// Use this VERSION instead of the configured one
@@ -39,12 +43,37 @@ pub(crate) struct Cli {
     pub(crate) command: Command,
 }
 
+/// The variable that names the configuration file. If it is empty, it counts as not set.
+pub(crate) const CONFIG_VARIABLE: &str = "CACHETTE_CONFIG";
+
+impl Cli {
+    /// Parses the arguments of the process.
+    pub(crate) fn from_process() -> Result<Self, clap::Error> {
+        Self::from_arguments(env::args_os())
+    }
+
+    fn from_arguments(arguments: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
+        let mut command = Self::command();
+        if env::var_os(CONFIG_VARIABLE).is_some_and(|file| file.is_empty()) {
+            command = command.mut_arg("config", |config| config.env(None));
+        }
+        Self::from_arg_matches(&command.try_get_matches_from(arguments)?)
+    }
+}
+
+/// Returns whether arguments that may be invalid ask for `--output json`.
+pub(crate) fn ask_for_json(arguments: impl IntoIterator<Item = String>) -> bool {
+    let arguments: Vec<String> = arguments.into_iter().collect();
+    arguments.contains(&"--output=json".to_owned())
+        || arguments.windows(2).any(|pair| pair == ["--output", "json"])
+}
+
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Output {
     /// Readable text
     #[default]
     Text,
-    /// One JSON document, for scripts
+    /// One JSON document, for scripts; errors and notes are JSON documents on standard error
     Json,
 }
 
@@ -129,6 +158,9 @@ pub(crate) enum Command {
     /// Delete expired entries that still take up space
     PurgeExpired,
     /// Print a completion script for a shell
+    ///
+    /// The script completes commands, options and the aliases of the configuration. Load it when
+    /// the shell starts, as with `source <(cachette completions bash)` in ~/.bashrc.
     Completions { shell: Shell },
 }
 
@@ -189,11 +221,12 @@ pub(crate) struct NewEntry {
 
 #[derive(Args, Clone, Copy, Debug)]
 pub(crate) struct TimeoutArg {
-    /// Seconds until the entry expires, or `never` [default: the cache's TIMEOUT]
+    /// Seconds until the entry expires, a time such as `5m` or `1h 30m`, or `never` [default: the
+    /// cache's TIMEOUT]
     #[arg(
         long,
         short,
-        value_name = "SECONDS",
+        value_name = "TIME",
         value_parser = timeout,
         allow_negative_numbers = true
     )]
@@ -206,17 +239,20 @@ impl From<TimeoutArg> for Timeout {
     }
 }
 
-/// Parses a timeout as TIMEOUT is written in a configuration, except that negative numbers are
-/// rejected.
+/// Parses a timeout as TIMEOUT is written in a configuration, or a [`duration`].
 fn timeout(text: &str) -> Result<Timeout, String> {
     if text == "never" {
         return Ok(Timeout::Never);
     }
-    let seconds =
-        text.parse().ok().and_then(|seconds| std::time::Duration::try_from_secs_f64(seconds).ok());
-    seconds
-        .map(Timeout::After)
-        .ok_or_else(|| "expected a number of seconds of at least 0, or `never`".into())
+    duration(text).map(Timeout::After).map_err(|expected| format!("{expected}, or `never`"))
+}
+
+/// Parses a number of seconds, or a time with units.
+fn duration(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    seconds.or_else(|| humantime::parse_duration(text).ok()).ok_or_else(|| {
+        "expected a number of seconds of at least 0, a time such as `5m` or `1h 30m`".into()
+    })
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "clap expects a result")]
@@ -226,8 +262,6 @@ fn version(text: &str) -> Result<Version, String> {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
-
     use super::*;
 
     #[test]
@@ -236,10 +270,14 @@ mod tests {
     }
 
     #[test]
-    fn timeout_is_seconds_or_never() {
+    fn timeout_is_seconds_or_a_time_or_never() {
         assert_eq!(timeout("never"), Ok(Timeout::Never));
-        assert_eq!(timeout("1.5"), Ok(std::time::Duration::from_millis(1500).into()));
-        for invalid in ["-1", "soon", "", "inf", "NaN"] {
+        for (text, milliseconds) in
+            [("1.5", 1500), ("0", 0), ("5m", 300_000), ("1h30m", 5_400_000), ("1h 1ms", 3_600_001)]
+        {
+            assert_eq!(timeout(text), Ok(Duration::from_millis(milliseconds).into()), "{text}");
+        }
+        for invalid in ["-1", "-5m", "soon", "5 parsecs", "", "inf", "NaN"] {
             assert!(timeout(invalid).is_err(), "{invalid}");
         }
     }

@@ -11,19 +11,20 @@ mod volatile;
 use std::io::{self, Read as _};
 
 use cachette::CacheHandle;
-use clap::CommandFactory as _;
 use serde_json::Value as Json;
 
 use crate::{
     Failure, Outcome, Result,
     args::{Cli, Command, Output},
+    completions,
     selection::Selection,
     terminal,
 };
 
 pub(crate) async fn run(cli: &Cli) -> Result<Outcome> {
     if let Command::Completions { shell } = &cli.command {
-        return completions(*shell);
+        terminal::print_raw(&completions::script(*shell)?)?;
+        return Ok(Outcome::Done);
     }
     let selection = Selection::open(cli).await?;
     let caches = selection.caches().clone();
@@ -60,8 +61,12 @@ async fn run_on_cache(cache: &CacheHandle, command: &Command, printer: Printer) 
             entries::touch(cache, key, (*timeout).into(), printer).await
         }
         Command::Has { key } => entries::has(cache, key, printer).await,
-        Command::Incr { key, delta } => entries::sum(cache.incr(key, *delta).await, printer),
-        Command::Decr { key, delta } => entries::sum(cache.decr(key, *delta).await, printer),
+        Command::Incr { key, delta } => {
+            entries::sum(cache, key, cache.incr(key, *delta).await, printer)
+        }
+        Command::Decr { key, delta } => {
+            entries::sum(cache, key, cache.decr(key, *delta).await, printer)
+        }
         Command::Ttl { key } => entries::ttl(cache, key, printer).await,
         Command::Delete { keys } => many::delete(cache, keys, printer).await,
         Command::GetMany { keys } => many::get(cache, keys, printer).await,
@@ -76,13 +81,6 @@ async fn run_on_cache(cache: &CacheHandle, command: &Command, printer: Printer) 
         | Command::PurgeExpired
         | Command::Completions { .. } => unreachable!("not a command on one cache"),
     }
-}
-
-fn completions(shell: clap_complete::Shell) -> Result<Outcome> {
-    let mut script = Vec::new();
-    clap_complete::generate(shell, &mut Cli::command(), "cachette", &mut script);
-    terminal::print_raw(&script)?;
-    Ok(Outcome::Done)
 }
 
 /// Prints results in the format that `--output` selects.
@@ -103,6 +101,15 @@ impl Printer {
             Output::Text if text.as_ref().is_empty() => Ok(()),
             Output::Text => terminal::print(text),
         }
+    }
+}
+
+/// Names the absent keys on a terminal, where a miss would otherwise print nothing.
+fn note_misses<'a>(cache: &CacheHandle, keys: impl IntoIterator<Item = &'a str>) {
+    let keys: Vec<String> = keys.into_iter().map(|key| format!("{key:?}")).collect();
+    if !keys.is_empty() {
+        let text = format!("not in cache {:?}: {}", cache.alias(), keys.join(", "));
+        terminal::print_note_on_terminal(&text);
     }
 }
 

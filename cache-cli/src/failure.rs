@@ -3,6 +3,7 @@
 use std::{error, fmt, io};
 
 use cachette::{Error, config::redact};
+use serde_json::{Value as Json, json};
 
 use crate::{
     remedy::remedy,
@@ -21,6 +22,12 @@ pub(crate) struct Failure {
 impl Failure {
     pub(crate) fn new(message: impl Into<String>) -> Self {
         Self { message: message.into(), causes: Vec::new(), help: None, is_closed_pipe: false }
+    }
+
+    /// Creates the failure for arguments that clap rejects. Its help is in the message.
+    pub(crate) fn from_arguments(error: &clap::Error) -> Self {
+        let message = error.render().to_string();
+        Self::new(message.trim_start_matches("error: ").trim_end())
     }
 
     /// Sets the text of the `help:` line.
@@ -58,6 +65,11 @@ impl Failure {
         let causes = self.causes.iter().map(|cause| ("caused by:", cause));
         let help = self.help.iter().map(|help| ("help:", help));
         causes.chain(help).map(|(title, text)| format!("{} {text}", styled(HEADING, title)))
+    }
+
+    /// The document that `--output json` prints.
+    pub(crate) fn to_json(&self) -> Json {
+        json!({"error": self.message, "causes": self.causes, "help": self.help})
     }
 
     /// Returns `true` if the reader of standard output has closed it, as `head` does.

@@ -4,6 +4,7 @@
 
 mod args;
 mod commands;
+mod completions;
 mod failure;
 mod remedy;
 mod selection;
@@ -11,9 +12,7 @@ mod terminal;
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
-
-use args::Cli;
+use args::{Cli, Output};
 use failure::Failure;
 
 /// The result of a command that ran. The exit code depends on it.
@@ -36,7 +35,14 @@ impl Outcome {
 type Result<T, E = Failure> = std::result::Result<T, E>;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    completions::complete();
+    let cli = match Cli::from_process() {
+        Ok(cli) => cli,
+        Err(error) => return not_parsed(&error),
+    };
+    if cli.output == Output::Json {
+        terminal::use_json();
+    }
     if cli.verbose || matches!(cli.command, args::Command::Check) {
         terminal::show_warnings();
     }
@@ -52,9 +58,23 @@ fn main() -> ExitCode {
     }
 }
 
+/// Prints the help or the version, or reports invalid arguments.
+fn not_parsed(error: &clap::Error) -> ExitCode {
+    if error.use_stderr() && args::ask_for_json(std::env::args()) {
+        terminal::use_json();
+        terminal::print_failure(&Failure::from_arguments(error));
+    } else {
+        // Errors are ignored: there is no other place to report them.
+        let _ = error.print();
+    }
+    ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
+}
+
 fn run(cli: &Cli) -> Result<Outcome> {
+    runtime()?.block_on(commands::run(cli))
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime =
-        runtime.map_err(|error| Failure::new("cannot start a runtime").with_cause(&error))?;
-    runtime.block_on(commands::run(cli))
+    runtime.map_err(|error| Failure::new("cannot start a runtime").with_cause(&error))
 }

@@ -1,6 +1,6 @@
 //! The caches that a command works on.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::Path};
 
 use cachette::{CacheHandle, Caches, CachesBuilder, Error, OnOutage, Undecodable, Version};
 
@@ -20,7 +20,7 @@ pub(crate) type SelectedCache = (String, Result<CacheHandle>);
 
 impl Selection {
     pub(crate) async fn open(cli: &Cli) -> Result<Self> {
-        let (caches, errors) = builder(cli).build_partial().await?;
+        let (caches, errors) = builder(cli.config.as_deref()).build_partial().await?;
         if caches.aliases().next().is_none() && errors.is_empty() {
             return Err(no_caches(cli));
         }
@@ -78,9 +78,10 @@ impl Selection {
     }
 }
 
-fn builder(cli: &Cli) -> CachesBuilder {
+/// The configuration of a file, or of the environment.
+pub(crate) fn builder(config: Option<&Path>) -> CachesBuilder {
     let builder = Caches::builder().without_default();
-    match &cli.config {
+    match config {
         Some(file) => builder.file(file),
         None => builder.env(),
     }

@@ -2,12 +2,13 @@
 
 use std::{
     io::{self, IsTerminal as _, Write as _},
+    sync::atomic::{AtomicBool, Ordering},
     time::{Duration, Instant},
 };
 
 use anstyle::{AnsiColor, Style};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use serde_json::Value as Json;
+use serde_json::{Value as Json, json};
 
 use crate::{Failure, Result};
 
@@ -37,10 +38,22 @@ pub(crate) fn styled(style: Style, text: &str) -> String {
     format!("{style}{text}{style:#}")
 }
 
+/// Whether standard error has JSON documents, one on a line, as `--output json` asks.
+static JSON: AtomicBool = AtomicBool::new(false);
+
+/// Prints failures and notes as JSON documents from now on.
+pub(crate) fn use_json() {
+    JSON.store(true, Ordering::Relaxed);
+}
+
 /// Prints a failure to standard error.
 pub(crate) fn print_failure(failure: &Failure) {
     let mut err = anstream::stderr().lock();
     // Errors are ignored: there is no other place to report them.
+    if JSON.load(Ordering::Relaxed) {
+        let _ = writeln!(err, "{}", failure.to_json());
+        return;
+    }
     let _ = writeln!(err, "{} {failure}", styled(BAD, "error:"));
     for detail in failure.details() {
         let _ = writeln!(err, "{detail}");
@@ -49,7 +62,18 @@ pub(crate) fn print_failure(failure: &Failure) {
 
 /// Prints a note to standard error.
 pub(crate) fn print_note(text: &str) {
-    let _ = writeln!(anstream::stderr().lock(), "{} {text}", styled(HEADING, "note:"));
+    let mut err = anstream::stderr().lock();
+    let _ = match JSON.load(Ordering::Relaxed) {
+        true => writeln!(err, "{}", json!({"note": text})),
+        false => writeln!(err, "{} {text}", styled(HEADING, "note:")),
+    };
+}
+
+/// Prints a note for a person, who could not tell silence from a hang. Scripts have the exit code.
+pub(crate) fn print_note_on_terminal(text: &str) {
+    if io::stderr().is_terminal() && !JSON.load(Ordering::Relaxed) {
+        print_note(text);
+    }
 }
 
 /// Prints the warnings of the stores to standard error from now on.

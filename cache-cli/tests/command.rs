@@ -229,8 +229,31 @@ fn completions_need_no_configuration() {
     let project = Project::new(FILES);
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
         let script = project.run_in(&["completions", shell], &[]).succeeds();
-        assert!(script.text().contains("createcachetable"), "{shell}");
+        assert!(script.text().contains("CACHETTE_COMPLETE"), "{shell}");
     }
+    assert_eq!(completed_by_bash(&project, "createc"), ["createcachetable"]);
+}
+
+#[test]
+fn completions_know_the_aliases_of_the_configuration() {
+    let project = Project::new("default = 'locmem://'\npages = 'mongodb://'");
+    let words = format!("--config {} get --cache ", project.path("caches.toml"));
+    assert_eq!(completed_by_bash(&project, &format!("{words}pa")), ["pages"]);
+    assert_eq!(completed_by_bash(&project, &format!("{words}''")), ["default", "pages"]);
+    assert!(completed_by_bash(&project, "get --cache ''").is_empty());
+}
+
+/// What bash offers for the last of these words.
+fn completed_by_bash(project: &Project, words: &str) -> Vec<String> {
+    let script = format!(
+        "mkdir -p bin; ln -sf \"$CACHETTE\" bin/cachette; PATH=$PWD/bin:$PATH
+         source <(cachette completions bash)
+         COMP_WORDS=(cachette {words}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); COMP_TYPE=9
+         _clap_complete_cachette cachette \"${{COMP_WORDS[COMP_CWORD]}}\" cachette
+         printf '%s\\n' \"${{COMPREPLY[@]}}\""
+    );
+    let offered = project.shell(&script).succeeds();
+    offered.text().lines().map(|word| word.trim().to_owned()).filter(|w| !w.is_empty()).collect()
 }
 
 #[test]

@@ -30,6 +30,19 @@ fn clear_asks_for_confirmation_on_a_terminal() {
     project.run(&["get", "k"]).misses();
 }
 
+#[test]
+fn miss_is_reported_on_a_terminal_only() {
+    let project = Project::new(FILES);
+    for arguments in ["get k", "has k", "ttl k", "touch k", "incr k", "delete k", "get-many k"] {
+        let screen = project.on_a_terminal(arguments, "");
+        assert!(screen.contains("not in cache \"default\": \"k\""), "{arguments}: {screen:?}");
+    }
+    project.run(&["get", "k"]).misses();
+    project.run(&["set", "k", "1"]).succeeds();
+    let screen = project.on_a_terminal("add k 1", "");
+    assert!(screen.contains("\"k\" exists already"), "{screen:?}");
+}
+
 /// The question needs no server.
 #[test]
 fn clear_names_what_it_removes_from_redis() {

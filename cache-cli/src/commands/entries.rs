@@ -7,7 +7,7 @@ use super::{Printer, input};
 use crate::{Failure, Outcome, Result, args::NewEntry, terminal};
 
 pub(super) async fn get(cache: &CacheHandle, key: &str, printer: Printer) -> Result<Outcome> {
-    let Some(value) = cache.get::<Json>(key).await? else { return miss(key, printer) };
+    let Some(value) = cache.get::<Json>(key).await? else { return miss(cache, key, printer) };
     printer.print(value.to_string(), &json!({"key": key, "hit": true, "value": value}))?;
     Ok(Outcome::Done)
 }
@@ -26,14 +26,15 @@ pub(super) async fn get_raw(cache: &CacheHandle, key: &str, printer: Printer) ->
             failure
         }
     })?;
-    let Some(bytes) = value else { return miss(key, printer) };
+    let Some(bytes) = value else { return miss(cache, key, printer) };
     terminal::print_raw(&bytes)?;
     Ok(Outcome::Done)
 }
 
-/// Reports a miss, which prints nothing as text.
-fn miss(key: &str, printer: Printer) -> Result<Outcome> {
+/// Reports a miss, which prints nothing to standard output as text.
+fn miss(cache: &CacheHandle, key: &str, printer: Printer) -> Result<Outcome> {
     printer.print("", &json!({"key": key, "hit": false}))?;
+    super::note_misses(cache, [key]);
     Ok(Outcome::Miss)
 }
 
@@ -64,6 +65,9 @@ pub(super) async fn add(
         cache.add(key, &super::value(value)?, *timeout).await?
     };
     printer.print("", &json!({"key": key, "stored": stored}))?;
+    if !stored {
+        terminal::print_note_on_terminal(&format!("{key:?} exists already"));
+    }
     Ok(Outcome::done_if(stored))
 }
 
@@ -74,14 +78,20 @@ pub(super) async fn touch(
     printer: Printer,
 ) -> Result<Outcome> {
     let touched = cache.touch(key, timeout).await?;
+    if !touched {
+        super::note_misses(cache, [key]);
+    }
     printer.print("", &json!({"key": key, "touched": touched}))?;
     Ok(Outcome::done_if(touched))
 }
 
 pub(super) async fn has(cache: &CacheHandle, key: &str, printer: Printer) -> Result<Outcome> {
     let hit = cache.contains(key).await?;
-    printer.print("", &json!({"key": key, "hit": hit}))?;
-    Ok(Outcome::done_if(hit))
+    if !hit {
+        return miss(cache, key, printer);
+    }
+    printer.print("", &json!({"key": key, "hit": true}))?;
+    Ok(Outcome::Done)
 }
 
 pub(super) async fn ttl(cache: &CacheHandle, key: &str, printer: Printer) -> Result<Outcome> {
@@ -91,18 +101,24 @@ pub(super) async fn ttl(cache: &CacheHandle, key: &str, printer: Printer) -> Res
             let seconds = left.as_secs_f64();
             (format!("{seconds:.3}"), Some(seconds))
         }
-        None => return miss(key, printer),
+        None => return miss(cache, key, printer),
     };
     printer.print(text, &json!({"key": key, "hit": true, "ttl": seconds}))?;
     Ok(Outcome::Done)
 }
 
 /// Prints the result of `incr` or `decr`.
-pub(super) fn sum(sum: Result<i64, Error>, printer: Printer) -> Result<Outcome> {
+pub(super) fn sum(
+    cache: &CacheHandle,
+    key: &str,
+    sum: Result<i64, Error>,
+    printer: Printer,
+) -> Result<Outcome> {
     match sum {
         Ok(sum) => printer.print(sum.to_string(), &json!({"hit": true, "value": sum}))?,
         Err(error) if error.kind() == ErrorKind::NotFound => {
             printer.print("", &json!({"hit": false}))?;
+            super::note_misses(cache, [key]);
             return Ok(Outcome::Miss);
         }
         Err(error) => return Err(error.into()),

@@ -20,6 +20,7 @@ pub(super) async fn get(cache: &CacheHandle, keys: &[String], printer: Printer) 
         Json::Object(values.clone()).to_string(),
         &json!({"values": values, "missing": missing}),
     )?;
+    super::note_misses(cache, missing.into_iter().map(String::as_str));
     Ok(outcome)
 }
 
@@ -61,5 +62,8 @@ pub(super) async fn delete(
     let text =
         if keys.len() > 1 { format!("deleted {deleted} of {}", keys.len()) } else { String::new() };
     printer.print(text, &json!({"deleted": deleted}))?;
+    if deleted == 0 {
+        super::note_misses(cache, keys.iter().map(String::as_str));
+    }
     Ok(Outcome::done_if(deleted > 0))
 }
