@@ -73,7 +73,8 @@ fn callers_that_are_dropped_leave_only_leases_that_have_not_ended() {
 #[tokio::test]
 async fn refreshes_that_fail_leave_only_keys_that_are_not_tried_again() {
     for (time, cache) in caches() {
-        for number in 0..KEYS {
+        // A tenth, because each key takes two tasks.
+        for number in 0..KEYS / 10 {
             let key = number.to_string();
             let fetch = |result| {
                 let fetch = cache.try_fetch(&key, async move |_| result).ttl(SECOND).jitter(0.0);
@@ -83,7 +84,7 @@ async fn refreshes_that_fail_leave_only_keys_that_are_not_tried_again() {
             time.advance(SECOND);
             assert_eq!(fetch(Err("down")).await.expect("the stale value"), 7);
         }
-        cache.finish_tasks(Duration::MAX).await;
+        cache.finish_tasks(60 * SECOND).await;
         let [flights, tasks, throttled] = cache.view.fetches.counts();
         assert_eq!((flights, tasks), (0, 0));
         assert!(throttled <= FEW, "{throttled} throttled keys");
