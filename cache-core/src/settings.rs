@@ -50,7 +50,8 @@ pub struct Settings {
     /// What to do while the store is unavailable.
     pub on_outage: OnOutage,
     /// For how long the callers of `get_or_set` wait for the one that produces the value, before
-    /// one of them produces it as well. 5 seconds by default; zero means that no caller waits.
+    /// one of them produces it as well. 5 seconds by default, and at most 24 days and 20 hours in a
+    /// configuration; zero means that no caller waits.
     ///
     /// Counted from the beginning of the last producer. This is not a timeout of producers: a
     /// producer that may hang needs its own.
