@@ -18,6 +18,15 @@ pub struct Stats {
     pub expired: Option<u64>,
     /// The size of the entries in bytes, as the store counts it.
     pub bytes: Option<u64>,
+    /// How many lookups found an entry, since the servers were started. Servers count the lookups
+    /// of all their clients.
+    pub hits: Option<u64>,
+    /// How many lookups found no entry, counted like [`hits`](Self::hits).
+    pub misses: Option<u64>,
+    /// How many entries were evicted for lack of room, counted like [`hits`](Self::hits).
+    pub evictions: Option<u64>,
+    /// The servers that cannot be reached, and why. The other numbers do not include them.
+    pub unreachable: Vec<(String, String)>,
     /// Other statistics, as names chosen by the store and values:
     /// `("127.0.0.1:11211 evictions", "17")`.
     pub details: Vec<(String, String)>,

@@ -395,6 +395,7 @@ pub(crate) fn stats(entries: &Entries) -> Stats {
         expired: Some(expired),
         bytes: Some(bytes),
         details: details.into_iter().collect(),
+        ..Stats::default()
     }
 }
 

@@ -372,7 +372,9 @@ impl MemcachedCache {
             match result {
                 Ok(values) => add_stats(&mut stats, server.name(), &values),
                 Err(error) => {
-                    stats.details.push((format!("{} down", server.name()), error.to_string()));
+                    let error = error.to_string();
+                    stats.details.push((format!("{} down", server.name()), error.clone()));
+                    stats.unreachable.push((server.name().to_owned(), error));
                 }
             }
         }
@@ -394,7 +396,13 @@ const DETAILS: [&str; 8] = [
 
 fn add_stats(stats: &mut Stats, server: &str, values: &[(String, String)]) {
     let find = |stat: &str| values.iter().find(|(name, _)| name == stat).map(|(_, value)| value);
-    for (sum, name) in [(&mut stats.entries, "curr_items"), (&mut stats.bytes, "bytes")] {
+    for (sum, name) in [
+        (&mut stats.entries, "curr_items"),
+        (&mut stats.bytes, "bytes"),
+        (&mut stats.hits, "get_hits"),
+        (&mut stats.misses, "get_misses"),
+        (&mut stats.evictions, "evictions"),
+    ] {
         if let Some(number) = find(name).and_then(|value| value.parse::<u64>().ok()) {
             *sum = Some(sum.unwrap_or(0) + number);
         }

@@ -200,8 +200,13 @@ async fn stats_have_totals_and_details_of_each_server() {
     for number in 0..30 {
         store.set(&format!("key-{number}"), Value::Int(number), HOUR).await.expect("set");
     }
+    for key in ["key-0", "key-1", "key-2", "absent"] {
+        store.get(key).await.expect("get");
+    }
     let stats = store.stats().await.expect("stats");
     assert_eq!(stats.entries, Some(30));
+    assert_eq!((stats.hits, stats.misses, stats.evictions), (Some(3), Some(1), Some(0)));
+    assert_eq!(stats.unreachable, []);
     assert!(stats.bytes.is_some_and(|bytes| bytes > 30 * 10));
     for server in &servers {
         for name in ["version", "uptime", "limit_maxbytes", "get_hits", "get_misses", "evictions"] {

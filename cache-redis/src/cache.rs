@@ -490,6 +490,9 @@ impl Cache for RedisCache {
 
     /// Returns `entries` only if no server has more than 200,000 keys, because it scans them.
     ///
+    /// `bytes` is the memory that the primaries use, and `hits`, `misses` and `evictions` are those
+    /// of all servers, including what belongs to other applications.
+    ///
     /// `details` has `keys`, the number of all keys in the database, and the main fields of INFO
     /// for each server.
     async fn stats(&self) -> Result<Stats> {
@@ -500,11 +503,12 @@ impl Cache for RedisCache {
             entries = entries.zip(counted).map(|(entries, counted)| entries + counted);
             keys += all;
         }
-        let mut details = vec![("keys".to_owned(), keys.to_string())];
+        let details = vec![("keys".to_owned(), keys.to_string())];
+        let mut stats = Stats { entries, details, ..Stats::default() };
         for node in topology.servers().await.map_err(Failure::into_error)? {
-            details.extend(stats::details(&node).await);
+            stats::add(&mut stats, &node).await;
         }
-        Ok(Stats { entries, details, ..Stats::default() })
+        Ok(stats)
     }
 
     /// Does nothing, because the server removes expired entries itself.

@@ -2,6 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
+use cache_core::Stats;
 use redis::Value;
 
 use crate::{
@@ -24,17 +25,30 @@ const FIELDS: [&str; 10] = [
     "evicted_keys",
 ];
 
-/// Reads the fields of a server, named `<address> <field>`. If it fails, there is one field
-/// `state` with the error.
-pub(crate) async fn details(node: &Arc<Node>) -> Vec<(String, String)> {
-    let named = |field: &str, value: String| (format!("{} {field}", node.name()), value);
-    match info(node).await {
-        Ok(info) => FIELDS
-            .iter()
-            .filter_map(|field| info.get(*field).map(|value| named(field, value.clone())))
-            .collect(),
-        Err(failure) => vec![named("state", failure.into_error().to_string())],
+/// Adds the numbers of a server, and its fields as details named `<address> <field>`.
+pub(crate) async fn add(stats: &mut Stats, node: &Arc<Node>) {
+    let info = match info(node).await {
+        Ok(info) => info,
+        Err(failure) => {
+            let error = failure.into_error().to_string();
+            stats.details.push((format!("{} state", node.name()), error.clone()));
+            stats.unreachable.push((node.name().to_string(), error));
+            return;
+        }
+    };
+    let number = |field: &str| info.get(field).and_then(|value| value.parse::<u64>().ok());
+    let is_primary = info.get("role").is_none_or(|role| role != "slave");
+    for (sum, more) in [
+        (&mut stats.bytes, number("used_memory").filter(|_| is_primary)),
+        (&mut stats.hits, number("keyspace_hits")),
+        (&mut stats.misses, number("keyspace_misses")),
+        (&mut stats.evictions, number("evicted_keys")),
+    ] {
+        *sum = more.map(|more| sum.unwrap_or(0) + more).or(*sum);
     }
+    let named =
+        |field: &&str| Some((format!("{} {field}", node.name()), info.get(*field)?.clone()));
+    stats.details.extend(FIELDS.iter().filter_map(named));
 }
 
 async fn info(node: &Arc<Node>) -> Result<HashMap<String, String>, Failure> {
