@@ -72,9 +72,10 @@ mod wrappers;
 
 pub use cache_core::{
     Acquired, Ask, Bytes, Cache, CacheHandle, Clock, Codec, Error, ErrorKind, FillOptions,
-    KeyCheck, KeyFunction, Lease, Leases, Lock, LockGuard, ManualClock, Moment, Object, OnOutage,
-    Result, Settings, Share, Stats, Timeout, Ttl, Undecodable, Value, Version, async_trait,
-    forward_cache,
+    Freshness, InspectedEntry, Inspection, Inspector, KeyCheck, KeyFunction, KeyPages, KeyState,
+    Keys, Lease, Leases, ListedKey, Location, Lock, LockGuard, ManualClock, Moment, Object,
+    OnOutage, Result, Settings, Share, Stats, Timeout, Ttl, Undecodable, Value, Version,
+    async_trait, forward_cache,
 };
 
 #[cfg(feature = "fetch")]

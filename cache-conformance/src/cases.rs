@@ -17,6 +17,7 @@ mod fetch;
 mod fetch_leases;
 mod get_or_set;
 mod handles;
+mod inspection;
 mod keeps_nothing;
 mod keys;
 mod leases;
@@ -49,6 +50,9 @@ impl Case {
             false if self.group == "keeps_nothing" => Some("it is about stores that keep nothing"),
             _ if self.group.ends_with("leases") && !harness.has_leases().await => {
                 Some("the store has no leases")
+            }
+            _ if self.group == "inspection" && !harness.has_inspector().await => {
+                Some("the store cannot list its keys")
             }
             _ => (self.unless)(harness),
         }
@@ -357,6 +361,17 @@ macro_rules! __for_each_case {
                 purge_expired_stops_at_the_maximum,
                 cull_leaves_two_thirds_at_frequency_3 unless no_limits,
                 cull_clears_the_store_at_frequency_0 unless no_limits,
+            }
+            inspection {
+                empty_store_lists_no_keys,
+                every_key_is_listed,
+                prefix_is_compared_byte_by_byte,
+                expired_key_is_not_listed_as_live,
+                lease_is_not_listed_as_an_entry,
+                handle_lists_its_own_keys,
+                entry_has_a_place_and_a_size,
+                held_lease_is_reported,
+                ended_lease_is_not_reported,
             }
             model {
                 random_operations_match_a_hash_map,

@@ -236,6 +236,11 @@ impl Harness {
         (self.make)().await.leases().is_some()
     }
 
+    /// Returns whether the stores have an inspector. A wrapper that loses it does not change this.
+    pub(crate) async fn has_inspector(&self) -> bool {
+        (self.make)().await.inspector().is_some()
+    }
+
     fn wrapped(&self, store: Arc<dyn Cache>) -> Arc<dyn Cache> {
         match &self.wrap {
             Some(wrap) => wrap(store),

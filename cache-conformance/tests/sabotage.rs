@@ -2,13 +2,17 @@
 //! the case that must fail.
 
 use std::{
+    collections::BTreeSet,
     sync::{Arc, Mutex},
     time::Duration,
 };
 
 use async_trait::async_trait;
 use cache_conformance::{CASES, Failure, Forwarding, Harness, Profile, Report, run};
-use cache_core::{Acquired, Ask, Cache, Lease, Leases, ManualClock, Result, Stats, Ttl, Value};
+use cache_core::{
+    Acquired, Ask, Cache, Inspector, KeyPages, KeyState, Lease, Leases, ListedKey, Location,
+    ManualClock, Result, Stats, Ttl, Value,
+};
 use cache_locmem::{LocMemCache, LocMemOptions};
 use tokio::sync::Semaphore;
 
@@ -74,6 +78,10 @@ enum Fault {
     ReleaseDeletesTheKey,
     RevokeDoesNothing,
     RevokeDeletesTheEntry,
+    InspectorIsLost,
+    ListingMissesOne,
+    ListingIgnoresThePrefix,
+    ListingShowsExpiredAsLive,
 }
 
 /// A wrapper that adds one fault to a correct store.
@@ -374,6 +382,88 @@ impl Cache for Broken {
     fn leases(&self) -> Option<&dyn Leases> {
         (!self.has(Fault::LeasesAreLost)).then_some(self)
     }
+
+    fn inspector(&self) -> Option<&dyn Inspector> {
+        self.store.inspector().filter(|_| !self.has(Fault::InspectorIsLost))
+    }
+}
+
+/// A store that lists its keys, with one fault.
+#[derive(Debug)]
+struct Listing {
+    store: LocMemCache,
+    fault: Option<Fault>,
+    /// All keys that were ever stored.
+    keys: Mutex<BTreeSet<String>>,
+}
+
+impl Listing {
+    fn new(store: LocMemCache, fault: Option<Fault>) -> Self {
+        Self { store, fault, keys: Mutex::default() }
+    }
+
+    fn record(&self, key: &str) {
+        self.keys.lock().expect("no thread panics while it holds the lock").insert(key.into());
+    }
+}
+
+#[async_trait]
+impl Cache for Listing {
+    cache_core::forward_cache!(self.store, except set, add, set_now, set_many, inspector);
+
+    async fn set(&self, key: &str, value: Value, ttl: Option<Duration>) -> Result<()> {
+        self.record(key);
+        self.store.set(key, value, ttl).await
+    }
+
+    async fn add(&self, key: &str, value: Value, ttl: Option<Duration>) -> Result<bool> {
+        self.record(key);
+        self.store.add(key, value, ttl).await
+    }
+
+    fn set_now(&self, key: &str, value: Value, ttl: Option<Duration>) -> Result<Result<()>, Value> {
+        self.record(key);
+        self.store.set_now(key, value, ttl)
+    }
+
+    fn inspector(&self) -> Option<&dyn Inspector> {
+        Some(self)
+    }
+}
+
+#[async_trait]
+impl Inspector for Listing {
+    fn keys(&self, prefix: &str) -> Box<dyn KeyPages + '_> {
+        let keys = self.keys.lock().expect("no thread panics while it holds the lock").clone();
+        let missed = usize::from(matches!(self.fault, Some(Fault::ListingMissesOne)));
+        let all = matches!(self.fault, Some(Fault::ListingIgnoresThePrefix));
+        let keys = keys.into_iter().filter(|key| all || key.starts_with(prefix)).skip(missed);
+        Box::new(Page { listing: self, keys: Some(keys.collect()) })
+    }
+
+    async fn locate(&self, _: &str, _: &str) -> Result<Location> {
+        Ok(Location { place: vec![("process".into(), "this".into())], ..Location::default() })
+    }
+}
+
+struct Page<'a> {
+    listing: &'a Listing,
+    keys: Option<Vec<String>>,
+}
+
+#[async_trait]
+impl KeyPages for Page<'_> {
+    async fn next_page(&mut self) -> Result<Option<Vec<ListedKey>>> {
+        let Some(keys) = self.keys.take() else { return Ok(None) };
+        let all = matches!(self.listing.fault, Some(Fault::ListingShowsExpiredAsLive));
+        let mut page = Vec::new();
+        for key in keys {
+            let is_live = all || self.listing.store.contains(&key).await?;
+            let state = if is_live { KeyState::Live } else { KeyState::Expired };
+            page.push(ListedKey { key, state });
+        }
+        Ok(Some(page))
+    }
 }
 
 impl Broken {
@@ -511,7 +601,8 @@ fn harness(fault: Option<Fault>) -> Harness {
         };
         std::future::ready(locmem(limit(LocMemOptions::default()), bounded_clock.clone()))
     };
-    Harness::new(move || std::future::ready(locmem(LocMemOptions::default(), clock.clone())))
+    let listing = move || Listing::new(locmem(LocMemOptions::default(), clock.clone()), fault);
+    Harness::new(move || std::future::ready(listing()))
         .with_limits(bounded)
         .wrapped_by(move |store| Broken {
             store,
@@ -596,6 +687,11 @@ is_caught! {
         PurgeRemovesEverything, purge_expired_removes_only_expired_entries;
     purge_without_maximum_is_caught: PurgeIgnoresTheMaximum, purge_expired_stops_at_the_maximum;
     wrong_stats_are_caught: StatsMissOne, stats_count_the_entries;
+    lost_inspector_is_caught: InspectorIsLost, every_key_is_listed;
+    incomplete_listing_is_caught: ListingMissesOne, every_key_is_listed;
+    listing_of_other_keys_is_caught: ListingIgnoresThePrefix, prefix_is_compared_byte_by_byte;
+    listing_of_expired_keys_is_caught:
+        ListingShowsExpiredAsLive, expired_key_is_not_listed_as_live;
 }
 
 macro_rules! lease_fault_is_caught {

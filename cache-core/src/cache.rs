@@ -4,7 +4,7 @@ use std::{any::Any, fmt, time::Duration};
 
 use async_trait::async_trait;
 
-use crate::{Error, ErrorKind, Leases, Result, Stats, Ttl, Value, key::shown};
+use crate::{Error, ErrorKind, Inspector, Leases, Result, Stats, Ttl, Value, key::shown};
 
 /// A store of cache entries.
 ///
@@ -311,6 +311,17 @@ pub trait Cache: Any + fmt::Debug + Send + Sync {
     /// The result does not change while the store exists. The default implementation returns
     /// `None`.
     fn leases(&self) -> Option<&dyn Leases> {
+        None
+    }
+
+    /// Returns the inspector of the store, or `None` if it has none.
+    ///
+    /// It lists keys and finds the place of an entry. A wrapper that changes keys must not forward
+    /// this method.
+    ///
+    /// The result does not change while the store exists. The default implementation returns
+    /// `None`: the store cannot list its keys.
+    fn inspector(&self) -> Option<&dyn Inspector> {
         None
     }
 

@@ -22,6 +22,7 @@ mod depth;
 mod format_1;
 mod format_2;
 mod header;
+mod layout;
 mod plain;
 
 use std::{
@@ -38,6 +39,7 @@ use serde::{
 use crate::{Error, ErrorKind, Result, Value};
 use depth::Limited;
 pub(crate) use format_2::{describe, has_meta, times};
+pub(crate) use layout::{Layout, layout};
 use plain::{NumberReader, Plain, RawReader, TextReader};
 
 /// How to encode values that are not integers, strings or bytes.

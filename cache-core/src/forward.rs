@@ -30,7 +30,8 @@ pub mod __std {
 /// and [`get_and_touch`](Cache::get_and_touch), which is also a `get`, and for `delete` and
 /// [`delete_many`](Cache::delete_many).
 /// [`leases`](Cache::leases) read and store as well: see [their
-/// wrappers](crate::Leases#wrappers).
+/// wrappers](crate::Leases#wrappers). A wrapper that changes keys must not forward
+/// [`inspector`](Cache::inspector).
 ///
 /// Put `#[deny(clippy::missing_trait_methods)]` on the `impl`: clippy then reports a provided
 /// method that is listed after `except` but not written, which would otherwise silently use the
@@ -186,6 +187,9 @@ macro_rules! __forward_methods {
         $crate::__forward_plain! {
             leases $except $to () -> $crate::__std::Option<&dyn $crate::Leases>
         }
+        $crate::__forward_plain! {
+            inspector $except $to () -> $crate::__std::Option<&dyn $crate::Inspector>
+        }
         $crate::__assert_method! { inner }
         $crate::__unless! { inner $except {
             fn inner(&self) -> $crate::__std::Option<&dyn $crate::Cache> {
@@ -279,6 +283,7 @@ macro_rules! __unless {
     (purge_expired [purge_expired $($rest:ident)*] $item:tt) => {};
     (close [close $($rest:ident)*] $item:tt) => {};
     (leases [leases $($rest:ident)*] $item:tt) => {};
+    (inspector [inspector $($rest:ident)*] $item:tt) => {};
     (inner [inner $($rest:ident)*] $item:tt) => {};
     ($method:ident [$other:ident $($rest:ident)*] $item:tt) => {
         $crate::__unless! { $method [$($rest)*] $item }

@@ -12,6 +12,7 @@ mod fill;
 mod get_or_set;
 #[cfg(test)]
 mod growth;
+mod inspect;
 mod key_buffer;
 mod leases;
 mod lock;
@@ -47,6 +48,7 @@ use breaker::Breaker;
 #[cfg(feature = "fetch")]
 use fetch::Fetches;
 use fill::Fills;
+pub use inspect::{Freshness, InspectedEntry, Inspection, Keys};
 use key_buffer::KeyBuffer;
 use leases::{HeldLeases, LocalLeases, Written};
 pub use lock::{Lock, LockGuard};

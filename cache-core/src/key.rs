@@ -309,6 +309,18 @@ impl Composer {
         &self.prefix
     }
 
+    /// Returns what all composed keys begin with, or `None` if that does not distinguish them from
+    /// other keys.
+    ///
+    /// Keys that were replaced by a digest are among them, unless the digest covers the head.
+    pub(crate) fn listed_head(&self) -> Option<String> {
+        match self.function {
+            KeyFunction::Default => Some(self.head.to_string()),
+            KeyFunction::Hashed => is_visible_ascii(&self.head).then(|| self.head.to_string()),
+            KeyFunction::Custom(_) => None,
+        }
+    }
+
     /// Returns `true` if the composed key is known to keep Django's rule. `false` means unknown.
     ///
     /// Cheaper than checking the composed key.

@@ -20,6 +20,7 @@ mod error;
 mod fill_options;
 mod forward;
 mod handle;
+mod inspector;
 mod key;
 mod lease;
 mod meta;
@@ -48,7 +49,8 @@ pub use self::{
     cull::entries_after_cull,
     error::{Error, ErrorKind, Result},
     fill_options::FillOptions,
-    handle::{CacheHandle, Lock, LockGuard},
+    handle::{CacheHandle, Freshness, InspectedEntry, Inspection, Keys, Lock, LockGuard},
+    inspector::{Inspector, KeyPages, KeyState, ListedKey, Location},
     key::{KeyCheck, KeyFunction, MAX_KEY_CHARS, Version},
     lease::{Acquired, Ask, Lease, Leases},
     settings::{OnOutage, Settings, Share, Undecodable},

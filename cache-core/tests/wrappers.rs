@@ -3,8 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use cache_core::{
-    Cache, CacheHandle, Codec, Leases, Object, Result, Settings, Stats, Timeout, Ttl, Value,
-    async_trait, forward_cache,
+    Cache, CacheHandle, Codec, Inspector, Leases, Object, Result, Settings, Stats, Timeout, Ttl,
+    Value, async_trait, forward_cache,
 };
 use cache_locmem::LocMemCache;
 
@@ -136,7 +136,7 @@ impl Cache for AllByHand {
         self.0,
         except name, get, set, add, touch, incr, delete, ttl, clear, get_now, set_now,
         keeps_objects, max_entries, server_of, contains, incr_or_set, get_and_touch, get_many,
-        set_many, delete_many, stats, purge_expired, close, leases, inner,
+        set_many, delete_many, stats, purge_expired, close, leases, inspector, inner,
     );
 
     fn name(&self) -> &str {
@@ -219,6 +219,9 @@ impl Cache for AllByHand {
         self.0.close().await
     }
     fn leases(&self) -> Option<&dyn Leases> {
+        None
+    }
+    fn inspector(&self) -> Option<&dyn Inspector> {
         None
     }
     fn inner(&self) -> Option<&dyn Cache> {

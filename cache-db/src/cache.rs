@@ -3,7 +3,8 @@
 use std::{collections::BTreeMap, fmt, path::Path, sync::Arc, time::Duration};
 
 use cache_core::{
-    Cache, Clock, Error, ErrorKind, Leases, Result, Stats, Ttl, Value, async_trait, set_one_by_one,
+    Cache, Clock, Error, ErrorKind, Inspector, Leases, Result, Stats, Ttl, Value, async_trait,
+    set_one_by_one,
 };
 
 use crate::{
@@ -273,6 +274,10 @@ impl Cache for DbCache {
     }
 
     fn leases(&self) -> Option<&dyn Leases> {
+        Some(self)
+    }
+
+    fn inspector(&self) -> Option<&dyn Inspector> {
         Some(self)
     }
 

@@ -189,6 +189,7 @@ mod dialect;
 mod entry;
 mod error;
 mod fault;
+mod inspect;
 mod leases;
 mod limits;
 mod options;

@@ -111,6 +111,8 @@ pub(crate) enum Columns {
     Leasable,
     /// `cache_key`
     Key,
+    /// `cache_key`, `expires`, an integer
+    Listed,
     /// An integer.
     Number,
     /// Text, text, an integer: see [`Schema::inspect`](crate::dialect::Schema::inspect).

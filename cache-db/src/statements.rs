@@ -213,6 +213,28 @@ impl Statements {
         on_table(&self.first_to_expire, args, Columns::Key)
     }
 
+    /// Selects the keys and `expires` of the first `limit` rows in the order of the keys, from
+    /// `first` up to before `end`.
+    pub(crate) fn range<'a>(&self, first: &'a [u8], end: &'a [u8], limit: i64) -> Statement<'a> {
+        let sql = self.sql(
+            "SELECT cache_key, expires, number FROM {t} WHERE cache_key >= ? AND cache_key < ? \
+             ORDER BY cache_key LIMIT ?",
+        );
+        on_table(&sql, vec![Arg::bytes(first), Arg::bytes(end), Arg::int(limit)], Columns::Listed)
+    }
+
+    /// Selects the keys, the `expires` and the sizes of the values of rows, whether they are
+    /// entries or marks.
+    pub(crate) fn sizes<'a>(&self, keys: &[&'a str]) -> Statement<'a> {
+        let args = self.key_args(keys.iter().map(|key| key.as_bytes()));
+        let sql = self.sql(&format!(
+            "SELECT cache_key, expires, COALESCE(LENGTH(value), 8) + 0 * expires FROM {{t}} \
+             WHERE cache_key {}",
+            self.is_any_of(args.len())
+        ));
+        statement(&sql, args, Columns::Listed)
+    }
+
     /// Selects the `expires` of the row at this position in the order of expiry, among those that
     /// expire after `now`.
     pub(crate) fn expiry_at(&self, position: i64, now: i64) -> Statement<'static> {

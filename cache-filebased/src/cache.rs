@@ -8,7 +8,7 @@ use std::{
 };
 
 use cache_core::{
-    Cache, Clock, Error, ErrorKind, Leases, RejectedEntries, Result, Stats, Ttl, Value,
+    Cache, Clock, Error, ErrorKind, Inspector, Leases, RejectedEntries, Result, Stats, Ttl, Value,
     async_trait, config,
 };
 use tokio::sync::Mutex;
@@ -26,7 +26,7 @@ use crate::{
 
 /// A store in a directory. See the [crate documentation](crate).
 pub struct FileBasedCache {
-    entries: Arc<Entries>,
+    pub(crate) entries: Arc<Entries>,
     /// One lock per shard for the tasks of this process. Tasks wait here in order and without a
     /// thread, so that only one of them at a time polls the lock among processes.
     task_locks: Box<[Arc<Mutex<()>>]>,
@@ -200,7 +200,7 @@ impl fmt::Debug for FileBasedCache {
     }
 }
 
-fn in_store(error: Error) -> Error {
+pub(crate) fn in_store(error: Error) -> Error {
     error.in_store(NAME)
 }
 
@@ -397,6 +397,10 @@ impl Cache for FileBasedCache {
     }
 
     fn leases(&self) -> Option<&dyn Leases> {
+        Some(self)
+    }
+
+    fn inspector(&self) -> Option<&dyn Inspector> {
         Some(self)
     }
 

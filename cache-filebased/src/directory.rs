@@ -228,7 +228,7 @@ impl Directory {
     }
 
     /// Lists the cache's files in a shard. The list is empty if the shard does not exist.
-    pub(crate) fn list(&self, shard: u8) -> Result<impl Iterator<Item = ListedFile>> {
+    pub(crate) fn list(&self, shard: u8) -> Result<impl Iterator<Item = ListedFile> + use<>> {
         let path = self.shard(shard);
         let files = match fs::read_dir(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,

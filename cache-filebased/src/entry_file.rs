@@ -119,7 +119,8 @@ pub(crate) struct Header {
     kind: u8,
     checksum: u32,
     pub(crate) expiry: Expiry,
-    key: usize,
+    /// The length of the key in bytes.
+    pub(crate) key: usize,
     payload: usize,
 }
 

@@ -141,7 +141,7 @@ impl Entries {
         Ok(self.held_lease(target)?.is_some_and(|lease| lease.number == token.0))
     }
 
-    fn held_lease(&self, target: &Target) -> Result<Option<LeaseFile>, Error> {
+    pub(crate) fn held_lease(&self, target: &Target) -> Result<Option<LeaseFile>, Error> {
         let lease = self.directory.read_lease(&target.path)?;
         Ok(lease.filter(|lease| lease.is_held(&self.clock)))
     }

@@ -120,6 +120,7 @@ mod check;
 mod directory;
 mod entries;
 mod entry_file;
+mod inspect;
 mod lease_file;
 mod leases;
 mod operation;

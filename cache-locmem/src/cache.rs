@@ -2,7 +2,7 @@
 
 use std::{fmt, hash::BuildHasher, thread, time::Duration};
 
-use cache_core::{Cache, Clock, Error, Leases, Result, Stats, Ttl, Value, async_trait};
+use cache_core::{Cache, Clock, Error, Inspector, Leases, Result, Stats, Ttl, Value, async_trait};
 use foldhash::fast::RandomState;
 use parking_lot::Mutex;
 
@@ -333,6 +333,10 @@ impl Cache for LocMemCache {
 
     fn leases(&self) -> Option<&dyn Leases> {
         Some(self)
+    }
+
+    fn inspector(&self) -> Option<&dyn Inspector> {
+        None
     }
 
     fn inner(&self) -> Option<&dyn Cache> {

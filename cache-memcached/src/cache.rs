@@ -1,13 +1,15 @@
 //! The store: [`Cache`] implemented with the commands of memcached.
 
 mod counting;
+mod inspect;
 mod leases;
 mod many;
 
 use std::{fmt, sync::Arc, time::Duration};
 
 use cache_core::{
-    Cache, Error, ErrorKind, Leases, MAX_KEY_CHARS, Result, Stats, Ttl, Value, async_trait,
+    Cache, Error, ErrorKind, Inspector, Leases, MAX_KEY_CHARS, Result, Stats, Ttl, Value,
+    async_trait,
 };
 use futures_util::future::join_all;
 
@@ -493,6 +495,10 @@ impl Cache for MemcachedCache {
     }
 
     fn leases(&self) -> Option<&dyn Leases> {
+        Some(self)
+    }
+
+    fn inspector(&self) -> Option<&dyn Inspector> {
         Some(self)
     }
 

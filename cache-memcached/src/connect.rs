@@ -41,7 +41,7 @@ pub(crate) struct ConnectError {
 }
 
 impl ConnectError {
-    fn temporary(reason: impl Into<String>) -> Self {
+    pub(crate) fn temporary(reason: impl Into<String>) -> Self {
         Self { reason: reason.into(), temporary: true }
     }
 
@@ -105,9 +105,14 @@ impl Connector {
         line: &str,
         is_last: fn(&str) -> bool,
     ) -> Result<Vec<String>, ConnectError> {
-        let mut lines = Lines { stream: self.connect().await?.stream, received: BytesMut::new() };
-        lines.stream.write_all(format!("{line}\r\n").as_bytes()).await?;
+        let mut lines = self.lines().await?;
+        lines.write(&format!("{line}\r\n")).await?;
         lines.read_until(is_last).await
+    }
+
+    /// Opens a new connection that is read line by line.
+    pub(crate) async fn lines(&self) -> Result<Lines, ConnectError> {
+        Ok(Lines { stream: self.connect().await?.stream, received: BytesMut::new() })
     }
 
     async fn open(&self) -> Result<Stream, ConnectError> {
@@ -137,13 +142,17 @@ impl Connector {
 }
 
 /// A connection that is read line by line.
-struct Lines {
+pub(crate) struct Lines {
     stream: Stream,
     received: BytesMut,
 }
 
 impl Lines {
-    async fn read(&mut self) -> Result<String, ConnectError> {
+    pub(crate) async fn write(&mut self, text: &str) -> Result<(), ConnectError> {
+        Ok(self.stream.write_all(text.as_bytes()).await?)
+    }
+
+    pub(crate) async fn read(&mut self) -> Result<String, ConnectError> {
         const MAX_LEN: usize = 64 << 10;
         loop {
             if let Some(end) = self.received.iter().position(|byte| *byte == b'\n') {

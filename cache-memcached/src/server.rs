@@ -19,6 +19,7 @@ use tokio::time::{Instant, timeout};
 use crate::{
     connect::{ConnectError, Connector, ends_stats, is_error},
     connection::{Connection, RequestError},
+    dump::{Dump, DumpError, DumpedKey},
     error_line::Meaning,
     wire::{Command, Reply, Status},
 };
@@ -344,6 +345,28 @@ impl Server {
             Some((name.to_owned(), value.to_owned()))
         };
         Ok(lines.iter().filter_map(parse).collect())
+    }
+
+    /// Requests the list of keys on a separate connection.
+    pub(crate) async fn dump(&self) -> Result<Dump, Error> {
+        let limit = self.timeouts.connect + self.timeouts.request;
+        let start = async { Dump::start(self.connector.lines().await?).await };
+        timeout(limit, start)
+            .await
+            .unwrap_or(Err(ConnectError::timed_out(limit)))
+            .map_err(|error| self.connect_failed(&error).error)
+    }
+
+    /// Returns the next keys of the list, or `None` at the end.
+    pub(crate) async fn dumped(&self, dump: &mut Dump) -> Result<Option<Vec<DumpedKey>>, Error> {
+        dump.next(self.timeouts.request).await.map_err(|error| match error {
+            DumpError::Connection(error) => self.connect_failed(&error).error,
+            DumpError::Rejected(reply) => {
+                let is_busy = reply.starts_with("BUSY");
+                let message = format!("{}: the server does not list its keys ({reply})", self.name);
+                Error::new(ErrorKind::Backend, message).temporary(is_busy)
+            }
+        })
     }
 
     /// Sends a line on a separate connection, so that the reader of the shared connection needs to

@@ -26,6 +26,8 @@ pub(crate) enum Command<'a> {
     GetFlags(&'a str),
     /// Fetches the size, the flags and the CAS token without the value.
     GetHead(&'a str),
+    /// Fetches the size and the flags without counting as a use of the entry.
+    Peek(&'a str),
     /// Fetches the flags and the time to live without the value.
     GetTtl(&'a str),
     /// Like [`GetHead`](Self::GetHead), and sets the time to live.
@@ -59,6 +61,7 @@ impl<'a> Command<'a> {
             | Self::GetWithCas(key)
             | Self::GetFlags(key)
             | Self::GetHead(key)
+            | Self::Peek(key)
             | Self::GetTtl(key)
             | Self::Touch(key, _)
             | Self::GetAndTouch(key, _)
@@ -123,6 +126,7 @@ impl<'a> Command<'a> {
             Self::GetWithCas(key) => push_line(out, b"mg ", key, b" v f c t"),
             Self::GetFlags(key) => push_line(out, b"mg ", key, b" f"),
             Self::GetHead(key) => push_line(out, b"mg ", key, b" s f c"),
+            Self::Peek(key) => push_line(out, b"mg ", key, b" s f u"),
             Self::GetTtl(key) => push_line(out, b"mg ", key, b" f t"),
             Self::Delete(key) => push_line(out, b"md ", key, b""),
             Self::CompareAndDelete(key, cas) => {
@@ -400,6 +404,7 @@ mod tests {
             (Command::GetFlags("k"), "mg k f O7\r\n"),
             (Command::GetTtl("k"), "mg k f t O7\r\n"),
             (Command::GetHead("k"), "mg k s f c O7\r\n"),
+            (Command::Peek("k"), "mg k s f u O7\r\n"),
             (Command::Touch("k", never), "mg k s f c T0 O7\r\n"),
             (Command::GetAndTouch("k", minute), "mg k s v f c T60 O7\r\n"),
             (Command::Vivify("k", minute), "mg k s v c f t N60 O7\r\n"),

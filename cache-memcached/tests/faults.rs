@@ -304,7 +304,14 @@ async fn keys_of_other_servers_are_not_affected() {
     let down: Vec<&str> =
         stats.details.iter().filter_map(|(name, _)| name.strip_suffix(" down")).collect();
     assert_eq!(down, [format!("127.0.0.1:{}", ports[1]), format!("127.0.0.1:{}", ports[2])]);
+    assert!(stats.unreachable.iter().map(|(server, _)| server).eq(down), "{stats:?}");
     assert_eq!(stats.entries, Some(keys[0].len() as u64));
+    let mut pages = store.inspector().expect("the store lists its keys").keys("");
+    let page = pages.next_page().await.expect("the first server replies").expect("a page");
+    assert_eq!(page.len(), keys[0].len());
+    let error = pages.next_page().await.expect_err("the other servers are down");
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    assert!(error.to_string().contains(&format!("127.0.0.1:{}: ", ports[1])), "{error}");
     servers[2].thaw().expect("thaw");
 }
 

@@ -1,11 +1,14 @@
 //! The store: commands to servers, as an implementation of [`Cache`].
 
+mod inspect;
 mod leases;
 mod many;
 
 use std::{fmt, path::Path, sync::Arc, time::Duration};
 
-use cache_core::{Cache, Error, ErrorKind, Leases, Result, Stats, Ttl, Value, async_trait};
+use cache_core::{
+    Cache, Error, ErrorKind, Inspector, Leases, Result, Stats, Ttl, Value, async_trait,
+};
 use redis::{Cmd, ToRedisArgs, Value as Reply};
 
 use self::leases::Marks;
@@ -224,7 +227,7 @@ impl RedisCache {
     async fn clear_node(&self, node: &Arc<Node>) -> Result<()> {
         match self.keyspace.scope() {
             Scope::Prefix(prefix) => {
-                let mut scan = Scan::new(node, &self.keyspace, prefix);
+                let mut scan = Scan::of_cache(node, &self.keyspace, prefix);
                 while let Some(keys) = scan.next().await.map_err(Failure::into_error)? {
                     let keys: Vec<&[u8]> = keys.iter().map(Vec::as_slice).collect();
                     self.unlink(&keys, WRITE).await?;
@@ -248,7 +251,7 @@ impl RedisCache {
         let entries = match self.keyspace.scope() {
             Scope::Database => Some(all),
             Scope::Prefix(prefix) if all <= MAX_COUNTED_KEYS => {
-                Some(Scan::new(node, &self.keyspace, prefix).count().await?)
+                Some(Scan::of_cache(node, &self.keyspace, prefix).count().await?)
             }
             Scope::Prefix(_) | Scope::Unknown => None,
         };
@@ -451,6 +454,10 @@ impl Cache for RedisCache {
     }
 
     fn leases(&self) -> Option<&dyn Leases> {
+        Some(self)
+    }
+
+    fn inspector(&self) -> Option<&dyn Inspector> {
         Some(self)
     }
 

@@ -14,19 +14,34 @@ use crate::{
 const STEP: usize = 1000;
 
 /// Iterates over the keys of one server that begin with a prefix.
-pub(crate) struct Scan<'a> {
-    node: &'a Arc<Node>,
-    prefix: &'a str,
+pub(crate) struct Scan {
+    node: Arc<Node>,
+    prefix: String,
     pattern: String,
-    /// Longer prefixes, which belong to other caches.
+    /// Longer prefixes, whose keys are left out.
     excluded: Vec<String>,
     cursor: Option<Vec<u8>>,
 }
 
-impl<'a> Scan<'a> {
-    pub(crate) fn new(node: &'a Arc<Node>, keyspace: &Keyspace, prefix: &'a str) -> Self {
-        let excluded = keyspace.nested_prefixes(prefix);
-        Self { node, prefix, pattern: pattern(prefix), excluded, cursor: Some(b"0".to_vec()) }
+impl Scan {
+    pub(crate) fn new(node: &Arc<Node>, prefix: &str, excluded: Vec<String>) -> Self {
+        Self {
+            node: Arc::clone(node),
+            prefix: prefix.into(),
+            pattern: pattern(prefix),
+            excluded,
+            cursor: Some(b"0".to_vec()),
+        }
+    }
+
+    /// Creates a scan of the keys that belong to the cache with this prefix and not to one with a
+    /// longer prefix.
+    pub(crate) fn of_cache(node: &Arc<Node>, keyspace: &Keyspace, prefix: &str) -> Self {
+        Self::new(node, prefix, keyspace.nested_prefixes(prefix))
+    }
+
+    pub(crate) fn node(&self) -> &Arc<Node> {
+        &self.node
     }
 
     /// Returns the keys of the next step, possibly none, or `None` at the end. A key that exists

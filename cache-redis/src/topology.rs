@@ -10,6 +10,7 @@ use std::{fmt, sync::Arc};
 use cache_core::{Result, config::invalid_setting};
 use cache_net::Tls;
 use redis::{Cmd, Pipeline, Value};
+use tokio::time::Instant;
 
 use self::{cluster::Cluster, primary::Primary, sentinel::Sentinel};
 use crate::{
@@ -181,18 +182,23 @@ impl Topology {
         }
     }
 
-    /// The size in bytes of the largest value that the server of a key accepts. Connects to find
-    /// out.
-    pub(crate) async fn max_value(&self, key: &[u8]) -> Result<usize, Failure> {
-        let (node, deadline) = match self {
+    /// The server that has the key, and the deadline of a call that begins now.
+    pub(crate) async fn node(&self, key: &[u8]) -> Result<(Arc<Node>, Instant), Failure> {
+        match self {
             Self::Primary(primary) => {
                 let node = primary.primary();
                 let deadline = node.timeouts().deadline();
-                (node, deadline)
+                Ok((node, deadline))
             }
-            Self::Sentinel(sentinel) => sentinel.node().await?,
-            Self::Cluster(cluster) => cluster.node(key).await?,
-        };
+            Self::Sentinel(sentinel) => sentinel.node().await,
+            Self::Cluster(cluster) => cluster.node(key).await,
+        }
+    }
+
+    /// The size in bytes of the largest value that the server of a key accepts. Connects to find
+    /// out.
+    pub(crate) async fn max_value(&self, key: &[u8]) -> Result<usize, Failure> {
+        let (node, deadline) = self.node(key).await?;
         node.max_value(deadline).await
     }
 

@@ -2,9 +2,9 @@
 
 mod common;
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
-use cache_core::{Bytes, Cache, ErrorKind, Ttl, Value};
+use cache_core::{Bytes, Cache, ErrorKind, KeyState, Ttl, Value};
 use cache_redis::{RedisBackend, RedisCache};
 use common::{HOUR, alias, fresh, patient, server, server_with, shared_server};
 use serde_json::json;
@@ -348,4 +348,23 @@ async fn connections_have_the_configured_name() {
         panic!("not a string")
     };
     assert!(String::from_utf8_lossy(&list).contains("name=shop-web"));
+}
+
+#[tokio::test]
+async fn keys_are_listed_in_pages_with_those_of_other_types() {
+    let server = server();
+    let store = alias(&RedisBackend::default(), &server.url(), "shop:", json!({}));
+    raw(&server.url(), &["RPUSH", "queue", "job"]).await;
+    let keys: Vec<String> = (0..3000).map(|number| format!("shop:1:{number}")).collect();
+    let entries: Vec<_> = keys.iter().map(|key| (key.as_str(), bytes("ours"))).collect();
+    store.set_many(&entries, HOUR).await.expect("stored");
+    let (mut listed, mut largest) = (BTreeSet::new(), 0);
+    let mut pages = store.inspector().expect("the store lists its keys").keys("");
+    while let Some(page) = pages.next_page().await.expect("a page") {
+        largest = largest.max(page.len());
+        listed.extend(page.into_iter().map(|listed| (listed.key, listed.state)));
+    }
+    assert_eq!(listed.len(), 3001);
+    assert!(listed.contains(&("queue".into(), KeyState::Live)));
+    assert!((1..2000).contains(&largest), "{largest} keys in a page");
 }

@@ -143,6 +143,17 @@ async fn moving_slot_causes_no_error() {
     let both = [Some(Value::Int(1)), Some(Value::Int(3))];
     assert_eq!(store.get_many(&["{tag}a", "{tag}b"]).await.expect("replies of both"), both);
 
+    let inspector = store.inspector().expect("the store lists its keys");
+    let (mut pages, mut listed) = (inspector.keys("{tag}"), Vec::new());
+    while let Some(page) = pages.next_page().await.expect("a page") {
+        listed.extend(page.into_iter().map(|listed| listed.key));
+    }
+    listed.sort();
+    assert_eq!(listed, ["{tag}a", "{tag}b"]);
+    for key in ["{tag}a", "{tag}b"] {
+        assert!(inspector.locate(key, "side").await.expect("a place").size.is_some(), "{key}");
+    }
+
     cluster.move_slot(slot, from, to).expect("moved");
     assert_eq!(store.get_many(&["{tag}a", "{tag}b"]).await.expect("a reply"), both);
     assert_eq!(store.incr("{tag}a", 1).await.expect("incremented"), Some(2));

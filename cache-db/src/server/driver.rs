@@ -139,6 +139,12 @@ macro_rules! driver {
                         ..empty
                     },
                     Columns::Key => Row { key: row.try_get(0)?, ..empty },
+                    Columns::Listed => Row {
+                        key: row.try_get(0)?,
+                        expires: row.try_get(1)?,
+                        number: row.try_get(2)?,
+                        ..empty
+                    },
                     Columns::Number => Row { number: row.try_get(0)?, ..empty },
                     Columns::Inspection => Row {
                         texts: [row.try_get(0)?, row.try_get(1)?],

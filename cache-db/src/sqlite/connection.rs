@@ -193,6 +193,12 @@ fn decode(row: &RawRow<'_>, columns: Columns) -> rusqlite::Result<Row> {
             ..empty
         },
         Columns::Key => Row { key: bytes(0)?.unwrap_or_default(), ..empty },
+        Columns::Listed => Row {
+            key: bytes(0)?.unwrap_or_default(),
+            expires: number(1)?,
+            number: number(2)?,
+            ..empty
+        },
         Columns::Number => Row { number: number(0)?, ..empty },
         Columns::Inspection => {
             Row { texts: [row.get(0)?, row.get(1)?], number: number(2)?, ..empty }

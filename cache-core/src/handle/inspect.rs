@@ -1,0 +1,208 @@
+//! Listing keys and inspecting an entry, for operators.
+
+use std::{fmt, time::Duration};
+
+use serde::de::DeserializeOwned;
+
+use crate::{
+    CacheHandle, KeyPages, ListedKey, Location, Result, Ttl, Value,
+    codec::{self, Codecs, Layout},
+    meta::Times,
+};
+
+/// Listing keys and inspecting entries, for operators.
+impl CacheHandle {
+    /// Lists the keys of this handle's KEY_PREFIX and VERSION that begin with `prefix`.
+    ///
+    /// Returns `None` if the store cannot list its keys, or if the handle has a custom key
+    /// function, whose keys cannot be told from others. Records of cachette itself, such as locks,
+    /// are not listed.
+    ///
+    /// A key that the function [`Hashed`](crate::KeyFunction::Hashed) has replaced is listed as its
+    /// digest, which is not a key for other methods.
+    ///
+    /// # Performance
+    ///
+    /// For operators, not for applications: most stores look at all of their keys. See
+    /// [`Inspector::keys`](crate::Inspector::keys) for the cost and the consistency.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use cache_core::{CacheHandle, Result};
+    /// # async fn print(cache: &CacheHandle) -> Result<()> {
+    /// let mut keys = cache.keys("user:").expect("the store lists its keys");
+    /// while let Some(page) = keys.next_page().await? {
+    ///     page.iter().for_each(|listed| println!("{}", listed.key));
+    /// }
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn keys(&self, prefix: &str) -> Option<Keys<'_>> {
+        let head = self.view.composer.listed_head()?;
+        let pages = self.inner().inspector()?.keys(&format!("{head}{prefix}"));
+        Some(Keys { cache: self, head, pages })
+    }
+
+    /// Reads an entry with all that is known about it, or what is known about an absent key.
+    ///
+    /// Unlike [`get`](Self::get), it also returns an entry that is stale or cannot be decoded.
+    ///
+    /// # Errors
+    ///
+    /// See [Errors](CacheHandle#errors). An outage is an error, whatever the alias is configured to
+    /// do.
+    ///
+    /// # Performance
+    ///
+    /// Takes several round trips.
+    pub async fn inspect(&self, key: &str) -> Result<Inspection> {
+        self.inspect_composed(&self.key(key)?).await
+    }
+
+    /// Like [`inspect`](Self::inspect), but takes a composed key, of any prefix and version.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`inspect`](Self::inspect).
+    pub async fn inspect_composed(&self, composed: &str) -> Result<Inspection> {
+        let at = |error| self.at(error);
+        let location = match self.inner().inspector() {
+            Some(inspector) => {
+                let side = self.view.composer.lease_side(composed);
+                Some(inspector.locate(composed, &side).await.map_err(at)?)
+            }
+            None => None,
+        };
+        let value = self.inner().get(composed).await.map_err(at)?;
+        let ttl = self.inner().ttl(composed).await.map_err(at)?;
+        let entry = match value.zip(ttl) {
+            Some((value, ttl)) => Some(self.inspected(value, ttl)),
+            None => None,
+        };
+        Ok(Inspection { composed_key: composed.into(), location, entry })
+    }
+
+    fn inspected(&self, value: Value, ttl: Ttl) -> InspectedEntry {
+        let layout = codec::layout(&value);
+        let Layout { format, codec, meta } = layout.unwrap_or_else(|_| Layout::damaged());
+        let now = self.view.clock.unix_time();
+        InspectedEntry {
+            ttl,
+            format,
+            codec,
+            freshness: meta.times.map(|times| Freshness::new(times, now)),
+            tags: meta.tags.iter().map(|tag| tag.name.to_string()).collect(),
+            value,
+            codecs: self.view.codecs.clone(),
+        }
+    }
+}
+
+/// The pages of [`CacheHandle::keys`].
+pub struct Keys<'a> {
+    cache: &'a CacheHandle,
+    /// What all composed keys of the handle begin with.
+    head: String,
+    pages: Box<dyn KeyPages + 'a>,
+}
+
+impl Keys<'_> {
+    /// Returns the next keys, as callers know them, possibly none, or `None` at the end.
+    ///
+    /// # Errors
+    ///
+    /// See [Errors](CacheHandle#errors). The listing cannot be continued after an error.
+    pub async fn next_page(&mut self) -> Result<Option<Vec<ListedKey>>> {
+        let page = self.pages.next_page().await.map_err(|error| self.cache.at(error))?;
+        Ok(page.map(|page| page.into_iter().filter_map(|listed| self.callers(listed)).collect()))
+    }
+
+    fn callers(&self, ListedKey { mut key, state }: ListedKey) -> Option<ListedKey> {
+        key.strip_prefix(&*self.head)?;
+        key.drain(..self.head.len());
+        Some(ListedKey { key, state })
+    }
+}
+
+impl fmt::Debug for Keys<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Keys").field("head", &self.head).finish_non_exhaustive()
+    }
+}
+
+/// What is known about a key, by [`CacheHandle::inspect`].
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Inspection {
+    /// The key that the store receives.
+    pub composed_key: String,
+    /// Where the entry lies, or would lie. `None` if the store cannot tell.
+    pub location: Option<Location>,
+    /// The entry, or `None` if the key is absent or expired.
+    pub entry: Option<InspectedEntry>,
+}
+
+/// An entry with what it records besides its value.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct InspectedEntry {
+    /// The remaining time to live.
+    pub ttl: Ttl,
+    /// The version of the format, or `None` for an integer that the store keeps as one, and for an
+    /// entry of another program.
+    pub format: Option<u8>,
+    /// How the value is encoded: `"integer"`, `"bytes"`, `"text"`, `"msgpack"`, `"json"`,
+    /// `"postcard"`, or `"object"` for one that is kept in memory as it is; otherwise `"foreign"`
+    /// for an entry of another program, `"unknown"` for a codec of another release, and
+    /// `"damaged"`.
+    pub codec: &'static str,
+    /// When the entry becomes stale, if it records that.
+    pub freshness: Option<Freshness>,
+    /// The names of the tags that the entry records.
+    pub tags: Vec<String>,
+    value: Value,
+    codecs: Codecs,
+}
+
+impl InspectedEntry {
+    /// Decodes the value.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`ErrorKind::Decode`](crate::ErrorKind::Decode) if the value cannot be decoded as a
+    /// `T`.
+    pub fn decode<T: DeserializeOwned + 'static>(&self) -> Result<T> {
+        codec::decode(self.value.clone(), &self.codecs)
+    }
+
+    /// Returns the value as the store returned it, with its header.
+    #[must_use]
+    pub fn value(&self) -> &Value {
+        &self.value
+    }
+}
+
+/// When an entry becomes stale.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Freshness {
+    /// How long ago the entry was stored.
+    pub age: Duration,
+    /// For how long it is fresh, from when it was stored. `None`: it does not become stale.
+    pub fresh: Option<Duration>,
+}
+
+impl Freshness {
+    fn new(times: Times, now: Duration) -> Self {
+        Self {
+            age: now.saturating_sub(Duration::from_millis(times.born)),
+            fresh: times.fresh.map(Duration::from_millis),
+        }
+    }
+
+    /// Returns whether the entry is stale.
+    #[must_use]
+    pub fn is_stale(&self) -> bool {
+        self.fresh.is_some_and(|fresh| self.age >= fresh)
+    }
+}
