@@ -73,7 +73,8 @@ pub(crate) enum Output {
     /// Readable text
     #[default]
     Text,
-    /// One JSON document, for scripts; errors and notes are JSON documents on standard error
+    /// One JSON document, for scripts; `keys` prints one on each line. Errors and notes
+    /// are JSON documents on standard error
     Json,
 }
 
@@ -138,6 +139,14 @@ pub(crate) enum Command {
         #[command(flatten)]
         timeout: TimeoutArg,
     },
+    /// List the keys of a cache
+    ///
+    /// Lists the keys of the cache's KEY_PREFIX and VERSION, in no particular order, as other
+    /// commands take them. The listing is no snapshot: keys that are stored or removed meanwhile
+    /// may be missing, and a key may be listed twice. Characters that would control a terminal are
+    /// escaped; `--output json` prints a JSON document for each key. Exits with 1 if there are no
+    /// keys.
+    Keys(Keys),
     /// Delete all entries of the cache's store
     ///
     /// Deletes the entries of every prefix and version in the store. In Redis, deletes only the
@@ -204,6 +213,23 @@ pub(crate) struct Purge {
     /// layer's `hosts` lists every host by name
     #[arg(long = "host", value_name = "HOST", requires = "uris")]
     pub(crate) hosts: Vec<String>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Keys {
+    /// List only keys that begin with this text
+    #[arg(long, value_name = "PREFIX")]
+    pub(crate) prefix: Option<String>,
+    /// The maximum number of keys, or 0 for all of them
+    #[arg(long, value_name = "N", default_value_t = 1000)]
+    pub(crate) limit: u64,
+    /// List only entries that have expired and still take up space
+    #[arg(long)]
+    pub(crate) expired: bool,
+    /// List all keys of the store, with prefix and version: those of other caches, expired ones,
+    /// and cachette's own records, such as locks
+    #[arg(long)]
+    pub(crate) all: bool,
 }
 
 #[derive(Args, Debug)]

@@ -2,6 +2,7 @@
 
 mod check;
 mod entries;
+mod keys;
 mod many;
 mod pages;
 mod tables;
@@ -73,6 +74,7 @@ async fn run_on_cache(cache: &CacheHandle, command: &Command, printer: Printer) 
         Command::SetMany { entries, timeout } => {
             many::set(cache, entries, (*timeout).into(), printer).await
         }
+        Command::Keys(args) => keys::list(cache, args, printer).await,
         Command::Purge(args) => pages::purge(cache, args, printer).await,
         Command::Clear { yes } => upkeep::clear(cache, *yes, printer).await,
         Command::Createcachetable(_)

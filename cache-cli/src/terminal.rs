@@ -1,6 +1,7 @@
 //! Output and input. Colors and progress bars are used on a terminal only.
 
 use std::{
+    borrow::Cow,
     io::{self, IsTerminal as _, Write as _},
     sync::atomic::{AtomicBool, Ordering},
     time::{Duration, Instant},
@@ -44,6 +45,33 @@ static JSON: AtomicBool = AtomicBool::new(false);
 /// Prints failures and notes as JSON documents from now on.
 pub(crate) fn use_json() {
     JSON.store(true, Ordering::Relaxed);
+}
+
+/// The text with the characters escaped that would control a terminal, or change the order in which
+/// it shows other characters.
+///
+/// Names in a cache can come from anybody, such as visitors of a site.
+pub(crate) fn visible(text: &str) -> Cow<'_, str> {
+    if !text.contains(is_invisible) {
+        return Cow::Borrowed(text);
+    }
+    let mut visible = String::with_capacity(text.len() + 8);
+    for character in text.chars() {
+        if is_invisible(character) {
+            visible.extend(character.escape_default());
+        } else {
+            visible.push(character);
+        }
+    }
+    Cow::Owned(visible)
+}
+
+fn is_invisible(character: char) -> bool {
+    character.is_control()
+        || matches!(character,
+            // Marks of direction, joiners and separators of lines.
+            '\u{061C}' | '\u{200B}'..='\u{200F}' | '\u{2028}'..='\u{202E}'
+            | '\u{2060}'..='\u{206F}' | '\u{FEFF}')
 }
 
 /// Prints a failure to standard error.
@@ -143,5 +171,20 @@ impl Drop for Progress {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn characters_that_control_a_terminal_are_escaped() {
+        for plain in ["user:42", "žluťoučký", "日本語", "a b", "\\n", "\"'"] {
+            assert_eq!(visible(plain), plain);
+        }
+        assert_eq!(visible("a\x1b[31m\r\nb"), "a\\u{1b}[31m\\r\\nb");
+        assert_eq!(visible("\u{9b}2J\u{7f}"), "\\u{9b}2J\\u{7f}");
+        assert_eq!(visible("\u{202E}txt.exe"), "\\u{202e}txt.exe");
     }
 }

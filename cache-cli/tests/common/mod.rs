@@ -1,6 +1,8 @@
 //! Runs the command on a test's own configuration.
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
+pub(crate) mod stores;
+
 use std::{
     fs,
     io::Write as _,
