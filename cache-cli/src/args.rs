@@ -147,6 +147,11 @@ pub(crate) enum Command {
     /// escaped; `--output json` prints a JSON document for each key. Exits with 1 if there are no
     /// keys.
     Keys(Keys),
+    /// Print an entry with its place, format, size, times, tags, lease and value
+    ///
+    /// Also prints entries that are stale or cannot be decoded, which are misses for `get`. If the
+    /// key is absent, says so and exits with 1.
+    Inspect(Inspect),
     /// Delete all entries of the cache's store
     ///
     /// Deletes the entries of every prefix and version in the store. In Redis, deletes only the
@@ -230,6 +235,17 @@ pub(crate) struct Keys {
     /// and cachette's own records, such as locks
     #[arg(long)]
     pub(crate) all: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Inspect {
+    pub(crate) key: String,
+    /// Print the whole value
+    #[arg(long)]
+    pub(crate) full: bool,
+    /// Take the key as the store has it, with prefix and version, as `keys --all` prints it
+    #[arg(long)]
+    pub(crate) composed: bool,
 }
 
 #[derive(Args, Debug)]

@@ -2,6 +2,7 @@
 
 mod check;
 mod entries;
+mod inspect;
 mod keys;
 mod many;
 mod pages;
@@ -75,6 +76,7 @@ async fn run_on_cache(cache: &CacheHandle, command: &Command, printer: Printer) 
             many::set(cache, entries, (*timeout).into(), printer).await
         }
         Command::Keys(args) => keys::list(cache, args, printer).await,
+        Command::Inspect(args) => inspect::inspect(cache, args, printer).await,
         Command::Purge(args) => pages::purge(cache, args, printer).await,
         Command::Clear { yes } => upkeep::clear(cache, *yes, printer).await,
         Command::Createcachetable(_)
