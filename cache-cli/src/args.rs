@@ -22,7 +22,7 @@ pub(crate) struct Cli {
     #[arg(long, short, value_name = "FILE", env = CONFIG_VARIABLE, global = true)]
     pub(crate) config: Option<PathBuf>,
 
-    /// The alias of the cache [default: `default`; all caches for `check`, `stats` and
+    /// The alias of the cache [default: `default`; all caches for `check`, `stats`, `watch` and
     /// `purge-expired`]
     #[arg(long, value_name = "ALIAS", global = true, add = ArgValueCandidates::new(aliases))]
     pub(crate) cache: Option<String>,
@@ -73,7 +73,7 @@ pub(crate) enum Output {
     /// Readable text
     #[default]
     Text,
-    /// One JSON document, for scripts; `keys` prints one on each line. Errors and notes
+    /// One JSON document, for scripts; `keys` and `watch` print one on each line. Errors and notes
     /// are JSON documents on standard error
     Json,
 }
@@ -163,6 +163,12 @@ pub(crate) enum Command {
     },
     /// Print the number and size of the entries
     Stats,
+    /// Show the statistics of all caches, again and again
+    ///
+    /// The table is drawn in place on a terminal. Rates are those since the last look. Servers
+    /// count the lookups of all their clients. A store whose statistics take long is looked at less
+    /// often, so that it is busy for a tenth of the time at most. Ctrl-C ends the command.
+    Watch(Watch),
     /// Purge pages that services have cached in the cache's store
     ///
     /// Reaches the pages of all services that share the store, and that use the same KEY_PREFIX and
@@ -248,6 +254,16 @@ pub(crate) struct Inspect {
     pub(crate) composed: bool,
 }
 
+#[derive(Args, Clone, Copy, Debug)]
+pub(crate) struct Watch {
+    /// The seconds between two looks
+    #[arg(long, short, value_name = "SECONDS", default_value = "1", value_parser = interval)]
+    pub(crate) interval: Duration,
+    /// End after this many looks
+    #[arg(long, short = 'n', value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) count: Option<u64>,
+}
+
 #[derive(Args, Debug)]
 pub(crate) struct NewEntry {
     pub(crate) key: String,
@@ -297,6 +313,18 @@ fn duration(text: &str) -> Result<Duration, String> {
     })
 }
 
+/// Parses the time between two looks.
+fn interval(text: &str) -> Result<Duration, String> {
+    const SHORTEST: Duration = Duration::from_millis(100);
+    const LONGEST: Duration = Duration::from_secs(86_400);
+    let interval = duration(text)?;
+    if (SHORTEST..=LONGEST).contains(&interval) {
+        Ok(interval)
+    } else {
+        Err("expected a time from 0.1 seconds to a day".into())
+    }
+}
+
 #[expect(clippy::unnecessary_wraps, reason = "clap expects a result")]
 fn version(text: &str) -> Result<Version, String> {
     Ok(text.into())
@@ -309,6 +337,15 @@ mod tests {
     #[test]
     fn arguments_are_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn interval_is_bounded() {
+        assert_eq!(interval("0.5"), Ok(Duration::from_millis(500)));
+        assert_eq!(interval("1m"), Ok(Duration::from_secs(60)));
+        for invalid in ["0", "0.01", "-1", "1e9", "soon", "NaN"] {
+            assert!(interval(invalid).is_err(), "{invalid}");
+        }
     }
 
     #[test]

@@ -9,6 +9,7 @@ mod pages;
 mod tables;
 mod upkeep;
 mod volatile;
+mod watch;
 
 use std::io::{self, Read as _};
 
@@ -42,6 +43,7 @@ async fn run_on(selection: Selection, cli: &Cli) -> Result<Outcome> {
         Command::Createcachetable(args) => tables::create(selection, args, printer).await,
         Command::Check => check::run(selection, printer).await,
         Command::Stats => upkeep::stats(selection, printer).await,
+        Command::Watch(args) => watch::run(selection, args, printer).await,
         Command::PurgeExpired => upkeep::purge_expired(selection, printer).await,
         Command::Completions { .. } => unreachable!("completions need no caches"),
         command => {
@@ -82,6 +84,7 @@ async fn run_on_cache(cache: &CacheHandle, command: &Command, printer: Printer) 
         Command::Createcachetable(_)
         | Command::Check
         | Command::Stats
+        | Command::Watch(_)
         | Command::PurgeExpired
         | Command::Completions { .. } => unreachable!("not a command on one cache"),
     }

@@ -99,3 +99,33 @@ fn fill_with_expired(config: &str) {
         caches.close_all().await.expect("close the caches");
     });
 }
+
+#[test]
+fn watch_draws_in_place_on_a_terminal() {
+    let project = Project::new("default = 'filebased://files'\nother = 'locmem://'");
+    let screen = project.on_a_terminal("watch --count 3 --interval 0.1", "");
+    // A title, a heading and two rows, drawn over twice.
+    assert_eq!(screen.matches("\r\x1b[4A").count(), 2, "{screen:?}");
+    assert!(!screen.contains("\x1b[?"), "the cursor and the screen stay as they are: {screen:?}");
+    let text = anstream::adapter::strip_str(&screen).to_string();
+    assert!(text.lines().all(|line| line.chars().count() <= 80), "{text:?}");
+}
+
+#[test]
+fn interrupted_watch_leaves_the_terminal_as_it_was() {
+    let project = Project::new("default = 'filebased://files'");
+    let config = project.path("caches.toml");
+    // On a busy machine, the command may draw nothing in the first second.
+    for seconds in [1, 5, 30] {
+        let screen = project.script_on_a_terminal(&format!(
+            "stty -a > before; \
+             timeout --foreground -s INT {seconds} \"$CACHETTE\" --config '{config}' watch; \
+             stty -a > after; cmp before after && echo same"
+        ));
+        assert!(screen.contains("same"), "{screen:?}");
+        if screen.contains("hits/s") {
+            return;
+        }
+    }
+    panic!("the command has drawn nothing");
+}

@@ -58,9 +58,19 @@ impl Project {
 
     /// Runs the command on a terminal, types `typed`, and returns what the terminal shows.
     pub(crate) fn on_a_terminal(&self, arguments: &str, typed: &str) -> String {
-        let mut command = self.command("script");
         let line = format!("'{CACHETTE}' --config '{}' {arguments}", self.path("caches.toml"));
-        command.args(["--quiet", "--return", "--command", &line, "/dev/null"]).env("TERM", "xterm");
+        self.line_on_a_terminal(&line, typed)
+    }
+
+    /// Runs a shell script on a terminal, and returns what the terminal shows.
+    pub(crate) fn script_on_a_terminal(&self, script: &str) -> String {
+        self.line_on_a_terminal(script, "")
+    }
+
+    fn line_on_a_terminal(&self, line: &str, typed: &str) -> String {
+        let mut command = self.command("script");
+        command.args(["--quiet", "--return", "--command", line, "/dev/null"]);
+        command.env("TERM", "xterm").env("CACHETTE", CACHETTE);
         let finished = run(command, typed.as_bytes());
         String::from_utf8_lossy(&finished.stdout).into_owned()
     }
