@@ -443,6 +443,17 @@ mod tests {
     }
 
     #[test]
+    fn head_of_listed_keys_is_known_unless_a_function_hides_it() {
+        let head = |function: KeyFunction, prefix| {
+            Composer::new(function, prefix, Version::from(2)).listed_head()
+        };
+        assert_eq!(head(KeyFunction::Default, "two words").as_deref(), Some("two words:2:"));
+        assert_eq!(head(KeyFunction::Hashed, "shop").as_deref(), Some("shop:2:"));
+        assert_eq!(head(KeyFunction::Hashed, "two words"), None, "the digest covers it");
+        assert_eq!(head(KeyFunction::custom(|key, _, _| key.into()), "shop"), None);
+    }
+
+    #[test]
     fn hashed_function_keeps_portable_keys() {
         assert_eq!(hashed("user:42"), "shop:1:user:42");
     }
