@@ -28,6 +28,11 @@ impl Failure {
         Self::new(Fault::Unavailable, "the runtime is shutting down".into())
     }
 
+    /// No connection was free or could be opened in time. The statement was not sent.
+    pub(crate) fn no_connection() -> Self {
+        Self::new(Fault::Unavailable, "timed out waiting for a connection".into())
+    }
+
     /// The database did not respond in time.
     pub(crate) fn timed_out() -> Self {
         Self::new(Fault::Unavailable, "timed out waiting for a response".into())

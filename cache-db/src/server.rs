@@ -156,7 +156,7 @@ impl Server {
             acquired.map_err(|error| Failure::from_sqlx(self.dialect(), &error).before_sending())
         };
         let connected = timeout(self.limits.connect_timeout, connect).await;
-        connected.unwrap_or_else(|_| Err(Failure::timed_out()))
+        connected.unwrap_or_else(|_| Err(Failure::no_connection()))
     }
 
     async fn attempt_on(
