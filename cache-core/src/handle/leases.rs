@@ -36,7 +36,7 @@ impl CacheHandle {
     /// Returns the value stored under a composed key, and a lease of it if `wanted` allows one and
     /// nobody holds one.
     ///
-    /// If a caller of this process was dropped with a lease of the key, its lease is ended first.
+    /// If callers of this process were dropped with leases of the key, their leases are ended first.
     pub(super) async fn acquire(
         &self,
         key: &Arc<str>,
@@ -48,16 +48,18 @@ impl CacheHandle {
         let held = &self.view.held_leases;
         let unsure = Unsure { held, key, now, until, is_over: false };
         let mut may_be_own = false;
-        match held.take_abandoned(key) {
-            Abandoned::Nothing => {}
-            Abandoned::Lease(lease) => {
-                self.leases().release(key, lease, Duration::ZERO).await?;
-            }
-            // Ends the lease that a caller of this process may have left. It may as well be one of
-            // another process, which then may produce at the same time.
-            Abandoned::Unknown => {
-                self.leases().revoke(key, &self.view.composer.lease_side(key)).await?;
-                may_be_own = true;
+        loop {
+            match held.take_abandoned(key) {
+                Abandoned::Nothing => break,
+                Abandoned::Lease(lease) => {
+                    self.leases().release(key, lease, Duration::ZERO).await?;
+                }
+                // Ends the lease that a caller of this process may have left. It may as well be one
+                // of another process, which then may produce at the same time.
+                Abandoned::Unknown => {
+                    self.leases().revoke(key, &self.view.composer.lease_side(key)).await?;
+                    may_be_own = true;
+                }
             }
         }
         let side = (wanted == Wanted::Any).then(|| self.view.composer.lease_side(key));
@@ -87,7 +89,7 @@ impl CacheHandle {
         let hold = hold.max(Duration::from_nanos(1));
         let now = self.view.clock.now();
         let held = &self.view.held_leases;
-        if let Abandoned::Lease(lease) = held.take_abandoned(key) {
+        while let Abandoned::Lease(lease) = held.take_abandoned(key) {
             self.leases().release(key, lease, Duration::ZERO).await?;
         }
         let acquired = self.leases().acquire(key, Ask::Missing, hold).await?;

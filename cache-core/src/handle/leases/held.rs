@@ -23,12 +23,17 @@ pub(in crate::handle) struct HeldLeases {
 
 #[derive(Default)]
 struct State {
-    slots: HashMap<Arc<str>, Slot>,
+    /// The slots of each key, by age. There is at least one.
+    ///
+    /// Only one lease of a key is valid, but nobody knows which: a store may grant one after a
+    /// write has ended another one, and return it first.
+    slots: HashMap<Arc<str>, Vec<Slot>>,
     last_id: u64,
-    /// The number of slots at which those whose time has ended are removed.
+    /// The number of keys at which slots whose time has ended are removed.
     purge_at: usize,
 }
 
+/// A lease, or the possibility that the key has one.
 struct Slot {
     id: u64,
     /// `None` while a caller uses the lease, and if it is unknown whether the key is leased.
@@ -38,8 +43,6 @@ struct Slot {
     until: Moment,
     /// How many callers may use the lease. Without any, it is abandoned.
     holders: usize,
-    /// Whether the key may have another lease, whose `acquire` was dropped or has failed.
-    is_unsure: bool,
 }
 
 /// What a caller that was dropped has left.
@@ -79,28 +82,39 @@ impl HeldLeases {
         self.lock().slots.len()
     }
 
+    /// Removes and returns a lease that was left by a caller that was dropped.
     pub(super) fn take_abandoned(&self, key: &str) -> Abandoned {
         let mut state = self.lock();
-        if state.slots.get(key).is_none_or(|slot| slot.holders > 0) {
+        let Some(slots) = state.slots.get_mut(key) else { return Abandoned::Nothing };
+        let is_left = |slot: &Slot| slot.holders == 0 && slot.lease.is_some();
+        if let Some(index) = slots.iter().position(is_left) {
+            let left = slots.remove(index);
+            if slots.is_empty() {
+                state.slots.remove(key);
+            }
+            return left.lease.map_or(Abandoned::Nothing, Abandoned::Lease);
+        }
+        // A lease that is held is more likely to be the valid one than an unknown one.
+        if slots.iter().any(|slot| slot.holders > 0) {
             return Abandoned::Nothing;
         }
-        let slot = state.slots.remove(key).filter(|slot| !slot.is_unsure);
-        slot.and_then(|slot| slot.lease).map_or(Abandoned::Unknown, Abandoned::Lease)
+        state.slots.remove(key);
+        Abandoned::Unknown
     }
 
     /// Records that a key may be leased although no caller has the lease.
     pub(super) fn insert_unknown(&self, key: &Arc<str>, now: Moment, until: Moment) {
-        let mut state = self.lock();
         if self.end_on_drop {
             return;
         }
-        if let Some(slot) = state.slots.get_mut(key) {
-            slot.is_unsure = true;
+        let mut state = self.lock();
+        let is_unknown = |slot: &&mut Slot| slot.holders == 0 && slot.lease.is_none();
+        let slots = state.slots.get_mut(key);
+        if let Some(slot) = slots.and_then(|slots| slots.iter_mut().find(is_unknown)) {
             slot.until = slot.until.max(until);
             return;
         }
-        let (lease, replaces, is_unsure) = (None, false, true);
-        let slot = Slot { id: 0, lease, replaces, until, holders: 0, is_unsure };
+        let slot = Slot { id: 0, lease: None, replaces: false, until, holders: 0 };
         state.insert(key, slot, now);
     }
 
@@ -112,8 +126,7 @@ impl HeldLeases {
         now: Moment,
         until: Moment,
     ) -> HeldLease {
-        let lease = Some(lease);
-        let slot = Slot { id: 0, lease, replaces, until, holders: 1, is_unsure: false };
+        let slot = Slot { id: 0, lease: Some(lease), replaces, until, holders: 1 };
         let id = self.lock().insert(key, slot, now);
         HeldLease::new(self, key, id)
     }
@@ -121,8 +134,10 @@ impl HeldLeases {
     /// Returns a share in the lease of another caller, if it is held and not yet used.
     pub(super) fn share(self: &Arc<Self>, key: &Arc<str>, now: Moment) -> Option<HeldLease> {
         let mut state = self.lock();
-        let slot = state.slots.get_mut(key)?;
-        if slot.holders == 0 || slot.lease.is_none() || now >= slot.until {
+        let is_held = |slot: &&mut Slot| slot.holders > 0 && slot.lease.is_some();
+        // The newest one is the most likely to be valid.
+        let slot = state.slots.get_mut(key)?.iter_mut().rfind(is_held)?;
+        if now >= slot.until {
             return None;
         }
         slot.holders += 1;
@@ -133,12 +148,33 @@ impl HeldLeases {
 impl State {
     fn insert(&mut self, key: &Arc<str>, slot: Slot, now: Moment) -> u64 {
         if self.slots.len() >= self.purge_at {
-            self.slots.retain(|_, slot| slot.holders > 0 || now < slot.until);
+            self.slots.retain(|_, slots| {
+                slots.retain(|slot| slot.holders > 0 || now < slot.until);
+                !slots.is_empty()
+            });
             self.purge_at = 2 * self.slots.len() + 16;
         }
         self.last_id += 1;
-        self.slots.insert(Arc::clone(key), Slot { id: self.last_id, ..slot });
+        let slot = Slot { id: self.last_id, ..slot };
+        match self.slots.get_mut(key) {
+            Some(slots) => slots.push(slot),
+            None => drop(self.slots.insert(Arc::clone(key), vec![slot])),
+        }
         self.last_id
+    }
+
+    fn slot(&mut self, key: &str, id: u64) -> Option<&mut Slot> {
+        self.slots.get_mut(key)?.iter_mut().find(|slot| slot.id == id)
+    }
+
+    fn remove(&mut self, key: &str, id: u64) -> Option<Slot> {
+        let slots = self.slots.get_mut(key)?;
+        let index = slots.iter().position(|slot| slot.id == id)?;
+        let removed = slots.remove(index);
+        if slots.is_empty() {
+            self.slots.remove(key);
+        }
+        Some(removed)
     }
 }
 
@@ -175,33 +211,27 @@ impl HeldLease {
 
     /// Records that the lease has ended. The other holders have lost it.
     pub(super) fn settle(self) {
-        let mut state = self.all.lock();
-        let slot = state.slots.get(&self.key);
-        if slot.is_some_and(|slot| slot.id == self.id && !slot.is_unsure) {
-            state.slots.remove(&self.key);
-        }
+        drop(self.all.lock().remove(&self.key, self.id));
     }
 
     fn slot<T>(&self, f: impl FnOnce(&mut Slot) -> T) -> Option<T> {
-        let mut state = self.all.lock();
-        state.slots.get_mut(&self.key).filter(|slot| slot.id == self.id).map(f)
+        self.all.lock().slot(&self.key, self.id).map(f)
     }
 }
 
 impl Drop for HeldLease {
     fn drop(&mut self) {
         let mut state = self.all.lock();
-        let Some(slot) = state.slots.get_mut(&self.key).filter(|slot| slot.id == self.id) else {
-            return;
-        };
+        let Some(slot) = state.slot(&self.key, self.id) else { return };
         slot.holders -= 1;
         if self.has_taken.load(Relaxed) {
             // The key may still be leased. The other holders have lost the lease, and must not keep
             // the next caller from ending it.
-            (slot.id, slot.holders, slot.is_unsure) = (0, 0, true);
+            (slot.id, slot.holders) = (0, 0);
         }
         if slot.holders == 0 && self.all.end_on_drop {
-            let ended = state.slots.remove(&self.key);
+            let id = slot.id;
+            let ended = state.remove(&self.key, id);
             drop(state);
             drop(ended);
         }

@@ -256,6 +256,22 @@ async fn share_of_a_lease_that_has_ended_does_not_use_a_new_one() {
 }
 
 #[tokio::test]
+async fn lease_that_is_returned_late_does_not_replace_a_newer_one() {
+    for (setup, steps) in Setup::all().into_iter().zip([2, 4, 2]) {
+        let mut late = pin!(acquire(&setup.cache, Wanted::Missing));
+        run_steps(&mut late, steps);
+        setup.cache.delete("k").await.expect("deleted");
+        setup.store.evict(SIDE);
+        let newer = setup.lease(Wanted::Missing).await;
+        drop(late.await.lease.expect("it was granted before the write"));
+        assert!(setup.fill(newer, 2).await);
+        setup.cache.delete("k").await.expect("deleted");
+        assert!(setup.is_free().await);
+        assert_eq!(setup.cache.view.held_leases.len(), 0);
+    }
+}
+
+#[tokio::test]
 async fn timeout_of_zero_stores_nothing_and_ends_the_lease() {
     for setup in Setup::all() {
         let expire = async |lease| {
