@@ -49,7 +49,7 @@ impl CacheHandle {
         let unsure = Unsure { held, key, now, until, is_over: false };
         let mut may_be_own = false;
         loop {
-            match held.take_abandoned(key) {
+            match held.take_abandoned(key, now) {
                 Abandoned::Nothing => break,
                 Abandoned::Lease(lease) => {
                     self.leases().release(key, lease, Duration::ZERO).await?;
@@ -89,7 +89,7 @@ impl CacheHandle {
         let hold = hold.max(Duration::from_nanos(1));
         let now = self.view.clock.now();
         let held = &self.view.held_leases;
-        while let Abandoned::Lease(lease) = held.take_abandoned(key) {
+        while let Abandoned::Lease(lease) = held.take_abandoned(key, now) {
             self.leases().release(key, lease, Duration::ZERO).await?;
         }
         let acquired = self.leases().acquire(key, Ask::Missing, hold).await?;

@@ -83,7 +83,7 @@ impl HeldLeases {
     }
 
     /// Removes and returns a lease that was left by a caller that was dropped.
-    pub(super) fn take_abandoned(&self, key: &str) -> Abandoned {
+    pub(super) fn take_abandoned(&self, key: &str, now: Moment) -> Abandoned {
         let mut state = self.lock();
         let Some(slots) = state.slots.get_mut(key) else { return Abandoned::Nothing };
         let is_left = |slot: &Slot| slot.holders == 0 && slot.lease.is_some();
@@ -95,10 +95,14 @@ impl HeldLeases {
             return left.lease.map_or(Abandoned::Nothing, Abandoned::Lease);
         }
         // A lease that is held is more likely to be the valid one than an unknown one.
-        if slots.iter().any(|slot| slot.holders > 0) {
+        let is_held = |slot: &Slot| slot.holders > 0 && now < slot.until;
+        if slots.iter().all(|slot| slot.holders > 0) || slots.iter().any(is_held) {
             return Abandoned::Nothing;
         }
-        state.slots.remove(key);
+        slots.retain(|slot| slot.holders > 0);
+        if slots.is_empty() {
+            state.slots.remove(key);
+        }
         Abandoned::Unknown
     }
 

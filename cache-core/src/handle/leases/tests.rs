@@ -272,6 +272,19 @@ async fn lease_that_is_returned_late_does_not_replace_a_newer_one() {
 }
 
 #[tokio::test]
+async fn lease_that_a_dropped_call_may_have_left_ends_although_an_expired_one_is_held() {
+    for (setup, steps) in Setup::all().into_iter().zip([2, 4, 2]) {
+        let _expired = setup.lease(Wanted::Missing).await;
+        setup.time.advance(HOLD);
+        {
+            let mut dropped = pin!(acquire(&setup.cache, Wanted::Missing));
+            run_steps(&mut dropped, steps);
+        }
+        assert!(setup.is_free().await);
+    }
+}
+
+#[tokio::test]
 async fn timeout_of_zero_stores_nothing_and_ends_the_lease() {
     for setup in Setup::all() {
         let expire = async |lease| {
