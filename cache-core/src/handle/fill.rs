@@ -403,6 +403,9 @@ impl<'a> Fill<'a> {
             if let Some(value) = leader.and_then(Leader::result)
                 && let Some((output, value)) = self.decode::<F>(value)?
             {
+                if let Some(lease) = lease {
+                    self.release(lease).await;
+                }
                 return Ok(Prepared::Hit(output, value));
             }
             if lease.is_some() {
@@ -626,3 +629,5 @@ impl<'a> Fill<'a> {
 
 #[cfg(test)]
 mod model;
+#[cfg(test)]
+mod tests;
