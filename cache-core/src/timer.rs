@@ -108,7 +108,7 @@ impl Alarms {
         self.wakers.is_empty()
     }
 
-    fn next_deadline(&self) -> Option<Moment> {
+    pub(crate) fn next_deadline(&self) -> Option<Moment> {
         self.wakers.first_key_value().map(|((deadline, _), _)| *deadline)
     }
 

@@ -25,7 +25,7 @@ use proptest::{prelude::*, test_runner::RngSeed};
 use super::LONGEST_PAUSE;
 use crate::{
     CacheHandle, ErrorKind, ManualClock, Moment, Result, Settings, Share, Timeout, Value,
-    handle::step_store::StepStore,
+    handle::step_store::StepStore, timer::Alarms,
 };
 
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -163,11 +163,14 @@ impl World {
     }
 
     /// A producer begins alone, or after the patience with all others has passed.
+    ///
+    /// The patience is counted from when the others became leaders, a few pauses before they began.
     fn begin(&self, id: u32, key: usize, end: &Rc<Cell<Option<End>>>) {
         let begun_at = self.time.clock().now();
         let mut producers = self.producers.borrow_mut();
         for other in producers.iter().filter(|other| other.key == key && !other.is_superseded) {
-            assert!(begun_at.since(other.begun_at) >= PATIENCE, "two producers of one key");
+            let since = begun_at.since(other.begun_at);
+            assert!(since + LONGEST_PAUSE >= PATIENCE, "two producers of one key");
         }
         let (is_superseded, waker) = (false, Waker::noop().clone());
         let end = Rc::clone(end);
@@ -212,6 +215,12 @@ impl World {
         }
     }
 
+    /// Returns the time until the next alarm, if it is so short that it may be a pause.
+    fn next_pause(&self) -> Option<Duration> {
+        let next = |alarms: &mut Alarms, now| Some(alarms.next_deadline()?.since(now));
+        self.time.with_alarms(next).filter(|time| *time <= LONGEST_PAUSE)
+    }
+
     fn supersede(&self, key: usize) {
         let mut producers = self.producers.borrow_mut();
         for producer in producers.iter_mut().filter(|producer| producer.key == key) {
@@ -244,7 +253,8 @@ impl Model {
             17 => self.end_producer(target, End::Panic),
             18 => self.world.store.evict(&composed(target)),
             _ => {
-                // Time passes while all wait, so that a leader begins when it becomes one.
+                // Time passes while all wait and no leader pauses, so that a leader begins soon after
+                // it becomes one.
                 self.poll_all_woken();
                 self.world.time.advance(PATIENCE.mul_f64([0.4, 1.0, 0.4, 6.0][target % 4]));
             }
@@ -341,9 +351,9 @@ impl Model {
     /// Polls until all callers wait, for a producer each: nobody relies on the patience.
     fn poll_all_woken(&mut self) {
         while self.poll_woken(0) {}
-        if self.waits_for_nobody() {
-            // A second leader that has met the fill of the first one looks again after a pause.
-            self.world.time.advance(LONGEST_PAUSE);
+        // A leader that has met the lease of another one looks again after a pause.
+        while let Some(pause) = self.world.next_pause() {
+            self.world.time.advance(pause);
             while self.poll_woken(0) {}
         }
         assert!(!self.waits_for_nobody(), "a caller or a write waits for nobody");
