@@ -6,6 +6,7 @@ mod basic;
 mod batch;
 mod breaker;
 mod counters;
+mod epochs;
 #[cfg(feature = "fetch")]
 pub(crate) mod fetch;
 mod fill;
@@ -45,6 +46,7 @@ use crate::{
     timeout::Lifetime,
 };
 use breaker::Breaker;
+use epochs::Epochs;
 #[cfg(feature = "fetch")]
 use fetch::Fetches;
 use fill::Fills;
@@ -110,7 +112,7 @@ pub struct CacheHandle {
 }
 
 /// All settings of a handle. Handles derived from one share the counter, the log, the breaker, the
-/// fills and the leases.
+/// fills, the epochs and the leases.
 #[derive(Clone, Debug)]
 struct View {
     alias: Arc<str>,
@@ -126,6 +128,7 @@ struct View {
     breaker: Arc<Breaker>,
     patience: Duration,
     fills: Arc<Fills>,
+    epochs: Arc<Epochs>,
     local_leases: Arc<LocalLeases>,
     held_leases: Arc<HeldLeases>,
     #[cfg(feature = "fetch")]
@@ -226,6 +229,7 @@ impl CacheHandle {
             breaker: Arc::default(),
             patience: settings.patience,
             fills: Arc::new(Fills::new(Clock::default())),
+            epochs: Arc::default(),
             held_leases: Arc::new(HeldLeases::new(local_leases.end_on_drop())),
             local_leases: Arc::new(local_leases),
             #[cfg(feature = "fetch")]
@@ -418,6 +422,7 @@ impl CacheHandle {
         let local_leases = self.view.local_leases.separate(&store, clock.clone());
         let view = View {
             fills: Arc::new(Fills::new(clock.clone())),
+            epochs: Arc::default(),
             breaker: Arc::default(),
             held_leases: Arc::new(HeldLeases::new(local_leases.end_on_drop())),
             local_leases: Arc::new(local_leases),
@@ -473,7 +478,7 @@ impl CacheHandle {
 
     /// Stores a value under a composed key if there is none.
     async fn put_new(&self, key: &str, value: Value, timeout: Timeout) -> Result<bool> {
-        let write = self.write(Written::Key(key));
+        let mut write = self.write(Written::Key(key));
         if write.must_begin() {
             write.begin().await;
         }
@@ -482,6 +487,9 @@ impl CacheHandle {
             Lifetime::For(ttl) => self.inner().add(key, value, Some(ttl)).await,
             Lifetime::Forever => self.inner().add(key, value, None).await,
         };
+        if let Ok(false) = added {
+            write.wrote_nothing();
+        }
         self.unless_outage(added, || false)
     }
 

@@ -19,7 +19,7 @@ use cache_core::{
     Cache, CacheHandle, Error, ErrorKind, Leases, ManualClock, OnOutage, Result, Settings, Share,
     Timeout, Value, forward_cache,
 };
-use cache_locmem::LocMemCache;
+use cache_locmem::{LocMemCache, LocMemOptions};
 use tokio::{sync::oneshot, task::JoinSet};
 use tracing_subscriber::fmt::MakeWriter;
 
@@ -182,6 +182,126 @@ fn waiter_gets_what_the_leader_has_stored() {
     sender.send(7).expect("the leader waits");
     assert_eq!(ready(&mut leader).expect("produced"), 7);
     assert_eq!(ready(&mut waiter).expect("produced"), 7);
+}
+
+type Write = for<'a> fn(&'a CacheHandle) -> Call<'a, ()>;
+
+macro_rules! verb {
+    (|$cache:ident| $call:expr) => {
+        |$cache| Box::pin(async move { assert!($call.await.is_ok()) })
+    };
+}
+
+/// How long what the writes below store is kept.
+const SHORT: Duration = Duration::from_secs(1);
+
+const WRITES: [Write; 7] = [
+    verb!(|cache| cache.delete("k")),
+    verb!(|cache| cache.delete_many(["other", "k"])),
+    verb!(|cache| cache.clear()),
+    verb!(|cache| cache.set("k", &0, SHORT)),
+    verb!(|cache| cache.set_many([("k", 0)], SHORT)),
+    verb!(|cache| cache.add("k", &0, SHORT)),
+    verb!(|cache| cache.incr_or_set("k", 1, 0, SHORT)),
+];
+
+/// A cache with a clock for its store and its waits.
+fn cache_with_time(share: Share) -> (ManualClock, CacheHandle) {
+    let time = ManualClock::new();
+    let store = LocMemCache::with_clock(LocMemOptions::default(), time.clock());
+    let store = Arc::new(store.expect("the options are valid"));
+    let cache = CacheHandle::new("default", store, Settings { share, ..settings() });
+    let cache = cache.with_clock(time.clock());
+    (time, cache)
+}
+
+#[test]
+fn caller_that_begins_after_a_write_does_not_wait_for_an_older_producer() {
+    for share in [Share::Store, Share::Process] {
+        let (time, cache) = cache_with_time(share);
+        for write in WRITES {
+            let (older_sender, mut older) = call(&cache, "k");
+            assert!(poll(&mut older).is_pending());
+            ready(&mut write(&cache));
+            time.advance(SHORT);
+            let (newer_sender, mut newer) = call(&cache, "k");
+            let (_unused, mut waiter) = call(&cache, "k");
+            assert!(poll(&mut newer).is_pending());
+            assert!(poll(&mut waiter).is_pending());
+            older_sender.send(1).expect("its producer runs");
+            assert_eq!(ready(&mut older).expect("produced"), 1);
+            newer_sender.send(2).expect("its producer runs");
+            assert_eq!(ready(&mut newer).expect("produced"), 2);
+            assert_eq!(ready(&mut waiter).expect("produced"), 2);
+            assert_eq!(ready(&mut call(&cache, "k").1).expect("a hit"), 2);
+            ready(&mut WRITES[0](&cache));
+        }
+    }
+}
+
+#[test]
+fn caller_that_begins_after_an_update_does_not_wait_for_an_older_producer() {
+    let (time, cache) = cache_with_time(Share::Store);
+    let (older_sender, mut older) = call(&cache, "k");
+    assert!(poll(&mut older).is_pending());
+    // Another process ends the lease of the older producer.
+    let other = cache.with_store(Arc::clone(cache.store()));
+    ready(&mut WRITES[0](&other));
+    let mut update: Call<'_, _> = Box::pin(cache.update("k", SHORT, |_| 7_u32));
+    assert_eq!(ready(&mut update).expect("nobody holds a lease"), 7);
+    time.advance(SHORT);
+    let (newer_sender, mut newer) = call(&cache, "k");
+    assert!(poll(&mut newer).is_pending());
+    older_sender.send(1).expect("its producer runs");
+    newer_sender.send(2).expect("its producer runs");
+    assert_eq!(ready(&mut older).expect("produced"), 1);
+    assert_eq!(ready(&mut newer).expect("produced"), 2);
+}
+
+#[test]
+fn callers_that_began_before_a_write_finish_among_themselves() {
+    let cache = cache();
+    let (_first, mut older) = call(&cache, "k");
+    let (sender, mut waiter) = call(&cache, "k");
+    let (_second, mut other) = call(&cache, "k");
+    assert!(poll(&mut older).is_pending());
+    assert!(poll(&mut waiter).is_pending() && poll(&mut other).is_pending());
+    ready(&mut WRITES[0](&cache));
+    drop(older);
+    sender.send(7).expect("the waiter has its producer");
+    assert_eq!(ready(&mut waiter).expect("produced"), 7);
+    assert_eq!(ready(&mut other).expect("produced"), 7);
+}
+
+#[test]
+fn verb_that_changes_nothing_does_not_separate_callers() {
+    let cache = cache();
+    let calls: [Write; 2] = [
+        |cache| Box::pin(async move { assert!(cache.incr("k", 1).await.is_err()) }),
+        verb!(|cache| cache.set("other", &0, Timeout::Never)),
+    ];
+    for change in calls {
+        let (sender, mut leader) = call(&cache, "k");
+        assert!(poll(&mut leader).is_pending());
+        ready(&mut change(&cache));
+        let (_unused, mut waiter) = call(&cache, "k");
+        assert!(poll(&mut waiter).is_pending());
+        sender.send(7).expect("the leader waits");
+        assert_eq!(ready(&mut leader).expect("produced"), 7);
+        assert_eq!(ready(&mut waiter).expect("produced"), 7);
+        ready(&mut WRITES[0](&cache));
+    }
+}
+
+#[test]
+fn producer_that_writes_its_own_key_may_ask_for_it() {
+    let cache = cache();
+    let mut outer: Call<'_, Result<u32>> =
+        Box::pin(cache.get_or_set("k", Timeout::Default, async || {
+            cache.delete("k").await.expect("locmem does not fail");
+            cache.get_or_set("k", Timeout::Default, async || 7).await.expect("produced") + 1
+        }));
+    assert_eq!(ready(&mut outer).expect("the value that was stored"), 7);
 }
 
 #[test]

@@ -171,13 +171,16 @@ impl CacheHandle {
 
     /// Returns the value of a composed key and removes the entry.
     async fn take(&self, key: &str) -> Result<Option<Value>> {
-        let write = self.write(Written::Key(key));
+        let mut write = self.write(Written::Key(key));
         if write.must_begin() {
             write.begin().await;
         }
         let found = self.inner().get(key).await?;
-        if found.is_some() {
-            self.inner().delete(key).await?;
+        match found {
+            Some(_) => {
+                self.inner().delete(key).await?;
+            }
+            None => write.wrote_nothing(),
         }
         Ok(found)
     }

@@ -35,11 +35,15 @@ impl CacheHandle {
     /// `i64`. Nothing is changed. See [Errors](CacheHandle#errors) for the others.
     pub async fn incr(&self, key: &str, delta: i64) -> Result<i64> {
         let composed = self.key(key)?;
-        let write = self.write(Written::Key(&composed));
+        let mut write = self.write(Written::Key(&composed));
         if write.must_begin() {
             write.begin().await;
         }
-        let sum = self.unless_outage(self.inner().incr(&composed, delta).await, || None)?;
+        let sum = self.inner().incr(&composed, delta).await;
+        if let Ok(None) = sum {
+            write.wrote_nothing();
+        }
+        let sum = self.unless_outage(sum, || None)?;
         sum.ok_or_else(|| self.not_found(&composed))
     }
 
@@ -149,14 +153,17 @@ impl CacheHandle {
             return Ok(target);
         }
         let keys = [from, to];
-        let write = self.write(Written::Keys(&keys));
+        let mut write = self.write(Written::Keys(&keys));
         if write.must_begin() {
             write.begin().await;
         }
         let [from, to] = &keys;
         let moved = async {
             let ttl = match self.inner().ttl(from).await? {
-                None | Some(Ttl::Left(Duration::ZERO)) => return Ok(false),
+                None | Some(Ttl::Left(Duration::ZERO)) => {
+                    write.wrote_nothing();
+                    return Ok(false);
+                }
                 Some(ttl) => ttl,
             };
             self.inner().set(to, value, ttl.into()).await?;

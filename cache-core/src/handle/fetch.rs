@@ -87,9 +87,10 @@ impl CacheHandle {
     /// | calls [`Fill::failed_with`] | the stale value | its value, which is not stored |
     ///
     /// A task that has run for longer than 30 seconds, or the `hard_timeout` if that is longer, is
-    /// not waited for: the next caller starts another one. If `produce` itself fetches the same
-    /// key, for whatever type, the inner call returns the stale value, or produces without waiting
-    /// and storing.
+    /// not waited for: the next caller starts another one. The same holds for a task that began
+    /// before a write of the key that has returned, if the write was made through this handle, its
+    /// clones or handles derived from it. If `produce` itself fetches the same key, for whatever
+    /// type, the inner call returns the stale value, or produces without waiting and storing.
     ///
     /// Without a tokio runtime, the producer runs inside its caller and is dropped with it. The
     /// caller of a stale value then waits for up to `hard_timeout`, and nothing is refreshed early.

@@ -14,6 +14,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
     Found,
+    epochs::Epoch,
     key_buffer::KeyBuffer,
     leases::{HeldLease, Wanted},
     outage::is_outage,
@@ -38,7 +39,7 @@ type Waited = single_flight::Waited<FillId, Value, Clock>;
 /// Callers that ask for another type must not get it, as they could not decode it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct FillId {
-    key: Arc<str>,
+    epoch: Arc<Epoch>,
     value: TypeId,
 }
 
@@ -197,8 +198,8 @@ impl CacheHandle {
         timeout: Timeout,
         missing: Missing,
     ) -> Result<Begun<'_, F::Output>> {
-        let key: Arc<str> = Arc::from(&*self.key(key)?);
-        Fill { cache: self, key, timeout, missing }.begin::<F>().await
+        let epoch = self.view.epochs.current(&Arc::from(&*self.key(key)?));
+        Fill { cache: self, epoch, timeout, missing }.begin::<F>().await
     }
 
     /// Counts a value that was produced and not stored, because the lease was lost.
@@ -225,8 +226,8 @@ impl CacheHandle {
 /// A miss of one caller.
 struct Fill<'a> {
     cache: &'a CacheHandle,
-    /// The composed key.
-    key: Arc<str>,
+    /// The composed key, and when the caller has missed it.
+    epoch: Arc<Epoch>,
     timeout: Timeout,
     /// What is known of the entry. An undecodable one is reported once for each caller.
     missing: Missing,
@@ -278,7 +279,7 @@ impl<'a> Production<'a> {
 
     fn poll<T>(&mut self, poll: impl FnOnce() -> T) -> T {
         match &mut self.leader {
-            Some(leader) => leader.poll_producer(&self.fill.key, poll),
+            Some(leader) => leader.poll_producer(self.fill.key(), poll),
             None => poll(),
         }
     }
@@ -316,7 +317,7 @@ impl<'a> Production<'a> {
         };
         tracing::warn!(
             cache = fill.cache.alias(),
-            key = %shown(&fill.key),
+            key = %shown(fill.key()),
             "cannot replace a stale value: its producer has failed"
         );
         if let Some(leader) = leader {
@@ -373,12 +374,16 @@ impl<'a> Fill<'a> {
         }
     }
 
+    fn key(&self) -> &Arc<str> {
+        self.epoch.key()
+    }
+
     /// Joins the flight of the key, if callers of the cache wait for each other at all.
     fn join<F: Form>(&self) -> Joined {
         if self.cache.view.patience == Duration::ZERO {
             return Joined::Recursive;
         }
-        let id = FillId { key: Arc::clone(&self.key), value: TypeId::of::<F::Inner>() };
+        let id = FillId { epoch: Arc::clone(&self.epoch), value: TypeId::of::<F::Inner>() };
         self.cache.view.fills.join(&id)
     }
 
@@ -429,7 +434,7 @@ impl<'a> Fill<'a> {
         &mut self,
     ) -> Result<(Option<(F::Output, Value)>, Option<HeldLease>)> {
         // The lease may be older than what this caller knows.
-        if let Some(lease) = self.cache.share_lease(&self.key) {
+        if let Some(lease) = self.cache.share_lease(self.key()) {
             let hit = match self.look_again::<F>().await? {
                 None => self.stale::<F>()?,
                 hit => hit,
@@ -441,7 +446,7 @@ impl<'a> Fill<'a> {
                 Missing::Stale(_) | Missing::Undecodable => Wanted::Any,
                 Missing::Absent | Missing::Unknown => Wanted::Missing,
             };
-            let acquired = match self.cache.acquire(&self.key, wanted, HOLD).await {
+            let acquired = match self.cache.acquire(self.key(), wanted, HOLD).await {
                 Ok(acquired) => acquired,
                 Err(error) => {
                     self.read_failed(error)?;
@@ -465,7 +470,7 @@ impl<'a> Fill<'a> {
         if let Err(error) = self.cache.release_lease(lease, Duration::ZERO).await {
             tracing::debug!(
                 cache = self.cache.alias(),
-                key = %shown(&self.key),
+                key = %shown(self.key()),
                 error = format_args!("{error:#}"),
                 "cannot release a lease, which ends by time"
             );
@@ -489,7 +494,7 @@ impl<'a> Fill<'a> {
                 // If two producers wait for each other's key, this names both.
                 tracing::warn!(
                     cache = self.cache.alias(),
-                    key = %shown(&self.key),
+                    key = %shown(self.key()),
                     waiting_producer = innermost_key().as_deref().map(shown).as_deref(),
                     patience = ?patience,
                     "producing a value as well: another caller takes longer than the patience"
@@ -509,9 +514,9 @@ impl<'a> Fill<'a> {
     /// Looks the key up and returns its value in both forms.
     async fn look_again<F: Form>(&mut self) -> Result<Option<(F::Output, Value)>> {
         let store = self.cache.inner();
-        let found = match store.get_now(&self.key) {
+        let found = match store.get_now(self.key()) {
             Some(found) => found,
-            None => store.get(&self.key).await,
+            None => store.get(self.key()).await,
         };
         match found {
             Ok(found) => self.see::<F>(found),
@@ -537,7 +542,7 @@ impl<'a> Fill<'a> {
     /// Returns `Ok` if the value is to be produced although the store has failed. It is then not
     /// stored.
     fn read_failed(&mut self, error: Error) -> Result<()> {
-        self.cache.read_failed(&self.key, error)?;
+        self.cache.read_failed(self.key(), error)?;
         self.missing = Missing::Unknown;
         Ok(())
     }
@@ -570,7 +575,7 @@ impl<'a> Fill<'a> {
                 return Ok((fresh, value));
             }
         }
-        self.cache.count_lost_fill(&self.key, self.cache.view.clock.now().since(begun_at));
+        self.cache.count_lost_fill(self.key(), self.cache.view.clock.now().since(begun_at));
         Ok(self.look_again::<F>().await?.unwrap_or((fresh, value)))
     }
 
@@ -603,7 +608,7 @@ impl<'a> Fill<'a> {
             Err(_) if self.missing == Missing::Undecodable => Ok(None),
             Err(error) => {
                 self.missing = Missing::Undecodable;
-                self.cache.undecodable(&self.key, error).map(Found::hit)
+                self.cache.undecodable(self.key(), error).map(Found::hit)
             }
         }
     }
@@ -614,7 +619,7 @@ impl<'a> Fill<'a> {
         }
         tracing::warn!(
             cache = self.cache.alias(),
-            key = %shown(&self.key),
+            key = %shown(self.key()),
             patience = ?self.cache.view.patience,
             "producing a value without storing it: another process has not finished its own"
         );
@@ -622,7 +627,7 @@ impl<'a> Fill<'a> {
 
     fn failed(&self) -> Error {
         let message =
-            format!("two other callers have failed to produce the value of {}", shown(&self.key));
+            format!("two other callers have failed to produce the value of {}", shown(self.key()));
         self.cache.at(Error::new(ErrorKind::FillFailed, message))
     }
 }

@@ -38,6 +38,10 @@ impl CacheHandle {
     /// one handle, its clones, or handles derived from it by [`version`](Self::version) and the
     /// like, and if they request the same type `T`.
     ///
+    /// A caller that begins after a write of the key through one of these handles has returned does
+    /// not wait for a `produce` that began before the write. It calls its own, and later callers
+    /// wait for that. The callers from before the write finish among themselves.
+    ///
     /// # Stale entries
     ///
     /// An entry that `fetch` has stored is stale when its time to live has ended, until its
@@ -63,15 +67,13 @@ impl CacheHandle {
     ///
     /// The metric `cachette_fills_lost_total` counts values that were not stored.
     ///
-    /// What is not guaranteed: if the store has no leases, or with
-    /// [`Share::Process`](crate::Share::Process), only writes of this handle, its clones and the
-    /// handles derived from it are noticed. A restart of a server ends its leases, so two callers
-    /// may produce. If a caller is dropped while it acquires or holds a lease, the next caller of
-    /// this process ends the lease, but other processes wait for it until their patience has
-    /// passed. Leases end by the clock of the store.
-    ///
-    /// A caller that misses after a write of this process waits for a producer that began before
-    /// the write. The value that it gets may be older than the write, but is not stored.
+    /// What is not guaranteed: a caller that begins after a write of another process, or of another
+    /// handle, may wait for a `produce` that began before the write. If the store has no leases, or
+    /// with [`Share::Process`](crate::Share::Process), only writes of this handle, its clones and
+    /// the handles derived from it are noticed. A restart of a server ends its leases, so two
+    /// callers may produce. If a caller is dropped while it acquires or holds a lease, the next
+    /// caller of this process ends the lease, but other processes wait for it until their patience
+    /// has passed. Leases end by the clock of the store.
     ///
     /// [`patience`]: crate::Settings::patience
     /// [`ErrorKind::FillFailed`]: crate::ErrorKind::FillFailed

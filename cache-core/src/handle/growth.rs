@@ -36,6 +36,7 @@ fn create((has_leases, share): (bool, Share)) -> (ManualClock, CacheHandle) {
 fn assert_at_most(leases: usize, time: &ManualClock, cache: &CacheHandle) {
     let view = &cache.view;
     assert_eq!(view.fills.in_flight(), 0);
+    assert!(!view.epochs.has_any(), "an epoch is left");
     let (held, local) = (view.held_leases.len(), view.local_leases.len());
     assert!(held <= leases && local <= leases, "{held} and {local} leases");
     time.with_alarms(|alarms, _| assert!(alarms.is_empty(), "an alarm is left"));

@@ -13,7 +13,7 @@ pub(super) use self::{
     held::{HeldLease, HeldLeases},
     local::LocalLeases,
 };
-use super::key_buffer::KeyBuffer;
+use super::{View, key_buffer::KeyBuffer};
 use crate::{Ask, CacheHandle, Leases, Moment, Result, Timeout, Value, timeout::Lifetime};
 
 /// When a lease is granted: [`Ask`] without the side key, which is composed here.
@@ -36,7 +36,7 @@ impl CacheHandle {
     /// Returns the value stored under a composed key, and a lease of it if `wanted` allows one and
     /// nobody holds one.
     ///
-    /// If callers of this process were dropped with leases of the key, their leases are ended first.
+    /// If callers of this process were dropped with leases of the key, these are ended first.
     pub(super) async fn acquire(
         &self,
         key: &Arc<str>,
@@ -45,6 +45,7 @@ impl CacheHandle {
     ) -> Result<Acquisition> {
         let now = self.view.clock.now();
         let until = now + hold;
+        let epoch = self.view.epochs.number(key);
         let held = &self.view.held_leases;
         let unsure = Unsure { held, key, now, until, is_over: false };
         let mut may_be_own = false;
@@ -72,7 +73,8 @@ impl CacheHandle {
         }
         unsure.settle();
         let replaces = acquired.value.is_some();
-        let lease = acquired.lease.map(|lease| held.insert(key, lease, replaces, now, until));
+        let lease =
+            acquired.lease.map(|lease| held.insert(key, epoch, lease, replaces, now, until));
         Ok(Acquisition { value: acquired.value, lease })
     }
 
@@ -93,15 +95,17 @@ impl CacheHandle {
             self.leases().release(key, lease, Duration::ZERO).await?;
         }
         let acquired = self.leases().acquire(key, Ask::Missing, hold).await?;
-        Ok(acquired.lease.map(|lease| held.insert(key, lease, false, now, now + hold)))
+        Ok(acquired.lease.map(|lease| held.insert(key, None, lease, false, now, now + hold)))
     }
 
-    /// Returns a share in the lease that another caller of this process holds.
+    /// Returns a share in the lease that another caller of this process holds, unless this process
+    /// has written the key since the lease was acquired.
     ///
     /// What a caller produces from now on may be stored through it. The first to do so ends the
     /// lease, so that the others store nothing.
     pub(super) fn share_lease(&self, key: &Arc<str>) -> Option<HeldLease> {
-        self.view.held_leases.share(key, self.view.clock.now())
+        let epoch = self.view.epochs.number(key)?;
+        self.view.held_leases.share(key, epoch, self.view.clock.now())
     }
 
     /// Stores a value if the lease is still valid, and returns whether it was.
@@ -178,33 +182,37 @@ pub(super) enum Written<'a> {
     All,
 }
 
-/// A write by a verb, which ends the leases within this process when it begins and when it ends.
+/// A write by a verb, which ends the leases within this process when it begins and when it ends,
+/// and the epochs of its keys when it ends.
 ///
 /// The first time keeps fills from storing while the write runs. The second one is for leases that
 /// were granted meanwhile, before the store executed the write. A fill of such a lease that ends
 /// before the write does is not noticed: its producer began after the write was called.
 pub(super) struct Write<'a> {
-    local: &'a LocalLeases,
+    view: &'a View,
     written: Written<'a>,
+    /// Whether the store may have changed an entry.
+    may_have_written: bool,
 }
 
 impl CacheHandle {
     /// Declares a write. If it [must begin](Write::must_begin), [`begin`](Write::begin) comes next.
     ///
-    /// On a store with leases of its own, this costs a comparison.
+    /// On a store with leases of its own, this costs two comparisons while nobody produces a value.
     pub(super) fn write<'a>(&'a self, written: Written<'a>) -> Write<'a> {
-        Write { local: &self.view.local_leases, written }
+        Write { view: &self.view, written, may_have_written: true }
     }
 }
 
 impl<'a> Write<'a> {
     pub(super) fn must_begin(&self) -> bool {
-        self.local.is_used() && self.local.has_any()
+        let local = &self.view.local_leases;
+        local.is_used() && local.has_any()
     }
 
     #[cold]
     pub(super) fn begin(&self) -> Pin<Box<dyn Future<Output = ()> + Send + 'a>> {
-        let Self { local, written } = *self;
+        let (local, written) = (&self.view.local_leases, self.written);
         Box::pin(async move {
             match written {
                 Written::Key(key) => local.end(key).await,
@@ -217,17 +225,41 @@ impl<'a> Write<'a> {
             }
         })
     }
+
+    /// Leaves the callers that wait for a value as they are: the store reports that it has changed
+    /// nothing, so it has not ended their leases either.
+    pub(super) fn wrote_nothing(&mut self) {
+        self.may_have_written = false;
+    }
+
+    #[cold]
+    fn end_local_leases(&self) {
+        let local = &self.view.local_leases;
+        match self.written {
+            Written::Key(key) => local.end_now(key),
+            Written::Keys(keys) => keys.iter().for_each(|key| local.end_now(key)),
+            Written::All => local.end_all_now(),
+        }
+    }
+
+    #[cold]
+    fn end_epochs(&self) {
+        let epochs = &self.view.epochs;
+        match self.written {
+            Written::Key(key) => epochs.end([key]),
+            Written::Keys(keys) => epochs.end(keys.iter().map(|key| &**key)),
+            Written::All => epochs.end_all(),
+        }
+    }
 }
 
 impl Drop for Write<'_> {
     fn drop(&mut self) {
-        if !self.must_begin() {
-            return;
+        if self.must_begin() {
+            self.end_local_leases();
         }
-        match self.written {
-            Written::Key(key) => self.local.end_now(key),
-            Written::Keys(keys) => keys.iter().for_each(|key| self.local.end_now(key)),
-            Written::All => self.local.end_all_now(),
+        if self.may_have_written && self.view.epochs.has_any() {
+            self.end_epochs();
         }
     }
 }

@@ -99,6 +99,7 @@ impl CacheHandle {
                 };
                 let filled = self.fill_lease(lease, value, timeout).await;
                 if self.unless_outage(filled, || true)? {
+                    self.view.epochs.end([&*key]);
                     return Ok(new);
                 }
             }

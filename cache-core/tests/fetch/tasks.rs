@@ -190,3 +190,17 @@ fn dropped_caller_without_a_runtime_leaves_its_key_to_the_next() {
     let Poll::Ready(value) = call.as_mut().poll(&mut context) else { panic!("the call waits") };
     assert_eq!(value.expect("produced"), 7);
 }
+
+#[tokio::test]
+async fn caller_that_begins_after_a_delete_does_not_wait_for_an_older_task() {
+    let (_time, cache) = cache();
+    let mut older = Caller::start(&cache).await;
+    cache.delete("k").await.expect("locmem does not fail");
+    let mut newer = Caller::start(&cache).await;
+    assert!(newer.has_begun());
+    newer.answer(Answer::Value("new")).await;
+    assert_eq!(newer.value().await, "new");
+    older.answer(Answer::Value("old")).await;
+    assert_eq!(older.value().await, "old");
+    assert_eq!(cached(&cache).await.as_deref(), Some("new"));
+}

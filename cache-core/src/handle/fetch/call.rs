@@ -151,7 +151,8 @@ where
         }
     }
 
-    /// Joins the task for the key, or starts one. Returns `None` if the producer of this key calls.
+    /// Joins the task for the key, or starts one. Does not join a task that began before this
+    /// process has written the key. Returns `None` if the producer of this key calls.
     fn enter(
         &mut self,
         key: &Arc<str>,
@@ -173,7 +174,8 @@ where
         if view.fills.is_led_here(key) || view.fetches.flights.is_led_here(key) {
             return Joined::Recursive;
         }
-        let id = FetchId { key: Arc::clone(key), types: TypeId::of::<(R::Inner, E)>() };
+        let types = TypeId::of::<(R::Inner, E)>();
+        let id = FetchId { epoch: view.epochs.current(key), types };
         let (now, hold) = (self.clock().now(), self.hold());
         view.fetches.flights.join_if(&id, |led_since| now.since(led_since) < hold)
     }

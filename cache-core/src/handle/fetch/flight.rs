@@ -8,7 +8,10 @@ use std::{
     task::Poll,
 };
 
-use super::{super::single_flight, BoxFuture};
+use super::{
+    super::{epochs::Epoch, single_flight},
+    BoxFuture,
+};
 use crate::{Clock, Error, Moment, Result, Value, timer::Sleep};
 
 pub(super) type Flights = single_flight::SingleFlight<FetchId, Outcome, Clock>;
@@ -19,7 +22,7 @@ type Waited = single_flight::Waited<FetchId, Outcome, Clock>;
 /// A value that a task produces.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct FetchId {
-    pub(super) key: Arc<str>,
+    pub(super) epoch: Arc<Epoch>,
     /// The types of the value and of the error.
     pub(super) types: TypeId,
 }

@@ -5,10 +5,13 @@
 //! after it executes a call, so calls of different tasks interleave. A future is polled only after
 //! its waker was called, so that a lost wake-up is noticed.
 //!
-//! After each step, no key has a value that was produced before the last acknowledged write.
+//! After each step, no key has a value that was produced before the last acknowledged write. No
+//! caller gets a value that is older than a write of its process that was acknowledged before it
+//! began.
 
 use std::{
     cell::{Cell, RefCell},
+    ops::Range,
     panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
     rc::Rc,
@@ -31,7 +34,7 @@ use crate::{
 const PATIENCE: Duration = Duration::from_secs(5);
 const KEYS: [&str; 2] = ["a", "b"];
 const MAX_TASKS: usize = 6;
-/// The first value of writers. Smaller ones are the numbers of producers.
+/// The first value of writers, in order. Smaller ones are the numbers of producers.
 const WRITTEN: u32 = 1_000_000;
 
 /// Where the leases are.
@@ -50,15 +53,35 @@ enum End {
     Panic,
 }
 
+/// When a caller began.
+#[derive(Clone, Copy)]
+struct Call {
+    key: usize,
+    at: Moment,
+    /// The epoch of the key.
+    epoch: u32,
+}
+
 /// A producer that runs.
 struct Producer {
     id: u32,
-    key: usize,
+    call: Call,
     begun_at: Moment,
+    /// The epoch of the key when it began. Its flight is of this epoch or that of its caller, or of
+    /// one between them.
+    epoch: u32,
     /// Whether a value was stored since it began: its flight may be over.
     is_superseded: bool,
     end: Rc<Cell<Option<End>>>,
     waker: Waker,
+}
+
+impl Producer {
+    /// Whether the flights of two producers are surely of the same epoch of a key.
+    fn is_in_the_same_epoch(&self, other: &Self) -> bool {
+        let epochs = [self.call.epoch, self.epoch, other.call.epoch, other.epoch];
+        self.call.key == other.call.key && epochs.iter().all(|epoch| *epoch == self.epoch)
+    }
 }
 
 /// What the callers share.
@@ -66,16 +89,24 @@ struct World {
     kind: Kind,
     time: ManualClock,
     cache: CacheHandle,
-    /// The handle of the writers: that of another process, if leases hold for all processes.
-    writer: CacheHandle,
+    /// The handle of another process, if leases hold for all processes.
+    other: Option<CacheHandle>,
     store: Arc<StepStore>,
     producers: RefCell<Vec<Producer>>,
+    /// The producers that have ended, with the time.
+    ended: RefCell<Vec<(Producer, Moment)>>,
     /// When each producer began.
     begun: RefCell<Vec<u64>>,
     /// How many callers of each key have failed to produce.
     failures: [Cell<usize>; KEYS.len()],
     /// When the last write of each key was called that has been acknowledged.
     acknowledged: [Cell<u64>; KEYS.len()],
+    /// The same for the writes of the process of the callers.
+    own_acknowledged: [Cell<u64>; KEYS.len()],
+    /// How many writes of this process may have ended an epoch of each key.
+    epochs: [Cell<u32>; KEYS.len()],
+    /// When each value of a writer was acknowledged, if it was.
+    written: RefCell<Vec<Option<u64>>>,
 }
 
 type Outcome = Result<std::result::Result<u32, &'static str>>;
@@ -83,6 +114,8 @@ type Outcome = Result<std::result::Result<u32, &'static str>>;
 /// A caller of `get_or_set`, or a writer, which has no outcome.
 struct Task {
     key: usize,
+    /// When the last write was called that its process had acknowledged before it began.
+    begun_after: u64,
     failures_before: usize,
     is_caller: bool,
     is_woken: Arc<Woken>,
@@ -102,7 +135,11 @@ struct Running<'a>(&'a World, u32);
 
 impl Drop for Running<'_> {
     fn drop(&mut self) {
-        self.0.producers.borrow_mut().retain(|producer| producer.id != self.1);
+        let Self(world, id) = self;
+        let mut producers = world.producers.borrow_mut();
+        if let Some(index) = producers.iter().position(|producer| producer.id == *id) {
+            world.ended.borrow_mut().push((producers.remove(index), world.time.clock().now()));
+        }
     }
 }
 
@@ -120,30 +157,32 @@ impl World {
             let cache = CacheHandle::new("default", Arc::clone(&store) as _, settings);
             cache.with_clock(time.clock())
         };
-        let cache = process();
-        let writer = if kind == Kind::Native { process() } else { cache.clone() };
         Self {
             kind,
-            cache,
-            writer,
+            cache: process(),
+            other: (kind == Kind::Native).then(process),
             time,
             store,
             producers: RefCell::default(),
+            ended: RefCell::default(),
             begun: RefCell::default(),
             failures: Default::default(),
             acknowledged: Default::default(),
+            own_acknowledged: Default::default(),
+            epochs: Default::default(),
+            written: RefCell::default(),
         }
     }
 
     /// Runs a producer until the script ends it. Its value is its number.
-    async fn produce(&self, key: usize) -> std::result::Result<u32, &'static str> {
+    async fn produce(&self, call: Call) -> std::result::Result<u32, &'static str> {
         let id = {
             let mut begun = self.begun.borrow_mut();
             begun.push(self.store.event());
             u32::try_from(begun.len() - 1).expect("a script is short")
         };
         let (running, end) = (Running(self, id), Rc::new(Cell::new(None)));
-        self.begin(id, key, &end);
+        self.begin(id, call, &end);
         let end = std::future::poll_fn(|context| match end.get() {
             Some(end) => Poll::Ready(end),
             None => {
@@ -162,26 +201,45 @@ impl World {
         }
     }
 
-    /// A producer begins alone, or after the patience with all others has passed.
+    /// A producer begins alone in its epoch, or after the patience with all others has passed.
     ///
     /// The patience is counted from when the others became leaders, a few pauses before they began.
-    fn begin(&self, id: u32, key: usize, end: &Rc<Cell<Option<End>>>) {
-        let begun_at = self.time.clock().now();
-        let mut producers = self.producers.borrow_mut();
-        for other in producers.iter().filter(|other| other.key == key && !other.is_superseded) {
-            let since = begun_at.since(other.begun_at);
-            assert!(since + LONGEST_PAUSE >= PATIENCE, "two producers of one key");
-        }
+    fn begin(&self, id: u32, call: Call, end: &Rc<Cell<Option<End>>>) {
+        let (begun_at, epoch) = (self.time.clock().now(), self.epochs[call.key].get());
         let (is_superseded, waker) = (false, Waker::noop().clone());
         let end = Rc::clone(end);
-        producers.push(Producer { id, key, begun_at, is_superseded, end, waker });
+        let new = Producer { id, call, begun_at, epoch, is_superseded, end, waker };
+        let is_alone = |other: &Producer| {
+            let since = begun_at.since(other.begun_at);
+            other.is_superseded
+                || !new.is_in_the_same_epoch(other)
+                || since + LONGEST_PAUSE >= PATIENCE
+                || self.met_another_epoch(&new, other)
+        };
+        assert!(self.producers.borrow().iter().all(is_alone), "two producers of one key");
+        self.producers.borrow_mut().push(new);
     }
 
-    /// Writes a key. `number` chooses the verb.
+    /// Whether two leaders of one epoch may have waited for a producer of another one: for its
+    /// lease, as they do for one of another process, for up to the patience each.
+    fn met_another_epoch(&self, first: &Producer, second: &Producer) -> bool {
+        let called_at = first.call.at.min(second.call.at);
+        let (running, ended) = (self.producers.borrow(), self.ended.borrow());
+        let ended = ended.iter().filter(|(_, ended_at)| *ended_at >= called_at);
+        let mut others = ended.map(|(other, _)| other).chain(&*running);
+        others.any(|other| other.call.key == first.call.key && !first.is_in_the_same_epoch(other))
+    }
+
+    /// Writes a key. `number` chooses the verb and the process.
     async fn write(&self, key: usize, number: usize) {
         let (called_at, name, timeout) = (self.store.event(), KEYS[key], Timeout::Never);
-        let value = WRITTEN + u32::try_from(self.begun.borrow().len()).expect("a script is short");
-        let writer = &self.writer;
+        let index = self.written.borrow().len();
+        self.written.borrow_mut().push(None);
+        let value = WRITTEN + u32::try_from(index).expect("a script is short");
+        let other = self.other.as_ref().filter(|_| number % 16 < 8);
+        let writer = other.unwrap_or(&self.cache);
+        let keys = if number % 8 == 7 { 0..KEYS.len() } else { key..key + 1 };
+        let running = Write { world: self, keys, is_own: other.is_none() };
         let written = match number % 8 {
             0 | 1 => writer.set(name, &value, timeout).await.map(|()| true),
             2 | 3 => writer.delete(name).await.map(|_| true),
@@ -190,14 +248,24 @@ impl World {
             6 => writer.delete_many([name]).await.map(|_| true),
             _ => {
                 writer.clear().await.expect("the store does not fail");
-                self.acknowledged.iter().for_each(|last| last.set(last.get().max(called_at)));
+                running.acknowledge(called_at);
                 return;
             }
         };
         if written.expect("the store does not fail") {
-            let last = &self.acknowledged[key];
-            last.set(last.get().max(called_at));
+            running.acknowledge(called_at);
+            self.written.borrow_mut()[index] = Some(self.store.event());
         }
+    }
+
+    /// Checks that a value was not produced or written before the last write that its caller knows.
+    fn check_age(&self, value: u32, begun_after: u64) {
+        let index = |number| usize::try_from(number).expect("a script is short");
+        let from = match value.checked_sub(WRITTEN) {
+            Some(number) => self.written.borrow()[index(number)].unwrap_or(u64::MAX),
+            None => self.begun.borrow()[index(value)],
+        };
+        assert!(from > begun_after, "a caller got a value that is older than a write before it");
     }
 
     fn check(&self) {
@@ -223,8 +291,38 @@ impl World {
 
     fn supersede(&self, key: usize) {
         let mut producers = self.producers.borrow_mut();
-        for producer in producers.iter_mut().filter(|producer| producer.key == key) {
+        for producer in producers.iter_mut().filter(|producer| producer.call.key == key) {
             producer.is_superseded = true;
+        }
+    }
+}
+
+/// A write that runs. When it ends or is dropped, later callers join other flights.
+struct Write<'a> {
+    world: &'a World,
+    keys: Range<usize>,
+    is_own: bool,
+}
+
+impl Write<'_> {
+    fn acknowledge(&self, called_at: u64) {
+        for key in self.keys.clone() {
+            let last = &self.world.acknowledged[key];
+            last.set(last.get().max(called_at));
+            if self.is_own {
+                let last = &self.world.own_acknowledged[key];
+                last.set(last.get().max(called_at));
+            }
+        }
+    }
+}
+
+impl Drop for Write<'_> {
+    fn drop(&mut self) {
+        if self.is_own {
+            for epoch in &self.world.epochs[self.keys.clone()] {
+                epoch.set(epoch.get() + 1);
+            }
         }
     }
 }
@@ -253,8 +351,8 @@ impl Model {
             17 => self.end_producer(target, End::Panic),
             18 => self.world.store.evict(&composed(target)),
             _ => {
-                // Time passes while all wait and no leader pauses, so that a leader begins soon after
-                // it becomes one.
+                // Time passes while all wait and no leader pauses, so that a leader begins soon
+                // after it becomes one.
                 self.poll_all_woken();
                 self.world.time.advance(PATIENCE.mul_f64([0.4, 1.0, 0.4, 6.0][target % 4]));
             }
@@ -263,8 +361,10 @@ impl Model {
 
     fn start_caller(&mut self, target: usize) {
         let (key, world) = (target % KEYS.len(), Rc::clone(&self.world));
+        let (at, epoch) = (world.time.clock().now(), world.epochs[key].get());
+        let call = Call { key, at, epoch };
         let future = async move {
-            let produce = || world.produce(key);
+            let produce = || world.produce(call);
             Some(world.cache.try_get_or_set(KEYS[key], Timeout::Default, produce).await)
         };
         self.start(key, true, Box::pin(future));
@@ -287,8 +387,10 @@ impl Model {
     ) {
         if self.tasks.len() < MAX_TASKS {
             let failures_before = self.world.failures[key].get();
+            let begun_after = self.world.own_acknowledged[key].get();
             let is_woken = Arc::new(Woken(AtomicBool::new(true)));
-            self.tasks.push(Task { key, failures_before, is_caller, is_woken, future });
+            let task = Task { key, begun_after, failures_before, is_caller, is_woken, future };
+            self.tasks.push(task);
         }
     }
 
@@ -320,7 +422,10 @@ impl Model {
         };
         let task = self.tasks.remove(index);
         match outcome {
-            Some(Ok(Ok(_value))) => self.world.supersede(task.key),
+            Some(Ok(Ok(value))) => {
+                self.world.check_age(value, task.begun_after);
+                self.world.supersede(task.key);
+            }
             Some(Err(error)) => {
                 assert_eq!(error.kind(), ErrorKind::FillFailed);
                 let failures = self.world.failures[task.key].get() - task.failures_before;
@@ -361,7 +466,7 @@ impl Model {
 
     fn waits_for_nobody(&self) -> bool {
         let producers = self.world.producers.borrow();
-        let has_producer = |task: &Task| producers.iter().any(|other| other.key == task.key);
+        let has_producer = |task: &Task| producers.iter().any(|other| other.call.key == task.key);
         self.tasks.iter().any(|task| !task.is_caller || !has_producer(task))
     }
 

@@ -36,6 +36,8 @@ struct State {
 /// A lease, or the possibility that the key has one.
 struct Slot {
     id: u64,
+    /// The epoch of the key in which the lease was acquired.
+    epoch: Option<u64>,
     /// `None` while a caller uses the lease, and if it is unknown whether the key is leased.
     lease: Option<Lease>,
     /// Whether the key had a value when the lease was granted.
@@ -118,27 +120,37 @@ impl HeldLeases {
             slot.until = slot.until.max(until);
             return;
         }
-        let slot = Slot { id: 0, lease: None, replaces: false, until, holders: 0 };
+        let (epoch, lease, replaces) = (None, None, false);
+        let slot = Slot { id: 0, epoch, lease, replaces, until, holders: 0 };
         state.insert(key, slot, now);
     }
 
     pub(super) fn insert(
         self: &Arc<Self>,
         key: &Arc<str>,
+        epoch: Option<u64>,
         lease: Lease,
         replaces: bool,
         now: Moment,
         until: Moment,
     ) -> HeldLease {
-        let slot = Slot { id: 0, lease: Some(lease), replaces, until, holders: 1 };
+        let slot = Slot { id: 0, epoch, lease: Some(lease), replaces, until, holders: 1 };
         let id = self.lock().insert(key, slot, now);
         HeldLease::new(self, key, id)
     }
 
-    /// Returns a share in the lease of another caller, if it is held and not yet used.
-    pub(super) fn share(self: &Arc<Self>, key: &Arc<str>, now: Moment) -> Option<HeldLease> {
+    /// Returns a share in the lease of another caller, if it was acquired in this epoch of the key,
+    /// is held and not yet used.
+    pub(super) fn share(
+        self: &Arc<Self>,
+        key: &Arc<str>,
+        epoch: u64,
+        now: Moment,
+    ) -> Option<HeldLease> {
         let mut state = self.lock();
-        let is_held = |slot: &&mut Slot| slot.holders > 0 && slot.lease.is_some();
+        let is_held = |slot: &&mut Slot| {
+            slot.epoch == Some(epoch) && slot.holders > 0 && slot.lease.is_some()
+        };
         // The newest one is the most likely to be valid.
         let slot = state.slots.get_mut(key)?.iter_mut().rfind(is_held)?;
         if now >= slot.until {

@@ -232,6 +232,7 @@ async fn call_over_a_value_that_is_dropped_at_any_step_does_not_block_the_next_o
 #[tokio::test]
 async fn only_the_first_of_two_shares_is_stored() {
     for setup in Setup::all() {
+        let _epoch = setup.cache.view.epochs.current(&":1:k".into());
         let lease = setup.lease(Wanted::Missing).await;
         let share = || setup.cache.share_lease(&":1:k".into());
         let (second, third) = (share().expect("it is held"), share().expect("it is held"));
@@ -418,7 +419,7 @@ fn abandoned_leases_are_forgotten_when_their_time_has_ended() {
     let (time, held) = (ManualClock::new(), Arc::new(HeldLeases::new(false)));
     for number in 0..10_000 {
         let (key, now) = (format!("{number}").into(), time.clock().now());
-        drop(held.insert(&key, crate::Lease::new(number), false, now, now + HOLD));
+        drop(held.insert(&key, None, crate::Lease::new(number), false, now, now + HOLD));
         time.advance(HOLD / 4);
     }
     assert!(held.len() < 50, "{} are left", held.len());
