@@ -30,6 +30,8 @@ struct State {
     leases: HashMap<String, (u64, Moment)>,
     /// When each key was last written, except by fills through leases.
     written_at: HashMap<String, u64>,
+    /// The values that fills have stored, with the numbers of events and the ends of the entries.
+    filled: Vec<(String, Value, u64, Moment)>,
 }
 
 impl StepStore {
@@ -49,6 +51,12 @@ impl StepStore {
     /// Returns when a key was last written, except by fills through leases of the store.
     pub(super) fn written_at(&self, key: &str) -> u64 {
         self.lock().written_at.get(key).copied().unwrap_or(0)
+    }
+
+    /// Returns what fills through leases of the store have stored: keys, values, the numbers of
+    /// events and when the entries end.
+    pub(super) fn filled(&self) -> Vec<(String, Value, u64, Moment)> {
+        self.lock().filled.clone()
     }
 
     /// Returns the value of a key without a step.
@@ -223,6 +231,8 @@ impl Leases for StepStore {
             let is_valid = held.is_some_and(|held| held.0 == number && now < held.1);
             if is_valid {
                 state.leases.remove(key);
+                let until = ttl.map_or(Moment::NEVER, |ttl| now + ttl);
+                state.filled.push((key.into(), value.clone(), self.event(), until));
                 state.set(key, value, ttl, now);
             }
             is_valid
