@@ -144,7 +144,8 @@ impl CacheHandle {
     /// The outer result is that of the cache, the inner one that of `produce`. If `produce` fails,
     /// its error is returned unchanged and nothing is stored. One of the callers that wait then
     /// calls its own `produce`, so a database that fails is asked by one caller at a time. If there
-    /// is a [stale value](Self::get_or_set#stale-entries), that is returned instead of the error.
+    /// is a stale value, as described at [`get_or_set`](Self::get_or_set), that is returned instead
+    /// of the error.
     ///
     /// # Examples
     ///
