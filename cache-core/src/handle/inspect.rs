@@ -76,10 +76,7 @@ impl CacheHandle {
         };
         let value = self.inner().get(composed).await.map_err(at)?;
         let ttl = self.inner().ttl(composed).await.map_err(at)?;
-        let entry = match value.zip(ttl) {
-            Some((value, ttl)) => Some(self.inspected(value, ttl)),
-            None => None,
-        };
+        let entry = value.zip(ttl).map(|(value, ttl)| self.inspected(value, ttl));
         Ok(Inspection { composed_key: composed.into(), location, entry })
     }
 
