@@ -413,7 +413,8 @@ impl<'a> Fill<'a> {
                 }
                 return Ok(Prepared::Hit(output, value));
             }
-            if lease.is_some() {
+            // If the store has failed, there is nothing to wait for.
+            if lease.is_some() || self.missing == Missing::Unknown {
                 return Ok(Prepared::Missing(lease));
             }
             let now = clock.now();

@@ -1,5 +1,7 @@
-//! What a miss of `get_or_set` and `fetch` costs, and what it leaves if its key changes meanwhile.
+//! What a miss of `get_or_set` and `fetch` costs, and what it leaves if something fails or changes
+//! meanwhile.
 
+mod faults;
 mod late_fills;
 mod round_trips;
 
