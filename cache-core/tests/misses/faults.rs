@@ -177,6 +177,46 @@ async fn lookup_or_lease_that_hangs_keeps_nobody_out_once_its_caller_is_dropped(
 }
 
 #[tokio::test]
+async fn fetch_returns_its_value_after_the_hard_timeout_if_storing_it_hangs() {
+    const HARD: Duration = Duration::from_secs(10);
+    let setup = Setup::new();
+    setup.chaos.inject(Fault::hang().on(Verb::Fill).times(1));
+    let cache = setup.cache.clone();
+    let call =
+        tokio::spawn(
+            async move { cache.fetch("k", async |_| 1_i64).ttl(TTL).hard_timeout(HARD).await },
+        );
+    settle().await;
+    assert!(!call.is_finished());
+    setup.time.advance(HARD);
+    settle().await;
+    assert!(call.is_finished());
+    assert_eq!(call.await.expect("no panic").expect("it was produced"), 1);
+    assert_eq!(setup.cache.finish_tasks(Duration::ZERO).await, 1);
+    settle().await;
+    setup.assert_next_callers_store().await;
+}
+
+#[tokio::test]
+async fn fetch_returns_its_value_instead_of_a_stale_one_if_storing_it_hangs() {
+    const SOFT: Duration = Duration::from_millis(100);
+    let setup = Setup::new();
+    let fetch = async |cache: CacheHandle, value: i64| {
+        let fetch = cache.fetch("k", async move |_| value).ttl(TTL).jitter(0.0);
+        fetch.stale_for(TTL).soft_timeout(SOFT).await.expect("a value")
+    };
+    assert_eq!(fetch(setup.cache.clone(), 1).await, 1);
+    setup.time.advance(TTL);
+    setup.chaos.inject(Fault::hang().on(Verb::Fill).times(1));
+    let call = tokio::spawn(fetch(setup.cache.clone(), 2));
+    settle().await;
+    assert!(!call.is_finished());
+    setup.time.advance(SOFT);
+    settle().await;
+    assert_eq!(call.await.expect("no panic"), 2);
+}
+
+#[tokio::test]
 async fn other_processes_wait_for_a_lost_lease_until_their_patience_has_passed() {
     for verb in Producing::ALL {
         let setup = Setup::new();

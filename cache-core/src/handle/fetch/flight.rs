@@ -4,7 +4,7 @@ use std::{
     any::{Any, TypeId},
     future::poll_fn,
     pin::pin,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::Poll,
 };
 
@@ -45,21 +45,46 @@ pub(super) enum Outcome {
 
 /// The result of a task for the caller that started it: its value before it was encoded, or an
 /// error of the cache.
-pub(super) struct OwnResult<O>(Arc<Mutex<Option<Result<O>>>>);
+pub(super) struct OwnResult<O>(Arc<Mutex<Own<O>>>);
+
+struct Own<O> {
+    result: Option<Result<O>>,
+    /// Whether the value is stored, or will not be.
+    is_final: bool,
+}
 
 impl<O> OwnResult<O> {
+    /// Sets a value that is about to be stored. The caller gets it if it cannot wait any longer.
+    pub(super) fn set_unstored(&self, output: O) {
+        *self.lock() = Own { result: Some(Ok(output)), is_final: false };
+    }
+
+    /// Records that the value has been stored.
+    pub(super) fn set_stored(&self) {
+        self.lock().is_final = true;
+    }
+
     pub(super) fn set(&self, result: Result<O>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(result);
+        *self.lock() = Own { result: Some(result), is_final: true };
     }
 
     fn take(&self) -> Option<Result<O>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+        self.lock().result.take()
+    }
+
+    fn take_final(&self) -> Option<Result<O>> {
+        let mut own = self.lock();
+        if own.is_final { own.result.take() } else { None }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Own<O>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl<O> Default for OwnResult<O> {
     fn default() -> Self {
-        Self(Arc::default())
+        Self(Arc::new(Mutex::new(Own { result: None, is_final: false })))
     }
 }
 
@@ -98,17 +123,22 @@ impl<O> Waiting<O> {
             {
                 self.in_place = None;
             }
-            if let Some(result) = self.own.take() {
+            if let Some(result) = self.own.take_final() {
                 return Poll::Ready(End::Own(result));
             }
             if let Poll::Ready(waited) = self.waiter.poll_wait(context) {
+                // The task was dropped while it stored the value.
+                if let Some(result) = self.own.take() {
+                    return Poll::Ready(End::Own(result));
+                }
                 return Poll::Ready(match waited {
                     Waited::Completed(outcome) => End::Completed(outcome),
                     Waited::Leader(leader) => End::Leads(leader),
                     Waited::Failed => End::Failed,
                 });
             }
-            sleep.as_mut().poll(context).map(|()| End::TimedOut)
+            let timed_out = sleep.as_mut().poll(context);
+            timed_out.map(|()| self.own.take().map_or(End::TimedOut, End::Own))
         })
         .await
     }

@@ -214,11 +214,13 @@ impl<T: Send + 'static> Plan<T> {
             self.release_after_failure(lease).await;
             return Ok(Outcome::Fallback(value));
         }
+        // A caller that cannot wait until the value is stored gets it nevertheless.
+        own.set_unstored(output);
         if let Some(lease) = lease {
             let held_for = self.cache.view.clock.now().since(leased_at);
             self.store(lease, value.clone(), timeout, held_for).await?;
         }
-        own.set(Ok(output));
+        own.set_stored();
         Ok(Outcome::Value(value))
     }
 
