@@ -124,6 +124,50 @@ fn hit_of_get_or_set_does_not_allocate() {
         hit.expect("locmem does not fail")
     };
     assert_eq!(allocations(hit), 0);
+    let fallible_hit = || {
+        let produce = async || -> Result<u64, ()> { unreachable!("a hit") };
+        let hit = ready(cache.try_get_or_set("key", Timeout::Default, produce));
+        hit.expect("locmem does not fail")
+    };
+    assert_eq!(allocations(fallible_hit), 0);
+}
+
+#[test]
+fn hit_of_get_or_set_shared_does_not_allocate() {
+    let cache = handle();
+    ready(cache.set_shared("key", &Arc::new(String::from("shared")), Timeout::Default))
+        .expect("locmem does not fail");
+    let hit = || {
+        let produce = async || -> String { unreachable!("a hit") };
+        let hit = ready(cache.get_or_set_shared("key", Timeout::Default, produce));
+        hit.expect("locmem does not fail")
+    };
+    assert_eq!(allocations(hit), 0);
+}
+
+/// The producer, which owns what it needs, and the future, whose type has no name.
+const ALLOCATIONS_OF_FETCH: u64 = 2;
+
+#[test]
+fn hit_of_fetch_allocates_only_its_producer_and_its_future() {
+    let cache = handle();
+    let owned = Arc::new(42_u64);
+    let fetch = || {
+        let owned = Arc::clone(&owned);
+        ready(cache.fetch("key", async move |_| *owned).into_future()).expect("a value")
+    };
+    ready(cache.set("key", &42_u64, Timeout::Default)).expect("locmem does not fail");
+    assert_eq!(allocations(fetch), ALLOCATIONS_OF_FETCH);
+    ready(cache.delete("key")).expect("locmem does not fail");
+    assert_eq!(allocations(fetch), ALLOCATIONS_OF_FETCH, "a value that it has stored itself");
+}
+
+#[test]
+fn get_of_a_value_that_fetch_has_stored_does_not_allocate() {
+    let cache = handle();
+    ready(cache.fetch("key", async |_| 42_u64).into_future()).expect("a value");
+    let hit = || ready(cache.get::<u64>("key")).expect("locmem does not fail").expect("a hit");
+    assert_eq!(allocations(hit), 0);
 }
 
 #[test]
