@@ -1,9 +1,9 @@
 //! Leases.
 //!
 //! The lease of an absent key is a mark: a row under the key itself with a negative `expires`, a
-//! random `number` and no value. Every statement on entries finds the row expired, so no column and
-//! no condition distinguishes it, and every write replaces or removes it, also one of an older
-//! release. Its lease ends at `-expires`.
+//! `number` and no value. The number is random, and says for how long the lease was granted. Every
+//! statement on entries finds the row expired, so no column and no condition distinguishes it, and
+//! every write replaces or removes it, also one of an older release. Its lease ends at `-expires`.
 //!
 //! The lease of an entry is what the entry was, which a fill compares. A mark under a key of its
 //! own keeps other callers out.
@@ -22,7 +22,7 @@ use crate::{
     entry::{self, Entry, check_key},
     shared::Shared,
     statement::{Row, Statement},
-    statements::{Expected, Mark},
+    statements::{Expected, LONGEST_HOLD, Mark, is_held, mark_number},
     table::Table,
 };
 
@@ -61,7 +61,7 @@ impl Leases for DbCache {
             Ask::Any { side } => Some(side),
         };
         side.map_or(Ok(()), check_key)?;
-        let (shared, table, number) = (&self.shared, self.shared.writer()?, fastrand::i64(..));
+        let (shared, table, number) = (&self.shared, self.shared.writer()?, mark_number(hold));
         for _ in 0..MAX_ROUNDS {
             let (now, until) = (shared.now(), shared.end_of_lease(hold));
             let mark = Mark { key, side, number, until };
@@ -70,7 +70,8 @@ impl Leases for DbCache {
                 // The mark is a row that nobody removes if the lease is dropped.
                 self.record_writes(1);
             }
-            let expires = row.as_ref().and_then(|row| row.expires);
+            let (number, expires) =
+                row.as_ref().map_or((None, None), |row| (row.number, row.expires));
             if expires.is_some_and(|expires| expires > now) {
                 let value = row.and_then(entry::value);
                 let expected = value.as_ref().filter(|_| is_granted).and_then(Expected::new);
@@ -82,7 +83,7 @@ impl Leases for DbCache {
             if is_granted {
                 return Ok(Acquired { value: None, lease: Some(self.lease(&mark, None)) });
             }
-            if expires.is_some_and(|expires| expires < -now) {
+            if expires.is_some_and(|expires| is_held(expires, number, now)) {
                 return Ok(Acquired::default());
             }
             // The row was changed after it was read.
@@ -139,7 +140,7 @@ impl DbCache {
 impl Shared {
     /// When a lease ends that is held from now on: later than now.
     fn end_of_lease(&self, hold: Duration) -> i64 {
-        self.deadline(Some(hold)).max(self.now() + 1)
+        self.deadline(Some(hold.min(LONGEST_HOLD))).max(self.now() + 1)
     }
 
     /// Returns the row under the key, and whether the mark was stored. If it was, the row may be
@@ -187,7 +188,11 @@ impl Shared {
         let row = self.select(table, statements.row(mark.key)).await?.into_iter().next();
         let key = match row.as_ref().and_then(|row| Some((row.expires?, row.number))) {
             Some((expires, _)) if expires > now => mark.side,
-            Some((expires, number)) if expires < -now && number != Some(mark.number) => None,
+            Some((expires, number))
+                if is_held(expires, number, now) && number != Some(mark.number) =>
+            {
+                None
+            }
             _ => Some(mark.key),
         };
         let Some(key) = key else { return Ok((row, false)) };
@@ -238,7 +243,8 @@ impl Shared {
         let end = if keep.is_zero() {
             statements.remove_mark(key, held.number)
         } else {
-            statements.keep_mark(key, held.number, self.end_of_lease(keep), self.now())
+            let (number, until) = (mark_number(keep), self.end_of_lease(keep));
+            statements.keep_mark(held.number, &Mark { key, side: None, number, until }, self.now())
         };
         self.write(table, end).await.map(drop)
     }

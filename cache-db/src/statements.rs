@@ -5,7 +5,7 @@ mod leases;
 use std::sync::{Arc, OnceLock};
 
 use self::leases::LeaseStatements;
-pub(crate) use self::leases::{Expected, Mark};
+pub(crate) use self::leases::{Expected, LONGEST_HOLD, Mark, is_held, mark_number};
 use crate::{
     dialect::{Bulk, Dialect, Sum},
     entry::Entry,
@@ -72,7 +72,7 @@ impl Statements {
             incr: sql(dialect.sql.incr),
             incr_or_set: dialect.sql.returning.map(|returning| sql(returning.incr_or_set)),
             get_and_touch: dialect.sql.returning.map(|returning| sql(returning.get_and_touch)),
-            delete: sql("DELETE FROM {t} WHERE cache_key = ? AND expires NOT BETWEEN ? AND ?"),
+            delete: sql("DELETE FROM {t} WHERE cache_key = ? AND expires NOT BETWEEN 0 AND ?"),
             count: sql("SELECT COUNT(*) FROM {t} WHERE expires > ?"),
             first_to_expire: sql("SELECT cache_key FROM {t} WHERE expires > ? AND expires <= ? \
                  ORDER BY expires LIMIT ?"),
@@ -183,9 +183,11 @@ impl Statements {
         }
     }
 
-    /// Removes the entry of a key, or the mark of a lease. Neither is between `-now` and `now`.
+    /// Removes the entry of a key, or the mark of a lease.
+    ///
+    /// Also a mark whose lease has ended: by the clock of its holder, it may still be held.
     pub(crate) fn delete<'a>(&self, key: &'a str, now: i64) -> Statement<'a> {
-        let args = vec![Arg::bytes(key.as_bytes()), Arg::int(-now), Arg::int(now)];
+        let args = vec![Arg::bytes(key.as_bytes()), Arg::int(now)];
         statement(&self.delete, args, Columns::None)
     }
 
@@ -266,9 +268,9 @@ impl Statements {
     /// Like [`delete`](Self::delete), for at most [`max_rows`](Dialect::max_rows) keys.
     pub(crate) fn delete_many<'a>(&self, keys: &[&'a str], now: i64) -> Statement<'a> {
         let mut args = self.key_args(keys.iter().map(|key| key.as_bytes()));
-        let build = || self.delete_if("expires NOT BETWEEN ? AND ?", args.len());
+        let build = || self.delete_if("expires NOT BETWEEN 0 AND ?", args.len());
         let sql = self.delete_many.get(args.len(), build);
-        args.extend([Arg::int(-now), Arg::int(now)]);
+        args.push(Arg::int(now));
         statement(&sql, args, Columns::None)
     }
 

@@ -241,6 +241,67 @@ fn lease_of_a_killed_process_ends_by_time() {
     }
 }
 
+/// Opens the table of a store with another clock.
+fn same_table(store: &DbCache, time: &ManualClock) -> DbCache {
+    let options = store.options().clone();
+    DbCache::open(store.table(), options, None, time.clock()).expect("valid options")
+}
+
+#[tokio::test]
+async fn delete_by_a_process_whose_clock_is_ahead_ends_a_lease() {
+    for options in ALL {
+        let (time, ahead) = (ManualClock::new(), ManualClock::new());
+        ahead.advance(2 * HOLD);
+        let store = common::fresh(options(), time.clock()).await;
+        let other = same_table(&store, &ahead);
+        let late = lease(&store, Ask::Missing).await;
+        other.delete("k").await.expect("delete succeeds");
+        assert!(!fill(&store, late, bytes(b"late")).await);
+        let late = lease(&store, Ask::Missing).await;
+        other.delete_many(&["k", "other"]).await.expect("delete_many succeeds");
+        assert!(!fill(&store, late, bytes(b"late")).await);
+    }
+}
+
+#[tokio::test]
+async fn lease_that_was_granted_in_the_far_future_is_not_held() {
+    for options in ALL {
+        for ask in [Ask::Missing, ANY] {
+            let (time, ahead) = (ManualClock::new(), ManualClock::new());
+            let store = common::fresh(options(), time.clock()).await;
+            let other = same_table(&store, &ahead);
+            if ask == ANY {
+                store.set("k", bytes(b"old"), None).await.expect("set succeeds");
+            }
+            ahead.advance(Duration::from_secs(59));
+            let held = lease(&other, ask).await;
+            assert!(acquire(&store, ask).await.lease.is_none(), "clocks may differ a little");
+            leases(&other).release("k", held, Duration::ZERO).await.expect("release succeeds");
+
+            ahead.advance(HOLD);
+            let lost = lease(&other, ask).await;
+            let taken_over = lease(&store, ask).await;
+            assert!(fill(&store, taken_over, bytes(b"new")).await);
+            assert!(!fill(&other, lost, bytes(b"late")).await);
+        }
+    }
+}
+
+#[tokio::test]
+async fn lease_may_be_kept_for_longer_than_it_was_granted() {
+    for options in ALL {
+        let time = ManualClock::new();
+        let store = common::fresh(options(), time.clock()).await;
+        let acquired = leases(&store).acquire("k", Ask::Missing, Duration::from_secs(1)).await;
+        let held = acquired.expect("acquire succeeds").lease.expect("nobody holds a lease");
+        leases(&store).release("k", held, HOLD).await.expect("release succeeds");
+        time.advance(HOLD - Duration::from_secs(1));
+        assert!(acquire(&store, Ask::Missing).await.lease.is_none());
+        time.advance(Duration::from_secs(1));
+        lease(&store, Ask::Missing).await;
+    }
+}
+
 /// Runs SQL on a separate connection. Returns how many rows it changed.
 async fn execute(options: &DbOptions, sql: &str) -> u64 {
     let (url, sql) = (&options.url, AssertSqlSafe(sql));

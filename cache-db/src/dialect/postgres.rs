@@ -45,7 +45,8 @@ pub(crate) static POSTGRES: Dialect = Dialect {
         lease: LeaseSql::One {
             mark: "WITH here AS (SELECT value, number, expires FROM {t} WHERE cache_key = ?), \
                 leased AS (SELECT CASE WHEN expires > ? THEN ?::bytea \
-                    WHEN expires < ? AND number <> ? THEN NULL ELSE ?::bytea END AS cache_key \
+                    WHEN expires < ? AND expires + number % 16777216 * 1000000 >= ? \
+                    AND number <> ? THEN NULL ELSE ?::bytea END AS cache_key \
                     FROM (SELECT 1) AS one LEFT JOIN here ON TRUE), \
                 mark AS (INSERT INTO {t} (cache_key, number, expires) \
                     SELECT cache_key, ?::bigint, ?::bigint FROM leased \
@@ -53,7 +54,8 @@ pub(crate) static POSTGRES: Dialect = Dialect {
                     ON CONFLICT (cache_key) DO UPDATE \
                     SET value = NULL, number = excluded.number, expires = excluded.expires \
                     WHERE {t}.expires BETWEEN ? AND ? \
-                    OR ({t}.expires < 0 AND {t}.number = excluded.number) \
+                    OR ({t}.expires < 0 AND ({t}.number = excluded.number \
+                    OR {t}.expires + {t}.number % 16777216 * 1000000 < ?)) \
                     RETURNING cache_key) \
                 SELECT here.value, here.number, here.expires, (SELECT COUNT(*) FROM mark) \
                 FROM (SELECT 1) AS one LEFT JOIN here ON TRUE",

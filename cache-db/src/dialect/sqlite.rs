@@ -31,14 +31,16 @@ pub(crate) static SQLITE: Dialect = Dialect {
         lease: LeaseSql::Transaction {
             mark: "WITH here AS (SELECT number, expires FROM {t} WHERE cache_key = ?), \
                 leased AS (SELECT CASE WHEN expires > ? THEN ? \
-                    WHEN expires < ? AND number <> ? THEN NULL ELSE ? END AS cache_key \
+                    WHEN expires < ? AND expires + number % 16777216 * 1000000 >= ? \
+                    AND number <> ? THEN NULL ELSE ? END AS cache_key \
                     FROM (SELECT 1) AS one LEFT JOIN here ON TRUE) \
                 INSERT INTO {t} (cache_key, number, expires) \
                 SELECT cache_key, ?, ? FROM leased WHERE cache_key IS NOT NULL \
                 ON CONFLICT (cache_key) DO UPDATE \
                 SET value = NULL, number = excluded.number, expires = excluded.expires \
                 WHERE {t}.expires BETWEEN ? AND ? \
-                OR ({t}.expires < 0 AND {t}.number = excluded.number)",
+                OR ({t}.expires < 0 AND ({t}.number = excluded.number \
+                OR {t}.expires + {t}.number % 16777216 * 1000000 < ?))",
         },
         bytes: shared::BYTES,
         clear: "DELETE FROM {t}",

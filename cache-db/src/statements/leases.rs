@@ -1,6 +1,6 @@
 //! The statements on the marks of leases.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use cache_core::{Bytes, Value};
 
@@ -19,6 +19,33 @@ pub(super) struct LeaseStatements {
     fill: Arc<str>,
     keep: Arc<str>,
     remove: Arc<str>,
+}
+
+/// The longest time for which a lease is held, because a lease must end: half a year.
+pub(crate) const LONGEST_HOLD: Duration = Duration::from_secs(HOLDS as u64 - 1);
+
+/// The number of a mark is random, except for its last bits: the seconds for which the lease was
+/// granted. They are what remains if it is divided by this.
+const HOLDS: i64 = 1 << 24;
+const _: () = assert!(HOLDS == 16_777_216, "the number in the SQL texts");
+
+/// The difference between clocks that is expected, in microseconds.
+///
+/// A lease that was granted later than this in the future is not held: the clock of its holder was
+/// wrong, and if the holder has died, the key would stay leased until that time.
+const MAX_DIFFERENCE: i64 = 60_000_000;
+
+/// Returns the number of a new mark.
+pub(crate) fn mark_number(hold: Duration) -> i64 {
+    let seconds = hold.as_secs() + u64::from(hold.subsec_nanos() > 0);
+    let hold = i64::try_from(seconds).unwrap_or(i64::MAX).min(HOLDS - 1);
+    fastrand::i64(0..i64::MAX / HOLDS) * HOLDS + hold
+}
+
+/// Returns whether a mark is held. The same condition is in the SQL texts.
+pub(crate) fn is_held(expires: i64, number: Option<i64>, now: i64) -> bool {
+    let granted = |number: i64| -expires - number % HOLDS * 1_000_000;
+    expires < -now && number.is_some_and(|number| granted(number) <= now + MAX_DIFFERENCE)
 }
 
 /// A mark to be stored.
@@ -96,10 +123,11 @@ impl LeaseStatements {
             row: sql("SELECT value, number, expires, 0 FROM {t} WHERE cache_key = ?"),
             mark: sql(mark),
             take: sql("UPDATE {t} SET value = NULL, number = ?, expires = ? WHERE cache_key = ? \
-                 AND (expires BETWEEN ? AND ? OR (expires < 0 AND number = ?))"),
+                 AND (expires BETWEEN ? AND ? OR (expires < 0 \
+                 AND (number = ? OR expires + number % 16777216 * 1000000 < ?)))"),
             fill: sql("UPDATE {t} SET value = ?, number = ?, expires = ? \
                  WHERE cache_key = ? AND number = ? AND expires < ?"),
-            keep: sql("UPDATE {t} SET expires = ? \
+            keep: sql("UPDATE {t} SET number = ?, expires = ? \
                  WHERE cache_key = ? AND number = ? AND expires < ?"),
             remove: sql("DELETE FROM {t} WHERE cache_key = ? AND number = ? AND expires < 0"),
         }
@@ -127,12 +155,14 @@ impl Statements {
             Arg::int(now),
             Arg::Bytes(mark.side.map(|side| side.as_bytes().into())),
             Arg::int(-now),
+            Arg::int(-now - MAX_DIFFERENCE),
             Arg::int(mark.number),
             Arg::bytes(mark.key.as_bytes()),
             Arg::int(mark.number),
             Arg::int(mark.expires()),
             Arg::int(-now),
             Arg::int(now),
+            Arg::int(-now - MAX_DIFFERENCE),
         ];
         let columns = match self.dialect.sql.lease {
             LeaseSql::One { .. } => Columns::Leasable,
@@ -157,6 +187,7 @@ impl Statements {
             Arg::int(-now),
             Arg::int(now),
             Arg::int(mark.number),
+            Arg::int(-now - MAX_DIFFERENCE),
         ];
         statement(&self.leases.take, args, Columns::None)
     }
@@ -202,16 +233,15 @@ impl Statements {
         (statement(&sql, args, Columns::None), remove)
     }
 
-    /// Changes when a lease ends, unless it has ended.
-    pub(crate) fn keep_mark<'a>(
-        &self,
-        key: &'a str,
-        number: i64,
-        until: i64,
-        now: i64,
-    ) -> Statement<'a> {
-        let args =
-            vec![Arg::int(-until), Arg::bytes(key.as_bytes()), Arg::int(number), Arg::int(-now)];
+    /// Replaces a mark by another one, unless its lease has ended.
+    pub(crate) fn keep_mark<'a>(&self, number: i64, kept: &Mark<'a>, now: i64) -> Statement<'a> {
+        let args = vec![
+            Arg::int(kept.number),
+            Arg::int(kept.expires()),
+            Arg::bytes(kept.key.as_bytes()),
+            Arg::int(number),
+            Arg::int(-now),
+        ];
         statement(&self.leases.keep, args, Columns::None)
     }
 
