@@ -10,6 +10,9 @@ use cache_core::Clock;
 
 pub(crate) const LENGTH: usize = 32;
 
+/// The difference between clocks that is expected, in nanoseconds.
+const MAX_DIFFERENCE: u64 = 60_000_000_000;
+
 /// A lease as it is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct LeaseFile {
@@ -28,10 +31,11 @@ impl LeaseFile {
     /// Whether the lease is still held.
     ///
     /// If the date was set back, more time than the lease was held for seems to remain. It then
-    /// counts as ended, so that no key stays leased for hours.
+    /// counts as ended, so that no key stays leased for hours. The clocks of two machines may
+    /// differ by a minute.
     pub(crate) fn is_held(&self, clock: &Clock) -> bool {
         let left = self.until.saturating_sub(nanos(clock.unix_time()));
-        left > 0 && left <= self.hold
+        left > 0 && left <= self.hold.saturating_add(MAX_DIFFERENCE)
     }
 
     pub(crate) fn encode(&self) -> [u8; LENGTH] {
@@ -90,6 +94,17 @@ mod tests {
         assert!(lease.is_held(&time.clock()));
         time.advance(Duration::from_nanos(1));
         assert!(!lease.is_held(&time.clock()));
+    }
+
+    #[test]
+    fn lease_is_held_if_the_clock_of_its_holder_is_a_minute_ahead() {
+        let (before, after) = (ManualClock::new(), ManualClock::new());
+        after.advance(Duration::from_secs(60));
+        let lease = LeaseFile::new(7, HOLD, &after.clock());
+        assert!(lease.is_held(&before.clock()));
+        after.advance(Duration::from_nanos(1));
+        let lease = LeaseFile::new(7, HOLD, &after.clock());
+        assert!(!lease.is_held(&before.clock()));
     }
 
     #[test]
