@@ -2,11 +2,13 @@
 
 use std::{
     fs::{File, TryLockError},
+    io::Write as _,
     path::{Path, PathBuf},
     time::Duration,
 };
 
 /// Versions of keys in a folder. A version is the length of a file, which changes atomically.
+#[derive(Clone)]
 pub(crate) struct Source {
     folder: PathBuf,
 }
@@ -40,6 +42,17 @@ impl Source {
         self.set_length("current", key, version);
         write(version).await;
         self.set_length("acknowledged", key, version);
+    }
+
+    /// Counts a value of a verb that was older than a write when its production ended.
+    pub(crate) fn count_late(&self, verb: &str) {
+        let file = File::options().create(true).append(true).open(self.file("late", verb));
+        file.and_then(|mut file| file.write_all(b".")).expect("written");
+    }
+
+    /// Returns how many such values the processes have counted.
+    pub(crate) fn late(&self, verb: &str) -> i64 {
+        self.length("late", verb)
     }
 
     fn file(&self, kind: &str, key: &str) -> PathBuf {

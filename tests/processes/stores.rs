@@ -13,6 +13,30 @@ pub(crate) struct Shared {
     pub(crate) server: Option<Server>,
 }
 
+/// Runs functions as tests on each store.
+macro_rules! on_each_store {
+    ($($test:ident)+) => {
+        crate::stores::on_each_store!(@filebased $($test)+);
+        crate::stores::on_each_store!(@sqlite $($test)+);
+        #[cfg(feature = "db-postgres")]
+        crate::stores::on_each_store!(@postgres $($test)+);
+        #[cfg(feature = "db-mysql")]
+        crate::stores::on_each_store!(@mysql $($test)+);
+        crate::stores::on_each_store!(@memcached $($test)+);
+        crate::stores::on_each_store!(@redis $($test)+);
+    };
+    (@$store:ident $($test:ident)+) => {
+        mod $store {
+            $(#[test]
+            fn $test() {
+                super::$test(&crate::stores::$store());
+            })+
+        }
+    };
+}
+
+pub(crate) use on_each_store;
+
 /// Timeouts are long because the machine may be busy.
 pub(crate) fn filebased() -> Shared {
     in_folder(|folder| {
