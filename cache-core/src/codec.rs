@@ -212,6 +212,7 @@ fn unknown_codec(tag: u8) -> Error {
     Error::new(ErrorKind::Decode, message)
 }
 
+#[inline]
 fn decode_integer<T: DeserializeOwned>(number: i64) -> Result<T> {
     T::deserialize(Limited::new(NumberReader(number)))
         .map_err(|error| decode_error::<T>(error, "an integer"))

@@ -509,6 +509,7 @@ impl CacheHandle {
         codec::encode(value, self.view.codecs.encode).map_err(|error| self.at(error))
     }
 
+    #[inline]
     fn decode<T: DeserializeOwned + 'static>(
         &self,
         composed: &str,

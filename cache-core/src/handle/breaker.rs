@@ -37,6 +37,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 
 impl Breaker {
     /// Whether a server may have failed. If not, the other methods need not be called.
+    #[inline]
     pub(super) fn has_failures(&self) -> bool {
         self.has_failures.load(Ordering::Relaxed)
     }

@@ -109,16 +109,28 @@ pub(super) enum Missing {
 /// If no read has failed, these methods only look at a flag.
 impl CacheHandle {
     /// Whether the store is to be asked for the key.
+    #[inline]
     pub(super) fn may_read(&self, key: &str) -> bool {
-        let breaker = &self.view.breaker;
-        !breaker.has_failures()
-            || self.view.on_outage == OnOutage::Error
-            || breaker.may_read(self.server_of(key), self.view.clock.now())
+        !self.view.breaker.has_failures() || self.may_read_after_failures(key)
+    }
+
+    #[cold]
+    fn may_read_after_failures(&self, key: &str) -> bool {
+        self.view.on_outage == OnOutage::Error
+            || self.view.breaker.may_read(self.server_of(key), self.view.clock.now())
     }
 
     /// Records that the store has replied.
+    #[inline]
     pub(super) fn has_read(&self, key: &str) {
-        if self.view.breaker.has_failures() && self.view.breaker.record_reply(self.server_of(key)) {
+        if self.view.breaker.has_failures() {
+            self.record_reply(key);
+        }
+    }
+
+    #[cold]
+    fn record_reply(&self, key: &str) {
+        if self.view.breaker.record_reply(self.server_of(key)) {
             tracing::info!(
                 cache = self.alias(),
                 "get_or_set reads the store again: it has replied"
