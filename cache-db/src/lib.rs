@@ -85,9 +85,10 @@
 //!
 //! - **Limits.** A write of exactly the value that an entry had before does not end the lease of
 //!   the entry, because the fill then replaces nothing newer. If the entry expires, its lease has
-//!   ended. `delete` returns `true` for an absent key whose lease is held.
+//!   ended. `delete` returns `true` for an absent key with a mark, also if its lease has ended.
 //! - **Time.** Leases end by the clocks of the applications. If the clock of the holder's machine
-//!   is ahead or is set back, the lease keeps others out for longer by the difference.
+//!   is ahead or is set back, the lease keeps others out for longer by the difference. If that is
+//!   more than a minute, the lease counts as ended. A late value is not stored in any case.
 //! - **Lost rows.** If the database loses a mark, for example in a failover or the crash of an
 //!   unlogged table, the fill stores nothing, and two callers may produce at once.
 //! - **Capacity.** Marks do not count towards `max_entries`. Those that have ended are removed with

@@ -21,7 +21,9 @@ impl CacheHandle {
     ///
     /// - the work takes longer than the lock is held, or the process is suspended meanwhile;
     /// - the store loses the lock: by [`clear`](Self::clear), by eviction, by a restart, or by a
-    ///   failover to a server that has not received it yet.
+    ///   failover to a server that has not received it yet;
+    /// - the store is one of files or of a database, and the clocks of the machines differ by more
+    ///   than the time for which the lock is held.
     ///
     /// If that must not happen, let the database that is written to decide, for example by a
     /// constraint or a row that is locked.
