@@ -114,3 +114,8 @@ pub mod stores {
 #[cfg(all(doctest, feature = "locmem", feature = "toml", feature = "http"))]
 #[doc = include_str!("../README.md")]
 struct Readme;
+
+/// Compiles and runs the examples of the page on misses.
+#[cfg(all(doctest, feature = "locmem", feature = "fetch"))]
+#[doc = include_str!("../docs/misses.md")]
+struct Misses;
