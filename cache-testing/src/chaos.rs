@@ -19,6 +19,14 @@ use crate::{
 /// If several faults affect a call, their latencies add up; of the others, the one that was
 /// injected first counts.
 ///
+/// # Outages
+///
+/// After three errors of the kind [`ErrorKind::Unavailable`] in a row, `get_or_set` and `fetch` do
+/// not read the store for one second, by the clock of the handle: they produce values without
+/// calling it. Such a call is not affected by a fault, and also one after [`heal`](Self::heal) may
+/// not reach the store yet. A test that needs it to advances the
+/// [`ManualClock`](cache_core::ManualClock) of the handle.
+///
 /// # Randomness
 ///
 /// Probabilities and random latencies depend only on the [seed](Self::seeded), which is 0 by

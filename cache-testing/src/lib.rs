@@ -122,9 +122,45 @@
 //! # Ok(()) }
 //! ```
 //!
+//! A caller that waits by such a clock is woken when the test advances it. Here `fetch` gets the
+//! stale value, because the database takes too long:
+//!
+//! ```
+//! use std::{future::pending, time::Duration};
+//!
+//! use cachette::{CacheHandle, Caches, FetchError, testing::ManualClock};
+//!
+//! async fn news<F>(
+//!     cache: CacheHandle,
+//!     load: impl FnOnce() -> F + Send + 'static,
+//! ) -> Result<String, FetchError>
+//! where
+//!     F: Future<Output = String> + Send + 'static,
+//! {
+//!     let fetch = cache.fetch("news", async move |_| load().await).ttl(Duration::from_secs(60));
+//!     fetch.stale_for(Duration::from_secs(3600)).soft_timeout(Duration::from_millis(100)).await
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let time = ManualClock::new();
+//! let caches =
+//!     Caches::builder().url("default", "locmem://").clock(time.clock()).build().await?;
+//! let cache = caches.get("default")?;
+//!
+//! news(cache.clone(), async || "old".into()).await?;
+//! time.advance(Duration::from_secs(60));
+//! let call = tokio::spawn(news(cache, pending));
+//! tokio::task::yield_now().await;
+//! time.advance(Duration::from_millis(100));
+//! assert_eq!(call.await??, "old");
+//! # Ok(()) }
+//! ```
+//!
 //! | what | its time |
 //! |---|---|
 //! | expiry in `locmem`, `filebased` and `db`; [`CacheHandle::clock`](cache_core::CacheHandle::clock); the age of pages | the clock of the `Caches` |
+//! | the patience of `get_or_set`, the times and timeouts of `fetch`, waiting for a lock | the clock of the `Caches`: a caller waits until the test advances it |
 //! | expiry in a store that was opened before, and added with `CachesBuilder::store` | the clock that the store was opened with |
 //! | expiry in `memcached` and `redis` | the clock of the server |
 //! | the latency of [`Chaos`], and timeouts of stores and of your own code | the timer of tokio |
