@@ -11,6 +11,7 @@ use cachette_benches::{
 use crate::{GET_OR_SET, GET_WITH, TTL, handle, moka};
 
 const GET: &str = "get, locmem";
+const FETCH: &str = "fetch, locmem";
 
 pub(crate) fn run(rounds: usize, operations: usize, report: &mut Report) {
     let (keys, order) = (keys("there", KEYS), zipf(operations));
@@ -31,12 +32,21 @@ pub(crate) fn run(rounds: usize, operations: usize, report: &mut Report) {
     let get_with = async |operation| {
         black_box(moka.get_with_by_ref(key(operation), async { absent() }).await);
     };
+    let fetch = async |operation| {
+        let found = cache.fetch(key(operation), async |_| absent()).ttl(TTL).await;
+        black_box(found.expect("no error"));
+    };
     let comparison = Comparison::new("hit")
         .candidate(GET_OR_SET, || awaited_cpu_time(operations, get_or_set))
         .candidate(GET, || awaited_cpu_time(operations, get))
         .candidate(GET_WITH, || awaited_cpu_time(operations, get_with))
         .at_most(1.1, GET)
         .at_most(1.0, GET_WITH);
+    report.add(comparison.run(rounds));
+    let comparison = Comparison::new("hit of fetch")
+        .candidate(FETCH, || awaited_cpu_time(operations, fetch))
+        .candidate(GET_OR_SET, || awaited_cpu_time(operations, get_or_set))
+        .at_most_more(150.0, GET_OR_SET);
     report.add(comparison.run(rounds));
 }
 
