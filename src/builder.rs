@@ -13,6 +13,7 @@ use std::{
 use cache_core::{
     Cache, CacheHandle, Clock, Error, ErrorKind, KeyFunction, Result, Settings,
     config::{self, Backend, StoreConfig},
+    observe::Observed,
 };
 
 use crate::{
@@ -20,7 +21,7 @@ use crate::{
     backends::Backends,
     caches::quoted,
     config::{
-        ALIAS_SETTINGS, CacheConfig,
+        ALIAS_SETTINGS, CacheConfig, Observe,
         source::{self, Format, Origin, Sections},
     },
     wrappers::{Wrappers, Wrapping},
@@ -58,6 +59,7 @@ pub struct CachesBuilder {
     backends: Backends,
     key_functions: BTreeMap<String, KeyFunction>,
     wrappers: Wrappers,
+    observe: Observe,
     clock: Clock,
     needs_default: bool,
 }
@@ -123,6 +125,7 @@ impl CachesBuilder {
                 ("hashed".into(), KeyFunction::Hashed),
             ]),
             wrappers: Wrappers::default(),
+            observe: Observe::Off,
             clock: Clock::default(),
             needs_default: true,
         }
@@ -278,6 +281,33 @@ impl CachesBuilder {
         self
     }
 
+    /// Sets whether the operations of all caches are [reported](crate::observe). `false` by
+    /// default.
+    ///
+    /// An alias with the setting OBSERVE follows that instead. The stores are wrapped in
+    /// [`Observed`], outside all other wrappers.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # async fn run() -> cachette::Result<()> {
+    /// use cachette::{Caches, observe::{Observed, Trace}};
+    ///
+    /// let caches = Caches::builder().url("default", "locmem://").observe(true).build().await?;
+    /// let cache = caches.get("default")?;
+    /// assert!(cache.store().downcast_ref::<Observed>().is_some());
+    ///
+    /// let trace = Trace::new();
+    /// trace.collect(cache.get::<String>("greeting")).await?;
+    /// assert_eq!(trace.calls()[0].outcome.name(), "miss");
+    /// # Ok(()) }
+    /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(run()).unwrap();
+    /// ```
+    pub fn observe(mut self, observe: bool) -> Self {
+        self.observe = observe.into();
+        self
+    }
+
     /// Sets the clock that expires entries in the stores of this process, and by which pages age
     /// in any store.
     ///
@@ -340,12 +370,16 @@ impl CachesBuilder {
         for (alias, AliasPlan { origin, plan }) in plans {
             let opened = match plan {
                 Plan::Open(config) => self.open(&alias, &origin, *config, &databases).await,
-                Plan::Use(store, settings) => Ok((store, *settings)),
+                Plan::Use(store, settings) => Ok((store, *settings, self.observe.clone())),
                 Plan::Fail(error) => Err(error),
             };
             match opened {
-                Ok((store, settings)) => {
-                    let store = wrapping.apply(&alias, store);
+                Ok((store, settings, observe)) => {
+                    let mut store = wrapping.apply(&alias, store);
+                    if let Observe::On(options) = observe {
+                        let observed = Observed::new(&alias, store, options);
+                        store = Arc::new(observed.with_clock(self.clock.clone()));
+                    }
                     let handle = CacheHandle::new(&alias, store, settings);
                     handles.insert(alias, handle.with_clock(self.clock.clone()));
                 }
@@ -361,7 +395,7 @@ impl CachesBuilder {
         origin: &Origin,
         config: CacheConfig,
         databases: &Arc<BTreeMap<String, String>>,
-    ) -> Result<(Arc<dyn Cache>, Settings)> {
+    ) -> Result<(Arc<dyn Cache>, Settings, Observe)> {
         let Some(name) = &config.backend else { return Err(self.backends.missing()) };
         let (backend, class) = self.backends.find(name)?;
         let config = match class {
@@ -396,8 +430,9 @@ impl CachesBuilder {
         store_config.clock = self.clock.clone();
         store_config.common_key_prefix = settings.key_function.common_prefix(&settings.key_prefix);
         store_config.nested = Some(Arc::new(self.backends.clone()));
+        let observe = config.observe.unwrap_or_else(|| self.observe.clone());
         let store = backend.open(&store_config).await?;
-        Ok((store, settings))
+        Ok((store, settings, observe))
     }
 
     fn find_key_function(&self, name: Option<&str>) -> Result<KeyFunction> {

@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 use std::{collections::BTreeMap, fmt, ops::Index, path::Path, sync::Arc};
 
-use cache_core::{CacheHandle, Error, ErrorKind, Result, config::did_you_mean};
+use cache_core::{CacheHandle, Error, ErrorKind, Result, config::did_you_mean, observe::Observed};
 
 use crate::CachesBuilder;
 
@@ -158,7 +158,12 @@ impl Caches {
     pub(crate) fn stores(&self) -> impl Iterator<Item = &CacheHandle> {
         let mut seen = Vec::new();
         self.iter().filter(move |cache| {
-            let store = Arc::as_ptr(cache.store()).cast::<()>().addr();
+            // Each alias has its own `Observed`.
+            let store = match cache.store().downcast_ref::<Observed>() {
+                Some(observed) => observed.store(),
+                None => cache.store(),
+            };
+            let store = Arc::as_ptr(store).cast::<()>().addr();
             let is_new = !seen.contains(&store);
             seen.push(store);
             is_new

@@ -93,6 +93,7 @@
 //! | `ON_OUTAGE` | `produce`, `error` or `miss`: what to do [while the store is unavailable](cache_core::OnOutage) | `produce` |
 //! | PATIENCE | seconds for which callers of `get_or_set` [wait for the one that produces](cache_core::Settings::patience), at most 2147483; 0: no caller waits | 5 |
 //! | SHARE | `store` or `process`: where [leases](cache_core::Share) are kept | `store` |
+//! | OBSERVE | `true` or `false`: whether operations are [reported](crate::observe); `{ keys = true }` adds keys to spans | that of [`CachesBuilder::observe`](crate::CachesBuilder::observe) |
 //! | FILL | a table of the defaults of `fetch`: `stale_for`, `soft_timeout`, `hard_timeout` and `retry_after` in seconds, at most 2147483 each, `early` and `jitter` as numbers from 0 to 1; see [`FillOptions`] | `{ stale_for = 0, soft_timeout = 0.1, hard_timeout = 10, early = 0.1, jitter = 0.1, retry_after = 1 }` |
 //!
 //! In a URL, `backend://location?setting=value&…`, every setting that is not in this table belongs
@@ -107,11 +108,11 @@ use std::{fmt, time::Duration};
 
 use cache_core::{
     Codec, Error, ErrorKind, FillOptions, KeyCheck, OnOutage, Result, Share, Timeout, Undecodable,
-    Version, config::shown_value,
+    Version, config::shown_value, observe::ObserveOptions,
 };
 use serde::{
     Deserialize, Deserializer,
-    de::{self, IntoDeserializer, SeqAccess, Visitor},
+    de::{self, IntoDeserializer, MapAccess, SeqAccess, Visitor, value::MapAccessDeserializer},
 };
 use serde_json::{Map, Value as Json};
 
@@ -150,6 +151,7 @@ pub struct CacheConfig {
     pub(crate) patience: Option<Duration>,
     pub(crate) share: Share,
     pub(crate) fill: FillOptions,
+    pub(crate) observe: Option<Observe>,
     pub(crate) options: Map<String, Json>,
     /// What the author of the configuration should know, to be logged when the cache is opened.
     pub(crate) warnings: Vec<String>,
@@ -253,6 +255,13 @@ impl CacheConfig {
         self
     }
 
+    /// Sets OBSERVE to `true`, with these options.
+    #[must_use]
+    pub fn observe(mut self, options: ObserveOptions) -> Self {
+        self.observe = Some(Observe::On(options));
+        self
+    }
+
     /// Sets one of the OPTIONS.
     #[must_use]
     pub fn option(mut self, name: &str, value: impl Into<Json>) -> Self {
@@ -332,6 +341,7 @@ struct Settings {
     patience: Option<Patience>,
     share: Option<Share>,
     fill: Option<FillOptions>,
+    observe: Option<Observe>,
     /// Django also accepts these two outside OPTIONS, and prefers them there.
     max_entries: Option<Json>,
     cull_frequency: Option<Json>,
@@ -343,7 +353,7 @@ struct Settings {
 const LOWER_CASE_WINS: [&str; 3] = ["timeout", "max_entries", "cull_frequency"];
 
 /// The parameters of a URL's query that do not belong to OPTIONS.
-pub(crate) const ALIAS_SETTINGS: [&str; 12] = [
+pub(crate) const ALIAS_SETTINGS: [&str; 13] = [
     "timeout",
     "key_prefix",
     "version",
@@ -355,6 +365,7 @@ pub(crate) const ALIAS_SETTINGS: [&str; 12] = [
     "on_outage",
     "patience",
     "share",
+    "observe",
     "location",
 ];
 
@@ -396,6 +407,7 @@ impl From<Settings> for CacheConfig {
             patience: settings.patience.map(|Patience(patience)| patience),
             share: settings.share.unwrap_or_default(),
             fill: settings.fill.unwrap_or_default(),
+            observe: settings.observe,
             options,
             warnings,
         }
@@ -418,6 +430,52 @@ fn not_a_store(found: &Json) -> Error {
 /// The value of PATIENCE.
 #[derive(Deserialize)]
 struct Patience(#[serde(deserialize_with = "cache_core::config::seconds")] Duration);
+
+/// The value of OBSERVE.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Observe {
+    Off,
+    On(ObserveOptions),
+}
+
+impl From<bool> for Observe {
+    fn from(is_on: bool) -> Self {
+        if is_on { Self::On(ObserveOptions::default()) } else { Self::Off }
+    }
+}
+
+impl<'de> Deserialize<'de> for Observe {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(ObserveVisitor)
+    }
+}
+
+struct ObserveVisitor;
+
+impl<'de> Visitor<'de> for ObserveVisitor {
+    type Value = Observe;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("true, false or a table such as { keys = true }")
+    }
+
+    fn visit_bool<E: de::Error>(self, is_on: bool) -> Result<Observe, E> {
+        Ok(is_on.into())
+    }
+
+    /// In a URL.
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<Observe, E> {
+        match text {
+            "true" | "True" | "1" => Ok(true.into()),
+            "false" | "False" | "0" => Ok(false.into()),
+            _ => Err(E::invalid_value(de::Unexpected::Str(text), &self)),
+        }
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, options: A) -> Result<Observe, A::Error> {
+        ObserveOptions::deserialize(MapAccessDeserializer::new(options)).map(Observe::On)
+    }
+}
 
 /// The value of TIMEOUT.
 #[derive(Default)]

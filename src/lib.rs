@@ -75,7 +75,7 @@ pub use cache_core::{
     Freshness, InspectedEntry, Inspection, Inspector, KeyCheck, KeyFunction, KeyPages, KeyState,
     Keys, Lease, Leases, ListedKey, Location, Lock, LockGuard, ManualClock, Moment, Object,
     OnOutage, Result, Settings, Share, Stats, Timeout, Ttl, Undecodable, Value, Version,
-    async_trait, forward_cache,
+    async_trait, forward_cache, observe,
 };
 
 #[cfg(feature = "fetch")]

@@ -571,6 +571,8 @@ mod errors {
                 &["FILL.retry_after: ", "a number of seconds", "null"],
             ),
             (r#""FILL": {"early": 10}"#, &["FILL.early: ", "a number from 0 to 1", "10"]),
+            (r#""OBSERVE": "maybe""#, &["OBSERVE: ", "\"maybe\"", "{ keys = true }"]),
+            (r#""OBSERVE": {"key": true}"#, &["OBSERVE.key: ", "keys"]),
             (r#""FILL": {"early": "10%"}"#, &["FILL.early: ", "a number from 0 to 1", "\"10%\""]),
             (r#""FILL": {"jitter": -0.1}"#, &["FILL.jitter: ", "a number from 0 to 1", "-0.1"]),
             (r#""FILL": {"jitter": true}"#, &["FILL.jitter: ", "a number from 0 to 1", "true"]),
@@ -594,7 +596,7 @@ mod errors {
                     "TIMOUT: ",
                     "backend, location, timeout, key_prefix, version, key_function, options, \
                      key_check, codec, also_decode, undecodable, on_outage, patience, \
-                     share, fill, max_entries, cull_frequency",
+                     share, fill, observe, max_entries, cull_frequency",
                 ],
             ),
             (r#""KEY_PREFIX": "a", "key_prefix": "b""#, &["key_prefix: ", "twice"]),

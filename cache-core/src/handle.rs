@@ -43,6 +43,7 @@ use crate::{
     Undecodable, Value, Version,
     codec::{self, Codecs},
     key::{Composer, shown},
+    observe::{Observed, Observer},
     timeout::Lifetime,
 };
 use breaker::Breaker;
@@ -131,6 +132,7 @@ struct View {
     epochs: Arc<Epochs>,
     local_leases: Arc<LocalLeases>,
     held_leases: Arc<HeldLeases>,
+    observer: Option<Arc<Observer>>,
     #[cfg(feature = "fetch")]
     fill: FillOptions,
     #[cfg(feature = "fetch")]
@@ -232,6 +234,7 @@ impl CacheHandle {
             epochs: Arc::default(),
             held_leases: Arc::new(HeldLeases::new(local_leases.end_on_drop())),
             local_leases: Arc::new(local_leases),
+            observer: observer_of(&store),
             #[cfg(feature = "fetch")]
             fill: settings.fill,
             #[cfg(feature = "fetch")]
@@ -426,6 +429,7 @@ impl CacheHandle {
             breaker: Arc::default(),
             held_leases: Arc::new(HeldLeases::new(local_leases.end_on_drop())),
             local_leases: Arc::new(local_leases),
+            observer: observer_of(&store),
             #[cfg(feature = "fetch")]
             fetches: Arc::new(Fetches::new(clock.clone())),
             clock,
@@ -573,6 +577,12 @@ impl CacheHandle {
     fn at(&self, error: Error) -> Error {
         error.in_store(self.inner().name()).in_cache(self.alias())
     }
+}
+
+/// What reports about the alias, if its store is observed.
+fn observer_of(store: &Arc<dyn Cache>) -> Option<Arc<Observer>> {
+    let observed: Option<&Observed> = store.downcast_ref();
+    observed.map(|observed| Arc::clone(observed.observer()))
 }
 
 impl fmt::Debug for CacheHandle {

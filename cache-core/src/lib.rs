@@ -24,6 +24,7 @@ mod inspector;
 mod key;
 mod lease;
 mod meta;
+pub mod observe;
 mod settings;
 mod stats;
 mod timeout;

@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use cache_conformance::Harness;
-use cache_core::{Cache, ManualClock};
+use cache_core::{
+    Cache, ManualClock,
+    observe::{ObserveOptions, Observed},
+};
 use cache_locmem::{LocMemCache, LocMemOptions};
 use cache_testing::{Chaos, Pause, Recorder, Remote};
 
@@ -45,6 +48,7 @@ suites! {
     chaos Chaos::new;
     recorder Recorder::new;
     pause Pause::new;
+    observed |store| Observed::new("default", store, ObserveOptions::default());
     all |store: Arc<dyn Cache>| Recorder::new(Arc::new(Pause::new(Arc::new(Chaos::new(store)))));
 }
 

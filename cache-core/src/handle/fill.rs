@@ -24,6 +24,7 @@ use crate::{
     CacheHandle, Clock, Error, ErrorKind, Moment, OnOutage, Result, Timeout, Value,
     codec::{self, Codecs},
     key::shown,
+    observe::{FillReport, Outcome, WaitReport},
     timer::Sleep,
 };
 
@@ -211,7 +212,8 @@ impl CacheHandle {
         missing: Missing,
     ) -> Result<Begun<'_, F::Output>> {
         let epoch = self.view.epochs.current(&Arc::from(&*self.key(key)?));
-        Fill { cache: self, epoch, timeout, missing }.begin::<F>().await
+        let report = FillReport::default();
+        Fill { cache: self, epoch, timeout, missing, report }.begin::<F>().await
     }
 
     /// Counts a value that was produced and not stored, because the lease was lost.
@@ -243,6 +245,7 @@ struct Fill<'a> {
     timeout: Timeout,
     /// What is known of the entry. An undecodable one is reported once for each caller.
     missing: Missing,
+    report: FillReport,
 }
 
 /// How a miss goes on.
@@ -275,6 +278,7 @@ impl<'a, P: Future> Future for Producing<'a, P> {
         let Self { producer, production } = &mut *self;
         let Some(running) = production else { return Poll::Pending };
         let output = ready!(running.poll(|| producer.as_mut().poll(context)));
+        running.fill.report.produced();
         production.take().map_or(Poll::Pending, |ended| Poll::Ready((ended, output)))
     }
 }
@@ -285,13 +289,17 @@ impl<'a> Production<'a> {
         mut self: Box<Self>,
         produce: impl FnOnce() -> P,
     ) -> Producing<'a, P> {
+        let Fill { cache, epoch, .. } = &self.fill;
+        self.fill.report = FillReport::begin(cache.view.observer.as_ref(), epoch.key());
         let producer = Box::pin(self.poll(produce));
         Producing { producer, production: Some(self) }
     }
 
     fn poll<T>(&mut self, poll: impl FnOnce() -> T) -> T {
+        let Fill { epoch, report, .. } = &mut self.fill;
+        let poll = || report.run(poll);
         match &mut self.leader {
-            Some(leader) => leader.poll_producer(self.fill.key(), poll),
+            Some(leader) => leader.poll_producer(epoch.key(), poll),
             None => poll(),
         }
     }
@@ -318,6 +326,7 @@ impl<'a> Production<'a> {
     /// Returns the value to use although the producer has failed, or lets others produce one.
     pub(super) async fn give_up<F: Form>(self: Box<Self>) -> Option<F::Output> {
         let Self { mut fill, lease, leader, .. } = *self;
+        fill.report.end(Outcome::Failed);
         if let Some(lease) = lease {
             fill.release(lease).await;
         }
@@ -408,6 +417,7 @@ impl<'a> Fill<'a> {
         let clock = &self.cache.view.clock;
         let patient_until = clock.now() + self.cache.view.patience;
         let mut pause = FIRST_PAUSE;
+        let mut waiting = None;
         while self.missing != Missing::Unknown {
             let (hit, lease) = self.look_and_acquire::<F>().await?;
             if let Some((output, value)) = hit {
@@ -434,6 +444,7 @@ impl<'a> Fill<'a> {
                 self.report_other_holder();
                 return Ok(Prepared::Missing(None));
             }
+            waiting.get_or_insert_with(|| self.report_wait());
             Sleep::until(clock, patient_until.min(now + pause)).await;
             pause = LONGEST_PAUSE.min(2 * pause);
         }
@@ -493,6 +504,7 @@ impl<'a> Fill<'a> {
     /// Waits for the leader. If it takes longer than the patience, one waiter leads as well.
     async fn wait(&self, mut waiter: Waiter) -> Waited {
         let (clock, patience) = (&self.cache.view.clock, self.cache.view.patience);
+        let _waiting = self.report_wait();
         loop {
             let since = waiter.led_since();
             let mut sleep = pin!(Sleep::until(clock, since + patience));
@@ -581,13 +593,17 @@ impl<'a> Fill<'a> {
             return Ok((fresh, value));
         };
         match self.cache.fill_lease(lease, value.clone(), self.timeout).await {
-            Ok(true) => return Ok((fresh, value)),
+            Ok(true) => {
+                self.report.end(Outcome::Stored);
+                return Ok((fresh, value));
+            }
             Ok(false) => {}
             Err(error) => {
                 self.cache.store_failed(error)?;
                 return Ok((fresh, value));
             }
         }
+        self.report.end(Outcome::Lost);
         self.cache.count_lost_fill(self.key(), self.cache.view.clock.now().since(begun_at));
         Ok(self.look_again::<F>().await?.unwrap_or((fresh, value)))
     }
@@ -624,6 +640,10 @@ impl<'a> Fill<'a> {
                 self.cache.undecodable(self.key(), error).map(Found::hit)
             }
         }
+    }
+
+    fn report_wait(&self) -> WaitReport {
+        WaitReport::begin(self.cache.view.observer.as_ref(), self.key())
     }
 
     fn report_other_holder(&self) {

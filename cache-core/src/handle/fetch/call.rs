@@ -14,8 +14,9 @@ use super::{
 use crate::{
     CacheHandle, Clock, Error, ErrorKind, FillOptions, Moment, Value,
     config::MAX_TIME,
-    handle::{fill::HOLD, single_flight::Joined},
+    handle::{fill::HOLD, key_buffer::KeyBuffer, single_flight::Joined},
     key::shown,
+    observe::{self, Collect, FillReport, WaitReport},
     timer::Sleep,
 };
 
@@ -137,16 +138,27 @@ where
     /// Runs the producer for this caller only. It needs no task: its value is not stored.
     async fn produce_alone(&mut self, deadline: Moment) -> Result<R::Output, FetchError<E>> {
         let (_, produce) = self.producer.take().ok_or_else(|| self.dropped())?;
+        let key = KeyBuffer::compose(&self.cache.view.composer, self.name);
+        let mut report = FillReport::begin(self.cache.view.observer.as_ref(), &key);
         let mut produced = pin!(catch_panic(async { produce(Fill::default()).await }));
         let mut sleep = pin!(Sleep::until(self.clock(), deadline));
-        let produced = poll_fn(|context| match produced.as_mut().poll(context) {
+        let produced = poll_fn(|context| match report.run(|| produced.as_mut().poll(context)) {
             Poll::Ready(produced) => Poll::Ready(Some(produced)),
             Poll::Pending => sleep.as_mut().poll(context).map(|()| None),
         });
         match produced.await {
-            Some(Ok(Ok(value))) => Ok(R::wrap(value)),
-            Some(Ok(Err(error))) => Err(FetchError::Produce(Arc::new(error))),
-            Some(Err(Panicked)) => Err(FetchError::Panicked),
+            Some(Ok(Ok(value))) => {
+                report.produced();
+                Ok(R::wrap(value))
+            }
+            Some(Ok(Err(error))) => {
+                report.end(observe::Outcome::Failed);
+                Err(FetchError::Produce(Arc::new(error)))
+            }
+            Some(Err(Panicked)) => {
+                report.end(observe::Outcome::Panicked);
+                Err(FetchError::Panicked)
+            }
             None => Err(FetchError::TimedOut),
         }
     }
@@ -161,7 +173,9 @@ where
         match self.join(key) {
             Joined::Leader(leader) => self.start(leader, Arc::clone(key), reason).map(Some),
             Joined::Waiter(waiter) => {
-                Ok(Some(Waiting { waiter, own: OwnResult::default(), in_place: None }))
+                let report = WaitReport::begin(self.cache.view.observer.as_ref(), key);
+                let (own, in_place) = (OwnResult::default(), None);
+                Ok(Some(Waiting { waiter, own, in_place, report: Some(report) }))
             }
             Joined::Recursive => Ok(None),
         }
@@ -198,6 +212,7 @@ where
         };
         let (waiter, own) = (leader.wait(), OwnResult::default());
         let task = Task::<R, E> { plan, produce, own: own.clone() }.run(leader);
+        let task = Collect::new(task, observe::Scope::current());
         let in_place: Option<BoxFuture<'static, ()>> = match runtime::Handle::try_current() {
             Ok(runtime) => {
                 self.cache.view.fetches.tasks.spawn(&runtime, task);
@@ -205,7 +220,7 @@ where
             }
             Err(_) => Some(Box::pin(task)),
         };
-        Ok(Waiting { waiter, own, in_place })
+        Ok(Waiting { waiter, own, in_place, report: None })
     }
 
     fn decode(&self, key: &str, value: Value) -> Result<Option<R::Output>, Error> {

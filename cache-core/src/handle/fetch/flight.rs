@@ -12,7 +12,7 @@ use super::{
     super::{epochs::Epoch, single_flight},
     BoxFuture,
 };
-use crate::{Clock, Error, Moment, Result, Value, timer::Sleep};
+use crate::{Clock, Error, Moment, Result, Value, observe::WaitReport, timer::Sleep};
 
 pub(super) type Flights = single_flight::SingleFlight<FetchId, Outcome, Clock>;
 pub(super) type Leader = single_flight::Leader<FetchId, Outcome, Clock>;
@@ -101,6 +101,8 @@ pub(super) struct Waiting<O> {
     pub(super) own: OwnResult<O>,
     /// The task itself, if there is no runtime to spawn it.
     pub(super) in_place: Option<BoxFuture<'static, ()>>,
+    /// Reports the wait, if another caller has started the task.
+    pub(super) report: Option<WaitReport>,
 }
 
 /// How waiting ended.
@@ -117,7 +119,7 @@ pub(super) enum End<O> {
 impl<O> Waiting<O> {
     pub(super) async fn wait(mut self, clock: &Clock, deadline: Moment) -> End<O> {
         let mut sleep = pin!(Sleep::until(clock, deadline));
-        poll_fn(|context| {
+        let end = poll_fn(|context| {
             if let Some(task) = &mut self.in_place
                 && task.as_mut().poll(context).is_ready()
             {
@@ -139,7 +141,9 @@ impl<O> Waiting<O> {
             }
             let timed_out = sleep.as_mut().poll(context);
             timed_out.map(|()| self.own.take().map_or(End::TimedOut, End::Own))
-        })
-        .await
+        });
+        let end = end.await;
+        drop(self.report);
+        end
     }
 }

@@ -25,6 +25,7 @@ use crate::{
     config::MAX_TIME,
     key::shown,
     meta::{Meta, Times},
+    observe::{self, FillReport, WaitReport},
     timeout::Lifetime,
     timer::Sleep,
 };
@@ -109,6 +110,7 @@ impl<T: Send + 'static> Plan<T> {
             Reason::Early | Reason::Stale | Reason::Undecodable => Wanted::Any,
         };
         let mut pause = FIRST_PAUSE;
+        let mut waiting = None;
         loop {
             let acquired = self.cache.acquire(&self.key, wanted, self.hold).await;
             let Acquisition { value, lease } = match acquired {
@@ -147,6 +149,9 @@ impl<T: Send + 'static> Plan<T> {
                 );
                 return Ok(Next::Produce(None));
             }
+            waiting.get_or_insert_with(|| {
+                WaitReport::begin(self.cache.view.observer.as_ref(), &self.key)
+            });
             Sleep::until(clock, clock.now() + pause).await;
             pause = (2 * pause).min(LONGEST_PAUSE);
         }
@@ -171,18 +176,24 @@ impl<T: Send + 'static> Plan<T> {
     ) -> Result<Outcome> {
         let leased_at = self.cache.view.clock.now();
         let fill = Fill::default();
+        let mut report = FillReport::begin(self.cache.view.observer.as_ref(), &self.key);
         let mut producer = pin!(catch_panic(async { produce(fill.clone()).await }));
-        let produced =
-            poll_fn(|context| leader.poll_producer(&self.key, || producer.as_mut().poll(context)));
+        let produced = poll_fn(|context| {
+            let poll = || report.run(|| producer.as_mut().poll(context));
+            leader.poll_producer(&self.key, poll)
+        });
         let produced = produced.await;
+        report.produced();
         let value = match produced {
             Ok(Ok(value)) => value,
             Ok(Err(error)) => {
+                report.end(observe::Outcome::Failed);
                 self.report_failure(Some(&error));
                 self.release_after_failure(lease).await;
                 return Ok(Outcome::Failed(Arc::new(error)));
             }
             Err(Panicked) => {
+                report.end(observe::Outcome::Panicked);
                 self.report_failure(None);
                 self.release_after_failure(lease).await;
                 return Ok(Outcome::Panicked);
@@ -210,6 +221,7 @@ impl<T: Send + 'static> Plan<T> {
             }
         };
         if choices.has_failed {
+            report.end(observe::Outcome::Failed);
             self.report_failure(None);
             self.release_after_failure(lease).await;
             return Ok(Outcome::Fallback(value));
@@ -218,7 +230,7 @@ impl<T: Send + 'static> Plan<T> {
         own.set_unstored(output);
         if let Some(lease) = lease {
             let held_for = self.cache.view.clock.now().since(leased_at);
-            self.store(lease, value.clone(), timeout, held_for).await?;
+            self.store(lease, value.clone(), timeout, held_for, &mut report).await?;
         }
         own.set_stored();
         Ok(Outcome::Value(value))
@@ -231,6 +243,7 @@ impl<T: Send + 'static> Plan<T> {
         value: Value,
         timeout: Timeout,
         held_for: Duration,
+        report: &mut FillReport,
     ) -> Result<()> {
         let cache = &self.cache;
         let (fresh, kept) = match cache.lifetime(timeout) {
@@ -248,8 +261,11 @@ impl<T: Send + 'static> Plan<T> {
         };
         let described = codec::describe(value, meta)?;
         match cache.fill_lease(lease, described, kept).await {
-            Ok(true) => {}
-            Ok(false) => cache.count_lost_fill(&self.key, held_for),
+            Ok(true) => report.end(observe::Outcome::Stored),
+            Ok(false) => {
+                report.end(observe::Outcome::Lost);
+                cache.count_lost_fill(&self.key, held_for);
+            }
             Err(error) => cache.store_failed(error)?,
         }
         Ok(())

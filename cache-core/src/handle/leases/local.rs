@@ -1,6 +1,7 @@
 //! Leases within this process, for a store that has none and for `share = "process"`.
 
 use std::{
+    any::Any,
     collections::HashMap,
     fmt,
     future::poll_fn,
@@ -16,6 +17,7 @@ use async_trait::async_trait;
 
 use crate::{
     Acquired, Ask, Cache, Clock, Lease, Leases, Moment, Result, Share, Value, key::Composer,
+    observe::Observed,
 };
 
 /// Leases that the writes of one handle, its clones and the handles derived from it end.
@@ -28,6 +30,8 @@ use crate::{
 #[derive(Debug)]
 pub(in crate::handle) struct LocalLeases {
     store: Arc<dyn Cache>,
+    /// The store, if it is observed: a lookup here is part of acquiring a lease.
+    observed: Option<Observed>,
     clock: Clock,
     composer: Composer,
     share: Share,
@@ -43,7 +47,16 @@ impl LocalLeases {
         share: Share,
     ) -> Self {
         let is_used = share == Share::Process || store.leases().is_none();
-        Self { store: Arc::clone(store), clock, composer, share, is_used, table: Arc::default() }
+        let observed = (&**store as &dyn Any).downcast_ref::<Observed>().cloned();
+        Self {
+            store: Arc::clone(store),
+            observed,
+            clock,
+            composer,
+            share,
+            is_used,
+            table: Arc::default(),
+        }
     }
 
     /// Creates leases with the same settings that know nothing of the leases of these.
@@ -101,6 +114,13 @@ impl LocalLeases {
         self.table.change(|leases| leases.retain(|_, held| held.storing.is_some()));
     }
 
+    async fn get(&self, key: &str) -> Result<Option<Value>> {
+        match &self.observed {
+            Some(observed) => observed.get_again(key).await,
+            None => self.store.get(key).await,
+        }
+    }
+
     fn side_of(&self, key: &str) -> Option<String> {
         (self.share == Share::Store).then(|| self.composer.lease_side(key))
     }
@@ -123,17 +143,17 @@ impl Leases for LocalLeases {
     async fn acquire(&self, key: &str, ask: Ask<'_>, hold: Duration) -> Result<Acquired> {
         let now = self.clock.now();
         let Some(mut token) = Table::grant(&self.table, key, now, now + hold) else {
-            return Ok(Acquired { value: self.store.get(key).await?, lease: None });
+            return Ok(Acquired { value: self.get(key).await?, lease: None });
         };
         if let Some(side) = self.side_of(key) {
             if !self.store.add(&side, Value::Int(1), Some(hold)).await? {
                 drop(token);
-                return Ok(Acquired { value: self.store.get(key).await?, lease: None });
+                return Ok(Acquired { value: self.get(key).await?, lease: None });
             }
             token.side = Some(side);
         }
         // After other processes are kept out, so that the value is the latest one.
-        let value = self.store.get(key).await?;
+        let value = self.get(key).await?;
         if value.is_some() && ask == Ask::Missing {
             self.remove_side(token.side.take()).await;
             return Ok(Acquired { value, lease: None });
