@@ -142,6 +142,25 @@ impl Caches {
         result
     }
 
+    /// Publishes the metrics of observed caches that are not published at once: the counts of
+    /// operations in memory, and the number and size of the entries.
+    ///
+    /// Call it before metrics are read, for example when Prometheus scrapes them. See
+    /// [`Observed::publish`].
+    ///
+    /// # Errors
+    ///
+    /// Returns the first error of a store. The metrics of the others are published nevertheless.
+    pub async fn publish_metrics(&self) -> Result<()> {
+        let mut result = Ok(());
+        for cache in self.iter() {
+            if let Some(observed) = cache.store().downcast_ref::<Observed>() {
+                result = result.and(observed.publish().await);
+            }
+        }
+        result
+    }
+
     #[cfg(feature = "fetch")]
     async fn finish_tasks(&self) {
         let deadline = Instant::now() + TASK_LIMIT;

@@ -43,7 +43,7 @@ use crate::{
     Undecodable, Value, Version,
     codec::{self, Codecs},
     key::{Composer, shown},
-    observe::{Observed, Observer},
+    observe::{Observed, Observer, UNDECODABLE},
     timeout::Lifetime,
 };
 use breaker::Breaker;
@@ -537,8 +537,7 @@ impl CacheHandle {
     #[cold]
     fn undecodable<T>(&self, composed: &str, error: Error) -> Result<Found<T>> {
         self.view.undecodable_seen.fetch_add(1, Ordering::Relaxed);
-        metrics::counter!("cachette_undecodable_total", "cache" => self.view.alias.to_string())
-            .increment(1);
+        metrics::counter!(UNDECODABLE, "cache" => self.view.alias.to_string()).increment(1);
         match self.view.undecodable {
             Undecodable::Miss => {
                 tracing::warn!(

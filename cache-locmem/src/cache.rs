@@ -305,6 +305,7 @@ impl Cache for LocMemCache {
             entries: Some(self.entries() as u64),
             expired: Some(expired as u64),
             bytes: Some(self.bytes() as u64),
+            evictions: Some(self.shards.iter().map(|shard| shard.0.lock().evictions()).sum()),
             ..Stats::default()
         })
     }

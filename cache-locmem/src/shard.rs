@@ -77,6 +77,8 @@ pub(crate) struct Shard {
     deadlines: Deadlines,
     leases: LeaseTable,
     bytes: usize,
+    /// The number of entries that culls have removed.
+    evictions: u64,
     /// Whether a cull has started and has not reached its bounds yet.
     culling: bool,
     limits: Limits,
@@ -98,6 +100,7 @@ impl Shard {
             deadlines: Deadlines::default(),
             leases: LeaseTable::default(),
             bytes: 0,
+            evictions: 0,
             culling: false,
             limits,
             clock,
@@ -111,6 +114,10 @@ impl Shard {
 
     pub(crate) fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    pub(crate) fn evictions(&self) -> u64 {
+        self.evictions
     }
 
     /// Returns the value of a live entry and records the use. Sets `expired` if the entry exists
@@ -423,6 +430,7 @@ impl Shard {
             }
             let Some(victim) = self.entries.victim(&mut reinsertions) else { break };
             self.remove(victim, RemovalReason::Evicted, removed);
+            self.evictions += 1;
         }
         self.culling = !self.is_culled();
     }

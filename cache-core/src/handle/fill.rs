@@ -24,7 +24,7 @@ use crate::{
     CacheHandle, Clock, Error, ErrorKind, Moment, OnOutage, Result, Timeout, Value,
     codec::{self, Codecs},
     key::shown,
-    observe::{FillReport, Outcome, WaitReport},
+    observe::{FILLS_LOST, FillReport, Outcome, StaleReason, WaitReport, Where},
     timer::Sleep,
 };
 
@@ -136,6 +136,7 @@ impl CacheHandle {
                 cache = self.alias(),
                 "get_or_set reads the store again: it has replied"
             );
+            self.report_breaker(false);
         }
     }
 
@@ -170,8 +171,15 @@ impl CacheHandle {
                 error = format_args!("{error:#}"),
                 "get_or_set does not read the store for a while: it is unavailable"
             );
+            self.report_breaker(true);
         }
         Ok(())
+    }
+
+    fn report_breaker(&self, is_open: bool) {
+        if let Some(observer) = &self.view.observer {
+            observer.breaker(is_open);
+        }
     }
 
     /// Returns `Ok` if the value is to be returned although it was not stored.
@@ -218,8 +226,7 @@ impl CacheHandle {
 
     /// Counts a value that was produced and not stored, because the lease was lost.
     pub(super) fn count_lost_fill(&self, key: &str, held_for: Duration) {
-        metrics::counter!("cachette_fills_lost_total", "cache" => self.view.alias.to_string())
-            .increment(1);
+        metrics::counter!(FILLS_LOST, "cache" => self.view.alias.to_string()).increment(1);
         if held_for >= HOLD {
             tracing::warn!(
                 cache = self.alias(),
@@ -336,6 +343,7 @@ impl<'a> Production<'a> {
             }
             return None;
         };
+        fill.report_stale(StaleReason::Failed);
         tracing::warn!(
             cache = fill.cache.alias(),
             key = %shown(fill.key()),
@@ -362,7 +370,10 @@ impl<'a> Fill<'a> {
             Joined::Waiter(waiter) => match self.stale::<F>()? {
                 Some((stale, _)) => match self.lead_if_overdue(waiter) {
                     Some(leader) => Some(leader),
-                    None => return Ok(Begun::Done(stale)),
+                    None => {
+                        self.report_stale(StaleReason::Refreshing);
+                        return Ok(Begun::Done(stale));
+                    }
                 },
                 None => match self.wait(waiter).await {
                     Waited::Leader(leader) => Some(leader),
@@ -444,7 +455,7 @@ impl<'a> Fill<'a> {
                 self.report_other_holder();
                 return Ok(Prepared::Missing(None));
             }
-            waiting.get_or_insert_with(|| self.report_wait());
+            waiting.get_or_insert_with(|| self.report_wait(Where::Store));
             Sleep::until(clock, patient_until.min(now + pause)).await;
             pause = LONGEST_PAUSE.min(2 * pause);
         }
@@ -460,7 +471,7 @@ impl<'a> Fill<'a> {
         // The lease may be older than what this caller knows.
         if let Some(lease) = self.cache.share_lease(self.key()) {
             let hit = match self.look_again::<F>().await? {
-                None => self.stale::<F>()?,
+                None => self.stale_meanwhile::<F>()?,
                 hit => hit,
             };
             return Ok((hit, Some(lease)));
@@ -484,7 +495,7 @@ impl<'a> Fill<'a> {
             // An entry that is to be replaced is leased if the lease is asked for.
             match acquired.lease {
                 Some(lease) => return Ok((None, Some(lease))),
-                None if wanted == Wanted::Any => return Ok((self.stale::<F>()?, None)),
+                None if wanted == Wanted::Any => return Ok((self.stale_meanwhile::<F>()?, None)),
                 None => {}
             }
         }
@@ -504,7 +515,7 @@ impl<'a> Fill<'a> {
     /// Waits for the leader. If it takes longer than the patience, one waiter leads as well.
     async fn wait(&self, mut waiter: Waiter) -> Waited {
         let (clock, patience) = (&self.cache.view.clock, self.cache.view.patience);
-        let _waiting = self.report_wait();
+        let _waiting = self.report_wait(Where::Process);
         loop {
             let since = waiter.led_since();
             let mut sleep = pin!(Sleep::until(clock, since + patience));
@@ -642,8 +653,23 @@ impl<'a> Fill<'a> {
         }
     }
 
-    fn report_wait(&self) -> WaitReport {
-        WaitReport::begin(self.cache.view.observer.as_ref(), self.key())
+    /// Returns the stale value to a caller, while another one produces a new one.
+    fn stale_meanwhile<F: Form>(&mut self) -> Result<Option<(F::Output, Value)>> {
+        let stale = self.stale::<F>()?;
+        if stale.is_some() {
+            self.report_stale(StaleReason::Refreshing);
+        }
+        Ok(stale)
+    }
+
+    fn report_stale(&self, reason: StaleReason) {
+        if let Some(observer) = &self.cache.view.observer {
+            observer.stale_served(reason);
+        }
+    }
+
+    fn report_wait(&self, place: Where) -> WaitReport {
+        WaitReport::begin(self.cache.view.observer.as_ref(), place, self.key())
     }
 
     fn report_other_holder(&self) {

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{Error, ErrorKind};
+use crate::{Error, ErrorKind, observe::OUTAGE_ERRORS};
 
 const LOG_INTERVAL: Duration = Duration::from_secs(10);
 
@@ -26,7 +26,7 @@ pub(super) fn is_outage(error: &Error) -> bool {
 
 impl OutageLog {
     pub(super) fn record(&self, alias: &str, error: &Error) {
-        metrics::counter!("cachette_outage_errors_total", "cache" => alias.to_owned()).increment(1);
+        metrics::counter!(OUTAGE_ERRORS, "cache" => alias.to_owned()).increment(1);
         let mut unlogged = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         unlogged.errors += 1;
         if unlogged.last_logged.is_none_or(|last| last.elapsed() >= LOG_INTERVAL) {

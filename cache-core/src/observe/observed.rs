@@ -8,11 +8,11 @@ use std::{
 use async_trait::async_trait;
 use serde::Deserialize;
 
-use super::{Observer, Operation, Outcome, operation::Tally};
+use super::{Observer, Operation, Outcome, counts::Count, operation::Tally};
 use crate::{Acquired, Ask, Cache, Clock, Lease, Leases, Result, Ttl, Value, forward_cache};
 
-/// A store whose operations are reported to the [`Trace`](super::Trace) of the request that
-/// executes them.
+/// A store whose operations are reported as metrics and spans, and to the [`Trace`](super::Trace)
+/// of the request that executes them. See the [module](super).
 ///
 /// It belongs to one alias, and is the outermost wrapper of its store: what other wrappers add,
 /// such as injected faults, is reported as well. The handle of the alias finds it by
@@ -83,6 +83,46 @@ impl Observed {
         self.observer.observe(Operation::Acquire, &[key], get, tally).await
     }
 
+    /// Publishes what is not published at once: the counts of operations that did not wait, and the
+    /// number and size of the entries.
+    ///
+    /// Call it before metrics are read, for example when Prometheus scrapes them;
+    /// `Caches::publish_metrics` of the crate `cachette` does so for all aliases. Counts are also
+    /// published by operations, at most once in a second, so without this call they are late and
+    /// the last ones are missing. Entries are only counted here, because that may take time in
+    /// proportion to their number; see [`Cache::stats`].
+    ///
+    /// # Errors
+    ///
+    /// Returns the error of [`Cache::stats`]. The counts are published nevertheless.
+    pub async fn publish(&self) -> Result<()> {
+        let stats = self.store.stats().await;
+        self.observer.publish(stats.as_ref().ok());
+        stats.map(drop)
+    }
+
+    #[inline]
+    fn count_lookup(&self, result: &Result<Option<Value>>) {
+        self.observer.count(match result {
+            Ok(value) => match self.observer.lookup(value.as_ref()) {
+                Outcome::Miss => Count::Miss,
+                Outcome::Stale => Count::Stale,
+                _ => Count::Hit,
+            },
+            Err(_) => Count::LookupError,
+        });
+    }
+
+    fn count_set(&self, result: &Result<()>) {
+        self.observer.count(match result {
+            Ok(()) => Count::SetOk,
+            Err(error) => match Outcome::of_error(error.kind()) {
+                Outcome::Rejected => Count::SetRejected,
+                _ => Count::SetError,
+            },
+        });
+    }
+
     fn wrapped_leases(&self) -> &dyn Leases {
         self.store.leases().expect("`leases` returned this wrapper")
     }
@@ -109,28 +149,34 @@ impl Cache for Observed {
     );
 
     fn get_now(&self, key: &str) -> Option<Result<Option<Value>>> {
-        if !self.observer.wants_details() {
-            return self.store.get_now(key);
-        }
+        let Some(details) = self.observer.details() else {
+            // After `None`, the caller awaits `get`, which is reported.
+            let result = self.store.get_now(key)?;
+            self.count_lookup(&result);
+            return Some(result);
+        };
         let began_at = Instant::now();
-        // After `None`, the caller awaits `get`, which is reported.
         let result = self.store.get_now(key)?;
+        self.count_lookup(&result);
         let tally = Tally::of(Operation::Get, 1, &result, |value| {
             self.observer.tally_lookup(value.as_ref())
         });
-        self.observer.report_now(Operation::Get, key, began_at, &tally);
+        self.observer.report_now(Operation::Get, key, began_at, details, &tally);
         Some(result)
     }
 
     fn set_now(&self, key: &str, value: Value, ttl: Option<Duration>) -> Result<Result<()>, Value> {
-        if !self.observer.wants_details() {
-            return self.store.set_now(key, value, ttl);
-        }
+        let Some(details) = self.observer.details() else {
+            let result = self.store.set_now(key, value, ttl)?;
+            self.count_set(&result);
+            return Ok(result);
+        };
         let (began_at, size) = (Instant::now(), value.size());
         let result = self.store.set_now(key, value, ttl)?;
+        self.count_set(&result);
         let tally = Tally::of(Operation::Set, 1, &result, |()| Tally::one(Outcome::Ok));
         let tally = Tally { size: Some(size), ..tally };
-        self.observer.report_now(Operation::Set, key, began_at, &tally);
+        self.observer.report_now(Operation::Set, key, began_at, details, &tally);
         Ok(result)
     }
 

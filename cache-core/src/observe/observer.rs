@@ -1,26 +1,52 @@
 //! What reports the operations of one alias.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    fmt,
+    sync::{Arc, OnceLock},
+    time::{Duration, Instant},
+};
+
+use tracing::{Instrument, Span};
 
 use super::{
     ObserveOptions, Operation, Outcome,
+    counts::{self, Count, Counts},
+    handles::Handles,
     operation::Tally,
+    report::{StaleReason, Where},
+    spans,
     trace::{self, OpenCall},
 };
-use crate::{Clock, Result, Value, codec};
+use crate::{Clock, Result, Stats, Value, codec};
 
 /// Reports what the store and the handles of one alias do.
-#[derive(Debug)]
 pub(crate) struct Observer {
     alias: Arc<str>,
     store: Arc<str>,
     options: ObserveOptions,
     clock: Clock,
+    /// Calls that do not wait, until they are published.
+    counts: Counts,
+    handles: OnceLock<Handles>,
+}
+
+/// How a call that does not wait is reported, besides being counted.
+#[derive(Clone, Copy)]
+pub(super) struct Details {
+    is_sampled: bool,
+    has_span: bool,
 }
 
 impl Observer {
     pub(super) fn new(alias: &str, store: &str, options: ObserveOptions, clock: Clock) -> Self {
-        Self { alias: alias.into(), store: store.into(), options, clock }
+        Self {
+            alias: alias.into(),
+            store: store.into(),
+            options,
+            clock,
+            counts: Counts::default(),
+            handles: OnceLock::new(),
+        }
     }
 
     pub(super) fn options(&self) -> &ObserveOptions {
@@ -31,7 +57,7 @@ impl Observer {
         Self::new(&self.alias, &self.store, self.options.clone(), clock)
     }
 
-    /// Runs an operation and reports it. If it is dropped, only the trace has it.
+    /// Runs an operation and reports it. One that is dropped is in the trace only.
     pub(super) async fn observe<T>(
         &self,
         operation: Operation,
@@ -39,34 +65,65 @@ impl Observer {
         run: impl Future<Output = Result<T>>,
         tally: impl FnOnce(&T) -> Tally,
     ) -> Result<T> {
-        let call = self.begin(operation, keys, Instant::now());
-        let result = run.await;
+        let began_at = Instant::now();
+        let call = self.begin(operation, keys, began_at);
+        let span = self.span(operation, keys);
+        let result = run.instrument(span.clone()).await;
+        let tally = Tally::of(operation, keys.len(), &result, tally);
+        let handles = self.handles();
+        handles.count(operation, &tally);
+        handles.time(operation, began_at.elapsed().as_secs_f64());
+        handles.publish_if_due(&self.counts, self.clock.now());
+        spans::record(&span, operation, &tally);
         if let Some(call) = call {
-            call.end(&Tally::of(operation, keys.len(), &result, tally));
+            call.end(&tally);
         }
         result
     }
 
-    /// Whether a call that does not wait is to be reported one by one.
-    pub(super) fn wants_details(&self) -> bool {
-        trace::is_collecting()
+    /// Returns `None` if a call that does not wait is to be counted and nothing else.
+    #[inline]
+    pub(super) fn details(&self) -> Option<Details> {
+        let (is_sampled, has_span) = (counts::is_sampled(), spans::are_enabled());
+        match is_sampled || has_span || trace::is_collecting() {
+            true => Some(Details { is_sampled, has_span }),
+            false => None,
+        }
     }
 
-    /// Reports an operation that did not wait.
+    /// Counts a call that did not wait.
+    #[inline]
+    pub(super) fn count(&self, count: Count) {
+        self.counts.increment(count);
+    }
+
+    /// Reports an operation that did not wait. Its span begins when it has ended, as it is not
+    /// known before whether it waits.
+    #[cold]
     pub(super) fn report_now(
         &self,
         operation: Operation,
         key: &str,
         began_at: Instant,
+        details: Details,
         tally: &Tally,
     ) {
+        let took = began_at.elapsed();
         if let Some(call) = self.begin(operation, &[key], began_at) {
             call.end(tally);
+        }
+        if details.has_span {
+            spans::record(&self.span(operation, &[key]), operation, tally);
+        }
+        if details.is_sampled {
+            let handles = self.handles();
+            handles.time(operation, took.as_secs_f64());
+            handles.publish_if_due(&self.counts, self.clock.now());
         }
     }
 
     /// Adds an operation to the trace of the running code, if there is one.
-    pub(crate) fn begin(
+    pub(super) fn begin(
         &self,
         operation: Operation,
         keys: &[&str],
@@ -75,6 +132,44 @@ impl Observer {
         match trace::is_collecting() {
             true => OpenCall::begin(operation, &self.alias, &self.store, keys, began_at),
             false => None,
+        }
+    }
+
+    /// Creates a span, if spans are recorded.
+    pub(super) fn span(&self, operation: Operation, keys: &[&str]) -> Span {
+        match spans::are_enabled() {
+            true => {
+                let keys = self.options.keys.then_some(keys);
+                spans::of(operation, &self.alias, &self.store, keys)
+            }
+            false => Span::none(),
+        }
+    }
+
+    pub(super) fn end_fill(&self, outcome: Outcome, producer_took: Duration) {
+        self.handles().count_fill(outcome, producer_took.as_secs_f64());
+    }
+
+    pub(super) fn end_wait(&self, place: Where, took: Duration) {
+        self.handles().count_wait(place, took.as_secs_f64());
+    }
+
+    /// Counts a stale value that is returned to a caller.
+    pub(crate) fn stale_served(&self, reason: StaleReason) {
+        self.handles().count_stale(reason);
+    }
+
+    /// Records that a server is not read from now on, or read again.
+    pub(crate) fn breaker(&self, is_open: bool) {
+        let gauge = &self.handles().breaker_open;
+        if is_open { gauge.increment(1) } else { gauge.decrement(1) }
+    }
+
+    pub(super) fn publish(&self, stats: Option<&Stats>) {
+        let handles = self.handles();
+        handles.publish(&self.counts);
+        if let Some(stats) = stats {
+            handles.set_stats(stats);
         }
     }
 
@@ -94,5 +189,19 @@ impl Observer {
 
     pub(super) fn tally_lookup(&self, value: Option<&Value>) -> Tally {
         Tally { size: value.map(Value::size), ..Tally::one(self.lookup(value)) }
+    }
+
+    fn handles(&self) -> &Handles {
+        self.handles.get_or_init(|| Handles::register(&self.alias, &self.store))
+    }
+}
+
+impl fmt::Debug for Observer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Observer")
+            .field("alias", &self.alias)
+            .field("store", &self.store)
+            .field("options", &self.options)
+            .finish_non_exhaustive()
     }
 }

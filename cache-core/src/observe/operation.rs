@@ -51,6 +51,8 @@ pub enum Operation {
 }
 
 impl Operation {
+    pub(super) const COUNT: usize = Self::Wait as usize + 1;
+
     /// Returns the name, such as `"get_many"`: the value of the label `op`.
     #[must_use]
     pub const fn name(self) -> &'static str {

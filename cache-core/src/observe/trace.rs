@@ -33,7 +33,8 @@ use crate::ErrorKind;
 /// # use cache_core::observe::{ObserveOptions, Observed, Operation, Outcome, Trace};
 /// # use cache_locmem::LocMemCache;
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<()> {
-/// let store = Observed::new("default", Arc::new(LocMemCache::default()), ObserveOptions::default());
+/// let store = Arc::new(LocMemCache::default());
+/// let store = Observed::new("default", store, ObserveOptions::default());
 /// let cache = CacheHandle::new("default", Arc::new(store), Settings::default());
 ///
 /// let trace = Trace::new();

@@ -16,7 +16,7 @@ use crate::{
     config::MAX_TIME,
     handle::{fill::HOLD, key_buffer::KeyBuffer, single_flight::Joined},
     key::shown,
-    observe::{self, Collect, FillReport, WaitReport},
+    observe::{self, FillReport, StaleReason, WaitReport, Where},
     timer::Sleep,
 };
 
@@ -69,7 +69,7 @@ where
     /// Starts a task that this caller does not wait for, unless one runs or has failed shortly
     /// before.
     fn refresh(mut self, key: Arc<str>) {
-        if runtime::Handle::try_current().is_err() || self.is_throttled(&key) {
+        if runtime::Handle::try_current().is_err() || self.throttled(&key).is_some() {
             return;
         }
         if let Joined::Leader(leader) = self.join(&key) {
@@ -84,10 +84,12 @@ where
         key: Arc<str>,
         stale: R::Output,
     ) -> Result<R::Output, FetchError<E>> {
-        if self.is_throttled(&key) {
-            return Ok(stale);
+        if let Some(reason) = self.throttled(&key) {
+            return Ok(self.serve_stale(stale, reason));
         }
-        let Some(waiting) = self.enter(&key, Reason::Stale)? else { return Ok(stale) };
+        let Some(waiting) = self.enter(&key, Reason::Stale)? else {
+            return Ok(self.serve_stale(stale, StaleReason::Refreshing));
+        };
         let FillOptions { soft_timeout, hard_timeout, .. } = self.options;
         let limit = match waiting.in_place {
             Some(_) => hard_timeout,
@@ -99,10 +101,27 @@ where
             End::Completed(Outcome::Value(value)) => Ok(self.decode(&key, value)?.unwrap_or(stale)),
             End::Completed(Outcome::Private) => match self.produce_alone(deadline).await {
                 Err(FetchError::Cache(error)) => Err(error.into()),
-                result => Ok(result.unwrap_or(stale)),
+                Ok(value) => Ok(value),
+                Err(_) => Ok(self.serve_stale(stale, StaleReason::Failed)),
             },
-            End::Completed(_) | End::Leads(_) | End::Failed | End::TimedOut => Ok(stale),
+            End::Completed(Outcome::HeldElsewhere) => {
+                Ok(self.serve_stale(stale, StaleReason::Refreshing))
+            }
+            End::TimedOut if limit == Duration::ZERO => {
+                Ok(self.serve_stale(stale, StaleReason::Refreshing))
+            }
+            End::TimedOut => Ok(self.serve_stale(stale, StaleReason::Slow)),
+            End::Completed(_) | End::Leads(_) | End::Failed => {
+                Ok(self.serve_stale(stale, StaleReason::Failed))
+            }
         }
+    }
+
+    fn serve_stale(&self, stale: R::Output, reason: StaleReason) -> R::Output {
+        if let Some(observer) = &self.cache.view.observer {
+            observer.stale_served(reason);
+        }
+        stale
     }
 
     /// Waits for a missing value until the hard timeout.
@@ -173,7 +192,8 @@ where
         match self.join(key) {
             Joined::Leader(leader) => self.start(leader, Arc::clone(key), reason).map(Some),
             Joined::Waiter(waiter) => {
-                let report = WaitReport::begin(self.cache.view.observer.as_ref(), key);
+                let report =
+                    WaitReport::begin(self.cache.view.observer.as_ref(), Where::Process, key);
                 let (own, in_place) = (OwnResult::default(), None);
                 Ok(Some(Waiting { waiter, own, in_place, report: Some(report) }))
             }
@@ -212,7 +232,7 @@ where
         };
         let (waiter, own) = (leader.wait(), OwnResult::default());
         let task = Task::<R, E> { plan, produce, own: own.clone() }.run(leader);
-        let task = Collect::new(task, observe::Scope::current());
+        let task = observe::in_task(self.cache.view.observer.as_ref(), task);
         let in_place: Option<BoxFuture<'static, ()>> = match runtime::Handle::try_current() {
             Ok(runtime) => {
                 self.cache.view.fetches.tasks.spawn(&runtime, task);
@@ -230,8 +250,8 @@ where
         }
     }
 
-    fn is_throttled(&self, key: &str) -> bool {
-        self.cache.view.fetches.throttle.is_throttled(key, self.clock().now())
+    fn throttled(&self, key: &str) -> Option<StaleReason> {
+        self.cache.view.fetches.throttle.throttled(key, self.clock().now())
     }
 
     /// For how long a task holds the lease of its key.

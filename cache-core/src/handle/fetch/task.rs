@@ -25,7 +25,7 @@ use crate::{
     config::MAX_TIME,
     key::shown,
     meta::{Meta, Times},
-    observe::{self, FillReport, WaitReport},
+    observe::{self, FAILED_FETCHES, FillReport, StaleReason, WaitReport, Where},
     timeout::Lifetime,
     timer::Sleep,
 };
@@ -131,7 +131,7 @@ impl<T: Send + 'static> Plan<T> {
                 return Ok(Next::Produce(lease));
             }
             if self.reason.has_value() {
-                self.throttle();
+                self.throttle(StaleReason::Refreshing);
                 return Ok(Next::End(Outcome::HeldElsewhere));
             }
             if !is_absent && wanted == Wanted::Missing {
@@ -150,7 +150,7 @@ impl<T: Send + 'static> Plan<T> {
                 return Ok(Next::Produce(None));
             }
             waiting.get_or_insert_with(|| {
-                WaitReport::begin(self.cache.view.observer.as_ref(), &self.key)
+                WaitReport::begin(self.cache.view.observer.as_ref(), Where::Store, &self.key)
             });
             Sleep::until(clock, clock.now() + pause).await;
             pause = (2 * pause).min(LONGEST_PAUSE);
@@ -273,8 +273,7 @@ impl<T: Send + 'static> Plan<T> {
 
     fn report_failure(&self, error: Option<&dyn fmt::Debug>) {
         let alias = self.cache.alias();
-        metrics::counter!("cachette_failed_fetches_total", "cache" => alias.to_owned())
-            .increment(1);
+        metrics::counter!(FAILED_FETCHES, "cache" => alias.to_owned()).increment(1);
         // Without a stale value, the caller gets the error.
         if self.reason.has_value() {
             tracing::warn!(
@@ -294,7 +293,7 @@ impl<T: Send + 'static> Plan<T> {
     async fn release_after_failure(&self, lease: Option<HeldLease>) {
         let mut keep = Duration::ZERO;
         if self.reason.has_value() {
-            self.throttle();
+            self.throttle(StaleReason::Failed);
             keep = self.options.retry_after.min(self.time_left().await);
         }
         self.release(lease, keep).await;
@@ -309,10 +308,10 @@ impl<T: Send + 'static> Plan<T> {
         }
     }
 
-    fn throttle(&self) {
+    fn throttle(&self, reason: StaleReason) {
         let now = self.cache.view.clock.now();
         let until = now + self.options.retry_after;
-        self.cache.view.fetches.throttle.throttle(&self.key, now, until);
+        self.cache.view.fetches.throttle.throttle(&self.key, reason, now, until);
     }
 
     async fn release(&self, lease: Option<HeldLease>, keep: Duration) {

@@ -8,30 +8,32 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use crate::Moment;
+use crate::{Moment, observe::StaleReason};
 
 #[derive(Debug, Default)]
 pub(super) struct Throttle(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
-    until: HashMap<Arc<str>, Moment>,
+    until: HashMap<Arc<str>, (Moment, StaleReason)>,
     /// The number of keys at which those whose time has ended are removed.
     purge_at: usize,
 }
 
 impl Throttle {
-    pub(super) fn is_throttled(&self, key: &str, now: Moment) -> bool {
-        self.lock().until.get(key).is_some_and(|until| now < *until)
+    /// Returns why a key is not refreshed, if it is not.
+    pub(super) fn throttled(&self, key: &str, now: Moment) -> Option<StaleReason> {
+        let state = self.lock();
+        state.until.get(key).filter(|(until, _)| now < *until).map(|(_, reason)| *reason)
     }
 
-    pub(super) fn throttle(&self, key: &Arc<str>, now: Moment, until: Moment) {
+    pub(super) fn throttle(&self, key: &Arc<str>, reason: StaleReason, now: Moment, until: Moment) {
         let mut state = self.lock();
         if state.until.len() >= state.purge_at {
-            state.until.retain(|_, until| now < *until);
+            state.until.retain(|_, (until, _)| now < *until);
             state.purge_at = 2 * state.until.len() + 16;
         }
-        state.until.insert(Arc::clone(key), until);
+        state.until.insert(Arc::clone(key), (until, reason));
     }
 
     /// Returns the number of keys.
@@ -58,9 +60,9 @@ mod tests {
         let second = Duration::from_secs(1);
         for number in 0..1000 {
             let (key, now) = (Arc::from(number.to_string()), time.clock().now());
-            throttle.throttle(&key, now, now + second);
-            assert!(throttle.is_throttled(&key, now));
-            assert!(!throttle.is_throttled(&key, now + second));
+            throttle.throttle(&key, StaleReason::Failed, now, now + second);
+            assert_eq!(throttle.throttled(&key, now), Some(StaleReason::Failed));
+            assert_eq!(throttle.throttled(&key, now + second), None);
             time.advance(second);
         }
         assert!(throttle.len() <= 16);
