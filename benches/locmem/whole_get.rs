@@ -3,14 +3,22 @@
 use std::{hint::black_box, sync::Arc};
 
 use bytes::Bytes;
-use cache_core::{CacheHandle, Settings, Timeout};
+use cache_core::{
+    CacheHandle, Settings, Timeout,
+    observe::{ObserveOptions, Observed},
+};
 use cachette_benches::{Comparison, Outcome, Report, awaited_cpu_time, cpu_time, ready};
+use metrics_exporter_prometheus::PrometheusBuilder;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{
     BY_HAND, Bench, CAPACITY, LOCMEM, QUICK, fresh_value,
     peers::{Moka, Peer, Quick, locmem, moka, quick},
 };
+
+/// The names of observed caches.
+const OBSERVED: &str = "observed, without a recorder";
+const RECORDED: &str = "observed, with a recorder";
 
 /// Why a get of a shared object misses its target.
 const KEY: &str = "\
@@ -35,6 +43,7 @@ pub(crate) fn run(bench: &Bench, report: &mut Report) {
         Settings { key_prefix: "shop".into(), ..Settings::default() },
     );
     report.add(bytes(bench, &cache));
+    report.add(observed(bench, &cache));
     report.add(shared(bench, &cache));
     report.add(decoded(bench, &cache));
 }
@@ -52,6 +61,27 @@ fn bytes(bench: &Bench, cache: &CacheHandle) -> Outcome {
         .candidate(BY_HAND, || bench.hits(|key| by_hand.get::<Bytes>(key)))
         .at_most(2.8, QUICK)
         .at_most(0.6, BY_HAND)
+        .run(bench.rounds)
+}
+
+/// What metrics cost. Nobody collects spans or traces.
+fn observed(bench: &Bench, bare: &CacheHandle) -> Outcome {
+    let observe = || {
+        let observed = Observed::new("default", locmem(CAPACITY), ObserveOptions::default());
+        let cache = bare.with_store(Arc::new(observed));
+        for key in &bench.keys {
+            ready(cache.set(key, &fresh_value(), Timeout::Default)).expect("no error");
+        }
+        cache
+    };
+    let unrecorded = observe();
+    // The metrics of an alias belong to the recorder of its first operation.
+    let recorder = PrometheusBuilder::new().build_recorder();
+    let recorded = metrics::with_local_recorder(&recorder, observe);
+    Comparison::new("whole get of Bytes, observed")
+        .candidate(LOCMEM, || bench.awaited_hits(|key| bare.get::<Bytes>(key)))
+        .candidate(OBSERVED, || bench.awaited_hits(|key| unrecorded.get::<Bytes>(key)))
+        .candidate(RECORDED, || bench.awaited_hits(|key| recorded.get::<Bytes>(key)))
         .run(bench.rounds)
 }
 
