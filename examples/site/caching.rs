@@ -1,4 +1,4 @@
-//! The configured caches, each in a [`Watch`], and the layers that cache pages in one of them.
+//! The configured caches, and the layers that cache pages in one of them.
 
 use std::{error::Error, net::SocketAddr, path::Path, time::Duration};
 
@@ -8,28 +8,27 @@ use cachette::{
 };
 use serde_json::{Value, json};
 
-use crate::{library::Library, requests::Requests, watch::Watch};
+use crate::{library::Library, metrics::Scrape, requests::Requests};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// Opens the configured caches. Each store is wrapped in a [`Watch`].
+/// Opens the configured caches, which report metrics.
 pub(crate) async fn open(config: &Path, library: &Library) -> Result<Caches, Box<dyn Error>> {
     let caches = Caches::builder().file(config).database("library", &library.url()?);
-    Ok(caches.wrap(Watch::new).build().await?)
+    Ok(caches.observe(true).build().await?)
 }
 
 /// The statistics of each alias. The error of one store does not hide the others.
-pub(crate) async fn statistics(caches: &Caches) -> Vec<Value> {
+pub(crate) async fn statistics(caches: &Caches, scrape: &Scrape) -> Vec<Value> {
     let mut aliases = Vec::new();
     for cache in caches.iter() {
         let (entries, bytes, problem) = match cache.stats().await {
             Ok(stats) => (stats.entries, stats.bytes, None),
             Err(error) => (None, None, Some(error.to_string())),
         };
-        let watch = cache.store().downcast_ref::<Watch>().map(Watch::statistics);
         aliases.push(json!({
             "alias": cache.alias(), "entries": entries, "bytes": bytes, "problem": problem,
-            "watch": watch,
+            "calls": scrape.statistics(cache.alias()),
         }));
     }
     aliases

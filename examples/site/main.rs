@@ -8,18 +8,19 @@
 mod arguments;
 mod caching;
 mod library;
+mod metrics;
 mod requests;
 mod same_site;
 mod site;
 mod templates;
 mod timings;
 mod views;
-mod watch;
 
 use std::{env, error::Error, process::ExitCode};
 
 use arguments::Arguments;
 use library::Library;
+use metrics::Metrics;
 use site::Site;
 use tokio::net::TcpListener;
 
@@ -41,13 +42,14 @@ async fn run() -> Result<(), Box<dyn Error>> {
     let listener = listener
         .map_err(|error| format!("cannot listen on {listen}: {error}; try --listen 127.0.0.1:0"))?;
 
+    let metrics = Metrics::install()?;
     let library = Library::open(&data).await?;
     let caches = caching::open(&config, &library).await?;
     let address = listener.local_addr()?;
     println!("config     {}\ndatabase   {}", config.display(), library.path().display());
     println!("listening  http://{address}/ (press Ctrl-C to stop)");
 
-    let site = Site::new(library, caches.clone(), address)?;
+    let site = Site::new(library, caches.clone(), metrics, address)?;
     axum::serve(listener, site.router()).with_graceful_shutdown(interrupted()).await?;
     caches.close_all().await?;
     println!("closed");

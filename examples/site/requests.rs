@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeMap, VecDeque},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Instant,
+    time::{Instant, SystemTime},
 };
 
 use axum::{
@@ -15,7 +15,10 @@ use axum::{
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::timings::{Timings, milliseconds};
+use crate::{
+    templates::time_of_day,
+    timings::{Timings, milliseconds},
+};
 
 const CAPACITY: usize = 20;
 
@@ -32,6 +35,8 @@ struct Recorded {
 #[derive(Clone, Debug, Serialize)]
 struct RecordedRequest {
     number: u64,
+    /// The time of day in UTC.
+    at: String,
     method: String,
     path: String,
     status: u16,
@@ -77,6 +82,7 @@ pub(crate) async fn record(
     recorded.count += 1;
     let request = RecordedRequest {
         number: recorded.count,
+        at: time_of_day(SystemTime::now()).chars().take("HH:MM:SS".len()).collect(),
         method,
         path,
         status: response.status().as_u16(),
@@ -87,6 +93,17 @@ pub(crate) async fn record(
     recorded.last.push_front(request);
     recorded.last.truncate(CAPACITY);
     drop(recorded);
+    response
+}
+
+/// Adds a `Server-Timing` header with the duration, to pages outside every cache.
+pub(crate) async fn time(request: Request, next: Next) -> Response {
+    let start = Instant::now();
+    let mut response = next.run(request).await;
+    let timing = format!("total;dur={:.3}", milliseconds(start.elapsed()));
+    if let Ok(timing) = HeaderValue::from_str(&timing) {
+        response.headers_mut().insert("server-timing", timing);
+    }
     response
 }
 

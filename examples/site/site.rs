@@ -11,6 +11,7 @@ use cachette::{CacheHandle, Caches, http::never_cache};
 use crate::{
     caching::Layers,
     library::Library,
+    metrics::Metrics,
     requests::{self, Requests},
     same_site,
     templates::Templates,
@@ -23,6 +24,7 @@ pub(crate) struct Site {
     pub(crate) library: Library,
     pub(crate) templates: Templates,
     pub(crate) caches: Caches,
+    pub(crate) metrics: Metrics,
     pub(crate) layers: Layers,
     pub(crate) requests: Requests,
     /// The cache of the fragments.
@@ -35,6 +37,7 @@ impl Site {
     pub(crate) fn new(
         library: Library,
         caches: Caches,
+        metrics: Metrics,
         address: SocketAddr,
     ) -> Result<Self, Box<dyn Error>> {
         let layers = Layers::new(&caches.get("pages")?, address);
@@ -44,6 +47,7 @@ impl Site {
             library,
             templates: Templates::new()?,
             caches,
+            metrics,
             layers,
             requests,
             fragments,
@@ -75,7 +79,9 @@ impl Site {
             .route("/caches/live", get(caches::live))
             .route("/caches/clear/{alias}", post(caches::clear))
             .route("/caches/purge/{layer}", post(caches::purge))
-            .layer(never_cache());
+            .route("/metrics", get(caches::metrics))
+            .layer(never_cache())
+            .layer(middleware::from_fn(requests::time));
         let assets = Router::new().route("/static/{name}", get(assets::show));
         let router = pages.merge(operators).merge(assets).fallback(assets::not_found);
         router.layer(middleware::from_fn(same_site::check)).with_state(self)

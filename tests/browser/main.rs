@@ -243,3 +243,74 @@ fn no_page_is_wider_than_a_phone() {
         assert_eq!(browser.run(wide), 0, "{path}");
     }
 }
+
+/// Opens `/caches` after enough requests to fill its list, and waits for the numbers.
+fn open_caches(fixture: &Fixture, browser: &Browser) {
+    for _ in 0..25 {
+        fixture.site.get("/");
+    }
+    fixture.go(browser, "/caches");
+    let rows =
+        |browser: &Browser| browser.run("return document.querySelectorAll('#last tr').length");
+    browser.wait_for("the requests", rows, |rows| *rows == 20);
+}
+
+#[test]
+fn caches_page_is_at_most_four_screens_long_on_a_phone() {
+    let fixture = Fixture::new();
+    let browser = fixture.browser();
+    browser.resize(500, 844);
+    open_caches(&fixture, &browser);
+    let height = browser.run("return document.documentElement.scrollHeight");
+    assert!(height.as_u64().is_some_and(|height| height <= 4 * 844), "{height}");
+}
+
+#[test]
+fn clear_buttons_are_inside_their_rows() {
+    let fixture = Fixture::new();
+    let browser = fixture.browser();
+    for (width, height) in [(1280, 900), (1000, 900), (500, 844)] {
+        browser.resize(width, height);
+        open_caches(&fixture, &browser);
+        let outside = "
+            const outside = [];
+            for (const button of document.querySelectorAll('.stores button')) {
+                const inner = button.getBoundingClientRect();
+                const row = button.closest('tr').getBoundingClientRect();
+                const card = button.closest('.scroll').getBoundingClientRect();
+                const isInside = inner.top >= row.top + 4 && inner.bottom <= row.bottom - 4
+                    && inner.right <= card.right - 8;
+                if (!isInside) outside.push(JSON.stringify([inner, row, card]));
+            }
+            return outside.join();";
+        assert_eq!(browser.run(outside), "", "at {width} pixels");
+    }
+}
+
+#[test]
+fn last_requests_have_the_time_of_day() {
+    let fixture = Fixture::new();
+    let browser = fixture.browser();
+    open_caches(&fixture, &browser);
+    let time = browser.text("#last tr .at");
+    let digits = time.bytes().filter(u8::is_ascii_digit).count();
+    assert!(time.len() == "HH:MM:SS".len() && digits == 6, "{time:?}");
+}
+
+#[test]
+fn response_time_of_a_page_without_a_cache_is_shown() {
+    let fixture = Fixture::new();
+    let browser = fixture.browser();
+    fixture.go(&browser, "/caches");
+    let shown = outcome(&browser);
+    assert!(shown.ends_with(" ms"), "{shown}");
+}
+
+#[test]
+fn bars_say_that_their_scale_is_logarithmic() {
+    let fixture = Fixture::new();
+    let browser = fixture.browser();
+    fixture.go(&browser, "/caches");
+    let scale = browser.text("[data-layer=site] .scale");
+    assert!(scale.contains("logarithmic scale"), "{scale}");
+}

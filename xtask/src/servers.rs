@@ -11,6 +11,7 @@ mod nginx;
 mod pgbouncer;
 mod postgres;
 mod process;
+mod prometheus;
 mod redis;
 
 use std::{
@@ -30,6 +31,7 @@ pub use self::{
     http_suite::HttpSuite,
     nginx::Nginx,
     pgbouncer::PgBouncer,
+    prometheus::Prometheus,
     redis::{RedisCluster, RedisSentinels},
 };
 use self::{

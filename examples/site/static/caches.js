@@ -54,18 +54,18 @@ function length(milliseconds) {
   return milliseconds === undefined ? 0 : Math.min(1, Math.max(0.02, (Math.log10(milliseconds) + 2) / 6));
 }
 
-function showAlias({ alias, entries, bytes, problem, watch }) {
+function showAlias({ alias, entries, bytes, problem, calls }) {
   const row = document.querySelector(`[data-alias="${alias}"]`);
   const fields = fieldsOf(row);
-  const lookups = watch.hits + watch.misses;
+  const lookups = calls.hits + calls.misses;
   write(fields.entries, count(entries));
   write(fields.bytes, size(bytes));
-  write(fields.hits, count(watch.hits));
-  write(fields.misses, count(watch.misses));
-  write(fields.ratio, lookups ? `${Math.round((100 * watch.hits) / lookups)} %` : "–");
-  bar(row.querySelector('[data-bar="ratio"]'), lookups ? watch.hits / lookups : 0);
-  for (const name of ["hit", "miss", "write"]) {
-    write(fields[name], watch[name] ? `${time(watch[name].p50)} / ${time(watch[name].p99)}` : "–");
+  write(fields.hits, count(calls.hits));
+  write(fields.misses, count(calls.misses));
+  write(fields.ratio, lookups ? `${Math.round((100 * calls.hits) / lookups)} %` : "–");
+  bar(row.querySelector('[data-bar="ratio"]'), lookups ? calls.hits / lookups : 0);
+  for (const name of ["lookup", "write"]) {
+    write(fields[name], calls[name] ? `≤ ${time(calls[name].p50)} / ${time(calls[name].p99)}` : "–");
   }
   const problemRow = document.querySelector(`[data-problem="${alias}"]`);
   problemRow.hidden = !problem;
@@ -78,12 +78,12 @@ function showRequests(requests) {
   last.replaceChildren(...requests.map(rowOf));
 }
 
-function rowOf({ method, path, status, milliseconds, outcome, cache_status }) {
+function rowOf({ at, method, path, status, milliseconds, outcome, cache_status }) {
   const row = document.createElement("tr");
   const label = document.createElement("span");
   label.className = `outcome ${outcome}`;
   label.textContent = outcome;
-  row.append(cell(`${method} ${path}`, "path"), cell(status, "number"), cell(time(milliseconds), "number"), cell(label), cell(cache_status, "status"));
+  row.append(cell(at, "number at"), cell(`${method} ${path}`, "path"), cell(status, "number"), cell(time(milliseconds), "number"), cell(label), cell(cache_status, "status"));
   return row;
 }
 

@@ -12,18 +12,21 @@ addEventListener("load", () => {
     return;
   }
   const timing = Object.fromEntries(navigation.serverTiming.map((entry) => [entry.name, entry]));
-  if (!timing.total) {
+  if (!timing.total) return;
+  const took = timing.total.duration;
+  const shown = `${took.toFixed(took < 10 ? 2 : 0)} ms`;
+  if (!timing.cache) {
+    answer.textContent = shown;
     note.textContent = "No cache layer handled this page.";
     return;
   }
-  const status = timing.cache?.description ?? "";
+  const status = timing.cache.description;
   const outcome =
     /; (hit|collapsed)\b/.test(status) ? "hit"
     : /; stored\b/.test(status) ? "miss"
     : /fwd=(bypass|method)/.test(status) ? "bypass"
     : "rejected";
-  const took = timing.total.duration;
-  show(outcome, `${took.toFixed(took < 10 ? 2 : 0)} ms`, status);
+  show(outcome, shown, status);
 
   function show(outcome, took, detail) {
     const label = document.createElement("span");

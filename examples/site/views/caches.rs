@@ -11,7 +11,7 @@ use minijinja::{Value, context};
 use serde_json::json;
 
 use super::{View, problem};
-use crate::{caching, site::Site};
+use crate::{caching, metrics::Scrape, site::Site};
 
 pub(crate) async fn show(State(site): State<Site>) -> View<Html<String>> {
     let aliases: Vec<Value> = site
@@ -32,12 +32,19 @@ fn layer(name: &str, title: &str, how: &str, ttl: &str) -> Value {
 }
 
 pub(crate) async fn live(State(site): State<Site>) -> Response {
+    let scrape = Scrape::parse(&site.metrics.render(&site.caches).await);
     let live = json!({
-        "aliases": caching::statistics(&site.caches).await,
+        "aliases": caching::statistics(&site.caches, &scrape).await,
         "layers": site.layers.statistics(&site.requests),
         "requests": site.requests.last(),
     });
     ([(CONTENT_TYPE, "application/json")], live.to_string()).into_response()
+}
+
+/// The metrics of the caches in the text format of Prometheus.
+pub(crate) async fn metrics(State(site): State<Site>) -> Response {
+    let text = site.metrics.render(&site.caches).await;
+    ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
 }
 
 /// Clears a store.
