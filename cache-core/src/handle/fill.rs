@@ -343,7 +343,6 @@ impl<'a> Production<'a> {
             }
             return None;
         };
-        fill.report_stale(StaleReason::Failed);
         tracing::warn!(
             cache = fill.cache.alias(),
             key = %shown(fill.key()),
@@ -572,7 +571,11 @@ impl<'a> Fill<'a> {
         }
         // The error of the producer comes first.
         let hit = self.look_again::<F>().await.ok()?;
-        hit.or_else(|| self.stale::<F>().ok().flatten())
+        if hit.is_some() {
+            return hit;
+        }
+        self.report_stale(StaleReason::Failed);
+        self.stale::<F>().ok().flatten()
     }
 
     /// Returns `Ok` if the value is to be produced although the store has failed. It is then not

@@ -109,7 +109,7 @@ metrics! {
     observed Gauge BYTES = "cachette_bytes" ["cache"]
         "Size of the entries of the store in bytes, as it counts them";
     observed Counter EVICTIONS = "cachette_evictions_total" ["cache"]
-        "Entries that the store removed to make room";
+        "Entries that were evicted for lack of room; servers count those of all their clients";
     always Counter UNDECODABLE = "cachette_undecodable_total" ["cache"]
         "Entries that could not be decoded and were treated as misses or errors";
     always Counter FILLS_LOST = "cachette_fills_lost_total" ["cache"]

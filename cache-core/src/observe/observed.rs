@@ -9,7 +9,10 @@ use async_trait::async_trait;
 use serde::Deserialize;
 
 use super::{Observer, Operation, Outcome, counts::Count, operation::Tally};
-use crate::{Acquired, Ask, Cache, Clock, Lease, Leases, Result, Ttl, Value, forward_cache};
+use crate::{
+    Acquired, Ask, Cache, Clock, Error, ErrorKind, Lease, Leases, Result, Ttl, Value,
+    forward_cache, timer,
+};
 
 /// A store whose operations are reported as metrics and spans, and to the [`Trace`](super::Trace)
 /// of the request that executes them. See the [module](super).
@@ -94,9 +97,13 @@ impl Observed {
     ///
     /// # Errors
     ///
-    /// Returns the error of [`Cache::stats`]. The counts are published nevertheless.
+    /// Returns the error of [`Cache::stats`], and [`ErrorKind::Unavailable`] if that takes longer
+    /// than two seconds. The counts are published nevertheless.
     pub async fn publish(&self) -> Result<()> {
-        let stats = self.store.stats().await;
+        let stats = timer::timeout(STATS_LIMIT, self.store.stats()).await.unwrap_or_else(|| {
+            let message = format!("no statistics within {STATS_LIMIT:?}");
+            Err(Error::new(ErrorKind::Unavailable, message))
+        });
         self.observer.publish(stats.as_ref().ok());
         stats.map(drop)
     }
@@ -127,6 +134,9 @@ impl Observed {
         self.store.leases().expect("`leases` returned this wrapper")
     }
 }
+
+/// How long the statistics of a store may take. A scrape of Prometheus ends after 10 seconds.
+const STATS_LIMIT: Duration = Duration::from_secs(2);
 
 /// An `acquire` is in order if it returned the value, or a lease.
 fn tally_acquired(value: Option<&Value>, has_lease: bool) -> Tally {
