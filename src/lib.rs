@@ -71,10 +71,10 @@ mod tables;
 mod wrappers;
 
 pub use cache_core::{
-    Acquired, Ask, Bytes, Cache, CacheHandle, Clock, Codec, Error, ErrorKind, FillOptions,
+    Acquired, Ask, Bytes, Cache, CacheHandle, Clock, Codec, Error, ErrorKind, FillOptions, Finding,
     Freshness, InspectedEntry, Inspection, Inspector, KeyCheck, KeyFunction, KeyPages, KeyState,
     Keys, Lease, Leases, ListedKey, Location, Lock, LockGuard, ManualClock, Moment, Object,
-    OnOutage, Result, Settings, Share, Stats, Timeout, Ttl, Undecodable, Value, Version,
+    OnOutage, Result, Settings, Severity, Share, Stats, Timeout, Ttl, Undecodable, Value, Version,
     async_trait, forward_cache, observe,
 };
 

@@ -4,7 +4,7 @@ use std::{any::Any, fmt, time::Duration};
 
 use async_trait::async_trait;
 
-use crate::{Error, ErrorKind, Inspector, Leases, Result, Stats, Ttl, Value, key::shown};
+use crate::{Error, ErrorKind, Finding, Inspector, Leases, Result, Stats, Ttl, Value, key::shown};
 
 /// A store of cache entries.
 ///
@@ -55,7 +55,8 @@ use crate::{Error, ErrorKind, Inspector, Leases, Result, Stats, Ttl, Value, key:
 /// # Provided methods
 ///
 /// A store is correct without overriding any of them. Override one to be faster, or, for
-/// [`stats`](Self::stats) and [`purge_expired`](Self::purge_expired), to report more.
+/// [`stats`](Self::stats), [`diagnose`](Self::diagnose) and
+/// [`purge_expired`](Self::purge_expired), to report more.
 ///
 /// # Wrappers
 ///
@@ -281,6 +282,20 @@ pub trait Cache: Any + fmt::Debug + Send + Sync {
     /// empty statistics.
     async fn stats(&self) -> Result<Stats> {
         Ok(Stats::default())
+    }
+
+    /// Examines the store and its servers, and returns what an operator should know: limits that
+    /// are reached, missing rights, wrong clocks, certificates that expire.
+    ///
+    /// Changes no entries, and may take seconds. A server that cannot be reached is a
+    /// [`Finding`], so that the others are examined. What the store may not read, it leaves out.
+    /// The default implementation returns no findings.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if nothing could be examined.
+    async fn diagnose(&self) -> Result<Vec<Finding>> {
+        Ok(Vec::new())
     }
 
     /// Removes up to about `max` expired entries and returns how many it removed.

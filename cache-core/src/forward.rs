@@ -181,6 +181,9 @@ macro_rules! __forward_methods {
         }
         $crate::__forward_async! { stats $except $to <> () -> $crate::Stats }
         $crate::__forward_async! {
+            diagnose $except $to <> () -> $crate::__std::Vec<$crate::Finding>
+        }
+        $crate::__forward_async! {
             purge_expired $except $to <> (max: u64) -> $crate::__std::Option<u64>
         }
         $crate::__forward_async! { close $except $to <> () -> () }
@@ -280,6 +283,7 @@ macro_rules! __unless {
     (set_many [set_many $($rest:ident)*] $item:tt) => {};
     (delete_many [delete_many $($rest:ident)*] $item:tt) => {};
     (stats [stats $($rest:ident)*] $item:tt) => {};
+    (diagnose [diagnose $($rest:ident)*] $item:tt) => {};
     (purge_expired [purge_expired $($rest:ident)*] $item:tt) => {};
     (close [close $($rest:ident)*] $item:tt) => {};
     (leases [leases $($rest:ident)*] $item:tt) => {};

@@ -39,7 +39,7 @@ use serde::{Serialize, de::DeserializeOwned};
 #[cfg(feature = "fetch")]
 use crate::FillOptions;
 use crate::{
-    Cache, Clock, Error, ErrorKind, KeyCheck, OnOutage, Result, Settings, Stats, Timeout,
+    Cache, Clock, Error, ErrorKind, Finding, KeyCheck, OnOutage, Result, Settings, Stats, Timeout,
     Undecodable, Value, Version,
     codec::{self, Codecs},
     key::{Composer, shown},
@@ -185,6 +185,18 @@ impl CacheHandle {
     /// See [Errors](CacheHandle#errors).
     pub async fn stats(&self) -> Result<Stats> {
         self.inner().stats().await.map_err(|error| self.at(error))
+    }
+
+    /// Examines the *store* and its servers, and returns what an operator should know.
+    ///
+    /// Changes no entries, and may take seconds. Empty if there is nothing to report, or if the
+    /// store does not examine itself. See [`Cache::diagnose`].
+    ///
+    /// # Errors
+    ///
+    /// See [Errors](CacheHandle#errors).
+    pub async fn diagnose(&self) -> Result<Vec<Finding>> {
+        self.inner().diagnose().await.map_err(|error| self.at(error))
     }
 
     /// Removes up to about `max` expired entries of the *store* and returns how many it removed.

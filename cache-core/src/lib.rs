@@ -16,6 +16,7 @@ mod clock;
 mod codec;
 pub mod config;
 mod cull;
+mod diagnosis;
 mod error;
 mod fill_options;
 mod forward;
@@ -48,6 +49,7 @@ pub use self::{
     clock::{Clock, ManualClock, Moment},
     codec::Codec,
     cull::entries_after_cull,
+    diagnosis::{Finding, Severity, shown_size},
     error::{Error, ErrorKind, Result},
     fill_options::FillOptions,
     handle::{CacheHandle, Freshness, InspectedEntry, Inspection, Keys, Lock, LockGuard},

@@ -3,12 +3,13 @@
 use std::{collections::BTreeMap, fmt, path::Path, sync::Arc, time::Duration};
 
 use cache_core::{
-    Cache, Clock, Error, ErrorKind, Inspector, Leases, Result, Stats, Ttl, Value, async_trait,
-    set_one_by_one,
+    Cache, Clock, Error, ErrorKind, Finding, Inspector, Leases, Result, Stats, Ttl, Value,
+    async_trait, set_one_by_one,
 };
 
 use crate::{
     database::{Database, Effect},
+    diagnosis,
     entry::{self, Entry, check_key},
     options::{DbOptions, option},
     router::{FixedRouter, PRIMARY, REPLICA, Router},
@@ -508,6 +509,13 @@ impl Cache for DbCache {
             bytes: Some(bytes),
             ..Stats::default()
         })
+    }
+
+    /// Reports the definition of the table, its indexes and whether it is UNLOGGED, connections and
+    /// clocks of servers, and the disk of a file.
+    async fn diagnose(&self) -> Result<Vec<Finding>> {
+        // In a box as in `create_table_in`.
+        Ok(Box::pin(diagnosis::run(&self.shared)).await)
     }
 
     /// Removes expired rows in batches. Batches before an error stay removed.

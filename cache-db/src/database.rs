@@ -144,6 +144,16 @@ impl Engine {
         }
     }
 
+    /// The file of the database, if it has one that this process opens.
+    #[cfg(all(unix, feature = "sqlite"))]
+    pub(crate) fn path(&self) -> Option<&Path> {
+        match *self {
+            Self::Sqlite(ref sqlite) => sqlite.path(),
+            #[cfg(any(feature = "postgres", feature = "mysql"))]
+            Self::Server(_) => None,
+        }
+    }
+
     /// Applies the options to a pool that the application passed in.
     pub(crate) fn apply(&mut self, options: &DbOptions) {
         #[cfg(any(feature = "postgres", feature = "mysql"))]

@@ -140,6 +140,11 @@ pub(crate) struct Schema {
     pub(crate) inspect: &'static str,
     /// The arguments of `inspect`.
     pub(crate) inspect_args: &'static [NameArg],
+    /// Selects facts about the server and the table for operators: the name of a fact, a text and
+    /// a number. See [`crate::diagnosis`].
+    pub(crate) facts: &'static str,
+    /// The arguments of `facts`.
+    pub(crate) facts_args: &'static [NameArg],
     /// Creates the table, its index and its version note.
     pub(crate) create: &'static [&'static str],
     /// The same without crash safety, if the database has such tables.

@@ -186,6 +186,7 @@ mod backend;
 mod bulk;
 mod cache;
 mod database;
+mod diagnosis;
 mod dialect;
 mod entry;
 mod error;

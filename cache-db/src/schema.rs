@@ -109,8 +109,21 @@ async fn has_index(table: &Table) -> Result<bool> {
 /// Reads what the catalog knows about the table, see
 /// [`Schema::inspect`](crate::dialect::Schema::inspect).
 async fn inspect(table: &Table) -> Result<Option<Row>, Failure> {
+    let schema = &table.statements.dialect.schema;
+    let rows = select(table, schema.inspect, schema.inspect_args).await?;
+    Ok(rows.into_iter().next())
+}
+
+/// Reads facts about the server and the table, see
+/// [`Schema::facts`](crate::dialect::Schema::facts).
+pub(crate) async fn facts(table: &Table) -> Result<Vec<Row>, Failure> {
+    let schema = &table.statements.dialect.schema;
+    select(table, schema.facts, schema.facts_args).await
+}
+
+/// Runs a query on the catalog.
+async fn select(table: &Table, template: &str, args: &[NameArg]) -> Result<Vec<Row>, Failure> {
     let statements = &table.statements;
-    let schema = &statements.dialect.schema;
     let quoted = statements.dialect.quoted(&statements.table);
     let index = (statements.dialect.index_name)(&statements.table);
     let arg = |name: &NameArg| match name {
@@ -119,13 +132,13 @@ async fn inspect(table: &Table) -> Result<Option<Row>, Failure> {
         NameArg::Index => Arg::text(&index),
     };
     let statement = Statement {
-        sql: statements.sql(schema.inspect),
-        args: schema.inspect_args.iter().map(arg).collect(),
+        sql: statements.sql(template),
+        args: args.iter().map(arg).collect(),
         columns: Columns::Inspection,
         scope: Scope::Table,
     };
     let outcomes = table.database.run(&[statement], Effect::Read).await?;
-    Ok(outcomes.into_iter().next().and_then(|outcome| outcome.rows.into_iter().next()))
+    Ok(outcomes.into_iter().flat_map(|outcome| outcome.rows).collect())
 }
 
 /// Runs the statements in one transaction, or one by one if the database cannot roll them back.

@@ -100,7 +100,7 @@ impl Shared {
             && (self.options.create_table || table.database.is_in_memory())
     }
 
-    fn error_from(&self, table: &Table, failure: Failure) -> Error {
+    pub(crate) fn error_from(&self, table: &Table, failure: Failure) -> Error {
         failure.into_error(table.database.location(), &self.table_name, &self.create_command)
     }
 

@@ -127,6 +127,11 @@ impl Sqlite {
         self.inner.file.is_none()
     }
 
+    #[cfg(unix)]
+    pub(crate) fn path(&self) -> Option<&std::path::Path> {
+        self.inner.file.as_ref().map(DatabaseFile::path)
+    }
+
     /// Runs the statements on this thread, or returns `None` if they would have to wait.
     pub(crate) fn run_now(
         &self,

@@ -27,7 +27,9 @@
 
 use std::time::Duration;
 
-use cache_core::{Acquired, Ask, Cache, Lease, Leases, Result, Stats, Ttl, Value, async_trait};
+use cache_core::{
+    Acquired, Ask, Cache, Finding, Lease, Leases, Result, Stats, Ttl, Value, async_trait,
+};
 
 /// A store that stores nothing. See the [crate documentation](crate).
 #[derive(Clone, Copy, Debug, Default)]
@@ -76,6 +78,10 @@ impl Cache for DummyCache {
     }
     async fn stats(&self) -> Result<Stats> {
         Ok(Stats { entries: Some(0), expired: Some(0), bytes: Some(0), ..Stats::default() })
+    }
+    async fn diagnose(&self) -> Result<Vec<Finding>> {
+        let finding = Finding::info("dummy", "stores nothing, so that every read is a miss");
+        Ok(vec![finding.with_remedy("configure another store, except for development")])
     }
     async fn purge_expired(&self, _: u64) -> Result<Option<u64>> {
         Ok(Some(0))

@@ -8,15 +8,15 @@ use std::{
 };
 
 use cache_core::{
-    Cache, Clock, Error, ErrorKind, Inspector, Leases, RejectedEntries, Result, Stats, Ttl, Value,
-    async_trait, config,
+    Cache, Clock, Error, ErrorKind, Finding, Inspector, Leases, RejectedEntries, Result, Stats,
+    Ttl, Value, async_trait, config,
 };
 use tokio::sync::Mutex;
 
 use crate::{
     FileBasedOptions, SweepReport,
     blocking::spawn_blocking,
-    check,
+    check, diagnosis,
     entries::{Entries, Target},
     entry_file::Expiry,
     operation::Operation,
@@ -372,6 +372,13 @@ impl Cache for FileBasedCache {
     async fn stats(&self) -> Result<Stats> {
         let entries = Arc::clone(&self.entries);
         spawn_blocking(move || Ok(sweep::stats(&entries))).await.map_err(in_store)
+    }
+
+    /// Reports whether this process can write to every part of the directory, who else can, and how
+    /// much of its disk is free.
+    async fn diagnose(&self) -> Result<Vec<Finding>> {
+        let entries = Arc::clone(&self.entries);
+        spawn_blocking(move || Ok(diagnosis::run(&entries))).await.map_err(in_store)
     }
 
     /// Also removes undecodable entries. Reads the header of every file, about 10 µs each, until

@@ -118,6 +118,7 @@ mod backend;
 mod blocking;
 mod cache;
 mod check;
+mod diagnosis;
 mod directory;
 mod entries;
 mod entry_file;

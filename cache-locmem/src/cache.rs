@@ -2,7 +2,9 @@
 
 use std::{fmt, hash::BuildHasher, thread, time::Duration};
 
-use cache_core::{Cache, Clock, Error, Inspector, Leases, Result, Stats, Ttl, Value, async_trait};
+use cache_core::{
+    Cache, Clock, Error, Finding, Inspector, Leases, Result, Stats, Ttl, Value, async_trait,
+};
 use foldhash::fast::RandomState;
 use parking_lot::Mutex;
 
@@ -308,6 +310,11 @@ impl Cache for LocMemCache {
             evictions: Some(self.shards.iter().map(|shard| shard.0.lock().evictions()).sum()),
             ..Stats::default()
         })
+    }
+
+    /// Returns no findings: all limits are options.
+    async fn diagnose(&self) -> Result<Vec<Finding>> {
+        Ok(Vec::new())
     }
 
     async fn purge_expired(&self, limit: u64) -> Result<Option<u64>> {

@@ -8,8 +8,8 @@ mod many;
 use std::{fmt, sync::Arc, time::Duration};
 
 use cache_core::{
-    Cache, Error, ErrorKind, Inspector, Leases, MAX_KEY_CHARS, Result, Stats, Ttl, Value,
-    async_trait,
+    Cache, Clock, Error, ErrorKind, Finding, Inspector, Leases, MAX_KEY_CHARS, Result, Stats, Ttl,
+    Value, async_trait,
 };
 use futures_util::future::join_all;
 
@@ -17,6 +17,7 @@ use crate::{
     MemcachedOptions, WhenDead,
     address::{self, Address},
     connect::{Connector, Credentials},
+    diagnosis,
     error_line::{self, Meaning},
     expiry::Expiry,
     item::{self, Item},
@@ -506,6 +507,13 @@ impl Cache for MemcachedCache {
     /// a server that cannot be reached is not an error.
     async fn stats(&self) -> Result<Stats> {
         Ok(self.collect_stats().await)
+    }
+
+    /// Reports limits, evictions, connections, clocks and certificates of all servers.
+    async fn diagnose(&self) -> Result<Vec<Finding>> {
+        let clock = Clock::system();
+        let servers = self.0.servers.iter().map(|server| diagnosis::run(server, &clock));
+        Ok(join_all(servers).await.into_iter().flatten().collect())
     }
 
     async fn close(&self) -> Result<()> {

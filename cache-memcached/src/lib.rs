@@ -149,6 +149,7 @@ mod batch;
 mod cache;
 mod connect;
 mod connection;
+mod diagnosis;
 mod dump;
 mod error_line;
 mod expiry;

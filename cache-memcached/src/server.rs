@@ -11,12 +11,13 @@ use std::{
     time::Duration,
 };
 
-use cache_core::{Error, ErrorKind};
-use cache_net::SharedConnection;
+use cache_core::{Error, ErrorKind, Finding};
+use cache_net::{SharedConnection, certificate};
 use parking_lot::Mutex;
 use tokio::time::{Instant, timeout};
 
 use crate::{
+    address::Address,
     connect::{ConnectError, Connector, ends_stats, is_error},
     connection::{Connection, RequestError},
     dump::{Dump, DumpError, DumpedKey},
@@ -333,11 +334,27 @@ impl Server {
 
     /// Fetches the names and values of `stats`.
     pub(crate) async fn stats(&self) -> Result<Vec<(String, String)>, Error> {
-        let lines = self.exchange("stats", ends_stats).await?;
+        self.stats_of("stats").await
+    }
+
+    /// Fetches the names and values of the settings.
+    pub(crate) async fn settings(&self) -> Result<Vec<(String, String)>, Error> {
+        self.stats_of("stats settings").await
+    }
+
+    /// The finding if the server presents a certificate that expires soon.
+    pub(crate) async fn certificate(&self) -> Option<Finding> {
+        let Connector { address, tls, .. } = &self.connector;
+        let (Address::Tcp { host, port }, Some(tls)) = (address, tls) else { return None };
+        certificate(tls, host, *port, self.timeouts.connect).await
+    }
+
+    async fn stats_of(&self, command: &str) -> Result<Vec<(String, String)>, Error> {
+        let lines = self.exchange(command, ends_stats).await?;
         if let Some(line) = lines.iter().find(|line| is_error(line)) {
             return Err(Error::new(
                 ErrorKind::Backend,
-                format!("{}: stats failed (reply {line:?})", self.name),
+                format!("{}: {command} failed (reply {line:?})", self.name),
             ));
         }
         let parse = |line: &String| {

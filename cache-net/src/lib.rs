@@ -7,6 +7,7 @@
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+mod diagnosis;
 mod host_port;
 mod lifetime;
 mod shared;
@@ -16,6 +17,7 @@ mod tls;
 #[cfg(feature = "tls")]
 pub use self::tls::{TlsBuilder, Verification};
 pub use self::{
+    diagnosis::certificate,
     host_port::{ipv6_host, misprinted_port, port_out_of_range, split_host_port},
     lifetime::Lifetime,
     shared::{Connection, SharedConnection},

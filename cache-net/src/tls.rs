@@ -7,7 +7,10 @@ pub use self::enabled::{Tls, TlsBuilder, Verification};
 
 #[cfg(not(feature = "tls"))]
 mod disabled {
-    use std::io;
+    use std::{
+        io,
+        time::{Duration, SystemTime},
+    };
 
     use tokio::net::TcpStream;
 
@@ -24,6 +27,20 @@ mod disabled {
         pub async fn connect(&self, _host: &str, _stream: TcpStream) -> io::Result<TcpStream> {
             match *self {}
         }
+
+        /// Cannot be called, because there is no `Tls`.
+        ///
+        /// # Errors
+        ///
+        /// None.
+        pub async fn expiry(
+            &self,
+            _host: &str,
+            _stream: TcpStream,
+            _period: Duration,
+        ) -> io::Result<Option<SystemTime>> {
+            match *self {}
+        }
     }
 }
 
@@ -33,7 +50,7 @@ mod enabled {
         fmt, fs, io,
         path::{Path, PathBuf},
         sync::Arc,
-        time::SystemTime,
+        time::{Duration, SystemTime},
     };
 
     use cache_core::{Error, Result, config::invalid_setting};
@@ -59,15 +76,22 @@ mod enabled {
     pub struct Tls(Arc<Inner>);
 
     enum Inner {
-        Fixed(TlsConnector),
+        Fixed(Client),
         Files(Box<Files>),
+    }
+
+    /// What performs handshakes, and what verifies certificates in them.
+    #[derive(Clone)]
+    struct Client {
+        connector: TlsConnector,
+        verifier: Arc<dyn ServerCertVerifier>,
     }
 
     /// A client that is built again when its files change.
     struct Files {
         paths: Vec<PathBuf>,
         build: Box<dyn Fn() -> Result<Tls> + Send + Sync>,
-        current: Mutex<(Vec<Version>, TlsConnector)>,
+        current: Mutex<(Vec<Version>, Client)>,
     }
 
     /// The time of the last change and the size of a file, or `None` if it is missing.
@@ -84,12 +108,12 @@ mod enabled {
 
         /// The client for the files as they are now. Keeps the last one that worked while they are
         /// being replaced.
-        fn connector(&self) -> TlsConnector {
+        fn client(&self) -> Client {
             let mut current = self.current.lock();
             let versions = Self::versions(&self.paths);
             if versions != current.0 {
                 match (self.build)() {
-                    Ok(tls) => *current = (versions, tls.connector()),
+                    Ok(tls) => *current = (versions, tls.client()),
                     Err(error) => {
                         let error: &(dyn std::error::Error + 'static) = &error;
                         tracing::warn!(error, "cannot read changed certificates, keeping the old");
@@ -111,15 +135,15 @@ mod enabled {
             paths: Vec<PathBuf>,
             build: impl Fn() -> Result<Self> + Send + Sync + 'static,
         ) -> Result<Self> {
-            let current = Mutex::new((Files::versions(&paths), build()?.connector()));
+            let current = Mutex::new((Files::versions(&paths), build()?.client()));
             let files = Files { paths, build: Box::new(build), current };
             Ok(Self(Arc::new(Inner::Files(Box::new(files)))))
         }
 
-        fn connector(&self) -> TlsConnector {
+        fn client(&self) -> Client {
             match &*self.0 {
-                Inner::Fixed(connector) => connector.clone(),
-                Inner::Files(files) => files.connector(),
+                Inner::Fixed(client) => client.clone(),
+                Inner::Files(files) => files.client(),
             }
         }
 
@@ -134,12 +158,53 @@ mod enabled {
             host: &str,
             stream: TcpStream,
         ) -> io::Result<TlsStream<TcpStream>> {
-            // A certificate contains no zone of an IPv6 address.
-            let name = host.split_once('%').map_or(host, |(address, _)| address);
-            let name = ServerName::try_from(name.to_owned())
-                .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
-            self.connector().connect(name, stream).await
+            self.client().connector.connect(server_name(host)?, stream).await
         }
+
+        /// Performs the handshake with the server `host`, and returns when the first certificate
+        /// that it presents expires, if that is within the next `period`.
+        ///
+        /// Returns `None` if certificates are not verified.
+        ///
+        /// # Errors
+        ///
+        /// Returns the errors of [`connect`](Self::connect).
+        pub async fn expiry(
+            &self,
+            host: &str,
+            stream: TcpStream,
+            period: Duration,
+        ) -> io::Result<Option<SystemTime>> {
+            let (client, name) = (self.client(), server_name(host)?);
+            let stream = client.connector.connect(name.clone(), stream).await?;
+            let chain = stream.get_ref().1.peer_certificates().unwrap_or_default();
+            let Some((certificate, issuers)) = chain.split_first() else { return Ok(None) };
+            let verify = |time: Duration| {
+                let time = UnixTime::since_unix_epoch(time);
+                client.verifier.verify_server_cert(certificate, issuers, &name, &[], time)
+            };
+            let now = UnixTime::now().as_secs();
+            let (mut time, mut first) = (now.saturating_add(period.as_secs()), None);
+            // Verification fails with the first certificate that has expired by then. Another one
+            // may expire before it.
+            while let Err(rustls::Error::InvalidCertificate(CertificateError::ExpiredContext {
+                not_after,
+                ..
+            })) = verify(Duration::from_secs(time))
+                && not_after.as_secs() < time
+            {
+                time = not_after.as_secs();
+                first = Some(SystemTime::UNIX_EPOCH + Duration::from_secs(time));
+            }
+            Ok(first)
+        }
+    }
+
+    /// The name of a host in a certificate, which contains no zone of an IPv6 address.
+    fn server_name(host: &str) -> io::Result<ServerName<'static>> {
+        let name = host.split_once('%').map_or(host, |(address, _)| address);
+        ServerName::try_from(name.to_owned())
+            .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))
     }
 
     impl fmt::Debug for Tls {
@@ -269,7 +334,7 @@ mod enabled {
                 .with_safe_default_protocol_versions()
                 .map_err(|error| wrong(&error))?
                 .dangerous()
-                .with_custom_certificate_verifier(verifier);
+                .with_custom_certificate_verifier(Arc::clone(&verifier));
             let config = match self.identity {
                 Some(Identity { setting, chain, key }) => {
                     builder.with_client_auth_cert(chain, key).map_err(|error| {
@@ -280,7 +345,7 @@ mod enabled {
                 None => builder.with_no_client_auth(),
             };
             let connector = TlsConnector::from(Arc::new(config));
-            Ok(Tls(Arc::new(Inner::Fixed(connector))))
+            Ok(Tls(Arc::new(Inner::Fixed(Client { connector, verifier }))))
         }
 
         fn trust(&mut self, pem: &[u8]) -> Result<(), String> {
@@ -379,6 +444,8 @@ mod enabled {
 
     #[cfg(test)]
     mod tests {
+        use std::net::SocketAddr;
+
         use cache_core::ErrorKind;
         use tokio::net::TcpListener;
         use tokio_rustls::{TlsAcceptor, rustls::ServerConfig};
@@ -393,7 +460,13 @@ mod enabled {
         }
 
         /// Connects as `host` to a server that presents this certificate.
-        async fn connect(tls: &Tls, host: &str, (chain, key): &(String, String)) -> io::Result<()> {
+        async fn connect(tls: &Tls, host: &str, pem: &(String, String)) -> io::Result<()> {
+            let stream = TcpStream::connect(serve(pem).await).await.expect("a connection");
+            tls.connect(host, stream).await.map(drop)
+        }
+
+        /// Starts a server that presents this certificate to one client.
+        async fn serve((chain, key): &(String, String)) -> SocketAddr {
             let chain = certificates(chain.as_bytes()).expect("a certificate");
             let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).expect("a key");
             let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
@@ -406,8 +479,7 @@ mod enabled {
                 let (stream, _) = listener.accept().await.expect("a client");
                 TlsAcceptor::from(Arc::new(config)).accept(stream).await.map(drop)
             });
-            let stream = TcpStream::connect(address).await.expect("a connection");
-            tls.connect(host, stream).await.map(drop)
+            address
         }
 
         fn trusting(verification: Verification, pem: &str) -> Tls {
@@ -437,9 +509,30 @@ mod enabled {
         }
 
         #[tokio::test]
+        async fn expiry_within_the_period_is_found() {
+            const DAY: Duration = Duration::from_secs(86_400);
+            let soon = SystemTime::now() + 5 * DAY;
+            let key = rcgen::KeyPair::generate().expect("a key");
+            let mut params =
+                rcgen::CertificateParams::new(["127.0.0.1".to_owned()]).expect("a valid name");
+            params.not_after = soon.into();
+            let certificate = params.self_signed(&key).expect("a certificate");
+            let pem = (certificate.pem(), key.serialize_pem());
+            let tls = trusting(Verification::Full, &pem.0);
+            let expiry = async |period| {
+                let stream = TcpStream::connect(serve(&pem).await).await.expect("a connection");
+                tls.expiry("127.0.0.1", stream, period).await.expect("accepted")
+            };
+            let found = expiry(30 * DAY).await.expect("within the period");
+            let difference = soon.duration_since(found).expect("in whole seconds");
+            assert!(difference <= Duration::from_secs(1), "{difference:?}");
+            assert_eq!(expiry(4 * DAY).await, None);
+        }
+
+        #[tokio::test]
         async fn changed_file_is_read_again() {
             let folder = tempfile::tempdir().expect("a folder");
-            let (file, minute) = (folder.path().join("ca"), std::time::Duration::from_secs(60));
+            let (file, minute) = (folder.path().join("ca"), Duration::from_secs(60));
             // With times that differ even if the file system keeps only seconds.
             let write = |text: &str, number: u32| {
                 fs::write(&file, text).expect("written");

@@ -7,13 +7,14 @@ mod many;
 use std::{fmt, path::Path, sync::Arc, time::Duration};
 
 use cache_core::{
-    Cache, Error, ErrorKind, Inspector, Leases, Result, Stats, Ttl, Value, async_trait,
+    Cache, Clock, Error, ErrorKind, Finding, Inspector, Leases, Result, Stats, Ttl, Value,
+    async_trait,
 };
 use redis::{Cmd, ToRedisArgs, Value as Reply};
 
 use self::leases::Marks;
 use crate::{
-    RedisOptions,
+    RedisOptions, diagnosis,
     failure::{Failure, Fault},
     keyspace::{Keyspace, Prefixes, Scope},
     location::{Address, Location, locations},
@@ -516,6 +517,16 @@ impl Cache for RedisCache {
             stats::add(&mut stats, &node).await;
         }
         Ok(stats)
+    }
+
+    /// Reports memory limits, eviction, persistence, clients, clocks and certificates of all
+    /// servers, as far as the user may execute INFO and TIME.
+    async fn diagnose(&self) -> Result<Vec<Finding>> {
+        let mut findings = Vec::new();
+        for node in self.servers.topology.servers().await.map_err(Failure::into_error)? {
+            findings.extend(diagnosis::run(&node, &Clock::system()).await);
+        }
+        Ok(findings)
     }
 
     /// Does nothing, because the server removes expired entries itself.

@@ -176,6 +176,7 @@ mod bounded_replies;
 mod cache;
 mod coalescing_writer;
 mod connection;
+mod diagnosis;
 mod failure;
 mod handshake;
 mod keyspace;

@@ -51,7 +51,7 @@ pub(crate) async fn add(stats: &mut Stats, node: &Arc<Node>) {
     stats.details.extend(FIELDS.iter().filter_map(named));
 }
 
-async fn info(node: &Arc<Node>) -> Result<HashMap<String, String>, Failure> {
+pub(crate) async fn info(node: &Arc<Node>) -> Result<HashMap<String, String>, Failure> {
     let deadline = node.timeouts().deadline();
     let text = match node.execute(&redis::cmd("INFO"), Effect::Idempotent, deadline).await? {
         Value::BulkString(text) => String::from_utf8_lossy(&text).into_owned(),

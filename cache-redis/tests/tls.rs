@@ -3,9 +3,14 @@
 
 mod common;
 
-use std::{fs, net::TcpListener, path::PathBuf};
+use std::{
+    fs,
+    net::TcpListener,
+    path::PathBuf,
+    time::{Duration, SystemTime},
+};
 
-use cache_core::{Cache, ErrorKind, Value};
+use cache_core::{Cache, ErrorKind, Severity, Value};
 use cache_redis::{CertReqs, RedisCache, RedisOptions};
 use common::{HOUR, fresh, patient, server_with};
 use rcgen::{BasicConstraints, Certificate, CertificateParams, DnType, IsCa, Issuer, KeyPair};
@@ -19,12 +24,19 @@ struct TlsServer {
     folder: TempDir,
 }
 
-/// Creates a certificate for these names and its key.
-fn signed(names: &[&str], issuer: &Issuer<'_, KeyPair>) -> (Certificate, KeyPair) {
+/// Creates a certificate for these names and its key. It expires after this time, if there is one.
+fn signed(
+    names: &[&str],
+    issuer: &Issuer<'_, KeyPair>,
+    valid_for: Option<Duration>,
+) -> (Certificate, KeyPair) {
     let key = KeyPair::generate().expect("a key");
     let names: Vec<String> = names.iter().copied().map(Into::into).collect();
     let mut params = CertificateParams::new(names).expect("valid names");
     params.distinguished_name.push(DnType::CommonName, "test server");
+    if let Some(valid_for) = valid_for {
+        params.not_after = (SystemTime::now() + valid_for).into();
+    }
     (params.signed_by(&key, issuer).expect("signed"), key)
 }
 
@@ -32,6 +44,10 @@ impl TlsServer {
     /// Starts a server with a certificate for these names. `auth_clients` is "yes" if clients must
     /// present a certificate, too.
     fn start(names: &[&str], auth_clients: &str) -> Self {
+        Self::start_valid_for(None, names, auth_clients)
+    }
+
+    fn start_valid_for(valid_for: Option<Duration>, names: &[&str], auth_clients: &str) -> Self {
         let folder = tempfile::tempdir().expect("written");
         let mut params = CertificateParams::new(Vec::new()).expect("valid");
         params.distinguished_name.push(DnType::CommonName, "test authority");
@@ -42,9 +58,10 @@ impl TlsServer {
         let write =
             |name: &str, text: String| fs::write(folder.path().join(name), text).expect("written");
         write("ca.pem", root.pem());
-        for (name, (certificate, key)) in
-            [("server", signed(names, &issuer)), ("client", signed(&["ada"], &issuer))]
-        {
+        for (name, (certificate, key)) in [
+            ("server", signed(names, &issuer, valid_for)),
+            ("client", signed(&["ada"], &issuer, None)),
+        ] {
             write(&format!("{name}.pem"), certificate.pem());
             write(&format!("{name}.key"), key.serialize_pem());
         }
@@ -94,6 +111,22 @@ async fn trusted_certificate_is_accepted() {
     round_trip(&server.store(server.trusting())).await.expect("trusted by a file");
     let pem = fs::read_to_string(server.file("ca.pem")).expect("a file");
     round_trip(&server.store(patient().ssl_ca_data(pem))).await.expect("trusted by text");
+}
+
+#[tokio::test]
+async fn certificate_that_expires_soon_is_a_finding() {
+    const DAY: Duration = Duration::from_secs(86_400);
+    for (valid_for, severity) in [
+        (None, None),
+        (Some(40 * DAY), None),
+        (Some(20 * DAY), Some(Severity::Warning)),
+        (Some(3 * DAY), Some(Severity::Error)),
+    ] {
+        let server = TlsServer::start_valid_for(valid_for, &["127.0.0.1"], "no");
+        let findings = server.store(server.trusting()).diagnose().await.expect("examined");
+        let found = findings.iter().find(|finding| finding.code == "certificate");
+        assert_eq!(found.map(|finding| finding.severity), severity, "{findings:?}");
+    }
 }
 
 #[tokio::test]

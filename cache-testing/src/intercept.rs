@@ -41,7 +41,8 @@ pub(crate) fn wrapped_leases(store: &Arc<dyn Cache>) -> &dyn Leases {
 /// [`Intercept`].
 ///
 /// The methods after `except` are those in the braces. Other methods that are not asynchronous are
-/// forwarded, apart from `get_now`, `set_now` and `leases`.
+/// forwarded, apart from `get_now`, `set_now` and `leases`, and so is `diagnose`, which is no verb
+/// of applications.
 macro_rules! intercept {
     ($wrapper:ty $(, except $($except:ident),+ { $($method:item)* })?) => {
         #[cache_core::async_trait]

@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-/// An asynchronous method of [`Cache`](cache_core::Cache) or of its
-/// [`Leases`](cache_core::Leases).
+/// An asynchronous method of [`Cache`](cache_core::Cache), apart from
+/// [`diagnose`](cache_core::Cache::diagnose), or of its [`Leases`](cache_core::Leases).
 ///
 /// [`get_now`](cache_core::Cache::get_now) counts as [`Get`](Self::Get), and
 /// [`set_now`](cache_core::Cache::set_now) as [`Set`](Self::Set). The methods of leases are

@@ -55,6 +55,8 @@ pub(crate) static MYSQL: Dialect = Dialect {
             FROM information_schema.tables AS here \
             WHERE here.table_schema = DATABASE() AND here.table_name = ?",
         inspect_args: &[NameArg::Table],
+        facts: FACTS,
+        facts_args: &[NameArg::Table, NameArg::Table, NameArg::Table],
         create: CREATE,
         create_unlogged: CREATE,
         add_index: &["ALTER TABLE {t} ADD INDEX {i} (expires)"],
@@ -63,6 +65,17 @@ pub(crate) static MYSQL: Dialect = Dialect {
         lock: None,
     },
 };
+
+const FACTS: &str = "SELECT 'server', CAST(VERSION() AS CHAR), CAST(( \
+        SELECT data_length + index_length FROM information_schema.tables \
+        WHERE table_schema = DATABASE() AND table_name = ?) AS SIGNED) \
+    UNION ALL SELECT 'clock', NULL, CAST(UNIX_TIMESTAMP(NOW(6)) * 1000000 AS SIGNED) \
+    UNION ALL SELECT 'engine', CAST(engine AS CHAR), CAST(NULL AS SIGNED) \
+        FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name = ? \
+    UNION ALL SELECT 'unique keys', NULL, CAST(COUNT(*) AS SIGNED) \
+        FROM information_schema.statistics \
+        WHERE table_schema = DATABASE() AND table_name = ? \
+        AND non_unique = 0 AND seq_in_index = 1 AND column_name = 'cache_key'";
 
 const CREATE: &[&str] = &["CREATE TABLE IF NOT EXISTS {t} \
     (cache_key VARBINARY(1024) NOT NULL PRIMARY KEY, value LONGBLOB, number BIGINT, \

@@ -76,6 +76,8 @@ pub(crate) static POSTGRES: Dialect = Dialect {
                 WHERE indrelid = here.oid AND attname = 'expires') \
             FROM pg_class AS here WHERE here.oid = to_regclass(?::text)",
         inspect_args: &[NameArg::QuotedTable],
+        facts: FACTS,
+        facts_args: &[NameArg::QuotedTable],
         create: &[
             "CREATE TABLE IF NOT EXISTS {t} (cache_key bytea NOT NULL PRIMARY KEY, value bytea, \
              number bigint, expires bigint NOT NULL)",
@@ -95,6 +97,23 @@ pub(crate) static POSTGRES: Dialect = Dialect {
         lock: Some("SELECT pg_advisory_xact_lock(7161677480)"),
     },
 };
+
+const FACTS: &str = "WITH here AS (SELECT to_regclass(?::text)::oid AS oid) \
+    SELECT 'server', current_setting('server_version'), pg_total_relation_size(oid) FROM here \
+    UNION ALL SELECT 'clock', NULL, \
+        CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS bigint) \
+    UNION ALL SELECT 'persistence', relpersistence::text, NULL \
+        FROM pg_class JOIN here USING (oid) \
+    UNION ALL SELECT 'unique keys', NULL, COUNT(*) \
+        FROM pg_index JOIN pg_attribute ON attrelid = indrelid AND attnum = indkey[0] \
+        JOIN here ON here.oid = indrelid \
+        WHERE indisunique AND indisvalid AND indnatts = 1 AND attname = 'cache_key' \
+    UNION ALL SELECT 'invalid indexes', string_agg(indexrelid::regclass::text, ', '), COUNT(*) \
+        FROM pg_index JOIN here ON here.oid = indrelid WHERE NOT indisvalid \
+    UNION ALL SELECT 'dead rows', n_live_tup::text, n_dead_tup \
+        FROM pg_stat_user_tables JOIN here ON here.oid = relid \
+    UNION ALL SELECT 'connections', current_setting('max_connections'), COUNT(*) \
+        FROM pg_stat_activity";
 
 const CREATE_INDEX: &str = "CREATE INDEX IF NOT EXISTS {i} ON {t} (expires)";
 const COMMENT: &str = "COMMENT ON TABLE {t} IS '{note}'";

@@ -52,6 +52,12 @@ pub(crate) static SQLITE: Dialect = Dialect {
             (SELECT COUNT(*) FROM sqlite_master WHERE type = 'index' AND name = ?) \
             FROM sqlite_master AS here WHERE here.type = 'table' AND here.name = ? COLLATE NOCASE",
         inspect_args: &[NameArg::Index, NameArg::Index, NameArg::Table],
+        facts: "SELECT 'server', sqlite_version(), \
+            (SELECT page_count * page_size FROM pragma_page_count, pragma_page_size) \
+            UNION ALL SELECT 'unique keys', NULL, (SELECT COUNT(*) \
+                FROM pragma_index_list(?) AS here, pragma_index_info(here.name) AS part \
+                WHERE here.\"unique\" = 1 AND part.seqno = 0 AND part.name = 'cache_key')",
+        facts_args: &[NameArg::Table],
         create: CREATE,
         create_unlogged: CREATE,
         add_index: &[],

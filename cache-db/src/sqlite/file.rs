@@ -47,6 +47,11 @@ fn version(path: &Path) -> Option<Version> {
 }
 
 impl DatabaseFile {
+    #[cfg(unix)]
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
     pub(super) fn new(path: PathBuf) -> Self {
         // SQLite takes a name that begins with `file:` for a URI.
         let path = if path.is_relative() { Path::new(".").join(path) } else { path };
