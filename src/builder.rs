@@ -15,6 +15,7 @@ use cache_core::{
     config::{self, Backend, StoreConfig},
     observe::Observed,
 };
+use serde_json::Value as Json;
 
 use crate::{
     Caches,
@@ -24,6 +25,7 @@ use crate::{
         ALIAS_SETTINGS, CacheConfig, Observe,
         source::{self, Format, Origin, Sections},
     },
+    mistakes::{Invalid, Search},
     wrappers::{Wrappers, Wrapping},
 };
 
@@ -96,12 +98,17 @@ struct AliasPlan {
 enum Plan {
     Open(Box<CacheConfig>),
     Use(Arc<dyn Cache>, Box<Settings>),
-    Fail(Error),
+    /// The configuration is invalid. It is kept as it was written.
+    Fail(Error, Json),
 }
 
 impl AliasPlan {
-    fn open(origin: Origin, config: Result<CacheConfig>) -> Self {
-        let plan = config.map_or_else(Plan::Fail, |config| Plan::Open(Box::new(config)));
+    /// Reads a table of settings or a URL.
+    fn read(origin: Origin, entry: Json) -> Self {
+        let plan = match source::read_alias(&entry) {
+            Ok(config) => Plan::Open(Box::new(config)),
+            Err(error) => Plan::Fail(error, entry),
+        };
         Self { origin, plan }
     }
 
@@ -109,7 +116,7 @@ impl AliasPlan {
     fn stated_options(&self) -> usize {
         match &self.plan {
             Plan::Open(config) => config.options.values().filter(|value| !value.is_null()).count(),
-            Plan::Use(..) | Plan::Fail(_) => 0,
+            Plan::Use(..) | Plan::Fail(..) => 0,
         }
     }
 }
@@ -348,7 +355,44 @@ impl CachesBuilder {
     /// # Errors
     ///
     /// Returns [`ErrorKind::Config`] if a source cannot be read at all, or if `default` is missing.
-    pub async fn build_partial(mut self) -> Result<(Caches, BTreeMap<String, Error>)> {
+    pub async fn build_partial(self) -> Result<(Caches, BTreeMap<String, Error>)> {
+        let (caches, errors) = self.open_all(false).await?;
+        let first =
+            |(alias, errors): (String, Vec<Error>)| Some((alias, errors.into_iter().next()?));
+        Ok((caches, errors.into_iter().filter_map(first).collect()))
+    }
+
+    /// Like [`build_partial`](Self::build_partial), but returns every mistake in the configuration
+    /// of each other alias, not only the first.
+    ///
+    /// A mistake is found by leaving out the settings that are known to be wrong. So what depends
+    /// on such a setting is not checked: all of OPTIONS if BACKEND is wrong.
+    ///
+    /// # Errors
+    ///
+    /// Returns the errors of [`build_partial`](Self::build_partial).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # async fn run() -> cachette::Result<()> {
+    /// use cachette::Caches;
+    ///
+    /// let url = "locmem://?timeout=soon&max_entries=many&key_function=secret";
+    /// let (_, mistakes) = Caches::builder().url("default", url).build_with_mistakes().await?;
+    /// assert_eq!(mistakes["default"].len(), 3);
+    /// # Ok(()) }
+    /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(run()).unwrap();
+    /// ```
+    pub async fn build_with_mistakes(self) -> Result<(Caches, BTreeMap<String, Vec<Error>>)> {
+        self.open_all(true).await
+    }
+
+    /// Opens the valid caches. Returns the first error of each other alias, or all of them.
+    async fn open_all(
+        mut self,
+        all_errors: bool,
+    ) -> Result<(Caches, BTreeMap<String, Vec<Error>>)> {
         let mut plans = BTreeMap::new();
         let mut databases = BTreeMap::new();
         let places: Vec<String> = self.sources.iter().filter_map(Source::place).collect();
@@ -367,11 +411,16 @@ impl CachesBuilder {
         let mut plans: Vec<(String, AliasPlan)> = plans.into_iter().collect();
         // An alias shares the options that it does not state with others at the same LOCATION.
         plans.sort_by_key(|(_, plan)| Reverse(plan.stated_options()));
+        let mut invalid = Vec::new();
         for (alias, AliasPlan { origin, plan }) in plans {
             let opened = match plan {
-                Plan::Open(config) => self.open(&alias, &origin, *config, &databases).await,
+                Plan::Open(config) => {
+                    let kept = all_errors.then(|| config.clone());
+                    let opened = self.open(&alias, &origin, *config, &databases).await;
+                    opened.map_err(|error| (error, kept.map(|config| Invalid::Config(*config))))
+                }
                 Plan::Use(store, settings) => Ok((store, *settings, self.observe.clone())),
-                Plan::Fail(error) => Err(error),
+                Plan::Fail(error, entry) => Err((error, Some(Invalid::Entry(entry)))),
             };
             match opened {
                 Ok((store, settings, observe)) => {
@@ -383,8 +432,26 @@ impl CachesBuilder {
                     let handle = CacheHandle::new(&alias, store, settings);
                     handles.insert(alias, handle.with_clock(self.clock.clone()));
                 }
-                Err(error) => drop(errors.insert(alias.clone(), origin.locate(&alias, error))),
+                Err((error, config)) => invalid.push((alias, origin, error, config)),
             }
+        }
+        // Only now, so that what is opened on the way shares no store with a valid alias.
+        for (alias, origin, error, config) in invalid {
+            let found = match config.filter(|_| all_errors) {
+                Some(config) => {
+                    let mut search = Search::new(config, error);
+                    while let Some(config) = search.next() {
+                        match self.open(&alias, &origin, config, &databases).await {
+                            Ok(_) => break,
+                            Err(error) => search.record(error),
+                        }
+                    }
+                    search.into_mistakes()
+                }
+                None => vec![error],
+            };
+            let found = found.into_iter().map(|error| origin.locate(&alias, error)).collect();
+            errors.insert(alias, found);
         }
         Ok((Caches::new(handles), errors))
     }
@@ -470,18 +537,19 @@ fn read_source(source: Source, earlier: &BTreeMap<String, AliasPlan>) -> Result<
         }
         Source::Text(format, text) => read_text(format, &text, &Origin::Text(format)),
         Source::Url(alias, url) => {
-            let plan = AliasPlan::open(Origin::Url, source::read_url(url));
+            let plan = AliasPlan::read(Origin::Url, url.into());
             Ok(SourceContents::cache(alias, plan))
         }
         Source::Env(variables) => {
             let urls = source::variables(variables, &|| earlier.keys())?;
-            let plans = urls.into_iter().map(|(alias, (origin, url))| {
-                (alias, AliasPlan::open(origin, source::read_url(url)))
-            });
+            let plans = urls
+                .into_iter()
+                .map(|(alias, (origin, url))| (alias, AliasPlan::read(origin, url.into())));
             Ok(SourceContents { caches: plans.collect(), ..SourceContents::default() })
         }
         Source::Config(alias, config) => {
-            Ok(SourceContents::cache(alias, AliasPlan::open(Origin::Code, Ok(*config))))
+            let plan = AliasPlan { origin: Origin::Code, plan: Plan::Open(config) };
+            Ok(SourceContents::cache(alias, plan))
         }
         Source::Store(alias, store, settings) => {
             let plan = AliasPlan { origin: Origin::Code, plan: Plan::Use(store, settings) };
@@ -496,7 +564,7 @@ fn read_source(source: Source, earlier: &BTreeMap<String, AliasPlan>) -> Result<
 
 fn read_text(format: Format, text: &str, origin: &Origin) -> Result<SourceContents> {
     let Sections { caches, databases } = source::read(format, text, origin)?;
-    let plan = |(alias, config)| (alias, AliasPlan::open(origin.clone(), config));
+    let plan = |(alias, entry)| (alias, AliasPlan::read(origin.clone(), entry));
     Ok(SourceContents { caches: caches.into_iter().map(plan).collect(), databases })
 }
 

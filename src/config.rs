@@ -117,7 +117,7 @@ use serde::{
 use serde_json::{Map, Value as Json};
 
 pub(crate) use self::nested::NestedConfig;
-use crate::django::Class;
+use crate::{django::Class, mistakes::remove};
 pub use cache_core::config::{
     Backend, NestedStore, StoreConfig, invalid_setting, redact, redact_setting,
 };
@@ -298,10 +298,31 @@ impl CacheConfig {
         Ok(Self { location, options, on_outage: self.on_outage.or(translation.on_outage), ..self })
     }
 
+    /// Removes a setting that can be wrong although it was read. Returns `false` if there is none.
+    pub(crate) fn remove(&mut self, setting: &str) -> bool {
+        let setting = setting.to_ascii_lowercase();
+        if let Some(option) = setting.strip_prefix("options.") {
+            return remove(&mut self.options, option);
+        }
+        if setting.starts_with("location") {
+            return self.url.take().is_some() | !std::mem::take(&mut self.location).is_empty();
+        }
+        setting == "key_function" && self.key_function.take().is_some()
+    }
+
     /// Reads a URL.
     pub(crate) fn read_url(text: &str) -> Result<Self> {
         let config = Self::read(&url::settings(text)?)?;
         Ok(Self { url: Some(url::address(text).into()), ..config })
+    }
+}
+
+/// The settings of an alias' entry, and the address if it is a URL.
+pub(crate) fn entry_settings(entry: &Json) -> Result<(Map<String, Json>, Option<String>)> {
+    match entry {
+        Json::String(text) => Ok((url::settings(text)?, Some(url::address(text).into()))),
+        Json::Object(settings) => Ok((settings.clone(), None)),
+        other => Err(not_a_store(other)),
     }
 }
 

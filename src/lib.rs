@@ -66,6 +66,7 @@ mod builder;
 mod caches;
 pub mod config;
 mod django;
+mod mistakes;
 #[cfg(any(feature = "db-sqlite", feature = "db-postgres", feature = "db-mysql"))]
 mod tables;
 mod wrappers;

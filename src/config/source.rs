@@ -95,8 +95,8 @@ impl fmt::Display for Origin {
 
 /// The parsed contents of configuration text.
 pub(crate) struct Sections {
-    /// The configuration or the error of each alias. One error does not hide the others.
-    pub(crate) caches: BTreeMap<String, Result<CacheConfig>>,
+    /// The entry of each alias as it was written, for [`read_alias`].
+    pub(crate) caches: BTreeMap<String, Json>,
     /// URLs by name.
     pub(crate) databases: BTreeMap<String, String>,
 }
@@ -117,8 +117,7 @@ pub(crate) fn read(format: Format, text: &str, origin: &Origin) -> Result<Sectio
     let databases =
         databases::read(&databases).map_err(|error| error.within(&origin.to_string()))?;
     let aliases = take_section(&mut root, "caches", origin)?.unwrap_or(root);
-    let caches = aliases.iter().map(|(alias, entry)| (alias.clone(), read_alias(entry)));
-    Ok(Sections { caches: caches.collect(), databases })
+    Ok(Sections { caches: aliases.into_iter().collect(), databases })
 }
 
 /// Takes the table with this name, in upper or lower case.
@@ -140,17 +139,13 @@ fn take_section(
     }
 }
 
-fn read_alias(entry: &Json) -> Result<CacheConfig> {
+/// Reads the entry of an alias: a table of settings or a URL.
+pub(crate) fn read_alias(entry: &Json) -> Result<CacheConfig> {
     match entry {
         Json::String(url) => CacheConfig::read_url(url),
         Json::Object(settings) => CacheConfig::read(settings),
         other => Err(not_a_store(other)),
     }
-}
-
-/// Reads the URL of a cache.
-pub(crate) fn read_url(url: String) -> Result<CacheConfig> {
-    read_alias(&Json::String(url))
 }
 
 const VARIABLE: &str = "CACHE_URL";
