@@ -4,7 +4,8 @@ use std::{env, ffi::OsString, path::PathBuf, time::Duration};
 
 use cachette::{Timeout, Version};
 use clap::{
-    ArgGroup, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum,
+    ArgAction, ArgGroup, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand,
+    ValueEnum, builder::UnknownArgumentValueParser,
 };
 use clap_complete::{ArgValueCandidates, Shell};
 
@@ -13,7 +14,7 @@ use crate::completions::aliases;
 /// Inspects and manages the caches of a configuration.
 ///
 /// Exit codes: 0 for success or a hit, 1 for a miss or a problem that `check` found, 2 for an
-/// error.
+/// error. `doctor` exits with 1 for warnings and with 2 for errors that it found.
 #[derive(Debug, Parser)]
 #[command(name = "cachette", version, max_term_width = 100)]
 pub(crate) struct Cli {
@@ -22,8 +23,8 @@ pub(crate) struct Cli {
     #[arg(long, short, value_name = "FILE", env = CONFIG_VARIABLE, global = true)]
     pub(crate) config: Option<PathBuf>,
 
-    /// The alias of the cache [default: `default`; all caches for `check`, `stats`, `watch` and
-    /// `purge-expired`]
+    /// The alias of the cache [default: `default`; all caches for `check`, `doctor`, `stats`,
+    /// `watch` and `purge-expired`]
     #[arg(long, value_name = "ALIAS", global = true, add = ArgValueCandidates::new(aliases))]
     pub(crate) cache: Option<String>,
 
@@ -35,7 +36,7 @@ pub(crate) struct Cli {
     #[arg(long, value_enum, default_value_t, global = true)]
     pub(crate) output: Output,
 
-    /// Print the warnings of the stores to standard error, as `check` always does
+    /// Print the warnings of the stores to standard error, as `check` and `doctor` always do
     #[arg(long, short, global = true)]
     pub(crate) verbose: bool,
 
@@ -50,6 +51,14 @@ impl Cli {
     /// Parses the arguments of the process.
     pub(crate) fn from_process() -> Result<Self, clap::Error> {
         Self::from_arguments(env::args_os())
+    }
+
+    /// The alias that the arguments name.
+    pub(crate) fn alias(&self) -> Option<&str> {
+        match &self.command {
+            Command::Bench(Bench { alias: Some(alias), .. }) => Some(alias),
+            _ => self.cache.as_deref(),
+        }
     }
 
     fn from_arguments(arguments: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
@@ -87,7 +96,19 @@ pub(crate) enum Command {
     ///
     /// Calls every verb on keys of its own in each cache, and deletes them; for files, it writes,
     /// counts and removes an entry in a directory of its own. Prints how to solve each problem.
-    Check,
+    Check {
+        #[arg(long, hide = true, action = ArgAction::SetTrue, value_parser = suggest_doctor())]
+        deep: Option<String>,
+    },
+    /// Examine the configuration, the caches and their servers, and print what to do
+    ///
+    /// Reports every mistake in the configuration. Calls every verb of each cache on keys of its
+    /// own, which it deletes, and measures a round trip. Reports memory limits and eviction of
+    /// servers, the definition of tables, free disk space, permissions, clocks that differ and
+    /// certificates that expire.
+    ///
+    /// Exit codes: 0 if nothing should be changed, 1 for warnings, 2 for errors.
+    Doctor,
     /// Print a value as JSON
     Get {
         key: String,
@@ -169,6 +190,11 @@ pub(crate) enum Command {
     /// count the lookups of all their clients. A store whose statistics take long is looked at less
     /// often, so that it is busy for a tenth of the time at most. Ctrl-C ends the command.
     Watch(Watch),
+    /// Measure how long a get and a set take from this machine
+    ///
+    /// Sets and gets keys of its own, one call after the other, and deletes them, also after
+    /// Ctrl-C. Writes to the store at full speed: on a production server, choose a short time.
+    Bench(Bench),
     /// Purge pages that services have cached in the cache's store
     ///
     /// Reaches the pages of all services that share the store, and that use the same KEY_PREFIX and
@@ -265,6 +291,19 @@ pub(crate) struct Watch {
 }
 
 #[derive(Args, Debug)]
+pub(crate) struct Bench {
+    /// The alias of the cache [default: that of --cache]
+    #[arg(value_name = "ALIAS", conflicts_with = "cache", add = ArgValueCandidates::new(aliases))]
+    pub(crate) alias: Option<String>,
+    /// How long to measure, up to an hour
+    #[arg(long, value_name = "TIME", default_value = "3s", value_parser = bench_duration)]
+    pub(crate) duration: Duration,
+    /// The size of the values in bytes, up to 64 MiB
+    #[arg(long, value_name = "BYTES", default_value_t = 100, value_parser = size)]
+    pub(crate) size: usize,
+}
+
+#[derive(Args, Debug)]
 pub(crate) struct NewEntry {
     pub(crate) key: String,
     /// The value as JSON, or - to read it from standard input
@@ -323,6 +362,23 @@ fn interval(text: &str) -> Result<Duration, String> {
     } else {
         Err("expected a time from 0.1 seconds to a day".into())
     }
+}
+
+fn bench_duration(text: &str) -> Result<Duration, String> {
+    const MAX: Duration = Duration::from_secs(3600);
+    let duration = duration(text)?;
+    if duration > MAX { Err("expected at most 1h".into()) } else { Ok(duration) }
+}
+
+fn size(text: &str) -> Result<usize, String> {
+    const MAX: usize = 64 << 20;
+    let size = text.parse().ok().filter(|size| *size <= MAX);
+    size.ok_or_else(|| format!("expected a number of bytes from 0 to {MAX}"))
+}
+
+/// Rejects an argument that other commands of this kind have.
+fn suggest_doctor() -> UnknownArgumentValueParser {
+    UnknownArgumentValueParser::suggest("`cachette doctor` examines the caches and their servers")
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "clap expects a result")]

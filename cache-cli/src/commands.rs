@@ -1,6 +1,8 @@
 //! Runs the commands.
 
+mod bench;
 mod check;
+mod doctor;
 mod entries;
 mod inspect;
 mod keys;
@@ -11,7 +13,11 @@ mod upkeep;
 mod volatile;
 mod watch;
 
-use std::io::{self, Read as _};
+use std::{
+    io::{self, Read as _},
+    process,
+    time::SystemTime,
+};
 
 use cachette::CacheHandle;
 use serde_json::Value as Json;
@@ -41,7 +47,8 @@ async fn run_on(selection: Selection, cli: &Cli) -> Result<Outcome> {
     let printer = Printer { output: cli.output };
     match &cli.command {
         Command::Createcachetable(args) => tables::create(selection, args, printer).await,
-        Command::Check => check::run(selection, printer).await,
+        Command::Check { .. } => check::run(selection, printer).await,
+        Command::Doctor => doctor::run(selection, printer).await,
         Command::Stats => upkeep::stats(selection, printer).await,
         Command::Watch(args) => watch::run(selection, args, printer).await,
         Command::PurgeExpired => upkeep::purge_expired(selection, printer).await,
@@ -79,10 +86,12 @@ async fn run_on_cache(cache: &CacheHandle, command: &Command, printer: Printer) 
         }
         Command::Keys(args) => keys::list(cache, args, printer).await,
         Command::Inspect(args) => inspect::inspect(cache, args, printer).await,
+        Command::Bench(args) => bench::run(cache, args, printer).await,
         Command::Purge(args) => pages::purge(cache, args, printer).await,
         Command::Clear { yes } => upkeep::clear(cache, *yes, printer).await,
         Command::Createcachetable(_)
-        | Command::Check
+        | Command::Check { .. }
+        | Command::Doctor
         | Command::Stats
         | Command::Watch(_)
         | Command::PurgeExpired
@@ -109,6 +118,16 @@ impl Printer {
             Output::Text => terminal::print(text),
         }
     }
+}
+
+/// Returns names of entries that no other process uses, for a command that removes them again.
+fn own_keys<N: std::fmt::Display, const COUNT: usize>(
+    command: &str,
+    names: [N; COUNT],
+) -> [String; COUNT] {
+    let (process, now) = (process::id(), SystemTime::UNIX_EPOCH.elapsed());
+    let now = now.map_or(0, |now| now.as_nanos());
+    names.map(|name| format!("cachette-{command}-{process}-{now}-{name}"))
 }
 
 /// Names the absent keys on a terminal, where a miss would otherwise print nothing.

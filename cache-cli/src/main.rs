@@ -12,7 +12,7 @@ mod terminal;
 
 use std::process::ExitCode;
 
-use args::{Cli, Output};
+use args::{Cli, Command, Output};
 use failure::Failure;
 
 /// The result of a command that ran. The exit code depends on it.
@@ -20,10 +20,12 @@ use failure::Failure;
 enum Outcome {
     /// A hit, or a completed command.
     Done,
-    /// A miss, or a problem that `check` found.
+    /// A miss, a problem that `check` found, or a warning of `doctor`.
     Miss,
-    /// A part of the command failed and was reported.
+    /// A part of the command failed and was reported, or `doctor` found an error.
     Failed,
+    /// A signal has ended the command, which has cleaned up.
+    Interrupted,
 }
 
 impl Outcome {
@@ -43,13 +45,15 @@ fn main() -> ExitCode {
     if cli.output == Output::Json {
         terminal::use_json();
     }
-    if cli.verbose || matches!(cli.command, args::Command::Check) {
+    if cli.verbose || matches!(cli.command, Command::Check { .. } | Command::Doctor) {
         terminal::show_warnings();
     }
     match run(&cli) {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
         Ok(Outcome::Miss) => ExitCode::from(1),
         Ok(Outcome::Failed) => ExitCode::from(2),
+        // As shells report a command that Ctrl-C has ended.
+        Ok(Outcome::Interrupted) => ExitCode::from(130),
         Err(failure) if failure.is_closed_pipe() => ExitCode::SUCCESS,
         Err(failure) => {
             terminal::print_failure(&failure);

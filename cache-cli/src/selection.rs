@@ -4,13 +4,18 @@ use std::{collections::BTreeMap, path::Path};
 
 use cachette::{CacheHandle, Caches, CachesBuilder, Error, OnOutage, Undecodable, Version};
 
-use crate::{Failure, Outcome, Result, args::Cli, terminal};
+use crate::{
+    Failure, Outcome, Result,
+    args::{Cli, Command},
+    terminal,
+};
 
 /// The configured caches, the errors of those that could not be opened, and the options that select
 /// among them.
 pub(crate) struct Selection {
     caches: Caches,
-    errors: BTreeMap<String, Error>,
+    /// At least one for each alias, and all mistakes for a command that reports them.
+    errors: BTreeMap<String, Vec<Error>>,
     alias: Option<String>,
     version: Option<Version>,
 }
@@ -20,16 +25,28 @@ pub(crate) type SelectedCache = (String, Result<CacheHandle>);
 
 impl Selection {
     pub(crate) async fn open(cli: &Cli) -> Result<Self> {
-        let (caches, errors) = builder(cli.config.as_deref()).build_partial().await?;
+        let builder = builder(cli.config.as_deref());
+        let (caches, errors) = match cli.command {
+            Command::Doctor => builder.build_with_mistakes().await?,
+            _ => {
+                let (caches, errors) = builder.build_partial().await?;
+                (caches, errors.into_iter().map(|(alias, error)| (alias, vec![error])).collect())
+            }
+        };
         if caches.aliases().next().is_none() && errors.is_empty() {
             return Err(no_caches(cli));
         }
-        if let Some(alias) = &cli.cache
+        if let Some(alias) = cli.alias()
             && !errors.contains_key(alias)
         {
             caches.get(alias)?;
         }
-        Ok(Self { caches, errors, alias: cli.cache.clone(), version: cli.key_version.clone() })
+        Ok(Self {
+            caches,
+            errors,
+            alias: cli.alias().map(Into::into),
+            version: cli.key_version.clone(),
+        })
     }
 
     /// The alias that `--cache` names.
@@ -47,7 +64,7 @@ impl Selection {
     /// The cache returns an error for an undecodable entry and for an outage, not a miss.
     pub(crate) fn into_cache(mut self) -> Result<CacheHandle> {
         let alias = self.alias.as_deref().unwrap_or("default");
-        if let Some(error) = self.errors.remove(alias) {
+        if let Some(error) = self.errors.remove(alias).and_then(first) {
             return Err(error.into());
         }
         let cache = self.caches.get(alias)?.with_undecodable(Undecodable::Error);
@@ -62,20 +79,45 @@ impl Selection {
     ///
     /// They return an error for an outage, not a miss.
     pub(crate) fn into_each(self) -> impl Iterator<Item = SelectedCache> {
+        let first = |mut failures: Vec<Failure>| failures.swap_remove(0);
+        self.into_each_with_mistakes().map(move |(alias, cache)| (alias, cache.map_err(first)))
+    }
+
+    /// Like [`into_each`](Self::into_each), with all mistakes in the configuration of an alias, at
+    /// least one.
+    pub(crate) fn into_each_with_mistakes(
+        self,
+    ) -> impl Iterator<Item = (String, Result<CacheHandle, Vec<Failure>>)> {
         let opened = self
             .caches
             .iter()
             .map(|cache| (cache.alias().to_owned(), Ok(cache.with_on_outage(OnOutage::Error))));
-        let mut all: BTreeMap<String, Result<CacheHandle>> = opened.collect();
-        all.extend(self.errors.into_iter().map(|(alias, error)| (alias, Err(error.into()))));
+        let mut all: BTreeMap<String, Result<CacheHandle, Vec<Failure>>> = opened.collect();
+        all.extend(
+            self.errors.into_iter().map(|(alias, errors)| {
+                (alias, Err(errors.into_iter().map(Failure::from).collect()))
+            }),
+        );
         all.into_iter()
             .filter(move |(alias, _)| self.alias.as_ref().is_none_or(|selected| selected == alias))
     }
 
+    /// Returns whether the configuration has this alias.
+    pub(crate) fn has(&self, alias: &str) -> bool {
+        self.errors.contains_key(alias) || self.caches.get(alias).is_ok()
+    }
+
     /// All caches that could be opened, and the errors of the others.
     pub(crate) fn into_all(self) -> (Caches, Failures) {
-        (self.caches, Failures(self.errors.into_values().map(Failure::from).collect()))
+        (
+            self.caches,
+            Failures(self.errors.into_values().filter_map(first).map(Failure::from).collect()),
+        )
     }
+}
+
+fn first(errors: Vec<Error>) -> Option<Error> {
+    errors.into_iter().next()
 }
 
 /// The configuration of a file, or of the environment.

@@ -1,9 +1,6 @@
 //! The command `check`: finds problems of the configuration, the servers and the tables.
 
-use std::{
-    process,
-    time::{Duration, SystemTime},
-};
+use std::time::Duration;
 
 use cachette::{
     CacheHandle, ErrorKind,
@@ -11,7 +8,7 @@ use cachette::{
 };
 use serde_json::{Value as Json, json};
 
-use super::Printer;
+use super::{Printer, own_keys};
 use crate::{
     Failure, Outcome, Result,
     selection::Selection,
@@ -88,9 +85,8 @@ async fn check_tables(cache: &CacheHandle) -> Result<()> {
 ///
 /// A user may have the right to execute some of them only. The values are not compared: a replica
 /// may lag behind, and a dummy stores nothing.
-async fn try_verbs(cache: &CacheHandle) -> Result<()> {
-    let now = SystemTime::UNIX_EPOCH.elapsed().map_or(0, |now| now.as_nanos());
-    let keys = ["a", "b"].map(|name| format!("cachette-check-{}-{now}-{name}", process::id()));
+pub(super) async fn try_verbs(cache: &CacheHandle) -> Result<()> {
+    let keys = own_keys("check", ["a", "b"]);
     let tried = try_verbs_on(cache, &keys).await;
     if tried.is_err() {
         // The verb that failed is reported, and entries that cannot be deleted soon expire.
@@ -99,8 +95,10 @@ async fn try_verbs(cache: &CacheHandle) -> Result<()> {
     tried
 }
 
+/// How long an entry stays that cannot be deleted.
+const TIMEOUT: Duration = Duration::from_secs(10);
+
 async fn try_verbs_on(cache: &CacheHandle, keys: &[String; 2]) -> Result<()> {
-    const TIMEOUT: Duration = Duration::from_secs(10);
     let [key, other] = keys;
     verb("set", cache.set(key, "written by `cachette check`", TIMEOUT).await)?;
     verb("get", cache.get::<String>(key).await)?;
@@ -112,11 +110,26 @@ async fn try_verbs_on(cache: &CacheHandle, keys: &[String; 2]) -> Result<()> {
     }
     verb("touch", cache.touch(other, TIMEOUT).await)?;
     verb("ttl", cache.ttl(other).await)?;
+    match cache.incr_or_set(other, 1, 1, TIMEOUT).await {
+        // An incr that a replica or an eviction has made impossible.
+        Err(error) if error.kind() == ErrorKind::NotAnInteger => {}
+        counted => drop(verb("incr_or_set", counted)?),
+    }
+    verb("get_and_touch", cache.get_and_touch::<i64>(other, TIMEOUT).await)?;
     verb("set_many", cache.set_many(keys.iter().zip([1, 2]), TIMEOUT).await)?;
     verb("get_many", cache.get_many::<i64, _>(keys).await)?;
     verb("delete", cache.delete(key).await)?;
     verb("delete_many", cache.delete_many(keys).await)?;
+    verb("lock", try_lock(cache, key).await)?;
     Ok(())
+}
+
+/// Acquires a lease as a lock and releases it, as misses do.
+async fn try_lock(cache: &CacheHandle, key: &str) -> cachette::Result<()> {
+    match cache.lock(key).hold(TIMEOUT).await? {
+        Some(guard) => guard.release().await,
+        None => Ok(()),
+    }
 }
 
 /// Adds the name of the verb to its error.
