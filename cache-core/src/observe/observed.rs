@@ -334,4 +334,10 @@ impl Leases for Observed {
         let release = self.wrapped_leases().release(key, lease, keep);
         self.observer.observe(Operation::Release, &[key], release, tally).await
     }
+
+    async fn revoke(&self, key: &str, side: &str) -> Result<()> {
+        let tally = |(): &()| Tally::one(Outcome::Ok);
+        let revoke = self.wrapped_leases().revoke(key, side);
+        self.observer.observe(Operation::Revoke, &[key], revoke, tally).await
+    }
 }

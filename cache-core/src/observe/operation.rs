@@ -44,6 +44,8 @@ pub enum Operation {
     Fill,
     /// `release` of a lease.
     Release,
+    /// `revoke` of the lease of another holder.
+    Revoke,
     /// Producing a missing value: from the call of the producer until its value is stored.
     Produce,
     /// Waiting for a value that another caller produces.
@@ -75,6 +77,7 @@ impl Operation {
             Self::Acquire => "acquire",
             Self::Fill => "fill",
             Self::Release => "release",
+            Self::Revoke => "revoke",
             Self::Produce => "produce",
             Self::Wait => "wait",
         }

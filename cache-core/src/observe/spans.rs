@@ -40,7 +40,9 @@ pub(super) fn of(operation: Operation, alias: &str, store: &str, keys: Option<&[
         | Operation::Incr
         | Operation::IncrOrSet
         | Operation::Fill => span!("cache.put"),
-        Operation::Delete | Operation::DeleteMany | Operation::Release => span!("cache.remove"),
+        Operation::Delete | Operation::DeleteMany | Operation::Release | Operation::Revoke => {
+            span!("cache.remove")
+        }
         Operation::Clear | Operation::PurgeExpired => span!("cache.flush"),
         Operation::Produce => span!("cache.produce"),
         Operation::Wait => span!("cache.wait"),

@@ -215,6 +215,7 @@ impl<T: Send + 'static> Plan<T> {
                 return Err(error);
             }
             Err(_) => {
+                report.end(observe::Outcome::Panicked);
                 self.report_failure(None);
                 self.release_after_failure(lease).await;
                 return Ok(Outcome::Panicked);
