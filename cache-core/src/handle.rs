@@ -423,6 +423,13 @@ impl CacheHandle {
         composed
     }
 
+    /// Returns the composed key of the record of a tag, which all versions share.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn tag_record(&self, tag: &str) -> String {
+        self.view.composer.record(&format!("tag:{tag}"))
+    }
+
     /// Returns how many undecodable entries this handle has read, together with its clones and the
     /// handles derived from it.
     ///

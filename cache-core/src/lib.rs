@@ -28,6 +28,9 @@ mod meta;
 pub mod observe;
 mod settings;
 mod stats;
+/// For cachette's own crates.
+#[doc(hidden)]
+pub mod tags;
 mod timeout;
 #[doc(hidden)]
 pub mod timer;
@@ -58,6 +61,7 @@ pub use self::{
     lease::{Acquired, Ask, Lease, Leases},
     settings::{OnOutage, Settings, Share, Undecodable},
     stats::Stats,
+    tags::Purge,
     timeout::{Timeout, Ttl},
     value::{Object, Value},
 };

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use cache_core::tags::Fill;
 use http::{Response, request::Parts};
 use http_body::Body;
 
@@ -10,7 +11,6 @@ use crate::{
     counts::Event,
     date::UnixTime,
     extensions::{IsWarmUp, OuterCache},
-    fill::Fill,
     hit,
     key::Keys,
     page_store::{FlightKey, Found, Lookup},

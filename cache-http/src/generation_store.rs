@@ -1,41 +1,45 @@
-//! Generations in a store: reading them in batches, creating missing ones, and purging.
+//! The generations of pages: those of tags, which the engine of cache-core has, and those of a URI
+//! and of the whole cache.
 //!
 //! # Purges while pages are produced
 //!
 //! A page may contain what a purge was meant to remove if the purge happens after the page's
 //! request was looked up and before the page is stored. Such a page must not be stored, or must not
 //! be reachable. If the generation existed at the lookup, its number shows that. If it did not
-//! exist, no page can be reached and the purge must not leave an entry of its own behind: requests
-//! that change something would fill the store. Therefore:
+//! exist, no page can be reached.
 //!
-//! - A purge first changes a *purge record*, which it shares with other generations, then reads the
+//! A purge of a tag creates the generation then, with the time of the purge. The tags of a page are
+//! known only after its response, so that time is compared with the time of the lookup, and the
+//! clocks of the machines must agree.
+//!
+//! A purge of a URI must not leave an entry of its own behind: requests that change something would
+//! fill the store. Therefore:
+//!
+//! - A purge first changes a *purge record*, which it shares with other URIs, then reads the
 //!   generation, and replaces it if it exists. There are 64 purge records, however many purges.
-//! - A page is stored by first creating the generations that do not exist, and then reading their
-//!   purge records. If one has changed since the lookup, the page is not stored.
+//! - A page is stored by first creating the generations that do not exist, and then reading its
+//!   purge record. If that has changed since the lookup, the page is not stored.
 //!
 //! A purge that does not find a generation has changed the record before the generation was
 //! created, so the page is not stored. A purge that finds it replaces it, and the page, which is
 //! stamped with the old number, is not reachable. This needs no clock. It holds if the store does
-//! not evict the record within the time in which a page is produced.
-//!
-//! A page for which another URI's purge has changed the record is not stored either, and the next
-//! request produces it again. The tags of a page are known only after its response. If one has no
-//! generation, the time of the last purge in its record is compared with the time of the lookup, so
-//! the clocks of the machines must agree.
+//! not evict the record within the time in which a page is produced. A page for which another URI's
+//! purge has changed the record is not stored either, and the next request produces it again.
 //!
 //! In one process, [`Fill`] knows the purges of each generation. A store of this process needs no
 //! purge records.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use bytes::Bytes;
-use cache_core::{CacheHandle, Result as StoreResult, Timeout};
-use futures_util::future::try_join_all;
+use cache_core::{
+    CacheHandle, Purge, Result as StoreResult, Timeout,
+    tags::{DAY, Fill, Generation, GenerationId, PurgeCounter, Record, Records, remember_purge},
+};
+use futures_util::future::{join, join_all};
 
 use crate::{
     date::UnixTime,
-    fill::{Fill, GenerationId, remember_purge},
-    generation::{Generation, Purge, PurgeCounter},
     key::{StoreKey, purge_record},
 };
 
@@ -50,10 +54,20 @@ pub(crate) struct GenerationStore {
 /// A generation that a new page is stamped with.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Wanted<'a> {
+    /// The composed key.
     pub(crate) key: &'a str,
     pub(crate) before: Before,
-    /// The timeout of a generation that is created.
-    pub(crate) timeout: Timeout,
+    pub(crate) kind: Kind,
+    /// The time to live of a generation that is created. `None` is forever.
+    pub(crate) ttl: Option<Duration>,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Kind {
+    /// Purges of it change this record.
+    Recorded(StoreKey),
+    /// That of a tag, or of the prefix of a path.
+    Tag,
 }
 
 /// What was known of a generation before the page was produced.
@@ -80,7 +94,6 @@ pub(crate) struct Production<'a> {
     pub(crate) fill: Option<&'a Fill>,
 }
 
-const DAY: Duration = Duration::from_secs(86_400);
 /// The time to live of a purge record, and of a generation that no page has: as long as it may take
 /// to produce a page.
 pub(crate) const FILL_TIME: Duration = Duration::from_secs(600);
@@ -104,22 +117,16 @@ impl GenerationStore {
         Self { cache, local }
     }
 
-    /// Reads generations, in the order of the keys: in one round trip, unless the store is in this
-    /// process.
+    /// Reads generations, in the order of their composed keys: in one round trip, unless the store
+    /// is in this process.
     pub(crate) async fn read(&self, keys: &[&str]) -> StoreResult<Vec<Option<Generation>>> {
-        if self.local {
-            let mut generations = Vec::with_capacity(keys.len());
-            for key in keys {
-                generations.push(self.read_one(key).await?);
-            }
-            return Ok(generations);
-        }
-        let found = self.cache.get_many::<Bytes, _>(keys.iter().copied()).await?;
-        Ok(keys.iter().map(|key| Generation::from_bytes(found.get(key)?)).collect())
+        self.records().read(keys).await
     }
 
-    async fn read_one(&self, key: &str) -> StoreResult<Option<Generation>> {
-        Ok(self.cache.get_shared(key).await?.map(|generation: Arc<Generation>| *generation))
+    /// Reads the generation with this key, which is not composed.
+    pub(crate) async fn read_named(&self, name: &str) -> StoreResult<Option<Generation>> {
+        let found = self.cache.get::<Bytes>(name).await?;
+        Ok(found.and_then(|bytes| Generation::from_bytes(&bytes)))
     }
 
     /// Reads the generations of a new page, and creates those that are missing.
@@ -129,40 +136,47 @@ impl GenerationStore {
         &self,
         wanted: &[Wanted<'_>],
         looked_up_at: UnixTime,
-    ) -> StoreResult<Vec<Generation>> {
-        let keys: Vec<&str> = wanted.iter().map(|wanted| wanted.key).collect();
-        let current = self.read(&keys).await?;
-        let complete = wanted.iter().zip(current).map(async |(wanted, current)| match current {
-            Some(current) => self.keep(wanted, current, looked_up_at).await,
-            None => self.create(wanted).await,
-        });
-        try_join_all(complete).await
+    ) -> StoreResult<Vec<Record>> {
+        let keys: Vec<_> = wanted.iter().map(|wanted| (wanted.key, wanted.ttl)).collect();
+        let records = self.records().read_or_create(&keys).await?;
+        let keep = wanted
+            .iter()
+            .zip(&records)
+            .map(|(wanted, record)| self.keep_recorded(wanted, record.generation, looked_up_at));
+        join_all(keep).await.into_iter().collect::<StoreResult<()>>()?;
+        Ok(records)
     }
 
-    async fn create(&self, wanted: &Wanted<'_>) -> StoreResult<Generation> {
-        let new = Generation::new();
-        if !self.local && self.cache.add(wanted.key, &new, wanted.timeout).await? {
-            return Ok(new);
-        }
-        // Another process may have been first, or an undecodable entry is replaced.
-        let created = self.cache.get_or_set_shared(wanted.key, wanted.timeout, async || new).await;
-        created.map(|created| *created)
-    }
-
-    /// A purge leaves a generation for a short time. If a page is stamped with it, it must live
-    /// longer.
-    async fn keep(
+    /// A purge of a URI leaves its generation for a short time. If a page is stamped with it, it
+    /// must live longer.
+    async fn keep_recorded(
         &self,
         wanted: &Wanted<'_>,
         current: Generation,
         looked_up_at: UnixTime,
-    ) -> StoreResult<Generation> {
+    ) -> StoreResult<()> {
         let is_new = !current.purged_at.is_zero()
             && current.purged_at.saturating_add(FILL_TIME) >= looked_up_at;
-        if is_new && wanted.timeout != Timeout::Never {
-            self.cache.touch(wanted.key, wanted.timeout).await?;
+        if is_new && matches!(wanted.kind, Kind::Recorded(_)) && wanted.ttl.is_some() {
+            self.cache.store().touch(wanted.key, wanted.ttl).await?;
         }
-        Ok(current)
+        Ok(())
+    }
+
+    /// Makes the generations of tags outlive a page with this time to live, while `other` runs.
+    pub(crate) async fn keep_tags<T>(
+        &self,
+        wanted: &[Wanted<'_>],
+        records: &[Record],
+        ttl: Duration,
+        other: impl Future<Output = T>,
+    ) -> T {
+        let tags = wanted.iter().zip(records);
+        let tags: Vec<&str> = tags
+            .filter(|(wanted, record)| matches!(wanted.kind, Kind::Tag) && !record.is_new)
+            .map(|(wanted, _)| wanted.key)
+            .collect();
+        join(self.records().keep(&tags, Some(ttl)), other).await.1
     }
 
     /// The keys of the purge records that show whether a generation was purged while a page was
@@ -172,10 +186,11 @@ impl GenerationStore {
         if self.local {
             return records;
         }
-        for wanted in wanted.iter().filter(|wanted| !matches!(wanted.before, Before::Read(Some(_))))
-        {
-            let record = purge_record(wanted.key);
-            if !records.contains(&record) {
+        for wanted in wanted {
+            if let (Kind::Recorded(record), Before::Read(None) | Before::Unknown) =
+                (wanted.kind, wanted.before)
+                && !records.contains(&record)
+            {
                 records.push(record);
             }
         }
@@ -194,34 +209,36 @@ impl GenerationStore {
             // It was created and purged since.
             Before::Read(None) if !current.purged_at.is_zero() => true,
             Before::Read(None) | Before::Unknown => {
+                let id = self.records().id(wanted.key);
                 current.purged_at > production.looked_up_at
-                    || production.fill.is_some_and(|fill| fill.is_purged(self.id(wanted.key)))
-                    || production.is_recorded(purge_record(wanted.key))
+                    || production.fill.is_some_and(|fill| fill.is_purged(id))
+                    || matches!(wanted.kind, Kind::Recorded(key) if production.is_recorded(key))
             }
         }
     }
 
-    /// Replaces a generation, if it exists or is kept forever.
+    /// Replaces the generation of a URI if it exists, or that of the whole cache, which is kept
+    /// forever. The key is not composed.
     ///
     /// After a hard purge, no page has the new one. It then only concerns pages that are being
     /// produced.
     pub(crate) async fn purge(
         &self,
-        key: &str,
+        name: &str,
         purge: Purge,
         keep_forever: bool,
         now: UnixTime,
     ) -> StoreResult<()> {
-        remember_purge(self.id(key));
+        remember_purge(self.id(name));
         let old = if self.local {
-            self.read_one(key).await?
+            self.read_named(name).await?
         } else {
-            self.record_purge(key, now).await?
+            self.record_purge(name, now).await?
         };
         if old.is_none() && (self.local || !keep_forever) {
             return Ok(());
         }
-        let new = Arc::new(Generation::after_purge(old, purge, now));
+        let new = Generation::after_purge(old, purge, now);
         let timeout = if keep_forever {
             Timeout::Never
         } else if purge == Purge::Soft {
@@ -229,27 +246,42 @@ impl GenerationStore {
         } else {
             Timeout::After(FILL_TIME)
         };
-        self.cache.set_shared(key, &new, timeout).await?;
-        PurgeCounter::of(key).count();
+        self.cache.set(name, &new, timeout).await?;
+        PurgeCounter::of(name).count();
         Ok(())
     }
 
     /// Changes the purge record of a generation, and returns the generation as it was afterwards.
-    async fn record_purge(&self, key: &str, now: UnixTime) -> StoreResult<Option<Generation>> {
-        let record = purge_record(key);
-        let changed = Arc::new(Generation::after_purge(None, Purge::Hard, now));
-        let changed = self.cache.set_shared(&record, &changed, FILL_TIME);
-        let (changed, generation) = tokio::join!(changed, self.read_one(key));
+    async fn record_purge(&self, name: &str, now: UnixTime) -> StoreResult<Option<Generation>> {
+        let record = purge_record(name);
+        let changed = Generation::after_purge(None, Purge::Hard, now);
+        let changed = self.cache.set(&record, &changed, FILL_TIME);
+        let (changed, generation) = tokio::join!(changed, self.read_named(name));
         changed?;
         // A generation that was read before the record was changed exists and is replaced. If there
         // was none, it may have been created before that.
         match generation? {
             Some(generation) => Ok(Some(generation)),
-            None => self.read_one(key).await,
+            None => self.read_named(name).await,
         }
     }
 
-    pub(crate) fn id(&self, key: &str) -> GenerationId {
-        GenerationId::new(&**self.cache.store(), &self.cache.composed_key(key))
+    /// Replaces the generation of a tag or of a prefix. The key is composed.
+    pub(crate) async fn purge_tag(
+        &self,
+        key: &str,
+        purge: Purge,
+        now: UnixTime,
+    ) -> StoreResult<()> {
+        self.records().purge(&[key], purge, now).await
+    }
+
+    /// The identity of the generation with this key, which is not composed.
+    pub(crate) fn id(&self, name: &str) -> GenerationId {
+        self.records().id(&self.cache.composed_key(name))
+    }
+
+    fn records(&self) -> Records<'_> {
+        Records::of(&self.cache)
     }
 }

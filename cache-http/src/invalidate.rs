@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use cache_core::Purge;
 use http::{
     Method, Request, Response, StatusCode, Uri,
     header::{CONTENT_LOCATION, LOCATION},
@@ -12,7 +13,6 @@ use http_body::Body;
 use crate::{
     bounds::InnerService,
     extensions::OuterCache,
-    generation::Purge,
     key::StoreKey,
     policy::Reason,
     respond::{CachedResponse, pass_through},

@@ -136,10 +136,6 @@ impl KeyBuilder {
         self.hash.key(b'a', &self.prefixed(b""))
     }
 
-    pub(crate) fn generation_of_tag(&self, tag: &str) -> StoreKey {
-        self.hash.key(b't', &self.prefixed(tag.as_bytes()))
-    }
-
     /// Removes the parameters that the key ignores from a request. The inner service must not see
     /// them, or a page could depend on them.
     pub(crate) fn remove_ignored_parameters(&self, parts: &mut Parts) {
@@ -500,7 +496,7 @@ mod tests {
     fn purge_records_are_few_and_evenly_used() {
         let key_builder = KeyBuilder::default();
         let records = (0..6400).map(|number| {
-            purge_record(&key_builder.generation_of_tag(&number.to_string())).to_string()
+            purge_record(&key_builder.generation_of_prefix(&number.to_string())).to_string()
         });
         let mut uses = std::collections::HashMap::new();
         records.for_each(|record| *uses.entry(record).or_insert(0) += 1);

@@ -219,9 +219,10 @@
 //!   stored either, no request waits for that page during the next 10 seconds, and the page is not
 //!   served while revalidating, until a response is stored again.
 //! - **Purge.** A purge replaces a number that pages are stamped with, however many pages there
-//!   are: in a store of this process, one read and one write, elsewhere two round trips. If there
-//!   is no such number, no page has it. In a store of this process nothing is written then;
-//!   elsewhere, purges share 64 small entries that live for 10 minutes.
+//!   are. That of a URI: in a store of this process, one read and one write, elsewhere two round
+//!   trips. If there is no such number, no page has it. In a store of this process nothing is
+//!   written then; elsewhere, purges share 64 small entries that live for 10 minutes. That of a tag
+//!   or of a prefix: one write, or two round trips if it is soft; it leaves an entry for a day.
 //! - **Time.** The age of a page is measured with the monotonic clock in the process that has
 //!   produced it and keeps it, and with the system clock elsewhere. A page that was stored more
 //!   than a second in the future is stale: the clock was set back.
@@ -267,13 +268,11 @@ mod counts;
 mod date;
 mod extensions;
 mod fetch;
-mod fill;
 mod fill_budget;
 mod fill_task;
 mod flights;
 mod fragment;
 pub mod future;
-mod generation;
 mod generation_store;
 mod hit;
 mod invalidate;
@@ -318,6 +317,8 @@ pub use self::sitemap::{Sitemap, SitemapError};
 #[cfg(feature = "vary-check")]
 #[cfg_attr(docsrs, doc(cfg(feature = "vary-check")))]
 pub use self::vary_check::{VaryCheck, VaryCheckLayer, VaryDifference, VaryFinding};
+pub use cache_core::Purge;
+
 pub use self::{
     body::CachedBody,
     cache_control::{CacheControl, MAX_SECONDS, Seconds},
@@ -329,7 +330,6 @@ pub use self::{
     counts::Counts,
     extensions::{CacheTags, NoStore},
     fragment::{Fragments, fragment_key},
-    generation::Purge,
     layer::{HttpCacheLayer, cache_page},
     patch::{
         add_never_cache_headers, has_vary_header, patch_cache_control, patch_response_headers,

@@ -6,15 +6,17 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use cache_core::{CacheHandle, Result as StoreResult, Timeout};
+use cache_core::{
+    CacheHandle, Purge, Result as StoreResult,
+    tags::{DAY, Fill, Generation, GenerationCheck, PurgeCounter, Record as TagRecord, last_purge},
+};
+use futures_util::future::try_join_all;
 use http::{HeaderMap, HeaderName};
 
 use crate::{
     admission::Admission,
     date::UnixTime,
-    fill::{Fill, last_purge},
-    generation::{Generation, GenerationCheck, Purge, PurgeCounter},
-    generation_store::{Before, GenerationStore, Production, PurgeRecord, Wanted},
+    generation_store::{Before, GenerationStore, Kind, Production, PurgeRecord, Wanted},
     key::{Keys, StoreKey, purge_record},
     policy::{Policy, Reason},
     record::{Page, Record, Stamps},
@@ -142,16 +144,13 @@ pub(crate) struct NewPage<'a> {
     pub(crate) looked_up_at: UnixTime,
     /// The production of the page.
     pub(crate) fill: Option<&'a Fill>,
-    /// The keys of the generations of its tags.
+    /// The composed keys of the generations of its tags.
     pub(crate) tags: &'a [String],
     pub(crate) vary: &'a [HeaderName],
     pub(crate) ttl: Duration,
     pub(crate) policy: &'a Policy,
     pub(crate) admission: &'a Admission,
 }
-
-/// The minimum time to live of a generation. It must outlive the pages that are stamped with it.
-const DAY: Duration = Duration::from_secs(86_400);
 
 impl PageStore {
     pub(crate) fn new(cache: CacheHandle, generation_of_all: &str) -> Self {
@@ -275,21 +274,25 @@ impl PageStore {
         make: impl FnOnce(Stamps, Vec<HeaderName>) -> Page,
     ) -> Result<Arc<Record>, Reason> {
         let NewPage { keys, lookup, .. } = *new;
+        // Generations must outlive the pages that are stamped with them.
         let ttl = new.ttl.saturating_mul(2).max(DAY);
         let failed = |error| self.failed(&error);
-        let wanted = self.wanted(new, ttl);
+        let own = [&*self.generation_of_all, &*keys.generation];
+        let composed = own.map(|name| self.cache.composed_key(name));
+        let wanted = self.wanted(new, &composed, ttl);
         let current = self.generations.read_or_create(&wanted, new.looked_up_at).await;
         let current = current.map_err(failed)?;
         let records = self.generations.purge_records(&wanted);
         let record_keys: Vec<&str> = records.iter().map(|record| &**record).collect();
         // The headers that a URI varies on are never removed: pages of different clients stay
         // separate even if a later response omits `Vary`.
-        let read = self.read(&keys.root, &record_keys).await;
+        let read = self.read(&keys.root, &record_keys);
+        let read = self.generations.keep_tags(&wanted, &current, new.ttl, read).await;
         let (root, recorded) = read.map_err(failed)?;
         let records: Vec<PurgeRecord> = records.into_iter().zip(recorded).collect();
         let production = new.production(&records);
-        let is_purged = |(wanted, current): (&Wanted<'_>, &Generation)| {
-            self.generations.is_purged(wanted, *current, production)
+        let is_purged = |(wanted, current): (&Wanted<'_>, &TagRecord)| {
+            self.generations.is_purged(wanted, current.generation, production)
         };
         if wanted.iter().zip(&current).any(is_purged) {
             return Err(Reason::Purged);
@@ -303,7 +306,7 @@ impl PageStore {
         let mut page = make(stamps, names);
         if self.local {
             let tags = page.stamps.tags.iter().map(|(tag, _)| &**tag);
-            let generations = [&*self.generation_of_all, &*keys.generation].into_iter().chain(tags);
+            let generations = own.into_iter().chain(tags);
             page.check = GenerationCheck::new(generations.map(PurgeCounter::of));
         }
         if page.secondary_key.0.is_empty() {
@@ -364,27 +367,53 @@ impl PageStore {
 
     /// The generations that a new page is stamped with: of the whole cache, of its URI and of its
     /// tags.
-    fn wanted<'a>(&'a self, new: &NewPage<'a>, ttl: Duration) -> Vec<Wanted<'a>> {
+    fn wanted<'a>(
+        &'a self,
+        new: &NewPage<'a>,
+        composed: &'a [String; 2],
+        ttl: Duration,
+    ) -> Vec<Wanted<'a>> {
         let NewPage { keys, lookup, .. } = *new;
         let all = Wanted {
-            key: &self.generation_of_all,
+            key: &composed[0],
             before: Before::Read(lookup.all),
-            timeout: Timeout::Never,
+            kind: Kind::Recorded(purge_record(&self.generation_of_all)),
+            ttl: None,
         };
-        let uri =
-            Wanted { key: &keys.generation, before: Before::Read(lookup.uri), timeout: ttl.into() };
+        let uri = Wanted {
+            key: &composed[1],
+            before: Before::Read(lookup.uri),
+            kind: Kind::Recorded(purge_record(&keys.generation)),
+            ttl: Some(ttl),
+        };
         let tags = new.tags.iter().map(|tag| Wanted {
             key: tag,
             before: lookup.tag(tag),
-            timeout: ttl.saturating_mul(30).into(),
+            kind: Kind::Tag,
+            ttl: Some(ttl),
         });
         [all, uri].into_iter().chain(tags).collect()
     }
 
-    /// Replaces a generation.
-    pub(crate) async fn purge(&self, key: &str, purge: Purge, now: UnixTime) -> StoreResult<()> {
-        let keep_forever = *key == *self.generation_of_all;
-        self.generations.purge(key, purge, keep_forever, now).await
+    /// Replaces the generation of a URI or of the whole cache. The key is not composed.
+    pub(crate) async fn purge(&self, name: &str, purge: Purge, now: UnixTime) -> StoreResult<()> {
+        let keep_forever = *name == *self.generation_of_all;
+        self.generations.purge(name, purge, keep_forever, now).await
+    }
+
+    /// Replaces the generation of a tag or of a prefix. The key is composed.
+    pub(crate) async fn purge_tag(
+        &self,
+        key: &str,
+        purge: Purge,
+        now: UnixTime,
+    ) -> StoreResult<()> {
+        self.generations.purge_tag(key, purge, now).await
+    }
+
+    /// The composed key of the generation of a tag, which values have as well.
+    pub(crate) fn generation_of_tag(&self, tag: &str) -> String {
+        self.cache.tag_record(tag)
     }
 
     pub(crate) fn generation_of_all(&self) -> &str {
@@ -398,7 +427,8 @@ impl PageStore {
         generations: &[&str],
     ) -> StoreResult<(Option<Arc<Record>>, Vec<Option<Generation>>)> {
         if self.local {
-            let generations = self.generations.read(generations).await?;
+            let generations = generations.iter().map(|name| self.generations.read_named(name));
+            let generations = try_join_all(generations).await?;
             return Ok((self.record(entry).await?, generations));
         }
         let keys = [entry].into_iter().chain(generations.iter().copied());
@@ -463,10 +493,10 @@ fn purge_of(
 }
 
 /// The stamps of a new page, from its generations in the order of [`PageStore::wanted`].
-fn stamps(current: &[Generation], tags: &[String]) -> Option<Stamps> {
+fn stamps(current: &[TagRecord], tags: &[String]) -> Option<Stamps> {
     let [all, uri, of_tags @ ..] = current else { return None };
-    let tags = tags.iter().cloned().zip(of_tags.iter().map(|tag| tag.stamp)).collect();
-    Some(Stamps { all: all.stamp, uri: uri.stamp, tags })
+    let tags = tags.iter().cloned().zip(of_tags.iter().map(|tag| tag.generation.stamp)).collect();
+    Some(Stamps { all: all.generation.stamp, uri: uri.generation.stamp, tags })
 }
 
 /// All names, sorted and without duplicates.
@@ -481,7 +511,7 @@ fn sorted_union(lists: [&[HeaderName]; 3]) -> Vec<HeaderName> {
 mod tests {
     use std::sync::Arc;
 
-    use cache_core::Settings;
+    use cache_core::{Settings, Timeout};
     use cache_locmem::LocMemCache;
     use http::{HeaderValue, StatusCode, header::COOKIE};
 
@@ -582,7 +612,7 @@ mod tests {
             |lookup: &Lookup| lookup.flight_key(&keys, &Policy::site(), &HeaderMap::new());
         let (before, fill) = (lookup().await, Fill::start());
         store.purge(&keys.generation, Purge::Hard, Duration::ZERO).await.expect("purge");
-        assert_eq!(store.generations.read(&[&keys.generation]).await.expect("get"), [None]);
+        assert_eq!(store.generations.read_named(&keys.generation).await.expect("get"), None);
         assert!(fill.is_purged(store.generations.id(&keys.generation)));
         assert!(!Fill::start().is_purged(store.generations.id(&keys.generation)));
         assert_ne!(flight_key(&lookup().await), flight_key(&before));
@@ -600,8 +630,8 @@ mod tests {
         let (store, keys) = (shared_page_store(), keys("http://a/"));
         for purge in [Purge::Hard, Purge::Soft] {
             store.purge(&keys.generation, purge, Duration::ZERO).await.expect("purge");
-            let read = store.generations.read(&[&keys.generation]).await.expect("get");
-            assert_eq!(read, [None]);
+            let read = store.generations.read_named(&keys.generation).await.expect("get");
+            assert_eq!(read, None);
         }
         let record = store.cache.ttl(&purge_record(&keys.generation)).await.expect("ttl");
         let Some(cache_core::Ttl::Left(ttl)) = record else { panic!("{record:?}") };
@@ -612,13 +642,16 @@ mod tests {
     #[tokio::test]
     async fn generation_that_a_purge_has_left_lives_longer_if_a_page_is_stored() {
         let (store, keys, now) = (shared_page_store(), keys("http://a/"), Duration::from_secs(1));
+        let key = store.cache.composed_key(&keys.generation);
         let wanted = |before| Wanted {
-            key: &keys.generation,
+            key: &key,
             before: Before::Read(before),
-            timeout: DAY.into(),
+            kind: Kind::Recorded(purge_record(&keys.generation)),
+            ttl: Some(DAY),
         };
         let create = async |before| {
-            store.generations.read_or_create(&[wanted(before)], now).await.expect("store works")[0]
+            let created = store.generations.read_or_create(&[wanted(before)], now).await;
+            created.expect("store works")[0].generation
         };
         let ttl = async || match store.cache.ttl(&keys.generation).await.expect("ttl") {
             Some(cache_core::Ttl::Left(ttl)) => ttl,

@@ -3,7 +3,10 @@
 use std::{mem, sync::Arc};
 
 use bytes::Bytes;
-use cache_core::Moment;
+use cache_core::{
+    Moment,
+    tags::{Fill, GenerationCheck},
+};
 use http::{
     HeaderMap, HeaderValue, StatusCode,
     header::{AGE, CONTENT_LENGTH},
@@ -13,10 +16,8 @@ use crate::{
     context::RequestContext,
     counts::Event,
     date::UnixTime,
-    fill::Fill,
     fill_budget::Reservation,
     flights::Outcome,
-    generation::GenerationCheck,
     key::Keys,
     page_store::{Lookup, NewPage},
     policy::{BodyLength, CacheMeta, Reason},

@@ -2,10 +2,10 @@
 
 use std::{fmt, sync::Arc};
 
-use cache_core::{Error, ErrorKind, Result};
+use cache_core::{Error, ErrorKind, Purge, Result};
 use http::{Uri, uri::InvalidUri};
 
-use crate::{generation::Purge, key::MAX_PREFIX_SEGMENTS, settings::Settings};
+use crate::{key::MAX_PREFIX_SEGMENTS, settings::Settings};
 
 /// A handle that purges the pages of an [`HttpCacheLayer`](crate::HttpCacheLayer).
 ///
@@ -86,7 +86,7 @@ impl PurgeHandle {
         Ok(())
     }
 
-    /// Purges every page that has this tag.
+    /// Purges every page that has this tag, whatever the key prefix of its layer.
     ///
     /// A page that is being produced is not stored, provided that the clocks of the machines that
     /// share the store agree.
@@ -95,7 +95,8 @@ impl PurgeHandle {
     ///
     /// Returns the error of the store if it fails.
     pub async fn purge_tag(&self, tag: &str, purge: Purge) -> Result<()> {
-        self.purge_generation(&self.settings.key_builder.generation_of_tag(tag), purge).await
+        let page_store = &self.settings.page_store;
+        self.purge_composed(&page_store.generation_of_tag(tag), purge).await
     }
 
     /// Purges every page whose path begins with the segments of `prefix`, on every host and with
@@ -153,7 +154,9 @@ impl PurgeHandle {
                  segments, found {segments}"
             ));
         }
-        self.purge_generation(&self.settings.key_builder.generation_of_prefix(prefix), purge).await
+        let name = self.settings.key_builder.generation_of_prefix(prefix);
+        let key = self.settings.page_store.cache().composed_key(&name);
+        self.purge_composed(&key, purge).await
     }
 
     /// Purges every page of this cache that has the layer's key prefix.
@@ -167,6 +170,10 @@ impl PurgeHandle {
 
     async fn purge_generation(&self, key: &str, purge: Purge) -> Result<()> {
         self.settings.page_store.purge(key, purge, self.settings.clock.unix_time()).await
+    }
+
+    async fn purge_composed(&self, key: &str, purge: Purge) -> Result<()> {
+        self.settings.page_store.purge_tag(key, purge, self.settings.clock.unix_time()).await
     }
 }
 

@@ -9,7 +9,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use cache_core::{Error, ErrorKind, Result};
+use cache_core::{Error, ErrorKind, Purge, Result};
 use http::{
     HeaderMap, HeaderValue, Method, Request, Response, StatusCode,
     header::{ALLOW, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, WWW_AUTHENTICATE},
@@ -21,7 +21,7 @@ use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 use tower_service::Service;
 
-use crate::{generation::Purge, purge::PurgeHandle};
+use crate::purge::PurgeHandle;
 
 /// A service that purges the pages that a request names, for deployments and other programs.
 ///

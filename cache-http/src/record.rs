@@ -7,13 +7,15 @@
 use std::time::Duration;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
-use cache_core::{Clock, Moment};
+use cache_core::{
+    Clock, Moment,
+    tags::{GenerationCheck, Stamp},
+};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::{
     date::UnixTime,
-    generation::{GenerationCheck, Stamp},
     policy::{CacheMeta, SecondaryKey},
     variants::Variant,
 };

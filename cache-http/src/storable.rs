@@ -94,17 +94,17 @@ impl RequestContext {
         }
     }
 
-    /// The keys of the generations of the page's tags, which
+    /// The composed keys of the generations of the page's tags, which
     /// [`check_response`](Self::check_response) has accepted, and of the prefixes of its path.
     fn generations_of_tags(&self, head: &response::Parts) -> Vec<String> {
         let tags = page_tags(&self.settings, &head.headers, head.extensions.get());
-        let key_builder = &self.settings.key_builder;
+        let (key_builder, page_store) = (&self.settings.key_builder, &self.settings.page_store);
         let tags = tags.unwrap_or_default();
-        let tags = tags.iter().map(|tag| key_builder.generation_of_tag(tag));
+        let tags = tags.iter().map(|tag| page_store.generation_of_tag(tag));
         let prefixes = self.settings.purge_prefixes.then_some(&self.parts);
         let prefixes = prefixes.map(|parts| key_builder.generations_of_prefixes(parts));
-        let keys = tags.chain(prefixes.into_iter().flatten());
-        keys.map(|key| key.to_string()).collect()
+        let prefixes = prefixes.into_iter().flatten();
+        tags.chain(prefixes.map(|prefix| page_store.cache().composed_key(&prefix))).collect()
     }
 }
 

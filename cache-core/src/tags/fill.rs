@@ -1,35 +1,37 @@
 //! Purges by this process while pages are being produced.
 //!
-//! A purge replaces a generation. If there is none, no page can be reached and the generation is
+//! A purge replaces a generation. If that of a URI does not exist, no page can be reached and it is
 //! not stored: otherwise requests that change something would fill the store. A page that is being
 //! produced at that moment may contain what the purge was meant to remove, though, and must not be
-//! stored. So these purges are remembered here, until every page whose production had begun is
-//! stored.
+//! stored. So purges are remembered here, until every page whose production had begun is stored.
+//!
+//! They also order the purges of this process and its pages without a clock.
 
 use std::{
     collections::{BTreeSet, HashMap},
     hash::BuildHasher,
     ptr,
-    sync::LazyLock,
+    sync::{LazyLock, Mutex, MutexGuard, PoisonError},
 };
 
-use cache_core::Cache;
 use foldhash::quality::RandomState;
-use parking_lot::Mutex;
+
+use crate::Cache;
 
 /// The production of a page, from the call of the inner service until the page is stored.
 #[derive(Debug)]
-pub(crate) struct Fill {
+pub struct Fill {
     number: u64,
 }
 
 /// The identity of a generation in this process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct GenerationId(u64);
+pub struct GenerationId(u64);
 
 impl GenerationId {
     /// Creates the identity of the generation with this key in `store`, in whatever wrappers.
-    pub(crate) fn new(store: &dyn Cache, composed_key: &str) -> Self {
+    #[must_use]
+    pub fn new(store: &dyn Cache, composed_key: &str) -> Self {
         static KEYED: LazyLock<RandomState> = LazyLock::new(RandomState::default);
         let address = ptr::from_ref(store.innermost()).cast::<()>().addr();
         Self(KEYED.hash_one((address, composed_key)))
@@ -90,49 +92,47 @@ impl State {
     }
 }
 
+fn state() -> MutexGuard<'static, State> {
+    STATE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 impl Fill {
-    pub(crate) fn start() -> Self {
-        Self { number: STATE.lock().start() }
+    /// Begins the production of a page.
+    #[must_use]
+    pub fn start() -> Self {
+        Self { number: state().start() }
     }
 
-    /// Whether the generation was purged after the fill had begun.
-    pub(crate) fn is_purged(&self, generation: GenerationId) -> bool {
+    /// Returns whether the generation was purged after the fill had begun.
+    #[must_use]
+    pub fn is_purged(&self, generation: GenerationId) -> bool {
         last_purge(generation) > self.number
     }
 }
 
 impl Drop for Fill {
     fn drop(&mut self) {
-        STATE.lock().end(self.number);
+        state().end(self.number);
     }
 }
 
 /// Remembers a purge, if pages are being produced. Must be called before the generation is read.
-pub(crate) fn remember_purge(generation: GenerationId) {
-    STATE.lock().purge(generation);
+pub fn remember_purge(generation: GenerationId) {
+    state().purge(generation);
 }
 
-/// The number of the last purge of a generation that is remembered, or zero.
-pub(crate) fn last_purge(generation: GenerationId) -> u64 {
-    STATE.lock().last_purge(generation)
+/// Returns the number of the last purge of a generation that is remembered, or zero.
+#[must_use]
+pub fn last_purge(generation: GenerationId) -> u64 {
+    state().last_purge(generation)
 }
 
 #[cfg(test)]
 mod tests {
-    use cache_locmem::LocMemCache;
-
     use super::*;
 
     const A: GenerationId = GenerationId(1);
     const B: GenerationId = GenerationId(2);
-
-    #[test]
-    fn generations_of_different_stores_are_different() {
-        let (one, other) = (LocMemCache::default(), LocMemCache::default());
-        assert_eq!(GenerationId::new(&one, "k"), GenerationId::new(&one, "k"));
-        assert_ne!(GenerationId::new(&one, "k"), GenerationId::new(&one, "l"));
-        assert_ne!(GenerationId::new(&one, "k"), GenerationId::new(&other, "k"));
-    }
 
     #[test]
     fn purge_concerns_the_fills_that_began_before_it() {

@@ -1,13 +1,13 @@
-//! Generations: numbers that make all pages of a URI, of a tag, or of a cache unreachable at once.
+//! Generations: numbers that make all entries of a tag unreachable at once.
 //!
-//! A page is stamped with the generations that its URI, its tags and the whole cache have when it
-//! is stored. A purge replaces a generation. From then on no page has the current number, however
-//! many pages there are. If a store loses a generation, it is replaced as well: the pages are
-//! lost, and none becomes reachable again.
+//! An entry is stamped with the generations that its tags have when it is produced. A purge
+//! replaces a generation. From then on no entry has the current number, however many entries there
+//! are. If a store loses a generation, it is replaced as well: the entries are lost, and none
+//! becomes reachable again.
 //!
-//! In a store of this process, this process makes every purge. Until it purges a generation of a
-//! page, a page whose stamps were current still has current stamps, and the generations need not be
-//! read.
+//! In a store of this process, this process makes every purge. Until it purges a generation of an
+//! entry, an entry whose stamps were current still has current stamps, and the generations need not
+//! be read.
 
 use std::{
     hash::{BuildHasher, Hasher, RandomState},
@@ -18,48 +18,62 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use foldhash::fast::FixedState;
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use serde::{Serialize, Serializer};
 
-use crate::date::UnixTime;
+use crate::{
+    Codec, Result, Value,
+    codec::{self, Codecs},
+};
 
-/// The numbers that a page must have to be served at all (`hard`), and to be served as fresh
-/// (`soft`).
+/// The numbers that an entry must have to be returned at all (`hard`), and to be fresh (`soft`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Stamp {
-    pub(crate) hard: u64,
-    pub(crate) soft: u64,
+pub struct Stamp {
+    /// Replaced by a hard purge.
+    pub hard: u64,
+    /// Replaced by every purge.
+    pub soft: u64,
 }
 
-/// How pages are purged.
+/// How entries and pages are purged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Purge {
-    /// The pages are never served again.
+    /// They are never returned again.
     #[default]
     Hard,
-    /// The pages are stale from now on.
+    /// They are stale from now on.
     ///
-    /// They are served if stale pages may be served, and validated if they can be. If a soft and a
-    /// hard purge of the same pages happen at the same time, either may take effect.
+    /// `get` treats a stale entry as a miss. `fetch` returns it if its producer is slow or fails.
+    /// Stale pages are served if the policy allows it, and validated if they can be. If a soft and
+    /// a hard purge of the same entries happen at the same time, either may take effect.
     Soft,
 }
 
 /// A stored generation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Generation {
-    pub(crate) stamp: Stamp,
-    /// The time of the last purge, or zero if there was none.
-    pub(crate) purged_at: UnixTime,
+pub struct Generation {
+    /// The numbers of new entries.
+    pub stamp: Stamp,
+    /// The time of the last purge since 1970-01-01 UTC, or zero if there was none.
+    pub purged_at: Duration,
 }
 
 impl Generation {
-    pub(crate) fn new() -> Self {
+    /// Creates a generation that no entry has.
+    #[must_use]
+    #[expect(clippy::new_without_default, reason = "no two of them are equal")]
+    pub fn new() -> Self {
         let stamp = Stamp { hard: unique_number(), soft: unique_number() };
-        Self { stamp, purged_at: UnixTime::ZERO }
+        Self { stamp, purged_at: Duration::ZERO }
     }
 
-    pub(crate) fn after_purge(old: Option<Self>, purge: Purge, now: UnixTime) -> Self {
-        let mut new = Self { purged_at: now, ..Self::new() };
+    /// Creates the generation that replaces `old`.
+    #[must_use]
+    pub fn after_purge(old: Option<Self>, purge: Purge, now: Duration) -> Self {
+        // Zero stands for "never".
+        let purged_at = now.max(Duration::from_nanos(1));
+        let mut new = Self { purged_at, ..Self::new() };
         if let (Purge::Soft, Some(old)) = (purge, old) {
             new.stamp.hard = old.stamp.hard;
         }
@@ -75,12 +89,24 @@ impl Generation {
         bytes
     }
 
-    pub(crate) fn from_bytes(bytes: &[u8]) -> Option<Self> {
+    /// Decodes a generation. Returns `None` if it has another format.
+    #[must_use]
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let bytes: &[u8; SIZE] = bytes.try_into().ok()?;
         let number = |start: usize| bytes[start..start + 8].try_into().map(u64::from_be_bytes).ok();
         let stamp = Stamp { hard: number(1)?, soft: number(9)? };
         let purged_at = Duration::from_nanos(number(17)?);
         (bytes[0] == FORMAT).then_some(Self { stamp, purged_at })
+    }
+
+    /// Encodes the generation as the entry that `set` would store.
+    pub(super) fn to_value(self) -> Result<Value> {
+        codec::encode(&self, Codec::default())
+    }
+
+    /// Decodes an entry.
+    pub(super) fn from_value(value: Value) -> Option<Self> {
+        Self::from_bytes(&codec::decode::<Bytes>(value, &Codecs::default()).ok()?)
     }
 }
 
@@ -93,54 +119,66 @@ static PURGES: [AtomicU64; COUNTERS] = [const { AtomicU64::new(0) }; COUNTERS];
 
 /// The counter of the purges of a generation.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct PurgeCounter(u16);
+pub struct PurgeCounter(u16);
 
 impl PurgeCounter {
-    pub(crate) fn of(key: &str) -> Self {
+    /// The counter of the generation with this key.
+    #[must_use]
+    pub fn of(key: &str) -> Self {
         let hash = FixedState::default().hash_one(key) % COUNTERS as u64;
         Self(u16::try_from(hash).unwrap_or_default())
     }
 
-    /// The number of purges so far.
-    pub(crate) fn read(self) -> u64 {
+    /// Returns the number of purges so far.
+    #[must_use]
+    pub fn read(self) -> u64 {
         PURGES[usize::from(self.0)].load(Acquire)
     }
 
     /// Counts a purge, after the generation has been replaced. A request that read the count before
     /// that may have read the old generation, and reads it again.
-    pub(crate) fn count(self) {
+    pub fn count(self) {
         PURGES[usize::from(self.0)].fetch_add(1, Release);
     }
 }
 
-/// When the stamps of a page were last found to be current.
+/// When the stamps of an entry were last found to be current.
 #[derive(Debug)]
-pub(crate) struct GenerationCheck {
-    /// The counters of the generations of the page. If there are none, each hit is checked.
+pub struct GenerationCheck {
+    /// The counters of the generations of the entry. If there are none, each hit is checked.
     counters: Box<[PurgeCounter]>,
     /// The sum of the counters before the check.
     purges: AtomicU64,
-    /// The age of the page at the check, in seconds.
-    age: AtomicU64,
+    /// The time of the check, in seconds.
+    second: AtomicU64,
 }
 
 impl GenerationCheck {
-    pub(crate) fn new(counters: impl IntoIterator<Item = PurgeCounter>) -> Self {
+    /// Creates a check that has not happened.
+    pub fn new(counters: impl IntoIterator<Item = PurgeCounter>) -> Self {
         Self { counters: counters.into_iter().collect(), ..Self::default() }
     }
 
-    pub(crate) fn record(&self, purges: u64, age: Duration) {
-        self.age.store(age.as_secs(), Relaxed);
+    /// Returns the sum of the counters, to be read before the generations.
+    pub(crate) fn purges(&self) -> u64 {
+        self.counters.iter().map(|counter| counter.read()).sum()
+    }
+
+    /// Records that the stamps were current. `purges` are the counters before the generations were
+    /// read, and `time` is any time that passes, such as the age of the entry.
+    pub fn record(&self, purges: u64, time: Duration) {
+        self.second.store(time.as_secs(), Relaxed);
         self.purges.store(purges, Release);
     }
 
-    /// Whether the stamps are still current.
+    /// Returns whether the stamps are still current.
     ///
     /// The result is `false` once a second, so that the generations are read: a full store evicts
     /// entries that are not read.
-    pub(crate) fn is_current(&self, age: Duration) -> bool {
-        self.purges.load(Acquire) == self.counters.iter().map(|counter| counter.read()).sum::<u64>()
-            && self.age.load(Relaxed) == age.as_secs()
+    #[must_use]
+    pub fn is_current(&self, time: Duration) -> bool {
+        self.purges.load(Acquire) == self.purges()
+            && self.second.load(Relaxed) == time.as_secs()
             && !self.counters.is_empty()
     }
 }
@@ -148,12 +186,12 @@ impl GenerationCheck {
 impl Default for GenerationCheck {
     fn default() -> Self {
         let never = || AtomicU64::new(u64::MAX);
-        Self { counters: Box::default(), purges: never(), age: never() }
+        Self { counters: Box::default(), purges: never(), second: never() }
     }
 }
 
 impl Clone for GenerationCheck {
-    /// Creates a check that has not happened: a copy of a page is another page.
+    /// Creates a check that has not happened: a copy of an entry is another entry.
     fn clone(&self) -> Self {
         Self::default()
     }
@@ -174,27 +212,6 @@ impl Serialize for Generation {
     }
 }
 
-impl<'de> Deserialize<'de> for Generation {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Visitor;
-
-        impl de::Visitor<'_> for Visitor {
-            type Value = Generation;
-
-            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                write!(f, "a generation of pages in format {FORMAT}")
-            }
-
-            fn visit_bytes<E: de::Error>(self, bytes: &[u8]) -> Result<Generation, E> {
-                Generation::from_bytes(bytes)
-                    .ok_or_else(|| E::invalid_value(de::Unexpected::Bytes(bytes), &self))
-            }
-        }
-
-        deserializer.deserialize_bytes(Visitor)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -203,6 +220,8 @@ mod tests {
     fn decode_reverses_encode_and_rejects_other_formats() {
         let generation = Generation { purged_at: Duration::from_nanos(7), ..Generation::new() };
         assert_eq!(Generation::from_bytes(&generation.to_bytes()), Some(generation));
+        let value = generation.to_value().expect("bytes can be encoded");
+        assert_eq!(Generation::from_value(value), Some(generation));
         assert_eq!(Generation::from_bytes(&[FORMAT; SIZE - 1]), None);
         assert_eq!(Generation::from_bytes(&[FORMAT + 1; SIZE]), None);
     }
@@ -210,16 +229,15 @@ mod tests {
     #[test]
     fn check_expires_after_a_purge_and_in_the_next_second() {
         let counters = ["one", "two"].map(PurgeCounter::of);
-        let (check, age) = (GenerationCheck::new(counters), Duration::from_millis(3999));
-        assert!(!check.is_current(age));
-        let purges = || counters.map(PurgeCounter::read).iter().sum();
-        check.record(purges(), age);
-        assert!(check.is_current(age));
-        assert!(!check.is_current(age + Duration::from_millis(1)));
+        let (check, time) = (GenerationCheck::new(counters), Duration::from_millis(3999));
+        assert!(!check.is_current(time));
+        check.record(check.purges(), time);
+        assert!(check.is_current(time));
+        assert!(!check.is_current(time + Duration::from_millis(1)));
         for counter in counters {
-            check.record(purges(), age);
+            check.record(check.purges(), time);
             counter.count();
-            assert!(!check.is_current(age));
+            assert!(!check.is_current(time));
         }
     }
 
