@@ -75,8 +75,8 @@ pub use cache_core::{
     Acquired, Ask, Bytes, Cache, CacheHandle, Clock, Codec, Error, ErrorKind, FillOptions, Finding,
     Freshness, InspectedEntry, Inspection, Inspector, KeyCheck, KeyFunction, KeyPages, KeyState,
     Keys, Lease, Leases, ListedKey, Location, Lock, LockGuard, ManualClock, Moment, Object,
-    OnOutage, Result, Settings, Severity, Share, Stats, Timeout, Ttl, Undecodable, Value, Version,
-    async_trait, forward_cache, observe,
+    OnOutage, Purge, Result, Settings, Severity, Share, Stats, Tags, Timeout, Ttl, Undecodable,
+    Value, Version, async_trait, forward_cache, observe,
 };
 
 #[cfg(feature = "fetch")]

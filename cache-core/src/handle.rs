@@ -6,6 +6,7 @@ mod basic;
 mod batch;
 mod breaker;
 mod counters;
+mod described;
 mod epochs;
 #[cfg(feature = "fetch")]
 pub(crate) mod fetch;
@@ -23,6 +24,7 @@ mod shared;
 pub mod single_flight;
 #[cfg(test)]
 mod step_store;
+mod tags;
 mod update;
 
 use std::{
@@ -47,6 +49,7 @@ use crate::{
     timeout::Lifetime,
 };
 use breaker::Breaker;
+use described::Judged;
 use epochs::Epochs;
 #[cfg(feature = "fetch")]
 use fetch::Fetches;
@@ -141,12 +144,14 @@ struct View {
 
 /// The result of a lookup.
 ///
-/// Verbs that read treat a stale and an undecodable entry as a miss, but `get_or_set` must replace
-/// it.
+/// Verbs that read treat a stale, purged or undecodable entry as a miss, but `get_or_set` must
+/// replace it.
 enum Found<T> {
     Hit(T),
-    /// The entry is past its fresh time. In a box, so that a hit is small.
+    /// The entry is past its fresh time, or one of its tags was purged softly. In a box, so that a
+    /// hit is small.
     Stale(Box<Value>),
+    /// The entry cannot be decoded, or one of its tags was purged.
     Undecodable,
     Miss,
 }
@@ -473,6 +478,11 @@ impl CacheHandle {
             None => self.inner().get(&key).await,
         };
         match found? {
+            Some(value) if codec::has_meta(&value) => match self.judged(value).await? {
+                Judged::Fresh(value) => self.decode(&key, value),
+                Judged::Stale(value) => Ok(Found::Stale(Box::new(value))),
+                Judged::Purged => Ok(Found::Undecodable),
+            },
             Some(value) => self.decode(&key, value),
             None => Ok(Found::Miss),
         }
@@ -532,25 +542,17 @@ impl CacheHandle {
         codec::encode(value, self.view.codecs.encode).map_err(|error| self.at(error))
     }
 
+    /// Decodes an entry that is fresh: one that [has meta](codec::has_meta) was
+    /// [judged](Self::judge).
     #[inline]
     fn decode<T: DeserializeOwned + 'static>(
         &self,
         composed: &str,
         value: Value,
     ) -> Result<Found<T>> {
-        if codec::has_meta(&value) && self.is_stale(&value) {
-            return Ok(Found::Stale(Box::new(value)));
-        }
         codec::decode(value, &self.view.codecs)
             .map(Found::Hit)
             .or_else(|error| self.undecodable(composed, error))
-    }
-
-    /// Whether an entry is past its fresh time. One that cannot be decoded is not.
-    #[cold]
-    fn is_stale(&self, value: &Value) -> bool {
-        let times = codec::times(value).ok().flatten();
-        times.is_some_and(|times| times.is_stale(self.view.clock.coarse_unix_time()))
     }
 
     #[cold]

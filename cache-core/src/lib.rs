@@ -61,7 +61,7 @@ pub use self::{
     lease::{Acquired, Ask, Lease, Leases},
     settings::{OnOutage, Settings, Share, Undecodable},
     stats::Stats,
-    tags::Purge,
+    tags::{Purge, Tags},
     timeout::{Timeout, Ttl},
     value::{Object, Value},
 };

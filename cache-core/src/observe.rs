@@ -36,7 +36,7 @@ pub(crate) use self::names::FAILED_FETCHES;
 pub(crate) use self::report::in_task;
 use self::trace::OpenCall;
 pub(crate) use self::{
-    names::{FILLS_LOST, OUTAGE_ERRORS, UNDECODABLE},
+    names::{FILLS_LOST, OUTAGE_ERRORS, TAG_PURGES, UNDECODABLE},
     observer::Observer,
     report::{FillReport, StaleReason, WaitReport, Where},
 };

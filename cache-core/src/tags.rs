@@ -6,10 +6,13 @@
 
 mod fill;
 mod generation;
+mod names;
 mod records;
 
 pub use self::{
     fill::{Fill, GenerationId, last_purge, remember_purge},
     generation::{Generation, GenerationCheck, Purge, PurgeCounter, Stamp},
+    names::Tags,
     records::{DAY, Record, Records},
 };
+pub(crate) use self::{names::Seen, records::record_ttl};

@@ -3,13 +3,13 @@
 use std::{
     any::{Any, type_name},
     fmt,
-    sync::Arc,
+    sync::{Arc, OnceLock},
 };
 
 use bytes::Bytes;
 use serde::Serialize;
 
-use crate::{Codec, codec, meta::Meta};
+use crate::{Codec, codec, meta::Meta, tags::GenerationCheck};
 
 /// A value that a [`CacheHandle`](crate::CacheHandle) passes to a store and gets back.
 ///
@@ -128,12 +128,18 @@ impl Object {
     /// They are in an object around this one and not in a field of this struct: other objects then
     /// pay nothing for them, neither a word nor a second reference count.
     pub(crate) fn with_meta(self, meta: Meta) -> Self {
-        Self { shared: Arc::new(Described { object: self.shared, meta }), owned: self.owned }
+        let described = Described { object: self.shared, meta, check: OnceLock::new() };
+        Self { shared: Arc::new(described), owned: self.owned }
     }
 
     /// Returns what is recorded about the object.
     pub(crate) fn meta(&self) -> Option<&Meta> {
-        self.shared.meta()
+        self.shared.described().map(|described| &described.meta)
+    }
+
+    /// Returns when the tags of the object were last found to be current, if it can have any.
+    pub(crate) fn check(&self) -> Option<&OnceLock<GenerationCheck>> {
+        self.shared.described().map(|described| &described.check)
     }
 
     /// Encodes the object with `codec`, as [`CacheHandle::set`](crate::CacheHandle::set) does.
@@ -170,7 +176,7 @@ trait Shared: Any + Send + Sync {
         size_of_val(self)
     }
 
-    fn meta(&self) -> Option<&Meta> {
+    fn described(&self) -> Option<&Described> {
         None
     }
 }
@@ -189,6 +195,7 @@ impl<T: Serialize + Send + Sync + 'static> Shared for T {
 struct Described {
     object: Arc<dyn Shared>,
     meta: Meta,
+    check: OnceLock<GenerationCheck>,
 }
 
 impl Shared for Described {
@@ -204,8 +211,8 @@ impl Shared for Described {
         size_of_val(self).saturating_add(self.object.size())
     }
 
-    fn meta(&self) -> Option<&Meta> {
-        Some(&self.meta)
+    fn described(&self) -> Option<&Described> {
+        Some(self)
     }
 }
 

@@ -113,13 +113,28 @@ async fn integer_with_a_header_cannot_be_counted() {
 }
 
 #[tokio::test]
+async fn entry_with_a_tag_is_a_hit_only_if_its_record_has_the_same_numbers() {
+    let fixture = Fixture::new();
+    let record = |hard: u8, soft: u8| {
+        let record = [&b"\xC1\x10\x01"[..], &[hard; 8], &[soft; 8], &[0; 8]].concat();
+        fixture.store.set(":~:tag:a", Value::Bytes(record.into()), None)
+    };
+    fixture.store_bytes(&[&b"\xC1\x21\x02\x01\x01a"[..], &[7; 8], &[8; 8], b"Ada"].concat()).await;
+    assert_eq!(fixture.get().await, None);
+    for (hard, soft, is_hit) in [(7, 8, true), (6, 8, false), (7, 7, false), (7, 8, true)] {
+        record(hard, soft).await.expect("it is stored");
+        assert_eq!(fixture.get().await.is_some(), is_hit, "{hard} {soft}");
+    }
+    assert_eq!(fixture.cache.undecodable_seen(), 0);
+}
+
+#[tokio::test]
 async fn entry_with_a_part_that_this_release_does_not_support_is_a_counted_miss() {
-    let tags = [&b"\xC1\x21\x02\x01\x01a"[..], &[0; 16], b"Ada"].concat();
     let compressed = b"\xC1\x21\x08\x01\0\0\0\x03Ada".to_vec();
     let encrypted = [&b"\xC1\x21\x10\x01"[..], &[0; 24], b"Ada"].concat();
     let unknown_flag = b"\xC1\x21\x40Ada".to_vec();
     let truncated = b"\xC1\x21\x20stamp".to_vec();
-    for entry in [tags, compressed, encrypted, unknown_flag, truncated] {
+    for entry in [compressed, encrypted, unknown_flag, truncated] {
         let fixture = Fixture::new();
         fixture.store_bytes(&entry).await;
         assert_eq!(fixture.get().await, None);

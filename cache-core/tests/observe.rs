@@ -542,6 +542,7 @@ fn names_and_labels_are_unchanged() {
         "cachette_undecodable_total counter cache",
         "cachette_fills_lost_total counter cache",
         "cachette_failed_fetches_total counter cache",
+        "cachette_tag_purges_total counter cache",
         "cachette_outage_errors_total counter cache",
         "cachette_unusable_total counter store reason",
         "cachette_memcached_foreign_total counter",

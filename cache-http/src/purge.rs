@@ -86,9 +86,10 @@ impl PurgeHandle {
         Ok(())
     }
 
-    /// Purges every page that has this tag, whatever the key prefix of its layer.
+    /// Purges every page that has this tag, whatever the key prefix of its layer, and every value
+    /// of the cache that has it.
     ///
-    /// A page that is being produced is not stored, provided that the clocks of the machines that
+    /// The same as [`purge_tags`](cache_core::CacheHandle::purge_tags) of the cache. A page that is being produced is not stored, provided that the clocks of the machines that
     /// share the store agree.
     ///
     /// # Errors

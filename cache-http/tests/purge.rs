@@ -11,7 +11,7 @@ use std::{
 };
 
 use axum::{Router, body::Body};
-use cache_core::{CacheHandle, ErrorKind, ManualClock, Result};
+use cache_core::{CacheHandle, ErrorKind, ManualClock, Result, Tags, Timeout};
 use cache_http::{CacheTags, HttpCacheLayer, Policy, Purge, PurgeHandle, PurgeService};
 use cache_redis::{RedisCache, RedisOptions};
 use cache_testing::{Pause, Recorder, Remote, Verbs};
@@ -218,6 +218,33 @@ async fn tags_are_read_from_response_headers_and_removed(site: Site) {
         }
         let got = cached.ask(Method::POST, "/", &[]).await;
         assert_eq!((got.header("surrogate-key"), got.header("cache-tag")), (None, None));
+    }
+}
+
+async fn tag_is_the_same_for_pages_and_values(site: Site) {
+    let cache = site.cache.with_clock(site.time.clock());
+    for (number, layer) in layers(&site, &site.cache).into_iter().enumerate() {
+        let layer = layer.key_prefix(&number.to_string()).tag("t");
+        let cached = View::with(&[FRESH]).cached(&layer);
+        for purge in [Purge::Hard, Purge::Soft] {
+            for by_cache in [true, false] {
+                cached.get("/").await;
+                cache
+                    .set_with("k", "value", Timeout::Default, &Tags::of(["t"]))
+                    .await
+                    .expect("store works");
+                assert!(cached.get("/").await.is_hit());
+                assert!(cache.get::<String>("k").await.expect("store works").is_some());
+                match by_cache {
+                    true => cache.purge_tags(["t"], purge).await.expect("store works"),
+                    false => {
+                        layer.purge_handle().purge_tag("t", purge).await.expect("store works");
+                    }
+                }
+                assert_eq!(cached.get("/").await.reason(), "purged");
+                assert_eq!(cache.get::<String>("k").await.expect("store works"), None);
+            }
+        }
     }
 }
 
@@ -774,6 +801,7 @@ on_each_store! {
     unsafe_request_invalidates_although_its_client_disconnects,
     unsafe_requests_to_unknown_uris_evict_no_pages,
     tags_are_read_from_response_headers_and_removed,
+    tag_is_the_same_for_pages_and_values,
     tag_headers_are_kept_unless_they_are_configured,
     response_with_too_many_or_too_long_tags_is_not_stored,
     validated_page_keeps_its_tags,

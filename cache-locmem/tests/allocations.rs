@@ -8,7 +8,7 @@ use std::{
 };
 
 use allocation_counter::measure;
-use cache_core::{Bytes, Cache, CacheHandle, Object, Settings, Timeout, Value};
+use cache_core::{Bytes, Cache, CacheHandle, ManualClock, Object, Settings, Tags, Timeout, Value};
 use cache_locmem::{LocMemCache, LocMemOptions, Policy};
 
 const TTL: Option<Duration> = Some(Duration::from_secs(300));
@@ -128,6 +128,21 @@ fn handle_get_of_bytes_does_not_allocate() {
 fn handle_get_of_shared_object_does_not_allocate() {
     let cache = handle();
     ready(cache.set_shared("key", &Arc::new(String::from("shared")), Timeout::Default))
+        .expect("locmem does not fail");
+    assert_eq!(
+        allocations(|| ready(cache.get_shared::<String>("key"))
+            .expect("locmem does not fail")
+            .expect("a hit")),
+        0
+    );
+}
+
+#[test]
+fn handle_get_of_shared_object_with_tags_does_not_allocate() {
+    let time = ManualClock::new();
+    let cache = handle().with_clock(time.clock());
+    let (object, tags) = (Arc::new(String::from("shared")), Tags::of(["a", "b"]));
+    ready(cache.set_shared_with("key", &object, Timeout::Default, &tags))
         .expect("locmem does not fail");
     assert_eq!(
         allocations(|| ready(cache.get_shared::<String>("key"))

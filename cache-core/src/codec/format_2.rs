@@ -1,15 +1,14 @@
 //! Entries of format 2: a value with its [`Meta`].
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
 
 use super::{
     Codecs, FORMAT_1, FORMAT_2, INTEGER, MAGIC, decode_body, decode_integer, header::Header,
 };
-use crate::{
-    Error, ErrorKind, Result, Value,
-    meta::{Meta, Times},
-};
+use crate::{Error, ErrorKind, Result, Value, meta::Meta};
 
 /// Whether an entry records more than its value.
 ///
@@ -23,12 +22,14 @@ pub(crate) fn has_meta(value: &Value) -> bool {
     }
 }
 
-/// Returns the times of an entry, if it records them.
-pub(crate) fn times(value: &Value) -> Result<Option<Times>> {
+/// Returns what an entry records, if it records anything.
+pub(crate) fn meta(value: &Value) -> Result<Option<Cow<'_, Meta>>> {
     match value {
-        Value::Bytes(bytes) if has_meta(value) => Ok(Header::decode(bytes)?.0.meta.times),
+        Value::Bytes(bytes) if has_meta(value) => {
+            Ok(Some(Cow::Owned(Header::decode(bytes)?.0.meta)))
+        }
         Value::Int(_) | Value::Bytes(_) => Ok(None),
-        Value::Object(object) => Ok(object.meta().and_then(|meta| meta.times)),
+        Value::Object(object) => Ok(object.meta().map(Cow::Borrowed)),
     }
 }
 
@@ -76,6 +77,7 @@ mod tests {
     use crate::{
         Codec, Object,
         codec::{decode, encode},
+        meta::Times,
     };
 
     const NOW: Duration = Duration::from_secs(1_800_000_000);
@@ -159,7 +161,8 @@ mod tests {
     }
 
     #[test]
-    fn times_are_those_of_the_header_or_of_the_object() {
+    fn meta_is_that_of_the_header_or_of_the_object() {
+        let times = |value: &Value| super::meta(value).map(|meta| meta.and_then(|meta| meta.times));
         let object = Value::Object(Object::new(Arc::new(String::from("Ada"))));
         assert!(!has_meta(&object));
         assert_eq!(times(&object).expect("no header"), None);

@@ -18,7 +18,7 @@
 //!
 //! Releases that know only format 1 report such an entry as undecodable, that is, as a miss. This
 //! release does the same with parts that it cannot honour: flags and compressions that it does not
-//! know, and today all tags, compression and encryption.
+//! know, and today all compression and encryption.
 
 use super::{FORMAT_2, MAGIC};
 use crate::{
@@ -99,7 +99,6 @@ impl Header {
         let part = match self {
             Self { cipher: Some(_), .. } => "is encrypted",
             Self { compression: Some(_), .. } => "is compressed",
-            Self { meta: Meta { tags, .. }, .. } if !tags.is_empty() => "has tags",
             _ => return Ok(()),
         };
         Err(undecodable(&format!("{part}, which this release does not support")))
@@ -166,12 +165,12 @@ fn undecodable(problem: &str) -> Error {
     Error::new(ErrorKind::Decode, format!("the header of the entry {problem}"))
 }
 
-impl Header {
-    /// The maximum number of tags of an entry.
-    const MAX_TAGS: usize = 64;
-    /// The maximum length of a tag's name in bytes.
-    const MAX_TAG_NAME: usize = 255;
+/// The maximum number of tags of an entry.
+pub(crate) const MAX_TAGS: usize = 64;
+/// The maximum length of a tag's name in bytes.
+pub(crate) const MAX_TAG_NAME: usize = 255;
 
+impl Header {
     /// Encodes the header. `body` is the size of what is appended to it.
     pub(super) fn encode(&self, body: usize) -> Result<Vec<u8>> {
         let Meta { stamp, times, shape, tags } = &self.meta;
@@ -222,10 +221,10 @@ impl Header {
 }
 
 fn check_tags(tags: &[Tag]) -> Result<()> {
-    let problem = if tags.len() > Header::MAX_TAGS {
-        format!("{} tags, but the maximum is {}", tags.len(), Header::MAX_TAGS)
-    } else if let Some(tag) = tags.iter().find(|tag| tag.name.len() > Header::MAX_TAG_NAME) {
-        format!("a tag of {} bytes, but the maximum is {}", tag.name.len(), Header::MAX_TAG_NAME)
+    let problem = if tags.len() > MAX_TAGS {
+        format!("{} tags, but the maximum is {}", tags.len(), MAX_TAGS)
+    } else if let Some(tag) = tags.iter().find(|tag| tag.name.len() > MAX_TAG_NAME) {
+        format!("a tag of {} bytes, but the maximum is {}", tag.name.len(), MAX_TAG_NAME)
     } else {
         return Ok(());
     };
@@ -342,17 +341,14 @@ mod tests {
     #[test]
     fn parts_that_this_release_cannot_honour_are_reported() {
         let Header { compression, cipher, meta, .. } = full();
-        let tags = Meta { tags: meta.tags.clone(), ..Meta::default() };
-        let untagged = Meta { tags: Box::default(), ..meta };
         for (header, part) in [
             (Header { cipher, ..Header::default() }, "encrypted"),
             (Header { compression, ..Header::default() }, "compressed"),
-            (Header { meta: tags, ..Header::default() }, "tags"),
         ] {
             let error = header.check().expect_err("it is not supported");
             assert!(error.to_string().contains(part), "{error}");
         }
-        assert!(Header { meta: untagged, ..Header::default() }.check().is_ok());
+        assert!(Header { meta, ..Header::default() }.check().is_ok());
     }
 
     #[test]
@@ -368,7 +364,7 @@ mod tests {
         fn tags()(
             parts in prop::collection::vec(
                 ("\\PC{0,63}", any::<[u8; 8]>(), any::<[u8; 8]>()),
-                0..=Header::MAX_TAGS,
+                0..=MAX_TAGS,
             ),
         ) -> Box<[Tag]> {
             let tag = |(name, hard, soft): (String, _, _)| Tag { name: name.into(), hard, soft };

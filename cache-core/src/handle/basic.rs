@@ -2,8 +2,8 @@
 
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{Found, leases::Written};
-use crate::{CacheHandle, Result, Timeout, Ttl, Value, timeout::Lifetime};
+use super::{Found, described::Judged, leases::Written};
+use crate::{CacheHandle, Result, Timeout, Ttl, Value, codec, timeout::Lifetime};
 
 /// Reading and writing one entry.
 impl CacheHandle {
@@ -127,7 +127,15 @@ impl CacheHandle {
             Lifetime::For(ttl) => store.get_and_touch(&key, Some(ttl)).await,
             Lifetime::Forever => store.get_and_touch(&key, None).await,
         };
-        match self.unless_outage(found, || None)? {
+        let mut found = self.unless_outage(found, || None)?;
+        if let Some(value) = found.take_if(|value| codec::has_meta(value)) {
+            let judged = self.judged(value).await;
+            found = match self.unless_outage(judged, || Judged::Purged)? {
+                Judged::Fresh(value) => Some(value),
+                Judged::Stale(_) | Judged::Purged => None,
+            };
+        }
+        match found {
             Some(value) => Ok(self.decode(&key, value)?.hit()),
             None => Ok(None),
         }

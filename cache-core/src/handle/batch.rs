@@ -4,8 +4,12 @@ use std::{collections::HashMap, hash::Hash};
 
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{key_buffer::KeyBuffer, leases::Written};
-use crate::{CacheHandle, Result, Timeout, Value, timeout::Lifetime};
+use super::{
+    described::{Generations, Verdict},
+    key_buffer::KeyBuffer,
+    leases::Written,
+};
+use crate::{CacheHandle, Result, Timeout, Value, codec, timeout::Lifetime};
 
 /// Reading and writing several entries.
 impl CacheHandle {
@@ -44,7 +48,11 @@ impl CacheHandle {
             return Ok(HashMap::new());
         }
         let values = self.inner().get_many(&as_strs(&composed)).await;
-        let values = self.unless_outage(values, Vec::new)?;
+        let mut values = self.unless_outage(values, Vec::new)?;
+        if values.iter().flatten().any(codec::has_meta) {
+            let dropped = self.drop_stale(&mut values).await;
+            self.unless_outage(dropped, || ())?;
+        }
         let mut found = HashMap::with_capacity(keys.len());
         for ((key, composed), value) in keys.into_iter().zip(&composed).zip(values) {
             let Some(value) = value else { continue };
@@ -121,6 +129,32 @@ impl CacheHandle {
             write.begin().await;
         }
         self.unless_outage(self.inner().delete_many(&as_strs(&composed)).await, || 0)
+    }
+
+    /// Removes values that are not fresh. If the generations of tags cannot be read, removes all
+    /// that have tags.
+    #[cold]
+    async fn drop_stale(&self, values: &mut [Option<Value>]) -> Result<()> {
+        let mut tagged = Vec::new();
+        for (position, slot) in values.iter_mut().enumerate() {
+            let Some(value) = slot.take_if(|value| codec::has_meta(value)) else { continue };
+            match self.judge_now(&value) {
+                Some(Verdict::Fresh) => *slot = Some(value),
+                Some(_) => {}
+                None => tagged.push((position, value)),
+            }
+        }
+        if tagged.is_empty() {
+            return Ok(());
+        }
+        let judged: Vec<&Value> = tagged.iter().map(|(_, value)| value).collect();
+        let verdicts = self.judge_tagged(&judged, &mut Generations::default()).await?;
+        for ((position, value), verdict) in tagged.into_iter().zip(verdicts) {
+            if verdict == Verdict::Fresh {
+                values[position] = Some(value);
+            }
+        }
+        Ok(())
     }
 
     fn encode_all<K, T: Serialize>(

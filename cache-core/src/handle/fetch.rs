@@ -18,7 +18,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use self::{call::Call, flight::Flights, task::Producer, tasks::Tasks, throttle::Throttle};
 pub use self::{error::FetchError, fill::Fill};
 use super::fill::{Form, Owned, Shared};
-use crate::{CacheHandle, Clock, FillOptions, Timeout, timer};
+use crate::{CacheHandle, Clock, FillOptions, Tags, Timeout, timer};
 
 /// What the calls of `fetch` of a handle share.
 #[derive(Debug)]
@@ -68,8 +68,8 @@ impl CacheHandle {
     ///
     /// An entry is fresh for its time to live ([`ttl`](Fetch::ttl)), then stale for
     /// [`stale_for`](Fetch::stale_for), then missing. An entry that was deleted or that cannot be
-    /// decoded as a `T` is missing, not stale. Other verbs, such as [`get`](Self::get), treat a
-    /// stale entry as a miss.
+    /// decoded as a `T` is missing, not stale. A [purge of a tag](Self::purge_tags) makes it missing
+    /// or stale. Other verbs, such as [`get`](Self::get), treat a stale entry as a miss.
     ///
     /// | entry | no producer runs | one of this process does | another process produces |
     /// |---|---|---|---|
@@ -190,6 +190,7 @@ impl CacheHandle {
             key,
             timeouts: Timeouts { ttl: Timeout::Default, special: None },
             options: self.view.fill.clone(),
+            tags: Tags::of::<&str>([]),
             default: None,
             produce: Box::new(|fill| Box::pin(produce(fill))),
         }
@@ -221,6 +222,7 @@ pub struct Fetch<'a, T, E = Infallible> {
     key: &'a str,
     timeouts: Timeouts<T>,
     options: FillOptions,
+    tags: Tags,
     default: Option<T>,
     produce: Producer<T, E>,
 }
@@ -253,6 +255,43 @@ impl<'a, T, E> Fetch<'a, T, E> {
     /// [`jitter`](Self::jitter) shortens it. With a timeout of zero, nothing is stored.
     pub fn ttl(mut self, ttl: impl Into<Timeout>) -> Self {
         self.timeouts.ttl = ttl.into();
+        self
+    }
+
+    /// Sets the tags of the entry, which [`purge_tags`](CacheHandle::purge_tags) purges. The
+    /// producer can [add others](Fill::tag).
+    ///
+    /// A hit whose tags are all named here costs one round trip in all, and one more if there are
+    /// others. The generations of these tags are read before the producer starts, so that a purge
+    /// while it runs is not lost: its value is returned, and is missing or stale for later calls.
+    ///
+    /// If several callers wait for one producer, the tags of the one that has started it count.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::{sync::Arc, time::Duration};
+    /// # use cache_core::{CacheHandle, Fill, Purge, Settings};
+    /// # use cache_locmem::LocMemCache;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let store = Arc::new(LocMemCache::default());
+    /// # let cache = CacheHandle::new("default", store, Settings::default());
+    /// # async fn load(_: u64) -> (String, u64) { ("Ada".into(), 7) }
+    /// let user: String = cache
+    ///     .fetch("user:42", async |fill: Fill| {
+    ///         let (name, team) = load(42).await;
+    ///         fill.tag(format!("team:{team}"));
+    ///         name
+    ///     })
+    ///     .tags(["user:42"])
+    ///     .await?;
+    /// cache.purge_tags(["team:7"], Purge::Hard).await?;
+    /// assert_eq!(cache.get::<String>("user:42").await?, None);
+    /// # Ok(()) }
+    /// ```
+    pub fn tags<N: AsRef<str>>(mut self, names: impl IntoIterator<Item = N>) -> Self {
+        self.tags = Tags::of(names);
         self
     }
 
@@ -324,8 +363,8 @@ impl<'a, T, E> Fetch<'a, T, E> {
         T: Send + 'static,
         E: fmt::Debug + Send + Sync + 'static,
     {
-        let Self { cache, key, timeouts, options, default, produce } = self;
-        let call = Call::<R, E>::new(cache, key, timeouts, options, produce);
+        let Self { cache, key, timeouts, options, tags, default, produce } = self;
+        let call = Call::<R, E>::new(cache, key, timeouts, options, tags, produce);
         match (call.run().await, default) {
             (Err(error), Some(default)) if !matches!(error, FetchError::Cache(_)) => {
                 Ok(R::wrap(default))
@@ -417,6 +456,7 @@ impl<T, E> fmt::Debug for Fetch<'_, T, E> {
             .field("type", &type_name::<T>())
             .field("ttl", &self.timeouts.ttl)
             .field("options", &self.options)
+            .field("tags", &self.tags.names)
             .finish_non_exhaustive()
     }
 }

@@ -14,6 +14,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
     Found,
+    described::Verdict,
     epochs::Epoch,
     key_buffer::KeyBuffer,
     leases::{HeldLease, Wanted},
@@ -99,7 +100,7 @@ pub(super) enum Missing {
     Absent,
     /// A stale entry, which callers get while one of them replaces it.
     Stale(Box<Value>),
-    /// An entry that cannot be decoded, which was reported.
+    /// An entry that cannot be decoded, which was reported, or of which a tag was purged.
     Undecodable,
     /// The store failed, or was not asked because it had failed. The value is not stored either.
     Unknown,
@@ -487,7 +488,14 @@ impl<'a> Fill<'a> {
                     return Ok((None, None));
                 }
             };
-            let hit = self.see::<F>(acquired.value)?;
+            let hit = self.see::<F>(acquired.value).await?;
+            if self.missing == Missing::Unknown {
+                // The generations of its tags cannot be read.
+                if let Some(lease) = acquired.lease {
+                    self.release(lease).await;
+                }
+                return Ok((None, None));
+            }
             if hit.is_some() || self.missing == Missing::Absent {
                 return Ok((hit, acquired.lease));
             }
@@ -554,7 +562,7 @@ impl<'a> Fill<'a> {
             None => store.get(self.key()).await,
         };
         match found {
-            Ok(found) => self.see::<F>(found),
+            Ok(found) => self.see::<F>(found).await,
             Err(error) => {
                 self.read_failed(error)?;
                 Ok(None)
@@ -623,13 +631,23 @@ impl<'a> Fill<'a> {
     }
 
     /// Records what was found under the key, and returns it in both forms if it is a hit.
-    fn see<F: Form>(&mut self, found: Option<Value>) -> Result<Option<(F::Output, Value)>> {
+    ///
+    /// If the generations of its tags cannot be read, the value that is produced is not stored.
+    async fn see<F: Form>(&mut self, found: Option<Value>) -> Result<Option<(F::Output, Value)>> {
+        let verdict = match &found {
+            Some(value) if codec::has_meta(value) => match self.cache.judge(value).await {
+                Ok(verdict) => verdict,
+                Err(error) => return self.read_failed(error).map(|()| None),
+            },
+            _ => Verdict::Fresh,
+        };
         match found {
-            Some(value) if !(codec::has_meta(&value) && self.cache.is_stale(&value)) => {
+            Some(value) if verdict == Verdict::Fresh => {
                 return self.decode::<F>(value);
             }
             // One that cannot be decoded was reported.
             _ if matches!(self.missing, Missing::Undecodable | Missing::Unknown) => {}
+            Some(_) if verdict == Verdict::Purged => self.missing = Missing::Undecodable,
             Some(value) => self.missing = Missing::Stale(Box::new(value)),
             None => self.missing = Missing::Absent,
         }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::Found;
+use super::{Found, described::Judged};
 use crate::{CacheHandle, Object, Result, Timeout, Value, codec};
 
 /// Sharing objects.
@@ -115,7 +115,7 @@ impl CacheHandle {
             None => self.inner().get(&key).await,
         };
         let Some(value) = found? else { return Ok(Found::Miss) };
-        let value = match value {
+        let mut value = match value {
             Value::Object(object) => match object.downcast_plain() {
                 Ok(object) => return Ok(Found::Hit(object)),
                 Err(object) => Value::Object(object),
@@ -123,9 +123,11 @@ impl CacheHandle {
             encoded => encoded,
         };
         if codec::has_meta(&value) {
-            if self.is_stale(&value) {
-                return Ok(Found::Stale(Box::new(value)));
-            }
+            value = match self.judged(value).await? {
+                Judged::Fresh(value) => value,
+                Judged::Stale(value) => return Ok(Found::Stale(Box::new(value))),
+                Judged::Purged => return Ok(Found::Undecodable),
+            };
             if let Value::Object(object) = &value
                 && let Ok(object) = object.clone().downcast()
             {

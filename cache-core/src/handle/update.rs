@@ -5,10 +5,11 @@ use std::{sync::Arc, time::Duration};
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
+    described::Verdict,
     leases::{Acquisition, Wanted},
     pauses::Pauses,
 };
-use crate::{CacheHandle, Error, ErrorKind, Result, Timeout, Value, key::shown};
+use crate::{CacheHandle, Error, ErrorKind, Result, Timeout, Value, codec, key::shown, meta::Meta};
 
 /// How long a lease is held. `change` does not wait for anything, so only a process that dies needs
 /// as long.
@@ -25,7 +26,8 @@ impl CacheHandle {
     /// then, so it may be called several times and should only compute. It gets `None` if the key
     /// is absent or expired, or if the entry cannot be decoded as a `T`.
     ///
-    /// A timeout of zero deletes the entry. To count, use [`incr_or_set`](Self::incr_or_set).
+    /// An entry keeps its [tags](Self::set_with). A timeout of zero deletes it. To count, use
+    /// [`incr_or_set`](Self::incr_or_set).
     ///
     /// # Guarantees
     ///
@@ -89,7 +91,7 @@ impl CacheHandle {
                 }
             };
             if let Some(lease) = lease {
-                let (new, value) = match self.changed(&key, value, &mut change) {
+                let (new, value) = match self.changed(&key, value, &mut change).await {
                     Ok(changed) => changed,
                     Err(error) => {
                         // If this fails as well, the lease ends by time.
@@ -112,18 +114,35 @@ impl CacheHandle {
     }
 
     /// Returns the new value, also encoded.
-    fn changed<T: Serialize + DeserializeOwned + 'static>(
+    async fn changed<T: Serialize + DeserializeOwned + 'static>(
         &self,
         key: &str,
-        old: Option<Value>,
+        mut old: Option<Value>,
         change: impl FnOnce(Option<T>) -> T,
     ) -> Result<(T, Value)> {
+        let mut tags = Box::default();
+        if let Some(value) = &old
+            && codec::has_meta(value)
+        {
+            match self.judge(value).await? {
+                Verdict::Fresh => {
+                    let meta = codec::meta(value).ok().flatten();
+                    tags = meta.map(|meta| meta.into_owned().tags).unwrap_or_default();
+                }
+                Verdict::Stale | Verdict::Purged => old = None,
+            }
+        }
         let old = match old {
             Some(value) => self.decode(key, value)?.hit(),
             None => None,
         };
         let new = change(old);
-        let value = self.encode(&new)?;
+        let mut value = self.encode(&new)?;
+        if !tags.is_empty() {
+            // The new value depends on the old one, so what purges that must purge it.
+            let meta = Meta { tags, ..Meta::default() };
+            value = codec::describe(value, meta).map_err(|error| self.at(error))?;
+        }
         Ok((new, value))
     }
 }

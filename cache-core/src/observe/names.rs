@@ -113,9 +113,12 @@ metrics! {
     always Counter UNDECODABLE = "cachette_undecodable_total" ["cache"]
         "Entries that could not be decoded and were treated as misses or errors";
     always Counter FILLS_LOST = "cachette_fills_lost_total" ["cache"]
-        "Values that were produced and not stored, because their lease had ended";
+        "Values that were produced and not stored, because their lease had ended or a tag was \
+         purged";
     always Counter FAILED_FETCHES = "cachette_failed_fetches_total" ["cache"]
         "Producers of fetch that failed or panicked";
+    always Counter TAG_PURGES = "cachette_tag_purges_total" ["cache"]
+        "Tags whose entries were purged, by this process";
     always Counter OUTAGE_ERRORS = "cachette_outage_errors_total" ["cache"]
         "Errors of an unavailable store that were not returned to the caller";
     always Counter UNUSABLE = "cachette_unusable_total" ["store", "reason"]

@@ -183,7 +183,7 @@ impl Observer {
 
     #[cold]
     fn is_stale(&self, value: &Value) -> bool {
-        let times = codec::times(value).ok().flatten();
+        let times = codec::meta(value).ok().flatten().and_then(|meta| meta.times);
         times.is_some_and(|times| times.is_stale(self.clock.coarse_unix_time()))
     }
 

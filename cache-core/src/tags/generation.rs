@@ -44,9 +44,10 @@ pub enum Purge {
     Hard,
     /// They are stale from now on.
     ///
-    /// `get` treats a stale entry as a miss. `fetch` returns it if its producer is slow or fails.
-    /// Stale pages are served if the policy allows it, and validated if they can be. If a soft and
-    /// a hard purge of the same entries happen at the same time, either may take effect.
+    /// `get` treats a stale entry as a miss. `get_or_set` returns it while another caller produces
+    /// a new one, and `fetch` if its producer is slow or fails. Stale pages are served if the
+    /// policy allows it, and validated if they can be. If a soft and a hard purge of the same
+    /// entries happen at the same time, either may take effect.
     Soft,
 }
 
@@ -105,7 +106,7 @@ impl Generation {
     }
 
     /// Decodes an entry.
-    pub(super) fn from_value(value: Value) -> Option<Self> {
+    pub(crate) fn from_value(value: Value) -> Option<Self> {
         Self::from_bytes(&codec::decode::<Bytes>(value, &Codecs::default()).ok()?)
     }
 }

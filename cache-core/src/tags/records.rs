@@ -191,7 +191,7 @@ impl<'a> Records<'a> {
 }
 
 /// Returns the time to live of a record that outlives entries with this one.
-fn record_ttl(entry: Option<Duration>) -> Option<Duration> {
+pub(crate) fn record_ttl(entry: Option<Duration>) -> Option<Duration> {
     entry.map(|ttl| ttl.saturating_mul(2).max(DAY))
 }
 

@@ -12,7 +12,7 @@ use super::{
     task::{Panicked, Plan, Producer, Reason, Task, catch_panic},
 };
 use crate::{
-    CacheHandle, Clock, Error, ErrorKind, FillOptions, Moment, Value,
+    CacheHandle, Clock, Error, ErrorKind, FillOptions, Moment, Tags, Value,
     config::MAX_TIME,
     handle::{fill::HOLD, key_buffer::KeyBuffer, single_flight::Joined},
     key::shown,
@@ -25,6 +25,7 @@ pub(super) struct Call<'a, R: Returned, E> {
     /// The key of the caller.
     name: &'a str,
     options: FillOptions,
+    tags: Tags,
     /// `None` once it has started.
     producer: Option<Source<R::Inner, E>>,
 }
@@ -41,14 +42,17 @@ where
         name: &'a str,
         timeouts: Timeouts<R::Inner>,
         options: FillOptions,
+        tags: Tags,
         produce: Producer<R::Inner, E>,
     ) -> Self {
-        Self { cache, name, options, producer: Some((timeouts, produce)) }
+        Self { cache, name, options, tags, producer: Some((timeouts, produce)) }
     }
 
     pub(super) async fn run(self) -> Result<R::Output, FetchError<E>> {
         let key = self.cache.key(self.name)?;
-        let seen = self.cache.see::<R>(self.name, &key, self.options.early).await?;
+        self.cache.check_tags(&self.tags.names)?;
+        let tags = &self.tags.names;
+        let seen = self.cache.see::<R>(self.name, &key, self.options.early, tags).await?;
         if let Seen::Fresh(value) = seen {
             return Ok(value);
         }
@@ -228,6 +232,7 @@ where
             reason,
             timeouts,
             options: self.options.clone(),
+            tags: self.tags.names.clone(),
             hold: self.hold(),
         };
         let (waiter, own) = (leader.wait(), OwnResult::default());

@@ -33,9 +33,10 @@ use crate::Timeout;
 #[derive(Clone, Debug, Default)]
 pub struct Fill(Arc<Mutex<Choices>>);
 
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Choices {
     pub(super) ttl: Option<Timeout>,
+    pub(super) tags: Vec<String>,
     pub(super) is_private: bool,
     pub(super) has_failed: bool,
 }
@@ -45,6 +46,19 @@ impl Fill {
     pub fn ttl(&self, ttl: impl Into<Timeout>) {
         let ttl = ttl.into();
         self.change(|choices| choices.ttl = Some(ttl));
+    }
+
+    /// Adds a tag, which depends on the value, to those that the [call names](crate::Fetch::tags).
+    ///
+    /// The tag is known only when the producer has ended, so its generation is read after that. If
+    /// it was purged after the producer had started, or less than a second before, the value is
+    /// returned but not stored. This compares the clock of the process that has purged it with the
+    /// one of this process: they may differ by a second.
+    ///
+    /// The call returns an error if the entry has more than 64 tags, or if a name is invalid.
+    pub fn tag(&self, name: impl Into<String>) {
+        let name = name.into();
+        self.change(|choices| choices.tags.push(name));
     }
 
     /// Returns the value to the caller that started this producer, and to nobody else.
@@ -65,7 +79,7 @@ impl Fill {
     }
 
     pub(super) fn choices(&self) -> Choices {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn change(&self, change: impl FnOnce(&mut Choices)) {

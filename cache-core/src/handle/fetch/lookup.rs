@@ -2,8 +2,14 @@
 
 use std::time::Duration;
 
-use super::{super::Found, Returned};
-use crate::{CacheHandle, Result, Value, codec, meta::Times};
+use super::{
+    super::{
+        Found,
+        described::{Generations, Verdict},
+    },
+    Returned,
+};
+use crate::{CacheHandle, Result, Value, codec, meta::Times, tags::Generation};
 
 /// The state of an entry for a caller.
 pub(super) enum Seen<O> {
@@ -11,7 +17,7 @@ pub(super) enum Seen<O> {
     /// Fresh, but in the share of its time in which it is refreshed.
     Early(O),
     Stale(O),
-    /// Missing, with an entry that cannot be decoded.
+    /// Missing, with an entry that cannot be decoded, or of which a tag was purged.
     Undecodable,
     Absent,
     /// The store has failed, or was not asked because it had failed.
@@ -19,43 +25,73 @@ pub(super) enum Seen<O> {
 }
 
 impl CacheHandle {
-    /// Looks a key up. An outage is `Unknown`, if the alias is configured so.
+    /// Looks a key up, together with the generations of these tags. An outage is `Unknown`, if the
+    /// alias is configured so.
     pub(super) async fn see<R: Returned>(
         &self,
         name: &str,
         key: &str,
         early: f64,
+        tags: &[Box<str>],
     ) -> Result<Seen<R::Output>> {
         if !self.may_read(name) {
             return Ok(Seen::Unknown);
         }
+        let mut known = Generations::default();
         let found = match self.inner().get_now(key) {
             Some(found) => found,
-            None => self.inner().get(key).await,
+            None if tags.is_empty() => self.inner().get(key).await,
+            None => self.get_with_tags(key, tags, &mut known).await,
         };
-        match found {
-            Ok(value) => {
+        let seen = match found {
+            Ok(Some(value)) => self.judge_fetched::<R>(key, value, early, &mut known).await,
+            Ok(None) => Ok(Seen::Absent),
+            Err(error) => Err(error),
+        };
+        match seen {
+            Ok(seen) => {
                 self.has_read(name);
-                match value {
-                    Some(value) => self.judge::<R>(key, value, early),
-                    None => Ok(Seen::Absent),
-                }
+                Ok(seen)
             }
             Err(error) => self.read_failed(key, error).map(|()| Seen::Unknown),
         }
     }
 
-    /// Decodes an entry and looks at its times.
-    pub(super) fn judge<R: Returned>(
+    /// Reads an entry and the generations of tags in one round trip.
+    async fn get_with_tags(
+        &self,
+        key: &str,
+        tags: &[Box<str>],
+        known: &mut Generations,
+    ) -> Result<Option<Value>> {
+        let records: Vec<String> = tags.iter().map(|tag| self.tag_record(tag)).collect();
+        let keys: Vec<&str> = [key].into_iter().chain(records.iter().map(String::as_str)).collect();
+        let mut found = self.inner().get_many(&keys).await?.into_iter();
+        let value = found.next().flatten();
+        let generations = found.map(|value| Generation::from_value(value?));
+        known.extend(tags.iter().map(|tag| &**tag), generations);
+        Ok(value)
+    }
+
+    /// Decodes an entry, and looks at its times and its tags.
+    pub(super) async fn judge_fetched<R: Returned>(
         &self,
         key: &str,
         value: Value,
         early: f64,
+        known: &mut Generations,
     ) -> Result<Seen<R::Output>> {
-        let times = match codec::has_meta(&value) {
-            true => codec::times(&value).ok().flatten(),
-            false => None,
+        let meta = codec::meta(&value).ok().flatten();
+        let times = meta.as_ref().and_then(|meta| meta.times);
+        let verdict = match &meta {
+            None => Verdict::Fresh,
+            Some(meta) if meta.tags.is_empty() => self.verdict_of_times(meta),
+            Some(_) => self.judge_knowing(&value, known).await?,
         };
+        drop(meta);
+        if verdict == Verdict::Purged {
+            return Ok(Seen::Undecodable);
+        }
         let output = match R::decode(value, &self.view.codecs) {
             Ok(output) => output,
             Err(error) => {
@@ -65,9 +101,11 @@ impl CacheHandle {
                 });
             }
         };
+        if verdict == Verdict::Stale {
+            return Ok(Seen::Stale(output));
+        }
         let Some(times) = times else { return Ok(Seen::Fresh(output)) };
         Ok(match times.fresh_for(self.view.clock.coarse_unix_time()) {
-            Some(Duration::ZERO) => Seen::Stale(output),
             Some(left) if is_early(times, left, early) => Seen::Early(output),
             Some(_) | None => Seen::Fresh(output),
         })

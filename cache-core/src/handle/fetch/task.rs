@@ -10,10 +10,14 @@ use std::{
     time::Duration,
 };
 
+use futures_util::future::join;
+
 use super::{
     super::{
+        described::Generations,
         fill::{FIRST_PAUSE, LONGEST_PAUSE},
         leases::{Acquisition, HeldLease, Wanted},
+        tags::stamped,
     },
     BoxFuture, Returned, Timeouts,
     fill::Fill,
@@ -21,11 +25,12 @@ use super::{
     lookup::Seen,
 };
 use crate::{
-    CacheHandle, FillOptions, Result, Timeout, Ttl, Value, codec,
+    CacheHandle, FillOptions, Result, Tags, Timeout, Ttl, Value, codec,
     config::MAX_TIME,
     key::shown,
     meta::{Meta, Times},
-    observe::{self, FAILED_FETCHES, FillReport, StaleReason, WaitReport, Where},
+    observe::{self, FAILED_FETCHES, FILLS_LOST, FillReport, StaleReason, WaitReport, Where},
+    tags::{Record, record_ttl},
     timeout::Lifetime,
     timer::Sleep,
 };
@@ -60,8 +65,19 @@ pub(super) struct Plan<T> {
     pub(super) reason: Reason,
     pub(super) timeouts: Timeouts<T>,
     pub(super) options: FillOptions,
+    /// The tags that the caller names.
+    pub(super) tags: Box<[Box<str>]>,
     pub(super) hold: Duration,
 }
+
+/// The tags of a value, with their records in the same order.
+struct TagsOfValue {
+    names: Vec<Box<str>>,
+    records: Vec<Record>,
+}
+
+/// By how much the clocks of two processes may differ.
+const SKEW: Duration = Duration::from_secs(1);
 
 pub(super) struct Task<R: Returned, E> {
     pub(super) plan: Plan<R::Inner>,
@@ -82,9 +98,10 @@ where
 {
     pub(super) async fn run(self, mut leader: Leader) {
         let Self { plan, produce, own } = self;
-        let ended = match plan.next::<R>().await {
+        let (next, records) = join(plan.next::<R>(), plan.see_tags()).await;
+        let ended = match next {
             Ok(Next::Produce(lease)) => {
-                plan.produce::<R, E>(lease, produce, &own, &mut leader).await
+                plan.produce::<R, E>(lease, records, produce, &own, &mut leader).await
             }
             Ok(Next::End(outcome)) => Ok(outcome),
             Err(error) => Err(error),
@@ -121,11 +138,19 @@ impl<T: Send + 'static> Plan<T> {
                 }
             };
             let is_absent = value.is_none();
-            if let Some(value) = value
-                && self.is_good_enough::<R>(value.clone())?
-            {
-                self.release(lease, Duration::ZERO).await;
-                return Ok(Next::End(Outcome::Value(value)));
+            if let Some(value) = value {
+                match self.is_good_enough::<R>(value.clone()).await {
+                    Ok(true) => {
+                        self.release(lease, Duration::ZERO).await;
+                        return Ok(Next::End(Outcome::Value(value)));
+                    }
+                    Ok(false) => {}
+                    Err(error) => {
+                        self.release(lease, Duration::ZERO).await;
+                        self.cache.read_failed(&self.key, error)?;
+                        return Ok(Next::Produce(None));
+                    }
+                }
             }
             if lease.is_some() {
                 return Ok(Next::Produce(lease));
@@ -157,9 +182,30 @@ impl<T: Send + 'static> Plan<T> {
         }
     }
 
+    /// Reads the generations of the tags that the caller names, so before the producer starts.
+    ///
+    /// Returns `None` if the store has failed: the value is not stored then.
+    async fn see_tags(&self) -> Result<Option<Box<[Record]>>> {
+        if self.tags.is_empty() || self.reason == Reason::Unknown {
+            return Ok(Some(Box::default()));
+        }
+        let ttl = record_ttl(Some(self.options.stale_for));
+        match self.cache.see_tags(&self.tags, ttl).await {
+            Ok(mut records) => {
+                // The time to live of the entry is not known yet.
+                records.iter_mut().for_each(|record| record.is_new = false);
+                Ok(Some(records))
+            }
+            Err(error) => self.cache.read_failed(&self.key, error).map(|()| None),
+        }
+    }
+
     /// Whether a value that was stored meanwhile ends this task.
-    fn is_good_enough<R: Returned>(&self, value: Value) -> Result<bool> {
-        Ok(match self.cache.judge::<R>(&self.key, value, self.options.early)? {
+    async fn is_good_enough<R: Returned>(&self, value: Value) -> Result<bool> {
+        let mut known = Generations::default();
+        let early = self.options.early;
+        let seen = self.cache.judge_fetched::<R>(&self.key, value, early, &mut known);
+        Ok(match seen.await? {
             Seen::Fresh(_) => true,
             Seen::Early(_) => self.reason != Reason::Early,
             Seen::Stale(_) | Seen::Undecodable | Seen::Absent | Seen::Unknown => false,
@@ -169,11 +215,24 @@ impl<T: Send + 'static> Plan<T> {
     /// Runs the producer. An error is one of the cache.
     async fn produce<R: Returned<Inner = T>, E: fmt::Debug + Send + Sync + 'static>(
         &self,
-        lease: Option<HeldLease>,
+        mut lease: Option<HeldLease>,
+        records: Result<Option<Box<[Record]>>>,
         produce: Producer<T, E>,
         own: &OwnResult<R::Output>,
         leader: &mut Leader,
     ) -> Result<Outcome> {
+        let records = match records {
+            Ok(Some(records)) => records,
+            Ok(None) => {
+                self.release(lease.take(), Duration::ZERO).await;
+                Box::default()
+            }
+            Err(error) => {
+                self.release(lease, Duration::ZERO).await;
+                return Err(error);
+            }
+        };
+        let begun_at = self.cache.view.clock.unix_time();
         let leased_at = self.cache.view.clock.now();
         let fill = Fill::default();
         let mut report = FillReport::begin(self.cache.view.observer.as_ref(), &self.key);
@@ -231,10 +290,59 @@ impl<T: Send + 'static> Plan<T> {
         own.set_unstored(output);
         if let Some(lease) = lease {
             let held_for = self.cache.view.clock.now().since(leased_at);
-            self.store(lease, value.clone(), timeout, held_for, &mut report).await?;
+            match self.tags_of_value(&records, choices.tags, begun_at).await {
+                Ok(Some(tags)) => {
+                    self.store(lease, value.clone(), timeout, tags, held_for, &mut report).await?;
+                }
+                Ok(None) => self.release(Some(lease), Duration::ZERO).await,
+                Err(error) => {
+                    self.release(Some(lease), Duration::ZERO).await;
+                    return Err(error);
+                }
+            }
         }
         own.set_stored();
         Ok(Outcome::Value(value))
+    }
+
+    /// Returns the tags of a value with their generations: those that the caller names, which were
+    /// read before the producer started, and those that the producer has added.
+    ///
+    /// Returns `None` if the value must not be stored: an added tag may have been purged since, or
+    /// the store has failed.
+    async fn tags_of_value(
+        &self,
+        records: &[Record],
+        added: Vec<String>,
+        begun_at: Duration,
+    ) -> Result<Option<TagsOfValue>> {
+        let mut names = self.tags.to_vec();
+        let mut added = Tags::of(added).names.into_vec();
+        added.retain(|name| !names.contains(name));
+        names.extend_from_slice(&added);
+        self.cache.check_tags(&names)?;
+        let mut records = records.to_vec();
+        if !added.is_empty() {
+            let ttl = record_ttl(Some(self.options.stale_for));
+            match self.cache.see_tags(&added, ttl).await {
+                Ok(read) => records.extend(read),
+                Err(error) => return self.cache.store_failed(error).map(|()| None),
+            }
+        }
+        let added = &mut records[self.tags.len()..];
+        added.iter_mut().for_each(|record| record.is_new = false);
+        let purged_at = added.iter().map(|record| record.generation.purged_at).max();
+        if purged_at.is_some_and(|at| !at.is_zero() && at + SKEW > begun_at) {
+            tracing::debug!(
+                cache = self.cache.alias(),
+                key = %shown(&self.key),
+                "value not stored: one of its tags was purged while it was produced"
+            );
+            let alias = self.cache.alias().to_owned();
+            metrics::counter!(FILLS_LOST, "cache" => alias).increment(1);
+            return Ok(None);
+        }
+        Ok(Some(TagsOfValue { names, records }))
     }
 
     /// Stores a value, unless something newer is stored.
@@ -243,6 +351,7 @@ impl<T: Send + 'static> Plan<T> {
         lease: HeldLease,
         value: Value,
         timeout: Timeout,
+        tags: TagsOfValue,
         held_for: Duration,
         report: &mut FillReport,
     ) -> Result<()> {
@@ -258,10 +367,19 @@ impl<T: Send + 'static> Plan<T> {
         let meta = Meta {
             stamp: Some(fastrand::u64(..).to_be_bytes()),
             times: Some(Times::new(cache.view.clock.unix_time(), fresh)),
+            tags: stamped(&tags.names, &tags.records),
             ..Meta::default()
         };
         let described = codec::describe(value, meta)?;
-        match cache.fill_lease(lease, described, kept).await {
+        let keep = async {
+            let ttl = match cache.lifetime(kept) {
+                Lifetime::Expired => return,
+                Lifetime::For(ttl) => Some(ttl),
+                Lifetime::Forever => None,
+            };
+            cache.keep_tags(&tags.names, &tags.records, ttl).await;
+        };
+        match join(cache.fill_lease(lease, described, kept), keep).await.0 {
             Ok(true) => report.end(observe::Outcome::Stored),
             Ok(false) => {
                 report.end(observe::Outcome::Lost);
