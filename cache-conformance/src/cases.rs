@@ -24,6 +24,7 @@ mod leases;
 mod locks;
 mod model;
 mod objects;
+mod tags;
 mod types;
 mod upkeep;
 mod values;
@@ -353,6 +354,16 @@ macro_rules! __for_each_case {
                 stale_value_is_not_replaced_after_a_set_by_another_client,
                 stale_value_is_returned_at_once_while_another_client_produces,
                 missing_value_of_another_client_is_found,
+            }
+            tags {
+                purge_by_another_client_removes_all_entries_of_the_tag,
+                purge_of_several_tags_removes_the_entries_of_each,
+                soft_purge_makes_fetched_entries_stale_and_a_hard_one_missing,
+                purge_after_the_read_of_tags_wins_over_the_set,
+                purge_while_a_value_is_produced_wins,
+                lost_record_of_a_tag_brings_no_entry_back,
+                record_of_a_tag_outlives_its_entries,
+                concurrent_creators_of_a_record_agree,
             }
             upkeep {
                 stats_count_the_entries,
