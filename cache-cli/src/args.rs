@@ -195,11 +195,11 @@ pub(crate) enum Command {
     /// Sets and gets keys of its own, one call after the other, and deletes them, also after
     /// Ctrl-C. Writes to the store at full speed: on a production server, choose a short time.
     Bench(Bench),
-    /// Purge pages that services have cached in the cache's store
+    /// Purge pages and tagged values that services have cached in the cache's store
     ///
     /// Reaches the pages of all services that share the store, and that use the same KEY_PREFIX and
-    /// VERSION. A store in memory belongs to one process: its pages can be purged only there.
-    /// Succeeds also if no page matches.
+    /// VERSION. A tag reaches the pages and values of every VERSION. A store in memory belongs to
+    /// one process: its pages can be purged only there. Succeeds also if no page matches.
     Purge(Purge),
     /// Delete expired entries that still take up space
     PurgeExpired,
@@ -231,7 +231,7 @@ pub(crate) struct Purge {
     /// similar settings leave it
     #[arg(long = "uri", value_name = "URI")]
     pub(crate) uris: Vec<String>,
-    /// Purge the pages with a tag
+    /// Purge the pages and values with a tag
     #[arg(long = "tag", value_name = "TAG")]
     pub(crate) tags: Vec<String>,
     /// Purge the pages below a path, if their layer has `purge_prefixes`
@@ -240,7 +240,7 @@ pub(crate) struct Purge {
     /// Purge every page
     #[arg(long)]
     pub(crate) all: bool,
-    /// Make the pages stale instead of removing them
+    /// Make them stale instead of removing them
     #[arg(long)]
     pub(crate) soft: bool,
     /// The `key_prefix` of the layer that caches the pages

@@ -6,7 +6,7 @@ use std::convert::Infallible;
 
 use bytes::Bytes;
 use cachette::{
-    CacheHandle, Caches,
+    CacheHandle, Caches, Tags, Timeout,
     http::{CacheTags, HttpCacheLayer},
 };
 use common::Project;
@@ -63,6 +63,14 @@ async fn assert_every_kind_of_purge_works(toml: &str) {
         ] {
             assert_eq!(assert_purges(&project, layer, arguments).await, "");
         }
+    }
+    for arguments in [&["purge", "--tag", "book:1"][..], &["purge", "--tag", "book:1", "--soft"]] {
+        let tags = Tags::of(["author:7", "book:1"]);
+        cache.set_with("book", "a value", Timeout::Default, &tags).await.expect("store works");
+        let get = async || cache.get::<String>("book").await.expect("store works");
+        assert!(get().await.is_some());
+        project.run(arguments).succeeds();
+        assert_eq!(get().await, None, "{arguments:?}");
     }
     let [layer, ..] = layers;
     // Layers that list their hosts were not reached.

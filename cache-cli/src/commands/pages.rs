@@ -1,4 +1,4 @@
-//! The command `purge`, on pages that services have cached.
+//! The command `purge`, on pages and tagged values that services have cached.
 
 use cachette::{
     CacheHandle, Undecodable,
