@@ -120,3 +120,8 @@ struct Readme;
 #[cfg(all(doctest, feature = "locmem", feature = "fetch"))]
 #[doc = include_str!("../docs/misses.md")]
 struct Misses;
+
+/// Compiles the examples of the page on tags.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/tags.md")]
+struct TagsPage;
