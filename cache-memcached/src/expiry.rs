@@ -40,9 +40,12 @@ impl Expiry {
 
     /// Encodes the time of a lease and returns it in seconds. It is rounded up, and at most 30
     /// days, because a lease must end.
+    ///
+    /// The server's clock ticks once a second, so that an item expires up to a second early. One
+    /// more is added, because nobody else may hold a lock before its time has passed.
     pub(crate) fn of_lease(time: Duration) -> (Self, u32) {
-        let longest = Duration::from_secs(MAX_RELATIVE);
-        let seconds = encode(time.min(longest), Duration::ZERO);
+        let longest = Duration::from_secs(MAX_RELATIVE - 1);
+        let seconds = encode(time.min(longest), Duration::ZERO) + 1;
         (Self::from_number(seconds), seconds)
     }
 
@@ -96,8 +99,9 @@ mod tests {
     #[test]
     fn lease_always_ends() {
         for (time, seconds) in [
-            (Duration::from_nanos(1), 1),
-            (Duration::from_millis(1001), 2),
+            (Duration::from_nanos(1), 2),
+            (Duration::from_secs(1), 2),
+            (Duration::from_millis(1001), 3),
             (Duration::MAX, 2_592_000),
         ] {
             let (expiry, found) = Expiry::of_lease(time);
