@@ -68,7 +68,7 @@ fn assign_cell() -> u8 {
 pub(super) fn is_sampled() -> bool {
     let calls = CALLS.get();
     CALLS.set(calls.wrapping_add(1));
-    calls % SAMPLING == 0
+    calls.is_multiple_of(SAMPLING)
 }
 
 #[cfg(test)]
