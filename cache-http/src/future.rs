@@ -11,7 +11,7 @@ use http::Response;
 use http_body::Body;
 use pin_project_lite::pin_project;
 
-pub use crate::change_headers::ChangeHeadersFuture;
+pub use crate::{change_headers::ChangeHeadersFuture, debug::CacheDebugFuture};
 use crate::{
     extensions::OuterCache,
     policy::Reason,

@@ -54,6 +54,7 @@
 //!   [`HeaderMap`](http::HeaderMap).
 //! - [`Condition`] handles conditional requests in a view.
 //! - [`Fragments`] caches parts of pages, for any template engine.
+//! - [`CacheDebugLayer`] shows during development what each request does with its caches.
 //!
 //! # What is cached by default
 //!
@@ -266,6 +267,7 @@ mod conditional;
 mod context;
 mod counts;
 mod date;
+mod debug;
 mod extensions;
 mod fetch;
 mod fill_budget;
@@ -328,6 +330,7 @@ pub use self::{
     },
     conditional::{Condition, Precondition, precondition},
     counts::Counts,
+    debug::{CacheCalls, CacheDebug, CacheDebugBody, CacheDebugLayer},
     extensions::{CacheTags, NoStore},
     fragment::{Fragments, fragment_key},
     layer::{HttpCacheLayer, cache_page},
