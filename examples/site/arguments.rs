@@ -5,10 +5,11 @@ use std::path::PathBuf;
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
 const USAGE: &str = "\
-usage: cargo run --example site -- [--listen ADDRESS] [--data DIRECTORY] [CONFIG]
+usage: cargo run --example site -- [--listen ADDRESS] [--data DIRECTORY] [--debug] [CONFIG]
 
   --listen ADDRESS  the address to listen on, 127.0.0.1:8080 by default; port 0 selects a free port
   --data DIRECTORY  the directory of the database, target/site by default
+  --debug           show on each page what it did with the caches; not in release builds
   CONFIG            the configuration of the caches, examples/site/caches.toml by default";
 
 #[derive(Debug, PartialEq, Eq)]
@@ -16,6 +17,7 @@ pub(crate) struct Arguments {
     pub(crate) listen: String,
     pub(crate) data: PathBuf,
     pub(crate) config: PathBuf,
+    pub(crate) debug: bool,
 }
 
 impl Arguments {
@@ -23,9 +25,13 @@ impl Arguments {
     ///
     /// Returns the first problem and the usage.
     pub(crate) fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Self, String> {
-        let (mut listen, mut data, mut config) = (None, None, None);
+        let (mut listen, mut data, mut config, mut debug) = (None, None, None, false);
         let mut arguments = arguments.into_iter();
         while let Some(argument) = arguments.next() {
+            if argument == "--debug" {
+                debug = true;
+                continue;
+            }
             let (target, value) = match argument.as_str() {
                 "--listen" => (&mut listen, arguments.next()),
                 "--data" => (&mut data, arguments.next()),
@@ -46,6 +52,7 @@ impl Arguments {
             listen: listen.unwrap_or_else(|| "127.0.0.1:8080".into()),
             data: path(data, "target/site"),
             config: path(config, "examples/site/caches.toml"),
+            debug,
         })
     }
 }

@@ -12,7 +12,7 @@ use crate::{library::Library, metrics::Scrape, requests::Requests};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// Opens the configured caches, which report metrics.
+/// Opens the configured caches, which report metrics, and what they do to the panel of `--debug`.
 pub(crate) async fn open(config: &Path, library: &Library) -> Result<Caches, Box<dyn Error>> {
     let caches = Caches::builder().file(config).database("library", &library.url()?);
     Ok(caches.observe(true).build().await?)

@@ -36,7 +36,7 @@ async fn main() -> ExitCode {
 }
 
 async fn run() -> Result<(), Box<dyn Error>> {
-    let Arguments { listen, config, data } = Arguments::parse(env::args().skip(1))?;
+    let Arguments { listen, config, data, debug } = Arguments::parse(env::args().skip(1))?;
     // Bind first, so that a port in use is reported before the database is filled.
     let listener = TcpListener::bind(&listen).await;
     let listener = listener
@@ -50,7 +50,7 @@ async fn run() -> Result<(), Box<dyn Error>> {
     println!("listening  http://{address}/ (press Ctrl-C to stop)");
 
     let site = Site::new(library, caches.clone(), metrics, address)?;
-    axum::serve(listener, site.router()).with_graceful_shutdown(interrupted()).await?;
+    axum::serve(listener, site.router(debug)).with_graceful_shutdown(interrupted()).await?;
     caches.close_all().await?;
     println!("closed");
     Ok(())

@@ -69,7 +69,7 @@ pub(crate) async fn record(
     let cache_status = lines.collect::<Vec<_>>().join(", ");
     let timing = format!("cache;desc=\"{cache_status}\", total;dur={:.3}", milliseconds(elapsed));
     if let Ok(timing) = HeaderValue::from_str(&timing) {
-        response.headers_mut().insert("server-timing", timing);
+        response.headers_mut().append("server-timing", timing);
     }
 
     let outcome = outcome(&cache_status);

@@ -6,7 +6,10 @@ use axum::{
     Router, middleware,
     routing::{get, post},
 };
-use cachette::{CacheHandle, Caches, http::never_cache};
+use cachette::{
+    CacheHandle, Caches,
+    http::{CacheDebugLayer, never_cache},
+};
 
 use crate::{
     caching::Layers,
@@ -55,7 +58,7 @@ impl Site {
         })
     }
 
-    pub(crate) fn router(self) -> Router {
+    pub(crate) fn router(self, debug: bool) -> Router {
         let Layers { site, books, about } = self.layers.clone();
         let account = Router::new()
             .route("/account", get(account::show))
@@ -71,9 +74,12 @@ impl Site {
             .route("/about", get(about::show).layer(about))
             .merge(account)
             // Caches every page of the site.
-            .layer(site)
-            // Outside the cache, so that it records hits as well.
-            .layer(middleware::from_fn_with_state(self.requests.clone(), requests::record));
+            .layer(site);
+        // Outside the caches, so that it shows what they do.
+        let pages = if debug { pages.layer(CacheDebugLayer::new()) } else { pages };
+        // Outside the cache, so that it records hits as well.
+        let pages =
+            pages.layer(middleware::from_fn_with_state(self.requests.clone(), requests::record));
         let operators = Router::new()
             .route("/caches", get(caches::show))
             .route("/caches/live", get(caches::live))

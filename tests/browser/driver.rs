@@ -94,6 +94,22 @@ impl Browser {
         self.call("POST", "/window/rect", &json!({ "width": width, "height": height }));
     }
 
+    /// Shows pages as a phone of this width does, with a light or a dark color scheme.
+    pub(crate) fn emulate(&self, width: u16, color_scheme: &str) {
+        let size = json!({ "width": width, "height": 844, "deviceScaleFactor": 1, "mobile": true });
+        let scheme = json!({ "name": "prefers-color-scheme", "value": color_scheme });
+        for (command, parameters) in [
+            ("Emulation.setDeviceMetricsOverride", size),
+            ("Emulation.setEmulatedMedia", json!({ "features": [scheme] })),
+        ] {
+            self.call(
+                "POST",
+                "/goog/cdp/execute",
+                &json!({ "cmd": command, "params": parameters }),
+            );
+        }
+    }
+
     /// The console messages since the last call.
     pub(crate) fn console(&self) -> Vec<String> {
         let entries = self.call("POST", "/se/log", &json!({ "type": "browser" }));

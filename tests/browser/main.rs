@@ -23,6 +23,12 @@ impl Fixture {
         Self { site: Site::start(), driver }
     }
 
+    /// Starts the site with a panel on each page.
+    fn debug() -> Self {
+        let driver = ChromeDriver::start().expect("Chromium; `cargo xtask browser` installs it");
+        Self { site: Site::start_debug(), driver }
+    }
+
     fn browser(&self) -> Browser {
         Browser::start(&self.driver)
     }
@@ -313,4 +319,73 @@ fn bars_say_that_their_scale_is_logarithmic() {
     fixture.go(&browser, "/caches");
     let scale = browser.text("[data-layer=site] .scale");
     assert!(scale.contains("logarithmic scale"), "{scale}");
+}
+
+/// Runs an expression with `root`, the shadow tree of the panel.
+fn panel(browser: &Browser, expression: &str) -> Value {
+    let root = "document.querySelector('cachette-calls').shadowRoot";
+    browser.run(&format!("const root = {root}; return {expression};"))
+}
+
+#[test]
+fn panel_opens_with_the_keyboard_and_shows_the_calls_of_the_page() {
+    let fixture = Fixture::debug();
+    let browser = fixture.browser();
+    fixture.go(&browser, "/today");
+    panel(&browser, "root.querySelector('summary').focus()");
+    let outline = panel(&browser, "getComputedStyle(root.activeElement).outlineStyle");
+    assert_eq!(outline, "solid", "the focus is visible");
+    browser.press(ENTER);
+    browser.wait_for(
+        "the open panel",
+        |browser| panel(browser, "root.querySelector('details').open"),
+        |is_open| *is_open == Value::Bool(true),
+    );
+    let rows = panel(&browser, "root.querySelector('tbody').innerText").to_string();
+    for shown in ["get", "miss", "produce", "fragment.", "default (filebased)"] {
+        assert!(rows.contains(shown), "{shown}: {rows}");
+    }
+    fixture.go(&browser, "/today");
+    let summary = panel(&browser, "root.querySelector('summary').innerText").to_string();
+    assert!(!summary.contains(" 0 hits"), "{summary}");
+    assert_eq!(browser.console(), Vec::<String>::new());
+}
+
+#[test]
+fn panel_is_not_part_of_the_stored_page() {
+    let fixture = Fixture::debug();
+    let browser = fixture.browser();
+    for outcome in [" miss", " hit"] {
+        fixture.go(&browser, "/");
+        assert_eq!(browser.run("return document.querySelectorAll('cachette-calls').length"), 1);
+        assert!(self::outcome(&browser).ends_with(outcome), "{}", self::outcome(&browser));
+    }
+    let headers = [("x-forwarded-for", "192.0.2.1")];
+    let response = site::http::send(&fixture.site.address, "GET", "/", &headers, "");
+    assert!(response.cache_status().contains("hit"));
+    assert!(!response.body.contains("cachette-calls"));
+}
+
+#[test]
+fn panel_is_readable_on_a_phone_in_light_and_dark() {
+    let fixture = Fixture::debug();
+    let browser = fixture.browser();
+    for color_scheme in ["light", "dark"] {
+        browser.emulate(390, color_scheme);
+        fixture.go(&browser, "/today");
+        panel(&browser, "root.querySelector('details').open = true");
+        let wide = "const page = document.documentElement; return page.scrollWidth - 390";
+        assert_eq!(browser.run(wide), 0, "{color_scheme}");
+        let wide = panel(
+            &browser,
+            "Math.max(...['.scroll', 'table'].map(part => root.querySelector(part)) \
+             .map(part => part.scrollWidth - part.clientWidth))",
+        );
+        assert_eq!(wide, 0, "{color_scheme}");
+        let background =
+            panel(&browser, "getComputedStyle(root.querySelector('details')).backgroundColor");
+        let expected =
+            if color_scheme == "dark" { "rgb(21, 25, 31)" } else { "rgb(255, 255, 255)" };
+        assert_eq!(background, expected);
+    }
 }

@@ -26,17 +26,34 @@ impl Site {
     /// Starts the site with the example's configuration, but with all files in a temporary
     /// directory.
     pub(crate) fn start() -> Self {
-        let config = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/site/caches.toml");
-        let config = fs::read_to_string(config).expect("read the configuration");
-        Self::start_with(&config.replace("../../target/site/", ""))
+        Self::start_with(&Self::config())
     }
 
     pub(crate) fn start_with(config: &str) -> Self {
+        Self::start_with_arguments(config, &[])
+    }
+
+    /// Starts the site with a panel on each page.
+    pub(crate) fn start_debug() -> Self {
+        Self::start_with_arguments(&Self::config(), &["--debug"])
+    }
+
+    fn config() -> String {
+        let config = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/site/caches.toml");
+        let config = fs::read_to_string(config).expect("read the configuration");
+        config.replace("../../target/site/", "")
+    }
+
+    fn start_with_arguments(config: &str, arguments: &[&str]) -> Self {
         let folder = tempfile::tempdir().expect("create a temporary directory");
         let file = folder.path().join("caches.toml");
         fs::write(&file, config).expect("write the configuration");
         let mut cargo = command();
-        cargo.args(["--listen", "127.0.0.1:0", "--data"]).arg(folder.path()).arg(file);
+        cargo
+            .args(["--listen", "127.0.0.1:0", "--data"])
+            .arg(folder.path())
+            .args(arguments)
+            .arg(file);
         let mut process = cargo.stdout(Stdio::piped()).spawn().expect("run cargo");
         let mut output = BufReader::new(process.stdout.take().expect("stdout is piped"));
         let mut output_text = String::new();
