@@ -71,7 +71,26 @@ fn read(stream: TcpStream) -> io::Result<Response> {
     }
     let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status");
     let mut response = Response { status, head, body: String::new() };
+    if response.header("transfer-encoding") == "chunked" {
+        response.body = read_chunks(&mut stream)?;
+        return Ok(response);
+    }
     let length = response.header("content-length").parse().unwrap_or(0);
     stream.take(length).read_to_string(&mut response.body)?;
     Ok(response)
+}
+
+/// Reads a body of chunks, as Prometheus sends long ones.
+fn read_chunks(stream: &mut BufReader<TcpStream>) -> io::Result<String> {
+    let mut body = String::new();
+    loop {
+        let mut size = String::new();
+        stream.read_line(&mut size)?;
+        let size = u64::from_str_radix(size.trim(), 16).map_err(io::Error::other)?;
+        if size == 0 {
+            return Ok(body);
+        }
+        stream.take(size).read_to_string(&mut body)?;
+        stream.read_line(&mut String::new())?;
+    }
 }
