@@ -138,6 +138,12 @@ impl Scraped {
         let site = Site::start();
         let (_, port) = site.address.rsplit_once(':').expect("a port");
         let prometheus = Prometheus::start(port.parse().expect("a number")).expect("Prometheus");
+        // It listens before it can answer queries.
+        let (address, start) = (format!("127.0.0.1:{}", prometheus.port()), Instant::now());
+        while site::http::send(&address, "GET", "/-/ready", &[], "").status != 200 {
+            assert!(start.elapsed() < Duration::from_secs(60), "Prometheus is not ready");
+            thread::sleep(Duration::from_millis(100));
+        }
         Self { site, prometheus }
     }
 

@@ -482,7 +482,7 @@ fn every_metric_is_described_and_has_the_labels_of_the_list() {
     for key in recorder.keys.lock().expect("no panic").iter() {
         let metric = METRICS.iter().find(|metric| metric.name == key.name());
         let Metric { labels, .. } = metric.unwrap_or_else(|| panic!("{} is listed", key.name()));
-        assert_eq!(key.labels().map(|label| label.key()).collect::<Vec<_>>(), *labels, "{key}");
+        assert_eq!(key.labels().map(metrics::Label::key).collect::<Vec<_>>(), *labels, "{key}");
     }
 }
 
