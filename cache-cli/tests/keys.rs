@@ -138,6 +138,7 @@ fn memcached_that_does_not_list_its_keys_is_an_error_with_its_reply() {
     let project = Project::new(&format!("default = 'memcached://127.0.0.1:{}'", server.port()));
     let error = project.run(&["keys"]).fails();
     assert!(error.contains("lru crawler disabled"), "{error}");
+    assert!(error.contains("help: ") && error.contains("no_lru_crawler"), "{error}");
     assert!(error.contains(&server.port().to_string()), "{error}");
 }
 

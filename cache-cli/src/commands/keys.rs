@@ -1,7 +1,7 @@
 //! The command `keys`.
 
 use cachette::{
-    CacheHandle, KeyPages, KeyState, ListedKey, async_trait,
+    CacheHandle, Error, ErrorKind, KeyPages, KeyState, ListedKey, async_trait,
     stores::{DummyCache, LocMemCache, MemcachedCache, RedisCache},
 };
 use serde_json::json;
@@ -24,7 +24,7 @@ pub(super) async fn list(cache: &CacheHandle, args: &Keys, printer: Printer) -> 
     let mut pages = pages(cache, args)?;
     let mut left = if args.limit == 0 { u64::MAX } else { args.limit };
     let mut is_empty = true;
-    while let Some(mut page) = pages.next_page().await? {
+    while let Some(mut page) = pages.next_page().await.map_err(|error| explain(cache, error))? {
         page.retain(|listed| args.includes(listed.state));
         is_empty &= page.is_empty();
         let has_more = page.len() as u64 > left;
@@ -120,6 +120,20 @@ impl KeyPages for Composed<'_> {
         let page = self.pages.next_page().await;
         page.map_err(|error| error.in_cache(self.cache.alias()))
     }
+}
+
+/// Adds what to do about a server that does not list its keys.
+fn explain(cache: &CacheHandle, error: Error) -> Failure {
+    let is_rejected = error.kind() == ErrorKind::Backend;
+    if !is_rejected || cache.store().downcast_ref::<MemcachedCache>().is_none() {
+        return error.into();
+    }
+    let help = if error.is_temporary() {
+        "try again: another client lists the keys of this server"
+    } else {
+        "start the server without `-o no_lru_crawler`, and connect to it without a proxy"
+    };
+    Failure::from(error).with_help(help)
 }
 
 fn cannot_list(cache: &CacheHandle) -> Failure {
