@@ -8,6 +8,8 @@ use std::{
     time::Duration,
 };
 
+use cache_core::observe::{Collect, Trace};
+use futures_util::future::Either;
 use tokio::{
     sync::{Semaphore, oneshot},
     task::JoinHandle,
@@ -36,15 +38,24 @@ pub(crate) struct FillTask<T> {
 /// Tells a task that it runs on although its owner is dropped.
 struct Detached;
 
+/// Lets the [`Trace`] of the caller, if it has one, collect what a future does in a task.
+pub(crate) fn in_current_trace<F: Future>(future: F) -> Either<Collect<F>, F> {
+    match Trace::current() {
+        Some(trace) => Either::Left(trace.collect(future)),
+        None => Either::Right(future),
+    }
+}
+
 impl<T: Send + 'static> FillTask<T> {
-    /// Spawns a task in the span of the caller. `abandoned_fills` has a permit for each task that
-    /// may run on after its owner is dropped.
+    /// Spawns a task in the span of the caller, whose [`Trace`] also collects what the task does.
+    /// `abandoned_fills` has a permit for each task that may run on after its owner is dropped.
     pub(crate) fn spawn(
         abandoned_fills: &Arc<Semaphore>,
         fill: impl Future<Output = T> + Send + 'static,
     ) -> Self {
         let (owner, dropped) = oneshot::channel();
         let abandoned_fills = Arc::clone(abandoned_fills);
+        let fill = in_current_trace(fill);
         let task = async move {
             let abandoned = async {
                 let permit = match dropped.await {

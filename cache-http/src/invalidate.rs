@@ -13,6 +13,7 @@ use http_body::Body;
 use crate::{
     bounds::InnerService,
     extensions::OuterCache,
+    fill_task::in_current_trace,
     key::StoreKey,
     policy::Reason,
     respond::{CachedResponse, pass_through},
@@ -41,7 +42,7 @@ where
     if response.status().is_success() || response.status().is_redirection() {
         let keys = changed_generations(&settings, &request, &response);
         // The task runs on if the client disconnects: what the request has changed is changed.
-        let _ = tokio::spawn(purge(Arc::clone(&settings), keys)).await;
+        let _ = tokio::spawn(in_current_trace(purge(Arc::clone(&settings), keys))).await;
     }
     Ok(pass_through(&settings, response, Reason::Method, outer))
 }

@@ -344,7 +344,7 @@ impl http_body::Body for Lazy {
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.length.clone()
+        self.length
     }
 }
 
@@ -352,7 +352,7 @@ fn lazy(length: SizeHint, outcome: Result<(), &'static str>) -> Inner {
     let cache = observed(&Site::in_memory());
     let view = View::new(move |_, _| {
         let mut response = page(&[HTML], "");
-        let (cache, length) = (cache.clone(), length.clone());
+        let (cache, length) = (cache.clone(), length);
         *response.body_mut() = Body::new(Lazy { cache, length, is_read: false, outcome });
         response
     });

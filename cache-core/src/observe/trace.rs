@@ -123,6 +123,13 @@ impl Trace {
         Collect { future, scope: Some(scope) }
     }
 
+    /// Runs a function and collects its operations.
+    ///
+    /// It is [`collect`](Self::collect) for code that polls futures itself.
+    pub fn in_scope<T>(&self, f: impl FnOnce() -> T) -> T {
+        Scope { trace: self.clone(), parent: None }.run(f)
+    }
+
     /// Returns the operations in the order in which they began, at most the first 1,000.
     #[must_use]
     pub fn calls(&self) -> Vec<TracedCall> {

@@ -16,11 +16,12 @@ use serde_json::{Value, json};
 /// # Examples
 ///
 /// ```
-/// use axum::{Extension, Json, response::IntoResponse};
+/// use axum::{Extension, response::IntoResponse};
 /// use cache_http::{CacheCalls, NoStore};
 ///
 /// async fn report(calls: Option<Extension<CacheCalls>>) -> impl IntoResponse {
-///     (Extension(NoStore), Json(calls.map(|Extension(calls)| calls)))
+///     let calls = calls.map(|Extension(calls)| calls);
+///     (Extension(NoStore), serde_json::to_string(&calls).unwrap_or_default())
 /// }
 /// ```
 #[derive(Clone, Debug)]
