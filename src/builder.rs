@@ -417,7 +417,7 @@ impl CachesBuilder {
                 Plan::Open(config) => {
                     let kept = all_errors.then(|| config.clone());
                     let opened = self.open(&alias, &origin, *config, &databases).await;
-                    opened.map_err(|error| (error, kept.map(|config| Invalid::Config(*config))))
+                    opened.map_err(|error| (error, kept.map(Invalid::Config)))
                 }
                 Plan::Use(store, settings) => Ok((store, *settings, self.observe.clone())),
                 Plan::Fail(error, entry) => Err((error, Some(Invalid::Entry(entry)))),

@@ -13,7 +13,7 @@ pub(crate) enum Invalid {
     /// The entry of an alias, which could not be read.
     Entry(Json),
     /// A configuration whose store could not be opened.
-    Config(CacheConfig),
+    Config(Box<CacheConfig>),
 }
 
 /// The search for the mistakes of one alias.
@@ -36,12 +36,12 @@ impl Search {
         if let Invalid::Entry(entry) = &self.invalid {
             let (settings, url) = entry_settings(entry).ok()?;
             let config = CacheConfig { url, ..self.read(settings)? };
-            self.invalid = Invalid::Config(config.clone());
+            self.invalid = Invalid::Config(Box::new(config.clone()));
             return Some(config);
         }
         let setting = self.next_to_remove()?;
         let Invalid::Config(config) = &mut self.invalid else { return None };
-        config.remove(&setting).then(|| config.clone())
+        config.remove(&setting).then(|| CacheConfig::clone(config))
     }
 
     /// Records the error of the configuration that was tried.

@@ -62,7 +62,7 @@ pub(crate) async fn hold(setup: &Setup) {
     let cache = open_with_clock(&setup.config, an_hour_ahead()).await;
     let held = cache.lock("k").hold(LOCKED).await.expect("the store replies");
     let _guard = held.expect("it is free");
-    wait_to_be_killed().await
+    wait_to_be_killed::<()>().await;
 }
 
 fn late_value_is_never_stored_if_clocks_jump_by_an_hour(shared: &Shared) {

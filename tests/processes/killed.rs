@@ -47,7 +47,7 @@ pub(crate) async fn hold(setup: &Setup, holding: Holding) {
         Holding::Lock => {
             let guard = cache.lock("k").hold(LOCKED).await.expect("the store replies");
             let _guard = guard.expect("it is free");
-            wait_to_be_killed().await
+            wait_to_be_killed::<()>().await;
         }
     }
 }

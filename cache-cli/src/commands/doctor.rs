@@ -31,7 +31,7 @@ pub(super) async fn run(selection: Selection, printer: Printer) -> Result<Outcom
                 Report { alias: Some(alias), store, findings: examine(&cache).await }
             }
             Err(mistakes) => {
-                let findings = mistakes.into_iter().map(|mistake| of_failure("config", mistake));
+                let findings = mistakes.into_iter().map(|mistake| of_failure("config", &mistake));
                 Report { alias: Some(alias), store: None, findings: findings.collect() }
             }
         });
@@ -65,7 +65,7 @@ const CAUSES: [&str; 3] = ["unreachable", "table", "directory"];
 async fn examine(cache: &CacheHandle) -> Vec<Finding> {
     let mut findings = match cache.diagnose().await {
         Ok(findings) => findings,
-        Err(error) => return vec![of_failure("unreachable", error.into())],
+        Err(error) => return vec![of_failure("unreachable", &error.into())],
     };
     let has_cause =
         |finding: &Finding| finding.severity == Severity::Error && CAUSES.contains(&&*finding.code);
@@ -74,7 +74,7 @@ async fn examine(cache: &CacheHandle) -> Vec<Finding> {
     }
     match try_cache(cache).await {
         Ok(finding) => findings.push(finding),
-        Err(failure) => findings.push(of_failure("verb", failure)),
+        Err(failure) => findings.push(of_failure("verb", &failure)),
     }
     findings
 }
@@ -107,7 +107,7 @@ async fn round_trip(cache: &CacheHandle) -> Result<Finding> {
     ))
 }
 
-fn of_failure(code: &'static str, failure: Failure) -> Finding {
+fn of_failure(code: &'static str, failure: &Failure) -> Finding {
     let causes: String = failure.causes().iter().map(|cause| format!(": {cause}")).collect();
     let finding = Finding::error(code, format!("{failure}{causes}"));
     match failure.help() {
