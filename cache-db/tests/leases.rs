@@ -298,7 +298,7 @@ async fn lease_may_be_kept_for_longer_than_it_was_granted() {
         time.advance(HOLD - Duration::from_secs(1));
         assert!(acquire(&store, Ask::Missing).await.lease.is_none());
         time.advance(Duration::from_secs(1));
-        lease(&store, Ask::Missing).await;
+        let _lease = lease(&store, Ask::Missing).await;
     }
 }
 
