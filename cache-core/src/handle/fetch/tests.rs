@@ -42,6 +42,9 @@ async fn yield_times(count: u8) {
     }
 }
 
+/// When each producer began and ended, as the numbers of events.
+type Producers = Arc<Mutex<Vec<(u64, Option<u64>)>>>;
+
 /// A call that was not cancelled.
 struct Call {
     key: &'static str,
@@ -63,8 +66,7 @@ struct World {
     time: ManualClock,
     store: Arc<StepStore>,
     cache: CacheHandle,
-    /// When each producer began and ended, as the numbers of events.
-    producers: Arc<Mutex<Vec<(u64, Option<u64>)>>>,
+    producers: Producers,
     ended: Vec<Call>,
     deletes: Vec<Delete>,
 }
