@@ -1,6 +1,6 @@
 //! The engine of tags, for values, fragments and pages. Hidden: for cachette's own crates.
 //!
-//! A tag has a *record* in the store, with its [`Generation`]. Entries are stamped with the
+//! A tag has a *record* in the store, with its `Generation`. Entries are stamped with the
 //! generations of their tags, and a purge replaces them. What else is purged at once, such as the
 //! pages of a URI, has records of its own.
 
