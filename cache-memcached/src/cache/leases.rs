@@ -192,7 +192,8 @@ impl MemcachedCache {
     /// option `when_dead` is `miss`.
     async fn vivify(&self, key: &str, hold: Duration) -> Result<Option<Found>> {
         let (expiry, hold) = Expiry::of_lease(hold);
-        let longest = i64::from(hold).max(LONGEST_STUB.as_secs().cast_signed());
+        let (_, longest) = Expiry::of_lease(LONGEST_STUB);
+        let longest = i64::from(hold.max(longest));
         for _ in 0..MAX_ATTEMPTS {
             let found = self.call_at(&Command::Vivify(key, expiry)).await?;
             let Some(found) = found else { return Ok(None) };
