@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File},
-    net::{TcpListener, UdpSocket},
+    net::{TcpStream, UdpSocket},
     path::Path,
     process::{self, Child, Command, Stdio},
     sync::atomic::{AtomicU16, Ordering},
@@ -135,6 +135,10 @@ pub(super) struct Port {
 
 impl Port {
     /// Claims a free port, below those that the kernel assigns to connections.
+    ///
+    /// To listen on the port would be a better check, but a process that another thread starts
+    /// meanwhile inherits the listener until it executes its program. The port would then seem to
+    /// be that of a server that is ready, and the server could not bind it.
     pub(super) fn free() -> Outcome<Self> {
         const FIRST: u16 = 10_000;
         const COUNT: u16 = 22_000;
@@ -146,7 +150,7 @@ impl Port {
             let number = FIRST + u16::try_from(next % u32::from(COUNT)).unwrap_or(0);
             let address = ("127.0.0.1", number);
             if let Ok(claim) = UdpSocket::bind(address)
-                && TcpListener::bind(address).is_ok()
+                && TcpStream::connect(address).is_err()
             {
                 return Ok(Self { number, _claim: claim });
             }
@@ -161,6 +165,8 @@ impl Port {
 
 #[cfg(test)]
 mod tests {
+    use std::net::TcpListener;
+
     use super::*;
 
     #[test]
