@@ -50,8 +50,8 @@ use crate::{Result, Value};
 ///
 /// **Cancel safety.** As for [`Cache`](crate::Cache), an operation whose future was dropped has
 /// happened completely or not at all. If it was `acquire`, the key may be leased for the time of
-/// `hold`, and nobody can fill it through a lease until then, unless somebody [revokes](Self::revoke)
-/// it.
+/// `hold`, and nobody can fill it through a lease until then, unless somebody
+/// [revokes](Self::revoke) it.
 ///
 /// **Errors** are those of [`Cache`](crate::Cache). After an error of `fill` or `release` the lease
 /// may still be held on the server, and ends by time.

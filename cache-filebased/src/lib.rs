@@ -65,8 +65,8 @@
 //!
 //! The store has [leases](cache_core::Leases), for all processes that share the directory. A lease
 //! is a file beside the entry, which reads never look at. It ends by the time of day. If the date
-//! is set back by more than a minute meanwhile, it ends at once. A sweep removes the leases of killed
-//! processes.
+//! is set back by more than a minute meanwhile, it ends at once. A sweep removes the leases of
+//! killed processes.
 //!
 //! # Durability
 //!

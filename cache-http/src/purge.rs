@@ -89,8 +89,9 @@ impl PurgeHandle {
     /// Purges every page that has this tag, whatever the key prefix of its layer, and every value
     /// of the cache that has it.
     ///
-    /// The same as [`purge_tags`](cache_core::CacheHandle::purge_tags) of the cache. A page that is being produced is not stored, provided that the clocks of the machines that
-    /// share the store agree.
+    /// The same as [`purge_tags`](cache_core::CacheHandle::purge_tags) of the cache. A page that is
+    /// being produced is not stored, provided that the clocks of the machines that share the store
+    /// agree.
     ///
     /// # Errors
     ///

@@ -1,8 +1,8 @@
 //! Processes whose clocks differ by an hour.
 //!
 //! Files and databases keep the end of a lease by the clocks of their clients; other stores have a
-//! clock of their own. Wherever the clocks are wrong, a late value is not stored, and a process that
-//! was killed keeps nobody out for longer than it said.
+//! clock of their own. Wherever the clocks are wrong, a late value is not stored, and a process
+//! that was killed keeps nobody out for longer than it said.
 
 use std::{
     thread,

@@ -68,8 +68,8 @@ impl CacheHandle {
     ///
     /// An entry is fresh for its time to live ([`ttl`](Fetch::ttl)), then stale for
     /// [`stale_for`](Fetch::stale_for), then missing. An entry that was deleted or that cannot be
-    /// decoded as a `T` is missing, not stale. A [purge of a tag](Self::purge_tags) makes it missing
-    /// or stale. Other verbs, such as [`get`](Self::get), treat a stale entry as a miss.
+    /// decoded as a `T` is missing, not stale. A [purge of a tag](Self::purge_tags) makes it
+    /// missing or stale. Other verbs, such as [`get`](Self::get), treat a stale entry as a miss.
     ///
     /// | entry | no producer runs | one of this process does | another process produces |
     /// |---|---|---|---|
