@@ -3,12 +3,17 @@
 use std::time::Duration;
 
 use percent_encoding::percent_decode_str;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::connect::{ConnectError, Lines, is_error};
 
 /// The maximum number of keys that are read at once.
 const PAGE: usize = 1000;
+
+/// For how long a list is requested again from a server that writes another one, or looks for
+/// expired items. It goes on for a moment after a client has closed the connection.
+const PATIENCE: Duration = Duration::from_secs(2);
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// A connection on which a server sends its keys.
 ///
@@ -16,6 +21,7 @@ const PAGE: usize = 1000;
 /// connection is closed.
 pub(crate) struct Dump {
     lines: Lines,
+    retry_until: Instant,
     /// Whether the last key was read.
     is_complete: bool,
 }
@@ -44,9 +50,15 @@ impl From<ConnectError> for DumpError {
 
 impl Dump {
     /// Requests the list on a new connection.
-    pub(crate) async fn start(mut lines: Lines) -> Result<Self, ConnectError> {
-        lines.write("lru_crawler metadump hash\r\n").await?;
-        Ok(Self { lines, is_complete: false })
+    pub(crate) async fn start(lines: Lines) -> Result<Self, ConnectError> {
+        let retry_until = Instant::now() + PATIENCE;
+        let mut dump = Self { lines, retry_until, is_complete: false };
+        dump.request().await?;
+        Ok(dump)
+    }
+
+    async fn request(&mut self) -> Result<(), ConnectError> {
+        self.lines.write("lru_crawler metadump hash\r\n").await
     }
 
     /// Returns the next keys, or `None` at the end. The server may be silent for `limit` at most.
@@ -67,6 +79,11 @@ impl Dump {
                 "END" => {
                     self.is_complete = true;
                     break;
+                }
+                // The first line, in place of the list.
+                line if line.starts_with("BUSY") && Instant::now() < self.retry_until => {
+                    sleep(PAUSE).await;
+                    self.request().await?;
                 }
                 line if is_error(line)
                     || line.starts_with("BUSY")

@@ -216,6 +216,25 @@ async fn stats_have_totals_and_details_of_each_server() {
     }
 }
 
+/// The server goes on for a moment after a client has left, and rejects the next one meanwhile.
+#[tokio::test]
+async fn keys_are_listed_after_a_listing_that_was_not_read_to_its_end() {
+    let servers = [server()];
+    let store = store(&servers);
+    let keys: Vec<String> = (0..20_000).map(|number| format!("user:{number}")).collect();
+    let entries: Vec<_> = keys.iter().map(|key| (&**key, Value::Int(1))).collect();
+    store.set_many(&entries, HOUR).await.expect("stored");
+    let inspector = store.inspector().expect("the store lists its keys");
+    for _ in 0..20 {
+        inspector.keys("").next_page().await.expect("listed").expect("a page");
+    }
+    let (mut pages, mut count) = (inspector.keys(""), 0);
+    while let Some(page) = pages.next_page().await.expect("listed") {
+        count += page.len();
+    }
+    assert_eq!(count, keys.len());
+}
+
 #[tokio::test]
 async fn close_closes_the_connections() {
     let servers = [server()];

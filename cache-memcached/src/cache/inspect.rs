@@ -14,9 +14,10 @@ impl Inspector for MemcachedCache {
     /// Lists the keys by `lru_crawler metadump`, one server after the other.
     ///
     /// A thread of the server writes the list beside its other work, for one client at a time: it
-    /// is an error while another client lists. It is one as well if the server was started with
-    /// `-o no_lru_crawler`, or is a proxy. The server does not list expired entries. Keys that no
-    /// longer belong to their server, because others were added since, are left out.
+    /// is an error if another client lists for longer than two seconds. It is one as well if the
+    /// server was started with `-o no_lru_crawler`, or is a proxy. The server does not list expired
+    /// entries. Keys that no longer belong to their server, because others were added since, are
+    /// left out.
     ///
     /// If a server cannot be reached, the error is returned after the keys of the others, whatever
     /// [`when_dead`](field@crate::MemcachedOptions::when_dead) is.
