@@ -13,7 +13,7 @@ const TASK: &str = "CACHETTE_TEST_TASK";
 const CONFIG: &str = "CACHETTE_TEST_CONFIG";
 const FOLDER: &str = "CACHETTE_TEST_FOLDER";
 
-/// What a child is to do. The number tells children of one test apart.
+/// What a child is to do. The number distinguishes the children of a test.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Task {
     /// Produces, writes and deletes keys.

@@ -15,8 +15,8 @@ use crate::{
 
 #[async_trait]
 impl Inspector for RedisCache {
-    /// Lists the keys with SCAN, one primary after the other. A second request for each page tells
-    /// entries from the marks of leases.
+    /// Lists the keys with SCAN, one primary after the other. A second request for each page
+    /// distinguishes entries from the marks of leases.
     ///
     /// The server does not list expired entries. Without the option `namespace`, the keys are all
     /// those of the database.
