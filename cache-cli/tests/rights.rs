@@ -24,7 +24,8 @@ where
     for<'pool> &'pool sqlx::Pool<D>: Executor<'pool, Database = D>,
 {
     let table = format!("rights_{index}_{}", std::process::id());
-    let cache = |url: &str| Project::new(&format!("default = 'db://{table}?url={url}'"));
+    let patient = "connect_timeout=20&statement_timeout=20";
+    let cache = |url: &str| Project::new(&format!("default = 'db://{table}?{patient}&url={url}'"));
     cache(url).run(&["createcachetable"]).succeeds();
     let execute = async |sql: &str| {
         pool.execute(raw_sql(AssertSqlSafe(sql.to_owned()))).await.expect(sql);
