@@ -292,6 +292,12 @@ impl Harness {
         self.pass(ttl + self.profile.expiry_granularity).await;
     }
 
+    /// Lets time pass until leases that were held for this time have ended. A store that counts in
+    /// large units rounds it up, so that none ends early.
+    pub(crate) async fn outlive_lease(&self, hold: Duration) {
+        self.outlive(hold + self.profile.expiry_granularity).await;
+    }
+
     pub(crate) async fn pass(&self, duration: Duration) {
         match &self.time {
             Some(time) => time.advance(duration),

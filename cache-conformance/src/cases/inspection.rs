@@ -155,6 +155,6 @@ pub(super) async fn ended_lease_is_not_reported(h: Harness) {
     let Some(leases) = store.leases() else { return };
     let acquired = leases.acquire("k", Ask::Missing, h.moment()).await.unwrap();
     assert!(acquired.lease.is_some());
-    h.outlive(h.moment()).await;
+    h.outlive_lease(h.moment()).await;
     assert_ne!(locate(&*store, "k").await.is_leased, Some(true));
 }

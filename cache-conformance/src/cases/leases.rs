@@ -166,7 +166,7 @@ pub(super) async fn one_of_16_racers_takes_over_an_expired_lease(h: Harness) {
             one.delete("k").await.unwrap();
             seen.prepare(&*one).await;
             let _lost = seen.lease(&*one, h.moment()).await;
-            h.outlive(h.moment()).await;
+            h.outlive_lease(h.moment()).await;
             assert_one_winner(&one, &other, seen, round).await;
         }
     })
@@ -227,7 +227,7 @@ pub(super) async fn get_and_touch_of_a_leased_key_is_a_miss(h: Harness) {
             let _lease = seen.lease(&*one, h.moment()).await;
             assert_eq!(other.get_and_touch("k", ttl).await.unwrap(), None);
             assert!(!one.contains("k").await.unwrap());
-            h.outlive(h.moment()).await;
+            h.outlive_lease(h.moment()).await;
             assert!(!is_held(&*one).await, "nothing extends the lease");
         }
     }
@@ -411,7 +411,7 @@ pub(super) async fn fill_after_the_end_of_the_lease_stores_nothing(h: Harness) {
     for_each(&h, Seen::ALL, |h, seen| async move {
         let (one, other) = seen.clients(&h).await;
         let lease = seen.lease(&*one, h.moment()).await;
-        h.outlive(h.moment()).await;
+        h.outlive_lease(h.moment()).await;
         assert!(!fill(&*one, lease, bytes("late")).await, "{seen:?}");
         assert_eq!(other.get("k").await.unwrap(), seen.value(), "{seen:?}");
     })
@@ -476,7 +476,7 @@ pub(super) async fn expired_lease_is_taken_over(h: Harness) {
     for_each(&h, Seen::ALL, |h, seen| async move {
         let (one, other) = seen.clients(&h).await;
         let lost = seen.lease(&*one, h.moment()).await;
-        h.outlive(h.moment()).await;
+        h.outlive_lease(h.moment()).await;
         let lease = seen.lease(&*other, HOLD).await;
         assert!(!fill(&*one, lost, bytes("late")).await, "{seen:?}");
         assert!(fill(&*other, lease, bytes("new")).await, "{seen:?}");
@@ -515,7 +515,7 @@ pub(super) async fn release_with_keep_ends_the_lease_later(h: Harness) {
         let (one, other) = seen.clients(&h).await;
         let lease = seen.lease(&*one, HOLD).await;
         release(&*one, lease, h.moment()).await;
-        h.outlive(h.moment()).await;
+        h.outlive_lease(h.moment()).await;
         assert!(!is_held(&*other).await, "{seen:?}");
     })
     .await;
@@ -559,10 +559,10 @@ pub(super) async fn release_of_a_lost_lease_changes_nothing(h: Harness) {
     for_each(&h, all, |h, (seen, keep)| async move {
         let (one, other) = seen.clients(&h).await;
         let lost = seen.lease(&*one, h.moment()).await;
-        h.outlive(h.moment()).await;
+        h.outlive_lease(h.moment()).await;
         let lease = seen.lease(&*other, HOLD).await;
         release(&*one, lost, keep).await;
-        h.outlive(keep).await;
+        h.outlive_lease(keep).await;
         assert!(is_held(&*one).await, "{seen:?}, {keep:?}");
         assert!(fill(&*other, lease, bytes("new")).await, "{seen:?}, {keep:?}");
     })

@@ -59,7 +59,7 @@ pub(super) async fn lock_ends_by_time(h: Harness) {
         |store| CacheHandle::new("conformance", store, Settings::default()).with_clock(h.clock());
     let (one, other) = (cache(one), cache(other));
     let late = hold(&one, h.moment()).await.expect("nobody holds it");
-    h.outlive(h.moment()).await;
+    h.outlive_lease(h.moment()).await;
     let _guard = hold(&other, HOLD).await.expect("the time of the first holder has ended");
     late.release().await.unwrap();
     assert!(hold(&one, HOLD).await.is_none(), "a late release frees no other holder's lock");
