@@ -37,6 +37,11 @@ impl Fetches {
         }
     }
 
+    /// Whether the caller is called by the producer of this composed key.
+    pub(super) fn is_produced_here(&self, key: &str) -> bool {
+        self.flights.is_led_here(key)
+    }
+
     /// Returns the numbers of flights, of tasks and of throttled keys.
     #[cfg(test)]
     pub(super) fn counts(&self) -> [usize; 3] {

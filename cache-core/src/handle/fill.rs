@@ -225,6 +225,15 @@ impl CacheHandle {
         Fill { cache: self, epoch, timeout, missing, report }.begin::<F>().await
     }
 
+    /// Whether the caller is called by the producer of this composed key.
+    pub(super) fn is_produced_here(&self, key: &str) -> bool {
+        #[cfg(feature = "fetch")]
+        if self.view.fetches.is_produced_here(key) {
+            return true;
+        }
+        self.view.fills.is_led_here(key)
+    }
+
     /// Counts a value that was produced and not stored, because the lease was lost.
     pub(super) fn count_lost_fill(&self, key: &str, held_for: Duration) {
         metrics::counter!(FILLS_LOST, "cache" => self.view.alias.to_string()).increment(1);
@@ -304,11 +313,11 @@ impl<'a> Production<'a> {
     }
 
     fn poll<T>(&mut self, poll: impl FnOnce() -> T) -> T {
-        let Fill { epoch, report, .. } = &mut self.fill;
+        let Fill { cache, epoch, report, .. } = &mut self.fill;
         let poll = || report.run(poll);
         match &mut self.leader {
             Some(leader) => leader.poll_producer(epoch.key(), poll),
-            None => poll(),
+            None => cache.view.fills.poll_alone(epoch.key(), poll),
         }
     }
 

@@ -32,7 +32,7 @@ impl CacheHandle {
     /// If `produce` itself asks for the same key, also with `fetch` or for another type, the inner
     /// call produces without waiting. This is not detected if it does so in a spawned task, or if
     /// the producers of two keys ask for each other's key: the patience of the callers ends that.
-    /// It cannot [`update`](Self::update) its own key, which waits for the lease.
+    /// It may also [`update`](Self::update) its own key, which is a write like any other.
     ///
     /// A panic of `produce` counts as a failure as well. Callers wait for each other if they use
     /// one handle, its clones, or handles derived from it by [`version`](Self::version) and the

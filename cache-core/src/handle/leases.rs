@@ -145,6 +145,17 @@ impl CacheHandle {
         Ok(())
     }
 
+    /// Ends the lease that another caller of this process holds, as a write does: the value that
+    /// this one produces is not stored.
+    pub(super) async fn end_held_lease(&self, key: &Arc<str>) -> Result<()> {
+        let held = self.view.held_leases.share_any(key, self.view.clock.now());
+        let Some(held) = held else { return Ok(()) };
+        let Some((lease, _)) = held.take() else { return Ok(()) };
+        self.leases().release(key, lease, Duration::ZERO).await?;
+        held.settle();
+        Ok(())
+    }
+
     fn leases(&self) -> &dyn Leases {
         let local = &*self.view.local_leases;
         if local.is_used() { local } else { self.inner().leases().unwrap_or(local) }

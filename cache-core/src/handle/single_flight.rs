@@ -128,8 +128,14 @@ impl<K: Clone + Eq + Hash, R: Clone, C: Time> SingleFlight<K, R, C> {
         Joined::Leader(Leader::new(member(flight)))
     }
 
+    /// Calls `poll`, which polls a producer without a flight or creates it.
+    ///
+    /// `name` is the key, as for [`Leader::poll_producer`].
+    pub(crate) fn poll_alone<T>(self: &Arc<Self>, name: &Arc<str>, poll: impl FnOnce() -> T) -> T {
+        led::lead(led::NO_FLIGHT, Arc::as_ptr(self).addr(), name, poll)
+    }
+
     /// Whether this thread is polling a producer of the key with this name, of whatever type.
-    #[cfg(feature = "fetch")]
     pub(crate) fn is_led_here(self: &Arc<Self>, name: &str) -> bool {
         led::is_key_led_here(Arc::as_ptr(self).addr(), name)
     }

@@ -1,6 +1,6 @@
 //! Updating a value from what it was.
 
-use std::{sync::Arc, time::Duration};
+use std::{mem, sync::Arc, time::Duration};
 
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -28,6 +28,10 @@ impl CacheHandle {
     ///
     /// An entry keeps its [tags](Self::set_with). A timeout of zero deletes it. To count, use
     /// [`incr_or_set`](Self::incr_or_set).
+    ///
+    /// A producer of [`get_or_set`](Self::get_or_set) or `fetch` may update its own key. Like any
+    /// write, this keeps the value that it then returns from being stored. The update of another
+    /// caller waits for a producer that runs.
     ///
     /// # Guarantees
     ///
@@ -82,8 +86,14 @@ impl CacheHandle {
         let timeout = timeout.into();
         let end = self.view.clock.now() + LIMIT;
         let mut pauses = Pauses::new();
+        let mut is_recursive = self.is_produced_here(&key);
         loop {
-            let Acquisition { value, lease } = match self.acquire(&key, Wanted::Any, HOLD).await {
+            // A producer that updates its own key would wait for the lease that it holds.
+            let acquired = match mem::take(&mut is_recursive) {
+                true => self.acquire_from_producer(&key).await,
+                false => self.acquire(&key, Wanted::Any, HOLD).await,
+            };
+            let Acquisition { value, lease } = match acquired {
                 Ok(acquired) => acquired,
                 Err(error) => {
                     self.hide_outage(self.at(error))?;
@@ -111,6 +121,12 @@ impl CacheHandle {
             }
             pauses.pause(&self.view.clock, end).await;
         }
+    }
+
+    /// Like [`acquire`](Self::acquire), after the lease of the producer that calls has ended.
+    async fn acquire_from_producer(&self, key: &Arc<str>) -> Result<Acquisition> {
+        self.end_held_lease(key).await?;
+        self.acquire(key, Wanted::Any, HOLD).await
     }
 
     /// Returns the new value, also encoded.

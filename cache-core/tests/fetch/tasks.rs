@@ -5,6 +5,7 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
+use cache_core::Share;
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::*;
@@ -156,6 +157,32 @@ async fn producer_may_ask_for_its_own_key_with_each_verb_and_type() {
             settle().await;
             assert!(call.is_finished(), "{outer} {inner} {has_same_type}");
             call.await.expect("no panic");
+        }
+    }
+}
+
+#[tokio::test]
+async fn producer_may_update_its_own_key() {
+    for (share, patience) in
+        [(Share::Store, PATIENCE), (Share::Process, PATIENCE), (Share::Store, Duration::ZERO)]
+    {
+        for verb in 0..3 {
+            // Time does not pass, so an update that waits does not end.
+            let time = ManualClock::new();
+            let settings = Settings { share, patience, ..Settings::default() };
+            let cache = CacheHandle::new("default", locmem(&time), settings);
+            let cache = cache.with_clock(time.clock());
+            let same = cache.clone();
+            let producer = async move {
+                let updated = same.update("k", TTL, |old: Option<u8>| old.unwrap_or(7)).await;
+                updated.expect("no other caller holds the key") + 1
+            };
+            let call = tokio::spawn(call(cache.clone(), verb, producer));
+            settle().await;
+            assert!(call.is_finished(), "{verb} {share:?} {patience:?}");
+            call.await.expect("no panic");
+            let stored = cache.get("k").await.expect("locmem does not fail");
+            assert_eq!(stored, Some(7_u8), "the update was made after the producer had begun");
         }
     }
 }

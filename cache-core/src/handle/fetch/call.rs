@@ -208,10 +208,10 @@ where
     /// Joins the flight of the key. The task of a call from inside of a producer of the key would
     /// wait for the lease that the producer holds.
     fn join(&self, key: &Arc<str>) -> Joined<FetchId, Outcome, Clock> {
-        let view = &self.cache.view;
-        if view.fills.is_led_here(key) || view.fetches.flights.is_led_here(key) {
+        if self.cache.is_produced_here(key) {
             return Joined::Recursive;
         }
+        let view = &self.cache.view;
         let types = TypeId::of::<(R::Inner, E)>();
         let id = FetchId { epoch: view.epochs.current(key), types };
         let (now, hold) = (self.clock().now(), self.hold());

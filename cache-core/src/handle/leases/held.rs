@@ -147,10 +147,23 @@ impl HeldLeases {
         epoch: u64,
         now: Moment,
     ) -> Option<HeldLease> {
+        self.share_if(key, |slot| slot.epoch == Some(epoch), now)
+    }
+
+    /// Returns a share in the lease of another caller, if it is held and not yet used.
+    pub(super) fn share_any(self: &Arc<Self>, key: &Arc<str>, now: Moment) -> Option<HeldLease> {
+        self.share_if(key, |_| true, now)
+    }
+
+    fn share_if(
+        self: &Arc<Self>,
+        key: &Arc<str>,
+        may_share: impl Fn(&Slot) -> bool,
+        now: Moment,
+    ) -> Option<HeldLease> {
         let mut state = self.lock();
-        let is_held = |slot: &&mut Slot| {
-            slot.epoch == Some(epoch) && slot.holders > 0 && slot.lease.is_some()
-        };
+        let is_held =
+            |slot: &&mut Slot| may_share(slot) && slot.holders > 0 && slot.lease.is_some();
         // The newest one is the most likely to be valid.
         let slot = state.slots.get_mut(key)?.iter_mut().rfind(is_held)?;
         if now >= slot.until {

@@ -35,6 +35,9 @@ impl Drop for Polling {
     }
 }
 
+/// The address of no flight, for a producer without one.
+pub(super) const NO_FLIGHT: usize = 0;
+
 /// Calls `poll`, which polls the producer of a flight in the map `all`.
 pub(super) fn lead<T>(flight: usize, all: usize, key: &Arc<str>, poll: impl FnOnce() -> T) -> T {
     let _polling = Polling::start(flight, all, key);
@@ -47,7 +50,6 @@ pub(super) fn is_led_here(flight: usize) -> bool {
 }
 
 /// Whether this thread is polling a producer of the key, of any flight in the map `all`.
-#[cfg(feature = "fetch")]
 pub(super) fn is_key_led_here(all: usize, key: &str) -> bool {
     let is_led = |led: &Led| led.all == all && *led.key == *key;
     LED.try_with(|stack| stack.borrow().iter().any(is_led)).unwrap_or(false)
