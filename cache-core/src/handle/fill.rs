@@ -431,8 +431,9 @@ impl<'a> Fill<'a> {
     /// Acquires a lease of the key, or returns a value that was stored after the lookup of the
     /// caller.
     ///
-    /// While another process holds the lease and there is no stale value, looks again until the
-    /// patience has passed. The value is then produced without a lease and not stored.
+    /// While another process or a task of `fetch` holds the lease and there is no stale value, looks
+    /// again until the patience has passed. The value is then produced, and stored through the lease
+    /// of such a task or not at all.
     async fn prepare<F: Form>(&mut self, leader: Option<&Leader>) -> Result<Prepared<F::Output>> {
         let clock = &self.cache.view.clock;
         let patient_until = clock.now() + self.cache.view.patience;
@@ -461,8 +462,11 @@ impl<'a> Fill<'a> {
             }
             let now = clock.now();
             if now >= patient_until {
-                self.report_other_holder();
-                return Ok(Prepared::Missing(None));
+                let lease = self.cache.share_lease(self.key(), false);
+                if lease.is_none() {
+                    self.report_other_holder();
+                }
+                return Ok(Prepared::Missing(lease));
             }
             waiting.get_or_insert_with(|| self.report_wait(Where::Store));
             Sleep::until(clock, patient_until.min(now + pause)).await;
@@ -477,20 +481,23 @@ impl<'a> Fill<'a> {
     async fn look_and_acquire<F: Form>(
         &mut self,
     ) -> Result<(Option<(F::Output, Value)>, Option<HeldLease>)> {
-        // The lease may be older than what this caller knows.
-        if let Some(lease) = self.cache.share_lease(self.key()) {
-            let hit = match self.look_again::<F>().await? {
-                None => self.stale_meanwhile::<F>()?,
-                hit => hit,
-            };
-            return Ok((hit, Some(lease)));
-        }
         loop {
+            // One that waited for a value of another type would have to replace it.
+            let is_undecodable = self.missing == Missing::Undecodable;
+            let can_wait = !is_undecodable && !self.cache.is_produced_here(self.key());
+            // The lease may be older than what this caller knows.
+            if let Some(lease) = self.cache.share_lease(self.key(), can_wait) {
+                let hit = match self.look_again::<F>().await? {
+                    None => self.stale_meanwhile::<F>()?,
+                    hit => hit,
+                };
+                return Ok((hit, Some(lease)));
+            }
             let wanted = match self.missing {
                 Missing::Stale(_) | Missing::Undecodable => Wanted::Any,
                 Missing::Absent | Missing::Unknown => Wanted::Missing,
             };
-            let acquired = match self.cache.acquire(self.key(), wanted, HOLD).await {
+            let acquired = match self.cache.acquire_in_flight(self.key(), wanted, HOLD).await {
                 Ok(acquired) => acquired,
                 Err(error) => {
                     self.read_failed(error)?;
@@ -511,7 +518,12 @@ impl<'a> Fill<'a> {
             // An entry that is to be replaced is leased if the lease is asked for.
             match acquired.lease {
                 Some(lease) => return Ok((None, Some(lease))),
-                None if wanted == Wanted::Any => return Ok((self.stale_meanwhile::<F>()?, None)),
+                None if wanted == Wanted::Any => {
+                    let stale = self.stale_meanwhile::<F>()?;
+                    if stale.is_some() || is_undecodable || self.missing != Missing::Undecodable {
+                        return Ok((stale, None));
+                    }
+                }
                 None => {}
             }
         }

@@ -36,7 +36,8 @@ impl CacheHandle {
     ///
     /// A panic of `produce` counts as a failure as well. Callers wait for each other if they use
     /// one handle, its clones, or handles derived from it by [`version`](Self::version) and the
-    /// like, and if they request the same type `T`.
+    /// like, and if they request the same type `T`. While a task of `fetch` produces, they look for
+    /// its value like callers of another process, see [below](#leases).
     ///
     /// A caller that begins after a write of the key through one of these handles has returned does
     /// not wait for a `produce` that began before the write. It calls its own, and later callers

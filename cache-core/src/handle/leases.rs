@@ -8,7 +8,7 @@ mod local;
 
 use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
-use self::held::Abandoned;
+use self::held::{Abandoned, Origin};
 pub(super) use self::{
     held::{HeldLease, HeldLeases},
     local::LocalLeases,
@@ -43,9 +43,31 @@ impl CacheHandle {
         wanted: Wanted,
         hold: Duration,
     ) -> Result<Acquisition> {
+        let epoch = self.view.epochs.number(key);
+        self.acquire_as(Origin { epoch, in_flight: false }, key, wanted, hold).await
+    }
+
+    /// Like [`acquire`](Self::acquire), for a caller that belongs to a flight of `get_or_set`. Other
+    /// callers of such flights [share](Self::share_lease) the lease.
+    pub(super) async fn acquire_in_flight(
+        &self,
+        key: &Arc<str>,
+        wanted: Wanted,
+        hold: Duration,
+    ) -> Result<Acquisition> {
+        let epoch = self.view.epochs.number(key);
+        self.acquire_as(Origin { epoch, in_flight: true }, key, wanted, hold).await
+    }
+
+    async fn acquire_as(
+        &self,
+        origin: Origin,
+        key: &Arc<str>,
+        wanted: Wanted,
+        hold: Duration,
+    ) -> Result<Acquisition> {
         let now = self.view.clock.now();
         let until = now + hold;
-        let epoch = self.view.epochs.number(key);
         let held = &self.view.held_leases;
         let unsure = Unsure { held, key, now, until, is_over: false };
         let mut may_be_own = false;
@@ -74,7 +96,7 @@ impl CacheHandle {
         unsure.settle();
         let replaces = acquired.value.is_some();
         let lease =
-            acquired.lease.map(|lease| held.insert(key, epoch, lease, replaces, now, until));
+            acquired.lease.map(|lease| held.insert(key, origin, lease, replaces, now, until));
         Ok(Acquisition { value: acquired.value, lease })
     }
 
@@ -95,17 +117,23 @@ impl CacheHandle {
             self.leases().release(key, lease, Duration::ZERO).await?;
         }
         let acquired = self.leases().acquire(key, Ask::Missing, hold).await?;
-        Ok(acquired.lease.map(|lease| held.insert(key, None, lease, false, now, now + hold)))
+        let (origin, until) = (Origin::default(), now + hold);
+        Ok(acquired.lease.map(|lease| held.insert(key, origin, lease, false, now, until)))
     }
 
     /// Returns a share in the lease that another caller of this process holds, unless this process
     /// has written the key since the lease was acquired.
     ///
+    /// If the caller `can_wait`, it shares leases of flights only. It waits for the value of a task
+    /// of `fetch`, and for the end of an `update`, as if these were of another process.
+    ///
     /// What a caller produces from now on may be stored through it. The first to do so ends the
     /// lease, so that the others store nothing.
-    pub(super) fn share_lease(&self, key: &Arc<str>) -> Option<HeldLease> {
-        let epoch = self.view.epochs.number(key)?;
-        self.view.held_leases.share(key, epoch, self.view.clock.now())
+    pub(super) fn share_lease(&self, key: &Arc<str>, can_wait: bool) -> Option<HeldLease> {
+        let current = self.view.epochs.number(key)?;
+        let may_share =
+            |origin: Origin| origin.epoch == Some(current) && (origin.in_flight || !can_wait);
+        self.view.held_leases.share(key, may_share, self.view.clock.now())
     }
 
     /// Stores a value if the lease is still valid, and returns whether it was.
@@ -148,7 +176,7 @@ impl CacheHandle {
     /// Ends the lease that another caller of this process holds, as a write does: the value that
     /// this one produces is not stored.
     pub(super) async fn end_held_lease(&self, key: &Arc<str>) -> Result<()> {
-        let held = self.view.held_leases.share_any(key, self.view.clock.now());
+        let held = self.view.held_leases.share(key, |_| true, self.view.clock.now());
         let Some(held) = held else { return Ok(()) };
         let Some((lease, _)) = held.take() else { return Ok(()) };
         self.leases().release(key, lease, Duration::ZERO).await?;

@@ -119,6 +119,44 @@ async fn newer_value_is_returned_if_the_producer_fails() {
 }
 
 #[tokio::test]
+async fn missing_value_is_waited_for_while_fetch_produces_it() {
+    let (time, cache) = cache();
+    let mut fetch = Caller::start(&cache).await;
+    let (_answer, mut waiting) = call(&cache);
+    assert!(poll(&mut waiting).is_pending());
+    fetch.answer(Answer::Value("new")).await;
+    time.advance(200 * MILLISECOND);
+    assert_eq!(ready(&mut waiting), value("new"));
+}
+
+#[tokio::test]
+async fn missing_value_that_fetch_takes_long_for_is_produced_and_stored_after_the_patience() {
+    let (time, cache) = cache();
+    let mut fetch = Caller::start(&cache).await;
+    let (answer, mut call) = call(&cache);
+    assert!(poll(&mut call).is_pending());
+    answer.send(value("new")).expect("the producer may begin later");
+    assert!(poll(&mut call).is_pending());
+    time.advance(PATIENCE);
+    assert_eq!(ready(&mut call), value("new"));
+    fetch.answer(Answer::Value("late")).await;
+    assert_eq!(cached(&cache).await.as_deref(), Some("new"));
+}
+
+#[tokio::test]
+async fn fetch_waits_for_a_missing_value_while_get_or_set_produces_it() {
+    let (time, cache) = cache();
+    let (answer, mut leader) = call(&cache);
+    assert!(poll(&mut leader).is_pending());
+    let fetch = Caller::start(&cache).await;
+    answer.send(value("new")).expect("the producer waits");
+    assert_eq!(ready(&mut leader), value("new"));
+    advance(&time, 200 * MILLISECOND).await;
+    assert!(!fetch.has_begun());
+    assert_eq!(fetch.value().await, "new");
+}
+
+#[tokio::test]
 async fn next_caller_leads_after_the_leader_was_dropped() {
     let (_time, cache) = stale_cache().await;
     let (_answer, mut dropped) = call(&cache);

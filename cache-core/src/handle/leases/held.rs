@@ -36,8 +36,7 @@ struct State {
 /// A lease, or the possibility that the key has one.
 struct Slot {
     id: u64,
-    /// The epoch of the key in which the lease was acquired.
-    epoch: Option<u64>,
+    origin: Origin,
     /// `None` while a caller uses the lease, and if it is unknown whether the key is leased.
     lease: Option<Lease>,
     /// Whether the key had a value when the lease was granted.
@@ -45,6 +44,15 @@ struct Slot {
     until: Moment,
     /// How many callers may use the lease. Without any, it is abandoned.
     holders: usize,
+}
+
+/// When a lease was acquired, and by whom.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Origin {
+    /// The epoch of the key.
+    pub(super) epoch: Option<u64>,
+    /// Whether the caller belongs to a flight of `get_or_set`.
+    pub(super) in_flight: bool,
 }
 
 /// What a caller that was dropped has left.
@@ -120,50 +128,35 @@ impl HeldLeases {
             slot.until = slot.until.max(until);
             return;
         }
-        let (epoch, lease, replaces) = (None, None, false);
-        let slot = Slot { id: 0, epoch, lease, replaces, until, holders: 0 };
+        let (origin, lease, replaces) = (Origin::default(), None, false);
+        let slot = Slot { id: 0, origin, lease, replaces, until, holders: 0 };
         state.insert(key, slot, now);
     }
 
     pub(super) fn insert(
         self: &Arc<Self>,
         key: &Arc<str>,
-        epoch: Option<u64>,
+        origin: Origin,
         lease: Lease,
         replaces: bool,
         now: Moment,
         until: Moment,
     ) -> HeldLease {
-        let slot = Slot { id: 0, epoch, lease: Some(lease), replaces, until, holders: 1 };
+        let slot = Slot { id: 0, origin, lease: Some(lease), replaces, until, holders: 1 };
         let id = self.lock().insert(key, slot, now);
         HeldLease::new(self, key, id)
     }
 
-    /// Returns a share in the lease of another caller, if it was acquired in this epoch of the key,
-    /// is held and not yet used.
+    /// Returns a share in the lease of another caller, if it is held and not yet used.
     pub(super) fn share(
         self: &Arc<Self>,
         key: &Arc<str>,
-        epoch: u64,
-        now: Moment,
-    ) -> Option<HeldLease> {
-        self.share_if(key, |slot| slot.epoch == Some(epoch), now)
-    }
-
-    /// Returns a share in the lease of another caller, if it is held and not yet used.
-    pub(super) fn share_any(self: &Arc<Self>, key: &Arc<str>, now: Moment) -> Option<HeldLease> {
-        self.share_if(key, |_| true, now)
-    }
-
-    fn share_if(
-        self: &Arc<Self>,
-        key: &Arc<str>,
-        may_share: impl Fn(&Slot) -> bool,
+        may_share: impl Fn(Origin) -> bool,
         now: Moment,
     ) -> Option<HeldLease> {
         let mut state = self.lock();
         let is_held =
-            |slot: &&mut Slot| may_share(slot) && slot.holders > 0 && slot.lease.is_some();
+            |slot: &&mut Slot| slot.holders > 0 && slot.lease.is_some() && may_share(slot.origin);
         // The newest one is the most likely to be valid.
         let slot = state.slots.get_mut(key)?.iter_mut().rfind(is_held)?;
         if now >= slot.until {

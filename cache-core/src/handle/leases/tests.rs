@@ -69,7 +69,7 @@ fn handle(store: &Arc<StepStore>, time: &ManualClock, share: Share) -> CacheHand
 }
 
 async fn acquire(cache: &CacheHandle, wanted: Wanted) -> Acquisition {
-    cache.acquire(&":1:k".into(), wanted, HOLD).await.expect("the store does not fail")
+    cache.acquire_in_flight(&":1:k".into(), wanted, HOLD).await.expect("the store does not fail")
 }
 
 /// Polls a call up to a number of steps of the store, each of which is half of a call.
@@ -234,7 +234,7 @@ async fn only_the_first_of_two_shares_is_stored() {
     for setup in Setup::all() {
         let _epoch = setup.cache.view.epochs.current(&":1:k".into());
         let lease = setup.lease(Wanted::Missing).await;
-        let share = || setup.cache.share_lease(&":1:k".into());
+        let share = || setup.cache.share_lease(&":1:k".into(), true);
         let (second, third) = (share().expect("it is held"), share().expect("it is held"));
         setup.cache.release_lease(lease, Duration::ZERO).await.expect("left to the others");
         assert!(setup.fill(second, 2).await);
@@ -419,7 +419,14 @@ fn abandoned_leases_are_forgotten_when_their_time_has_ended() {
     let (time, held) = (ManualClock::new(), Arc::new(HeldLeases::new(false)));
     for number in 0..10_000 {
         let (key, now) = (format!("{number}").into(), time.clock().now());
-        drop(held.insert(&key, None, crate::Lease::new(number), false, now, now + HOLD));
+        drop(held.insert(
+            &key,
+            Origin::default(),
+            crate::Lease::new(number),
+            false,
+            now,
+            now + HOLD,
+        ));
         time.advance(HOLD / 4);
     }
     assert!(held.len() < 50, "{} are left", held.len());
