@@ -20,6 +20,7 @@ use cache_core::{
     Timeout, Value, forward_cache,
 };
 use cache_locmem::{LocMemCache, LocMemOptions};
+use serde::{Deserialize, Serialize, Serializer, de::DeserializeOwned};
 use tokio::{sync::oneshot, task::JoinSet};
 use tracing_subscriber::fmt::MakeWriter;
 
@@ -565,13 +566,13 @@ fn caller_on_another_store_does_not_wait() {
 #[derive(Debug, PartialEq)]
 struct OneWay(u32);
 
-impl serde::Serialize for OneWay {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+impl Serialize for OneWay {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str("one way")
     }
 }
 
-impl<'de> serde::Deserialize<'de> for OneWay {
+impl<'de> Deserialize<'de> for OneWay {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         u32::deserialize(deserializer).map(Self)
     }
@@ -676,15 +677,15 @@ async fn twelve_nested_producers_are_send() {
     assert_eq!(value, 7);
 }
 
-#[test]
-fn waiter_of_two_panics_gets_a_temporary_error() {
+/// Checks that a caller that waits for two producers of this kind gets an error.
+fn assert_two_panics_fail<T, F>(produce: impl Fn() -> F)
+where
+    T: Serialize + DeserializeOwned + std::fmt::Debug + 'static,
+    F: Future<Output = T>,
+{
     let cache = cache();
-    let panicking = || -> Call<'_, Result<u32>> {
-        Box::pin(cache.get_or_set("k", Timeout::Default, async || {
-            tokio::task::yield_now().await;
-            panic!("the producer panics")
-        }))
-    };
+    let panicking =
+        || -> Call<'_, Result<T>> { Box::pin(cache.get_or_set("k", Timeout::Default, &produce)) };
     let (mut leader, mut waiter, mut patient) = (panicking(), panicking(), panicking());
     for call in [&mut leader, &mut waiter, &mut patient] {
         assert!(poll(call).is_pending());
@@ -696,4 +697,29 @@ fn waiter_of_two_panics_gets_a_temporary_error() {
     drop(waiter);
     let error = ready(&mut patient).expect_err("two attempts have failed");
     assert_eq!(error.kind(), ErrorKind::FillFailed);
+}
+
+#[test]
+fn waiter_of_two_panics_gets_a_temporary_error() {
+    assert_two_panics_fail::<u32, _>(async || {
+        tokio::task::yield_now().await;
+        panic!("the producer panics")
+    });
+}
+
+#[test]
+fn waiter_of_two_panics_while_encoding_gets_a_temporary_error() {
+    #[derive(Debug, Deserialize)]
+    struct Panics;
+
+    impl Serialize for Panics {
+        fn serialize<S: Serializer>(&self, _: S) -> std::result::Result<S::Ok, S::Error> {
+            panic!("encoding panics")
+        }
+    }
+
+    assert_two_panics_fail(async || {
+        tokio::task::yield_now().await;
+        Panics
+    });
 }

@@ -321,10 +321,24 @@ impl<'a> Production<'a> {
         }
     }
 
+    /// Encodes the value that was produced. A panic counts as one of the producer.
+    fn encode<F: Form>(&mut self, fresh: &F::Output) -> Result<Value> {
+        let Fill { cache, epoch, .. } = &self.fill;
+        let encode = || F::encode(cache, fresh);
+        match &mut self.leader {
+            Some(leader) => leader.poll_producer(epoch.key(), encode),
+            None => encode(),
+        }
+    }
+
     /// Stores the value that was produced and gives it to the callers that wait for it.
-    pub(super) async fn finish<F: Form>(self: Box<Self>, fresh: F::Output) -> Result<F::Output> {
+    pub(super) async fn finish<F: Form>(
+        mut self: Box<Self>,
+        fresh: F::Output,
+    ) -> Result<F::Output> {
+        let encoded = self.encode::<F>(&fresh);
         let Self { mut fill, begun_at, lease, leader } = *self;
-        match fill.store::<F>(lease, begun_at, fresh).await {
+        match fill.store::<F>(lease, begun_at, fresh, encoded).await {
             Ok((output, value)) => {
                 if let Some(leader) = leader {
                     leader.complete(value);
@@ -622,8 +636,9 @@ impl<'a> Fill<'a> {
         lease: Option<HeldLease>,
         begun_at: Moment,
         fresh: F::Output,
+        encoded: Result<Value>,
     ) -> Result<(F::Output, Value)> {
-        let value = match F::encode(self.cache, &fresh) {
+        let value = match encoded {
             Ok(value) => value,
             Err(error) => {
                 if let Some(lease) = lease {

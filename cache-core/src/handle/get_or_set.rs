@@ -34,7 +34,7 @@ impl CacheHandle {
     /// the producers of two keys ask for each other's key: the patience of the callers ends that.
     /// It may also [`update`](Self::update) its own key, which is a write like any other.
     ///
-    /// A panic of `produce` counts as a failure as well. Callers wait for each other if they use
+    /// A panic of `produce`, or of the `Serialize` of its value, counts as a failure as well. Callers wait for each other if they use
     /// one handle, its clones, or handles derived from it by [`version`](Self::version) and the
     /// like, and if they request the same type `T`. While a task of `fetch` produces, they look for
     /// its value like callers of another process, see [below](#leases).
