@@ -99,6 +99,17 @@ async fn nobody_tries_again_for_a_while_after_a_refresh_has_failed() {
 }
 
 #[tokio::test]
+async fn value_that_was_stored_after_a_failed_refresh_is_refreshed_when_it_is_stale() {
+    let (time, cache) = stale_cache().await;
+    let mut failing = Caller::start_with(&cache, |fetch| fetch.retry_after(10 * TTL)).await;
+    failing.answer(Answer::Error("down")).await;
+    cache.delete("k").await.expect("locmem does not fail");
+    store(&cache, "new").await;
+    time.advance(TTL);
+    assert!(Caller::start(&cache).await.has_begun());
+}
+
+#[tokio::test]
 async fn nobody_waits_for_the_next_try_after_the_stale_time() {
     for in_other_process in [false, true] {
         let (time, cache) = stale_cache().await;

@@ -94,6 +94,18 @@ async fn stale_value_is_returned_at_once_while_another_process_produces() {
 }
 
 #[tokio::test]
+async fn caller_takes_over_a_refresh_of_a_killed_process_however_long_its_failures_are_remembered()
+{
+    let (time, cache) = stale_cache().await;
+    let hanging = other_process(&cache);
+    let _hanging = Caller::start(&hanging).await;
+    let start = || Caller::start_with(&cache, |fetch| fetch.retry_after(STALE_FOR));
+    assert_eq!(start().await.value().await, "old");
+    time.advance(Duration::from_secs(30));
+    assert!(start().await.has_begun(), "the lease has ended");
+}
+
+#[tokio::test]
 async fn value_is_missing_after_the_stale_time() {
     let (time, cache) = stale_cache().await;
     time.advance(STALE_FOR);

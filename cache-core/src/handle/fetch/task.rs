@@ -76,6 +76,10 @@ struct TagsOfValue {
     records: Vec<Record>,
 }
 
+/// How long callers get a stale value that another process refreshes before one of them asks for
+/// the lease again. The other process may have died.
+const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(1);
+
 /// By how much the clocks of two processes may differ.
 const SKEW: Duration = Duration::from_secs(1);
 
@@ -156,7 +160,8 @@ impl<T: Send + 'static> Plan<T> {
                 return Ok(Next::Produce(lease));
             }
             if self.reason.has_value() {
-                self.throttle(StaleReason::Refreshing);
+                let time = self.options.retry_after.min(LOOK_AGAIN_AFTER);
+                self.throttle(StaleReason::Refreshing, time);
                 return Ok(Next::End(Outcome::HeldElsewhere));
             }
             if !is_absent && wanted == Wanted::Missing {
@@ -380,7 +385,11 @@ impl<T: Send + 'static> Plan<T> {
             cache.keep_tags(&tags.names, &tags.records, ttl).await;
         };
         match join(cache.fill_lease(lease, described, kept), keep).await.0 {
-            Ok(true) => report.end(observe::Outcome::Stored),
+            Ok(true) => {
+                // A failure before says nothing about the next refresh.
+                cache.view.fetches.throttle.end(&self.key);
+                report.end(observe::Outcome::Stored);
+            }
             Ok(false) => {
                 report.end(observe::Outcome::Lost);
                 cache.count_lost_fill(&self.key, held_for);
@@ -412,7 +421,7 @@ impl<T: Send + 'static> Plan<T> {
     async fn release_after_failure(&self, lease: Option<HeldLease>) {
         let mut keep = Duration::ZERO;
         if self.reason.has_value() {
-            self.throttle(StaleReason::Failed);
+            self.throttle(StaleReason::Failed, self.options.retry_after);
             keep = self.options.retry_after.min(self.time_left().await);
         }
         self.release(lease, keep).await;
@@ -427,10 +436,9 @@ impl<T: Send + 'static> Plan<T> {
         }
     }
 
-    fn throttle(&self, reason: StaleReason) {
+    fn throttle(&self, reason: StaleReason, time: Duration) {
         let now = self.cache.view.clock.now();
-        let until = now + self.options.retry_after;
-        self.cache.view.fetches.throttle.throttle(&self.key, reason, now, until);
+        self.cache.view.fetches.throttle.throttle(&self.key, reason, now, now + time);
     }
 
     async fn release(&self, lease: Option<HeldLease>, keep: Duration) {

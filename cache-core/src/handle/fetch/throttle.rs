@@ -36,6 +36,11 @@ impl Throttle {
         state.until.insert(Arc::clone(key), (until, reason));
     }
 
+    /// Ends the throttling of a key, which has been refreshed.
+    pub(super) fn end(&self, key: &str) {
+        self.lock().until.remove(key);
+    }
+
     /// Returns the number of keys.
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
