@@ -59,6 +59,29 @@ async fn private_value_is_for_its_own_caller_and_the_others_produce() {
 }
 
 #[tokio::test]
+async fn caller_that_produces_because_a_value_was_private_gets_the_stale_one_if_it_fails() {
+    for failure in [Answer::FailedWith("fallback"), Answer::Error("down")] {
+        let (_time, cache) = stale_cache().await;
+        let [mut first, mut second] = two_callers(&cache).await;
+        first.answer(Answer::Private("secret")).await;
+        assert_eq!(first.value().await, "secret");
+        second.answer(failure).await;
+        assert_eq!(second.value().await, "old");
+    }
+}
+
+#[tokio::test]
+async fn private_value_is_returned_although_its_producer_has_failed() {
+    let (_time, cache) = stale_cache().await;
+    let produce = async |fill: Fill| {
+        fill.do_not_store();
+        fill.failed_with("secret".to_owned())
+    };
+    let fetched = cache.fetch("k", produce).soft_timeout(SOFT).await;
+    assert_eq!(fetched.expect("produced"), "secret");
+}
+
+#[tokio::test]
 async fn error_is_shared_by_the_callers_of_a_missing_value() {
     let (_time, cache) = cache();
     let [mut first, second] = two_callers(&cache).await;

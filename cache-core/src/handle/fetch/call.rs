@@ -30,6 +30,13 @@ pub(super) struct Call<'a, R: Returned, E> {
     producer: Option<Source<R::Inner, E>>,
 }
 
+/// A value that was produced for one caller.
+struct Alone<O> {
+    value: O,
+    /// Whether a stale value is better.
+    has_failed: bool,
+}
+
 type Source<T, E> = (Timeouts<T>, Producer<T, E>);
 
 impl<'a, R, E> Call<'a, R, E>
@@ -105,8 +112,8 @@ where
             End::Completed(Outcome::Value(value)) => Ok(self.decode(&key, value)?.unwrap_or(stale)),
             End::Completed(Outcome::Private) => match self.produce_alone(deadline).await {
                 Err(FetchError::Cache(error)) => Err(error.into()),
-                Ok(value) => Ok(value),
-                Err(_) => Ok(self.serve_stale(stale, StaleReason::Failed)),
+                Ok(Alone { value, has_failed: false }) => Ok(value),
+                Ok(_) | Err(_) => Ok(self.serve_stale(stale, StaleReason::Failed)),
             },
             End::Completed(Outcome::HeldElsewhere) => {
                 Ok(self.serve_stale(stale, StaleReason::Refreshing))
@@ -155,15 +162,16 @@ where
                 End::TimedOut => return Err(FetchError::TimedOut),
             }
         }
-        self.produce_alone(deadline).await
+        self.produce_alone(deadline).await.map(|alone| alone.value)
     }
 
     /// Runs the producer for this caller only. It needs no task: its value is not stored.
-    async fn produce_alone(&mut self, deadline: Moment) -> Result<R::Output, FetchError<E>> {
+    async fn produce_alone(&mut self, deadline: Moment) -> Result<Alone<R::Output>, FetchError<E>> {
         let (_, produce) = self.producer.take().ok_or_else(|| self.dropped())?;
         let key = KeyBuffer::compose(&self.cache.view.composer, self.name);
         let mut report = FillReport::begin(self.cache.view.observer.as_ref(), &key);
-        let mut produced = pin!(catch_panic(async { produce(Fill::default()).await }));
+        let fill = Fill::default();
+        let mut produced = pin!(catch_panic(async { produce(fill.clone()).await }));
         let mut sleep = pin!(Sleep::until(self.clock(), deadline));
         let produced = poll_fn(|context| match report.run(|| produced.as_mut().poll(context)) {
             Poll::Ready(produced) => Poll::Ready(Some(produced)),
@@ -172,7 +180,7 @@ where
         match produced.await {
             Some(Ok(Ok(value))) => {
                 report.produced();
-                Ok(R::wrap(value))
+                Ok(Alone { value: R::wrap(value), has_failed: fill.choices().has_failed })
             }
             Some(Ok(Err(error))) => {
                 report.end(observe::Outcome::Failed);
