@@ -94,7 +94,7 @@
 //! | PATIENCE | seconds for which callers of `get_or_set` [wait for the one that produces](cache_core::Settings::patience), at most 2147483; 0: no caller waits | 5 |
 //! | SHARE | `store` or `process`: where [leases](cache_core::Share) are kept | `store` |
 //! | OBSERVE | `true` or `false`: whether operations are [reported](crate::observe); `{ keys = true }` adds keys to spans | that of [`CachesBuilder::observe`](crate::CachesBuilder::observe) |
-//! | FILL | a table of the defaults of `fetch`: `stale_for`, `soft_timeout`, `hard_timeout` and `retry_after` in seconds, at most 2147483 each, `early` and `jitter` as numbers from 0 to 1; see [`FillOptions`] | `{ stale_for = 0, soft_timeout = 0.1, hard_timeout = 10, early = 0.1, jitter = 0.1, retry_after = 1 }` |
+//! | FILL | a table of the defaults of `fetch`: `stale_for`, `soft_timeout`, `hard_timeout` and `retry_after` in seconds, at most 2147483 each and `hard_timeout` more than 0, `early` and `jitter` as numbers from 0 to 1; see [`FillOptions`] | `{ stale_for = 0, soft_timeout = 0.1, hard_timeout = 10, early = 0.1, jitter = 0.1, retry_after = 1 }` |
 //!
 //! In a URL, `backend://location?setting=value&…`, every setting that is not in this table belongs
 //! to OPTIONS. A URL cannot set FILL.

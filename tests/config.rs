@@ -570,6 +570,7 @@ mod errors {
                 r#""FILL": {"retry_after": null}"#,
                 &["FILL.retry_after: ", "a number of seconds", "null"],
             ),
+            (r#""FILL": {"hard_timeout": 0}"#, &["FILL.hard_timeout: ", "more than 0", "0"]),
             (r#""FILL": {"early": 10}"#, &["FILL.early: ", "a number from 0 to 1", "10"]),
             (r#""OBSERVE": "maybe""#, &["OBSERVE: ", "\"maybe\"", "{ keys = true }"]),
             (r#""OBSERVE": {"key": true}"#, &["OBSERVE.key: ", "keys"]),

@@ -7,7 +7,7 @@ use serde::{
     de::{self, Unexpected, Visitor},
 };
 
-use crate::config::seconds;
+use crate::config::{MAX_TIME, seconds};
 
 /// FILL: the defaults of an alias for [`fetch`](crate::CacheHandle::fetch).
 ///
@@ -39,12 +39,13 @@ pub struct FillOptions {
     /// Zero returns the stale value at once: stale-while-revalidate.
     #[serde(deserialize_with = "seconds")]
     pub soft_timeout: Duration,
-    /// For how long a caller waits for a missing value. 10 seconds by default.
+    /// For how long a caller waits for a missing value. 10 seconds by default; a configuration cannot
+    /// set it to zero, with which each miss would be an error.
     ///
     /// The producer holds a [lease](crate::Leases) of the key for this time, but for at least 30
     /// seconds and at most 24 days and 20 hours. If its process is killed, other processes produce
     /// without storing until the lease has ended.
-    #[serde(deserialize_with = "seconds")]
+    #[serde(deserialize_with = "positive_seconds")]
     pub hard_timeout: Duration,
     /// The last share of the fresh time in which a hit starts a refresh. 0.1 by default, 0 is off.
     #[serde(deserialize_with = "share")]
@@ -74,6 +75,17 @@ impl Default for FillOptions {
     }
 }
 
+/// Deserializes a time that is longer than zero.
+fn positive_seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    let time = seconds(deserializer)?;
+    if time.is_zero() {
+        let expected =
+            format!("a number of seconds of more than 0 and at most {}", MAX_TIME.as_secs());
+        return Err(de::Error::invalid_value(Unexpected::Float(0.0), &&*expected));
+    }
+    Ok(time)
+}
+
 /// Deserializes a share of a whole.
 fn share<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
     deserializer.deserialize_f64(Share)
@@ -99,5 +111,23 @@ impl Visitor<'_> for Share {
     fn visit_f64<E: de::Error>(self, share: f64) -> Result<f64, E> {
         let is_share = (0.0..=1.0).contains(&share);
         if is_share { Ok(share) } else { Err(E::invalid_value(Unexpected::Float(share), &self)) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn hard_timeout_is_longer_than_zero() {
+        for zero in [json!(0), json!(0.0)] {
+            let error = serde_json::from_value::<FillOptions>(json!({ "hard_timeout": zero }));
+            let error = error.expect_err("each miss would time out").to_string();
+            assert!(error.contains("more than 0"), "{error}");
+        }
+        let shortest = serde_json::from_value::<FillOptions>(json!({ "hard_timeout": 0.001 }));
+        assert_eq!(shortest.expect("valid").hard_timeout, Duration::from_millis(1));
     }
 }

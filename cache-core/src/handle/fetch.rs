@@ -316,6 +316,9 @@ impl<'a, T, E> Fetch<'a, T, E> {
 
     /// Sets for how long the call waits for the producer. The producer then continues.
     ///
+    /// Zero does not wait at all: if the value is missing, the call starts the producer and returns
+    /// [`FetchError::TimedOut`], or the [default](Self::or_default_on_error) if it has one.
+    ///
     /// The time that the store takes for the lookup is not counted.
     ///
     /// The producer holds a [lease](crate::Leases) of the key for this time, but for at least 30

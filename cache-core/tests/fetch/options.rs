@@ -32,6 +32,19 @@ async fn default_comes_after_the_hard_timeout_and_not_after_the_soft_one() {
 }
 
 #[tokio::test]
+async fn hard_timeout_of_zero_starts_the_producer_and_does_not_wait() {
+    let (_time, cache) = cache();
+    let mut caller = Caller::start_with(&cache, |fetch| {
+        fetch.hard_timeout(Duration::ZERO).or_default_on_error("default".to_owned())
+    })
+    .await;
+    assert!(caller.has_begun() && !caller.is_waiting());
+    caller.answer(Answer::Value("late")).await;
+    assert_eq!(caller.value().await, "default");
+    assert_eq!(cached(&cache).await.as_deref(), Some("late"));
+}
+
+#[tokio::test]
 async fn stale_value_comes_before_the_default() {
     let (_time, cache) = stale_cache().await;
     let mut caller =
