@@ -1,4 +1,6 @@
 //! Random calls, deletes and cancellations, on a store whose calls of different tasks interleave.
+//!
+//! proptest generates the scripts and shrinks those that fail.
 
 use std::{
     collections::HashMap,
@@ -7,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use proptest::{prelude::*, test_runner::RngSeed};
 use tokio::task::{JoinHandle, yield_now};
 
 use super::Fill;
@@ -35,6 +38,37 @@ const ENDS: [End; 8] = [
     End::Error,
     End::Panic,
 ];
+
+/// A call and what happens after it, made from random bytes.
+#[derive(Clone, Copy, Debug)]
+struct Step {
+    key: &'static str,
+    end: End,
+    /// How often the producer yields.
+    yields: u8,
+    /// How often the script yields after the call.
+    pause: u8,
+    /// Which of the calls that run is dropped.
+    cancels: Option<usize>,
+    /// By how many milliseconds the clock is advanced.
+    advances: Option<u64>,
+    deletes: bool,
+}
+
+impl Step {
+    /// Small bytes make simple steps, so that a script shrinks to such.
+    fn new([key, end, yields, pause, cancels, advances, deletes]: [u8; 7]) -> Self {
+        Self {
+            key: KEYS[usize::from(key) % KEYS.len()],
+            end: ENDS[usize::from(end) % ENDS.len()],
+            yields: yields % 16,
+            pause: pause % 4,
+            cancels: (cancels >= 128).then(|| usize::from(cancels)),
+            advances: (advances >= 192).then(|| u64::from(advances) % 20),
+            deletes: deletes >= 240,
+        }
+    }
+}
 
 async fn yield_times(count: u8) {
     for _ in 0..count {
@@ -72,28 +106,30 @@ struct World {
 }
 
 impl World {
-    /// Starts calls, of which half are cancelled, and waits until all tasks have ended.
-    async fn run(calls: usize) -> Self {
+    /// Runs a script and waits until all tasks have ended.
+    async fn run(script: impl IntoIterator<Item = Step>) -> Self {
+        // For the jitter.
+        fastrand::seed(7);
         let time = ManualClock::new();
         let store = Arc::new(StepStore::with_leases(time.clock()));
         let cache = CacheHandle::new("default", Arc::clone(&store) as _, Settings::default());
         let cache = cache.with_clock(time.clock());
         let (producers, ended, deletes) = (Arc::default(), Vec::new(), Vec::new());
         let mut world = Self { time, store, cache, producers, ended, deletes };
-        let mut random = fastrand::Rng::with_seed(7);
-        let mut running = Vec::new();
-        for _ in 0..calls {
-            let (key, end) = (KEYS[random.usize(..KEYS.len())], ENDS[random.usize(..ENDS.len())]);
-            running.push(world.start(key, end, random.u8(..16)));
-            yield_times(random.u8(..4)).await;
-            if random.bool() {
-                running.swap_remove(random.usize(..running.len())).abort();
+        let (mut running, mut cancelled) = (Vec::new(), Vec::new());
+        for step in script {
+            running.push(world.start(step.key, step.end, step.yields));
+            yield_times(step.pause).await;
+            if let Some(number) = step.cancels {
+                let call = running.swap_remove(number % running.len());
+                call.abort();
+                cancelled.push(call);
             }
-            if random.u8(..4) == 0 {
-                world.time.advance(Duration::from_millis(random.u64(..20)));
+            if let Some(millis) = step.advances {
+                world.time.advance(Duration::from_millis(millis));
             }
-            if random.u8(..16) == 0 {
-                world.delete(key).await;
+            if step.deletes {
+                world.delete(step.key).await;
             }
         }
         let fetches = &world.cache.view.fetches;
@@ -101,7 +137,8 @@ impl World {
             world.time.advance(TTL);
             yield_now().await;
         }
-        for call in running {
+        // A cancelled call may have ended before, or is dropped when the runtime polls it next.
+        for call in running.into_iter().chain(cancelled) {
             match call.await {
                 Ok(call) => world.ended.push(call),
                 Err(error) => assert!(error.is_cancelled(), "{error}"),
@@ -174,38 +211,63 @@ impl World {
         });
         stored.collect()
     }
+
+    fn assert_nothing_is_left(&self) {
+        assert_eq!(self.cache.view.fetches.flights.in_flight(), 0, "a flight is left");
+        assert_eq!(self.cache.view.held_leases.len(), 0, "a lease is left");
+        assert!(!self.cache.view.epochs.has_any(), "an epoch is left");
+        self.time.with_alarms(|alarms, _| assert!(alarms.is_empty(), "an alarm is left"));
+    }
+
+    fn assert_no_value_is_older_than_a_delete_before_it(&self) {
+        for (producer, key, event, _) in self.stored() {
+            assert!(!self.is_late(key, producer, event), "a late value was stored");
+        }
+        for Call { key, called_at, returned } in &self.ended {
+            let Some(producer) = returned else { continue };
+            assert!(!self.is_late(key, *producer, called_at.0), "a late value was returned");
+        }
+    }
+
+    /// A value is returned while its entry is kept, and to callers from before its producer ended.
+    fn assert_values_are_returned_within_their_time(&self) {
+        let ends: HashMap<_, _> =
+            self.stored().into_iter().map(|(producer, _, _, until)| (producer, until)).collect();
+        for Call { called_at, returned, .. } in &self.ended {
+            let Some(producer) = returned else { continue };
+            let was_waiting = self.has_ended_at(*producer).is_none_or(|end| called_at.0 < end);
+            let is_kept = ends.get(producer).is_some_and(|until| called_at.1 < *until);
+            assert!(was_waiting || is_kept, "a value was returned after its stale window");
+        }
+    }
 }
 
 #[tokio::test]
 async fn ten_thousand_cancelled_calls_leave_no_flight_no_task_and_no_lease() {
-    let world = World::run(20_000).await;
-    assert_eq!(world.cache.view.fetches.flights.in_flight(), 0);
-    assert_eq!(world.cache.view.held_leases.len(), 0);
-    assert!(!world.cache.view.epochs.has_any());
-    world.time.with_alarms(|alarms, _| assert!(alarms.is_empty(), "an alarm is left"));
+    let mut random = fastrand::Rng::with_seed(7);
+    let steps = (0..20_000).map(|_| Step::new(std::array::from_fn(|_| random.u8(..))));
+    World::run(steps).await.assert_nothing_is_left();
 }
 
-#[tokio::test]
-async fn no_value_that_is_older_than_a_delete_is_stored_or_returned_after_it() {
-    let world = World::run(4_000).await;
-    for (producer, key, event, _) in world.stored() {
-        assert!(!world.is_late(key, producer, event), "a late value was stored");
-    }
-    for Call { key, called_at, returned } in &world.ended {
-        let Some(producer) = returned else { continue };
-        assert!(!world.is_late(key, *producer, called_at.0), "a late value was returned");
-    }
-}
+proptest! {
+    #![proptest_config(ProptestConfig {
+        cases: 2_000,
+        // The same cases in each run.
+        rng_seed: RngSeed::Fixed(15),
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
 
-#[tokio::test]
-async fn value_is_returned_only_while_its_entry_is_kept_or_to_callers_from_before_its_end() {
-    let world = World::run(4_000).await;
-    let ends: HashMap<_, _> =
-        world.stored().into_iter().map(|(producer, _, _, until)| (producer, until)).collect();
-    for Call { called_at, returned, .. } in &world.ended {
-        let Some(producer) = returned else { continue };
-        let was_waiting = world.has_ended_at(*producer).is_none_or(|end| called_at.0 < end);
-        let is_kept = ends.get(producer).is_some_and(|until| called_at.1 < *until);
-        assert!(was_waiting || is_kept, "a value was returned after its stale window");
+    #[test]
+    fn callers_get_and_store_only_current_values_in_any_order(
+        script in prop::collection::vec(any::<[u8; 7]>().prop_map(Step::new), 0..64),
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().build();
+        runtime.expect("the runtime starts").block_on(async {
+            let world = World::run(script).await;
+            world.assert_no_value_is_older_than_a_delete_before_it();
+            world.assert_values_are_returned_within_their_time();
+            world.assert_nothing_is_left();
+        });
     }
 }
