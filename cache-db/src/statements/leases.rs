@@ -37,8 +37,9 @@ const MAX_DIFFERENCE: i64 = 60_000_000;
 
 /// Returns the number of a new mark.
 pub(crate) fn mark_number(hold: Duration) -> i64 {
+    let hold = hold.min(LONGEST_HOLD);
     let seconds = hold.as_secs() + u64::from(hold.subsec_nanos() > 0);
-    let hold = i64::try_from(seconds).unwrap_or(i64::MAX).min(HOLDS - 1);
+    let hold = i64::try_from(seconds).unwrap_or(HOLDS - 1);
     fastrand::i64(0..i64::MAX / HOLDS) * HOLDS + hold
 }
 
