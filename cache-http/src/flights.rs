@@ -85,9 +85,13 @@ pub(crate) struct Waiter<K: Clone + Eq + Hash, T: Clone> {
     waiter: single_flight::Waiter<K, Outcome<T>, TimerTime>,
 }
 
+/// Longer than any request waits. An [`Instant`] cannot be as far away as [`Duration::MAX`].
+const LONGEST_WAIT: Duration = Duration::from_secs(365 * 24 * 3600);
+
 impl<K: Clone + Eq + Hash, T: Clone> Flights<K, T> {
     pub(crate) fn new(wait_timeout: Duration) -> Self {
         let flights = Arc::new(SingleFlight::new(TimerTime));
+        let wait_timeout = wait_timeout.min(LONGEST_WAIT);
         Self { wait_timeout, flights, unshared: UnsharedKeys::new() }
     }
 
@@ -205,6 +209,16 @@ mod tests {
         let waited = waiter.wait(flights.wait_deadline()).await;
         assert_eq!(outcome(waited), Some(Outcome::Shared(7)));
         assert_eq!(flights.flights.in_flight(), 0, "no flight is left behind");
+    }
+
+    #[tokio::test]
+    async fn wait_timeout_may_be_the_longest_duration() {
+        let flights: TestFlights = Arc::new(Flights::new(Duration::MAX));
+        let leader = lead(&flights);
+        let waiter = wait(&flights);
+        leader.complete(Outcome::Shared(7));
+        let waited = waiter.wait(flights.wait_deadline()).await;
+        assert_eq!(outcome(waited), Some(Outcome::Shared(7)));
     }
 
     #[tokio::test]
