@@ -813,6 +813,26 @@ mod closing {
         assert_eq!(working.count(Verb::Close), 1);
     }
 
+    #[cfg(feature = "fetch")]
+    #[tokio::test]
+    async fn close_all_waits_for_the_producers_of_fetch() {
+        let caches = Caches::from_url("locmem://").await.expect("valid configuration");
+        let (end, ended) = tokio::sync::oneshot::channel();
+        let produce = async move |_| {
+            ended.await.expect("the test ends the producer");
+            7_u8
+        };
+        let fetch = caches["default"].fetch("k", produce).hard_timeout(Duration::ZERO);
+        assert!(fetch.await.is_err(), "it does not wait");
+        let (closed, ()) = tokio::join!(caches.close_all(), async {
+            tokio::task::yield_now().await;
+            end.send(()).expect("the producer runs");
+        });
+        closed.expect("close the stores");
+        let stored = caches["default"].get("k").await.expect("locmem does not fail");
+        assert_eq!(stored, Some(7_u8));
+    }
+
     #[tokio::test]
     async fn caches_are_usable_after_close_all() {
         let caches = Caches::from_url("locmem://").await.expect("valid configuration");
