@@ -93,6 +93,7 @@
 //! | `ON_OUTAGE` | `produce`, `error` or `miss`: what to do [while the store is unavailable](cache_core::OnOutage) | `produce` |
 //! | PATIENCE | seconds for which callers of `get_or_set` [wait for the one that produces](cache_core::Settings::patience), at most 2147483; 0: no caller waits | 5 |
 //! | SHARE | `store` or `process`: where [leases](cache_core::Share) are kept | `store` |
+//! | CLEAR | `store` or `generation`: whether `clear` clears the store, or [the entries of the KEY_PREFIX by a number in the keys](cache_core::Clear) | `store` |
 //! | OBSERVE | `true` or `false`: whether operations are [reported](crate::observe); `{ keys = true }` adds keys to spans | that of [`CachesBuilder::observe`](crate::CachesBuilder::observe) |
 //! | FILL | a table of the defaults of `fetch`: `stale_for`, `soft_timeout`, `hard_timeout` and `retry_after` in seconds, at most 2147483 each and `hard_timeout` more than 0, `early` and `jitter` as numbers from 0 to 1; see [`FillOptions`] | `{ stale_for = 0, soft_timeout = 0.1, hard_timeout = 10, early = 0.1, jitter = 0.1, retry_after = 1 }` |
 //!
@@ -107,8 +108,8 @@ mod url;
 use std::{fmt, time::Duration};
 
 use cache_core::{
-    Codec, Error, ErrorKind, FillOptions, KeyCheck, OnOutage, Result, Share, Timeout, Undecodable,
-    Version, config::shown_value, observe::ObserveOptions,
+    Clear, Codec, Error, ErrorKind, FillOptions, KeyCheck, OnOutage, Result, Share, Timeout,
+    Undecodable, Version, config::shown_value, observe::ObserveOptions,
 };
 use serde::{
     Deserialize, Deserializer,
@@ -151,6 +152,7 @@ pub struct CacheConfig {
     pub(crate) patience: Option<Duration>,
     pub(crate) share: Share,
     pub(crate) fill: FillOptions,
+    pub(crate) clear: Clear,
     pub(crate) observe: Option<Observe>,
     pub(crate) options: Map<String, Json>,
     /// What the author of the configuration should know, to be logged when the cache is opened.
@@ -252,6 +254,13 @@ impl CacheConfig {
     #[must_use]
     pub fn fill(mut self, fill: FillOptions) -> Self {
         self.fill = fill;
+        self
+    }
+
+    /// Sets CLEAR.
+    #[must_use]
+    pub fn clear(mut self, clear: Clear) -> Self {
+        self.clear = clear;
         self
     }
 
@@ -362,6 +371,7 @@ struct Settings {
     patience: Option<Patience>,
     share: Option<Share>,
     fill: Option<FillOptions>,
+    clear: Option<Clear>,
     observe: Option<Observe>,
     /// Django also accepts these two outside OPTIONS, and prefers them there.
     max_entries: Option<Json>,
@@ -374,7 +384,7 @@ struct Settings {
 const LOWER_CASE_WINS: [&str; 3] = ["timeout", "max_entries", "cull_frequency"];
 
 /// The parameters of a URL's query that do not belong to OPTIONS.
-pub(crate) const ALIAS_SETTINGS: [&str; 13] = [
+pub(crate) const ALIAS_SETTINGS: [&str; 14] = [
     "timeout",
     "key_prefix",
     "version",
@@ -386,6 +396,7 @@ pub(crate) const ALIAS_SETTINGS: [&str; 13] = [
     "on_outage",
     "patience",
     "share",
+    "clear",
     "observe",
     "location",
 ];
@@ -428,6 +439,7 @@ impl From<Settings> for CacheConfig {
             patience: settings.patience.map(|Patience(patience)| patience),
             share: settings.share.unwrap_or_default(),
             fill: settings.fill.unwrap_or_default(),
+            clear: settings.clear.unwrap_or_default(),
             observe: settings.observe,
             options,
             warnings,

@@ -540,6 +540,11 @@ mod errors {
                 &["KEY_CHECK: ", "\"maybe\"", "\"warn\"", "\"error\"", "\"off\""],
             ),
             (r#""SHARE": "proces""#, &["SHARE: ", "\"proces\"", "\"store\" or \"process\""]),
+            (
+                r#""CLEAR": "generatoin""#,
+                &["CLEAR: ", "\"store\" or \"generation\"", "did you mean \"generation\"?"],
+            ),
+            (r#""CLEAR": true"#, &["CLEAR: ", "found true", "\"store\" or \"generation\""]),
             (r#""SHARE": true"#, &["SHARE: ", "found true", "\"store\" or \"process\""]),
             (r#""SHARE": ["store"]"#, &["SHARE: ", "list of 1", "\"store\" or \"process\""]),
             (
@@ -597,7 +602,7 @@ mod errors {
                     "TIMOUT: ",
                     "backend, location, timeout, key_prefix, version, key_function, options, \
                      key_check, codec, also_decode, undecodable, on_outage, patience, \
-                     share, fill, observe, max_entries, cull_frequency",
+                     share, fill, clear, observe, max_entries, cull_frequency",
                 ],
             ),
             (r#""KEY_PREFIX": "a", "key_prefix": "b""#, &["key_prefix: ", "twice"]),

@@ -48,12 +48,15 @@ fn miss_is_reported_on_a_terminal_only() {
 fn clear_names_what_it_removes_from_redis() {
     let project = Project::new(
         "default = 'redis://127.0.0.1:1?key_prefix=shop'
-         all = 'redis://127.0.0.1:1?clear_database=true'",
+         all = 'redis://127.0.0.1:1?clear_database=true'
+         shared = 'redis://127.0.0.1:1?clear_database=true&clear=generation'",
     );
     let error = project.run(&["clear"]).fails();
     assert!(error.contains("\"default\"") && error.contains("prefix"), "{error}");
     let error = project.run(&["clear", "--cache", "all"]).fails();
     assert!(error.contains("\"all\"") && error.contains("database"), "{error}");
+    let error = project.run(&["clear", "--cache", "shared"]).fails();
+    assert!(error.contains("\"shared\"") && error.contains("generation"), "{error}");
 }
 
 #[test]

@@ -11,6 +11,7 @@ use crate::Harness;
 mod atomicity;
 mod basics;
 mod batches;
+mod clears;
 mod counters;
 mod expiry;
 mod fetch;
@@ -365,6 +366,14 @@ macro_rules! __for_each_case {
                 record_of_a_tag_outlives_its_entries,
                 concurrent_creators_of_a_record_agree,
             }
+            clears {
+                clear_of_a_generation_keeps_the_entries_of_others,
+                clear_by_another_process_is_seen_a_second_later,
+                value_that_is_produced_during_a_clear_is_not_stored,
+                value_whose_tags_were_read_before_a_clear_is_not_found,
+                lost_generation_brings_no_entry_back,
+                concurrent_creators_of_a_generation_agree,
+            }
             upkeep {
                 stats_count_the_entries,
                 stats_distinguish_expired_entries,
@@ -380,12 +389,14 @@ macro_rules! __for_each_case {
                 expired_key_is_not_listed_as_live,
                 lease_is_not_listed_as_an_entry,
                 handle_lists_its_own_keys,
+                handle_lists_the_keys_of_its_generation,
                 entry_has_a_place_and_a_size,
                 held_lease_is_reported,
                 ended_lease_is_not_reported,
             }
             model {
                 random_operations_match_a_hash_map,
+                random_purges_and_clears_match_a_model,
             }
             keeps_nothing {
                 every_read_misses,

@@ -265,9 +265,15 @@ impl Harness {
 
     /// Creates two handles on two clients of one empty store, with the clock of the harness.
     pub(crate) async fn handles(&self) -> (CacheHandle, CacheHandle) {
+        self.handles_with(Settings::default()).await
+    }
+
+    /// Creates two handles with these settings on two clients of one empty store, with the clock of
+    /// the harness.
+    pub(crate) async fn handles_with(&self, settings: Settings) -> (CacheHandle, CacheHandle) {
         let clock = self.clock();
         let handle = |store| {
-            let cache = CacheHandle::new("conformance", store, Settings::default());
+            let cache = CacheHandle::new("conformance", store, settings.clone());
             cache.with_clock(clock.clone())
         };
         let (one, other) = self.clients().await;

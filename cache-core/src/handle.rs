@@ -5,6 +5,7 @@
 mod basic;
 mod batch;
 mod breaker;
+mod clear;
 mod counters;
 mod described;
 mod epochs;
@@ -49,6 +50,7 @@ use crate::{
     timeout::Lifetime,
 };
 use breaker::Breaker;
+use clear::ClearGeneration;
 use described::Judged;
 use epochs::Epochs;
 #[cfg(feature = "fetch")]
@@ -121,6 +123,8 @@ pub struct CacheHandle {
 struct View {
     alias: Arc<str>,
     composer: Composer,
+    /// What `clear` replaces, and keys contain. `None` unless the alias is configured so.
+    generation: Option<Arc<ClearGeneration>>,
     default_timeout: Timeout,
     key_check: KeyCheck,
     codecs: Codecs,
@@ -167,22 +171,6 @@ impl<T> Found<T> {
 
 /// Operations on the store as a whole.
 impl CacheHandle {
-    /// Removes all entries of the *store*: those of every version, prefix and alias that share it.
-    ///
-    /// A server may also hold data of other applications. Whether that stays depends on the store;
-    /// see the documentation of its crate.
-    ///
-    /// # Errors
-    ///
-    /// See [Errors](CacheHandle#errors).
-    pub async fn clear(&self) -> Result<()> {
-        let write = self.write(Written::All);
-        if write.must_begin() {
-            write.begin().await;
-        }
-        self.inner().clear().await.map_err(|error| self.at(error))
-    }
-
     /// Returns statistics of the *store*, as far as it has any.
     ///
     /// # Errors
@@ -236,6 +224,7 @@ impl CacheHandle {
             LocalLeases::new(&store, Clock::default(), composer.clone(), settings.share);
         let view = View {
             alias: alias.into(),
+            generation: ClearGeneration::new(settings.clear, &composer, &Clock::default()),
             composer,
             default_timeout: settings.timeout,
             key_check: settings.key_check,
@@ -421,11 +410,14 @@ impl CacheHandle {
     }
 
     /// Returns the key that the store receives, for example to find an entry on a server.
+    ///
+    /// With [`Clear::Generation`], the key contains the generation that this handle has used last.
+    /// Before the first operation it is not known: [`inspect`](Self::inspect) reads it.
+    ///
+    /// [`Clear::Generation`]: crate::Clear::Generation
     #[must_use]
     pub fn composed_key(&self, key: &str) -> String {
-        let mut composed = String::new();
-        self.view.composer.compose(key, &mut composed);
-        composed
+        self.compose_in(self.key_generation(), key).to_owned()
     }
 
     /// Returns the composed key of the record of a tag, which all versions share.
@@ -448,6 +440,7 @@ impl CacheHandle {
     fn separate(&self, store: Arc<dyn Cache>, clock: Clock) -> Self {
         let local_leases = self.view.local_leases.separate(&store, clock.clone());
         let view = View {
+            generation: ClearGeneration::new(self.clears(), &self.view.composer, &clock),
             fills: Arc::new(Fills::new(clock.clone())),
             epochs: Arc::default(),
             breaker: Arc::default(),
@@ -470,6 +463,9 @@ impl CacheHandle {
 
     /// Looks a key up. Errors of the store are returned as they are.
     async fn find<T: DeserializeOwned + 'static>(&self, key: &str) -> Result<Found<T>> {
+        if self.must_learn() {
+            self.learn().await?;
+        }
         let key = self.key(key)?;
         // Not in a function of its own: even a future that is ready costs a tenth of a hit in
         // memory.
@@ -526,12 +522,26 @@ impl CacheHandle {
         self.unless_outage(added, || false)
     }
 
+    /// Composes a key and checks it. A verb that [must learn](Self::must_learn) does so before.
     fn key(&self, key: &str) -> Result<KeyBuffer> {
-        let composed = KeyBuffer::compose(&self.view.composer, key);
-        if !self.view.composer.surely_keeps_the_rule(key) {
+        self.key_in(self.key_generation(), key)
+    }
+
+    /// Composes a key in this generation, or without one, and checks it.
+    fn key_in(&self, generation: Option<u64>, key: &str) -> Result<KeyBuffer> {
+        let composed = self.compose_in(generation, key);
+        if generation.is_some() || !self.view.composer.surely_keeps_the_rule(key) {
             self.view.key_check.apply(&composed).map_err(|error| self.at(error))?;
         }
         Ok(composed)
+    }
+
+    fn compose_in(&self, generation: Option<u64>, key: &str) -> KeyBuffer {
+        let composer = &self.view.composer;
+        match generation {
+            None => KeyBuffer::compose(composer, key),
+            Some(number) => KeyBuffer::compose(&composer.in_generation(number), key),
+        }
     }
 
     fn lifetime(&self, timeout: Timeout) -> Lifetime {

@@ -301,6 +301,16 @@ impl Composer {
         Self::new(self.function.clone(), &self.prefix, version)
     }
 
+    /// Returns a composer of entries of a generation, which [`Clear::Generation`] replaces.
+    ///
+    /// It only composes entries. Records of cachette itself belong to no generation.
+    ///
+    /// [`Clear::Generation`]: crate::Clear::Generation
+    pub(crate) fn in_generation(&self, generation: u64) -> Self {
+        let prefix = format!("{}:g{generation:016x}", self.prefix);
+        Self::new(self.function.clone(), &prefix, self.version.clone())
+    }
+
     pub(crate) fn version(&self) -> &Version {
         &self.version
     }

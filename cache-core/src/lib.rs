@@ -59,7 +59,7 @@ pub use self::{
     inspector::{Inspector, KeyPages, KeyState, ListedKey, Location},
     key::{KeyCheck, KeyFunction, MAX_KEY_CHARS, Version},
     lease::{Acquired, Ask, Lease, Leases},
-    settings::{OnOutage, Settings, Share, Undecodable},
+    settings::{Clear, OnOutage, Settings, Share, Undecodable},
     stats::Stats,
     tags::{Purge, Tags},
     timeout::{Timeout, Ttl},

@@ -61,6 +61,8 @@ pub struct Settings {
     pub share: Share,
     /// FILL: the defaults of `fetch`, which needs the feature of that name.
     pub fill: FillOptions,
+    /// CLEAR: what [`clear`](crate::CacheHandle::clear) removes.
+    pub clear: Clear,
 }
 
 /// PATIENCE by default.
@@ -81,6 +83,7 @@ impl Default for Settings {
             patience: PATIENCE,
             share: Share::default(),
             fill: FillOptions::default(),
+            clear: Clear::default(),
         }
     }
 }
@@ -108,6 +111,38 @@ pub enum Share {
     /// stored. Use it behind a proxy that hides restarts of memcached, or if a store must not
     /// receive the commands for leases.
     Process,
+}
+
+/// What [`CacheHandle::clear`](crate::CacheHandle::clear) removes.
+///
+/// | | `Store` | `Generation` |
+/// |---|---|---|
+/// | removes | what the store removes: all of it, or the entries with the KEY_PREFIX | the entries of the KEY_PREFIX, in all versions |
+/// | costs | depends on the store; Redis and databases look at every entry | one round trip |
+/// | the memory of the entries | is free at once | is free when they expire, are evicted or culled |
+/// | other processes see it | at once | up to a second later |
+/// | locks and the records of tags | are lost | stay |
+/// | each operation | | one more round trip once a second |
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum Clear {
+    /// The store clears itself, as in Django.
+    #[default]
+    Store,
+    /// All keys contain a random number, the generation, which `clear` replaces. The entries with
+    /// the previous one cannot be reached any more.
+    ///
+    /// Other applications keep their entries on a server that can only be cleared as a whole, such
+    /// as memcached. Aliases with the same store and KEY_PREFIX share the generation if all of them
+    /// have this setting. Keys are 18 characters longer than those of Django: `shop:1:k` becomes
+    /// `shop:g1f0c63a09be74d25:1:k`. A custom KEY_FUNCTION receives the prefix
+    /// `shop:g1f0c63a09be74d25`, which its result must depend on.
+    ///
+    /// The generation has a record of its own, without expiry. If the store loses it, all entries
+    /// are missing, and none of them is returned again. A store that culls at random, such as that
+    /// of files, may lose it whenever it is full.
+    Generation,
 }
 
 /// What to do with an entry that cannot be decoded as the requested type.

@@ -51,6 +51,8 @@ pub(crate) struct Lookup {
     pub(crate) purges: u64,
     /// The last purge in this process of a generation that does not exist.
     unstored_purge: u64,
+    /// What all keys contain, if the cache is cleared by replacing that.
+    key_generation: Option<u64>,
 }
 
 #[derive(Clone, Debug)]
@@ -81,6 +83,7 @@ pub(crate) struct FlightKey {
     /// page with requests from before a purge.
     purged_at: [UnixTime; 2],
     unstored_purge: u64,
+    key_generation: Option<u64>,
 }
 
 impl Lookup {
@@ -95,6 +98,7 @@ impl Lookup {
             vary: Vec::new(),
             purges: 0,
             unstored_purge: 0,
+            key_generation: None,
         }
     }
 
@@ -118,8 +122,8 @@ impl Lookup {
         headers: &HeaderMap,
     ) -> FlightKey {
         let variant = keys.variant(&policy.secondary_key(&self.vary, headers));
-        let unstored_purge = self.unstored_purge;
-        FlightKey { variant, purged_at: self.purged_at(), unstored_purge }
+        let Self { unstored_purge, key_generation, .. } = *self;
+        FlightKey { variant, purged_at: self.purged_at(), unstored_purge, key_generation }
     }
 
     /// What was read of the generation of a tag.
@@ -207,7 +211,18 @@ impl PageStore {
             }
             Err(reason) => Found::Miss(reason),
         };
-        Ok(Lookup { found, all, uri, purge_record, tags, vary, purges, unstored_purge })
+        let key_generation = self.cache.key_generation();
+        Ok(Lookup {
+            found,
+            all,
+            uri,
+            purge_record,
+            tags,
+            vary,
+            purges,
+            unstored_purge,
+            key_generation,
+        })
     }
 
     /// Whether one of the tags of a page, or a prefix of its path, was purged since it was stored.
@@ -277,6 +292,11 @@ impl PageStore {
         // Generations must outlive the pages that are stamped with them.
         let ttl = new.ttl.saturating_mul(2).max(DAY);
         let failed = |error| self.failed(&error);
+        // A page that was looked up before a clear must not be found after it.
+        let key_generation = self.cache.current_key_generation().await.map_err(failed)?;
+        if key_generation != lookup.key_generation {
+            return Err(Reason::Purged);
+        }
         let own = [&*self.generation_of_all, &*keys.generation];
         let composed = own.map(|name| self.cache.composed_key(name));
         let wanted = self.wanted(new, &composed, ttl);
@@ -397,6 +417,8 @@ impl PageStore {
 
     /// Replaces the generation of a URI or of the whole cache. The key is not composed.
     pub(crate) async fn purge(&self, name: &str, purge: Purge, now: UnixTime) -> StoreResult<()> {
+        // Another process may have cleared the cache and stored pages with another generation.
+        self.cache.learn().await?;
         let keep_forever = *name == *self.generation_of_all;
         self.generations.purge(name, purge, keep_forever, now).await
     }

@@ -157,7 +157,10 @@ impl PurgeHandle {
             ));
         }
         let name = self.settings.key_builder.generation_of_prefix(prefix);
-        let key = self.settings.page_store.cache().composed_key(&name);
+        let cache = self.settings.page_store.cache();
+        // As in `PageStore::purge`.
+        cache.learn().await?;
+        let key = cache.composed_key(&name);
         self.purge_composed(&key, purge).await
     }
 

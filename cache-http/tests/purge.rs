@@ -11,7 +11,9 @@ use std::{
 };
 
 use axum::{Router, body::Body};
-use cache_core::{CacheHandle, ErrorKind, ManualClock, Result, Tags, Timeout};
+use cache_core::{
+    CacheHandle, Clear, ErrorKind, ManualClock, Result, Settings, Tags, Timeout, Value,
+};
 use cache_http::{CacheTags, HttpCacheLayer, Policy, Purge, PurgeHandle, PurgeService};
 use cache_redis::{RedisCache, RedisOptions};
 use cache_testing::{Pause, Recorder, Remote, Verbs};
@@ -166,6 +168,87 @@ async fn page_that_another_page_has_preceded_is_not_stored_after_a_purge(site: S
         let cached = view.cached(&here);
         assert_eq!(cached.get("/").await.reason(), "purged");
         assert!(cached.get("/").await.is_hit(), "the page of the other process is kept");
+    }
+}
+
+/// A cache of a process, cleared by a generation in its keys.
+fn with_generation(site: &Site, process: &Process) -> CacheHandle {
+    let key_prefix = site.cache.key_prefix().into();
+    let settings = Settings { key_prefix, clear: Clear::Generation, ..Settings::default() };
+    CacheHandle::new("default", Arc::new(process.recorder.clone()), settings)
+        .with_clock(site.time.clock())
+}
+
+/// Replaces the generation in the keys as another process does: no handle of this one is told.
+async fn clear_elsewhere(site: &Site) {
+    let (store, record) = (site.cache.store(), format!("{}:~:clear", site.cache.key_prefix()));
+    let found = store.get(&record).await.expect("store works");
+    let Some(Value::Bytes(found)) = found else { panic!("the generation was read") };
+    let mut changed = found.to_vec();
+    // Behind the header and the format.
+    changed[4] ^= 0xFF;
+    store.set(&record, Value::Bytes(changed.into()), None).await.expect("store works");
+}
+
+async fn clear_of_a_generation_removes_the_pages_of_its_cache_only(site: Site) {
+    let cleared = with_generation(&site, &Process::of(&site));
+    let all = layers(&site, &cleared).into_iter().zip(layers(&site, &site.cache));
+    for (layer, kept) in all {
+        let (cached, kept) =
+            (View::with(&[FRESH]).cached(&layer), View::with(&[FRESH]).cached(&kept));
+        for _ in 0..2 {
+            cached.get("/").await;
+            kept.get("/").await;
+            assert!(cached.get("/").await.is_hit() && kept.get("/").await.is_hit());
+            cleared.clear().await.expect("store works");
+            assert!(!cached.get("/").await.is_hit() && kept.get("/").await.is_hit());
+        }
+    }
+}
+
+async fn clear_of_a_generation_wins_over_a_page_in_production(site: Site) {
+    let here = with_generation(&site, &Process::of(&site));
+    let there = with_generation(&site, &Process::of(&site));
+    for is_known in [false, true] {
+        for layer in layers(&site, &here) {
+            if is_known {
+                View::with(&[FRESH]).cached(&layer).get("/another").await;
+            }
+            let clearing = there.clone();
+            let view = purging_view(move || {
+                let clearing = clearing.clone();
+                async move { clearing.clear().await }
+            });
+            assert_purged_page_is_not_stored(&view.cached(&layer), 0).await;
+            there.clear().await.expect("store works");
+        }
+    }
+}
+
+async fn purge_reaches_pages_of_a_generation_that_its_process_has_not_seen(site: Site) {
+    for preset in 0..2 {
+        for purged in 0..4 {
+            let here = with_generation(&site, &Process::of(&site));
+            let layer = layers(&site, &here)[preset].clone().purge_prefixes().tag("t");
+            View::with(&[FRESH]).cached(&layer).get("/earlier").await;
+            clear_elsewhere(&site).await;
+            let there = with_generation(&site, &Process::of(&site));
+            let there = layers(&site, &there)[preset].clone().purge_prefixes().tag("t");
+            let cached = View::with(&[FRESH]).cached(&there);
+            cached.get("/news/1").await;
+            assert!(cached.get("/news/1").await.is_hit());
+            // A tag that was purged by a clock of the same time counts as purged before.
+            site.advance(1);
+            let purging = layer.purge_handle();
+            let done = match purged {
+                0 => purging.purge_uri("http://example.org/news/1", Purge::Hard).await,
+                1 => purging.purge_prefix("/news", Purge::Hard).await,
+                2 => purging.purge_tag("t", Purge::Hard).await,
+                _ => purging.purge_all(Purge::Hard).await,
+            };
+            done.expect("store works");
+            assert!(!cached.get("/news/1").await.is_hit(), "{purged}");
+        }
     }
 }
 
@@ -543,7 +626,7 @@ async fn purge_service_reports_what_is_wrong_with_a_body() {
 async fn purge_service_reports_a_failure_of_the_store_without_its_address() {
     let store = RedisCache::new(&["redis://127.0.0.1:1"], RedisOptions::default());
     let store = Arc::new(store.expect("valid options"));
-    let cache = CacheHandle::new("down", store, cache_core::Settings::default());
+    let cache = CacheHandle::new("down", store, Settings::default());
     let (status, json) = Endpoint::of(&HttpCacheLayer::new(&cache)).post(r#"{"all": true}"#).await;
     assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
     assert!(json["purged"]["all"] == false && !json.to_string().contains("127.0.0.1"), "{json}");
@@ -797,6 +880,9 @@ on_each_store! {
     purge_in_another_process_wins_over_a_refresh,
     purge_of_everything_in_another_process_wins_over_the_first_page,
     purge_of_an_unknown_tag_in_another_process_wins,
+    clear_of_a_generation_removes_the_pages_of_its_cache_only,
+    clear_of_a_generation_wins_over_a_page_in_production,
+    purge_reaches_pages_of_a_generation_that_its_process_has_not_seen,
     page_that_another_page_has_preceded_is_not_stored_after_a_purge,
     unsafe_request_invalidates_although_its_client_disconnects,
     unsafe_requests_to_unknown_uris_evict_no_pages,

@@ -1,6 +1,6 @@
 //! Commands on whole stores: `clear`, `stats` and `purge-expired`.
 
-use cachette::{CacheHandle, Stats, stores::RedisCache};
+use cachette::{CacheHandle, Clear, Stats, stores::RedisCache};
 use serde_json::{Map, Value as Json, json};
 
 use super::Printer;
@@ -23,7 +23,12 @@ pub(super) async fn clear(cache: &CacheHandle, yes: bool, printer: Printer) -> R
 
 fn what_clear_deletes(cache: &CacheHandle) -> String {
     let (alias, store) = (cache.alias(), cache.store().name());
-    match cache.store().downcast_ref::<RedisCache>() {
+    let redis: Option<&RedisCache> = cache.store().downcast_ref();
+    match redis {
+        _ if cache.clears() == Clear::Generation => format!(
+            "every entry with the KEY_PREFIX of the cache {alias:?} from the {store} store, in all \
+             versions, by a new generation"
+        ),
         Some(redis) if !redis.options().clear_database => format!(
             "every entry with the prefix of the cache {alias:?} from the {store} store, in all \
              versions"

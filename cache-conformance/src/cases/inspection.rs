@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use cache_core::{Ask, Cache, CacheHandle, KeyState, ListedKey, Location, Settings};
+use cache_core::{Ask, Cache, CacheHandle, Clear, KeyState, ListedKey, Location, Settings};
 
 use super::{LONG, bytes};
 use crate::Harness;
@@ -86,6 +86,22 @@ pub(super) async fn lease_is_not_listed_as_an_entry(h: Harness) {
     let present = leases.acquire("k", Ask::Any { side: SIDE }, hold).await.unwrap();
     assert!(absent.lease.is_some() && present.lease.is_some());
     assert_eq!(live(&*store, "").await, ["k"]);
+}
+
+pub(super) async fn handle_lists_the_keys_of_its_generation(h: Harness) {
+    let settings = Settings { clear: Clear::Generation, ..Settings::default() };
+    let (one, other) = h.handles_with(settings).await;
+    one.set("old", "v", None::<Duration>).await.unwrap();
+    one.clear().await.unwrap();
+    one.set("new", "v", None::<Duration>).await.unwrap();
+    let mut keys = other.keys("").expect("the store lists its keys");
+    let mut listed = Vec::new();
+    while let Some(page) = keys.next_page().await.unwrap() {
+        listed.extend(page.into_iter().map(|listed| listed.key));
+    }
+    assert_eq!(listed, ["new"]);
+    assert!(other.inspect("new").await.unwrap().entry.is_some());
+    assert!(other.inspect("old").await.unwrap().entry.is_none());
 }
 
 pub(super) async fn handle_lists_its_own_keys(h: Harness) {

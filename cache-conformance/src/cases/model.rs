@@ -1,5 +1,7 @@
 //! Random sequences of operations, compared with a hash map that performs the same.
 
+mod tags;
+
 use std::{collections::HashMap, fmt, time::Duration};
 
 use cache_core::{Cache, ErrorKind, Result, Ttl, Value};
@@ -9,6 +11,7 @@ use proptest::{
     test_runner::{Config, RngSeed, TestCaseError, TestRunner},
 };
 
+pub(super) use self::tags::random_purges_and_clears_match_a_model;
 use crate::Harness;
 
 #[derive(Clone, Debug)]

@@ -40,6 +40,9 @@ impl CacheHandle {
         T: Serialize + ?Sized,
     {
         let value = self.encode(value)?;
+        if self.must_learn() && !self.learned().await? {
+            return Ok(());
+        }
         self.put(&self.key(key)?, value, timeout.into()).await
     }
 
@@ -58,6 +61,9 @@ impl CacheHandle {
         T: Serialize + ?Sized,
     {
         let value = self.encode(value)?;
+        if self.must_learn() && !self.learned().await? {
+            return Ok(false);
+        }
         self.put_new(&self.key(key)?, value, timeout.into()).await
     }
 
@@ -70,6 +76,9 @@ impl CacheHandle {
     ///
     /// See [Errors](CacheHandle#errors).
     pub async fn touch(&self, key: &str, timeout: impl Into<Timeout>) -> Result<bool> {
+        if self.must_learn() && !self.learned().await? {
+            return Ok(false);
+        }
         let key = self.key(key)?;
         let touched = match self.lifetime(timeout.into()) {
             Lifetime::Expired => {
@@ -120,6 +129,9 @@ impl CacheHandle {
         key: &str,
         timeout: impl Into<Timeout>,
     ) -> Result<Option<T>> {
+        if self.must_learn() && !self.learned().await? {
+            return Ok(None);
+        }
         let key = self.key(key)?;
         let store = self.inner();
         let found = match self.lifetime(timeout.into()) {
@@ -147,6 +159,9 @@ impl CacheHandle {
     ///
     /// See [Errors](CacheHandle#errors).
     pub async fn ttl(&self, key: &str) -> Result<Option<Ttl>> {
+        if self.must_learn() && !self.learned().await? {
+            return Ok(None);
+        }
         let key = self.key(key)?;
         self.unless_outage(self.inner().ttl(&key).await, || None)
     }
@@ -157,6 +172,9 @@ impl CacheHandle {
     ///
     /// See [Errors](CacheHandle#errors).
     pub async fn delete(&self, key: &str) -> Result<bool> {
+        if self.must_learn() && !self.learned().await? {
+            return Ok(false);
+        }
         let key = self.key(key)?;
         let write = self.write(Written::Key(&key));
         if write.must_begin() {
@@ -173,6 +191,9 @@ impl CacheHandle {
     ///
     /// See [Errors](CacheHandle#errors).
     pub async fn contains(&self, key: &str) -> Result<bool> {
+        if self.must_learn() && !self.learned().await? {
+            return Ok(false);
+        }
         let key = self.key(key)?;
         self.unless_outage(self.inner().contains(&key).await, || false)
     }

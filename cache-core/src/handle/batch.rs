@@ -43,6 +43,9 @@ impl CacheHandle {
         K: AsRef<str> + Eq + Hash,
     {
         let keys: Vec<K> = keys.into_iter().collect();
+        if self.must_learn() && !self.learned().await? {
+            return Ok(HashMap::new());
+        }
         let composed = self.composed(&keys)?;
         if composed.is_empty() {
             return Ok(HashMap::new());
@@ -86,6 +89,9 @@ impl CacheHandle {
         T: Serialize,
     {
         let (keys, values) = self.encode_all(entries)?;
+        if self.must_learn() && !self.learned().await? {
+            return Ok(keys);
+        }
         let composed = self.composed(&keys)?;
         if composed.is_empty() {
             return Ok(Vec::new());
@@ -120,6 +126,9 @@ impl CacheHandle {
         keys: impl IntoIterator<Item = K>,
     ) -> Result<usize> {
         let keys: Vec<K> = keys.into_iter().collect();
+        if self.must_learn() && !self.learned().await? {
+            return Ok(0);
+        }
         let composed = self.composed(&keys)?;
         if composed.is_empty() {
             return Ok(0);
@@ -165,7 +174,8 @@ impl CacheHandle {
     }
 
     fn composed<K: AsRef<str>>(&self, keys: &[K]) -> Result<Vec<KeyBuffer>> {
-        keys.iter().map(|key| self.key(key.as_ref())).collect()
+        let generation = self.key_generation();
+        keys.iter().map(|key| self.key_in(generation, key.as_ref())).collect()
     }
 }
 

@@ -34,6 +34,9 @@ impl CacheHandle {
     /// if the value is not an integer, and [`ErrorKind::Overflow`] if the sum does not fit in an
     /// `i64`. Nothing is changed. See [Errors](CacheHandle#errors) for the others.
     pub async fn incr(&self, key: &str, delta: i64) -> Result<i64> {
+        if self.must_learn() && !self.learned().await? {
+            return Err(self.not_found(&self.key(key)?));
+        }
         let composed = self.key(key)?;
         let mut write = self.write(Written::Key(&composed));
         if write.must_begin() {
@@ -95,6 +98,9 @@ impl CacheHandle {
         initial: i64,
         timeout: impl Into<Timeout>,
     ) -> Result<i64> {
+        if self.must_learn() && !self.learned().await? {
+            return Ok(initial);
+        }
         let composed = self.key(key)?;
         let write = self.write(Written::Key(&composed));
         if write.must_begin() {
@@ -144,8 +150,12 @@ impl CacheHandle {
     /// version does not fit in an `i64`. See [Errors](CacheHandle#errors) for the others.
     pub async fn incr_version(&self, key: &str, delta: i64) -> Result<i64> {
         let target = self.version_after(delta)?;
-        let from = self.key(key)?;
-        let to = self.version(target).key(key)?;
+        if self.must_learn() && !self.learned().await? {
+            return Err(self.not_found(&self.key(key)?));
+        }
+        let generation = self.key_generation();
+        let from = self.key_in(generation, key)?;
+        let to = self.version(target).key_in(generation, key)?;
         let Some(value) = self.unless_outage(self.inner().get(&from).await, || None)? else {
             return Err(self.not_found(&from));
         };

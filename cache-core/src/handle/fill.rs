@@ -16,7 +16,6 @@ use super::{
     Found,
     described::Verdict,
     epochs::Epoch,
-    key_buffer::KeyBuffer,
     leases::{HeldLease, Wanted},
     outage::is_outage,
     single_flight::{self, SingleFlight, innermost_key},
@@ -149,7 +148,7 @@ impl CacheHandle {
             Ok(Found::Stale(value)) => Missing::Stale(value),
             Ok(Found::Hit(_) | Found::Miss) => Missing::Absent,
             Err(error) => {
-                self.read_failed(&KeyBuffer::compose(&self.view.composer, key), error)?;
+                self.read_failed(&self.compose_in(self.key_generation(), key), error)?;
                 return Ok(Missing::Unknown);
             }
         };
@@ -195,7 +194,7 @@ impl CacheHandle {
     }
 
     fn server_of(&self, key: &str) -> usize {
-        self.inner().server_of(&KeyBuffer::compose(&self.view.composer, key))
+        self.inner().server_of(&self.compose_in(self.key_generation(), key))
     }
 }
 

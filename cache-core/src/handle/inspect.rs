@@ -39,9 +39,9 @@ impl CacheHandle {
     /// ```
     #[must_use]
     pub fn keys(&self, prefix: &str) -> Option<Keys<'_>> {
-        let head = self.view.composer.listed_head()?;
-        let pages = self.inner().inspector()?.keys(&format!("{head}{prefix}"));
-        Some(Keys { cache: self, head, pages })
+        self.view.composer.listed_head()?;
+        self.inner().inspector()?;
+        Some(Keys { cache: self, prefix: prefix.into(), begun: None })
     }
 
     /// Reads an entry with all that is known about it, or what is known about an absent key.
@@ -57,6 +57,9 @@ impl CacheHandle {
     ///
     /// Takes several round trips.
     pub async fn inspect(&self, key: &str) -> Result<Inspection> {
+        if self.must_learn() {
+            self.learn().await?;
+        }
         self.inspect_composed(&self.key(key)?).await
     }
 
@@ -99,22 +102,47 @@ impl CacheHandle {
 /// The pages of [`CacheHandle::keys`].
 pub struct Keys<'a> {
     cache: &'a CacheHandle,
+    prefix: String,
+    /// `None` before the first page.
+    begun: Option<Begun<'a>>,
+}
+
+struct Begun<'a> {
     /// What all composed keys of the handle begin with.
     head: String,
     pages: Box<dyn KeyPages + 'a>,
 }
 
-impl Keys<'_> {
+impl<'a> Keys<'a> {
     /// Returns the next keys, as callers know them, possibly none, or `None` at the end.
     ///
     /// # Errors
     ///
     /// See [Errors](CacheHandle#errors). The listing cannot be continued after an error.
     pub async fn next_page(&mut self) -> Result<Option<Vec<ListedKey>>> {
-        let page = self.pages.next_page().await.map_err(|error| self.cache.at(error))?;
-        Ok(page.map(|page| page.into_iter().filter_map(|listed| self.callers(listed)).collect()))
+        if self.begun.is_none() {
+            if self.cache.must_learn() {
+                self.cache.learn().await?;
+            }
+            self.begun = self.begin();
+        }
+        let Some(begun) = &mut self.begun else { return Ok(None) };
+        let page = begun.pages.next_page().await.map_err(|error| self.cache.at(error))?;
+        Ok(page.map(|page| page.into_iter().filter_map(|listed| begun.callers(listed)).collect()))
     }
 
+    fn begin(&self) -> Option<Begun<'a>> {
+        let cache = self.cache;
+        let head = match cache.key_generation() {
+            None => cache.view.composer.listed_head()?,
+            Some(number) => cache.view.composer.in_generation(number).listed_head()?,
+        };
+        let pages = cache.inner().inspector()?.keys(&format!("{head}{}", self.prefix));
+        Some(Begun { head, pages })
+    }
+}
+
+impl Begun<'_> {
     fn callers(&self, ListedKey { mut key, state }: ListedKey) -> Option<ListedKey> {
         key.strip_prefix(&*self.head)?;
         key.drain(..self.head.len());
@@ -124,7 +152,7 @@ impl Keys<'_> {
 
 impl fmt::Debug for Keys<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Keys").field("head", &self.head).finish_non_exhaustive()
+        f.debug_struct("Keys").field("prefix", &self.prefix).finish_non_exhaustive()
     }
 }
 

@@ -102,6 +102,9 @@ impl CacheHandle {
             Value::Object(object) => Value::Object(object.owning(owned_bytes)),
             encoded => encoded,
         };
+        if self.must_learn() && !self.learned().await? {
+            return Ok(());
+        }
         self.put(&self.key(key)?, value, timeout.into()).await
     }
 
@@ -109,6 +112,9 @@ impl CacheHandle {
     where
         T: DeserializeOwned + Send + Sync + 'static,
     {
+        if self.must_learn() {
+            self.learn().await?;
+        }
         let key = self.key(key)?;
         let found = match self.inner().get_now(&key) {
             Some(found) => found,

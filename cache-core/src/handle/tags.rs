@@ -5,7 +5,6 @@ use std::{sync::Arc, time::Duration};
 use futures_util::future::join;
 use serde::Serialize;
 
-use super::key_buffer::KeyBuffer;
 use crate::{
     CacheHandle, Error, ErrorKind, Purge, Result, Tags, Timeout, Value,
     codec::{self, MAX_TAG_NAME, MAX_TAGS},
@@ -86,6 +85,10 @@ impl CacheHandle {
     pub async fn tags<N: AsRef<str>>(&self, names: impl IntoIterator<Item = N>) -> Result<Tags> {
         let tags = Tags::of(names);
         self.check_tags(&tags.names)?;
+        if self.must_learn() && !self.learned().await? {
+            return Ok(Tags { seen: Seen::Unknown, ..tags });
+        }
+        let key_generation = self.key_generation();
         let seen = self.see_tags(&tags.names, record_ttl(Some(Duration::ZERO))).await;
         let seen = seen.map(|mut records| {
             // The time to live of the entry is not known yet.
@@ -93,7 +96,7 @@ impl CacheHandle {
             Seen::Read(records)
         });
         let seen = self.unless_outage(seen, || Seen::Unknown)?;
-        Ok(Tags { seen, ..tags })
+        Ok(Tags { seen, key_generation, ..tags })
     }
 
     /// Stores a value with tags and replaces an existing entry.
@@ -121,7 +124,7 @@ impl CacheHandle {
         T: Serialize + ?Sized,
     {
         let value = self.encode(value)?;
-        self.put_with(&self.key(key)?, value, timeout.into(), tags).await
+        self.put_with(key, value, timeout.into(), tags).await
     }
 
     /// Stores an object with tags, like [`set_shared`](Self::set_shared).
@@ -140,7 +143,7 @@ impl CacheHandle {
         T: Serialize + Send + Sync + 'static,
     {
         let value = self.share(object)?;
-        self.put_with(&self.key(key)?, value, timeout.into(), tags).await
+        self.put_with(key, value, timeout.into(), tags).await
     }
 
     /// Removes all entries that have one of these tags, or makes them stale.
@@ -177,18 +180,21 @@ impl CacheHandle {
         Ok(())
     }
 
-    /// Stores a value with tags under a composed key.
-    async fn put_with(
-        &self,
-        key: &KeyBuffer,
-        value: Value,
-        timeout: Timeout,
-        tags: &Tags,
-    ) -> Result<()> {
+    /// Stores a value with tags.
+    async fn put_with(&self, key: &str, value: Value, timeout: Timeout, tags: &Tags) -> Result<()> {
         self.check_tags(&tags.names)?;
+        if self.must_learn() && !self.learned().await? {
+            return Ok(());
+        }
+        let generation = self.key_generation();
+        let key = self.key_in(generation, key)?;
+        if tags.key_generation.is_some() && tags.key_generation != generation {
+            // The tags were read before a `clear`, and the value may have been read before it.
+            return self.put(&key, value, Timeout::EXPIRED).await;
+        }
         let ttl = match self.lifetime(timeout) {
-            _ if tags.names.is_empty() => return self.put(key, value, timeout).await,
-            Lifetime::Expired => return self.put(key, value, timeout).await,
+            _ if tags.names.is_empty() => return self.put(&key, value, timeout).await,
+            Lifetime::Expired => return self.put(&key, value, timeout).await,
             Lifetime::For(ttl) => Some(ttl),
             Lifetime::Forever => None,
         };
@@ -208,7 +214,7 @@ impl CacheHandle {
         let meta = Meta { tags: stamped(&tags.names, records), ..Meta::default() };
         let value = codec::describe(value, meta).map_err(|error| self.at(error))?;
         let keep = self.keep_tags(&tags.names, records, ttl);
-        join(self.put(key, value, timeout), keep).await.0
+        join(self.put(&key, value, timeout), keep).await.0
     }
 
     /// Returns an error if an entry cannot have these tags.

@@ -82,6 +82,9 @@ impl CacheHandle {
     where
         T: Serialize + DeserializeOwned + 'static,
     {
+        if self.must_learn() && !self.learned().await? {
+            return Ok(change(None));
+        }
         let key: Arc<str> = Arc::from(&*self.key(key)?);
         let timeout = timeout.into();
         let end = self.view.clock.now() + LIMIT;

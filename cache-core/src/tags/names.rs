@@ -28,6 +28,8 @@ pub struct Tags {
     /// Sorted and without duplicates.
     pub(crate) names: Box<[Box<str>]>,
     pub(crate) seen: Seen,
+    /// The generation of keys at the time, which `clear` replaces, if they were read.
+    pub(crate) key_generation: Option<u64>,
 }
 
 /// What is known of the generations of tags.
@@ -53,7 +55,7 @@ impl Tags {
             names.into_iter().map(|name| Box::from(name.as_ref())).collect();
         names.sort_unstable();
         names.dedup();
-        Self { names: names.into(), seen: Seen::Unread }
+        Self { names: names.into(), seen: Seen::Unread, key_generation: None }
     }
 
     /// Returns the names, sorted and without duplicates.

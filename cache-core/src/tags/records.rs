@@ -143,6 +143,16 @@ impl<'a> Records<'a> {
         purged.map_err(|error| self.at(error))
     }
 
+    /// Replaces a generation that lives forever, whether it exists or not.
+    ///
+    /// # Errors
+    ///
+    /// Returns the error of the store. The generation may have been replaced.
+    pub(crate) async fn renew(&self, key: &str, now: Duration) -> Result<()> {
+        let new = Generation::after_purge(None, Purge::Hard, now).to_value()?;
+        self.store().set(key, new, None).await.map_err(|error| self.at(error))
+    }
+
     async fn replace(&self, keys: &[&str], now: Duration) -> Result<()> {
         let new = || Generation::after_purge(None, Purge::Hard, now).to_value();
         if let [key] = keys {

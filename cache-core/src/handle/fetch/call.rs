@@ -14,7 +14,7 @@ use super::{
 use crate::{
     CacheHandle, Clock, Error, ErrorKind, FillOptions, Moment, Tags, Value,
     config::MAX_TIME,
-    handle::{fill::HOLD, key_buffer::KeyBuffer, single_flight::Joined},
+    handle::{fill::HOLD, single_flight::Joined},
     key::shown,
     observe::{self, FillReport, StaleReason, WaitReport, Where},
     timer::Sleep,
@@ -56,10 +56,14 @@ where
     }
 
     pub(super) async fn run(self) -> Result<R::Output, FetchError<E>> {
-        let key = self.cache.key(self.name)?;
         self.cache.check_tags(&self.tags.names)?;
         let tags = &self.tags.names;
-        let seen = self.cache.see::<R>(self.name, &key, self.options.early, tags).await?;
+        let is_known = self.cache.knows_generation(self.name).await?;
+        let key = self.cache.key(self.name)?;
+        let seen = match is_known {
+            true => self.cache.see::<R>(self.name, &key, self.options.early, tags).await?,
+            false => Seen::Unknown,
+        };
         if let Seen::Fresh(value) = seen {
             return Ok(value);
         }
@@ -168,7 +172,7 @@ where
     /// Runs the producer for this caller only. It needs no task: its value is not stored.
     async fn produce_alone(&mut self, deadline: Moment) -> Result<Alone<R::Output>, FetchError<E>> {
         let (_, produce) = self.producer.take().ok_or_else(|| self.dropped())?;
-        let key = KeyBuffer::compose(&self.cache.view.composer, self.name);
+        let key = self.cache.compose_in(self.cache.key_generation(), self.name);
         let mut report = FillReport::begin(self.cache.view.observer.as_ref(), &key);
         let fill = Fill::default();
         let mut produced = pin!(catch_panic(async { produce(fill.clone()).await }));

@@ -25,6 +25,24 @@ pub(super) enum Seen<O> {
 }
 
 impl CacheHandle {
+    /// Reads the generation of keys if that [must be known](CacheHandle::must_learn). Returns
+    /// `false` if the store has failed and the value is to be produced nevertheless.
+    pub(super) async fn knows_generation(&self, name: &str) -> Result<bool> {
+        if !self.must_learn() {
+            return Ok(true);
+        }
+        if !self.may_read(name) {
+            return Ok(false);
+        }
+        match self.learn().await {
+            Ok(()) => Ok(true),
+            Err(error) => {
+                let key = self.compose_in(self.key_generation(), name);
+                self.read_failed(&key, error).map(|()| false)
+            }
+        }
+    }
+
     /// Looks a key up, together with the generations of these tags. An outage is `Unknown`, if the
     /// alias is configured so.
     pub(super) async fn see<R: Returned>(
