@@ -4,7 +4,7 @@ mod common;
 
 use std::time::{Duration, SystemTime};
 
-use cachette::{Ask, Bytes, CacheHandle, Timeout, Value};
+use cachette::{Ask, Bytes, CacheHandle, Purge, Tags, Timeout, Value};
 use common::{Project, stores};
 use serde_json::{Value as Json, json};
 
@@ -168,15 +168,54 @@ async fn fresh_and_stale_entries_are_told_apart() {
 }
 
 #[tokio::test]
-async fn tags_are_listed() {
+async fn tags_of_every_store_are_shown_with_their_state() {
+    for store in stores::all("tags") {
+        let project = Project::new(&store.toml("tags"));
+        let cache = stores::open(&project).await;
+        let tags = Tags::of(["current", "hard", "lost", "soft"]);
+        cache.set_with("k", "v", HOLD, &tags).await.expect(store.name);
+        cache.purge_tags(["soft"], Purge::Soft).await.expect(store.name);
+        cache.purge_tags(["hard"], Purge::Hard).await.expect(store.name);
+        cache.store().delete("tags:~:tag:lost").await.expect(store.name);
+        let finished = project.run(&["inspect", "k"]).succeeds();
+        let report = finished.text();
+        assert_eq!(line(report, "tags"), "current (current)", "{}", store.name);
+        for other in [
+            "hard (purged: the entry is missing)",
+            "lost (its record was lost: the entry is missing)",
+            "soft (purged softly: the entry is stale)",
+        ] {
+            assert!(report.lines().any(|line| line.trim() == other), "{other}: {report}");
+        }
+        let expected = json!([
+            {"name": "current", "state": "current"},
+            {"name": "hard", "state": "purged_hard"},
+            {"name": "lost", "state": "lost"},
+            {"name": "soft", "state": "purged_soft"},
+        ]);
+        assert_eq!(inspect(&project, &["k"])["entry"]["tags"], expected, "{}", store.name);
+    }
+}
+
+#[tokio::test]
+async fn tags_are_safe_for_a_terminal() {
     let project = Project::new(FILES);
     let cache = stores::open(&project).await;
     let tag = |name: &str| [&[name.len() as u8][..], name.as_bytes(), &[7; 16]].concat();
     let tags = [tag("user:42"), tag("te\x1bam")].concat();
     store_bytes(&cache, "k", [&b"\xC1\x23\x02\x02"[..], &tags, b"1"].concat()).await;
     let finished = project.run(&["inspect", "k"]).succeeds();
-    assert_eq!(line(finished.text(), "tags"), "user:42, te\\u{1b}am");
-    assert_eq!(inspect(&project, &["k"])["entry"]["tags"], json!(["user:42", "te\x1bam"]));
+    let lost = "(its record was lost: the entry is missing)";
+    assert_eq!(line(finished.text(), "tags"), format!("user:42 {lost}"));
+    assert!(finished.text().contains(&format!("te\\u{{1b}}am {lost}")), "{}", finished.text());
+    let tags = &inspect(&project, &["k"])["entry"]["tags"];
+    assert_eq!(tags[1], json!({"name": "te\x1bam", "state": "lost"}));
+    // The records of another prefix are not known.
+    let foreign = cache.store().get(&cache.composed_key("k")).await.expect("the store works");
+    let foreign = foreign.expect("it was stored");
+    cache.store().set("shop:1:k", foreign, None).await.expect("it is stored");
+    let tags = &inspect(&project, &["--composed", "shop:1:k"])["entry"]["tags"];
+    assert_eq!(tags[0], json!({"name": "user:42", "state": null}));
 }
 
 #[tokio::test]

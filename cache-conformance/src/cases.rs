@@ -365,6 +365,7 @@ macro_rules! __for_each_case {
                 lost_record_of_a_tag_brings_no_entry_back,
                 record_of_a_tag_outlives_its_entries,
                 concurrent_creators_of_a_record_agree,
+                inspection_reports_the_state_of_each_tag,
             }
             clears {
                 clear_of_a_generation_keeps_the_entries_of_others,

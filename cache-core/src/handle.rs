@@ -56,7 +56,7 @@ use epochs::Epochs;
 #[cfg(feature = "fetch")]
 use fetch::Fetches;
 use fill::Fills;
-pub use inspect::{Freshness, InspectedEntry, Inspection, Keys};
+pub use inspect::{Freshness, InspectedEntry, InspectedTag, Inspection, Keys, TagState};
 use key_buffer::KeyBuffer;
 use leases::{HeldLeases, LocalLeases, Written};
 pub use lock::{Lock, LockGuard};

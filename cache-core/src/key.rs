@@ -331,6 +331,17 @@ impl Composer {
         }
     }
 
+    /// Returns whether a composed key may have this prefix, in whatever version and generation.
+    pub(crate) fn may_have_composed(&self, composed: &str) -> bool {
+        match self.function {
+            KeyFunction::Default | KeyFunction::Hashed => {
+                let rest = composed.strip_prefix(&*self.prefix);
+                rest.is_some_and(|rest| rest.starts_with(':'))
+            }
+            KeyFunction::Custom(_) => true,
+        }
+    }
+
     /// Returns `true` if the composed key is known to keep Django's rule. `false` means unknown.
     ///
     /// Cheaper than checking the composed key.

@@ -55,7 +55,10 @@ pub use self::{
     diagnosis::{Finding, Severity, shown_size},
     error::{Error, ErrorKind, Result},
     fill_options::FillOptions,
-    handle::{CacheHandle, Freshness, InspectedEntry, Inspection, Keys, Lock, LockGuard},
+    handle::{
+        CacheHandle, Freshness, InspectedEntry, InspectedTag, Inspection, Keys, Lock, LockGuard,
+        TagState,
+    },
     inspector::{Inspector, KeyPages, KeyState, ListedKey, Location},
     key::{KeyCheck, KeyFunction, MAX_KEY_CHARS, Version},
     lease::{Acquired, Ask, Lease, Leases},

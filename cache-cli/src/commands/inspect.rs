@@ -2,7 +2,10 @@
 
 use std::{fmt::Write as _, time::Duration};
 
-use cachette::{Bytes, CacheHandle, Freshness, InspectedEntry, Inspection, Location, Ttl, Value};
+use cachette::{
+    Bytes, CacheHandle, Freshness, InspectedEntry, InspectedTag, Inspection, Location, TagState,
+    Ttl, Value,
+};
 use serde_json::{Map, Value as Json, json};
 
 use super::Printer;
@@ -190,8 +193,9 @@ impl Report<'_> {
             lines.add("stored", &format!("{} ago", time(freshness.age)));
             lines.add("fresh", &fresh(freshness));
         }
-        if !entry.tags.is_empty() {
-            lines.add("tags", &entry.tags.join(", "));
+        for (number, tag) in entry.tags.iter().enumerate() {
+            let name = if number == 0 { "tags" } else { "" };
+            lines.add(name, &format!("{} ({})", tag.name, tag_state(tag)));
         }
     }
 
@@ -225,7 +229,7 @@ impl Report<'_> {
             "age": entry.freshness.map(|freshness| freshness.age.as_secs_f64()),
             "fresh": entry.freshness.and_then(|it| it.fresh).map(|fresh| fresh.as_secs_f64()),
             "stale": entry.freshness.is_some_and(|freshness| freshness.is_stale()),
-            "tags": entry.tags,
+            "tags": entry.tags.iter().map(tag_as_json).collect::<Vec<_>>(),
             "omitted": shown.omitted,
         });
         match &shown.content {
@@ -265,6 +269,27 @@ fn add_value(lines: &mut Lines, value: &ShownValue) {
     if value.omitted > 0 {
         lines.add("", &format!("… {} more {unit}: print them with --full", value.omitted));
     }
+}
+
+fn tag_state(tag: &InspectedTag) -> &'static str {
+    match tag.state {
+        Some(TagState::Current) => "current",
+        Some(TagState::PurgedSoft) => "purged softly: the entry is stale",
+        Some(TagState::PurgedHard) => "purged: the entry is missing",
+        Some(TagState::Lost) => "its record was lost: the entry is missing",
+        _ => "unknown: the entry has another KEY_PREFIX",
+    }
+}
+
+fn tag_as_json(tag: &InspectedTag) -> Json {
+    let state = match tag.state {
+        Some(TagState::Current) => Some("current"),
+        Some(TagState::PurgedSoft) => Some("purged_soft"),
+        Some(TagState::PurgedHard) => Some("purged_hard"),
+        Some(TagState::Lost) => Some("lost"),
+        _ => None,
+    };
+    json!({"name": tag.name, "state": state})
 }
 
 /// The fresh time that is left, or since when the entry is stale.

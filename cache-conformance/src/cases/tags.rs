@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cache_core::{CacheHandle, Fill, Purge, Tags, Ttl};
+use cache_core::{CacheHandle, Fill, Purge, TagState, Tags, Ttl};
 use tokio::{sync::oneshot, task::JoinSet};
 
 use crate::Harness;
@@ -147,4 +147,27 @@ pub(super) async fn concurrent_creators_of_a_record_agree(h: Harness) {
     for number in 0..16 {
         assert!(is_hit(&one, &format!("k{number}")).await, "{number}");
     }
+}
+
+pub(super) async fn inspection_reports_the_state_of_each_tag(h: Harness) {
+    let (one, other) = h.handles().await;
+    set(&one, "k", &["current", "hard", "lost", "replaced", "soft"]).await;
+    other.purge_tags(["soft"], Purge::Soft).await.unwrap();
+    other.purge_tags(["hard"], Purge::Soft).await.unwrap();
+    other.purge_tags(["hard"], Purge::Hard).await.unwrap();
+    for tag in ["lost", "replaced"] {
+        assert!(other.store().delete(&other.tag_record(tag)).await.unwrap());
+    }
+    other.tags(["replaced"]).await.unwrap();
+    let entry = one.inspect("k").await.unwrap().entry.expect("a purge leaves the entry");
+    let found: Vec<_> = entry.tags.iter().map(|tag| (&*tag.name, tag.state)).collect();
+    let expected = [
+        ("current", TagState::Current),
+        ("hard", TagState::PurgedHard),
+        ("lost", TagState::Lost),
+        ("replaced", TagState::Lost),
+        ("soft", TagState::PurgedSoft),
+    ];
+    assert_eq!(found, expected.map(|(name, state)| (name, Some(state))));
+    assert_eq!(entry.decode::<String>().unwrap(), "value");
 }

@@ -1,5 +1,7 @@
 //! What an entry says about itself, without decoding its value.
 
+use std::borrow::Cow;
+
 use super::{
     FORMAT_1, FORMAT_2, HEADER, INTEGER, JSON, MAGIC, MSGPACK, POSTCARD, RAW, TEXT, header::Header,
 };
@@ -30,7 +32,9 @@ impl Layout {
 pub(crate) fn layout(value: &Value) -> Result<Layout> {
     let plain = |format, codec| Layout { format, codec, meta: Meta::default() };
     let Value::Bytes(bytes) = value else {
-        return Ok(plain(None, if matches!(value, Value::Int(_)) { "integer" } else { "object" }));
+        let meta = super::meta(value)?.map(Cow::into_owned).unwrap_or_default();
+        let codec = if matches!(value, Value::Int(_)) { "integer" } else { "object" };
+        return Ok(Layout { format: None, codec, meta });
     };
     match **bytes {
         [MAGIC, tag, ..] if tag & 0xF0 == FORMAT_1 => Ok(plain(Some(1), name(tag))),

@@ -142,7 +142,8 @@ impl CacheHandle {
         })
     }
 
-    async fn read_tags(&self, names: &[&str]) -> Result<Vec<Option<Generation>>> {
+    /// Reads the records of tags, in one round trip.
+    pub(super) async fn read_tags(&self, names: &[&str]) -> Result<Vec<Option<Generation>>> {
         let records: Vec<String> = names.iter().map(|name| self.tag_record(name)).collect();
         let keys: Vec<&str> = records.iter().map(String::as_str).collect();
         Records::of(self).read(&keys).await

@@ -7,7 +7,8 @@ use serde::de::DeserializeOwned;
 use crate::{
     CacheHandle, KeyPages, ListedKey, Location, Result, Ttl, Value,
     codec::{self, Codecs, Layout},
-    meta::Times,
+    meta::{Tag, Times},
+    tags::Generation,
 };
 
 /// Listing keys and inspecting entries, for operators.
@@ -60,15 +61,22 @@ impl CacheHandle {
         if self.must_learn() {
             self.learn().await?;
         }
-        self.inspect_composed(&self.key(key)?).await
+        self.inspect_key(&self.key(key)?, true).await
     }
 
     /// Like [`inspect`](Self::inspect), but takes a composed key, of any prefix and version.
+    ///
+    /// The [state](InspectedTag::state) of tags is `None` if the key does not have the KEY_PREFIX of
+    /// this handle.
     ///
     /// # Errors
     ///
     /// Those of [`inspect`](Self::inspect).
     pub async fn inspect_composed(&self, composed: &str) -> Result<Inspection> {
+        self.inspect_key(composed, self.view.composer.may_have_composed(composed)).await
+    }
+
+    async fn inspect_key(&self, composed: &str, is_own: bool) -> Result<Inspection> {
         let at = |error| self.at(error);
         let location = match self.inner().inspector() {
             Some(inspector) => {
@@ -79,23 +87,40 @@ impl CacheHandle {
         };
         let value = self.inner().get(composed).await.map_err(at)?;
         let ttl = self.inner().ttl(composed).await.map_err(at)?;
-        let entry = value.zip(ttl).map(|(value, ttl)| self.inspected(value, ttl));
+        let entry = match value.zip(ttl) {
+            Some((value, ttl)) => Some(self.inspected(value, ttl, is_own).await?),
+            None => None,
+        };
         Ok(Inspection { composed_key: composed.into(), location, entry })
     }
 
-    fn inspected(&self, value: Value, ttl: Ttl) -> InspectedEntry {
+    async fn inspected(&self, value: Value, ttl: Ttl, is_own: bool) -> Result<InspectedEntry> {
         let layout = codec::layout(&value);
         let Layout { format, codec, meta } = layout.unwrap_or_else(|_| Layout::damaged());
         let now = self.view.clock.unix_time();
-        InspectedEntry {
+        Ok(InspectedEntry {
             ttl,
             format,
             codec,
             freshness: meta.times.map(|times| Freshness::new(times, now)),
-            tags: meta.tags.iter().map(|tag| tag.name.to_string()).collect(),
+            tags: self.inspected_tags(&meta.tags, is_own).await?,
             value,
             codecs: self.view.codecs.clone(),
-        }
+        })
+    }
+
+    async fn inspected_tags(&self, tags: &[Tag], is_own: bool) -> Result<Vec<InspectedTag>> {
+        let names: Vec<&str> = tags.iter().map(|tag| &*tag.name).collect();
+        let states: Vec<Option<TagState>> = match is_own {
+            _ if tags.is_empty() => Vec::new(),
+            false => vec![None; tags.len()],
+            true => {
+                let records = self.read_tags(&names).await?.into_iter();
+                tags.iter().zip(records).map(|(tag, now)| Some(TagState::of(tag, now))).collect()
+            }
+        };
+        let names = names.into_iter().map(str::to_owned);
+        Ok(names.zip(states).map(|(name, state)| InspectedTag { name, state }).collect())
     }
 }
 
@@ -184,8 +209,8 @@ pub struct InspectedEntry {
     pub codec: &'static str,
     /// When the entry becomes stale, if it records that.
     pub freshness: Option<Freshness>,
-    /// The names of the tags that the entry records.
-    pub tags: Vec<String>,
+    /// The tags that the entry records.
+    pub tags: Vec<InspectedTag>,
     value: Value,
     codecs: Codecs,
 }
@@ -205,6 +230,47 @@ impl InspectedEntry {
     #[must_use]
     pub fn value(&self) -> &Value {
         &self.value
+    }
+}
+
+/// A tag that an entry records.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct InspectedTag {
+    /// The name.
+    pub name: String,
+    /// Whether the tag was purged since the entry read it, or `None` for an entry of another
+    /// KEY_PREFIX.
+    pub state: Option<TagState>,
+}
+
+/// What became of a tag since an entry read it.
+///
+/// `get` misses an entry unless all of its tags are current.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum TagState {
+    /// The tag was not purged.
+    Current,
+    /// The tag was [purged softly](crate::Purge::Soft): the entry is stale.
+    PurgedSoft,
+    /// The tag was [purged](crate::Purge::Hard): the entry is missing.
+    PurgedHard,
+    /// The store has lost the record of the tag, which another one may have replaced: the entry is
+    /// missing.
+    Lost,
+}
+
+impl TagState {
+    fn of(tag: &Tag, now: Option<Generation>) -> Self {
+        let Some(Generation { stamp, purged_at }) = now else { return Self::Lost };
+        match [stamp.hard, stamp.soft].map(u64::to_be_bytes) {
+            [hard, soft] if hard == tag.hard && soft == tag.soft => Self::Current,
+            [hard, _] if hard == tag.hard => Self::PurgedSoft,
+            // No purge has created this record.
+            _ if purged_at.is_zero() => Self::Lost,
+            _ => Self::PurgedHard,
+        }
     }
 }
 
