@@ -485,6 +485,7 @@ impl CachesBuilder {
             patience: config.patience.unwrap_or(Settings::default().patience),
             share: config.share,
             fill: config.fill,
+            tags: config.tags,
             clear: config.clear,
         };
         let mut store_config = StoreConfig::new(alias, config.options);

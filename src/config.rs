@@ -96,9 +96,10 @@
 //! | CLEAR | `store` or `generation`: whether `clear` clears the store, or [the entries of the KEY_PREFIX by a number in the keys](cache_core::Clear) | `store` |
 //! | OBSERVE | `true` or `false`: whether operations are [reported](crate::observe); `{ keys = true }` adds keys to spans | that of [`CachesBuilder::observe`](crate::CachesBuilder::observe) |
 //! | FILL | a table of the defaults of `fetch`: `stale_for`, `soft_timeout`, `hard_timeout` and `retry_after` in seconds, at most 2147483 each and `hard_timeout` more than 0, `early` and `jitter` as numbers from 0 to 1; see [`FillOptions`] | `{ stale_for = 0, soft_timeout = 0.1, hard_timeout = 10, early = 0.1, jitter = 0.1, retry_after = 1 }` |
+//! | TAGS | a table with `skew`: the seconds by which [the clocks of processes may differ](TagOptions::skew), at most 2147483 | `{ skew = 1 }` |
 //!
 //! In a URL, `backend://location?setting=value&…`, every setting that is not in this table belongs
-//! to OPTIONS. A URL cannot set FILL.
+//! to OPTIONS. A URL cannot set FILL and TAGS.
 
 mod databases;
 mod nested;
@@ -108,8 +109,8 @@ mod url;
 use std::{fmt, time::Duration};
 
 use cache_core::{
-    Clear, Codec, Error, ErrorKind, FillOptions, KeyCheck, OnOutage, Result, Share, Timeout,
-    Undecodable, Version, config::shown_value, observe::ObserveOptions,
+    Clear, Codec, Error, ErrorKind, FillOptions, KeyCheck, OnOutage, Result, Share, TagOptions,
+    Timeout, Undecodable, Version, config::shown_value, observe::ObserveOptions,
 };
 use serde::{
     Deserialize, Deserializer,
@@ -152,6 +153,7 @@ pub struct CacheConfig {
     pub(crate) patience: Option<Duration>,
     pub(crate) share: Share,
     pub(crate) fill: FillOptions,
+    pub(crate) tags: TagOptions,
     pub(crate) clear: Clear,
     pub(crate) observe: Option<Observe>,
     pub(crate) options: Map<String, Json>,
@@ -254,6 +256,13 @@ impl CacheConfig {
     #[must_use]
     pub fn fill(mut self, fill: FillOptions) -> Self {
         self.fill = fill;
+        self
+    }
+
+    /// Sets TAGS.
+    #[must_use]
+    pub fn tags(mut self, tags: TagOptions) -> Self {
+        self.tags = tags;
         self
     }
 
@@ -371,6 +380,7 @@ struct Settings {
     patience: Option<Patience>,
     share: Option<Share>,
     fill: Option<FillOptions>,
+    tags: Option<TagOptions>,
     clear: Option<Clear>,
     observe: Option<Observe>,
     /// Django also accepts these two outside OPTIONS, and prefers them there.
@@ -439,6 +449,7 @@ impl From<Settings> for CacheConfig {
             patience: settings.patience.map(|Patience(patience)| patience),
             share: settings.share.unwrap_or_default(),
             fill: settings.fill.unwrap_or_default(),
+            tags: settings.tags.unwrap_or_default(),
             clear: settings.clear.unwrap_or_default(),
             observe: settings.observe,
             options,

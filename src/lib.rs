@@ -75,8 +75,8 @@ pub use cache_core::{
     Acquired, Ask, Bytes, Cache, CacheHandle, Clear, Clock, Codec, Error, ErrorKind, FillOptions,
     Finding, Freshness, InspectedEntry, InspectedTag, Inspection, Inspector, KeyCheck, KeyFunction,
     KeyPages, KeyState, Keys, Lease, Leases, ListedKey, Location, Lock, LockGuard, ManualClock,
-    Moment, Object, OnOutage, Purge, Result, Settings, Severity, Share, Stats, TagState, Tags,
-    Timeout, Ttl, Undecodable, Value, Version, async_trait, forward_cache, observe,
+    Moment, Object, OnOutage, Purge, Result, Settings, Severity, Share, Stats, TagOptions,
+    TagState, Tags, Timeout, Ttl, Undecodable, Value, Version, async_trait, forward_cache, observe,
 };
 
 #[cfg(feature = "fetch")]

@@ -544,6 +544,10 @@ mod errors {
                 r#""CLEAR": "generatoin""#,
                 &["CLEAR: ", "\"store\" or \"generation\"", "did you mean \"generation\"?"],
             ),
+            (r#""TAGS": {"SKEW": -1}"#, &["TAGS.SKEW: ", "found -1", "a number of seconds"]),
+            (r#""TAGS": {"skew": "5s"}"#, &["TAGS.skew: ", "\"5s\"", "a number of seconds"]),
+            (r#""TAGS": {"SKWE": 1}"#, &["TAGS.SKWE: ", "did you mean \"SKEW\"?"]),
+            (r#""TAGS": 1"#, &["TAGS: ", "found 1", "table"]),
             (r#""CLEAR": true"#, &["CLEAR: ", "found true", "\"store\" or \"generation\""]),
             (r#""SHARE": true"#, &["SHARE: ", "found true", "\"store\" or \"process\""]),
             (r#""SHARE": ["store"]"#, &["SHARE: ", "list of 1", "\"store\" or \"process\""]),
@@ -602,7 +606,7 @@ mod errors {
                     "TIMOUT: ",
                     "backend, location, timeout, key_prefix, version, key_function, options, \
                      key_check, codec, also_decode, undecodable, on_outage, patience, \
-                     share, fill, clear, observe, max_entries, cull_frequency",
+                     share, fill, tags, clear, observe, max_entries, cull_frequency",
                 ],
             ),
             (r#""KEY_PREFIX": "a", "key_prefix": "b""#, &["key_prefix: ", "twice"]),

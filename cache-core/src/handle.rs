@@ -39,8 +39,6 @@ use std::{
 
 use serde::{Serialize, de::DeserializeOwned};
 
-#[cfg(feature = "fetch")]
-use crate::FillOptions;
 use crate::{
     Cache, Clock, Error, ErrorKind, Finding, KeyCheck, OnOutage, Result, Settings, Stats, Timeout,
     Undecodable, Value, Version,
@@ -49,6 +47,8 @@ use crate::{
     observe::{Observed, Observer, UNDECODABLE},
     timeout::Lifetime,
 };
+#[cfg(feature = "fetch")]
+use crate::{FillOptions, TagOptions};
 use breaker::Breaker;
 use clear::ClearGeneration;
 use described::Judged;
@@ -142,6 +142,8 @@ struct View {
     observer: Option<Arc<Observer>>,
     #[cfg(feature = "fetch")]
     fill: FillOptions,
+    #[cfg(feature = "fetch")]
+    tags: TagOptions,
     #[cfg(feature = "fetch")]
     fetches: Arc<Fetches>,
 }
@@ -243,6 +245,8 @@ impl CacheHandle {
             observer: observer_of(&store),
             #[cfg(feature = "fetch")]
             fill: settings.fill,
+            #[cfg(feature = "fetch")]
+            tags: settings.tags,
             #[cfg(feature = "fetch")]
             fetches: Arc::new(Fetches::new(Clock::default())),
         };

@@ -28,6 +28,7 @@ mod meta;
 pub mod observe;
 mod settings;
 mod stats;
+mod tag_options;
 /// For cachette's own crates.
 #[doc(hidden)]
 pub mod tags;
@@ -64,6 +65,7 @@ pub use self::{
     lease::{Acquired, Ask, Lease, Leases},
     settings::{Clear, OnOutage, Settings, Share, Undecodable},
     stats::Stats,
+    tag_options::TagOptions,
     tags::{Purge, Tags},
     timeout::{Timeout, Ttl},
     value::{Object, Value},

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use crate::{Codec, FillOptions, KeyCheck, KeyFunction, Timeout, Version};
+use crate::{Codec, FillOptions, KeyCheck, KeyFunction, TagOptions, Timeout, Version};
 
 /// The settings of a [`CacheHandle`](crate::CacheHandle): the part of a cache's configuration that
 /// does not concern its store.
@@ -61,6 +61,8 @@ pub struct Settings {
     pub share: Share,
     /// FILL: the defaults of `fetch`, which needs the feature of that name.
     pub fill: FillOptions,
+    /// TAGS: the options of tags.
+    pub tags: TagOptions,
     /// CLEAR: what [`clear`](crate::CacheHandle::clear) removes.
     pub clear: Clear,
 }
@@ -83,6 +85,7 @@ impl Default for Settings {
             patience: PATIENCE,
             share: Share::default(),
             fill: FillOptions::default(),
+            tags: TagOptions::default(),
             clear: Clear::default(),
         }
     }

@@ -18,6 +18,9 @@ impl CacheHandle {
     /// As in Django, a stored `None` is a hit, and if another caller stores a value while `produce`
     /// runs, that value is returned. An entry that cannot be decoded as a `T` is replaced.
     ///
+    /// The value has no [tags](Self::purge_tags). To give it some, use `fetch` of the feature of
+    /// that name: `cache.fetch(key, produce).tags(["user:42"])`.
+    ///
     /// # Single flight
     ///
     /// If several callers of this process miss the same key at once, one of them, the leader, calls

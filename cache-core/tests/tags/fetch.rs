@@ -9,7 +9,7 @@ use std::{
 };
 
 use cache_core::{
-    CacheHandle, ErrorKind, FetchError, Fill, OnOutage, Purge, Settings, Tags, Timeout,
+    CacheHandle, ErrorKind, FetchError, Fill, OnOutage, Purge, Settings, TagOptions, Tags, Timeout,
 };
 use cache_testing::{Chaos, Fault, Pause, Remote, Verb, Verbs};
 
@@ -149,6 +149,22 @@ async fn tag_that_the_producer_adds_may_have_been_purged_a_second_before() {
         fixture.time.advance(age);
         assert_eq!(fetch(&fixture.cache, "v", &["u"]).await, "v");
         assert_eq!(stored(&fixture.cache).await.is_some(), is_stored, "{age:?}");
+    }
+}
+
+#[tokio::test]
+async fn configured_skew_replaces_that_of_a_second() {
+    for skew in [Duration::ZERO, 60 * SECOND] {
+        let fixture = Fixture::remote();
+        let settings = Settings { tags: TagOptions { skew }, ..Settings::default() };
+        let cache = CacheHandle::new("default", Arc::clone(fixture.cache.store()), settings);
+        let cache = cache.with_clock(fixture.time.clock());
+        for (age, is_stored) in [(skew.saturating_sub(SECOND), skew.is_zero()), (skew, true)] {
+            cache.purge_tags(["u"], Purge::Hard).await.expect("the store works");
+            fixture.time.advance(age);
+            fetch(&cache, "v", &["u"]).await;
+            assert_eq!(stored(&cache).await.is_some(), is_stored, "{skew:?} {age:?}");
+        }
     }
 }
 

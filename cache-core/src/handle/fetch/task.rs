@@ -80,9 +80,6 @@ struct TagsOfValue {
 /// the lease again. The other process may have died.
 const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
-/// By how much the clocks of two processes may differ.
-const SKEW: Duration = Duration::from_secs(1);
-
 pub(super) struct Task<R: Returned, E> {
     pub(super) plan: Plan<R::Inner>,
     pub(super) produce: Producer<R::Inner, E>,
@@ -337,7 +334,8 @@ impl<T: Send + 'static> Plan<T> {
         let added = &mut records[self.tags.len()..];
         added.iter_mut().for_each(|record| record.is_new = false);
         let purged_at = added.iter().map(|record| record.generation.purged_at).max();
-        if purged_at.is_some_and(|at| !at.is_zero() && at + SKEW > begun_at) {
+        let skew = self.cache.view.tags.skew;
+        if purged_at.is_some_and(|at| !at.is_zero() && at.saturating_add(skew) > begun_at) {
             tracing::debug!(
                 cache = self.cache.alias(),
                 key = %shown(&self.key),
