@@ -4,7 +4,8 @@ mod common;
 
 use std::sync::Arc;
 
-use cache_core::{Cache, CacheHandle, Settings, Timeout};
+use cache_core::{Cache, CacheHandle, Clear, Purge, Settings, Tags, Timeout};
+use cache_memcached::WhenDead;
 use common::{patient, server, store_at};
 
 #[tokio::test]
@@ -31,4 +32,25 @@ async fn keys_of_the_other_servers_keep_hitting() {
         }
     }
     assert!((50..300).contains(&hits), "{hits} of 300 calls were on servers that are alive");
+}
+
+/// `when_dead = "miss"` hides that a server cannot be reached, but not that nothing was purged.
+#[tokio::test]
+async fn purge_and_clear_that_reach_no_server_are_errors() {
+    let mut server = server();
+    let options = patient().when_dead(WhenDead::Miss);
+    let store = Arc::new(store_at(&[server.port()], &options));
+    let settings = Settings { clear: Clear::Generation, ..Settings::default() };
+    let cache = CacheHandle::new("default", store, settings);
+    let tags = Tags::of(["t"]);
+    cache.set_with("k", "v", Timeout::Default, &tags).await.expect("it is stored");
+    server.kill().expect("kill");
+    cache.set("k", "v", Timeout::Default).await.expect("the outage is hidden");
+    for purge in [Purge::Hard, Purge::Soft] {
+        let error = cache.purge_tags(["t"], purge).await.expect_err("nothing was purged");
+        assert!(error.to_string().contains(":~:tag:t"), "{error}");
+        cache.purge_tags(["t", "u"], purge).await.expect_err("nothing was purged");
+    }
+    let error = cache.clear().await.expect_err("nothing was cleared");
+    assert!(error.to_string().contains(":~:clear"), "{error}");
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures_util::future::{join, join_all, try_join_all};
 
 use super::{Generation, GenerationId, Purge, PurgeCounter, remember_purge};
-use crate::{Cache, CacheHandle, Error, ErrorKind, Result, Ttl, key::shown};
+use crate::{Cache, CacheHandle, Error, ErrorKind, Result, Ttl, Value, key::shown};
 
 /// The shortest time to live of a record. A hard purge leaves it, as no entry has the new
 /// generation.
@@ -150,23 +150,13 @@ impl<'a> Records<'a> {
     /// Returns the error of the store. The generation may have been replaced.
     pub(crate) async fn renew(&self, key: &str, now: Duration) -> Result<()> {
         let new = Generation::after_purge(None, Purge::Hard, now).to_value()?;
-        self.store().set(key, new, None).await.map_err(|error| self.at(error))
+        self.store_all(&[(key, new)], None).await.map_err(|error| self.at(error))
     }
 
     async fn replace(&self, keys: &[&str], now: Duration) -> Result<()> {
         let new = || Generation::after_purge(None, Purge::Hard, now).to_value();
-        if let [key] = keys {
-            return self.store().set(key, new()?, Some(DAY)).await;
-        }
         let entries = keys.iter().map(|key| Ok((*key, new()?))).collect::<Result<Vec<_>>>()?;
-        let rejected = self.store().set_many(&entries, Some(DAY)).await?;
-        match rejected.first().and_then(|position| keys.get(*position)) {
-            None => Ok(()),
-            Some(key) => {
-                let message = format!("the store has rejected the record {}", shown(key));
-                Err(Error::new(ErrorKind::StorageFull, message))
-            }
-        }
+        self.store_all(&entries, Some(DAY)).await
     }
 
     async fn make_stale(&self, keys: &[&str], now: Duration) -> Result<()> {
@@ -180,9 +170,27 @@ impl<'a> Records<'a> {
                 Some(Ttl::Left(left)) => Some(left.max(DAY)),
                 None => Some(STALE_TIME),
             };
-            self.store().set(key, new.to_value()?, ttl).await
+            self.store_all(&[(*key, new.to_value()?)], ttl).await
         });
         try_join_all(replaced).await.map(drop)
+    }
+
+    /// Stores records, or returns an error.
+    ///
+    /// `set` does not report what a store has not stored: memcached with `when_dead = "miss"` hides
+    /// that a server is away.
+    async fn store_all(&self, entries: &[(&str, Value)], ttl: Option<Duration>) -> Result<()> {
+        let rejected = self.store().set_many(entries, ttl).await?;
+        match rejected.first().and_then(|position| entries.get(*position)) {
+            None => Ok(()),
+            Some((key, _)) => {
+                let message = format!(
+                    "the store has not stored the record {}: it is full, or its server is away",
+                    shown(key)
+                );
+                Err(Error::new(ErrorKind::StorageFull, message))
+            }
+        }
     }
 
     /// The identity of a generation in this process.

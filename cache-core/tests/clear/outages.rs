@@ -99,7 +99,7 @@ async fn clear_that_fails_is_an_error_under_every_policy() {
     for on_outage in [OnOutage::Produce, OnOutage::Error, OnOutage::Miss] {
         let (_fixture, chaos, cache) = without_generation(on_outage).await;
         chaos.heal();
-        chaos.inject(Fault::error(ErrorKind::Unavailable).on(Verb::Set));
+        chaos.inject(Fault::error(ErrorKind::Unavailable).on(Verb::SetMany));
         let error = cache.clear().await.expect_err("the store is away");
         assert_eq!(error.kind(), ErrorKind::Unavailable);
         assert!(error.to_string().contains("\"shop\""), "{error}");
@@ -111,7 +111,7 @@ async fn clear_whose_reply_is_lost_is_seen_at_once() {
     let (fixture, chaos, cache) = without_generation(OnOutage::Produce).await;
     chaos.heal();
     assert!(cache.get::<String>("k").await.expect("the store works").is_some());
-    chaos.inject(Fault::lost_reply().on(Verb::Set));
+    chaos.inject(Fault::lost_reply().on(Verb::SetMany));
     cache.clear().await.expect_err("the reply is lost");
     chaos.heal();
     assert_eq!(cache.get::<String>("k").await.expect("the store works"), None);

@@ -74,7 +74,7 @@ async fn clear_costs_one_round_trip_however_many_entries_there_are() {
         fixture.set(&key.to_string(), "v").await;
     }
     assert_eq!(fixture.round_trips(fixture.cache.clear()).await, 1);
-    assert_eq!(fixture.recorder.calls(), [&*format!("set {}", fixture.record())]);
+    assert_eq!(fixture.recorder.calls(), [&*format!("set_many {}", fixture.record())]);
     assert_eq!(fixture.round_trips(fixture.get("1")).await, 2);
     assert_eq!(fixture.round_trips(fixture.get("1")).await, 1);
 }

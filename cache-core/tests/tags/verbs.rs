@@ -199,7 +199,7 @@ async fn record_that_cannot_be_read_is_an_outage() {
 async fn purge_that_fails_is_an_error_under_every_policy() {
     for on_outage in [OnOutage::Produce, OnOutage::Error, OnOutage::Miss] {
         let (chaos, cache) = without_records(on_outage).await;
-        chaos.inject(Fault::error(ErrorKind::Unavailable).on(Verb::Set));
+        chaos.inject(Fault::error(ErrorKind::Unavailable).on(Verb::SetMany));
         for purge in [Purge::Hard, Purge::Soft] {
             let error = cache.purge_tags(["t"], purge).await.expect_err("the store is away");
             assert_eq!(error.kind(), ErrorKind::Unavailable);
