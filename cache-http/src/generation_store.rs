@@ -33,7 +33,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use cache_core::{
-    CacheHandle, Purge, Result as StoreResult, Timeout,
+    CacheHandle, Error, ErrorKind, Purge, Result as StoreResult, Timeout,
     tags::{DAY, Fill, Generation, GenerationId, PurgeCounter, Record, Records, remember_purge},
 };
 use futures_util::future::{join, join_all};
@@ -246,16 +246,30 @@ impl GenerationStore {
         } else {
             Timeout::After(FILL_TIME)
         };
-        self.cache.set(name, &new, timeout).await?;
+        self.store(name, new, timeout).await?;
         PurgeCounter::of(name).count();
         Ok(())
+    }
+
+    /// Stores a generation, or returns an error. `set` does not report what a store has not stored.
+    async fn store(&self, name: &str, new: Generation, timeout: Timeout) -> StoreResult<()> {
+        let rejected = self.cache.set_many([(name, new)], timeout).await?;
+        if rejected.is_empty() {
+            return Ok(());
+        }
+        let message = format!(
+            "the store has not stored the record {:?}: it is full, or its server is away",
+            self.cache.composed_key(name)
+        );
+        let error = Error::new(ErrorKind::StorageFull, message);
+        Err(error.in_store(self.cache.store().name()).in_cache(self.cache.alias()))
     }
 
     /// Changes the purge record of a generation, and returns the generation as it was afterwards.
     async fn record_purge(&self, name: &str, now: UnixTime) -> StoreResult<Option<Generation>> {
         let record = purge_record(name);
         let changed = Generation::after_purge(None, Purge::Hard, now);
-        let changed = self.cache.set(&record, &changed, FILL_TIME);
+        let changed = self.store(&record, changed, Timeout::After(FILL_TIME));
         let (changed, generation) = tokio::join!(changed, self.read_named(name));
         changed?;
         // A generation that was read before the record was changed exists and is replaced. If there

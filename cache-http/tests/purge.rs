@@ -15,6 +15,7 @@ use cache_core::{
     CacheHandle, Clear, ErrorKind, ManualClock, Result, Settings, Tags, Timeout, Value,
 };
 use cache_http::{CacheTags, HttpCacheLayer, Policy, Purge, PurgeHandle, PurgeService};
+use cache_memcached::{MemcachedCache, MemcachedOptions, WhenDead};
 use cache_redis::{RedisCache, RedisOptions};
 use cache_testing::{Pause, Recorder, Remote, Verbs};
 use common::{Cached, Got, Site, View, page, request};
@@ -25,6 +26,7 @@ use tokio::{
     task::JoinHandle,
 };
 use tower::ServiceExt as _;
+use xtask::servers::{Kind, Server};
 
 /// A store as another process sees it: it keeps no objects, and two of them are never taken for the
 /// same store. Records the calls, and can hold them.
@@ -871,6 +873,29 @@ async fn page_with_tags_is_stored_in_few_round_trips() {
         cached.get("/other").await;
         assert_eq!(process.recorder.round_trips(), 6);
         assert_eq!(process.calls(), calls(1, 3));
+    }
+}
+
+/// `when_dead = "miss"` hides that a server cannot be reached, but not that nothing was purged.
+#[tokio::test]
+async fn purge_that_reaches_no_server_is_an_error() {
+    let mut server = Server::start(Kind::Memcached).expect("memcached starts");
+    let options = MemcachedOptions::default().when_dead(WhenDead::Miss);
+    let store = MemcachedCache::new(&[format!("127.0.0.1:{}", server.port())], &options);
+    let store = Arc::new(store.expect("valid options"));
+    let site = Site::with(CacheHandle::new("default", store, Settings::default()));
+    let layers = layers(&site, &site.cache);
+    for layer in &layers {
+        View::with(&[FRESH]).cached(layer).get("/").await;
+    }
+    server.kill().expect("memcached is killed");
+    for layer in layers {
+        let purging = layer.purge_handle();
+        for purge in [Purge::Hard, Purge::Soft] {
+            purging.purge_uri("http://example.org/", purge).await.expect_err("nothing was purged");
+            purging.purge_tag("t", purge).await.expect_err("nothing was purged");
+            purging.purge_all(purge).await.expect_err("nothing was purged");
+        }
     }
 }
 
