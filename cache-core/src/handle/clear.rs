@@ -178,6 +178,7 @@ impl CacheHandle {
     /// dropped.
     #[cold]
     #[doc(hidden)]
+    #[must_use]
     pub fn learn(&self) -> Pin<Box<dyn Future<Output = Result<()>> + Send + '_>> {
         Box::pin(async move {
             let Some(generation) = &self.view.generation else { return Ok(()) };

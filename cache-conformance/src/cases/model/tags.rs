@@ -113,9 +113,9 @@ async fn compare(h: &Harness, clear: Clear, steps: Vec<Step>) -> Result<(), Test
         let cache = &handles[number % 2];
         let failed = format!("step {number}, {step:?}");
         perform(cache, &mut model, number, step).await?;
-        for key in 0..KEYS.len() {
-            let found: Option<String> = cache.get(KEYS[key]).await.expect("the store works");
-            prop_assert_eq!(found.as_ref(), model.get(key), "{} after {}", KEYS[key], failed);
+        for (key, name) in KEYS.iter().enumerate() {
+            let found: Option<String> = cache.get(name).await.expect("the store works");
+            prop_assert_eq!(found.as_ref(), model.get(key), "{} after {}", name, failed);
         }
     }
     Ok(())
