@@ -38,7 +38,7 @@ use serde::{
 
 use crate::{Error, ErrorKind, Result, Value};
 use depth::Limited;
-pub(crate) use format_2::{describe, has_meta, meta};
+pub(crate) use format_2::{describe, has_meta, has_tags, meta};
 pub(crate) use header::{MAX_TAG_NAME, MAX_TAGS};
 pub(crate) use layout::{Layout, layout};
 use plain::{NumberReader, Plain, RawReader, TextReader};

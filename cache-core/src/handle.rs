@@ -478,7 +478,7 @@ impl CacheHandle {
             None => self.inner().get(&key).await,
         };
         match found? {
-            Some(value) if codec::has_meta(&value) => match self.judged(value).await? {
+            Some(value) if codec::has_meta(&value) => match self.judged(&key, value).await? {
                 Judged::Fresh(value) => self.decode(&key, value),
                 Judged::Stale(value) => Ok(Found::Stale(Box::new(value))),
                 Judged::Purged => Ok(Found::Undecodable),
@@ -604,6 +604,12 @@ impl CacheHandle {
         }
         self.view.outage_log.record(self.alias(), &error);
         Ok(())
+    }
+
+    /// Returns the store if it is observed. Another wrapper around it must not be left out.
+    #[cfg(feature = "fetch")]
+    fn observed(&self) -> Option<&Observed> {
+        (self.inner() as &dyn std::any::Any).downcast_ref()
     }
 
     /// Adds the alias and the store to an error.

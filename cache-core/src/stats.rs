@@ -25,6 +25,9 @@ pub struct Stats {
     pub misses: Option<u64>,
     /// How many entries were evicted for lack of room, counted like [`hits`](Self::hits).
     pub evictions: Option<u64>,
+    /// How many entries were removed because they had expired, counted like
+    /// [`hits`](Self::hits).
+    pub expirations: Option<u64>,
     /// The servers that cannot be reached, and why. The other numbers do not include them.
     pub unreachable: Vec<(String, String)>,
     /// Other statistics, as names chosen by the store and values:

@@ -15,4 +15,7 @@ pub use self::{
     names::Tags,
     records::{DAY, Record, Records},
 };
-pub(crate) use self::{names::Seen, records::record_ttl};
+pub(crate) use self::{
+    names::Seen,
+    records::{read_entries, record_ttl},
+};

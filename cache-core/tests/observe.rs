@@ -10,8 +10,8 @@ use std::{
 };
 
 use cache_core::{
-    Ask, Bytes, Cache, CacheHandle, Error, ErrorKind, ManualClock, Result, Settings, Timeout,
-    Value, forward_cache,
+    Ask, Bytes, Cache, CacheHandle, Error, ErrorKind, ManualClock, Purge, Result, Settings, Tags,
+    Timeout, Value, forward_cache,
     observe::{METRICS, Metric, MetricKind, ObserveOptions, Observed},
 };
 use cache_locmem::{LocMemCache, LocMemOptions};
@@ -400,12 +400,133 @@ fn publish_reports_entries_bytes_and_evictions() {
         publish(&cache).await;
     });
     let entries = recorder.gauge("cachette_entries cache=pages");
-    let evictions = recorder.counter("cachette_evictions_total cache=pages");
+    let evictions = recorder.counter("cachette_evictions_total cache=pages cause=capacity");
     assert!(evictions > 0);
     #[allow(clippy::cast_precision_loss, reason = "small numbers")]
     let all = entries + evictions as f64;
     assert!((all - 11.0).abs() < f64::EPSILON);
     assert!(recorder.gauge("cachette_bytes cache=pages") > 0.0);
+}
+
+#[test]
+fn publish_counts_entries_that_were_removed_after_their_time() {
+    let recorder = recorded(|| async {
+        let time = ManualClock::new();
+        let store = LocMemCache::with_clock(LocMemOptions::default(), time.clock());
+        let cache = handle(Arc::new(store.expect("the options are valid")));
+        for key in ["a", "b"] {
+            cache.set(key, &1, Duration::from_secs(1)).await.expect("it is stored");
+        }
+        time.advance(Duration::from_secs(2));
+        assert_eq!(cache.get::<u8>("a").await.expect("a lookup"), None);
+        publish(&cache).await;
+    });
+    let evictions = recorder.counted("cachette_evictions_total");
+    assert_eq!(evictions, ["cachette_evictions_total cache=pages cause=expired: 1"]);
+}
+
+#[test]
+fn entry_whose_tag_was_purged_is_a_miss() {
+    let fetch = cfg!(feature = "fetch").then_some("fetch");
+    let verbs = ["get", "get_many", "get_shared", "get_and_touch", "get_or_set"];
+    for verb in verbs.into_iter().chain(fetch) {
+        let lookups = counted("cachette_lookups", |cache| async move {
+            let tags = cache.tags(["user:42"]).await.expect("the store works");
+            cache.set_with(KEY, &7, Timeout::Default, &tags).await.expect("it is stored");
+            look_up(&cache, verb).await;
+            cache.purge_tags(["user:42"], Purge::Hard).await.expect("it is purged");
+            look_up(&cache, verb).await;
+        });
+        let expected = ["outcome=hit: 1", "outcome=miss: 1"];
+        let expected = expected.map(|line| format!("cachette_lookups_total {line}"));
+        assert_eq!(lookups, expected, "{verb}");
+    }
+}
+
+async fn look_up(cache: &CacheHandle, verb: &str) {
+    let looked_up = match verb {
+        "get" => cache.get::<u8>(KEY).await.map(|_| ()),
+        "get_many" => cache.get_many::<u8, _>([KEY]).await.map(drop),
+        "get_shared" => cache.get_shared::<u8>(KEY).await.map(drop),
+        "get_and_touch" => cache.get_and_touch::<u8>(KEY, Timeout::Default).await.map(|_| ()),
+        "get_or_set" => cache.get_or_set(KEY, Timeout::Default, async || 7).await.map(|_| ()),
+        #[cfg(feature = "fetch")]
+        "fetch" => {
+            cache.fetch(KEY, async |_| 7_u8).tags(["user:42"]).await.expect("a value");
+            Ok(())
+        }
+        _ => unreachable!("no such verb"),
+    };
+    looked_up.expect("a lookup");
+}
+
+#[test]
+fn entry_whose_tag_was_purged_softly_is_stale() {
+    let lookups = counted("cachette_lookups", |cache| async move {
+        cache
+            .set_with(KEY, &7, Timeout::Default, &Tags::of(["user:42"]))
+            .await
+            .expect("it is stored");
+        cache.purge_tags(["user:42"], Purge::Soft).await.expect("it is purged");
+        cache.get::<u8>(KEY).await.expect("a lookup");
+    });
+    assert_eq!(lookups, ["cachette_lookups_total outcome=stale: 1"]);
+}
+
+/// A store that returns entries, but not the records of tags.
+#[derive(Debug)]
+struct FailsForTags(Arc<LocMemCache>);
+
+impl Cache for FailsForTags {
+    forward_cache!(self.0, except get_now);
+
+    fn get_now(&self, key: &str) -> Option<Result<Option<Value>>> {
+        match key.contains(":tag:") {
+            true => Some(Err(Error::new(ErrorKind::Backend, "a fault"))),
+            false => self.0.get_now(key),
+        }
+    }
+}
+
+#[test]
+fn entry_whose_tags_cannot_be_read_is_an_error() {
+    let recorder = recorded(|| async {
+        let store = Arc::new(LocMemCache::default());
+        let tagged = CacheHandle::new("pages", store.clone(), Settings::default());
+        let tags = Tags::of(["user:42"]);
+        tagged.set_with(KEY, &7, Timeout::Default, &tags).await.expect("it is stored");
+        let cache = handle(Arc::new(FailsForTags(store)));
+        cache.get::<u8>(KEY).await.expect_err("a fault");
+        cache.get_many::<u8, _>([KEY]).await.expect_err("a fault");
+        publish(&cache).await;
+    });
+    let lookups = recorder.counted("cachette_lookups_total");
+    assert_eq!(lookups, ["cachette_lookups_total cache=pages store=locmem outcome=error: 2"]);
+}
+
+const READ_TAGS: &str = "cachette_operations_total cache=pages store=locmem op=read_tags";
+
+#[test]
+fn records_of_tags_are_read_without_being_looked_up() {
+    let operations = counted(READ_TAGS, |cache| async move {
+        let tags = cache.tags(["a", "b"]).await.expect("the store works");
+        cache.set_with(KEY, &7, Timeout::Default, &tags).await.expect("it is stored");
+        cache.get::<u8>(KEY).await.expect("a lookup");
+    });
+    let expected = ["outcome=ok: 2", "outcome=rejected: 2"];
+    let expected = expected.map(|line| format!("cachette_operations_total op=read_tags {line}"));
+    assert_eq!(operations, expected);
+}
+
+#[test]
+fn purges_of_tags_are_counted_by_their_kind() {
+    let purges = counted("cachette_tag_purges", |cache| async move {
+        cache.purge_tags(["a", "b"], Purge::Hard).await.expect("they are purged");
+        cache.purge_tags(["a"], Purge::Soft).await.expect("it is purged");
+    });
+    let expected = ["kind=hard: 2", "kind=soft: 1"];
+    let expected = expected.map(|line| format!("cachette_tag_purges_total cache=pages {line}"));
+    assert_eq!(purges, expected);
 }
 
 #[test]
@@ -538,11 +659,11 @@ fn names_and_labels_are_unchanged() {
         "cachette_breaker_open gauge cache",
         "cachette_entries gauge cache",
         "cachette_bytes gauge cache",
-        "cachette_evictions_total counter cache",
+        "cachette_evictions_total counter cache cause",
         "cachette_undecodable_total counter cache",
         "cachette_fills_lost_total counter cache",
         "cachette_failed_fetches_total counter cache",
-        "cachette_tag_purges_total counter cache",
+        "cachette_tag_purges_total counter cache kind",
         "cachette_outage_errors_total counter cache",
         "cachette_unusable_total counter store reason",
         "cachette_memcached_foreign_total counter",

@@ -3,7 +3,7 @@
 use std::{future::pending, pin::pin, sync::Arc, task::Poll};
 
 use cache_core::{
-    CacheHandle, ErrorKind, Settings, Share, Timeout,
+    CacheHandle, ErrorKind, Purge, Settings, Share, Timeout,
     observe::{ObserveOptions, Observed, Operation, Outcome, Trace, TracedCall},
 };
 use cache_locmem::LocMemCache;
@@ -184,6 +184,31 @@ async fn lookup_of_several_keys_is_one_call_with_its_hits() {
     let call = only(&trace);
     assert_eq!((call.operation, call.outcome), (Operation::GetMany, Outcome::Hit));
     assert_eq!((call.key_count, call.hits, call.keys.len()), (3, 1, 3));
+}
+
+#[tokio::test]
+async fn lookup_of_an_entry_whose_tag_was_purged_is_a_miss() {
+    let (cache, trace) = (observed(), Trace::new());
+    let tags = cache.tags(["user:42"]).await.expect("the store works");
+    for key in ["a", "b"] {
+        cache.set_with(key, &7, Timeout::Default, &tags).await.expect("it is stored");
+    }
+    cache.purge_tags(["user:42"], Purge::Hard).await.expect("it is purged");
+    cache.set("c", &7, Timeout::Default).await.expect("it is stored");
+    let lookups = async {
+        cache.get::<u8>("a").await.expect("a lookup");
+        cache.get_many::<u8, _>(["b", "c"]).await.expect("a lookup");
+    };
+    trace.collect(lookups).await;
+    let calls: Vec<_> =
+        trace.calls().iter().map(|call| (call.operation, call.outcome, call.hits)).collect();
+    let expected = [
+        (Operation::Get, Outcome::Miss, 0),
+        (Operation::ReadTags, Outcome::Ok, 0),
+        (Operation::GetMany, Outcome::Hit, 1),
+        (Operation::ReadTags, Outcome::Ok, 0),
+    ];
+    assert_eq!(calls, expected);
 }
 
 #[tokio::test]

@@ -308,6 +308,7 @@ impl Cache for LocMemCache {
             expired: Some(expired as u64),
             bytes: Some(self.bytes() as u64),
             evictions: Some(self.shards.iter().map(|shard| shard.0.lock().evictions()).sum()),
+            expirations: Some(self.shards.iter().map(|shard| shard.0.lock().expirations()).sum()),
             ..Stats::default()
         })
     }

@@ -79,6 +79,8 @@ pub(crate) struct Shard {
     bytes: usize,
     /// The number of entries that culls have removed.
     evictions: u64,
+    /// The number of entries that were removed because they had expired.
+    expirations: u64,
     /// Whether a cull has started and has not reached its bounds yet.
     culling: bool,
     limits: Limits,
@@ -101,6 +103,7 @@ impl Shard {
             leases: LeaseTable::default(),
             bytes: 0,
             evictions: 0,
+            expirations: 0,
             culling: false,
             limits,
             clock,
@@ -120,6 +123,10 @@ impl Shard {
         self.evictions
     }
 
+    pub(crate) fn expirations(&self) -> u64 {
+        self.expirations
+    }
+
     /// Returns the value of a live entry and records the use. Sets `expired` if the entry exists
     /// but has expired.
     #[inline]
@@ -137,7 +144,7 @@ impl Shard {
 
     pub(crate) fn remove_if_expired(&mut self, hash: u64, key: &str, removed: &mut Removed) {
         if let Some(slot) = self.find(hash, key).filter(|&slot| self.is_expired(slot)) {
-            self.remove(slot, RemovalReason::Deleted, removed);
+            self.remove_expired(slot, removed);
         }
     }
 
@@ -467,8 +474,13 @@ impl Shard {
             self.deadlines.schedule(slot, deadline);
             return false;
         }
-        self.remove(slot, RemovalReason::Deleted, removed);
+        self.remove_expired(slot, removed);
         true
+    }
+
+    fn remove_expired(&mut self, slot: u32, removed: &mut Removed) {
+        self.remove(slot, RemovalReason::Deleted, removed);
+        self.expirations += 1;
     }
 
     fn remove(&mut self, slot: u32, reason: RemovalReason, removed: &mut Removed) {

@@ -498,8 +498,8 @@ impl Cache for RedisCache {
 
     /// Returns `entries` only if no server has more than 200,000 keys, because it scans them.
     ///
-    /// `bytes` is the memory that the primaries use, and `hits`, `misses` and `evictions` are those
-    /// of all servers, including what belongs to other applications.
+    /// `bytes` is the memory that the primaries use, and `hits`, `misses`, `evictions` and
+    /// `expirations` are those of all servers, including what belongs to other applications.
     ///
     /// `details` has `keys`, the number of all keys in the database, and the main fields of INFO
     /// for each server.

@@ -43,6 +43,7 @@ pub(crate) async fn add(stats: &mut Stats, node: &Arc<Node>) {
         (&mut stats.hits, number("keyspace_hits")),
         (&mut stats.misses, number("keyspace_misses")),
         (&mut stats.evictions, number("evicted_keys")),
+        (&mut stats.expirations, number("expired_keys")),
     ] {
         *sum = more.map(|more| sum.unwrap_or(0) + more).or(*sum);
     }

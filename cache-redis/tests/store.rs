@@ -205,6 +205,7 @@ async fn stats_include_role_memory_and_hits_of_the_server() {
     };
     assert_eq!(stats.entries, Some(1));
     assert_eq!((stats.hits, stats.misses, stats.evictions), (Some(1), Some(1), Some(0)));
+    assert_eq!(stats.expirations, Some(0));
     assert!(stats.bytes.is_some_and(|bytes| bytes > 1000), "{stats:?}");
     assert_eq!(detail("keys"), Some("2"));
     assert_eq!(detail("role"), Some("master"));

@@ -59,13 +59,15 @@ pub(super) async fn stats(selection: Selection, printer: Printer) -> Result<Outc
 }
 
 fn as_json(cache: &CacheHandle, stats: &Stats) -> Json {
-    let Stats { entries, expired, bytes, hits, misses, evictions, details, .. } = stats;
+    let Stats { entries, expired, bytes, hits, misses, evictions, expirations, details, .. } =
+        stats;
     let details: Map<String, Json> =
         details.iter().map(|(name, value)| (name.clone(), value.as_str().into())).collect();
     json!({
         "cache": cache.alias(), "store": cache.store().name(),
         "entries": entries, "expired": expired, "bytes": bytes,
-        "hits": hits, "misses": misses, "evictions": evictions, "details": details,
+        "hits": hits, "misses": misses, "evictions": evictions, "expirations": expirations,
+        "details": details,
     })
 }
 

@@ -33,6 +33,12 @@ pub(crate) fn meta(value: &Value) -> Result<Option<Cow<'_, Meta>>> {
     }
 }
 
+/// Whether an entry has tags, so that their generations decide about it.
+#[cold]
+pub(crate) fn has_tags(value: &Value) -> bool {
+    meta(value).ok().flatten().is_some_and(|meta| !meta.tags.is_empty())
+}
+
 /// Decodes an entry of format 2.
 #[cold]
 pub(super) fn decode<T: DeserializeOwned + 'static>(entry: &Bytes, codecs: &Codecs) -> Result<T> {

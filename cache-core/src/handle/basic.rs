@@ -141,7 +141,7 @@ impl CacheHandle {
         };
         let mut found = self.unless_outage(found, || None)?;
         if let Some(value) = found.take_if(|value| codec::has_meta(value)) {
-            let judged = self.judged(value).await;
+            let judged = self.judged(&key, value).await;
             found = match self.unless_outage(judged, || Judged::Purged)? {
                 Judged::Fresh(value) => Some(value),
                 Judged::Stale(_) | Judged::Purged => None,

@@ -53,7 +53,7 @@ impl CacheHandle {
         let values = self.inner().get_many(&as_strs(&composed)).await;
         let mut values = self.unless_outage(values, Vec::new)?;
         if values.iter().flatten().any(codec::has_meta) {
-            let dropped = self.drop_stale(&mut values).await;
+            let dropped = self.drop_stale(&composed, &mut values).await;
             self.unless_outage(dropped, || ())?;
         }
         let mut found = HashMap::with_capacity(keys.len());
@@ -143,22 +143,31 @@ impl CacheHandle {
     /// Removes values that are not fresh. If the generations of tags cannot be read, removes all
     /// that have tags.
     #[cold]
-    async fn drop_stale(&self, values: &mut [Option<Value>]) -> Result<()> {
+    async fn drop_stale(&self, keys: &[KeyBuffer], values: &mut [Option<Value>]) -> Result<()> {
         let mut tagged = Vec::new();
         for (position, slot) in values.iter_mut().enumerate() {
             let Some(value) = slot.take_if(|value| codec::has_meta(value)) else { continue };
-            match self.judge_now(&value) {
-                Some(Verdict::Fresh) => *slot = Some(value),
-                Some(_) => {}
-                None => tagged.push((position, value)),
+            let Some(verdict) = self.judge_now(&value) else {
+                tagged.push((position, value));
+                continue;
+            };
+            self.report_lookup(&keys[position], &value, Some(verdict));
+            if verdict == Verdict::Fresh {
+                *slot = Some(value);
             }
         }
         if tagged.is_empty() {
             return Ok(());
         }
         let judged: Vec<&Value> = tagged.iter().map(|(_, value)| value).collect();
-        let verdicts = self.judge_tagged(&judged, &mut Generations::default()).await?;
-        for ((position, value), verdict) in tagged.into_iter().zip(verdicts) {
+        let verdicts = self.judge_tagged(&judged, &mut Generations::default()).await;
+        if verdicts.is_err() {
+            for (position, value) in &tagged {
+                self.report_lookup(&keys[*position], value, None);
+            }
+        }
+        for ((position, value), verdict) in tagged.into_iter().zip(verdicts?) {
+            self.report_lookup(&keys[position], &value, Some(verdict));
             if verdict == Verdict::Fresh {
                 values[position] = Some(value);
             }

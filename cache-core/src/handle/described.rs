@@ -5,6 +5,7 @@ use std::{borrow::Cow, collections::HashMap, pin::Pin};
 use crate::{
     CacheHandle, Result, Value, codec,
     meta::Meta,
+    observe::Outcome,
     tags::{Generation, GenerationCheck, PurgeCounter, Records},
 };
 
@@ -64,15 +65,33 @@ struct Tagged<'a> {
 }
 
 impl CacheHandle {
-    /// Decides about an entry that [has meta](codec::has_meta), and returns it with that.
+    /// Decides about an entry that a lookup has found and that [has meta](codec::has_meta), and
+    /// returns it with that.
     ///
     /// It takes the entry, so that the future of a hit without meta does not keep its value.
-    pub(super) async fn judged(&self, value: Value) -> Result<Judged> {
-        Ok(match self.judge(&value).await? {
+    pub(super) async fn judged(&self, key: &str, value: Value) -> Result<Judged> {
+        let verdict = self.judge(&value).await;
+        self.report_lookup(key, &value, verdict.as_ref().ok().copied());
+        Ok(match verdict? {
             Verdict::Fresh => Judged::Fresh(value),
             Verdict::Stale => Judged::Stale(value),
             Verdict::Purged => Judged::Purged,
         })
+    }
+
+    /// Reports what a lookup came to that has found an entry with tags, as its store does not know.
+    /// `None` if the generations could not be read. `key` is composed.
+    pub(super) fn report_lookup(&self, key: &str, value: &Value, verdict: Option<Verdict>) {
+        let Some(observer) = &self.view.observer else { return };
+        if codec::has_tags(value) {
+            let outcome = match verdict {
+                Some(Verdict::Fresh) => Outcome::Hit,
+                Some(Verdict::Stale) => Outcome::Stale,
+                Some(Verdict::Purged) => Outcome::Miss,
+                None => Outcome::Error,
+            };
+            observer.end_lookup(key, outcome);
+        }
     }
 
     /// Decides about an entry that [has meta](codec::has_meta).

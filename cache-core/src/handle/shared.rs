@@ -129,7 +129,7 @@ impl CacheHandle {
             encoded => encoded,
         };
         if codec::has_meta(&value) {
-            value = match self.judged(value).await? {
+            value = match self.judged(&key, value).await? {
                 Judged::Fresh(value) => value,
                 Judged::Stale(value) => return Ok(Found::Stale(Box::new(value))),
                 Judged::Purged => return Ok(Found::Undecodable),

@@ -175,7 +175,11 @@ impl CacheHandle {
         }
         let keys: Vec<&str> = records.iter().map(String::as_str).collect();
         Records::of(self).purge(&keys, purge, self.view.clock.unix_time()).await?;
-        metrics::counter!(TAG_PURGES, "cache" => self.view.alias.to_string())
+        let kind = match purge {
+            Purge::Hard => "hard",
+            Purge::Soft => "soft",
+        };
+        metrics::counter!(TAG_PURGES, "cache" => self.view.alias.to_string(), "kind" => kind)
             .increment(keys.len().try_into().unwrap_or(u64::MAX));
         Ok(())
     }

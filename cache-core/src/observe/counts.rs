@@ -6,6 +6,8 @@ use std::{
     sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
 };
 
+use super::Outcome;
+
 /// What is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Count {
@@ -16,6 +18,17 @@ pub(super) enum Count {
     SetOk,
     SetRejected,
     SetError,
+}
+
+impl Count {
+    pub(super) const fn of_lookup(outcome: Outcome) -> Self {
+        match outcome {
+            Outcome::Hit => Self::Hit,
+            Outcome::Stale => Self::Stale,
+            Outcome::Miss => Self::Miss,
+            _ => Self::LookupError,
+        }
+    }
 }
 
 const COUNTS: usize = 7;

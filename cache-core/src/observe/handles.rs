@@ -33,6 +33,7 @@ pub(super) struct Handles {
     entries: Gauge,
     bytes: Gauge,
     evictions: OnceLock<Counter>,
+    expirations: OnceLock<Counter>,
     published: Mutex<Published>,
 }
 
@@ -85,13 +86,15 @@ impl Handles {
             entries: gauge!(names::ENTRIES, "cache" => cache()),
             bytes: gauge!(names::BYTES, "cache" => cache()),
             evictions: OnceLock::new(),
+            expirations: OnceLock::new(),
             published: Mutex::default(),
         }
     }
 
     pub(super) fn count(&self, operation: Operation, tally: &Tally) {
         if operation.is_lookup() {
-            let counts = [tally.hits, tally.stale, tally.misses, tally.errors];
+            let hits = tally.hits.saturating_sub(tally.undecided);
+            let counts = [hits, tally.stale, tally.misses, tally.errors];
             add(&self.lookups, counts.map(|count| count as u64));
         } else {
             let counts = [tally.ok, tally.rejected, tally.errors];
@@ -156,10 +159,15 @@ impl Handles {
         if let Some(bytes) = stats.bytes {
             self.bytes.set(bytes as f64);
         }
-        if let Some(evictions) = stats.evictions {
+        for (counter, cause, count) in [
+            (&self.evictions, "capacity", stats.evictions),
+            (&self.expirations, "expired", stats.expirations),
+        ] {
             // Only for stores that know the number.
-            let register = || counter!(names::EVICTIONS, "cache" => Arc::clone(&self.alias));
-            self.evictions.get_or_init(register).absolute(evictions);
+            let Some(count) = count else { continue };
+            let cache = || Arc::clone(&self.alias);
+            let register = || counter!(names::EVICTIONS, "cache" => cache(), "cause" => cause);
+            counter.get_or_init(register).absolute(count);
         }
     }
 

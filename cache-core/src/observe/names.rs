@@ -108,8 +108,9 @@ metrics! {
         "Entries of the store, including expired ones that are not removed yet";
     observed Gauge BYTES = "cachette_bytes" ["cache"]
         "Size of the entries of the store in bytes, as it counts them";
-    observed Counter EVICTIONS = "cachette_evictions_total" ["cache"]
-        "Entries that were evicted for lack of room; servers count those of all their clients";
+    observed Counter EVICTIONS = "cachette_evictions_total" ["cache", "cause"]
+        "Entries that the store removed for lack of room (capacity) or after their time (expired); \
+         servers count those of all their clients";
     always Counter UNDECODABLE = "cachette_undecodable_total" ["cache"]
         "Entries that could not be decoded and were treated as misses or errors";
     always Counter FILLS_LOST = "cachette_fills_lost_total" ["cache"]
@@ -117,8 +118,8 @@ metrics! {
          purged";
     always Counter FAILED_FETCHES = "cachette_failed_fetches_total" ["cache"]
         "Producers of fetch that failed or panicked";
-    always Counter TAG_PURGES = "cachette_tag_purges_total" ["cache"]
-        "Tags whose entries were purged, by this process";
+    always Counter TAG_PURGES = "cachette_tag_purges_total" ["cache", "kind"]
+        "Tags whose entries were purged by this process: hard or soft";
     always Counter OUTAGE_ERRORS = "cachette_outage_errors_total" ["cache"]
         "Errors of an unavailable store that were not returned to the caller";
     always Counter UNUSABLE = "cachette_unusable_total" ["store", "reason"]

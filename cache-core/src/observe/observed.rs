@@ -11,7 +11,7 @@ use serde::Deserialize;
 use super::{Observer, Operation, Outcome, counts::Count, operation::Tally};
 use crate::{
     Acquired, Ask, Cache, Clock, Error, ErrorKind, Lease, Leases, Result, Ttl, Value,
-    forward_cache, timer,
+    forward_cache, tags, timer,
 };
 
 /// A store whose operations are reported as metrics and spans, and to the [`Trace`](super::Trace)
@@ -21,6 +21,10 @@ use crate::{
 /// such as injected faults, is reported as well. The handle of the alias finds it by
 /// [`downcast_ref`](trait@Cache#method.downcast_ref) and reports what it does itself: the values
 /// that it produces and the time for which callers wait.
+///
+/// Whether an entry with tags is a hit is decided by the handle, which compares their records: it
+/// counts such a lookup, as a miss if a tag was purged. Code that reads the store without a handle
+/// does not count it. Reading the records is [`Operation::ReadTags`] and no lookup.
 ///
 /// The first lookup of a verb such as `get_or_set` is a lookup. The one that comes with the lease
 /// after a miss is part of [`Operation::Acquire`] and is not counted again.
@@ -86,6 +90,24 @@ impl Observed {
         self.observer.observe(Operation::Acquire, &[key], get, tally).await
     }
 
+    /// Reads the records of tags. These are no lookups of the application.
+    pub(crate) async fn read_records(&self, keys: &[&str]) -> Result<Vec<Option<Value>>> {
+        let read = tags::read_entries(&*self.store, keys);
+        let tally = |records: &Vec<Option<Value>>| {
+            tally_many(records.iter().flatten().count(), records.len())
+        };
+        self.observer.observe(Operation::ReadTags, keys, read, tally).await
+    }
+
+    /// Looks the first key up, and reads the records of its tags, which are the others.
+    pub(crate) async fn get_with_records(&self, keys: &[&str]) -> Result<Vec<Option<Value>>> {
+        let read = self.store.get_many(keys);
+        let tally = |found: &Vec<Option<Value>>| {
+            self.observer.tally_lookup(found.first().and_then(Option::as_ref))
+        };
+        self.observer.observe(Operation::Get, &keys[..1], read, tally).await
+    }
+
     /// Publishes what is not published at once: the counts of operations that did not wait, and the
     /// number and size of the entries.
     ///
@@ -110,14 +132,13 @@ impl Observed {
 
     #[inline]
     fn count_lookup(&self, result: &Result<Option<Value>>) {
-        self.observer.count(match result {
-            Ok(value) => match self.observer.lookup(value.as_ref()) {
-                Outcome::Miss => Count::Miss,
-                Outcome::Stale => Count::Stale,
-                _ => Count::Hit,
-            },
-            Err(_) => Count::LookupError,
-        });
+        let outcome = match result {
+            Ok(value) => self.observer.lookup(value.as_ref()),
+            Err(_) => Some(Outcome::Error),
+        };
+        if let Some(outcome) = outcome {
+            self.observer.count(Count::of_lookup(outcome));
+        }
     }
 
     fn count_set(&self, result: &Result<()>) {
@@ -200,7 +221,7 @@ impl Cache for Observed {
         let tally = |values: &Vec<Option<Value>>| {
             let mut tally = Tally::default();
             for value in values {
-                tally.add(self.observer.lookup(value.as_ref()), 1);
+                tally.add_lookup(self.observer.lookup(value.as_ref()));
             }
             let sizes = values.iter().flatten().map(Value::size);
             Tally { size: (tally.misses < values.len()).then(|| sizes.sum()), ..tally }

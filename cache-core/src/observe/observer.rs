@@ -173,22 +173,41 @@ impl Observer {
         }
     }
 
-    pub(super) fn lookup(&self, value: Option<&Value>) -> Outcome {
+    /// Returns what a lookup came to, or `None` if it has found an entry with tags. Its handle
+    /// decides about that, and calls [`end_lookup`](Self::end_lookup).
+    #[inline]
+    pub(super) fn lookup(&self, value: Option<&Value>) -> Option<Outcome> {
         match value {
-            None => Outcome::Miss,
-            Some(value) if codec::has_meta(value) && self.is_stale(value) => Outcome::Stale,
-            Some(_) => Outcome::Hit,
+            None => Some(Outcome::Miss),
+            Some(value) if codec::has_meta(value) => self.lookup_with_meta(value),
+            Some(_) => Some(Outcome::Hit),
         }
     }
 
     #[cold]
-    fn is_stale(&self, value: &Value) -> bool {
-        let times = codec::meta(value).ok().flatten().and_then(|meta| meta.times);
-        times.is_some_and(|times| times.is_stale(self.clock.coarse_unix_time()))
+    fn lookup_with_meta(&self, value: &Value) -> Option<Outcome> {
+        // Decoding the entry reports it if its meta cannot be decoded.
+        let Ok(Some(meta)) = codec::meta(value) else { return Some(Outcome::Hit) };
+        let now = self.clock.coarse_unix_time();
+        match meta.times {
+            _ if !meta.tags.is_empty() => None,
+            Some(times) if times.is_stale(now) => Some(Outcome::Stale),
+            _ => Some(Outcome::Hit),
+        }
+    }
+
+    /// Counts a lookup that has found an entry with tags. `key` is composed.
+    pub(crate) fn end_lookup(&self, key: &str, outcome: Outcome) {
+        self.count(Count::of_lookup(outcome));
+        if outcome != Outcome::Hit && trace::is_collecting() {
+            trace::correct_lookup(&self.alias, key, outcome);
+        }
     }
 
     pub(super) fn tally_lookup(&self, value: Option<&Value>) -> Tally {
-        Tally { size: value.map(Value::size), ..Tally::one(self.lookup(value)) }
+        let mut tally = Tally { size: value.map(Value::size), ..Tally::default() };
+        tally.add_lookup(self.lookup(value));
+        tally
     }
 
     fn handles(&self) -> &Handles {

@@ -4,7 +4,7 @@ use crate::{ErrorKind, Result};
 
 /// An operation that is observed.
 ///
-/// All but the last two are methods of [`Cache`](crate::Cache) and [`Leases`](crate::Leases).
+/// All but the last three are methods of [`Cache`](crate::Cache) and [`Leases`](crate::Leases).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Operation {
@@ -46,6 +46,8 @@ pub enum Operation {
     Release,
     /// `revoke` of the lease of another holder.
     Revoke,
+    /// Reading the records of tags, to find out whether entries were purged.
+    ReadTags,
     /// Producing a missing value: from the call of the producer until its value is stored.
     Produce,
     /// Waiting for a value that another caller produces.
@@ -78,6 +80,7 @@ impl Operation {
             Self::Fill => "fill",
             Self::Release => "release",
             Self::Revoke => "revoke",
+            Self::ReadTags => "read_tags",
             Self::Produce => "produce",
             Self::Wait => "wait",
         }
@@ -172,6 +175,9 @@ pub(super) struct Tally {
     pub(super) rejected: usize,
     pub(super) errors: usize,
     pub(super) error: Option<ErrorKind>,
+    /// How many of the hits are entries with tags. Their handle counts them: they are misses if a
+    /// tag was purged.
+    pub(super) undecided: usize,
     /// The bytes of the values that were read or stored.
     pub(super) size: Option<usize>,
 }
@@ -187,6 +193,13 @@ impl Tally {
             _ => &mut self.errors,
         };
         *counted += count;
+    }
+
+    /// Adds a key that was looked up, with what [`Observer::lookup`](super::Observer::lookup)
+    /// returned.
+    pub(super) fn add_lookup(&mut self, outcome: Option<Outcome>) {
+        self.undecided += usize::from(outcome.is_none());
+        self.add(outcome.unwrap_or(Outcome::Hit), 1);
     }
 
     pub(super) fn one(outcome: Outcome) -> Self {

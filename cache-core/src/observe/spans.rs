@@ -32,6 +32,7 @@ pub(super) fn of(operation: Operation, alias: &str, store: &str, keys: Option<&[
         | Operation::GetAndTouch
         | Operation::Contains
         | Operation::Ttl
+        | Operation::ReadTags
         | Operation::Acquire => span!("cache.get"),
         Operation::Set
         | Operation::SetMany

@@ -197,6 +197,24 @@ impl Scope {
     }
 }
 
+/// Corrects the outcome of the latest lookup of a key. Its entry was found, but is no hit.
+#[cold]
+pub(super) fn correct_lookup(cache: &str, key: &str, outcome: Outcome) {
+    let Some(scope) = Scope::current() else { return };
+    let mut list = scope.trace.lock();
+    let is_of_key = |call: &&mut TracedCall| {
+        call.operation.is_lookup()
+            && &*call.cache == cache
+            && call.keys.iter().any(|it| **it == *key)
+    };
+    if let Some(lookup) = list.calls.iter_mut().rev().find(is_of_key) {
+        lookup.hits = lookup.hits.saturating_sub(1);
+        if lookup.hits == 0 {
+            lookup.outcome = outcome;
+        }
+    }
+}
+
 pub(super) fn is_collecting() -> bool {
     IS_COLLECTING.get()
 }

@@ -1,11 +1,13 @@
 //! Generations in a store.
 
-use std::time::Duration;
+use std::{any::Any, time::Duration};
 
 use futures_util::future::{join, join_all, try_join_all};
 
 use super::{Generation, GenerationId, Purge, PurgeCounter, remember_purge};
-use crate::{Cache, CacheHandle, Error, ErrorKind, Result, Ttl, Value, key::shown};
+use crate::{
+    Cache, CacheHandle, Error, ErrorKind, Result, Ttl, Value, key::shown, observe::Observed,
+};
 
 /// The shortest time to live of a record. A hard purge leaves it, as no entry has the new
 /// generation.
@@ -45,16 +47,11 @@ impl<'a> Records<'a> {
     ///
     /// Returns the error of the store.
     pub async fn read(&self, keys: &[&str]) -> Result<Vec<Option<Generation>>> {
-        let store = self.store();
-        let mut found = Vec::with_capacity(keys.len());
-        for key in keys {
-            let Some(value) = store.get_now(key) else { break };
-            found.push(value.map_err(|error| self.at(error))?);
-        }
-        let rest = &keys[found.len()..];
-        if !rest.is_empty() {
-            found.extend(store.get_many(rest).await.map_err(|error| self.at(error))?);
-        }
+        let found = match (self.store() as &dyn Any).downcast_ref::<Observed>() {
+            Some(observed) => observed.read_records(keys).await,
+            None => read_entries(self.store(), keys).await,
+        };
+        let found = found.map_err(|error| self.at(error))?;
         Ok(found.into_iter().map(|value| Generation::from_value(value?)).collect())
     }
 
@@ -206,6 +203,20 @@ impl<'a> Records<'a> {
     fn at(&self, error: Error) -> Error {
         error.in_store(self.store().name()).in_cache(self.cache.alias())
     }
+}
+
+/// Reads entries in the order of the keys: in one round trip, unless the store is in this process.
+pub(crate) async fn read_entries(store: &dyn Cache, keys: &[&str]) -> Result<Vec<Option<Value>>> {
+    let mut found = Vec::with_capacity(keys.len());
+    for key in keys {
+        let Some(value) = store.get_now(key) else { break };
+        found.push(value?);
+    }
+    let rest = &keys[found.len()..];
+    if !rest.is_empty() {
+        found.extend(store.get_many(rest).await?);
+    }
+    Ok(found)
 }
 
 /// Returns the time to live of a record that outlives entries with this one.

@@ -62,7 +62,10 @@ impl CacheHandle {
             None => self.get_with_tags(key, tags, &mut known).await,
         };
         let seen = match found {
-            Ok(Some(value)) => self.judge_fetched::<R>(key, value, early, &mut known).await,
+            Ok(Some(value)) => {
+                let is_lookup = true;
+                self.judge_fetched::<R>(key, value, early, &mut known, is_lookup).await
+            }
             Ok(None) => Ok(Seen::Absent),
             Err(error) => Err(error),
         };
@@ -84,27 +87,39 @@ impl CacheHandle {
     ) -> Result<Option<Value>> {
         let records: Vec<String> = tags.iter().map(|tag| self.tag_record(tag)).collect();
         let keys: Vec<&str> = [key].into_iter().chain(records.iter().map(String::as_str)).collect();
-        let mut found = self.inner().get_many(&keys).await?.into_iter();
+        let found = match self.observed() {
+            Some(observed) => observed.get_with_records(&keys).await,
+            None => self.inner().get_many(&keys).await,
+        };
+        let mut found = found?.into_iter();
         let value = found.next().flatten();
         let generations = found.map(|value| Generation::from_value(value?));
         known.extend(tags.iter().map(|tag| &**tag), generations);
         Ok(value)
     }
 
-    /// Decodes an entry, and looks at its times and its tags.
+    /// Decodes an entry, and looks at its times and its tags. `is_lookup` unless the entry comes with
+    /// a lease.
     pub(super) async fn judge_fetched<R: Returned>(
         &self,
         key: &str,
         value: Value,
         early: f64,
         known: &mut Generations,
+        is_lookup: bool,
     ) -> Result<Seen<R::Output>> {
         let meta = codec::meta(&value).ok().flatten();
         let times = meta.as_ref().and_then(|meta| meta.times);
         let verdict = match &meta {
             None => Verdict::Fresh,
             Some(meta) if meta.tags.is_empty() => self.verdict_of_times(meta),
-            Some(_) => self.judge_knowing(&value, known).await?,
+            Some(_) => {
+                let verdict = self.judge_knowing(&value, known).await;
+                if is_lookup {
+                    self.report_lookup(key, &value, verdict.as_ref().ok().copied());
+                }
+                verdict?
+            }
         };
         drop(meta);
         if verdict == Verdict::Purged {

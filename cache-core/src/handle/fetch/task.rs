@@ -206,7 +206,8 @@ impl<T: Send + 'static> Plan<T> {
     async fn is_good_enough<R: Returned>(&self, value: Value) -> Result<bool> {
         let mut known = Generations::default();
         let early = self.options.early;
-        let seen = self.cache.judge_fetched::<R>(&self.key, value, early, &mut known);
+        let is_lookup = false;
+        let seen = self.cache.judge_fetched::<R>(&self.key, value, early, &mut known, is_lookup);
         Ok(match seen.await? {
             Seen::Fresh(_) => true,
             Seen::Early(_) => self.reason != Reason::Early,
