@@ -13,6 +13,7 @@ use cache_core::{
     observe::{ObserveOptions, Observed},
 };
 use cache_locmem::{LocMemCache, LocMemOptions, Policy};
+use metrics_exporter_prometheus::PrometheusBuilder;
 
 const TTL: Option<Duration> = Some(Duration::from_secs(300));
 
@@ -92,10 +93,28 @@ fn handle_get_of_number_does_not_allocate() {
 }
 
 #[test]
-fn observed_hit_and_set_do_not_allocate() {
+fn observed_hit_and_set_do_not_allocate_without_a_recorder() {
+    assert_eq!(allocations_of_observed_hits_and_sets(), [0, 0]);
+}
+
+#[test]
+fn observed_hit_and_set_do_not_allocate_with_a_recorder() {
+    let recorder = PrometheusBuilder::new().build_recorder();
+    let counted = metrics::with_local_recorder(&recorder, allocations_of_observed_hits_and_sets);
+    assert_eq!(counted, [0, 0]);
+    let metrics = recorder.handle().render();
+    assert!(
+        metrics.contains(
+            r#"cachette_lookups_total{cache="default",store="locmem",outcome="hit"} 256"#
+        ),
+        "{metrics}"
+    );
+}
+
+/// Counts the allocations of 128 hits and of 128 sets, of which two each are measured.
+fn allocations_of_observed_hits_and_sets() -> [u64; 2] {
     let observed = Observed::new("default", Arc::new(store()), ObserveOptions::default());
     let cache = CacheHandle::new("default", Arc::new(observed.clone()), Settings::default());
-    // Two calls of 128 are measured.
     let hits = || {
         for _ in 0..128 {
             ready(cache.get::<u64>("key")).expect("locmem does not fail").expect("a hit");
@@ -110,7 +129,9 @@ fn observed_hit_and_set_do_not_allocate() {
     sets();
     hits();
     ready(observed.publish()).expect("locmem has statistics");
-    assert_eq!([measure(hits), measure(sets)].map(|counted| counted.count_total), [0, 0]);
+    let counted = [measure(hits), measure(sets)].map(|counted| counted.count_total);
+    ready(observed.publish()).expect("locmem has statistics");
+    counted
 }
 
 #[test]

@@ -52,36 +52,64 @@ struct CountCell([AtomicU64; COUNTS]);
 static NEXT_THREAD: AtomicUsize = AtomicUsize::new(0);
 
 thread_local! {
-    // Without a destructor and with a constant value, these are plain variables of the thread.
-    static CELL: Cell<Option<u8>> = const { Cell::new(None) };
-    static CALLS: Cell<u32> = const { Cell::new(0) };
+    // Without a destructor and with a constant value, this is a plain variable of the thread. It is
+    // one, because each access costs a call.
+    static THREAD: Thread = const { Thread { cell: Cell::new(None), calls: Cell::new(0) } };
+}
+
+struct Thread {
+    cell: Cell<Option<ThreadCell>>,
+    calls: Cell<u32>,
+}
+
+/// The cell of a thread.
+#[derive(Clone, Copy)]
+pub(super) struct ThreadCell(u8);
+
+impl ThreadCell {
+    /// Returns the cell of this thread, and whether its call is one of those that are measured: the
+    /// first of each thread is.
+    #[inline]
+    pub(super) fn of_call() -> (Self, bool) {
+        THREAD.with(|thread| {
+            let calls = thread.calls.get();
+            thread.calls.set(calls.wrapping_add(1));
+            (thread.cell(), calls.is_multiple_of(SAMPLING))
+        })
+    }
+}
+
+impl Thread {
+    #[inline]
+    fn cell(&self) -> ThreadCell {
+        self.cell.get().unwrap_or_else(|| self.assign_cell())
+    }
+
+    #[cold]
+    fn assign_cell(&self) -> ThreadCell {
+        let number = NEXT_THREAD.fetch_add(1, Relaxed) % CELLS;
+        let cell = ThreadCell(u8::try_from(number).unwrap_or(0));
+        self.cell.set(Some(cell));
+        cell
+    }
 }
 
 impl Counts {
-    pub(super) fn increment(&self, count: Count) {
-        let cell = CELL.get().unwrap_or_else(assign_cell);
-        self.cells[usize::from(cell) % CELLS].0[count as usize].fetch_add(1, Relaxed);
+    #[inline]
+    pub(super) fn increment(&self, cell: ThreadCell, count: Count) {
+        self.cells[usize::from(cell.0) % CELLS].0[count as usize].fetch_add(1, Relaxed);
+    }
+
+    /// Like [`increment`](Self::increment), for what is no call of its own.
+    #[cold]
+    pub(super) fn increment_later(&self, count: Count) {
+        self.increment(THREAD.with(Thread::cell), count);
     }
 
     /// Returns the sums of all threads, by [`Count`].
     pub(super) fn sums(&self) -> [u64; COUNTS] {
         array::from_fn(|count| self.cells.iter().map(|cell| cell.0[count].load(Relaxed)).sum())
     }
-}
-
-#[cold]
-fn assign_cell() -> u8 {
-    let number = NEXT_THREAD.fetch_add(1, Relaxed) % CELLS;
-    let cell = u8::try_from(number).unwrap_or(0);
-    CELL.set(Some(cell));
-    cell
-}
-
-/// Whether this call is one of those that are measured: the first of each thread is.
-pub(super) fn is_sampled() -> bool {
-    let calls = CALLS.get();
-    CALLS.set(calls.wrapping_add(1));
-    calls.is_multiple_of(SAMPLING)
 }
 
 #[cfg(test)]
@@ -97,9 +125,9 @@ mod tests {
             for _ in 0..3 * CELLS {
                 scope.spawn(|| {
                     for _ in 0..100 {
-                        counts.increment(Count::Hit);
+                        counts.increment(ThreadCell::of_call().0, Count::Hit);
                     }
-                    counts.increment(Count::SetError);
+                    counts.increment_later(Count::SetError);
                 });
             }
         });
@@ -109,7 +137,7 @@ mod tests {
 
     #[test]
     fn one_call_in_64_is_sampled() {
-        let sampled = thread::spawn(|| (0..640).filter(|_| is_sampled()).count());
+        let sampled = thread::spawn(|| (0..640).filter(|_| ThreadCell::of_call().1).count());
         assert_eq!(sampled.join().expect("it does not panic"), 10);
     }
 }

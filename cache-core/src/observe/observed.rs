@@ -8,7 +8,7 @@ use std::{
 use async_trait::async_trait;
 use serde::Deserialize;
 
-use super::{Observer, Operation, Outcome, counts::Count, operation::Tally};
+use super::{Observer, Operation, Outcome, counts::Count, observer::NowCall, operation::Tally};
 use crate::{
     Acquired, Ask, Cache, Clock, Error, ErrorKind, Lease, Leases, Result, Ttl, Value,
     forward_cache, tags, timer,
@@ -100,6 +100,7 @@ impl Observed {
     }
 
     /// Looks the first key up, and reads the records of its tags, which are the others.
+    #[cfg(feature = "fetch")]
     pub(crate) async fn get_with_records(&self, keys: &[&str]) -> Result<Vec<Option<Value>>> {
         let read = self.store.get_many(keys);
         let tally = |found: &Vec<Option<Value>>| {
@@ -130,25 +131,39 @@ impl Observed {
         stats.map(drop)
     }
 
+    /// Looks a key up and reports more than its count.
+    #[cold]
+    fn report_get_now(&self, key: &str, call: NowCall) -> Option<Result<Option<Value>>> {
+        let began_at = Instant::now();
+        let result = self.store.get_now(key)?;
+        self.count_lookup(call, &result);
+        let tally = Tally::of(Operation::Get, 1, &result, |value| {
+            self.observer.tally_lookup(value.as_ref())
+        });
+        self.observer.report_now(Operation::Get, key, began_at, call, &tally);
+        Some(result)
+    }
+
     #[inline]
-    fn count_lookup(&self, result: &Result<Option<Value>>) {
+    fn count_lookup(&self, call: NowCall, result: &Result<Option<Value>>) {
         let outcome = match result {
             Ok(value) => self.observer.lookup(value.as_ref()),
             Err(_) => Some(Outcome::Error),
         };
         if let Some(outcome) = outcome {
-            self.observer.count(Count::of_lookup(outcome));
+            self.observer.count(call, Count::of_lookup(outcome));
         }
     }
 
-    fn count_set(&self, result: &Result<()>) {
-        self.observer.count(match result {
+    fn count_set(&self, call: NowCall, result: &Result<()>) {
+        let count = match result {
             Ok(()) => Count::SetOk,
             Err(error) => match Outcome::of_error(error.kind()) {
                 Outcome::Rejected => Count::SetRejected,
                 _ => Count::SetError,
             },
-        });
+        };
+        self.observer.count(call, count);
     }
 
     fn wrapped_leases(&self) -> &dyn Leases {
@@ -180,34 +195,31 @@ impl Cache for Observed {
     );
 
     fn get_now(&self, key: &str) -> Option<Result<Option<Value>>> {
-        let Some(details) = self.observer.details() else {
-            // After `None`, the caller awaits `get`, which is reported.
-            let result = self.store.get_now(key)?;
-            self.count_lookup(&result);
-            return Some(result);
-        };
-        let began_at = Instant::now();
-        let result = self.store.get_now(key)?;
-        self.count_lookup(&result);
-        let tally = Tally::of(Operation::Get, 1, &result, |value| {
-            self.observer.tally_lookup(value.as_ref())
-        });
-        self.observer.report_now(Operation::Get, key, began_at, details, &tally);
-        Some(result)
+        let call = NowCall::begin();
+        if !call.is_only_counted() {
+            return self.report_get_now(key, call);
+        }
+        let found = self.store.get_now(key);
+        // After `None`, the caller awaits `get`, which is reported.
+        if let Some(result) = &found {
+            self.count_lookup(call, result);
+        }
+        found
     }
 
     fn set_now(&self, key: &str, value: Value, ttl: Option<Duration>) -> Result<Result<()>, Value> {
-        let Some(details) = self.observer.details() else {
+        let call = NowCall::begin();
+        if call.is_only_counted() {
             let result = self.store.set_now(key, value, ttl)?;
-            self.count_set(&result);
+            self.count_set(call, &result);
             return Ok(result);
-        };
+        }
         let (began_at, size) = (Instant::now(), value.size());
         let result = self.store.set_now(key, value, ttl)?;
-        self.count_set(&result);
+        self.count_set(call, &result);
         let tally = Tally::of(Operation::Set, 1, &result, |()| Tally::one(Outcome::Ok));
         let tally = Tally { size: Some(size), ..tally };
-        self.observer.report_now(Operation::Set, key, began_at, details, &tally);
+        self.observer.report_now(Operation::Set, key, began_at, call, &tally);
         Ok(result)
     }
 

@@ -10,7 +10,7 @@ use tracing::{Instrument, Span};
 
 use super::{
     ObserveOptions, Operation, Outcome,
-    counts::{self, Count, Counts},
+    counts::{Count, Counts, ThreadCell},
     handles::Handles,
     operation::Tally,
     report::{StaleReason, Where},
@@ -30,11 +30,29 @@ pub(crate) struct Observer {
     handles: OnceLock<Handles>,
 }
 
-/// How a call that does not wait is reported, besides being counted.
+/// How a call that does not wait is reported.
 #[derive(Clone, Copy)]
-pub(super) struct Details {
+pub(super) struct NowCall {
+    /// Where it is counted.
+    cell: ThreadCell,
     is_sampled: bool,
     has_span: bool,
+    is_traced: bool,
+}
+
+impl NowCall {
+    #[inline]
+    pub(super) fn begin() -> Self {
+        let (cell, is_sampled) = ThreadCell::of_call();
+        let (has_span, is_traced) = (spans::are_enabled(), trace::is_collecting());
+        Self { cell, is_sampled, has_span, is_traced }
+    }
+
+    /// Whether it is counted and nothing else.
+    #[inline]
+    pub(super) fn is_only_counted(self) -> bool {
+        !(self.is_sampled || self.has_span || self.is_traced)
+    }
 }
 
 impl Observer {
@@ -81,41 +99,30 @@ impl Observer {
         result
     }
 
-    /// Returns `None` if a call that does not wait is to be counted and nothing else.
-    #[inline]
-    pub(super) fn details(&self) -> Option<Details> {
-        let (is_sampled, has_span) = (counts::is_sampled(), spans::are_enabled());
-        match is_sampled || has_span || trace::is_collecting() {
-            true => Some(Details { is_sampled, has_span }),
-            false => None,
-        }
-    }
-
     /// Counts a call that did not wait.
     #[inline]
-    pub(super) fn count(&self, count: Count) {
-        self.counts.increment(count);
+    pub(super) fn count(&self, call: NowCall, count: Count) {
+        self.counts.increment(call.cell, count);
     }
 
     /// Reports an operation that did not wait. Its span begins when it has ended, as it is not
     /// known before whether it waits.
-    #[cold]
     pub(super) fn report_now(
         &self,
         operation: Operation,
         key: &str,
         began_at: Instant,
-        details: Details,
+        call: NowCall,
         tally: &Tally,
     ) {
         let took = began_at.elapsed();
-        if let Some(call) = self.begin(operation, &[key], began_at) {
-            call.end(tally);
+        if let Some(open) = self.begin(operation, &[key], began_at) {
+            open.end(tally);
         }
-        if details.has_span {
+        if call.has_span {
             spans::record(&self.span(operation, &[key]), operation, tally);
         }
-        if details.is_sampled {
+        if call.is_sampled {
             let handles = self.handles();
             handles.time(operation, took.as_secs_f64());
             handles.publish_if_due(&self.counts, self.clock.now());
@@ -198,7 +205,7 @@ impl Observer {
 
     /// Counts a lookup that has found an entry with tags. `key` is composed.
     pub(crate) fn end_lookup(&self, key: &str, outcome: Outcome) {
-        self.count(Count::of_lookup(outcome));
+        self.counts.increment_later(Count::of_lookup(outcome));
         if outcome != Outcome::Hit && trace::is_collecting() {
             trace::correct_lookup(&self.alias, key, outcome);
         }
