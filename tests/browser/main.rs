@@ -272,6 +272,39 @@ fn caches_page_is_at_most_four_screens_long_on_a_phone() {
 }
 
 #[test]
+fn pages_fit_a_phone_in_light_and_dark() {
+    let fixture = Fixture::new();
+    let browser = fixture.browser();
+    for color_scheme in ["light", "dark"] {
+        browser.emulate(390, color_scheme);
+        for path in PAGES {
+            fixture.go(&browser, path);
+            let wide = "const page = document.documentElement; return page.scrollWidth - 390";
+            assert_eq!(browser.run(wide), 0, "{path}, {color_scheme}");
+        }
+        open_caches(&fixture, &browser);
+        let height = browser.run("return document.documentElement.scrollHeight");
+        assert!(height.as_u64().is_some_and(|height| height <= 3600), "{color_scheme}: {height}");
+    }
+}
+
+#[test]
+fn paths_of_requests_are_not_broken_on_a_phone() {
+    let fixture = Fixture::new();
+    let browser = fixture.browser();
+    browser.emulate(390, "light");
+    fixture.site.get("/books/7");
+    fixture.go(&browser, "/caches");
+    let lines = "
+        const path = document.querySelector('#last .path');
+        if (path === null) return 0;
+        const range = document.createRange();
+        range.selectNodeContents(path);
+        return range.getClientRects().length;";
+    browser.wait_for("a request in one line", |browser| browser.run(lines), |lines| *lines == 1);
+}
+
+#[test]
 fn clear_buttons_are_inside_their_rows() {
     let fixture = Fixture::new();
     let browser = fixture.browser();
