@@ -20,7 +20,7 @@ use cache_core::{
 };
 use cache_http::{CacheCalls, CacheDebugLayer, HttpCacheLayer};
 use common::{Got, Inner, Site, View, page, request};
-use http::{Method, Request, Response, request::Parts};
+use http::{Method, Request, Response, Version, request::Parts};
 use http_body::{Frame, SizeHint};
 use serde_json::Value;
 use tower::{Layer as _, ServiceExt as _, util::BoxCloneSyncService};
@@ -218,9 +218,26 @@ async fn default_layer_shows_nothing_to_requests_of_proxies() {
     let layer = CacheDebugLayer::new();
     let service = boxed(layer.layer(looking_up(&observed(&Site::in_memory()), "key")));
     let html = ("accept", "text/html");
-    for header in ["forwarded", "x-forwarded-for", "X-Forwarded-Proto", "via", "x-real-ip"] {
-        assert_unchanged(&send(&service, request(Method::GET, "/", &[html, (header, "1")])).await);
+    for header in [
+        "forwarded",
+        "x-forwarded-for",
+        "X-Forwarded-Proto",
+        "X_Forwarded_For",
+        "x-original-forwarded-for",
+        "via",
+        "x-real-ip",
+        "true-client-ip",
+        "cf-connecting-ip",
+        "x-envoy-external-address",
+    ] {
+        let got = send(&service, request(Method::GET, "/", &[html, (header, "")])).await;
+        assert_eq!(got.body, PAGE, "{header}");
+        assert_unchanged(&got);
     }
+    // nginx talks to its upstreams so by default, without any of these headers.
+    let mut old = request(Method::GET, "/", &[html]);
+    *old.version_mut() = Version::HTTP_10;
+    assert_unchanged(&send(&service, old).await);
     let got = send(&service, request(Method::GET, "/", &[html])).await;
     // The tests are also run in the profile `release`.
     match cfg!(debug_assertions) {
@@ -426,6 +443,58 @@ async fn page_with_a_panel_has_no_validators_and_is_never_a_304() {
     let got = send(&service, request(Method::GET, "/", &headers)).await;
     assert_panel(&got);
     assert_eq!((got.header("etag"), got.header("last-modified")), (None, None));
+}
+
+#[tokio::test]
+async fn page_with_a_panel_is_not_stored_by_content_delivery_networks() {
+    let headers = [
+        HTML,
+        ("cache-control", "public, max-age=60"),
+        ("cdn-cache-control", "max-age=600"),
+        ("cloudflare-cdn-cache-control", "max-age=600"),
+        ("surrogate-control", "max-age=600"),
+        ("edge-control", "max-age=600"),
+        ("x-accel-expires", "600"),
+    ];
+    let view = View::new(move |_, _| page(&headers, PAGE));
+    let got = show(&boxed(debug().layer(view.service())), "/").await;
+    assert_panel(&got);
+    for (name, _) in &headers[2..] {
+        assert_eq!(got.header(name), None, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn body_that_is_longer_than_it_says_is_read_up_to_the_bound() {
+    let view = View::new(|_, _| {
+        let mut response = page(&[HTML], "");
+        *response.body_mut() = Body::new(Endless);
+        response
+    });
+    let service = boxed(debug().max_body(1000).layer(view.service()));
+    let headers = [("x-developer", "1"), ("accept", "text/html")];
+    let response = service.oneshot(request(Method::GET, "/", &headers)).await.expect("infallible");
+    assert!(response.headers().contains_key("server-timing"));
+    assert!(!response.headers().contains_key("cache-control"), "the page was not changed");
+}
+
+/// A body that never ends, although it says so.
+struct Endless;
+
+impl http_body::Body for Endless {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(b"<body></body>")))))
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(13)
+    }
 }
 
 #[tokio::test]

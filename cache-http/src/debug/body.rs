@@ -56,8 +56,14 @@ impl<B: Body> TracedBody<B> {
         if length.is_none_or(|length| length > max) {
             return;
         }
+        // The length may be wrong.
+        let mut left = max;
         while let Some(frame) = poll_fn(|context| self.poll_rest(context)).await {
+            let data = frame.as_ref().ok().and_then(Frame::data_ref);
+            let read = data.map_or(0, |data| data.len() as u64);
             self.first.push_back(frame);
+            let Some(rest) = left.checked_sub(read) else { return };
+            left = rest;
         }
     }
 

@@ -5,6 +5,7 @@ use http::{
     header::{
         ACCEPT_RANGES, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LENGTH,
         CONTENT_RANGE, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, EXPIRES, LAST_MODIFIED,
+        TRANSFER_ENCODING,
     },
     response,
 };
@@ -12,7 +13,13 @@ use http::{
 use crate::cache_control::CacheControl;
 
 /// Headers that describe the bytes of a page, or how long it may be kept.
-const REMOVED: [HeaderName; 4] = [ACCEPT_RANGES, ETAG, EXPIRES, LAST_MODIFIED];
+const REMOVED: [HeaderName; 5] = [ACCEPT_RANGES, ETAG, EXPIRES, LAST_MODIFIED, TRANSFER_ENCODING];
+/// Headers that proxies and content delivery networks follow instead of `Cache-Control`: [RFC 9213]
+/// with the names of its targets, and those that are older.
+///
+/// [RFC 9213]: https://www.rfc-editor.org/rfc/rfc9213
+const REMOVED_TARGETED: [&str; 4] =
+    ["edge-control", "surrogate-control", "x-accel-expires", "x-litespeed-cache-control"];
 const REMOVED_DIGESTS: [&str; 4] = ["content-digest", "content-md5", "digest", "repr-digest"];
 
 /// Whether a response is a whole HTML page that may be changed.
@@ -36,6 +43,10 @@ pub(super) fn is_page(head: &response::Parts) -> bool {
 pub(super) fn change_headers(headers: &mut HeaderMap, length: usize) {
     REMOVED.iter().for_each(|name| drop(headers.remove(name)));
     REMOVED_DIGESTS.iter().for_each(|name| drop(headers.remove(*name)));
+    REMOVED_TARGETED.iter().for_each(|name| drop(headers.remove(*name)));
+    let is_targeted = |name: &&HeaderName| name.as_str().ends_with("cdn-cache-control");
+    let targeted: Vec<_> = headers.keys().filter(is_targeted).cloned().collect();
+    targeted.iter().for_each(|name| drop(headers.remove(name)));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
 }

@@ -17,8 +17,8 @@ use std::{
 
 use cache_core::observe::Trace;
 use http::{
-    HeaderMap, HeaderName, Method, Request, Response,
-    header::{ACCEPT, FORWARDED, IF_MODIFIED_SINCE, IF_NONE_MATCH, VIA},
+    HeaderMap, HeaderName, Method, Request, Response, Version,
+    header::{ACCEPT, IF_MODIFIED_SINCE, IF_NONE_MATCH, VIA},
     request::Parts,
 };
 use http_body::Body;
@@ -53,15 +53,17 @@ use crate::extensions::HasOuterCache;
 ///
 /// Keys are often personal data. Without [`show_if`](Self::show_if), the layer is active only if
 /// this crate is compiled with `debug_assertions`, as in the profile `dev`, and only for requests
-/// without headers of proxies (`Forwarded`, `X-Forwarded-*`, `Via`, `X-Real-IP`). All other
-/// requests and their responses pass through unchanged.
+/// that do not show a proxy: those of HTTP/1.1 or later without headers such as `Forwarded`,
+/// `X-Forwarded-*`, `Via`, `X-Real-IP` and `CF-Connecting-IP`. A proxy that adds none of them goes
+/// unnoticed. All other requests and their responses pass through unchanged.
 ///
 /// # Order of layers
 ///
 /// Put this layer outside of page caches and inside of compression. Inside of a page cache, it does
 /// nothing for requests whose responses may be stored, and warns once: what it would add is never
 /// stored. A page with a panel is also marked `no-store`, for browsers and for other caches, and
-/// has no `ETag` and no `Last-Modified`.
+/// has no `ETag`, no `Last-Modified`, and none of the headers by which proxies and content delivery
+/// networks store pages in spite of that, such as `CDN-Cache-Control`.
 ///
 /// # Limits
 ///
@@ -193,7 +195,7 @@ impl Settings {
     fn is_shown(&self, parts: &Parts) -> bool {
         let is_shown = match &self.show_if {
             Some(is_shown) => is_shown(parts),
-            None => cfg!(debug_assertions) && !is_from_proxy(&parts.headers),
+            None => cfg!(debug_assertions) && !is_from_proxy(parts),
         };
         // A second layer has nothing to add to the first one.
         if !is_shown || parts.extensions.get::<CacheCalls>().is_some() {
@@ -232,13 +234,19 @@ impl Settings {
     }
 }
 
-fn is_from_proxy(headers: &HeaderMap) -> bool {
-    headers.keys().any(|name| {
-        *name == FORWARDED
-            || *name == VIA
-            || name == "x-real-ip"
-            || name.as_str().starts_with("x-forwarded")
-    })
+/// Parts of the names of headers that proxies add: `X-Forwarded-For`, `X-Original-Forwarded-For`,
+/// `X_Forwarded_For`, `X-Real-IP`, `True-Client-IP`, `CF-Connecting-IP`, `X-Envoy-External-Address`.
+const PROXY_HEADERS: [&str; 7] =
+    ["forwarded", "real-ip", "real_ip", "client-ip", "client_ip", "connecting-ip", "x-envoy-"];
+
+/// Whether a request has passed through a proxy, as far as it shows.
+///
+/// nginx adds no header by default, but sends HTTP/1.0, which browsers do not.
+fn is_from_proxy(parts: &Parts) -> bool {
+    let is_of_proxy = |name: &HeaderName| {
+        *name == VIA || PROXY_HEADERS.iter().any(|part| name.as_str().contains(part))
+    };
+    parts.version < Version::HTTP_11 || parts.headers.keys().any(is_of_proxy)
 }
 
 fn accepts_html(headers: &HeaderMap) -> bool {
