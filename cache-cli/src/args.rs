@@ -5,7 +5,8 @@ use std::{env, ffi::OsString, path::PathBuf, time::Duration};
 use cachette::{Timeout, Version};
 use clap::{
     ArgAction, ArgGroup, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand,
-    ValueEnum, builder::UnknownArgumentValueParser,
+    ValueEnum,
+    builder::{NonEmptyStringValueParser, UnknownArgumentValueParser},
 };
 use clap_complete::{ArgValueCandidates, Shell};
 
@@ -229,13 +230,13 @@ pub(crate) struct Createcachetable {
 pub(crate) struct Purge {
     /// Purge the pages of a URI or of a path. Write its query as the layer's `ignore_query` and
     /// similar settings leave it
-    #[arg(long = "uri", value_name = "URI")]
+    #[arg(long = "uri", value_name = "URI", value_parser = NonEmptyStringValueParser::new())]
     pub(crate) uris: Vec<String>,
     /// Purge the pages and values with a tag
-    #[arg(long = "tag", value_name = "TAG")]
+    #[arg(long = "tag", value_name = "TAG", value_parser = NonEmptyStringValueParser::new())]
     pub(crate) tags: Vec<String>,
     /// Purge the pages below a path, if their layer has `purge_prefixes`
-    #[arg(long = "prefix", value_name = "PATH")]
+    #[arg(long = "prefix", value_name = "PATH", value_parser = NonEmptyStringValueParser::new())]
     pub(crate) prefixes: Vec<String>,
     /// Purge every page
     #[arg(long)]
@@ -258,7 +259,13 @@ pub(crate) struct Keys {
     #[arg(long, value_name = "PREFIX")]
     pub(crate) prefix: Option<String>,
     /// The maximum number of keys, or 0 for all of them
-    #[arg(long, value_name = "N", default_value_t = 1000)]
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 1000,
+        value_parser = limit,
+        allow_negative_numbers = true
+    )]
     pub(crate) limit: u64,
     /// List only entries that have expired and still take up space
     #[arg(long)]
@@ -374,6 +381,10 @@ fn size(text: &str) -> Result<usize, String> {
     const MAX: usize = 64 << 20;
     let size = text.parse().ok().filter(|size| *size <= MAX);
     size.ok_or_else(|| format!("expected a number of bytes from 0 to {MAX}"))
+}
+
+fn limit(text: &str) -> Result<u64, String> {
+    text.parse().map_err(|_| "expected a number of keys, or 0 for all of them".into())
 }
 
 /// Rejects an argument that other commands of this kind have.

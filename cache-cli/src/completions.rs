@@ -1,4 +1,8 @@
 //! Completion of arguments by the shell.
+//!
+//! The shell asks `cachette` itself, because the aliases are those of a configuration. Of
+//! `clap_complete`, only the feature `unstable-dynamic` does that: what is stable writes scripts
+//! with fixed words.
 
 use std::{
     env,

@@ -39,7 +39,7 @@ impl Selection {
         if let Some(alias) = cli.alias()
             && !errors.contains_key(alias)
         {
-            caches.get(alias)?;
+            caches.get(alias).map_err(|error| unknown_cache(error, &errors))?;
         }
         Ok(Self {
             caches,
@@ -127,6 +127,17 @@ pub(crate) fn builder(config: Option<&Path>) -> CachesBuilder {
         Some(file) => builder.file(file),
         None => builder.env(),
     }
+}
+
+/// The error names the caches that could be opened. The others are configured as well.
+fn unknown_cache(error: Error, errors: &BTreeMap<String, Vec<Error>>) -> Failure {
+    let failure = Failure::from(error);
+    if errors.is_empty() {
+        return failure;
+    }
+    let aliases: Vec<String> = errors.keys().map(|alias| format!("{alias:?}")).collect();
+    let aliases = aliases.join(", ");
+    failure.with_help(format!("the configuration of others has mistakes: {aliases}"))
 }
 
 /// An empty configuration is an error, because it is probably a mistake.

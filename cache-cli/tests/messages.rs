@@ -26,6 +26,33 @@ fn misspelt_name_is_reported_with_the_most_similar_one() {
 }
 
 #[test]
+fn unknown_alias_is_reported_with_the_caches_that_have_mistakes() {
+    let project = Project::new("default = 'filebased://files'\n[pages]\nBACKEND = 'radis'");
+    let error = project.run(&["get", "k", "--cache", "nope"]).fails();
+    assert!(error.contains("configured caches: \"default\""), "{error}");
+    assert!(error.contains("the configuration of others has mistakes: \"pages\""), "{error}");
+}
+
+#[test]
+fn empty_name_of_what_is_purged_is_rejected() {
+    let project = Project::new(FILES);
+    // As of a variable of a shell that is not set.
+    for option in ["--tag", "--uri", "--prefix"] {
+        let error = project.run(&["purge", option, ""]).fails();
+        assert!(error.contains(&format!("a value is required for '{option}")), "{error}");
+    }
+}
+
+#[test]
+fn limit_of_keys_is_reported_with_its_range() {
+    let project = Project::new(FILES);
+    for limit in ["-1", "all", "99999999999999999999"] {
+        let error = project.run(&["keys", "--limit", limit]).fails();
+        assert!(error.contains("expected a number of keys, or 0 for all of them"), "{error}");
+    }
+}
+
+#[test]
 fn port_above_65535_is_reported_with_the_range() {
     for url in [
         "redis://127.0.0.1:99999",
