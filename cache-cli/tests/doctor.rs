@@ -7,7 +7,7 @@ use std::{env, fs, net::TcpStream};
 use cachette::{Caches, ManualClock, Severity, Timeout};
 use common::{Finished, Project};
 use serde_json::{Value as Json, json};
-use sqlx::{AssertSqlSafe, Executor as _, raw_sql};
+use sqlx::{AssertSqlSafe, Connection as _, Executor as _, raw_sql};
 use xtask::servers::{Kind, MYSQL_URL, POSTGRES_URL, Server};
 
 /// Timeouts of the stores that do not expire on a busy machine.
@@ -279,6 +279,65 @@ async fn faults_of_a_table_in_mysql_are_found() {
     execute(&pool, format!("ALTER TABLE {table} ENGINE = InnoDB, DROP PRIMARY KEY")).await;
     let found = diagnose(&project);
     assert!(found.contains(&error("index")[0]), "{found:?}");
+}
+
+#[tokio::test]
+async fn dead_rows_in_postgres_are_a_warning() {
+    let url = server_url(POSTGRES_URL);
+    let (project, table) = database(&url, "dead", "");
+    project.run(&["createcachetable"]).succeeds();
+    let mut connection = sqlx::PgConnection::connect(&url).await.expect("the server of the tests");
+    for sql in [
+        format!("ALTER TABLE {table} SET (autovacuum_enabled = false)"),
+        format!(
+            "INSERT INTO {table} SELECT number::text::bytea, NULL, 1, 4000000000000000 \
+             FROM generate_series(1, 10001) AS number"
+        ),
+        format!("UPDATE {table} SET number = 2"),
+        format!("UPDATE {table} SET number = 3"),
+    ] {
+        connection.execute(raw_sql(AssertSqlSafe(sql.clone()))).await.expect(&sql);
+    }
+    // The server counts them when the connection ends.
+    connection.close().await.expect("it is open");
+    let is_found = || diagnose(&project).contains(&warning("dead-rows")[0]);
+    let start = std::time::Instant::now();
+    while !is_found() {
+        assert!(start.elapsed() < std::time::Duration::from_secs(60), "{:?}", diagnose(&project));
+    }
+    let mut connection = sqlx::PgConnection::connect(&url).await.expect("the server of the tests");
+    connection.execute(raw_sql(AssertSqlSafe(format!("DROP TABLE {table}")))).await.expect("drops");
+}
+
+#[tokio::test]
+async fn postgres_that_is_almost_out_of_connections_is_a_warning() {
+    let server = start(Kind::Postgres, &["-N", "30"]);
+    let (project, _) = database(&server.url(), "connections", "");
+    project.run(&["createcachetable"]).succeeds();
+    assert_eq!(diagnose(&project), nothing());
+    let mut open = Vec::new();
+    // The processes of the server are not connections.
+    for _ in 0..22 {
+        open.push(sqlx::PgConnection::connect(&server.url()).await.expect("below the limit"));
+    }
+    assert_eq!(diagnose(&project), nothing());
+    for _ in 0..4 {
+        open.push(sqlx::PgConnection::connect(&server.url()).await.expect("below the limit"));
+    }
+    assert_eq!(diagnose(&project), warning("connections"));
+}
+
+#[tokio::test]
+async fn mysql_that_is_almost_out_of_connections_is_a_warning() {
+    let server = start(Kind::Mariadb, &["--max-connections=30"]);
+    let (project, _) = database(&server.url(), "connections", "");
+    project.run(&["createcachetable"]).succeeds();
+    assert_eq!(diagnose(&project), nothing());
+    let mut open = Vec::new();
+    for _ in 0..26 {
+        open.push(sqlx::MySqlConnection::connect(&server.url()).await.expect("below the limit"));
+    }
+    assert_eq!(diagnose(&project), warning("connections"));
 }
 
 #[cfg(unix)]

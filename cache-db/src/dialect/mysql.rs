@@ -66,6 +66,7 @@ pub(crate) static MYSQL: Dialect = Dialect {
     },
 };
 
+/// A user without the right PROCESS sees only its own connections.
 const FACTS: &str = "SELECT 'server', CAST(VERSION() AS CHAR), CAST(( \
         SELECT data_length + index_length FROM information_schema.tables \
         WHERE table_schema = DATABASE() AND table_name = ?) AS SIGNED) \
@@ -75,7 +76,9 @@ const FACTS: &str = "SELECT 'server', CAST(VERSION() AS CHAR), CAST(( \
     UNION ALL SELECT 'unique keys', NULL, CAST(COUNT(*) AS SIGNED) \
         FROM information_schema.statistics \
         WHERE table_schema = DATABASE() AND table_name = ? \
-        AND non_unique = 0 AND seq_in_index = 1 AND column_name = 'cache_key'";
+        AND non_unique = 0 AND seq_in_index = 1 AND column_name = 'cache_key' \
+    UNION ALL SELECT 'connections', CAST(@@max_connections AS CHAR), CAST(COUNT(*) AS SIGNED) \
+        FROM information_schema.processlist WHERE command <> 'Daemon'";
 
 const CREATE: &[&str] = &["CREATE TABLE IF NOT EXISTS {t} \
     (cache_key VARBINARY(1024) NOT NULL PRIMARY KEY, value LONGBLOB, number BIGINT, \

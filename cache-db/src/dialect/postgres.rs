@@ -98,6 +98,8 @@ pub(crate) static POSTGRES: Dialect = Dialect {
     },
 };
 
+/// `pg_stat_activity` has the processes of the server as well, and hides which these are from users
+/// without rights.
 const FACTS: &str = "WITH here AS (SELECT to_regclass(?::text)::oid AS oid) \
     SELECT 'server', current_setting('server_version'), pg_total_relation_size(oid) FROM here \
     UNION ALL SELECT 'clock', NULL, \
@@ -112,8 +114,8 @@ const FACTS: &str = "WITH here AS (SELECT to_regclass(?::text)::oid AS oid) \
         FROM pg_index JOIN here ON here.oid = indrelid WHERE NOT indisvalid \
     UNION ALL SELECT 'dead rows', n_live_tup::text, n_dead_tup \
         FROM pg_stat_user_tables JOIN here ON here.oid = relid \
-    UNION ALL SELECT 'connections', current_setting('max_connections'), COUNT(*) \
-        FROM pg_stat_activity";
+    UNION ALL SELECT 'connections', current_setting('max_connections'), \
+        CAST(SUM(numbackends) AS bigint) FROM pg_stat_database";
 
 const CREATE_INDEX: &str = "CREATE INDEX IF NOT EXISTS {i} ON {t} (expires)";
 const COMMENT: &str = "COMMENT ON TABLE {t} IS '{note}'";
