@@ -30,7 +30,7 @@ use std::{
     sync::Arc,
 };
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use serde::{
     Deserialize, Serialize,
     de::{self, DeserializeOwned, IgnoredAny},
@@ -123,7 +123,7 @@ pub(crate) fn as_int<T: Serialize>(value: &T) -> Option<i64> {
 pub(crate) fn decode<T: DeserializeOwned + 'static>(value: Value, codecs: &Codecs) -> Result<T> {
     match value {
         Value::Int(number) => decode_integer(number),
-        Value::Bytes(bytes) => decode_bytes(&bytes, codecs),
+        Value::Bytes(bytes) => decode_bytes(bytes, codecs),
         Value::Object(object) => decode(object.encode(codecs.encode)?, codecs),
     }
 }
@@ -153,8 +153,8 @@ fn encode_with<T: Serialize + ?Sized>(value: &T, codec: Codec) -> Result<Vec<u8>
     }
 }
 
-fn decode_bytes<T: DeserializeOwned + 'static>(bytes: &Bytes, codecs: &Codecs) -> Result<T> {
-    match **bytes {
+fn decode_bytes<T: DeserializeOwned + 'static>(bytes: Bytes, codecs: &Codecs) -> Result<T> {
+    match *bytes {
         [MAGIC, tag, ..] if tag & 0xF0 == FORMAT_1 && tag != INTEGER => {
             decode_body(tag, bytes, HEADER, codecs)
         }
@@ -175,7 +175,7 @@ fn decode_bytes<T: DeserializeOwned + 'static>(bytes: &Bytes, codecs: &Codecs) -
 #[inline]
 fn decode_body<T: DeserializeOwned + 'static>(
     tag: u8,
-    entry: &Bytes,
+    entry: Bytes,
     body_at: usize,
     codecs: &Codecs,
 ) -> Result<T> {
@@ -221,19 +221,19 @@ fn decode_integer<T: DeserializeOwned>(number: i64) -> Result<T> {
 
 /// Decodes raw bytes: `Bytes` as a slice of the entry, `Vec<u8>` as a copy, other types through
 /// serde.
-fn decode_raw<T: DeserializeOwned + 'static>(entry: &Bytes, body_at: usize) -> Result<T> {
+fn decode_raw<T: DeserializeOwned + 'static>(mut entry: Bytes, body_at: usize) -> Result<T> {
     let mut decoded = None::<T>;
     let slot: &mut dyn Any = &mut decoded;
     if let Some(slot) = slot.downcast_mut::<Option<Bytes>>() {
-        *slot = Some(entry.slice(body_at..));
+        entry.advance(body_at);
+        *slot = Some(entry);
     } else if let Some(slot) = slot.downcast_mut::<Option<Vec<u8>>>() {
         *slot = Some(entry[body_at..].to_vec());
+    } else {
+        return T::deserialize(Limited::new(RawReader(&entry[body_at..])))
+            .map_err(|error| decode_error::<T>(error, "bytes"));
     }
-    match decoded {
-        Some(value) => Ok(value),
-        None => T::deserialize(Limited::new(RawReader(&entry[body_at..])))
-            .map_err(|error| decode_error::<T>(error, "bytes")),
-    }
+    Ok(decoded.expect("the slot was just filled"))
 }
 
 fn decode_msgpack<T: DeserializeOwned>(body: &[u8]) -> Result<T, rmp_serde::decode::Error> {

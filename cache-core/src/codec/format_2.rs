@@ -41,8 +41,8 @@ pub(crate) fn has_tags(value: &Value) -> bool {
 
 /// Decodes an entry of format 2.
 #[cold]
-pub(super) fn decode<T: DeserializeOwned + 'static>(entry: &Bytes, codecs: &Codecs) -> Result<T> {
-    let (header, body_at) = Header::decode(entry)?;
+pub(super) fn decode<T: DeserializeOwned + 'static>(entry: Bytes, codecs: &Codecs) -> Result<T> {
+    let (header, body_at) = Header::decode(&entry)?;
     header.check()?;
     match FORMAT_1 | header.codec {
         INTEGER => match entry[body_at..].try_into() {
