@@ -128,6 +128,21 @@ pub(crate) fn decode<T: DeserializeOwned + 'static>(value: Value, codecs: &Codec
     }
 }
 
+/// Like [`decode`], but returns an object of this type as it is.
+pub(crate) fn decode_shared<T>(value: Value, codecs: &Codecs) -> Result<Arc<T>>
+where
+    T: DeserializeOwned + Send + Sync + 'static,
+{
+    let value = match value {
+        Value::Object(object) => match object.downcast() {
+            Ok(object) => return Ok(object),
+            Err(object) => Value::Object(object),
+        },
+        encoded => encoded,
+    };
+    decode(value, codecs).map(Arc::new)
+}
+
 fn header(tag: u8, capacity: usize) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(HEADER + capacity);
     bytes.extend([MAGIC, tag]);

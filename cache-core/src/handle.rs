@@ -29,6 +29,7 @@ mod tags;
 mod update;
 
 use std::{
+    convert::Infallible,
     fmt,
     sync::{
         Arc,
@@ -51,14 +52,14 @@ use crate::{
 use crate::{FillOptions, TagOptions};
 use breaker::Breaker;
 use clear::ClearGeneration;
-use described::Judged;
+use described::BoxFuture;
 use epochs::Epochs;
 #[cfg(feature = "fetch")]
 use fetch::Fetches;
 use fill::Fills;
 pub use inspect::{Freshness, InspectedEntry, InspectedTag, Inspection, Keys, TagState};
 use key_buffer::KeyBuffer;
-use leases::{HeldLeases, LocalLeases, Written};
+use leases::{HeldLeases, LocalLeases, Write, Written};
 pub use lock::{Lock, LockGuard};
 use outage::OutageLog;
 
@@ -162,11 +163,38 @@ enum Found<T> {
     Miss,
 }
 
+/// A composed key and its value, which may be returned when it has been decoded.
+type FreshEntry = (KeyBuffer, Value);
+
+/// A lookup that has not hit at once.
+///
+/// It is small, because it is a part of the futures of all verbs that read.
+enum NoHit<'a> {
+    /// The generation of the key must be read before anything.
+    Unlearned(&'a str),
+    /// The store must be asked and awaited.
+    Unasked(KeyBuffer),
+    /// The generations of the tags of the entry must be read.
+    Judging(BoxFuture<'a, Found<FreshEntry>>),
+    /// Nothing is left to do.
+    Ended(Result<Found<Infallible>>),
+}
+
 impl<T> Found<T> {
     fn hit(self) -> Option<T> {
         match self {
             Self::Hit(value) => Some(value),
             Self::Stale(_) | Self::Undecodable | Self::Miss => None,
+        }
+    }
+}
+
+impl Found<Infallible> {
+    fn no_hit<T>(self) -> Found<T> {
+        match self {
+            Self::Stale(value) => Found::Stale(value),
+            Self::Undecodable => Found::Undecodable,
+            Self::Miss => Found::Miss,
         }
     }
 }
@@ -465,26 +493,78 @@ impl CacheHandle {
         &*self.store
     }
 
-    /// Looks a key up. Errors of the store are returned as they are.
-    async fn find<T: DeserializeOwned + 'static>(&self, key: &str) -> Result<Found<T>> {
+    /// Looks a key up in a store that replies at once.
+    ///
+    /// Every verb that reads calls this before it awaits anything: even a future that is ready
+    /// costs a tenth of a hit in memory.
+    #[inline]
+    fn hit_now<'a, T>(&'a self, key: &'a str) -> Result<T, NoHit<'a>>
+    where
+        T: DeserializeOwned + 'static,
+    {
+        let (key, value) = self.look_up_now(key)?;
+        let (key, value) = self.if_fresh(key, value)?;
+        codec::decode(value, &self.view.codecs)
+            .map_err(|error| NoHit::Ended(self.undecodable(&key, error)))
+    }
+
+    /// Returns the entry of a store that replies at once. It may be stale.
+    #[inline]
+    fn look_up_now<'a>(&'a self, key: &'a str) -> Result<(KeyBuffer, Value), NoHit<'a>> {
         if self.must_learn() {
-            self.learn().await?;
+            return Err(NoHit::Unlearned(key));
         }
-        let key = self.key(key)?;
-        // Not in a function of its own: even a future that is ready costs a tenth of a hit in
-        // memory.
-        let found = match self.inner().get_now(&key) {
-            Some(found) => found,
-            None => self.inner().get(&key).await,
-        };
+        let key = self.key(key).map_err(|error| NoHit::Ended(Err(error)))?;
+        match self.inner().get_now(&key) {
+            Some(Ok(Some(value))) => Ok((key, value)),
+            Some(Ok(None)) => Err(NoHit::Ended(Ok(Found::Miss))),
+            Some(Err(error)) => Err(NoHit::Ended(Err(error))),
+            None => Err(NoHit::Unasked(key)),
+        }
+    }
+
+    /// Returns an entry that is known to be fresh.
+    #[inline]
+    fn if_fresh(&self, key: KeyBuffer, value: Value) -> Result<FreshEntry, NoHit<'_>> {
+        if codec::has_meta(&value) { self.if_judged_fresh(key, value) } else { Ok((key, value)) }
+    }
+
+    /// Ends a lookup. Errors of the store are returned as they are.
+    async fn find(&self, mut no_hit: NoHit<'_>) -> Result<Found<FreshEntry>> {
+        loop {
+            no_hit = match no_hit {
+                NoHit::Unlearned(key) => {
+                    self.learn().await?;
+                    NoHit::Unasked(self.key(key)?)
+                }
+                NoHit::Unasked(key) => {
+                    let Some(value) = self.inner().get(&key).await? else {
+                        return Ok(Found::Miss);
+                    };
+                    match self.if_fresh(key, value) {
+                        Ok(entry) => return Ok(Found::Hit(entry)),
+                        Err(no_hit) => no_hit,
+                    }
+                }
+                NoHit::Judging(judging) => return judging.await,
+                NoHit::Ended(ended) => return ended.map(Found::no_hit),
+            };
+        }
+    }
+
+    /// Decodes what [`find`](Self::find) has found.
+    fn decode_found<T>(
+        &self,
+        found: Result<Found<FreshEntry>>,
+        decode: impl FnOnce(Value, &Codecs) -> Result<T>,
+    ) -> Result<Found<T>> {
         match found? {
-            Some(value) if codec::has_meta(&value) => match self.judged(&key, value).await? {
-                Judged::Fresh(value) => self.decode(&key, value),
-                Judged::Stale(value) => Ok(Found::Stale(Box::new(value))),
-                Judged::Purged => Ok(Found::Undecodable),
-            },
-            Some(value) => self.decode(&key, value),
-            None => Ok(Found::Miss),
+            Found::Hit((key, value)) => decode(value, &self.view.codecs)
+                .map(Found::Hit)
+                .or_else(|error| self.undecodable(&key, error)),
+            Found::Stale(value) => Ok(Found::Stale(value)),
+            Found::Undecodable => Ok(Found::Undecodable),
+            Found::Miss => Ok(Found::Miss),
         }
     }
 
@@ -492,19 +572,47 @@ impl CacheHandle {
     /// configured so.
     async fn put(&self, key: &str, value: Value, timeout: Timeout) -> Result<()> {
         let write = self.write(Written::Key(key));
-        if write.must_begin() {
-            write.begin().await;
+        match self.put_now(&write, key, value, timeout) {
+            Ok(stored) => stored,
+            Err(value) => self.put_after(&write, key, value, timeout).await,
         }
+    }
+
+    /// Like [`put`](Self::put), but returns the value if something has to be awaited.
+    ///
+    /// Verbs call this first for the same reason as [`hit_now`](Self::hit_now).
+    fn put_now(
+        &self,
+        write: &Write<'_>,
+        key: &str,
+        value: Value,
+        timeout: Timeout,
+    ) -> Result<Result<()>, Value> {
         let ttl = match self.lifetime(timeout) {
-            Lifetime::Expired => {
-                return self.unless_outage(self.inner().delete(key).await.map(drop), || ());
-            }
+            _ if write.must_begin() => return Err(value),
+            Lifetime::Expired => return Err(value),
             Lifetime::For(ttl) => Some(ttl),
             Lifetime::Forever => None,
         };
-        let stored = match self.inner().set_now(key, value, ttl) {
-            Ok(stored) => stored,
-            Err(value) => self.inner().set(key, value, ttl).await,
+        let stored = self.inner().set_now(key, value, ttl)?;
+        Ok(self.unless_outage(stored, || ()))
+    }
+
+    /// Stores what [`put_now`](Self::put_now) has returned.
+    async fn put_after(
+        &self,
+        write: &Write<'_>,
+        key: &str,
+        value: Value,
+        timeout: Timeout,
+    ) -> Result<()> {
+        if write.must_begin() {
+            write.begin().await;
+        }
+        let stored = match self.lifetime(timeout) {
+            Lifetime::Expired => self.inner().delete(key).await.map(drop),
+            Lifetime::For(ttl) => self.inner().set(key, value, Some(ttl)).await,
+            Lifetime::Forever => self.inner().set(key, value, None).await,
         };
         self.unless_outage(stored, || ())
     }

@@ -88,6 +88,7 @@ pub(crate) enum Lifetime {
 }
 
 impl Lifetime {
+    #[inline]
     pub(crate) fn of(timeout: Timeout, default: Timeout) -> Self {
         match timeout {
             Timeout::Default if default == Timeout::Default => Self::For(DJANGO_DEFAULT),

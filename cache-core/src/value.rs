@@ -32,6 +32,7 @@ impl Value {
     /// Returns the size of the value in bytes, without the `Value` itself.
     ///
     /// The size of an integer is 0, that of an object is its [`Object::size`].
+    #[inline]
     #[must_use]
     pub fn size(&self) -> usize {
         match self {
@@ -156,6 +157,7 @@ impl Object {
 
     /// Returns the size of the object in bytes: what is directly in its `Arc`, plus what it
     /// [owns](Self::owning).
+    #[inline]
     #[must_use]
     pub fn size(&self) -> usize {
         self.shared.size().saturating_add(self.owned)

@@ -2,7 +2,7 @@
 
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{Found, described::Judged, leases::Written};
+use super::{Found, leases::Written};
 use crate::{CacheHandle, Result, Timeout, Ttl, Value, codec, timeout::Lifetime};
 
 /// Reading and writing one entry.
@@ -21,7 +21,10 @@ impl CacheHandle {
     /// Returns [`ErrorKind::Decode`](crate::ErrorKind::Decode) instead of a miss if the alias has
     /// `undecodable = "error"`. See [Errors](CacheHandle#errors) for the others.
     pub async fn get<T: DeserializeOwned + 'static>(&self, key: &str) -> Result<Option<T>> {
-        let found = self.find(key).await;
+        let found = match self.hit_now(key) {
+            Ok(value) => return Ok(Some(value)),
+            Err(no_hit) => self.decode_found(self.find(no_hit).await, codec::decode),
+        };
         Ok(self.unless_outage(found, || Found::Miss)?.hit())
     }
 
@@ -43,7 +46,12 @@ impl CacheHandle {
         if self.must_learn() && !self.learned().await? {
             return Ok(());
         }
-        self.put(&self.key(key)?, value, timeout.into()).await
+        let (key, timeout) = (self.key(key)?, timeout.into());
+        let write = self.write(Written::Key(&key));
+        match self.put_now(&write, &key, value, timeout) {
+            Ok(stored) => stored,
+            Err(value) => self.put_after(&write, &key, value, timeout).await,
+        }
     }
 
     /// Stores a value if the key is absent or expired, and returns whether it was stored.
@@ -139,18 +147,13 @@ impl CacheHandle {
             Lifetime::For(ttl) => store.get_and_touch(&key, Some(ttl)).await,
             Lifetime::Forever => store.get_and_touch(&key, None).await,
         };
-        let mut found = self.unless_outage(found, || None)?;
-        if let Some(value) = found.take_if(|value| codec::has_meta(value)) {
-            let judged = self.judged(&key, value).await;
-            found = match self.unless_outage(judged, || Judged::Purged)? {
-                Judged::Fresh(value) => Some(value),
-                Judged::Stale(_) | Judged::Purged => None,
-            };
-        }
-        match found {
-            Some(value) => Ok(self.decode(&key, value)?.hit()),
-            None => Ok(None),
-        }
+        let Some(value) = self.unless_outage(found, || None)? else { return Ok(None) };
+        let found = match self.if_fresh(key, value) {
+            Ok(entry) => Ok(Found::Hit(entry)),
+            Err(no_hit) => self.find(no_hit).await,
+        };
+        let found = self.decode_found(found, codec::decode);
+        Ok(self.unless_outage(found, || Found::Miss)?.hit())
     }
 
     /// Returns the remaining time to live of an entry, or `None` on a miss.

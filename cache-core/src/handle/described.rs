@@ -2,6 +2,7 @@
 
 use std::{borrow::Cow, collections::HashMap, pin::Pin};
 
+use super::{Found, FreshEntry, NoHit, key_buffer::KeyBuffer};
 use crate::{
     CacheHandle, Result, Value, codec,
     meta::Meta,
@@ -16,13 +17,6 @@ pub(super) enum Verdict {
     /// It is past its fresh time, or was purged softly.
     Stale,
     /// One of its tags was purged, or has lost its record.
-    Purged,
-}
-
-/// A [`Verdict`] with the entry that may be used.
-pub(super) enum Judged {
-    Fresh(Value),
-    Stale(Value),
     Purged,
 }
 
@@ -55,7 +49,7 @@ impl Generations {
     }
 }
 
-type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T>> + Send + 'a>>;
+pub(super) type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T>> + Send + 'a>>;
 
 /// An entry whose tags are compared with their generations.
 struct Tagged<'a> {
@@ -65,17 +59,31 @@ struct Tagged<'a> {
 }
 
 impl CacheHandle {
-    /// Decides about an entry that a lookup has found and that [has meta](codec::has_meta), and
-    /// returns it with that.
-    ///
-    /// It takes the entry, so that the future of a hit without meta does not keep its value.
-    pub(super) async fn judged(&self, key: &str, value: Value) -> Result<Judged> {
-        let verdict = self.judge(&value).await;
-        self.report_lookup(key, &value, verdict.as_ref().ok().copied());
-        Ok(match verdict? {
-            Verdict::Fresh => Judged::Fresh(value),
-            Verdict::Stale => Judged::Stale(value),
-            Verdict::Purged => Judged::Purged,
+    /// Returns an entry that [has meta](codec::has_meta) if it is fresh, as far as that is known
+    /// without reading the generations of its tags.
+    #[cold]
+    pub(super) fn if_judged_fresh(
+        &self,
+        key: KeyBuffer,
+        value: Value,
+    ) -> Result<FreshEntry, NoHit<'_>> {
+        let verdict = self.judge_now(&value);
+        if verdict.is_some() {
+            self.report_lookup(&key, &value, verdict);
+        }
+        Err(match verdict {
+            Some(Verdict::Fresh) => return Ok((key, value)),
+            Some(Verdict::Stale) => NoHit::Ended(Ok(Found::Stale(Box::new(value)))),
+            Some(Verdict::Purged) => NoHit::Ended(Ok(Found::Undecodable)),
+            None => NoHit::Judging(Box::pin(async move {
+                let verdict = self.judge_alone(&value).await;
+                self.report_lookup(&key, &value, verdict.as_ref().ok().copied());
+                Ok(match verdict? {
+                    Verdict::Fresh => Found::Hit((key, value)),
+                    Verdict::Stale => Found::Stale(Box::new(value)),
+                    Verdict::Purged => Found::Undecodable,
+                })
+            })),
         })
     }
 
@@ -104,13 +112,17 @@ impl CacheHandle {
         }
     }
 
-    /// In a box, so that the future of a read stays small.
+    /// Decides about an entry with tags. In a box, so that the future of a read stays small.
     #[cold]
     fn judge_alone<'a>(&'a self, value: &'a Value) -> BoxFuture<'a, Verdict> {
-        Box::pin(async move { self.judge_knowing(value, &mut Generations::default()).await })
+        Box::pin(async move {
+            let verdicts = self.judge_tagged(&[value], &mut Generations::default()).await?;
+            Ok(verdicts.first().copied().unwrap_or(Verdict::Purged))
+        })
     }
 
     /// Like [`judge`](Self::judge), with generations that were read with the entry.
+    #[cfg(feature = "fetch")]
     pub(super) async fn judge_knowing(
         &self,
         value: &Value,

@@ -57,6 +57,7 @@ impl Epochs {
     }
 
     /// Whether a write may have to end an epoch. If not, the methods that do need not be called.
+    #[inline]
     pub(super) fn has_any(&self) -> bool {
         self.has_any.load(Relaxed)
     }

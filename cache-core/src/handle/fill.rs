@@ -81,14 +81,7 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static> Form for Shared<T>
     }
 
     fn decode(value: Value, codecs: &Codecs) -> Result<Arc<T>> {
-        let value = match value {
-            Value::Object(object) => match object.downcast() {
-                Ok(object) => return Ok(object),
-                Err(object) => Value::Object(object),
-            },
-            encoded => encoded,
-        };
-        codec::decode(value, codecs).map(Arc::new)
+        codec::decode_shared(value, codecs)
     }
 }
 

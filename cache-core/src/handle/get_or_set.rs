@@ -8,7 +8,7 @@ use super::{
     Found,
     fill::{Begun, Missing, Owned, Shared},
 };
-use crate::{CacheHandle, Result, Timeout};
+use crate::{CacheHandle, Result, Timeout, codec};
 
 /// Producing missing values.
 impl CacheHandle {
@@ -125,13 +125,19 @@ impl CacheHandle {
         F: Future<Output = T>,
     {
         let missing = match self.may_read(key) {
-            true => match self.find(key).await {
-                Ok(Found::Hit(value)) => {
-                    self.has_read(key);
-                    return Ok(value);
+            true => {
+                let found = match self.hit_now(key) {
+                    Ok(value) => Ok(Found::Hit(value)),
+                    Err(no_hit) => self.decode_found(self.find(no_hit).await, codec::decode),
+                };
+                match found {
+                    Ok(Found::Hit(value)) => {
+                        self.has_read(key);
+                        return Ok(value);
+                    }
+                    other => self.missing(key, other)?,
                 }
-                other => self.missing(key, other)?,
-            },
+            }
             false => Missing::Unknown,
         };
         // In boxes, so that the future of a hit stays small.
@@ -186,13 +192,19 @@ impl CacheHandle {
         F: Future<Output = Result<T, E>>,
     {
         let missing = match self.may_read(key) {
-            true => match self.find(key).await {
-                Ok(Found::Hit(value)) => {
-                    self.has_read(key);
-                    return Ok(Ok(value));
+            true => {
+                let found = match self.hit_now(key) {
+                    Ok(value) => Ok(Found::Hit(value)),
+                    Err(no_hit) => self.decode_found(self.find(no_hit).await, codec::decode),
+                };
+                match found {
+                    Ok(Found::Hit(value)) => {
+                        self.has_read(key);
+                        return Ok(Ok(value));
+                    }
+                    other => self.missing(key, other)?,
                 }
-                other => self.missing(key, other)?,
-            },
+            }
             false => Missing::Unknown,
         };
         let begin = self.begin_fill::<Owned<T>>(key, timeout.into(), missing);
@@ -225,13 +237,19 @@ impl CacheHandle {
         F: Future<Output = T>,
     {
         let missing = match self.may_read(key) {
-            true => match self.find_shared(key).await {
-                Ok(Found::Hit(object)) => {
-                    self.has_read(key);
-                    return Ok(object);
+            true => {
+                let found = match self.shared_hit_now(key) {
+                    Ok(object) => Ok(Found::Hit(object)),
+                    Err(no_hit) => self.decode_found(self.find(no_hit).await, codec::decode_shared),
+                };
+                match found {
+                    Ok(Found::Hit(object)) => {
+                        self.has_read(key);
+                        return Ok(object);
+                    }
+                    other => self.missing(key, other)?,
                 }
-                other => self.missing(key, other)?,
-            },
+            }
             false => Missing::Unknown,
         };
         let begin = self.begin_fill::<Shared<T>>(key, timeout.into(), missing);

@@ -238,12 +238,14 @@ impl CacheHandle {
     /// Declares a write. If it [must begin](Write::must_begin), [`begin`](Write::begin) comes next.
     ///
     /// On a store with leases of its own, this costs two comparisons while nobody produces a value.
+    #[inline]
     pub(super) fn write<'a>(&'a self, written: Written<'a>) -> Write<'a> {
         Write { view: &self.view, written, may_have_written: true }
     }
 }
 
 impl<'a> Write<'a> {
+    #[inline]
     pub(super) fn must_begin(&self) -> bool {
         let local = &self.view.local_leases;
         local.is_used() && local.has_any()
@@ -293,6 +295,7 @@ impl<'a> Write<'a> {
 }
 
 impl Drop for Write<'_> {
+    #[inline]
     fn drop(&mut self) {
         if self.must_begin() {
             self.end_local_leases();

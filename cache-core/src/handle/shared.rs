@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{Found, described::Judged};
+use super::{Found, NoHit, leases::Written};
 use crate::{CacheHandle, Object, Result, Timeout, Value, codec};
 
 /// Sharing objects.
@@ -40,7 +40,10 @@ impl CacheHandle {
     where
         T: DeserializeOwned + Send + Sync + 'static,
     {
-        let found = self.find_shared(key).await;
+        let found = match self.shared_hit_now(key) {
+            Ok(object) => return Ok(Some(object)),
+            Err(no_hit) => self.decode_found(self.find(no_hit).await, codec::decode_shared),
+        };
         Ok(self.unless_outage(found, || Found::Miss)?.hit())
     }
 
@@ -105,47 +108,31 @@ impl CacheHandle {
         if self.must_learn() && !self.learned().await? {
             return Ok(());
         }
-        self.put(&self.key(key)?, value, timeout.into()).await
+        let (key, timeout) = (self.key(key)?, timeout.into());
+        let write = self.write(Written::Key(&key));
+        match self.put_now(&write, &key, value, timeout) {
+            Ok(stored) => stored,
+            Err(value) => self.put_after(&write, &key, value, timeout).await,
+        }
     }
 
-    pub(super) async fn find_shared<T>(&self, key: &str) -> Result<Found<Arc<T>>>
+    /// Like [`hit_now`](Self::hit_now), but returns an object of this process as it is.
+    #[inline]
+    pub(super) fn shared_hit_now<'a, T>(&'a self, key: &'a str) -> Result<Arc<T>, NoHit<'a>>
     where
         T: DeserializeOwned + Send + Sync + 'static,
     {
-        if self.must_learn() {
-            self.learn().await?;
-        }
-        let key = self.key(key)?;
-        let found = match self.inner().get_now(&key) {
-            Some(found) => found,
-            None => self.inner().get(&key).await,
-        };
-        let Some(value) = found? else { return Ok(Found::Miss) };
-        let mut value = match value {
+        let (key, value) = self.look_up_now(key)?;
+        let value = match value {
             Value::Object(object) => match object.downcast_plain() {
-                Ok(object) => return Ok(Found::Hit(object)),
+                Ok(object) => return Ok(object),
                 Err(object) => Value::Object(object),
             },
             encoded => encoded,
         };
-        if codec::has_meta(&value) {
-            value = match self.judged(&key, value).await? {
-                Judged::Fresh(value) => value,
-                Judged::Stale(value) => return Ok(Found::Stale(Box::new(value))),
-                Judged::Purged => return Ok(Found::Undecodable),
-            };
-            if let Value::Object(object) = &value
-                && let Ok(object) = object.clone().downcast()
-            {
-                return Ok(Found::Hit(object));
-            }
-        }
-        Ok(match self.decode(&key, value)? {
-            Found::Hit(value) => Found::Hit(Arc::new(value)),
-            Found::Stale(value) => Found::Stale(value),
-            Found::Undecodable => Found::Undecodable,
-            Found::Miss => Found::Miss,
-        })
+        let (key, value) = self.if_fresh(key, value)?;
+        codec::decode_shared(value, &self.view.codecs)
+            .map_err(|error| NoHit::Ended(self.undecodable(&key, error)))
     }
 
     pub(super) fn share<T: Serialize + Send + Sync + 'static>(

@@ -65,6 +65,7 @@ impl LocalLeases {
     }
 
     /// Whether these leases are used instead of those of the store.
+    #[inline]
     pub(in crate::handle) fn is_used(&self) -> bool {
         self.is_used
     }
@@ -86,6 +87,7 @@ impl LocalLeases {
     }
 
     /// Whether a write may have to end a lease. If not, the methods below need not be called.
+    #[inline]
     pub(in crate::handle) fn has_any(&self) -> bool {
         self.table.has_any.load(Relaxed)
     }
