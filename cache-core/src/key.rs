@@ -240,25 +240,28 @@ fn problem_of(composed: &str) -> Option<&'static str> {
 }
 
 /// Checks eight bytes at a time. The last eight overlap with the ones before.
+#[inline]
 fn has_control_or_space(text: &[u8]) -> bool {
     let Some(last) = text.last_chunk() else {
         return text.iter().any(|&byte| byte <= b' ' || byte == 0x7F);
     };
     let (words, _) = text.as_chunks();
-    words.iter().fold(control_or_space_in(*last), |found, word| found | control_or_space_in(*word))
-        != 0
+    words.iter().fold(marks_of_others(*last), |marks, word| marks & marks_of_others(*word)) != MARKS
 }
 
-/// Returns non-zero if one of the bytes is a control character or a space.
+/// The highest bit of each byte.
+const MARKS: u64 = u64::from_ne_bytes([1 << 7; 8]);
+
+/// Marks the bytes that are neither a control character nor a space by their highest bit.
 ///
-/// The subtractions borrow from the highest bit of each byte that is smaller.
-fn control_or_space_in(word: [u8; 8]) -> u64 {
+/// Without it, the bytes that are follow each other if one is added modulo 2^7: 0 is DELETE, and 1
+/// to 0x21 are NUL to space. No sum carries into the next byte.
+#[inline]
+fn marks_of_others(word: [u8; 8]) -> u64 {
     const EACH: u64 = u64::from_ne_bytes([1; 8]);
     let word = u64::from_ne_bytes(word);
-    let up_to_space = word.wrapping_sub(EACH * 0x21) & !word;
-    let off_delete = word ^ (EACH * 0x7F);
-    let delete = off_delete.wrapping_sub(EACH) & !off_delete;
-    (up_to_space | delete) & (EACH << 7)
+    let next = ((word & !MARKS) + EACH) & !MARKS;
+    ((next + EACH * (0x80 - 0x22)) | word) & MARKS
 }
 
 /// The VERSION of cachette's own records, such as locks. No entry of an application has it.
@@ -345,6 +348,7 @@ impl Composer {
     /// Returns `true` if the composed key is known to keep Django's rule. `false` means unknown.
     ///
     /// Cheaper than checking the composed key.
+    #[inline]
     pub(crate) fn surely_keeps_the_rule(&self, key: &str) -> bool {
         self.joins_cleanly
             && self.head.len() + key.len() <= MAX_KEY_CHARS
@@ -352,19 +356,22 @@ impl Composer {
     }
 
     /// Appends the composed key to `out`.
+    #[inline]
     pub(crate) fn compose(&self, key: &str, out: &mut String) {
         match &self.function {
             KeyFunction::Default => self.join(key, out),
-            KeyFunction::Hashed => {
-                if is_portable(&self.head, key) {
-                    self.join(key, out);
-                } else {
-                    self.join_digest(key, out);
-                }
-            }
+            _ => self.compose_otherwise(key, out),
+        }
+    }
+
+    /// Appends a key that is composed by another function than the default one.
+    fn compose_otherwise(&self, key: &str, out: &mut String) {
+        match &self.function {
             KeyFunction::Custom(function) => {
                 out.push_str(&function(key, &self.prefix, &self.written));
             }
+            KeyFunction::Hashed if !is_portable(&self.head, key) => self.join_digest(key, out),
+            KeyFunction::Hashed | KeyFunction::Default => self.join(key, out),
         }
     }
 
@@ -402,6 +409,7 @@ impl Composer {
         self.record(&format!("lease:{}", without_prefix.unwrap_or(composed)))
     }
 
+    #[inline]
     fn join(&self, key: &str, out: &mut String) {
         out.reserve(self.head.len() + key.len());
         out.push_str(&self.head);
