@@ -140,6 +140,20 @@ impl Queue {
         self.length += 1;
     }
 
+    /// Makes a slot of this queue, which is not the newest one, the newest one.
+    pub(crate) fn move_to_front<T>(&mut self, slab: &mut Slab<T>, slot: u32) {
+        let moved = &mut slab.slots[slot as usize];
+        let (newer, older) = (moved.newer, moved.older);
+        (moved.newer, moved.older) = (NONE, self.newest);
+        slab.slots[newer as usize].older = older;
+        match older {
+            NONE => self.oldest = newer,
+            older => slab.slots[older as usize].newer = newer,
+        }
+        slab.slots[self.newest as usize].newer = slot;
+        self.newest = slot;
+    }
+
     /// Removes a slot that is in this queue.
     pub(crate) fn unlink<T>(&mut self, slab: &mut Slab<T>, slot: u32) {
         let Slot { newer, older, .. } = slab.slots[slot as usize];
