@@ -90,9 +90,9 @@ pub(crate) enum Lifetime {
 impl Lifetime {
     #[inline]
     pub(crate) fn of(timeout: Timeout, default: Timeout) -> Self {
+        let timeout = if timeout == Timeout::Default { default } else { timeout };
         match timeout {
-            Timeout::Default if default == Timeout::Default => Self::For(DJANGO_DEFAULT),
-            Timeout::Default => Self::of(default, default),
+            Timeout::Default => Self::For(DJANGO_DEFAULT),
             Timeout::Never => Self::Forever,
             Timeout::After(Duration::ZERO) => Self::Expired,
             Timeout::After(duration) => Self::For(duration),

@@ -18,7 +18,17 @@ pub(crate) struct Deadlines {
 
 impl Deadlines {
     /// Ensures that `slot` is checked at `deadline` or earlier.
+    ///
+    /// An overwrite usually finds that it is, so only that is inlined.
+    #[inline]
     pub(crate) fn schedule(&mut self, slot: u32, deadline: Moment) {
+        let scheduled = self.scheduled.get(slot as usize);
+        if scheduled.is_none_or(|scheduled| deadline < *scheduled) {
+            self.schedule_earlier(slot, deadline);
+        }
+    }
+
+    fn schedule_earlier(&mut self, slot: u32, deadline: Moment) {
         if deadline == Moment::NEVER {
             return;
         }
@@ -26,11 +36,15 @@ impl Deadlines {
         if position >= self.scheduled.len() {
             self.scheduled.resize(position + 1, Moment::NEVER);
         }
-        if deadline < self.scheduled[position] {
-            self.scheduled[position] = deadline;
-            self.queue.push(Reverse((deadline, slot)));
-            self.discard_outdated();
-        }
+        self.scheduled[position] = deadline;
+        self.queue.push(Reverse((deadline, slot)));
+        self.discard_outdated();
+    }
+
+    /// Whether [`pop_due`](Self::pop_due) may return a slot.
+    #[inline]
+    pub(crate) fn may_be_due(&self, now: Moment) -> bool {
+        self.queue.peek().is_some_and(|Reverse((time, _))| *time <= now)
     }
 
     /// Removes and returns the next slot that is due.

@@ -368,7 +368,9 @@ impl Shard {
         };
         let slot = self.put(slot, hash, key, value, deadline, removed);
         self.deadlines.schedule(slot, deadline);
-        self.collect_expired(now, removed);
+        if self.deadlines.may_be_due(now) {
+            self.collect_expired(now, removed);
+        }
     }
 
     /// Overwrites the entry in `slot` if the new value fits, or else inserts a new entry.
