@@ -635,19 +635,30 @@ impl CacheHandle {
     }
 
     /// Composes a key and checks it. A verb that [must learn](Self::must_learn) does so before.
+    #[inline]
     fn key(&self, key: &str) -> Result<KeyBuffer> {
         self.key_in(self.key_generation(), key)
     }
 
     /// Composes a key in this generation, or without one, and checks it.
+    #[inline]
     fn key_in(&self, generation: Option<u64>, key: &str) -> Result<KeyBuffer> {
-        let composed = self.compose_in(generation, key);
-        if generation.is_some() || !self.view.composer.surely_keeps_the_rule(key) {
-            self.view.key_check.apply(&composed).map_err(|error| self.at(error))?;
+        if generation.is_some() {
+            let composed = self.compose_in(generation, key);
+            return self.check_key(&composed).map(|()| composed);
+        }
+        let composed = KeyBuffer::compose(&self.view.composer, key);
+        if !self.view.composer.surely_keeps_the_rule(key) {
+            self.check_key(&composed)?;
         }
         Ok(composed)
     }
 
+    fn check_key(&self, composed: &str) -> Result<()> {
+        self.view.key_check.apply(composed).map_err(|error| self.at(error))
+    }
+
+    #[inline(never)]
     fn compose_in(&self, generation: Option<u64>, key: &str) -> KeyBuffer {
         let composer = &self.view.composer;
         match generation {

@@ -91,6 +91,7 @@ impl ClearGeneration {
         self.known().number
     }
 
+    #[inline(never)]
     fn is_outdated(&self, clock: &Clock) -> bool {
         let known = self.known();
         known.clears != self.clears.count() || clock.has_passed(known.until)
