@@ -259,6 +259,20 @@ impl CacheHandle {
         Records::of(self).keep(&keys, ttl).await;
     }
 
+    /// Makes the records of the tags of a value outlive the entry, which is stored next with this
+    /// timeout.
+    pub(super) async fn keep_tags_of(&self, value: &Value, timeout: Timeout) {
+        let ttl = match self.lifetime(timeout) {
+            Lifetime::Expired => return,
+            Lifetime::For(ttl) => Some(ttl),
+            Lifetime::Forever => None,
+        };
+        let Ok(Some(meta)) = codec::meta(value) else { return };
+        let keys: Vec<String> = meta.tags.iter().map(|tag| self.tag_record(&tag.name)).collect();
+        let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
+        Records::of(self).keep(&keys, ttl).await;
+    }
+
     fn tag_records(&self, names: &[Box<str>]) -> Vec<String> {
         names.iter().map(|name| self.tag_record(name)).collect()
     }

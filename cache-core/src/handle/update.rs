@@ -72,7 +72,8 @@ impl CacheHandle {
     ///
     /// # Performance
     ///
-    /// Two round trips if no other caller changes the key at the same time.
+    /// Two round trips if no other caller changes the key at the same time. Three more for an entry
+    /// with tags, whose records are read, and given a longer time to live if they need one.
     pub async fn update<T>(
         &self,
         key: &str,
@@ -112,6 +113,9 @@ impl CacheHandle {
                         return Err(error);
                     }
                 };
+                if codec::has_tags(&value) {
+                    self.keep_tags_of(&value, timeout).await;
+                }
                 let filled = self.fill_lease(lease, value, timeout).await;
                 if self.unless_outage(filled, || true)? {
                     self.view.epochs.end([&*key]);

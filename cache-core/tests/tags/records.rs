@@ -80,6 +80,19 @@ async fn record_lives_for_twice_the_time_of_an_entry_and_at_least_a_day() {
 }
 
 #[tokio::test]
+async fn record_outlives_an_entry_that_was_updated() {
+    for fixture in Fixture::both() {
+        let append = |old: Option<String>| old.unwrap_or_default() + "b";
+        for (timeout, days) in [((30 * DAY).into(), 29), (Timeout::Never, 1000)] {
+            fixture.set("k", "a", &["t"]).await;
+            fixture.cache.update("k", timeout, append).await.expect("the store works");
+            fixture.time.advance(days * DAY);
+            assert_eq!(fixture.get("k").await.as_deref(), Some("ab"), "{timeout:?}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn of_two_processes_that_create_a_record_one_reads_that_of_the_other() {
     let fixture = Fixture::remote();
     let pause = Pause::new(Arc::clone(fixture.cache.store()));
