@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use cache_core::{CacheHandle, Clear, KeyFunction, Purge, Settings, Tags, Timeout};
+use cache_core::{CacheHandle, Clear, KeyFunction, Purge, Settings, Share, Tags, Timeout};
 use cache_testing::{Pause, Verb};
 
 use super::{Fixture, MEMO, TTL, get};
@@ -158,6 +158,19 @@ async fn locks_outlive_a_clear() {
     let lock = fixture.cache.lock("report");
     let guard = lock.hold(TTL).await.expect("the store works").expect("nobody holds it");
     fixture.cache.clear().await.expect("the store works");
+    assert!(lock.hold(TTL).await.expect("the store works").is_none());
+    guard.release().await.expect("the store works");
+    assert!(lock.hold(TTL).await.expect("the store works").is_some());
+}
+
+#[tokio::test]
+async fn locks_within_a_process_outlive_a_clear() {
+    let fixture = Fixture::remote();
+    let settings = Settings { share: Share::Process, ..fixture.settings() };
+    let cache = CacheHandle::new("shop", Arc::clone(fixture.cache.store()), settings);
+    let lock = cache.lock("report");
+    let guard = lock.hold(TTL).await.expect("the store works").expect("nobody holds it");
+    cache.clear().await.expect("the store works");
     assert!(lock.hold(TTL).await.expect("the store works").is_none());
     guard.release().await.expect("the store works");
     assert!(lock.hold(TTL).await.expect("the store works").is_some());
