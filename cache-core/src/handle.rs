@@ -726,7 +726,6 @@ impl CacheHandle {
     }
 
     /// Returns the store if it is observed. Another wrapper around it must not be left out.
-    #[cfg(feature = "fetch")]
     fn observed(&self) -> Option<&Observed> {
         (self.inner() as &dyn std::any::Any).downcast_ref()
     }

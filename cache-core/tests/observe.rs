@@ -180,6 +180,19 @@ fn miss_of_get_or_set_is_one_lookup() {
     assert_eq!(lookups, expected.map(|line| format!("cachette_lookups_total {line}")));
 }
 
+#[test]
+fn key_that_is_written_while_its_value_is_produced_is_looked_up_once() {
+    let lookups = counted("cachette_lookups", |cache| async move {
+        let produce = async || {
+            cache.set(KEY, &1, Timeout::Default).await.expect("it is stored");
+            2
+        };
+        let value = cache.get_or_set(KEY, Timeout::Default, produce).await.expect("a value");
+        assert_eq!(value, 1, "the value that was produced is lost");
+    });
+    assert_eq!(lookups, ["cachette_lookups_total outcome=miss: 1"]);
+}
+
 /// Calls each method of the store that changes something, so that it succeeds and is rejected.
 async fn call_all(store: &dyn Cache) -> Result<()> {
     let (number, ttl) = (Value::Int(1), Some(Duration::from_secs(60)));

@@ -583,10 +583,13 @@ impl<'a> Fill<'a> {
 
     /// Looks the key up and returns its value in both forms.
     async fn look_again<F: Form>(&mut self) -> Result<Option<(F::Output, Value)>> {
-        let store = self.cache.inner();
-        let found = match store.get_now(self.key()) {
-            Some(found) => found,
-            None => store.get(self.key()).await,
+        let found = match self.cache.observed() {
+            // The caller has looked the key up once. This is not counted as another lookup.
+            Some(observed) => observed.get_again(self.key()).await,
+            None => match self.cache.inner().get_now(self.key()) {
+                Some(found) => found,
+                None => self.cache.inner().get(self.key()).await,
+            },
         };
         match found {
             Ok(found) => self.see::<F>(found).await,
