@@ -98,7 +98,9 @@ impl PurgeHandle {
     /// Returns the error of the store if it fails.
     pub async fn purge_tag(&self, tag: &str, purge: Purge) -> Result<()> {
         let page_store = &self.settings.page_store;
-        self.purge_composed(&page_store.generation_of_tag(tag), purge).await
+        self.purge_composed(&page_store.generation_of_tag(tag), purge).await?;
+        page_store.cache().count_tag_purges(1, purge);
+        Ok(())
     }
 
     /// Purges every page whose path begins with the segments of `prefix`, on every host and with
@@ -188,5 +190,75 @@ impl fmt::Debug for PurgeHandle {
             .field("alias", &self.settings.page_store.cache().alias())
             .field("key_prefix", &self.settings.key_builder.prefix)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        collections::BTreeMap,
+        sync::{
+            Mutex,
+            atomic::{AtomicU64, Ordering::Relaxed},
+        },
+    };
+
+    use cache_core::{CacheHandle, Settings};
+    use cache_locmem::LocMemCache;
+    use metrics::{
+        Counter, Gauge, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit,
+    };
+    use tokio::runtime;
+
+    use super::*;
+    use crate::HttpCacheLayer;
+
+    /// Keeps the counters.
+    #[derive(Default)]
+    struct Counters(Mutex<BTreeMap<String, Arc<AtomicU64>>>);
+
+    impl Recorder for Counters {
+        fn describe_counter(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+        fn describe_gauge(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+        fn describe_histogram(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+
+        fn register_counter(&self, key: &Key, _: &Metadata<'_>) -> Counter {
+            let labels: Vec<&str> = key.labels().map(metrics::Label::value).collect();
+            let name = format!("{} {}", key.name(), labels.join(" "));
+            let mut counters = self.0.lock().expect("no panic");
+            Counter::from_arc(Arc::clone(counters.entry(name).or_default()))
+        }
+
+        fn register_gauge(&self, _: &Key, _: &Metadata<'_>) -> Gauge {
+            Gauge::noop()
+        }
+
+        fn register_histogram(&self, _: &Key, _: &Metadata<'_>) -> Histogram {
+            Histogram::noop()
+        }
+    }
+
+    #[test]
+    fn purges_of_tags_are_counted_by_their_kind() {
+        let recorder = Counters::default();
+        metrics::with_local_recorder(&recorder, || {
+            let runtime = runtime::Builder::new_current_thread().build().expect("a runtime");
+            let store = Arc::new(LocMemCache::default());
+            let cache = CacheHandle::new("pages", store, Settings::default());
+            let pages = HttpCacheLayer::new(&cache).purge_handle();
+            runtime.block_on(async {
+                for purge in [Purge::Hard, Purge::Hard, Purge::Soft] {
+                    pages.purge_tag("t", purge).await.expect("the store works");
+                }
+                pages.purge_all(Purge::Hard).await.expect("the store works");
+            });
+        });
+        let counters = recorder.0.lock().expect("no panic");
+        let counted: Vec<String> = counters
+            .iter()
+            .map(|(name, count)| format!("{name}: {}", count.load(Relaxed)))
+            .collect();
+        let purges = ["hard: 2", "soft: 1"];
+        assert_eq!(counted, purges.map(|count| format!("cachette_tag_purges_total pages {count}")));
     }
 }

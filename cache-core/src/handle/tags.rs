@@ -175,13 +175,19 @@ impl CacheHandle {
         }
         let keys: Vec<&str> = records.iter().map(String::as_str).collect();
         Records::of(self).purge(&keys, purge, self.view.clock.unix_time()).await?;
+        self.count_tag_purges(keys.len(), purge);
+        Ok(())
+    }
+
+    /// Counts tags that were purged in the metric `cachette_tag_purges_total`.
+    #[doc(hidden)]
+    pub fn count_tag_purges(&self, tags: usize, purge: Purge) {
         let kind = match purge {
             Purge::Hard => "hard",
             Purge::Soft => "soft",
         };
         metrics::counter!(TAG_PURGES, "cache" => self.view.alias.to_string(), "kind" => kind)
-            .increment(keys.len().try_into().unwrap_or(u64::MAX));
-        Ok(())
+            .increment(tags.try_into().unwrap_or(u64::MAX));
     }
 
     /// Stores a value with tags.
