@@ -15,7 +15,8 @@ use crate::completions::aliases;
 /// Inspects and manages the caches of a configuration.
 ///
 /// Exit codes: 0 for success or a hit, 1 for a miss or a problem that `check` found, 2 for an
-/// error. `doctor` exits with 1 for warnings and with 2 for errors that it found.
+/// error. `doctor` exits with 1 for warnings and with 2 for errors that it found, and `bench` with
+/// 130 if it is interrupted.
 #[derive(Debug, Parser)]
 #[command(name = "cachette", version, max_term_width = 100)]
 pub(crate) struct Cli {
@@ -176,8 +177,8 @@ pub(crate) enum Command {
     Inspect(Inspect),
     /// Delete all entries of the cache's store
     ///
-    /// Deletes the entries of every prefix and version in the store. In Redis, deletes only the
-    /// entries with the cache's prefix.
+    /// Deletes the entries of every prefix and version in the store. In Redis, and in any store
+    /// with CLEAR = "generation", deletes only the entries with the cache's prefix.
     Clear {
         /// Do not ask for confirmation
         #[arg(long, short)]

@@ -121,7 +121,8 @@ metrics! {
     always Counter TAG_PURGES = "cachette_tag_purges_total" ["cache", "kind"]
         "Tags whose entries were purged by this process: hard or soft";
     always Counter OUTAGE_ERRORS = "cachette_outage_errors_total" ["cache"]
-        "Errors of an unavailable store that were not returned to the caller";
+        "Errors of the store that were not returned to the caller: it is unavailable, or a value \
+         is too large";
     always Counter UNUSABLE = "cachette_unusable_total" ["store", "reason"]
         "Files of filebased that are corrupt or of another format";
     always Counter MEMCACHED_FOREIGN = "cachette_memcached_foreign_total" []

@@ -46,7 +46,8 @@ pub enum Operation {
     Release,
     /// `revoke` of the lease of another holder.
     Revoke,
-    /// Reading the records of tags, to find out whether entries were purged.
+    /// Reading the records of tags, to find out whether entries were purged, or the generation
+    /// that [`Clear::Generation`](crate::Clear::Generation) replaces.
     ReadTags,
     /// Producing a missing value: from the call of the producer until its value is stored.
     Produce,
@@ -120,7 +121,8 @@ pub enum Outcome {
     /// A producer panicked.
     Panicked,
     /// A value was produced but not stored: the producer asked for that, the store is unavailable,
-    /// or another process holds the lease.
+    /// another process holds the lease, the value is too large or cannot be encoded, or one of its
+    /// tags was purged meanwhile.
     NotStored,
     /// The operation still runs, or its future was dropped.
     Unfinished,
