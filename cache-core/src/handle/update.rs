@@ -110,7 +110,9 @@ impl CacheHandle {
                     Err(error) => {
                         // If this fails as well, the lease ends by time.
                         let _ = self.release_lease(lease, Duration::ZERO).await;
-                        return Err(error);
+                        // The records of tags are a part of the entry.
+                        self.hide_outage(error)?;
+                        return Ok(change(None));
                     }
                 };
                 if codec::has_tags(&value) {

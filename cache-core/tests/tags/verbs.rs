@@ -189,6 +189,9 @@ async fn record_that_cannot_be_read_is_an_outage() {
         assert_eq!(found.ok().flatten(), None);
         let produced = cache.get_or_set("k", TTL, async || 2_u8).await;
         assert_eq!(produced.ok(), (on_outage != OnOutage::Error).then_some(2));
+        let updated = cache.update("k", TTL, |old: Option<u8>| old.unwrap_or(3)).await;
+        assert_eq!(updated.as_ref().is_err_and(Error::is_temporary), fails);
+        assert_eq!(updated.ok(), (!fails).then_some(3));
         chaos.heal();
         let found = cache.get::<u8>("k").await.expect("the store works");
         assert_eq!(found, Some(1), "what was produced is not stored");
