@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use std::{collections::BTreeMap, fmt, ops::Index, path::Path, sync::Arc};
 
 use cache_core::{CacheHandle, Error, ErrorKind, Result, config::did_you_mean, observe::Observed};
+use futures_util::future::join_all;
 
 use crate::CachesBuilder;
 
@@ -145,20 +146,16 @@ impl Caches {
     /// Publishes the metrics of observed caches that are not published at once: the counts of
     /// operations in memory, and the number and size of the entries.
     ///
-    /// Call it before metrics are read, for example when Prometheus scrapes them. See
-    /// [`Observed::publish`].
+    /// Call it before metrics are read, for example when Prometheus scrapes them. All stores are
+    /// asked at the same time, so it takes at most two seconds. See [`Observed::publish`].
     ///
     /// # Errors
     ///
     /// Returns the first error of a store. The metrics of the others are published nevertheless.
     pub async fn publish_metrics(&self) -> Result<()> {
-        let mut result = Ok(());
-        for cache in self.iter() {
-            if let Some(observed) = cache.store().downcast_ref::<Observed>() {
-                result = result.and(observed.publish().await);
-            }
-        }
-        result
+        let observed = self.iter().filter_map(|cache| cache.store().downcast_ref::<Observed>());
+        // At the same time, or a scrape would fail in an outage of several stores.
+        join_all(observed.map(Observed::publish)).await.into_iter().collect()
     }
 
     #[cfg(feature = "fetch")]

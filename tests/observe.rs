@@ -1,10 +1,13 @@
 //! Tests of observed caches.
 #![cfg(all(feature = "locmem", feature = "toml"))]
 
+use std::sync::Arc;
+
 use cachette::{
-    Caches,
+    Cache, Caches, Result, Stats, async_trait, forward_cache,
     observe::{Observed, Operation, Trace},
 };
+use tokio::sync::Barrier;
 
 const CONFIG: &str = r#"
     [default]
@@ -64,4 +67,27 @@ async fn aliases_that_share_a_store_are_observed_apart() {
     let calls = trace.calls();
     let calls: Vec<_> = calls.iter().map(|call| (call.operation, &*call.cache)).collect();
     assert_eq!(calls, [(Operation::Set, "default"), (Operation::Get, "other")]);
+}
+
+/// A store whose statistics wait for those of another one.
+#[derive(Debug)]
+struct Meeting(Arc<dyn Cache>, Arc<Barrier>);
+
+#[async_trait]
+impl Cache for Meeting {
+    forward_cache!(self.0, except stats);
+
+    async fn stats(&self) -> Result<Stats> {
+        self.1.wait().await;
+        self.0.stats().await
+    }
+}
+
+#[tokio::test]
+async fn statistics_of_all_stores_are_read_at_the_same_time() {
+    let barrier = Arc::new(Barrier::new(2));
+    let caches = Caches::builder().url("default", "locmem://").url("other", "locmem://other");
+    let caches = caches.wrap(move |store| Meeting(store, Arc::clone(&barrier)));
+    let caches = caches.observe(true).build().await.expect("it is valid");
+    caches.publish_metrics().await.expect("no store waits in vain");
 }
