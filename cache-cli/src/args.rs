@@ -7,6 +7,7 @@ use clap::{
     ArgAction, ArgGroup, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand,
     ValueEnum,
     builder::{NonEmptyStringValueParser, UnknownArgumentValueParser},
+    error::ErrorKind,
 };
 use clap_complete::{ArgValueCandidates, Shell};
 
@@ -68,7 +69,15 @@ impl Cli {
         if env::var_os(CONFIG_VARIABLE).is_some_and(|file| file.is_empty()) {
             command = command.mut_arg("config", |config| config.env(None));
         }
-        Self::from_arg_matches(&command.try_get_matches_from(arguments)?)
+        let cli = Self::from_arg_matches(&command.try_get_matches_from_mut(arguments)?)?;
+        // `conflicts_with` does not see a global option that comes before the command.
+        if matches!(cli.command, Command::Bench(Bench { alias: Some(_), .. }))
+            && cli.cache.is_some()
+        {
+            let message = "the argument '[ALIAS]' cannot be used with '--cache <ALIAS>'";
+            return Err(command.error(ErrorKind::ArgumentConflict, message));
+        }
+        Ok(cli)
     }
 }
 
@@ -405,6 +414,15 @@ mod tests {
     #[test]
     fn arguments_are_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn bench_rejects_two_aliases() {
+        for arguments in [["--cache", "a", "bench", "b"], ["bench", "b", "--cache", "a"]] {
+            let arguments = ["cachette"].into_iter().chain(arguments).map(OsString::from);
+            let error = Cli::from_arguments(arguments).expect_err("two aliases");
+            assert_eq!(error.kind(), ErrorKind::ArgumentConflict);
+        }
     }
 
     #[test]
