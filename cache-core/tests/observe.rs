@@ -456,6 +456,16 @@ fn entry_whose_tag_was_purged_is_a_miss() {
     }
 }
 
+#[test]
+fn entry_with_tags_that_is_moved_is_looked_up_once() {
+    let lookups = counted("cachette_lookups", |cache| async move {
+        let tags = Tags::of(["user:42"]);
+        cache.set_with(KEY, &7, Timeout::Default, &tags).await.expect("it is stored");
+        cache.incr_version(KEY, 1).await.expect("it is moved");
+    });
+    assert_eq!(lookups, ["cachette_lookups_total outcome=hit: 1"]);
+}
+
 async fn look_up(cache: &CacheHandle, verb: &str) {
     let looked_up = match verb {
         "get" => cache.get::<u8>(KEY).await.map(|_| ()),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::leases::Written;
+use super::{described::Verdict, leases::Written};
 use crate::{
     CacheHandle, Error, ErrorKind, Result, Timeout, Ttl, Version, key::shown, timeout::Lifetime,
 };
@@ -159,6 +159,8 @@ impl CacheHandle {
         let Some(value) = self.unless_outage(self.inner().get(&from).await, || None)? else {
             return Err(self.not_found(&from));
         };
+        // It moves whatever is stored, also if a tag was purged.
+        self.report_lookup(&from, &value, Some(Verdict::Fresh));
         if *from == *to {
             return Ok(target);
         }
