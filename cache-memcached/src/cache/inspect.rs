@@ -15,9 +15,9 @@ impl Inspector for MemcachedCache {
     ///
     /// A thread of the server writes the list beside its other work, for one client at a time: it
     /// is an error if another client lists for longer than two seconds. It is one as well if the
-    /// server was started with `-o no_lru_crawler`, or is a proxy. The server does not list expired
-    /// entries. Keys that no longer belong to their server, because others were added since, are
-    /// left out.
+    /// server was started with `-o no_lru_crawler`, or is a proxy. The server lists an
+    /// expired entry for up to a second more, and then not at all. Keys that no longer belong to
+    /// their server, because others were added since, are left out.
     ///
     /// If a server cannot be reached, the error is returned after the keys of the others, whatever
     /// [`when_dead`](field@crate::MemcachedOptions::when_dead) is.
