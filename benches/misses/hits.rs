@@ -15,8 +15,8 @@ const FETCH: &str = "fetch, locmem";
 
 /// Why a hit of `fetch` misses its target.
 const BOXES: &str = "\
-a call of `fetch` allocates twice: its producer is boxed, because a task may run it, and its future, \
-because a builder that is awaited must name its type.";
+a call of `fetch` allocates twice: its producer is boxed, because a task may run it, and its \
+future, because a builder that is awaited must name its type.";
 
 pub(crate) fn run(rounds: usize, operations: usize, report: &mut Report) {
     let (keys, order) = (keys("there", KEYS), zipf(operations));

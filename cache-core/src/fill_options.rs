@@ -39,8 +39,8 @@ pub struct FillOptions {
     /// Zero returns the stale value at once: stale-while-revalidate.
     #[serde(deserialize_with = "seconds")]
     pub soft_timeout: Duration,
-    /// For how long a caller waits for a missing value. 10 seconds by default; a configuration cannot
-    /// set it to zero, with which each miss would be an error.
+    /// For how long a caller waits for a missing value. 10 seconds by default; a configuration
+    /// cannot set it to zero, with which each miss would be an error.
     ///
     /// The producer holds a [lease](crate::Leases) of the key for this time, but for at least 30
     /// seconds and at most 24 days and 20 hours. If its process is killed, other processes produce

@@ -181,7 +181,7 @@ fn with_generation(site: &Site, process: &Process) -> CacheHandle {
         .with_clock(site.time.clock())
 }
 
-/// Replaces the generation in the keys as another process does: no handle of this one is told.
+/// Replaces the generation in the keys as another process does, unseen by the handles of this one.
 async fn clear_elsewhere(site: &Site) {
     let (store, record) = (site.cache.store(), format!("{}:~:clear", site.cache.key_prefix()));
     let found = store.get(&record).await.expect("store works");

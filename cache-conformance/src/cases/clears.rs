@@ -39,7 +39,7 @@ async fn handles_with(h: &Harness, settings: Settings) -> (CacheHandle, CacheHan
     (one.with_clock(time.clock()), other.with_clock(time.clock()), time)
 }
 
-/// Replaces the generation as another process does: this one is not told.
+/// Replaces the generation as another process does, unseen by the handles of this one.
 async fn clear_elsewhere(cache: &CacheHandle, record: &str) {
     let stored = cache.store().get(record).await.unwrap();
     let Some(Value::Bytes(stored)) = stored else { panic!("the generation has a record") };

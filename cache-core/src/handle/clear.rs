@@ -128,8 +128,8 @@ impl CacheHandle {
     /// Returns the error of the store whatever `on_outage` says. See [Errors](CacheHandle#errors).
     pub async fn clear(&self) -> Result<()> {
         if let Some(generation) = &self.view.generation {
-            // No entry is written: values that are produced now have keys of the old generation, and
-            // the leases that stand for locks must not end.
+            // No entry is written: values that are produced now have keys of the old generation,
+            // and the leases that stand for locks must not end.
             let _counted = Counted(&generation.clears);
             let now = self.view.clock.unix_time();
             return Records::of(self).renew(&generation.record, now).await;

@@ -437,9 +437,9 @@ impl<'a> Fill<'a> {
     /// Acquires a lease of the key, or returns a value that was stored after the lookup of the
     /// caller.
     ///
-    /// While another process or a task of `fetch` holds the lease and there is no stale value, looks
-    /// again until the patience has passed. The value is then produced, and stored through the lease
-    /// of such a task or not at all.
+    /// While another process or a task of `fetch` holds the lease and there is no stale value,
+    /// looks again until the patience has passed. The value is then produced, and stored through
+    /// the lease of such a task or not at all.
     async fn prepare<F: Form>(&mut self, leader: Option<&Leader>) -> Result<Prepared<F::Output>> {
         let clock = &self.cache.view.clock;
         let patient_until = clock.now() + self.cache.view.patience;

@@ -37,10 +37,11 @@ impl CacheHandle {
     /// the producers of two keys ask for each other's key: the patience of the callers ends that.
     /// It may also [`update`](Self::update) its own key, which is a write like any other.
     ///
-    /// A panic of `produce`, or of the `Serialize` of its value, counts as a failure as well. Callers wait for each other if they use
-    /// one handle, its clones, or handles derived from it by [`version`](Self::version) and the
-    /// like, and if they request the same type `T`. While a task of `fetch` produces, they look for
-    /// its value like callers of another process, see [below](#leases).
+    /// A panic of `produce`, or of the `Serialize` of its value, counts as a failure as well.
+    /// Callers wait for each other if they use one handle, its clones, or handles derived from it
+    /// by [`version`](Self::version) and the like, and if they request the same type `T`. While a
+    /// task of `fetch` produces, they look for its value like callers of another process, see
+    /// [below](#leases).
     ///
     /// A caller that begins after a write of the key through one of these handles has returned does
     /// not wait for a `produce` that began before the write. It calls its own, and later callers

@@ -66,8 +66,8 @@ impl CacheHandle {
 
     /// Like [`inspect`](Self::inspect), but takes a composed key, of any prefix and version.
     ///
-    /// The [state](InspectedTag::state) of tags is `None` if the key does not have the KEY_PREFIX of
-    /// this handle.
+    /// The [state](InspectedTag::state) of tags is `None` if the key does not have the KEY_PREFIX
+    /// of this handle.
     ///
     /// # Errors
     ///

@@ -47,8 +47,8 @@ impl CacheHandle {
         self.acquire_as(Origin { epoch, in_flight: false }, key, wanted, hold).await
     }
 
-    /// Like [`acquire`](Self::acquire), for a caller that belongs to a flight of `get_or_set`. Other
-    /// callers of such flights [share](Self::share_lease) the lease.
+    /// Like [`acquire`](Self::acquire), for a caller that belongs to a flight of `get_or_set`.
+    /// Other callers of such flights [share](Self::share_lease) the lease.
     pub(super) async fn acquire_in_flight(
         &self,
         key: &Arc<str>,

@@ -22,8 +22,8 @@ impl CacheHandle {
     /// - the work takes longer than the lock is held, or the process is suspended meanwhile;
     /// - the store loses the lock: by [`clear`](Self::clear), by eviction, by a restart, or by a
     ///   failover to a server that has not received it yet;
-    /// - the store is memcached, the lock is held for more than ten minutes, and another caller wants
-    ///   to hold it for a shorter time;
+    /// - the store is memcached, the lock is held for more than ten minutes, and another caller
+    ///   wants to hold it for a shorter time;
     /// - the store is one of files or of a database, and the clocks of the machines differ by more
     ///   than the time for which the lock is held.
     ///

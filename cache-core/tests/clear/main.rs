@@ -61,7 +61,7 @@ impl Fixture {
         self.cache.with_store(Arc::clone(self.cache.store()))
     }
 
-    /// Clears the cache as another process does: this one is not told.
+    /// Clears the cache as another process does, unseen by the handles of this one.
     async fn clear_elsewhere(&self) {
         let store = self.cache.store();
         let record = store.get(&self.record()).await.expect("the store works");

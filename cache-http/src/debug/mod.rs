@@ -235,7 +235,8 @@ impl Settings {
 }
 
 /// Parts of the names of headers that proxies add: `X-Forwarded-For`, `X-Original-Forwarded-For`,
-/// `X_Forwarded_For`, `X-Real-IP`, `True-Client-IP`, `CF-Connecting-IP`, `X-Envoy-External-Address`.
+/// `X_Forwarded_For`, `X-Real-IP`, `True-Client-IP`, `CF-Connecting-IP` and
+/// `X-Envoy-External-Address`.
 const PROXY_HEADERS: [&str; 7] =
     ["forwarded", "real-ip", "real_ip", "client-ip", "client_ip", "connecting-ip", "x-envoy-"];
 

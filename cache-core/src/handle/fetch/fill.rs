@@ -74,8 +74,8 @@ impl Fill {
     ///
     /// Callers get the stale value if there is one, otherwise `value`. Nothing is stored.
     ///
-    /// If the producer also calls [`do_not_store`](Self::do_not_store), `value` is private and not a
-    /// failure: the caller that started the producer gets it even if there is a stale value.
+    /// If the producer also calls [`do_not_store`](Self::do_not_store), `value` is private and not
+    /// a failure: the caller that started the producer gets it even if there is a stale value.
     pub fn failed_with<T>(&self, value: T) -> T {
         self.change(|choices| choices.has_failed = true);
         value

@@ -98,8 +98,8 @@ impl CacheHandle {
         Ok(value)
     }
 
-    /// Decodes an entry, and looks at its times and its tags. `is_lookup` unless the entry comes with
-    /// a lease.
+    /// Decodes an entry, and looks at its times and its tags. `is_lookup` unless the entry comes
+    /// with a lease.
     pub(super) async fn judge_fetched<R: Returned>(
         &self,
         key: &str,
