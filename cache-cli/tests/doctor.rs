@@ -2,7 +2,11 @@
 
 mod common;
 
-use std::{env, fs, net::TcpStream};
+use std::{
+    env, fs,
+    io::{Read as _, Write as _},
+    net::TcpStream,
+};
 
 use cachette::{Caches, ManualClock, Severity, Timeout};
 use common::{Finished, Project};
@@ -29,6 +33,17 @@ fn memcached(arguments: &[&str]) -> (Server, Project) {
     let server = start(Kind::Memcached, arguments);
     let project = Project::new(&format!("default = '{}?{PATIENT_MEMCACHED}'", server.url()));
     (server, project)
+}
+
+/// Opens connections that the server counts: the kernel accepts one before the server knows of it,
+/// so each has had a response.
+fn clients<const COUNT: usize>(server: &Server, request: &str) -> [TcpStream; COUNT] {
+    [(); COUNT].map(|()| {
+        let mut stream = TcpStream::connect(("127.0.0.1", server.port())).expect("a connection");
+        stream.write_all(request.as_bytes()).expect("the server reads");
+        stream.read_exact(&mut [0]).expect("the server responds");
+        stream
+    })
 }
 
 /// What depends on the machine of the tests and its load.
@@ -131,8 +146,7 @@ fn redis_that_is_full_and_does_not_evict_is_an_error() {
 #[test]
 fn redis_that_is_almost_out_of_clients_is_a_warning() {
     let (server, project) = redis(&["--maxclients", "10", "--maxmemory", "100mb"]);
-    let address = ("127.0.0.1", server.port());
-    let clients = [(); 8].map(|()| TcpStream::connect(address).expect("a connection"));
+    let clients = clients::<8>(&server, "PING\r\n");
     let found = diagnose(&project);
     assert!(found.contains(&warning("clients")[0]), "{found:?}");
     drop(clients);
@@ -186,8 +200,7 @@ fn memcached_that_evicts_unread_items_is_a_warning() {
 #[test]
 fn memcached_that_is_almost_out_of_connections_is_a_warning() {
     let (server, project) = memcached(&["-c", "100"]);
-    let address = ("127.0.0.1", server.port());
-    let clients = [(); 72].map(|()| TcpStream::connect(address).expect("a connection"));
+    let clients = clients::<72>(&server, "mn\r\n");
     assert_eq!(diagnose(&project), warning("connections"));
     drop(clients);
 }
