@@ -16,6 +16,7 @@ mod get_or_set;
 #[cfg(test)]
 mod growth;
 mod inspect;
+mod key_batch;
 mod key_buffer;
 mod leases;
 mod lock;

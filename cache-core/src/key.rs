@@ -351,8 +351,13 @@ impl Composer {
     #[inline]
     pub(crate) fn surely_keeps_the_rule(&self, key: &str) -> bool {
         self.joins_cleanly
-            && self.head.len() + key.len() <= MAX_KEY_CHARS
+            && self.joined_length(key) <= MAX_KEY_CHARS
             && !has_control_or_space(key.as_bytes())
+    }
+
+    /// The length of the composed key, unless the key function changes the key.
+    pub(crate) fn joined_length(&self, key: &str) -> usize {
+        self.head.len() + key.len()
     }
 
     /// Appends the composed key to `out`.
@@ -411,7 +416,7 @@ impl Composer {
 
     #[inline]
     fn join(&self, key: &str, out: &mut String) {
-        out.reserve(self.head.len() + key.len());
+        out.reserve(self.joined_length(key));
         out.push_str(&self.head);
         out.push_str(key);
     }

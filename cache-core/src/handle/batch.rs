@@ -6,7 +6,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
     described::{Generations, Verdict},
-    key_buffer::KeyBuffer,
+    key_batch::KeyBatch,
     leases::Written,
 };
 use crate::{CacheHandle, Result, Timeout, Value, codec, timeout::Lifetime};
@@ -46,18 +46,19 @@ impl CacheHandle {
         if self.must_learn() && !self.learned().await? {
             return Ok(HashMap::new());
         }
-        let composed = self.composed(&keys)?;
-        if composed.is_empty() {
+        let batch = self.compose_all(&keys)?;
+        if batch.is_empty() {
             return Ok(HashMap::new());
         }
-        let values = self.inner().get_many(&as_strs(&composed)).await;
+        let composed: Vec<&str> = batch.iter().collect();
+        let values = self.inner().get_many(&composed).await;
         let mut values = self.unless_outage(values, Vec::new)?;
         if values.iter().flatten().any(codec::has_meta) {
             let dropped = self.drop_stale(&composed, &mut values).await;
             self.unless_outage(dropped, || ())?;
         }
         let mut found = HashMap::with_capacity(keys.len());
-        for ((key, composed), value) in keys.into_iter().zip(&composed).zip(values) {
+        for ((key, composed), value) in keys.into_iter().zip(composed).zip(values) {
             let Some(value) = value else { continue };
             if let Some(value) = self.decode(composed, value)?.hit() {
                 found.insert(key, value);
@@ -92,23 +93,24 @@ impl CacheHandle {
         if self.must_learn() && !self.learned().await? {
             return Ok(keys);
         }
-        let composed = self.composed(&keys)?;
-        if composed.is_empty() {
+        let batch = self.compose_all(&keys)?;
+        if batch.is_empty() {
             return Ok(Vec::new());
         }
+        let composed: Vec<&str> = batch.iter().collect();
         let write = self.write(Written::Keys(&composed));
         if write.must_begin() {
             write.begin().await;
         }
         let ttl = match self.lifetime(timeout.into()) {
             Lifetime::Expired => {
-                let deleted = self.inner().delete_many(&as_strs(&composed)).await.map(drop);
+                let deleted = self.inner().delete_many(&composed).await.map(drop);
                 return self.unless_outage(deleted, || ()).map(|()| Vec::new());
             }
             Lifetime::For(ttl) => Some(ttl),
             Lifetime::Forever => None,
         };
-        let entries: Vec<(&str, Value)> = as_strs(&composed).into_iter().zip(values).collect();
+        let entries: Vec<(&str, Value)> = composed.iter().copied().zip(values).collect();
         let rejected = self.inner().set_many(&entries, ttl).await;
         let rejected = self.unless_outage(rejected, || (0..entries.len()).collect())?;
         let mut keys: Vec<Option<K>> = keys.into_iter().map(Some).collect();
@@ -129,21 +131,22 @@ impl CacheHandle {
         if self.must_learn() && !self.learned().await? {
             return Ok(0);
         }
-        let composed = self.composed(&keys)?;
-        if composed.is_empty() {
+        let batch = self.compose_all(&keys)?;
+        if batch.is_empty() {
             return Ok(0);
         }
+        let composed: Vec<&str> = batch.iter().collect();
         let write = self.write(Written::Keys(&composed));
         if write.must_begin() {
             write.begin().await;
         }
-        self.unless_outage(self.inner().delete_many(&as_strs(&composed)).await, || 0)
+        self.unless_outage(self.inner().delete_many(&composed).await, || 0)
     }
 
     /// Removes values that are not fresh. If the generations of tags cannot be read, removes all
     /// that have tags.
     #[cold]
-    async fn drop_stale(&self, keys: &[KeyBuffer], values: &mut [Option<Value>]) -> Result<()> {
+    async fn drop_stale(&self, keys: &[&str], values: &mut [Option<Value>]) -> Result<()> {
         let mut tagged = Vec::new();
         for (position, slot) in values.iter_mut().enumerate() {
             let Some(value) = slot.take_if(|value| codec::has_meta(value)) else { continue };
@@ -151,7 +154,7 @@ impl CacheHandle {
                 tagged.push((position, value));
                 continue;
             };
-            self.report_lookup(&keys[position], &value, Some(verdict));
+            self.report_lookup(keys[position], &value, Some(verdict));
             if verdict == Verdict::Fresh {
                 *slot = Some(value);
             }
@@ -163,11 +166,11 @@ impl CacheHandle {
         let verdicts = self.judge_tagged(&judged, &mut Generations::default()).await;
         if verdicts.is_err() {
             for (position, value) in &tagged {
-                self.report_lookup(&keys[*position], value, None);
+                self.report_lookup(keys[*position], value, None);
             }
         }
         for ((position, value), verdict) in tagged.into_iter().zip(verdicts?) {
-            self.report_lookup(&keys[position], &value, Some(verdict));
+            self.report_lookup(keys[position], &value, Some(verdict));
             if verdict == Verdict::Fresh {
                 values[position] = Some(value);
             }
@@ -182,12 +185,19 @@ impl CacheHandle {
         entries.into_iter().map(|(key, value)| Ok((key, self.encode(&value)?))).collect()
     }
 
-    fn composed<K: AsRef<str>>(&self, keys: &[K]) -> Result<Vec<KeyBuffer>> {
-        let generation = self.key_generation();
-        keys.iter().map(|key| self.key_in(generation, key.as_ref())).collect()
+    /// Composes keys in the current generation and checks them.
+    fn compose_all<K: AsRef<str>>(&self, keys: &[K]) -> Result<KeyBatch> {
+        let composer = &self.view.composer;
+        let in_generation = self.key_generation().map(|number| composer.in_generation(number));
+        let composer = in_generation.as_ref().unwrap_or(composer);
+        let mut batch = KeyBatch::for_keys(keys, composer);
+        for key in keys {
+            let key = key.as_ref();
+            let composed = batch.compose(composer, key);
+            if !composer.surely_keeps_the_rule(key) {
+                self.check_key(composed)?;
+            }
+        }
+        Ok(batch)
     }
-}
-
-fn as_strs(keys: &[KeyBuffer]) -> Vec<&str> {
-    keys.iter().map(|key| &**key).collect()
 }

@@ -164,12 +164,12 @@ impl CacheHandle {
         if *from == *to {
             return Ok(target);
         }
-        let keys = [from, to];
+        let keys = [&*from, &*to];
         let mut write = self.write(Written::Keys(&keys));
         if write.must_begin() {
             write.begin().await;
         }
-        let [from, to] = &keys;
+        let [from, to] = keys;
         let moved = async {
             let ttl = match self.inner().ttl(from).await? {
                 None | Some(Ttl::Left(Duration::ZERO)) => {

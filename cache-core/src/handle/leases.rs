@@ -13,7 +13,7 @@ pub(super) use self::{
     held::{HeldLease, HeldLeases},
     local::LocalLeases,
 };
-use super::{View, key_buffer::KeyBuffer};
+use super::View;
 use crate::{Ask, CacheHandle, Leases, Moment, Result, Timeout, Value, timeout::Lifetime};
 
 /// When a lease is granted: [`Ask`] without the side key, which is composed here.
@@ -217,7 +217,7 @@ impl Drop for Unsure<'_> {
 #[derive(Clone, Copy)]
 pub(super) enum Written<'a> {
     Key(&'a str),
-    Keys(&'a [KeyBuffer]),
+    Keys(&'a [&'a str]),
     All,
 }
 
@@ -288,7 +288,7 @@ impl<'a> Write<'a> {
         let epochs = &self.view.epochs;
         match self.written {
             Written::Key(key) => epochs.end([key]),
-            Written::Keys(keys) => epochs.end(keys.iter().map(|key| &**key)),
+            Written::Keys(keys) => epochs.end(keys.iter().copied()),
             Written::All => epochs.end_all(),
         }
     }
