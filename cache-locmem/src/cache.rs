@@ -115,7 +115,6 @@ impl LocMemCache {
             self.with_shard(key, |shard, hash, removed| shard.delete(hash, key, removed));
             return Err(error);
         }
-        prepare_for_sharing(&value);
         let expiration = self.expiration(ttl);
         self.with_shard(key, |shard, hash, removed| {
             shard.set(hash, key, value, expiration, removed);
@@ -171,14 +170,6 @@ impl fmt::Debug for LocMemCache {
     }
 }
 
-/// Clones the value once so that hits never allocate: `Bytes::from(Vec)` allocates its reference
-/// count on first clone.
-pub(crate) fn prepare_for_sharing(value: &Value) {
-    if let Value::Bytes(bytes) = value {
-        drop(bytes.clone());
-    }
-}
-
 #[async_trait]
 #[deny(clippy::missing_trait_methods)]
 impl Cache for LocMemCache {
@@ -207,7 +198,6 @@ impl Cache for LocMemCache {
             let exists = self.with_shard(key, |shard, hash, _| shard.contains(hash, key));
             return if exists { Ok(false) } else { Err(error) };
         }
-        prepare_for_sharing(&value);
         let expiration = self.expiration(ttl);
         Ok(self.with_shard(key, |shard, hash, removed| {
             shard.add(hash, key, value, expiration, removed)

@@ -7,7 +7,7 @@ use std::{
 
 use cache_core::{Acquired, Ask, Lease, Leases, Result, Value, async_trait};
 
-use crate::{LocMemCache, cache::prepare_for_sharing};
+use crate::LocMemCache;
 
 /// What a lease of this store holds: a number that no other lease of the process has.
 struct Token(u64);
@@ -45,7 +45,6 @@ impl Leases for LocMemCache {
             });
             return Err(error);
         }
-        prepare_for_sharing(&value);
         let expiration = self.expiration(ttl);
         Ok(self.with_shard(key, |shard, hash, removed| {
             shard.fill(hash, key, number, value, expiration, removed)
