@@ -6,7 +6,7 @@ use bytes::Bytes;
 use cache_core::{CacheHandle, Settings, Timeout};
 use cachette_benches::{Comparison, Peers, Report, ready};
 
-use crate::{Bench, CAPACITY, LOCMEM, fresh_value, peers::locmem};
+use crate::{Bench, LOCMEM, fresh_value, peers::locmem};
 
 const DJANGO: &str = "Django";
 
@@ -17,7 +17,7 @@ pub(crate) fn run(bench: &Bench, report: &mut Report) {
     let django = peers.start("django-locmem", "benchmark", bench.keys.len() as u64);
     let mut django = django.unwrap_or_else(|error| panic!("{error}"));
     report.measured_with(django.ready());
-    let cache = CacheHandle::new("default", locmem(CAPACITY), Settings::default());
+    let cache = CacheHandle::new("default", locmem(bench.capacity()), Settings::default());
     let set = async |key: &str| cache.set(key, &fresh_value(), Timeout::Default).await.map(Some);
     assert!(bench.keys.iter().all(|key| ready(set(key)).is_ok()), "no error");
     let get = Comparison::new("whole get, with Python")

@@ -7,7 +7,7 @@ use cache_core::Cache;
 use cachette_benches::{Comparison, Report, cpu_time, wall_time};
 
 use crate::{
-    Bench, CACHED, CAPACITY, DASHMAP, FOYER, LOCMEM, MOKA, QUICK, QUICK_TTL, fresh_value,
+    Bench, CACHED, DASHMAP, FOYER, LOCMEM, MOKA, QUICK, QUICK_TTL, fresh_value,
     peers::{Cached, Foyer, Map, Moka, Peer, Quick, foyer, locmem, moka, quick},
 };
 
@@ -68,14 +68,15 @@ pub(crate) fn run(bench: &Bench, report: &mut Report) {
 
 impl Stores {
     fn filled(bench: &Bench) -> Self {
+        let capacity = bench.capacity();
         let stores = Self {
-            locmem: locmem(CAPACITY),
+            locmem: locmem(capacity),
             map: Map::default(),
-            quick: quick(CAPACITY),
-            quick_ttl: quick(CAPACITY),
-            moka: moka(CAPACITY),
-            foyer: foyer(CAPACITY),
-            cached: Cached::new(CAPACITY),
+            quick: quick(capacity),
+            quick_ttl: quick(capacity),
+            moka: moka(capacity),
+            foyer: foyer(capacity),
+            cached: Cached::new(capacity),
         };
         let Self { locmem, map, quick, quick_ttl, moka, foyer, cached } = &stores;
         let peers: [&dyn Peer; 7] = [locmem, map, quick, quick_ttl, moka, foyer, cached];

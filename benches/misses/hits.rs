@@ -19,7 +19,7 @@ a call of `fetch` allocates twice: its producer is boxed, because a task may run
 future, because a builder that is awaited must name its type.";
 
 pub(crate) fn run(rounds: usize, operations: usize, report: &mut Report) {
-    let (keys, order) = (keys("there", KEYS), zipf(operations));
+    let (keys, order) = (keys("there", KEYS), zipf(KEYS, operations));
     let key = |operation: usize| &*keys[order[operation]];
     let (cache, moka) = (handle(), moka());
     for key in &keys {

@@ -37,7 +37,7 @@ pub fn scattered_position(number: u64, count: u64) -> u64 {
     number * 611_953 % count
 }
 
-/// Returns `count` positions below [`KEYS`], distributed by Zipf's law with the exponent 0.99. They
+/// Returns `count` positions below `keys`, distributed by Zipf's law with the exponent 0.99. They
 /// are the same in each run. The rank of a position is unrelated to its order.
 #[must_use]
 #[expect(
@@ -47,11 +47,11 @@ pub fn scattered_position(number: u64, count: u64) -> u64 {
     reason = "small numbers"
 )]
 #[expect(clippy::missing_panics_doc, reason = "the exponent is valid")]
-pub fn zipf(count: usize) -> Vec<usize> {
+pub fn zipf(keys: usize, count: usize) -> Vec<usize> {
     let mut random = SmallRng::seed_from_u64(42);
-    let mut by_rank: Vec<usize> = (0..KEYS).collect();
+    let mut by_rank: Vec<usize> = (0..keys).collect();
     by_rank.shuffle(&mut random);
-    let law = Zipf::new(KEYS as f64, 0.99).expect("a valid exponent");
+    let law = Zipf::new(keys as f64, 0.99).expect("a valid exponent");
     (0..count).map(|_| by_rank[random.sample(law) as usize - 1]).collect()
 }
 
@@ -68,7 +68,7 @@ mod tests {
     #[test]
     fn a_tenth_of_the_keys_has_most_of_the_requests() {
         let mut requests = vec![0; KEYS];
-        zipf(100_000).into_iter().for_each(|position| requests[position] += 1);
+        zipf(KEYS, 100_000).into_iter().for_each(|position| requests[position] += 1);
         requests.sort_unstable();
         let top: u32 = requests[KEYS - KEYS / 10..].iter().sum();
         assert!(top > 70_000, "{top}");
