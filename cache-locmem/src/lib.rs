@@ -49,9 +49,10 @@
 //!   are read once then evict none that are read often, and a loop over more keys than fit still
 //!   hits. It has more hits on most traffic, and slightly fewer if the next key read is always a
 //!   recent one; `cargo bench -p cachette-benches --bench hit_ratio` measures both on your traces.
-//!   A twentieth of the store is reserved for new entries at first, and the share adapts to the
-//!   traffic. The policy needs some hundred entries to work well, and 9 to 18 bytes more per entry
-//!   once the store has been full, which `max_bytes` does not count.
+//!   A hundredth of the store is reserved for new entries at first, and the share adapts to the
+//!   traffic. A new entry that was used often, also before it was evicted last, replaces one that
+//!   was used less. The policy needs some hundred entries to work well, and 10 to 20 bytes more per
+//!   entry once the store has been full, which `max_bytes` does not count.
 //!
 //! Evicting a third of the entries at once costs hits under either policy. If hits matter most, set
 //! `cull_frequency` to 1,000,000: then a full store evicts one entry at a time.
@@ -93,6 +94,7 @@ mod cache;
 mod compact_value;
 mod deadlines;
 mod ghosts;
+mod history;
 mod key;
 mod lease_table;
 mod leases;

@@ -131,7 +131,7 @@ impl<T: Weighted> Entries<T> {
             Order::Lru(lru) => lru.unlink(&mut self.slab, slot),
             Order::S3Fifo(s3_fifo) => {
                 if reason == RemovalReason::Evicted {
-                    s3_fifo.record_eviction(&self.slab, slot, hash);
+                    s3_fifo.record_eviction(&mut self.slab, slot, hash);
                 }
                 s3_fifo.unlink(&mut self.slab, slot);
             }

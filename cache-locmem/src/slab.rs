@@ -1,5 +1,7 @@
 //! A slab of items in numbered slots, and queues that link the slots.
 
+use crate::history::Uses;
+
 /// The number that means no slot.
 const NONE: u32 = u32::MAX;
 
@@ -32,6 +34,10 @@ pub(crate) struct PolicyState {
     pub(crate) position: u32,
     /// The number of uses since then, up to a maximum that the policy defines.
     pub(crate) frequency: u8,
+    /// How many of these uses are already included in `uses`.
+    pub(crate) counted: u8,
+    /// The uses of the key over a longer time, and before the item was added.
+    pub(crate) uses: Uses,
     /// Whether the item is in the main queue of S3-FIFO.
     pub(crate) in_main: bool,
 }
