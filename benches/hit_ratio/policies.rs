@@ -16,7 +16,8 @@ pub(crate) struct Policy {
 
 pub(crate) const OURS: &str = "locmem, S3-FIFO";
 pub(crate) const LRU: &str = "locmem, LRU";
-pub(crate) const QUICK: &str = "quick_cache";
+/// The position of the first peer in [`POLICIES`].
+pub(crate) const PEERS: usize = 4;
 
 /// locmem's come first.
 pub(crate) const POLICIES: [Policy; 9] = [
@@ -31,7 +32,7 @@ pub(crate) const POLICIES: [Policy; 9] = [
         new: |entries| locmem(LocMemPolicy::Lru, 3, entries),
     },
     Policy {
-        name: QUICK,
+        name: "quick_cache",
         new: |entries| Box::new(quick_cache::unsync::Cache::<u32, ()>::new(entries)),
     },
     Policy {
