@@ -12,7 +12,6 @@ use std::{
     sync::{Arc, LazyLock},
 };
 
-use bytes::BufMut;
 use foldhash::quality::RandomState;
 use http::{
     HeaderMap, HeaderName, Uri,
@@ -20,6 +19,7 @@ use http::{
     request::Parts,
 };
 use sha2::{Digest as _, Sha256};
+use smallvec::SmallVec;
 
 use crate::{
     cache_control::split_unquoted,
@@ -59,15 +59,18 @@ pub(crate) enum KeyHash {
     Local,
 }
 
+/// The input of a digest. That of most requests is short, and a hit does not allocate it.
+pub(crate) type Preimage = SmallVec<[u8; 160]>;
+
 /// The keys of a request.
 #[derive(Clone, Debug)]
 pub(crate) struct Keys {
-    /// The key of the generation of the URI.
-    pub(crate) generation: StoreKey,
     /// The key of the root entry: the only page of the URI, or what its pages vary on.
     pub(crate) root: StoreKey,
     /// The input of the digest in `root`.
-    pub(crate) preimage: Vec<u8>,
+    pub(crate) preimage: Preimage,
+    /// How much of `preimage` is the input of the digest in the key of the URI's generation.
+    pub(crate) generation_length: usize,
     pub(crate) hash: KeyHash,
 }
 
@@ -84,8 +87,8 @@ impl KeyBuilder {
         if !self.allows(host) {
             return Err(Reason::HostNotAllowed);
         }
-        let mut preimage = Vec::with_capacity(160);
-        let (generation, port) = self.put_uri(&mut preimage, host, uri);
+        let mut preimage = Preimage::new();
+        let (generation_length, port) = self.put_uri(&mut preimage, host, uri);
         put(&mut preimage, port.as_bytes());
         let scheme = uri.scheme_str().or(self.scheme.as_deref()).unwrap_or("http");
         put(&mut preimage, scheme.as_bytes());
@@ -95,12 +98,12 @@ impl KeyBuilder {
             self.function.as_ref().map(|function| function(parts)).as_deref().map(str::as_bytes),
         );
         let root = self.hash.key(b'p', &preimage);
-        Ok(Keys { generation, root, preimage, hash: self.hash })
+        Ok(Keys { root, preimage, generation_length, hash: self.hash })
     }
 
     /// Creates the keys of the generations of a URI: one for each host that it may be requested at.
     pub(crate) fn generations(&self, uri: &Uri) -> Vec<StoreKey> {
-        let generation = |host: Option<&str>| self.put_uri(&mut Vec::new(), host, uri).0;
+        let generation = |host: Option<&str>| self.generation(host, uri);
         match uri.authority() {
             Some(authority) => vec![generation(Some(authority.as_str()))],
             None if self.has_generations_by_host() => {
@@ -129,7 +132,14 @@ impl KeyBuilder {
         {
             return None;
         }
-        Some(self.put_uri(&mut Vec::new(), host, reference).0)
+        Some(self.generation(host, reference))
+    }
+
+    /// The key of the generation of a URI at a host.
+    fn generation(&self, host: Option<&str>, uri: &Uri) -> StoreKey {
+        let mut preimage = Preimage::new();
+        let (length, _port) = self.put_uri(&mut preimage, host, uri);
+        self.hash.key(b'g', &preimage[..length])
     }
 
     pub(crate) fn generation_of_all(&self) -> StoreKey {
@@ -161,8 +171,8 @@ impl KeyBuilder {
         self.hash.key(b'd', &self.prefixed(prefix.as_bytes()))
     }
 
-    fn prefixed(&self, part: &[u8]) -> Vec<u8> {
-        let mut preimage = Vec::new();
+    fn prefixed(&self, part: &[u8]) -> Preimage {
+        let mut preimage = Preimage::new();
         put(&mut preimage, self.prefix.as_bytes());
         put(&mut preimage, part);
         preimage
@@ -175,26 +185,25 @@ impl KeyBuilder {
         )
     }
 
-    /// Writes what all pages of a URI have in common, which excludes the port. Returns the key of
-    /// the generation of the URI, and the port with its colon, or an empty text.
+    /// Writes what all pages of a URI have in common, which excludes the port. Returns how much of
+    /// that determines the generation of the URI, and the port with its colon, or an empty text.
     fn put_uri<'a>(
         &self,
-        preimage: &mut Vec<u8>,
+        preimage: &mut Preimage,
         host: Option<&'a str>,
         uri: &Uri,
-    ) -> (StoreKey, &'a str) {
+    ) -> (usize, &'a str) {
         put(preimage, self.prefix.as_bytes());
         put(preimage, uri.path().as_bytes());
         put_option(preimage, self.query.apply(uri.query()).as_deref().map(str::as_bytes));
         // The host comes last, so that the generation can do without it.
-        let of_every_host =
-            (!self.has_generations_by_host()).then(|| self.hash.key(b'g', preimage));
+        let length_without_host = preimage.len();
         let bare = host.map(without_port);
         put_option(preimage, bare.map(str::as_bytes));
-        let (end, length) = (preimage.len(), bare.map_or(0, str::len));
-        preimage[end - length..].make_ascii_lowercase();
-        let generation = of_every_host.unwrap_or_else(|| self.hash.key(b'g', preimage));
-        (generation, host.map_or("", |host| &host[length..]))
+        let (end, host_length) = (preimage.len(), bare.map_or(0, str::len));
+        preimage[end - host_length..].make_ascii_lowercase();
+        let length = if self.has_generations_by_host() { end } else { length_without_host };
+        (length, host.map_or("", |host| &host[host_length..]))
     }
 
     /// Whether a URI has a generation for each host.
@@ -226,9 +235,14 @@ impl KeyBuilder {
 }
 
 impl Keys {
+    /// Creates the key of the generation of the URI, which most hits do not need.
+    pub(crate) fn generation(&self) -> StoreKey {
+        self.hash.key(b'g', &self.preimage[..self.generation_length])
+    }
+
     /// Creates the key of the page for these values.
     pub(crate) fn variant(&self, secondary_key: &SecondaryKey) -> StoreKey {
-        let mut preimage = self.preimage.clone();
+        let mut preimage = Preimage::from_slice(&self.preimage);
         put_secondary_key(&mut preimage, secondary_key);
         self.hash.key(b'v', &preimage)
     }
@@ -293,28 +307,28 @@ fn is_host(host: &str) -> bool {
     !host.is_empty() && host.len() <= 261 && host.bytes().all(valid)
 }
 
-fn put(preimage: &mut Vec<u8>, part: &[u8]) {
+fn put(preimage: &mut Preimage, part: &[u8]) {
     put_count(preimage, part.len());
-    preimage.put_slice(part);
+    preimage.extend_from_slice(part);
 }
 
 /// Writes a count, usually as one byte: the time of hashing grows with the length of its input.
-fn put_count(preimage: &mut Vec<u8>, count: usize) {
+fn put_count(preimage: &mut Preimage, count: usize) {
     match u8::try_from(count) {
-        Ok(count) if count < u8::MAX => preimage.put_u8(count),
+        Ok(count) if count < u8::MAX => preimage.push(count),
         _ => {
-            preimage.put_u8(u8::MAX);
-            preimage.put_u64(count as u64);
+            preimage.push(u8::MAX);
+            preimage.extend_from_slice(&(count as u64).to_be_bytes());
         }
     }
 }
 
 /// Writes an optional part. An absent part differs from an empty one.
-fn put_option(preimage: &mut Vec<u8>, part: Option<&[u8]>) {
+fn put_option(preimage: &mut Preimage, part: Option<&[u8]>) {
     match part {
-        None => preimage.put_u8(0),
+        None => preimage.push(0),
         Some(part) => {
-            preimage.put_u8(1);
+            preimage.push(1);
             put(preimage, part);
         }
     }
@@ -322,9 +336,9 @@ fn put_option(preimage: &mut Vec<u8>, part: Option<&[u8]>) {
 
 /// Writes the headers by which proxies tell an application its own address. `headers` is `None` if
 /// the request has no such header.
-fn put_forwarded(preimage: &mut Vec<u8>, headers: Option<&HeaderMap>) {
-    let Some(headers) = headers else { return preimage.put_u8(0) };
-    preimage.put_u8(1);
+fn put_forwarded(preimage: &mut Preimage, headers: Option<&HeaderMap>) {
+    let Some(headers) = headers else { return preimage.push(0) };
+    preimage.push(1);
     for name in FORWARDED_BY_PROXIES {
         let name = HeaderName::try_from(format!("x-{name}")).ok();
         put_option(preimage, name.and_then(|name| combined_value(headers, &name)).as_deref());
@@ -356,7 +370,7 @@ fn identifies_client(pair: &str) -> bool {
     (pair.starts_with("for=") || pair.starts_with("by=")) && !pair.contains([',', ';'])
 }
 
-fn put_secondary_key(preimage: &mut Vec<u8>, secondary_key: &SecondaryKey) {
+fn put_secondary_key(preimage: &mut Preimage, secondary_key: &SecondaryKey) {
     put_count(preimage, secondary_key.0.len());
     for (name, value) in &secondary_key.0 {
         put(preimage, name.as_str().as_bytes());
@@ -476,7 +490,7 @@ mod tests {
         };
         for (one, other) in [("a", "a:80"), ("a:80", "A:81"), ("[::1]:80", "[::1]:81")] {
             let (one, other) = (keys(one), keys(other));
-            assert!(one.generation == other.generation && one.root != other.root);
+            assert!(one.generation() == other.generation() && one.root != other.root);
             assert_ne!(one.preimage, other.preimage);
         }
     }
@@ -517,7 +531,7 @@ mod tests {
             let keys =
                 |host| keys(&key_builder, &parts("/", &[("host", host)])).expect("allowed host");
             let (one, other) = (keys("a.b.org"), keys("c.b.org"));
-            assert_eq!(one.generation != other.generation, separate);
+            assert_eq!(one.generation() != other.generation(), separate);
             assert_ne!(one.root, other.root);
         }
     }

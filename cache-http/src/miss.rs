@@ -245,7 +245,7 @@ impl RequestContext {
     /// it was received: the origin has produced it after they arrived. If one of them waited again,
     /// they would be served one after another.
     async fn collapse<B: Body>(&self, record: &Record, joined_at: UnixTime) -> Collapse<B> {
-        let page = record.page().filter(|page| page.preimage == self.keys.preimage);
+        let page = record.page().filter(|page| *page.preimage == *self.keys.preimage);
         let (policy, headers) = (&self.settings.policy, &self.parts.headers);
         let Some(page) = page.filter(|page| policy.matches(&page.secondary_key, headers)) else {
             return Collapse::Join;

@@ -174,17 +174,18 @@ impl PageStore {
         policy: &Policy,
         headers: &HeaderMap,
     ) -> StoreResult<Lookup> {
-        let counters = [&*self.generation_of_all, &*keys.generation].map(PurgeCounter::of);
+        let generation = keys.generation();
+        let counters = [&*self.generation_of_all, &*generation].map(PurgeCounter::of);
         let mut purges = counters.map(PurgeCounter::read).iter().sum();
-        let record = purge_record(&keys.generation);
-        let wanted = [&*self.generation_of_all, &*keys.generation, &*record];
+        let record = purge_record(&generation);
+        let wanted = [&*self.generation_of_all, &*generation, &*record];
         let wanted = if self.local { &wanted[..2] } else { &wanted };
         let (root, generations) = self.read(&keys.root, wanted).await?;
         let mut generations = generations.into_iter();
         let mut next = || generations.next().flatten();
         let (all, uri, purge_record) = (next(), next(), next());
         let (found, vary) = self.resolve(root, keys, policy, headers).await?;
-        let unstored_purge = [(all, &*self.generation_of_all), (uri, &*keys.generation)]
+        let unstored_purge = [(all, &*self.generation_of_all), (uri, &*generation)]
             .into_iter()
             .filter(|(generation, _)| generation.is_none())
             .map(|(_, key)| last_purge(self.generations.id(key)))
@@ -258,7 +259,7 @@ impl PageStore {
         policy: &Policy,
         headers: &HeaderMap,
     ) -> StoreResult<(Result<Arc<Record>, Reason>, Vec<HeaderName>)> {
-        let Some(root) = root.filter(|root| *root.preimage() == keys.preimage) else {
+        let Some(root) = root.filter(|root| **root.preimage() == *keys.preimage) else {
             return Ok((Err(Reason::UriMiss), Vec::new()));
         };
         let (record, vary) = match &*root {
@@ -269,7 +270,7 @@ impl PageStore {
             }
         };
         let matches = |page: &Page| {
-            page.preimage == keys.preimage && policy.matches(&page.secondary_key, headers)
+            *page.preimage == *keys.preimage && policy.matches(&page.secondary_key, headers)
         };
         let record = record.filter(|record| record.page().is_some_and(matches));
         Ok((record.ok_or(Reason::VaryMiss), vary))
@@ -297,7 +298,8 @@ impl PageStore {
         if key_generation != lookup.key_generation {
             return Err(Reason::Purged);
         }
-        let own = [&*self.generation_of_all, &*keys.generation];
+        let generation = keys.generation();
+        let own = [&*self.generation_of_all, &*generation];
         let composed = own.map(|name| self.cache.composed_key(name));
         let wanted = self.wanted(new, &composed, ttl);
         let current = self.generations.read_or_create(&wanted, new.looked_up_at).await;
@@ -335,7 +337,7 @@ impl PageStore {
                 .await
                 .map_err(|error| self.failed(&error));
         }
-        let root = root.filter(|root| *root.preimage() == keys.preimage);
+        let root = root.filter(|root| **root.preimage() == *keys.preimage);
         let variants = root.as_deref().map_or(&[][..], Record::variants).to_vec();
         self.insert_variant(new, page, variants, ttl).await
     }
@@ -358,7 +360,8 @@ impl PageStore {
         let replaced = variants::add(&mut variants, variant, limit, now, uses)?;
         let write = async {
             let record = self.write(&key, page, new.ttl).await?;
-            let root = Arc::new(Record::Vary(keys.preimage.clone().into(), names, variants));
+            let preimage = Bytes::copy_from_slice(&keys.preimage);
+            let root = Arc::new(Record::Vary(preimage, names, variants));
             self.set(&keys.root, &root, root_ttl).await?;
             if let Some(digest) = replaced {
                 self.cache.delete(&keys.variant_of_digest(digest)).await?;
@@ -403,7 +406,7 @@ impl PageStore {
         let uri = Wanted {
             key: &composed[1],
             before: Before::Read(lookup.uri),
-            kind: Kind::Recorded(purge_record(&keys.generation)),
+            kind: Kind::Recorded(purge_record(&keys.generation())),
             ttl: Some(ttl),
         };
         let tags = new.tags.iter().map(|tag| Wanted {
@@ -484,7 +487,7 @@ impl<'a> NewPage<'a> {
     {
         Production {
             looked_up_at: self.looked_up_at,
-            record_before: (purge_record(&self.keys.generation), self.lookup.purge_record),
+            record_before: (purge_record(&self.keys.generation()), self.lookup.purge_record),
             records,
             fill: self.fill,
         }
@@ -582,7 +585,7 @@ mod tests {
             admission: &Admission::new(None),
         };
         let make = |stamps, names: Vec<HeaderName>| Page {
-            preimage: keys.preimage.clone().into(),
+            preimage: Bytes::copy_from_slice(&keys.preimage),
             stamps,
             secondary_key: policy.secondary_key(&names, request),
             meta: meta.clone(),
@@ -622,7 +625,7 @@ mod tests {
         let before = flight_key().await;
         insert(&store, &keys, &request, &[]).await;
         assert_eq!(flight_key().await, before);
-        store.purge(&keys.generation, Purge::Hard, Duration::from_secs(1)).await.expect("purge");
+        store.purge(&keys.generation(), Purge::Hard, Duration::from_secs(1)).await.expect("purge");
         assert_ne!(flight_key().await, before);
     }
 
@@ -633,10 +636,10 @@ mod tests {
         let flight_key =
             |lookup: &Lookup| lookup.flight_key(&keys, &Policy::site(), &HeaderMap::new());
         let (before, fill) = (lookup().await, Fill::start());
-        store.purge(&keys.generation, Purge::Hard, Duration::ZERO).await.expect("purge");
-        assert_eq!(store.generations.read_named(&keys.generation).await.expect("get"), None);
-        assert!(fill.is_purged(store.generations.id(&keys.generation)));
-        assert!(!Fill::start().is_purged(store.generations.id(&keys.generation)));
+        store.purge(&keys.generation(), Purge::Hard, Duration::ZERO).await.expect("purge");
+        assert_eq!(store.generations.read_named(&keys.generation()).await.expect("get"), None);
+        assert!(fill.is_purged(store.generations.id(&keys.generation())));
+        assert!(!Fill::start().is_purged(store.generations.id(&keys.generation())));
         assert_ne!(flight_key(&lookup().await), flight_key(&before));
     }
 
@@ -651,11 +654,11 @@ mod tests {
     async fn purge_of_an_unknown_uri_of_a_shared_store_leaves_only_its_record() {
         let (store, keys) = (shared_page_store(), keys("http://a/"));
         for purge in [Purge::Hard, Purge::Soft] {
-            store.purge(&keys.generation, purge, Duration::ZERO).await.expect("purge");
-            let read = store.generations.read_named(&keys.generation).await.expect("get");
+            store.purge(&keys.generation(), purge, Duration::ZERO).await.expect("purge");
+            let read = store.generations.read_named(&keys.generation()).await.expect("get");
             assert_eq!(read, None);
         }
-        let record = store.cache.ttl(&purge_record(&keys.generation)).await.expect("ttl");
+        let record = store.cache.ttl(&purge_record(&keys.generation())).await.expect("ttl");
         let Some(cache_core::Ttl::Left(ttl)) = record else { panic!("{record:?}") };
         assert!(ttl <= FILL_TIME);
         assert_eq!(store.cache.stats().await.expect("stats").entries, Some(1));
@@ -664,23 +667,23 @@ mod tests {
     #[tokio::test]
     async fn generation_that_a_purge_has_left_lives_longer_if_a_page_is_stored() {
         let (store, keys, now) = (shared_page_store(), keys("http://a/"), Duration::from_secs(1));
-        let key = store.cache.composed_key(&keys.generation);
+        let key = store.cache.composed_key(&keys.generation());
         let wanted = |before| Wanted {
             key: &key,
             before: Before::Read(before),
-            kind: Kind::Recorded(purge_record(&keys.generation)),
+            kind: Kind::Recorded(purge_record(&keys.generation())),
             ttl: Some(DAY),
         };
         let create = async |before| {
             let created = store.generations.read_or_create(&[wanted(before)], now).await;
             created.expect("store works")[0].generation
         };
-        let ttl = async || match store.cache.ttl(&keys.generation).await.expect("ttl") {
+        let ttl = async || match store.cache.ttl(&keys.generation()).await.expect("ttl") {
             Some(cache_core::Ttl::Left(ttl)) => ttl,
             other => panic!("{other:?}"),
         };
         let old = create(None).await;
-        store.purge(&keys.generation, Purge::Hard, now).await.expect("purge");
+        store.purge(&keys.generation(), Purge::Hard, now).await.expect("purge");
         assert!(ttl().await <= FILL_TIME);
         let new = create(Some(old)).await;
         assert!(new.stamp.hard != old.stamp.hard && ttl().await > FILL_TIME);

@@ -183,7 +183,7 @@ impl PendingPage {
         headers.insert(AGE, HeaderValue::from_static("0"));
         let vary = meta.vary.clone();
         let make = |stamps, names: Vec<_>| Page {
-            preimage: keys.preimage.clone().into(),
+            preimage: Bytes::copy_from_slice(&keys.preimage),
             stamps,
             secondary_key: settings.policy.secondary_key(&names, &request_headers),
             meta,

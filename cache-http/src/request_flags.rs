@@ -3,7 +3,7 @@
 //! Most requests have none of the headers that matter here. Looking up each of them would cost more
 //! than the rest of a hit.
 
-use http::HeaderMap;
+use http::{HeaderMap, header::CONNECTION};
 
 /// Headers that change the method or the path of a request after the cache has seen it, without
 /// their prefix `x-`.
@@ -56,12 +56,14 @@ impl RequestFlags {
         let mut flags = Self::default();
         // Compares texts, which differ in length first. `HeaderName` constants would be built again
         // for each comparison.
-        for (name, value) in headers {
-            let name = name.as_str();
-            // Servers of WSGI, CGI, PHP and Rack read `_` as `-`.
-            flags.bypass |= name.bytes().any(|byte| byte == b'_');
-            match name {
-                "connection" => flags.bypass |= names_end_to_end_header(value.as_bytes()),
+        for name in headers.keys() {
+            match name.as_str() {
+                // What browsers always send comes first: it is not searched for other things.
+                "accept" | "accept-encoding" | "accept-language" | "host" | "user-agent" => {}
+                "connection" => {
+                    let mut lines = headers.get_all(CONNECTION).iter();
+                    flags.bypass |= lines.any(|line| names_end_to_end_header(line.as_bytes()));
+                }
                 "cookie" => flags.cookie = true,
                 "if-modified-since" | "if-none-match" => flags.conditional = true,
                 "authorization"
@@ -74,6 +76,8 @@ impl RequestFlags {
                 | "upgrade" => flags.bypass = true,
                 "forwarded" => flags.forwarded = true,
                 name => {
+                    // Servers of WSGI, CGI, PHP and Rack read `_` as `-`.
+                    flags.bypass |= name.contains('_');
                     if let Some(rest) = name.strip_prefix("x-") {
                         flags.bypass |= OVERRIDES.contains(&rest);
                         flags.forwarded |= FORWARDED_BY_PROXIES.contains(&rest);
