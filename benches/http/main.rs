@@ -22,6 +22,9 @@ const OVER_TCP: &str = "a hit over TCP, CPU time of the server";
 /// The highest allowed ratio of a hit to the same page from a handler.
 const TARGET: f64 = 1.15;
 
+/// The highest allowed ratio of a hit before the router to a handler behind it, in process.
+const TARGET_BEFORE_ROUTER: f64 = 1.25;
+
 /// Why a hit over TCP misses its target against a handler.
 const HANDLER: &str = "\
 a hit reads each header of its request, hashes the parts of the page's key with a key of this \
@@ -96,13 +99,19 @@ fn per_hit(time: Duration, hits: usize) -> f64 {
 fn in_process(rounds: usize, hits: usize, report: &mut Report) {
     let runtime = Runtime::new().expect("it starts");
     let _context = runtime.enter();
-    let mut comparison = Comparison::new("a hit in process");
-    for name in sites::ALL {
-        let warm = RefCell::new(runtime.block_on(Warm::new(name)));
-        let pass = move || cpu_time(hits, |_| warm.borrow_mut().hit());
-        comparison = comparison.candidate(name, pass);
-    }
-    let comparison = comparison.at_most(1.0, sites::TOWER_HTTP_CACHE);
-    let comparison = comparison.at_most(1.0, sites::AXUM_RESPONSE_CACHE).because(URI_ONLY);
+    let compare = |title, names: &[&'static str]| {
+        names.iter().fold(Comparison::new(title), |comparison, name| {
+            let warm = RefCell::new(runtime.block_on(Warm::new(name)));
+            comparison.candidate(name, move || cpu_time(hits, |_| warm.borrow_mut().hit()))
+        })
+    };
+    let comparison = compare("a hit in process", &sites::ALL)
+        .at_most(1.0, sites::TOWER_HTTP_CACHE)
+        .at_most(1.0, sites::AXUM_RESPONSE_CACHE)
+        .because(URI_ONLY);
+    report.add(comparison.run(rounds));
+    let names = [sites::OURS_AROUND, sites::STATIC];
+    let comparison = compare("a hit in process, before the router", &names)
+        .at_most(TARGET_BEFORE_ROUTER, sites::STATIC);
     report.add(comparison.run(rounds));
 }

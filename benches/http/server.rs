@@ -7,10 +7,11 @@ use std::{
     time::Duration,
 };
 
+use axum::{ServiceExt, extract::Request};
 use tokio::{net::TcpListener, runtime::Builder};
 use xtask::servers::Nginx;
 
-use crate::sites;
+use crate::sites::{self, Site};
 
 /// The option that makes this program a server.
 pub(crate) const SERVE: &str = "--serve-site";
@@ -77,6 +78,12 @@ pub(crate) fn serve(name: &str) {
     runtime.block_on(async {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a free port");
         println!("{}", listener.local_addr().expect("it listens").port());
-        axum::serve(listener, sites::site(name)).await.expect("it serves");
+        match sites::site(name) {
+            Site::Router(site) => axum::serve(listener, site).await,
+            Site::Cached(site) => {
+                axum::serve(listener, ServiceExt::<Request>::into_make_service(site)).await
+            }
+        }
+        .expect("it serves");
     });
 }

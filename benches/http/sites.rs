@@ -10,6 +10,7 @@ use std::{
 
 use axum::{
     Router,
+    body::Body,
     error_handling::HandleErrorLayer,
     http::{HeaderName, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
@@ -18,22 +19,26 @@ use axum::{
 use axum_response_cache::CacheLayer as AxumResponseCache;
 use bytes::Bytes;
 use cache_core::{CacheHandle, Settings};
-use cache_http::{HttpCacheLayer, Policy};
+use cache_http::{CachedBody, HttpCache, HttpCacheLayer, Policy};
 use cache_locmem::LocMemCache;
 use cachette_benches::workload::HOUR;
 use http_body_util::Full;
-use tower::{Layer, Service, util::AndThenLayer};
+use tower::{
+    Layer, Service,
+    util::{AndThenLayer, MapResponse},
+};
 use tower_http_cache::prelude::CacheLayer as TowerHttpCache;
 
 pub(crate) const OURS: &str = "cachette";
+pub(crate) const OURS_AROUND: &str = "cachette, around the router";
 pub(crate) const OURS_SHARED: &str = "cachette, shared preset";
 pub(crate) const STATIC: &str = "static axum handler";
 pub(crate) const TOWER_HTTP_CACHE: &str = "tower-http-cache";
 pub(crate) const AXUM_RESPONSE_CACHE: &str = "axum-response-cache";
 
 /// The names of all sites.
-pub(crate) const ALL: [&str; 5] =
-    [OURS, OURS_SHARED, STATIC, TOWER_HTTP_CACHE, AXUM_RESPONSE_CACHE];
+pub(crate) const ALL: [&str; 6] =
+    [OURS, OURS_AROUND, OURS_SHARED, STATIC, TOWER_HTTP_CACHE, AXUM_RESPONSE_CACHE];
 
 /// The path of the page.
 pub(crate) const PATH: &str = "/page";
@@ -55,13 +60,30 @@ const LENGTH: usize = 10 * 1024;
 /// The tag of the page from the first call of its handler. With another tag, it is not a hit.
 pub(crate) const FIRST_TAG: &str = "\"00000001\"";
 
+/// A site, as it is served.
+pub(crate) enum Site {
+    Router(Router),
+    /// A cache around a router.
+    Cached(MapResponse<HttpCache<Router>, IntoAxum>),
+}
+
+/// `axum::serve` needs a body of axum.
+type IntoAxum = fn(axum::http::Response<CachedBody<Body>>) -> Response;
+
 /// Returns the site of this name.
-pub(crate) fn site(name: &str) -> Router {
+pub(crate) fn site(name: &str) -> Site {
+    if name == OURS_AROUND {
+        let into_axum: IntoAxum = |response| response.map(Body::new);
+        let cached = ours().layer(numbered().with_state(()));
+        return Site::Cached(MapResponse::new(cached, into_axum));
+    }
+    // Like `axum::serve`: otherwise, each request would turn the handler into a service.
+    Site::Router(layered(name).with_state(()))
+}
+
+fn layered(name: &str) -> Router {
     match name {
-        OURS => {
-            let policy = Policy::site().ignore_cookies(["theme"]);
-            behind(HttpCacheLayer::new(&cache()).policy(policy))
-        }
+        OURS => behind(ours()),
         OURS_SHARED => behind(HttpCacheLayer::shared(&cache())),
         STATIC => static_page(),
         TOWER_HTTP_CACHE => {
@@ -72,6 +94,10 @@ pub(crate) fn site(name: &str) -> Router {
         AXUM_RESPONSE_CACHE => behind(AxumResponseCache::with_lifespan(HOUR)),
         other => panic!("unknown site {other:?}, expected one of {ALL:?}"),
     }
+}
+
+fn ours() -> HttpCacheLayer {
+    HttpCacheLayer::new(&cache()).policy(Policy::site().ignore_cookies(["theme"]))
 }
 
 /// tower-http-cache needs a body that is `Sync`, unlike axum's. Only misses call this.
@@ -95,7 +121,7 @@ fn static_page() -> Router {
     Router::new().route(PATH, get(handler))
 }
 
-/// A handler that numbers its responses, behind a cache.
+/// The handler behind a cache for its route.
 fn behind<L>(cache: L) -> Router
 where
     L: Layer<Route> + Clone + Send + Sync + 'static,
@@ -103,6 +129,11 @@ where
     <L::Service as Service<axum::extract::Request>>::Response: IntoResponse + 'static,
     <L::Service as Service<axum::extract::Request>>::Future: Send + 'static,
 {
+    numbered().layer(cache)
+}
+
+/// A handler that numbers its responses.
+fn numbered() -> Router {
     let (body, calls) = (body(), Arc::new(AtomicUsize::new(1)));
     let handler = move || {
         let number = calls.fetch_add(1, Relaxed);
@@ -110,7 +141,7 @@ where
         let page = page(tag, body.clone());
         async { page }
     };
-    Router::new().route(PATH, get(handler)).layer(cache)
+    Router::new().route(PATH, get(handler))
 }
 
 fn body() -> Bytes {
