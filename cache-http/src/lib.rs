@@ -163,6 +163,8 @@
 //! - Put the cache outside of compression, so that compressed pages are stored, one for each set of
 //!   codings that clients accept.
 //! - Put the cache inside of layers that add request ids, nonces or CORS headers.
+//! - `Router::layer` of axum runs the cache after routing. `HttpCacheLayer::layer(router)` serves
+//!   hits before that, without the cost of routing.
 //! - A page that contains a nonce or a CSRF token must be `private`.
 //!
 //! # Behind a content delivery network
@@ -203,11 +205,11 @@
 //! # Performance
 //!
 //! - **Hit.** A hit in a store of the same process calls neither the inner service nor a codec and
-//!   boxes no future. It costs one lookup, or two if the page varies, one keyed hash for each and
-//!   one more, a copy of the header map, and three allocations. The body is shared, not copied.
-//!   After a purge of the page, and once a second, the page is looked up once more, together with
-//!   two generations and one for each tag. In other stores, a hit costs one round trip, one more if
-//!   the page varies, and one more if it has tags, however many.
+//!   boxes no future. It costs one lookup, or two if the page varies, one keyed hash for each, a
+//!   copy of the header map, and two allocations. The body is shared, not copied. After a purge of
+//!   the page, and once a second, the page is looked up once more, together with two generations
+//!   and one for each tag. In other stores, a hit costs one round trip, one more if the page
+//!   varies, and one more if it has tags, however many.
 //! - **Miss.** A page that others may wait for is produced by a task of its own, which costs two
 //!   allocations. The response is streamed to the client while it is collected, at the pace of the
 //!   inner service, not of the client. It is stored before its last part is sent. If a body exceeds
