@@ -1,96 +1,175 @@
-//! cache-redis against redis-rs, fred and the least work of a client. See this crate's `README.md`.
+//! A `CacheHandle` on cache-redis against redis-rs, fred and the least work of a client. See this
+//! crate's `README.md`.
 
 mod peers;
 mod raw;
 
-use std::{cell::RefCell, path::Path, sync::Arc};
+use std::{cell::RefCell, path::Path, sync::Arc, time::Duration};
 
 use cachette_benches::{
-    Client, Comparison, Figure, Job, Load, Peers, Report, Times, flag, workload::keys,
+    Client, Comparison, Figure, Job, Load, Peers, Report, Times, flag, on_processor,
+    workload::keys,
 };
 use raw::Raw;
-use tokio::runtime::Builder;
-use xtask::servers::{Kind, Server};
+use tokio::runtime::Runtime;
+use xtask::{
+    proxy::{Mode, Proxy},
+    servers::{Kind, Server},
+};
 
+const HANDLE: &str = "CacheHandle";
 const STORE: &str = "cache-redis";
 const REDIS_RS: &str = "redis-rs";
 const FRED: &str = "fred";
 const RAW: &str = "raw pipelining";
 const DJANGO: &str = "Django on redis-py";
 
-/// Why gets by many tasks miss their targets.
-const PLACEMENT: &str = "\
-it depends on which processors the kernel gives to client and server. On the same processor, the \
-store takes 0.77 of the time with 16 tasks and 0.90 with 64. With a processor each, it takes 1.72 \
-and 1.23 of the wall time with 1.13 and 0.80 of the CPU time: one write contains the requests of \
-all tasks, so client and server take turns and sleep meanwhile, and waking another processor is \
-slow. Raw pipelining takes turns as well and takes 1.28 with 16. redis-rs writes less at once and \
-keeps the server busy.";
+/// How long the proxy delays replies.
+const DELAY: Duration = Duration::from_micros(200);
+
+/// The numbers of concurrent tasks.
+const TASKS: [usize; 3] = [1, 16, 64];
+
+/// The processor of the server, and another one.
+const PROCESSORS: [usize; 2] = [0, 1];
 
 /// A number that is reported for each pass, and its highest allowed ratio to redis-rs.
 type Metric = (&'static str, fn(Times) -> f64, Option<f64>);
 
-const METRICS: [Metric; 4] = [
-    // At least 0.95 of the operations per second.
-    ("wall time", |times| times.wall, Some(1.053)),
-    ("CPU time", |times| times.cpu, Some(1.1)),
-    ("p50", |times| times.p50, None),
-    ("p99", |times| times.p99, None),
-];
+const WALL: Metric = ("wall time", |times| times.wall, Some(1.0));
+const CPU: Metric = ("CPU time", |times| times.cpu, Some(1.0));
+const P99: Metric = ("p99", |times| times.p99, None);
 
-/// What every comparison needs. Each pass has a connection of its own, because the thread that
-/// serves a connection is random and matters more than the client.
+/// Where the client is, in relation to the server.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    SameProcessor,
+    OtherProcessor,
+    BehindProxy,
+}
+
+impl Place {
+    const ALL: [Self; 3] = [Self::SameProcessor, Self::OtherProcessor, Self::BehindProxy];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::SameProcessor => "one processor",
+            Self::OtherProcessor => "a processor each",
+            Self::BehindProxy => "0.2 ms away",
+        }
+    }
+
+    fn processor(self) -> usize {
+        PROCESSORS[usize::from(self != Self::SameProcessor)]
+    }
+
+    /// The proxy runs in this process, so the CPU time would include it.
+    fn metrics(self, job: Job) -> &'static [Metric] {
+        match (self, job) {
+            (Self::BehindProxy, _) => &[WALL],
+            (Self::OtherProcessor, Job::Get) => &[WALL, CPU, P99],
+            _ => &[WALL, CPU],
+        }
+    }
+
+    fn candidates(self) -> &'static [&'static str] {
+        match self {
+            Self::OtherProcessor => &[HANDLE, STORE, REDIS_RS, FRED, RAW],
+            _ => &[HANDLE, STORE, REDIS_RS],
+        }
+    }
+}
+
+/// What every comparison needs. Each pass has a connection of its own, so that no candidate profits
+/// from a connection for the whole run.
 struct Bench {
     rounds: usize,
     /// Operations in a pass.
     operations: usize,
+    place: Place,
     load: Load,
-    url: String,
     port: u16,
 }
 
 fn main() {
-    let (rounds, operations) = if flag("--quick") { (5, 10_000) } else { (11, 20_000) };
+    // The server inherits the processor.
+    on_processor(PROCESSORS[0], measure);
+}
+
+fn measure() {
     let server = Server::start(Kind::Redis).unwrap_or_else(|error| panic!("{error}"));
-    let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build();
-    let load = Load { runtime: runtime.expect("it starts"), keys: keys("there", 5000).into() };
-    let bench = Bench { rounds, operations, load, url: server.url(), port: server.port() };
+    let proxy = Proxy::before(server.port()).unwrap_or_else(|error| panic!("{error}"));
+    proxy.switch(Mode::Delay(DELAY));
     let mut report = Report::default();
     report.measured_with(server.version().unwrap_or_else(|error| panic!("{error}")));
-    // Sets come first, because they store what gets read.
-    bench.compare("set_many of 100", Job::SetMany, 1, &mut report);
-    bench.compare("get_many of 100", Job::GetMany, 1, &mut report);
-    let gets = [(1, "get, 1 task"), (16, "get, 16 tasks"), (64, "get, 64 tasks")];
-    for (tasks, name) in gets {
-        bench.compare(name, Job::Get, tasks, &mut report);
+    for place in Place::ALL {
+        let port = if place == Place::BehindProxy { proxy.port() } else { server.port() };
+        on_processor(place.processor(), || Bench::new(place, port).run(&mut report));
     }
-    let wall = gets.map(|(tasks, name)| {
-        (f64::from(u8::try_from(tasks).unwrap_or(0)), format!("{name}, wall time"))
+    let name = |tasks| job_name(Job::Get, tasks, Place::OtherProcessor);
+    let wall = TASKS.map(|tasks| {
+        (f64::from(u8::try_from(tasks).unwrap_or(0)), format!("{}, wall time", name(tasks)))
     });
     let unit = "thousands of operations per second";
     let figure = Figure::lines("Gets from Redis by tasks", "concurrent tasks", unit);
     report.draw_over(figure, &wall, |nanoseconds| 1e6 / nanoseconds);
-    report.draw_bars("p99 of a get by 64 tasks, Redis", "get, 64 tasks, p99");
+    report.draw_bars("p99 of a get by 64 tasks, Redis", &format!("{}, p99", name(64)));
     if let Some(peers) = Peers::if_requested(Path::new(env!("CARGO_TARGET_TMPDIR")), &mut report) {
-        bench.python(&peers, &mut report);
+        let bench = || Bench::new(Place::OtherProcessor, server.port()).python(&peers, &mut report);
+        on_processor(PROCESSORS[1], bench);
     }
     report.publish();
 }
 
+fn job_name(job: Job, tasks: usize, place: Place) -> String {
+    let place = place.name();
+    match (job.keys(), tasks) {
+        (1, 1) => format!("{}, 1 task, {place}", job.name()),
+        (1, _) => format!("{}, {tasks} tasks, {place}", job.name()),
+        (keys, 1) => format!("{} of {keys}, 1 task, {place}", job.name()),
+        (keys, _) => format!("{} of {keys}, {tasks} tasks, {place}", job.name()),
+    }
+}
+
 impl Bench {
+    /// The runtime has a thread for each processor that the calling thread may use.
+    fn new(place: Place, port: u16) -> Self {
+        let (rounds, operations) = if flag("--quick") { (5, 5_000) } else { (11, 20_000) };
+        let runtime = Runtime::new().expect("it starts");
+        let load = Load { runtime, keys: keys("there", 5000).into() };
+        Self { rounds, operations, place, load, port }
+    }
+
+    /// Sets come first, because they store what gets read.
+    fn run(&self, report: &mut Report) {
+        for job in [Job::SetMany, Job::GetMany, Job::Set, Job::Get] {
+            for tasks in TASKS {
+                self.compare(job, tasks, report);
+            }
+        }
+    }
+
+    /// The number of operations in a pass: fewer if each takes longer.
+    fn count(&self, job: Job, tasks: usize) -> usize {
+        match (job.keys(), self.place, tasks) {
+            (1, Place::BehindProxy, 1) => self.operations / 50,
+            (1, _, 1) => self.operations / 4,
+            (1, ..) => self.operations,
+            (_, Place::BehindProxy, 1) => self.operations / 100,
+            _ => self.operations / 20,
+        }
+    }
+
     /// Compares all metrics of a job. The first comparison runs the passes, and the others use
     /// their results; one that needs more rounds runs these itself.
-    fn compare(&self, job_name: &str, job: Job, tasks: usize, report: &mut Report) {
-        let count = match job {
-            Job::Get if tasks == 1 => self.operations / 4,
-            Job::Get => self.operations,
-            _ => self.operations / Job::BATCH,
-        };
-        let connect = |name: &str| self.load.runtime.block_on(peers::connect(name, &self.url));
+    fn compare(&self, job: Job, tasks: usize, report: &mut Report) {
+        let count = self.count(job, tasks);
         let run = |client| self.load.run(&client, job, tasks, count);
-        let candidates = [STORE, REDIS_RS, FRED, RAW].map(|name| (name, RefCell::new(Vec::new())));
-        for (metric, of, target) in METRICS {
-            let mut comparison = Comparison::new(format!("{job_name}, {metric}"));
+        let candidates: Vec<_> =
+            self.place.candidates().iter().map(|&name| (name, RefCell::new(Vec::new()))).collect();
+        for &(metric, of, target) in self.place.metrics(job) {
+            let name = format!("{}, {metric}", job_name(job, tasks, self.place));
+            let mut comparison = Comparison::new(name);
             for (name, passes) in &candidates {
                 let mut round = 0;
                 comparison = comparison.candidate(name, move || {
@@ -98,7 +177,7 @@ impl Bench {
                     if round == passes.len() {
                         passes.push(match *name {
                             RAW => Raw::new(self.port).run(job, tasks, count, &self.load.keys),
-                            name => run(connect(name)),
+                            name => run(self.connect(name)),
                         });
                     }
                     round += 1;
@@ -107,29 +186,34 @@ impl Bench {
             }
             if let Some(ratio) = target {
                 comparison = comparison.at_most(ratio, REDIS_RS);
-                if tasks > 1 {
-                    comparison = comparison.because(PLACEMENT);
-                }
             }
             report.add(comparison.run(self.rounds));
         }
     }
 
+    fn connect(&self, name: &str) -> Arc<dyn Client> {
+        self.load.runtime.block_on(peers::connect(name, &self.url()))
+    }
+
+    fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}", self.port)
+    }
+
     /// Compares the wall time of one task with Django's, which has as many entries on the same
     /// server.
     fn python(&self, peers: &Peers, report: &mut Report) {
-        let django = peers.start("django-redis", &self.url, self.load.keys.len() as u64);
+        let django = peers.start("django-redis", &self.url(), self.load.keys.len() as u64);
         let mut django = django.unwrap_or_else(|error| panic!("{error}"));
         report.measured_with(django.ready());
         let count = self.operations / Job::BATCH;
-        let store: Arc<dyn Client> = self.load.runtime.block_on(peers::connect(STORE, &self.url));
+        let client = self.connect(HANDLE);
         for (name, job) in [
             ("get, sequential", Job::Get),
             ("get_many of 100, sequential", Job::GetMany),
             ("set_many of 100, sequential", Job::SetMany),
         ] {
             let comparison = Comparison::new(name)
-                .candidate(STORE, || self.load.run(&store, job, 1, count).wall)
+                .candidate(HANDLE, || self.load.run(&client, job, 1, count).wall)
                 .candidate(DJANGO, || django.time(job.name(), count));
             report.add(comparison.run(self.rounds));
         }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use cache_core::{Cache, async_trait};
 use cache_redis::{RedisCache, RedisOptions};
 use cachette_benches::{
-    Client, StoreClient,
+    Client, HandleClient, StoreClient,
     workload::{HOUR, VALUE},
 };
 use fred::{
@@ -16,14 +16,18 @@ use fred::{
 };
 use redis::aio::MultiplexedConnection;
 
-use crate::{REDIS_RS, STORE};
+use crate::{HANDLE, REDIS_RS, STORE};
 
 /// Connects the client of this name.
 pub(crate) async fn connect(name: &str, url: &str) -> Arc<dyn Client> {
-    if name == STORE {
+    if name == HANDLE || name == STORE {
         let store = RedisCache::new(&[url], RedisOptions::default()).expect("valid options");
         store.contains("k").await.expect("no error");
-        return Arc::new(StoreClient(Arc::new(store)));
+        let store: Arc<dyn Cache> = Arc::new(store);
+        return match name {
+            HANDLE => Arc::new(HandleClient::new(store)),
+            _ => Arc::new(StoreClient(store)),
+        };
     }
     if name == REDIS_RS {
         let client = redis::Client::open(url).expect("a URL");
@@ -46,6 +50,13 @@ impl Client for RedisRs {
         let found: Option<Vec<u8>> =
             redis::cmd("GET").arg(key).query_async(&mut connection).await.expect("no error");
         assert!(found.is_some());
+    }
+
+    async fn set(&self, key: &str) {
+        let mut connection = self.0.clone();
+        let mut set = redis::cmd("SET");
+        set.arg(key).arg(&VALUE[..]).arg("PX").arg(millis());
+        set.query_async::<()>(&mut connection).await.expect("no error");
     }
 
     async fn get_many(&self, keys: &[&str]) {
@@ -73,6 +84,12 @@ impl Client for Fred {
     async fn get(&self, key: &str) {
         let found: Option<Bytes> = self.0.get(key).await.expect("no error");
         assert!(found.is_some());
+    }
+
+    async fn set(&self, key: &str) {
+        let expire = Some(Expiration::PX(millis()));
+        let set = self.0.set(key, Bytes::from_static(&VALUE), expire, None, false);
+        let () = set.await.expect("no error");
     }
 
     async fn get_many(&self, keys: &[&str]) {

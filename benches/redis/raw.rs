@@ -26,25 +26,30 @@ impl Raw {
         Self(stream)
     }
 
-    /// Performs `count` operations. Gets are pipelined, as many as there would be tasks.
+    /// Performs `count` operations, as many at once as there would be tasks.
     pub(crate) fn run(&mut self, job: Job, tasks: usize, count: usize, keys: &[Box<str>]) -> Times {
-        let size = if job == Job::Get { tasks } else { Job::BATCH };
+        let size = job.keys();
         let value = format!("${VALUE_LENGTH}\r\n").len() + VALUE_LENGTH + "\r\n".len();
         let length = match job {
-            Job::Get => size * value,
+            Job::Get => value,
             Job::GetMany => format!("*{size}\r\n").len() + size * value,
             Job::Set | Job::SetMany => size * "+OK\r\n".len(),
         };
-        let mut reply = vec![0; length];
+        let mut replies = vec![0; tasks * length];
+        let mut requests = String::new();
         Times::of(|| {
             let mut durations = Vec::with_capacity(count);
             for turn in 0..count / tasks {
                 let start = Instant::now();
-                let numbers = turn * size..(turn + 1) * size;
-                let keys = numbers.map(|number| &*keys[number % keys.len()]);
-                self.0.write_all(request(job, keys).as_bytes()).expect("no error");
-                self.0.read_exact(&mut reply).expect("no error");
-                assert!(matches!(reply[0], b'$' | b'*' | b'+') && reply.ends_with(b"\r\n"));
+                requests.clear();
+                for number in turn * tasks..(turn + 1) * tasks {
+                    let keys =
+                        (number * size..(number + 1) * size).map(|key| &*keys[key % keys.len()]);
+                    push_request(&mut requests, job, keys);
+                }
+                self.0.write_all(requests.as_bytes()).expect("no error");
+                self.0.read_exact(&mut replies).expect("no error");
+                assert!(matches!(replies[0], b'$' | b'*' | b'+') && replies.ends_with(b"\r\n"));
                 durations.extend(repeat_n(start.elapsed(), tasks));
             }
             durations
@@ -52,18 +57,16 @@ impl Raw {
     }
 }
 
-fn request<'a>(job: Job, keys: impl Iterator<Item = &'a str>) -> String {
+fn push_request<'a>(out: &mut String, job: Job, keys: impl Iterator<Item = &'a str>) {
     let value = str::from_utf8(&VALUE).expect("it is text");
-    let mut out = String::with_capacity(24_000);
     match job {
-        Job::Get => keys.for_each(|key| push(&mut out, &["GET", key])),
-        Job::GetMany => push(&mut out, &["MGET"].into_iter().chain(keys).collect::<Vec<_>>()),
+        Job::Get => keys.for_each(|key| push(out, &["GET", key])),
+        Job::GetMany => push(out, &["MGET"].into_iter().chain(keys).collect::<Vec<_>>()),
         Job::Set | Job::SetMany => {
             let millis = millis().to_string();
-            keys.for_each(|key| push(&mut out, &["SET", key, value, "PX", &millis]));
+            keys.for_each(|key| push(out, &["SET", key, value, "PX", &millis]));
         }
     }
-    out
 }
 
 fn push(out: &mut String, words: &[&str]) {

@@ -29,7 +29,7 @@ pub use self::{
     client::{Client, HandleClient, Job, Load, StoreClient, Times},
     comparison::Comparison,
     figure::{Figure, Kind, Line},
-    machine::Machine,
+    machine::{Machine, on_processor},
     outcome::{Bound, Measurement, Outcome, Target, Verdict},
     page::write_page,
     python::{Peer, Peers},

@@ -1,6 +1,6 @@
 //! The machine, the code and the versions that were measured.
 
-use std::{env::consts::OS, fs, process::Command, thread};
+use std::{env::consts::OS, fs, panic::resume_unwind, process::Command, thread};
 
 use serde::{Deserialize, Serialize};
 
@@ -38,6 +38,33 @@ impl Machine {
         }
     }
 }
+
+/// Runs `work` in a new thread that uses only the processor with this number, like all threads and
+/// processes that it starts. On systems other than Linux, they use all processors.
+///
+/// # Panics
+///
+/// If `work` does, or if this process may not use the processor.
+pub fn on_processor<T: Send>(number: usize, work: impl FnOnce() -> T + Send) -> T {
+    thread::scope(|scope| {
+        let pinned = scope.spawn(move || {
+            pin(number);
+            work()
+        });
+        pinned.join().unwrap_or_else(|panic| resume_unwind(panic))
+    })
+}
+
+#[cfg(target_os = "linux")]
+fn pin(processor: usize) {
+    let mut processors = rustix::thread::CpuSet::new();
+    processors.set(processor);
+    rustix::thread::sched_setaffinity(None, &processors)
+        .unwrap_or_else(|error| panic!("processor {processor}: {error}"));
+}
+
+#[cfg(not(target_os = "linux"))]
+fn pin(_processor: usize) {}
 
 fn processor() -> Option<String> {
     let info = fs::read_to_string("/proc/cpuinfo").ok()?;
@@ -99,6 +126,13 @@ mod tests {
         let tree = "benches v0.1.0 (/c/benches)\npeer v1.0.0\ncore v0.1.0 (/c/core)\n\
                     derive v2.1.0+a (proc-macro)\npeer v1.0.0 (*)\n";
         assert_eq!(parse_tree(tree), ["derive 2.1.0+a", "peer 1.0.0"]);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn thread_on_one_processor_sees_only_that_one() {
+        let processors = || thread::available_parallelism().expect("it is known").get();
+        assert_eq!(on_processor(0, || (processors(), thread::spawn(processors).join().ok())), (1, Some(1)));
     }
 
     #[test]
