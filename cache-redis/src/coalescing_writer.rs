@@ -5,72 +5,53 @@ use std::{
     pin::Pin,
     sync::{
         Arc,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
     task::{Context, Poll, ready},
 };
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// A stream that yields once before it writes, so that other ready tasks can add their requests to
-/// the same write. Concurrent calls then share system calls, and no call waits for a timer.
+/// A write of this many bytes is not delayed: it is worth a system call of its own.
+const LONG_WRITE: usize = 4 << 10;
+
+/// A stream that writes the first request at once, and yields once before it writes another one
+/// while no reply has arrived: other ready tasks can then add their requests to the same write.
+/// Concurrent calls share system calls, and no call waits for a timer or for a reply.
 ///
-/// If only one call is in flight, it is written immediately. Yielding costs a third of a call's CPU
-/// time even if no other task is ready, because the runtime wakes another thread for the task.
+/// The server is busy with the first request while the others are collected. If nothing is on its
+/// way, there is no point in a delay: yielding costs a third of a call's CPU time even if no other
+/// task is ready, because the runtime wakes another thread for the task.
 ///
 /// An error of a write is returned by the read that follows what has arrived: before a server
 /// closes a connection, it may have sent the reason.
 pub(crate) struct CoalescingWriter<S> {
     stream: S,
-    in_flight: InFlight,
+    bytes_sent: BytesSent,
     write_error: Option<io::Error>,
+    /// Whether nothing has arrived since the last write.
+    awaits_reply: bool,
     /// Whether the other tasks had their turn since the last flush.
     yielded: bool,
 }
 
-/// The number of calls that wait for a reply on a connection, and of the bytes that were sent.
+/// The number of bytes that were sent on a connection.
 #[derive(Clone, Default)]
-pub(crate) struct InFlight(Arc<Counters>);
+pub(crate) struct BytesSent(Arc<AtomicU64>);
 
-#[derive(Default)]
-struct Counters {
-    calls: AtomicUsize,
-    bytes_sent: AtomicU64,
-}
-
-/// Counts as one call in flight until it is dropped.
-pub(crate) struct InFlightGuard<'a>(&'a AtomicUsize);
-
-impl InFlight {
-    pub(crate) fn begin(&self) -> InFlightGuard<'_> {
-        self.0.calls.fetch_add(1, Ordering::Relaxed);
-        InFlightGuard(&self.0.calls)
+impl BytesSent {
+    pub(crate) fn get(&self) -> u64 {
+        self.0.load(Ordering::Acquire)
     }
 
-    pub(crate) fn bytes_sent(&self) -> u64 {
-        self.0.bytes_sent.load(Ordering::Acquire)
-    }
-
-    fn record(&self, written: usize) {
-        self.0.bytes_sent.fetch_add(written as u64, Ordering::Release);
-    }
-
-    /// Whether there is nothing to combine. Only a hint, since a call may begin at any
-    /// time.
-    fn is_single(&self) -> bool {
-        self.0.calls.load(Ordering::Relaxed) <= 1
-    }
-}
-
-impl Drop for InFlightGuard<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+    fn add(&self, written: usize) {
+        self.0.fetch_add(written as u64, Ordering::Release);
     }
 }
 
 impl<S> CoalescingWriter<S> {
-    pub(crate) fn new(stream: S, in_flight: InFlight) -> Self {
-        Self { stream, in_flight, write_error: None, yielded: false }
+    pub(crate) fn new(stream: S, bytes_sent: BytesSent) -> Self {
+        Self { stream, bytes_sent, write_error: None, awaits_reply: false, yielded: false }
     }
 
     /// Records the outcome of writing `length` bytes. An error counts as success until the next
@@ -83,7 +64,8 @@ impl<S> CoalescingWriter<S> {
     ) -> Poll<io::Result<usize>> {
         match outcome {
             Ok(written) => {
-                self.in_flight.record(written);
+                self.awaits_reply = true;
+                self.bytes_sent.add(written);
                 Poll::Ready(Ok(written))
             }
             Err(error) => {
@@ -94,8 +76,10 @@ impl<S> CoalescingWriter<S> {
         }
     }
 
-    fn poll_yield(&mut self, context: &Context<'_>) -> Poll<()> {
-        if std::mem::replace(&mut self.yielded, true) || self.in_flight.is_single() {
+    /// Yields before a write of `length` bytes, unless it can be made now.
+    fn poll_yield(&mut self, length: usize, context: &Context<'_>) -> Poll<()> {
+        let is_due = !self.awaits_reply || length >= LONG_WRITE;
+        if is_due || std::mem::replace(&mut self.yielded, true) {
             return Poll::Ready(());
         }
         context.waker().wake_by_ref();
@@ -113,7 +97,10 @@ impl<S: AsyncRead + Unpin> AsyncRead for CoalescingWriter<S> {
             Poll::Pending => {
                 self.write_error.take().map_or(Poll::Pending, |error| Poll::Ready(Err(error)))
             }
-            ready => ready,
+            ready => {
+                self.awaits_reply = false;
+                ready
+            }
         }
     }
 }
@@ -124,7 +111,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for CoalescingWriter<S> {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        ready!(self.poll_yield(context));
+        ready!(self.poll_yield(bytes.len(), context));
         let outcome = ready!(Pin::new(&mut self.stream).poll_write(context, bytes));
         self.written(outcome, bytes.len(), context)
     }
@@ -134,9 +121,10 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for CoalescingWriter<S> {
         context: &mut Context<'_>,
         pieces: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        ready!(self.poll_yield(context));
+        let length = pieces.iter().map(|piece| piece.len()).sum();
+        ready!(self.poll_yield(length, context));
         let outcome = ready!(Pin::new(&mut self.stream).poll_write_vectored(context, pieces));
-        self.written(outcome, pieces.iter().map(|piece| piece.len()).sum(), context)
+        self.written(outcome, length, context)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -159,47 +147,60 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for CoalescingWriter<S> {
 
 #[cfg(test)]
 mod tests {
-    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 
     use super::*;
 
-    #[tokio::test]
-    async fn concurrent_calls_yield_once_before_each_write() {
-        let (near, mut far) = tokio::io::duplex(64);
-        let in_flight = InFlight::default();
-        let _two = [in_flight.begin(), in_flight.begin()];
-        let mut near = CoalescingWriter::new(near, in_flight.clone());
-        let written = |outcome: Poll<io::Result<usize>>| outcome.map(|n| n.expect("written"));
-        let mut write = async |bytes: &'static [u8]| {
-            std::future::poll_fn(|context| {
-                Poll::Ready(written(Pin::new(&mut near).poll_write(context, bytes)))
-            })
-            .await
-        };
-        assert_eq!(write(b"one").await, Poll::Pending, "yields first");
-        assert_eq!(write(b"one and two").await, Poll::Ready(11));
-        assert_eq!(write(b", three").await, Poll::Ready(7), "does not yield again until flushed");
-        near.flush().await.expect("flushed");
-        let mut read = [0; 18];
-        far.read_exact(&mut read).await.expect("written");
-        assert_eq!(&read, b"one and two, three");
-        near.write_all(b"four").await.expect("woken");
+    fn connected() -> (CoalescingWriter<DuplexStream>, DuplexStream) {
+        let (near, far) = tokio::io::duplex(LONG_WRITE);
+        (CoalescingWriter::new(near, BytesSent::default()), far)
+    }
+
+    /// Tries to write once. Returns how many bytes were written, or `None` after a yield.
+    async fn write(near: &mut CoalescingWriter<DuplexStream>, bytes: &[u8]) -> Option<usize> {
+        let written = std::future::poll_fn(|context| {
+            Poll::Ready(Pin::new(&mut *near).poll_write(context, bytes))
+        });
+        match written.await {
+            Poll::Ready(written) => Some(written.expect("no error")),
+            Poll::Pending => None,
+        }
     }
 
     #[tokio::test]
-    async fn single_call_is_written_at_once() {
-        let (near, mut far) = tokio::io::duplex(64);
-        let in_flight = InFlight::default();
-        let mut near = CoalescingWriter::new(near, in_flight.clone());
-        drop(in_flight.begin());
-        let _one = in_flight.begin();
-        let written = std::future::poll_fn(|context| {
-            Poll::Ready(Pin::new(&mut near).poll_write(context, b"one"))
-        })
-        .await;
-        assert!(written.is_ready());
-        let mut read = [0; 3];
+    async fn requests_behind_the_first_one_yield_once_before_each_write() {
+        let (mut near, mut far) = connected();
+        assert_eq!(write(&mut near, b"one").await, Some(3), "nothing is on its way");
+        near.flush().await.expect("flushed");
+        assert_eq!(write(&mut near, b"two").await, None, "yields first");
+        assert_eq!(write(&mut near, b"two and three").await, Some(13));
+        assert_eq!(write(&mut near, b", four").await, Some(6), "no other yield until flushed");
+        near.flush().await.expect("flushed");
+        assert_eq!(write(&mut near, b"five").await, None);
+        near.write_all(b"five").await.expect("woken");
+        let mut read = [0; 26];
         far.read_exact(&mut read).await.expect("written");
-        assert_eq!(&read, b"one");
+        assert_eq!(&read, b"onetwo and three, fourfive");
+        assert_eq!(near.bytes_sent.get(), 26);
+    }
+
+    #[tokio::test]
+    async fn request_after_a_reply_is_written_at_once() {
+        let (mut near, mut far) = connected();
+        for _ in 0..2 {
+            assert_eq!(write(&mut near, b"request").await, Some(7));
+            near.flush().await.expect("flushed");
+            far.write_all(b"reply").await.expect("written");
+            near.read_exact(&mut [0; 5]).await.expect("arrived");
+        }
+    }
+
+    #[tokio::test]
+    async fn long_write_is_not_delayed() {
+        let (mut near, mut far) = connected();
+        assert_eq!(write(&mut near, b"one").await, Some(3));
+        near.flush().await.expect("flushed");
+        far.read_exact(&mut [0; 3]).await.expect("written");
+        assert_eq!(write(&mut near, &[b'x'; LONG_WRITE]).await, Some(LONG_WRITE));
     }
 }

@@ -22,7 +22,7 @@ use tokio::{
 
 use crate::{
     bounded_replies::BoundedReplies,
-    coalescing_writer::{CoalescingWriter, InFlight},
+    coalescing_writer::{BytesSent, CoalescingWriter},
     failure::concerns_one_key,
     handshake::{self, Facts, Login, Manners},
     location::Address,
@@ -34,6 +34,10 @@ const KEEPALIVE: Duration = Duration::from_secs(30);
 /// How many commands may wait to be written. A longer queue is not faster; a shorter one makes
 /// callers wait for each other.
 const QUEUE: usize = 1024;
+
+/// How many bytes of requests are combined in one write, at most. With the default of 8 KiB, the
+/// sets of 64 tasks would be two writes, and each of two batches one.
+const MAX_COMBINED: usize = 64 << 10;
 
 /// What is needed to connect. It does not implement `Debug`, because it holds a password.
 pub(crate) struct Target {
@@ -55,7 +59,7 @@ pub(crate) struct Target {
 /// An open connection. It is closed when the last reference to it is dropped.
 pub(crate) struct Connection {
     connection: MultiplexedConnection,
-    in_flight: InFlight,
+    bytes_sent: BytesSent,
     max_value: usize,
     open: Arc<AtomicBool>,
     driver: AbortHandle,
@@ -183,10 +187,11 @@ impl Connection {
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(None)
             .set_response_timeout(None)
-            .set_pipeline_buffer_size(QUEUE);
-        let in_flight = InFlight::default();
+            .set_pipeline_buffer_size(QUEUE)
+            .set_write_backpressure_boundary(MAX_COMBINED);
+        let bytes_sent = BytesSent::default();
         let stream = BoundedReplies::new(stream, target.max_value);
-        let stream = CoalescingWriter::new(stream, in_flight.clone());
+        let stream = CoalescingWriter::new(stream, bytes_sent.clone());
         let nothing_to_send = RedisConnectionInfo::default().set_skip_set_lib_name();
         let (connection, driver) =
             MultiplexedConnection::new_with_config(&nothing_to_send, stream, config).await?;
@@ -198,7 +203,7 @@ impl Connection {
         });
         Ok(Self {
             connection,
-            in_flight,
+            bytes_sent,
             max_value: max_value.map_or(target.max_value, |max| max.min(target.max_value)),
             open,
             driver: driver.abort_handle(),
@@ -212,7 +217,7 @@ impl Connection {
 
     /// How many bytes were sent so far.
     pub(crate) fn bytes_sent(&self) -> u64 {
-        self.in_flight.bytes_sent()
+        self.bytes_sent.get()
     }
 
     /// Closes the connection immediately. All waiting calls fail.
@@ -222,7 +227,6 @@ impl Connection {
 
     /// Sends a request and waits for the reply, without a timeout.
     pub(crate) async fn send<R: Request>(&self, request: &R) -> RedisResult<R::Reply> {
-        let _guard = self.in_flight.begin();
         request.send(self.connection.clone()).await
     }
 }
