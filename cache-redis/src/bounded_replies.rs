@@ -170,7 +170,14 @@ impl Scanner {
                     }
                     continue;
                 }
-                Next::Kind => self.next = next_of(*first)?,
+                Next::Kind => {
+                    if let Some((length, rest)) = whole_header(bytes) {
+                        self.begin_string(length)?;
+                        bytes = rest;
+                        continue;
+                    }
+                    self.next = next_of(*first)?;
+                }
                 Next::Line { length, after_return } => {
                     *length += 1;
                     if *length > MAX_LINE {
@@ -204,16 +211,20 @@ impl Scanner {
             _ => return Err(Violation::NotRedis),
         };
         if !header.is_array {
-            if length > self.max_string {
-                return Err(Violation::LongString(self.max_string));
-            }
-            self.next = Next::String(length + b"\r\n".len());
-            return self.claim(length);
+            return self.begin_string(length);
         }
         self.claim(length.saturating_mul(size_of::<redis::Value>()))?;
         self.pending += length;
         self.end_value();
         Ok(())
+    }
+
+    fn begin_string(&mut self, length: usize) -> Result<(), Violation> {
+        if length > self.max_string {
+            return Err(Violation::LongString(self.max_string));
+        }
+        self.next = Next::String(length + b"\r\n".len());
+        self.claim(length)
     }
 
     fn claim(&mut self, more: usize) -> Result<(), Violation> {
@@ -232,6 +243,17 @@ impl Scanner {
             (self.pending, self.size) = (1, 0);
         }
     }
+}
+
+/// Reads the header of a string of up to nine digits at once, if all of it has arrived. Returns the
+/// length and what follows. Byte by byte, scanning took a tenth of the instructions of a `get_many`.
+fn whole_header(bytes: &[u8]) -> Option<(usize, &[u8])> {
+    const MAX_DIGITS: usize = 9;
+    let digits = bytes.strip_prefix(b"$")?;
+    let count = digits.iter().take(MAX_DIGITS).take_while(|byte| byte.is_ascii_digit()).count();
+    let (digits, rest) = digits.split_at(count);
+    let rest = rest.strip_prefix(b"\r\n").filter(|_| count > 0)?;
+    Some((digits.iter().fold(0, |number, digit| number * 10 + usize::from(digit - b'0')), rest))
 }
 
 fn next_of(kind: u8) -> Result<Next, Violation> {
