@@ -246,7 +246,8 @@ impl Scanner {
 }
 
 /// Reads the header of a string of up to nine digits at once, if all of it has arrived. Returns the
-/// length and what follows. Byte by byte, scanning took a tenth of the instructions of a `get_many`.
+/// length and what follows. Scanned byte by byte, headers were a tenth of the instructions of a
+/// `get_many`.
 fn whole_header(bytes: &[u8]) -> Option<(usize, &[u8])> {
     const MAX_DIGITS: usize = 9;
     let digits = bytes.strip_prefix(b"$")?;
