@@ -10,7 +10,8 @@ use bytes::Bytes;
 use cache_core::{Cache, Value};
 use cache_memcached::{MemcachedCache, MemcachedOptions};
 use cachette_benches::{
-    Client, Comparison, Figure, Job, Load, Peer, Peers, Report, StoreClient, Times, flag,
+    Client, Comparison, Figure, HandleClient, Job, Load, Peer, Peers, Report, StoreClient, Times,
+    flag,
     workload::{HOUR, VALUE, keys},
 };
 use limit::Limit;
@@ -18,6 +19,7 @@ use peers::{Exp, Pool};
 use tokio::runtime::Runtime;
 use xtask::servers::{Kind, Server};
 
+const HANDLE: &str = "CacheHandle";
 const MEMCACHED: &str = "memcached";
 const LIMIT: &str = "pipelined by hand";
 const ONE_REPLY: &str = "a batch in one piece, by hand";
@@ -55,6 +57,8 @@ struct Bench {
     operations: usize,
     load: Load,
     store: Arc<dyn Client>,
+    /// A handle on the same store.
+    handle: Arc<dyn Client>,
     limit: Limit,
     pool: Arc<dyn Client>,
     exp: Arc<dyn Client>,
@@ -92,6 +96,8 @@ fn main() {
     ] {
         report.add(comparison.run(rounds));
     }
+    // The handle stores its own encoding, so its rows come after those of what was stored before.
+    bench.add_handle(&mut report, rounds);
     if let Some(peers) = Peers::if_requested(Path::new(env!("CARGO_TARGET_TMPDIR")), &mut report) {
         // On the same server, with other keys.
         let address = format!("127.0.0.1:{}", server.port());
@@ -134,9 +140,11 @@ impl Bench {
                 Exp::connect(port).await,
             )
         });
+        let store: Arc<dyn Cache> = Arc::new(store);
         Self {
             operations,
-            store: Arc::new(StoreClient(Arc::new(store))),
+            handle: Arc::new(HandleClient::new(Arc::clone(&store))),
+            store: Arc::new(StoreClient(store)),
             limit,
             pool: Arc::new(pool),
             exp: Arc::new(exp),
@@ -192,6 +200,37 @@ impl Bench {
             .candidate(ONE_REPLY, move || by_hand(true))
             .candidate(POOL, move || run(&self.pool))
             .candidate(EXP, move || run(&self.exp))
+    }
+
+    /// Compares the handle, as applications call it, with the pool. Sets come first, because they
+    /// store what gets read. All candidates read what the handle stored.
+    fn add_handle(&self, report: &mut Report, rounds: usize) {
+        for (job, targets) in [
+            (Job::SetMany, [(1, 1.05), (16, 0.71)].as_slice()),
+            (Job::GetMany, &[(1, 1.05), (16, 0.71)]),
+            (Job::Set, &[(1, 1.05), (16, 0.71), (64, 0.43)]),
+            (Job::Get, &[(1, 1.05), (16, 0.71), (64, 0.43)]),
+        ] {
+            if job.name().starts_with("get") {
+                // The candidates store other bytes than the handle, which it would not decode.
+                self.load.run(&self.handle, Job::SetMany, 1, KEYS / Job::BATCH);
+            }
+            for &(tasks, ratio) in targets {
+                let name = format!("{} through the handle, tasks: {tasks}", job.name());
+                report.add(self.through_handle(&name, job, tasks, ratio).run(rounds));
+            }
+        }
+    }
+
+    fn through_handle(&self, name: &str, job: Job, tasks: usize, ratio: f64) -> Comparison<'_> {
+        let count = match (job.keys(), tasks) {
+            (1, 1) => self.operations / 8,
+            (1, _) => self.operations,
+            _ => self.operations / 32,
+        };
+        let run = move |client: &Arc<dyn Client>| self.load.run(client, job, tasks, count).wall;
+        let comparison = Comparison::new(name).candidate(HANDLE, move || run(&self.handle));
+        comparison.candidate(POOL, move || run(&self.pool)).at_most(ratio, POOL)
     }
 
     /// Compares one task with a cache of Python's.

@@ -37,6 +37,13 @@ impl Client for Pool {
         self.clients.lock().push(client);
     }
 
+    async fn set(&self, key: &str) {
+        let _free = self.free.acquire().await.expect("it is open");
+        let mut client = self.take();
+        client.set(key, &VALUE[..], Some(3600), Some(256)).await.expect("no error");
+        self.clients.lock().push(client);
+    }
+
     async fn get_many(&self, keys: &[&str]) {
         let _free = self.free.acquire().await.expect("it is open");
         let mut client = self.take();

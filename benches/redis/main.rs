@@ -7,8 +7,7 @@ mod raw;
 use std::{cell::RefCell, path::Path, sync::Arc, time::Duration};
 
 use cachette_benches::{
-    Client, Comparison, Figure, Job, Load, Peers, Report, Times, flag, on_processor,
-    workload::keys,
+    Client, Comparison, Figure, Job, Load, Peers, Report, Times, flag, on_processor, workload::keys,
 };
 use raw::Raw;
 use tokio::runtime::Runtime;

@@ -21,6 +21,9 @@ use crate::{HANDLE, REDIS_RS, STORE};
 /// Connects the client of this name.
 pub(crate) async fn connect(name: &str, url: &str) -> Arc<dyn Client> {
     if name == HANDLE || name == STORE {
+        // The handle stores its own encoding, in a database of its own.
+        let database = u8::from(name == HANDLE);
+        let url = format!("{url}/{database}");
         let store = RedisCache::new(&[url], RedisOptions::default()).expect("valid options");
         store.contains("k").await.expect("no error");
         let store: Arc<dyn Cache> = Arc::new(store);

@@ -132,7 +132,10 @@ mod tests {
     #[test]
     fn thread_on_one_processor_sees_only_that_one() {
         let processors = || thread::available_parallelism().expect("it is known").get();
-        assert_eq!(on_processor(0, || (processors(), thread::spawn(processors).join().ok())), (1, Some(1)));
+        assert_eq!(
+            on_processor(0, || (processors(), thread::spawn(processors).join().ok())),
+            (1, Some(1))
+        );
     }
 
     #[test]
