@@ -36,13 +36,6 @@ const FEW: &str = "the same with 300 files";
 /// The number of keys in a batch.
 const BATCH: usize = 100;
 
-/// Why a set of a new key misses its target.
-const BLOCKING: &str = "\
-the limit writes on the caller's thread, and one write in a thousand blocks that thread for \
-milliseconds. filebased therefore writes on a blocking thread, which means two wake-ups, like \
-files by hand in `spawn_blocking`. `set_many` has two wake-ups for a hundred entries and takes \
-about as long per entry as files by hand.";
-
 /// What every comparison needs.
 struct Bench<'a> {
     rounds: usize,
@@ -215,8 +208,7 @@ impl Bench<'_> {
             .candidate(LIMIT, || by_hand(false))
             .candidate(LIMIT_BLOCKING, || by_hand(true))
             .candidate(CACACHE, by_cacache)
-            .at_most(1.15, LIMIT)
-            .because(BLOCKING);
+            .at_most(1.15, LIMIT_BLOCKING);
         report.add(self.with_peers(comparison, "set", filled).run(self.rounds));
     }
 
