@@ -64,7 +64,9 @@
 //!
 //! # Performance
 //!
-//! A hit takes one lock and allocates nothing. No lock is held while a value is decoded or dropped.
+//! A hit takes one lock and allocates nothing, except for the first hit of bytes that nobody has
+//! cloned before: it allocates their reference count. No lock is held while a value is decoded or
+//! dropped.
 //!
 //! # Leases
 //!

@@ -502,8 +502,8 @@ mod tests {
     }
 
     proptest! {
-        /// There is capacity for more evicted keys than there are keys, so that none is replaced and
-        /// the model need not know when one would be.
+        /// There is capacity for more evicted keys than there are keys, so that none is replaced
+        /// and the model need not know when one would be.
         #[test]
         fn policy_behaves_like_its_model(steps in vec((0..8_u8, 1..60_u64), 0..1500)) {
             let (mut policy, mut slab) = (S3Fifo::new(BOUNDS), Slab::new());

@@ -275,8 +275,8 @@ fn handle_get_many_allocates_as_often_for_many_keys_as_for_a_few() {
     let entries = keys.iter().map(|key| (key, 42_u64));
     ready(cache.set_many(entries, Timeout::Default)).expect("locmem does not fail");
     let get_many = |keys: &[String]| allocations(|| ready(cache.get_many::<u64, _>(keys)));
-    // The lists of keys, of their ends, of composed keys and of values, their text, the map, and the
-    // future of the store.
+    // The lists of keys, of their ends, of composed keys and of values, their text, the map, and
+    // the future of the store.
     assert_eq!([10, 100].map(|count| get_many(&keys[..count])), [7, 7]);
 }
 
