@@ -14,54 +14,58 @@ use foyer_memory::{Cache as Foyer, CacheBuilder, S3FifoConfig};
 type Key = Box<str>;
 
 fn main() {
-    let keys = keys("there", 2 * KEYS);
-    let locmem = |policy| overhead(&keys, || locmem(policy), set, LocMemCache::entries);
+    let mut report = Report::default();
+    report.add(comparison("memory per entry", shareable_value).run(1));
+    report.add(comparison("memory per entry that was never hit", fresh_value).run(1));
+    report.draw_bars("Memory of an entry over key and value", "memory per entry");
+    report.publish();
+}
+
+fn comparison(name: &str, value: fn() -> Bytes) -> Comparison<'static> {
     let quick_cache = || quick_cache::sync::Cache::<Key, Bytes>::new(KEYS);
     let moka = || moka::sync::Cache::<Key, Bytes>::new(KEYS as u64);
     let foyer = || -> Foyer<Key, Bytes> {
         CacheBuilder::new(KEYS).with_eviction_config(S3FifoConfig::default()).build()
     };
     let cached = || ShardedLruCache::<Key, Bytes>::new(KEYS);
-    let comparison = Comparison::new("memory per entry")
+    let locmem = move |policy| overhead(value, || locmem(policy), set, LocMemCache::entries);
+    Comparison::new(name)
         .unit("bytes")
-        .candidate("locmem, LRU", || locmem(Policy::Lru))
-        .candidate("locmem, S3-FIFO", || locmem(Policy::S3Fifo))
-        .candidate("quick_cache", || {
+        .candidate("locmem, LRU", move || locmem(Policy::Lru))
+        .candidate("locmem, S3-FIFO", move || locmem(Policy::S3Fifo))
+        .candidate("quick_cache", move || {
             overhead(
-                &keys,
+                value,
                 quick_cache,
                 |c, key, value| c.insert(key.into(), value),
                 quick_cache::sync::Cache::len,
             )
         })
-        .candidate("moka", || {
-            overhead(&keys, moka, |c, key, value| c.insert(key.into(), value), moka_entries)
+        .candidate("moka", move || {
+            overhead(value, moka, |c, key, value| c.insert(key.into(), value), moka_entries)
         })
-        .candidate("foyer, S3-FIFO", || {
+        .candidate("foyer, S3-FIFO", move || {
             let insert =
                 |c: &Foyer<Key, Bytes>, key: &str, value| drop(c.insert(key.into(), value));
-            overhead(&keys, foyer, insert, Foyer::usage)
+            overhead(value, foyer, insert, Foyer::usage)
         })
-        .candidate("cached", || {
+        .candidate("cached", move || {
             let set =
                 |c: &ShardedLruCache<Key, Bytes>, key: &str, value| drop(c.set(key.into(), value));
-            overhead(&keys, cached, set, ShardedLruCache::len)
-        });
-    let mut report = Report::default();
-    report.add(comparison.run(1));
-    report.draw_bars("Memory of an entry over key and value", "memory per entry");
-    report.publish();
+            overhead(value, cached, set, ShardedLruCache::len)
+        })
 }
 
 /// Stores twice as many entries as a cache has space for. Returns the bytes per remaining entry,
 /// without its key and value.
 #[expect(clippy::cast_precision_loss, reason = "small numbers")]
 fn overhead<C>(
-    keys: &[Key],
+    value: fn() -> Bytes,
     new: impl FnOnce() -> C,
     store: impl Fn(&C, &str, Bytes),
     entries: impl FnOnce(&C) -> usize,
 ) -> f64 {
+    let keys = keys("there", 2 * KEYS);
     let mut cache = None;
     let mut count = 0;
     let allocated = measure(|| {
@@ -72,9 +76,13 @@ fn overhead<C>(
     allocated.bytes_current as f64 / count as f64 - (keys[0].len() + VALUE_LENGTH) as f64
 }
 
-/// `Bytes::from(Vec)` allocates its reference count on first clone, which a hit does at the latest.
-fn value() -> Bytes {
-    let value = Bytes::from(vec![b'v'; VALUE_LENGTH]);
+fn fresh_value() -> Bytes {
+    Bytes::from(vec![b'v'; VALUE_LENGTH])
+}
+
+/// A value with its reference count, which the first clone allocates: at the latest, a hit.
+fn shareable_value() -> Bytes {
+    let value = fresh_value();
     drop(value.clone());
     value
 }
