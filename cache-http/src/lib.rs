@@ -163,8 +163,10 @@
 //! - Put the cache outside of compression, so that compressed pages are stored, one for each set of
 //!   codings that clients accept.
 //! - Put the cache inside of layers that add request ids, nonces or CORS headers.
-//! - `Router::layer` of axum runs the cache after routing. `HttpCacheLayer::layer(router)` serves
-//!   hits before that, without the cost of routing.
+//! - `Router::layer` of axum runs the cache after routing. A cache around the whole router,
+//!   `HttpCacheLayer::layer(router)`, serves hits without routing. `axum::serve` then needs a body of
+//!   axum, `tower::util::MapResponse` with `|page| page.map(Body::new)`, and
+//!   `axum::ServiceExt::<Request>::into_make_service`.
 //! - A page that contains a nonce or a CSRF token must be `private`.
 //!
 //! # Behind a content delivery network

@@ -15,13 +15,13 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 /// A write of this many bytes is not delayed: it is worth a system call of its own.
 const LONG_WRITE: usize = 4 << 10;
 
-/// A stream that writes the first request at once, and yields once before it writes another one
-/// while no reply has arrived: other ready tasks can then add their requests to the same write.
+/// A stream that writes a request at once if anything has arrived since the last write, and
+/// otherwise yields once before it: other ready tasks can then add their requests to the same write.
 /// Concurrent calls share system calls, and no call waits for a timer or for a reply.
 ///
-/// The server is busy with the first request while the others are collected. If nothing is on its
-/// way, there is no point in a delay: yielding costs a third of a call's CPU time even if no other
-/// task is ready, because the runtime wakes another thread for the task.
+/// The server is busy with the first request while the others are collected. Without one, there is
+/// no point in a delay: yielding costs a third of a call's CPU time even if no other task is ready,
+/// because the runtime wakes another thread for the task.
 ///
 /// An error of a write is returned by the read that follows what has arrived: before a server
 /// closes a connection, it may have sent the reason.

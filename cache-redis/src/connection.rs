@@ -35,8 +35,8 @@ const KEEPALIVE: Duration = Duration::from_secs(30);
 /// callers wait for each other.
 const QUEUE: usize = 1024;
 
-/// How many bytes of requests are combined in one write, at most. With the default of 8 KiB, the
-/// sets of 64 tasks would be two writes, and each of two batches one.
+/// Requests are added to a write until it has this many bytes. With the default of 8 KiB, the sets
+/// of 64 tasks would be two writes, and two batches of 100 too.
 const MAX_COMBINED: usize = 64 << 10;
 
 /// What is needed to connect. It does not implement `Debug`, because it holds a password.

@@ -13,7 +13,7 @@ fn config(server: &Server, wire: &Wire) -> String {
     format!(
         "backend = 'db'\nlocation = 'growth'\n\
          options = {{ url = '{url}', create_table = true, max_entries = 1000000, \
-         pool_size = 1 }}"
+         pool_size = 1, connect_timeout = 20, statement_timeout = 20 }}"
     )
 }
 
@@ -110,6 +110,7 @@ impl Subject for Mariadb {
     }
 
     fn count(&mut self, runtime: &Runtime, calls: impl FnOnce()) -> Counts {
+        self.wire.wait_until_closed(runtime);
         self.wire.take();
         // Reading the numbers changes them, each time by as much.
         let earlier = self.work(runtime);

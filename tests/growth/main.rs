@@ -20,12 +20,17 @@ mod servers;
 mod table;
 mod wire;
 
-use cachette::{CacheHandle, Caches, Timeout};
+use std::time::Duration;
+
+use cachette::{CacheHandle, Caches};
 use table::Row;
 use tokio::runtime::Runtime;
 
 const FEW: usize = 1_000;
 const MANY: usize = 10 * FEW;
+
+/// Longer than any run.
+const HOUR: Duration = Duration::from_secs(3600);
 
 /// The number of calls that are counted together.
 const CALLS: usize = 20;
@@ -94,7 +99,7 @@ fn value() -> String {
 }
 
 async fn set(cache: &CacheHandle, key: &str) {
-    cache.set(key, &value(), Timeout::Default).await.expect("the store responds");
+    cache.set(key, &value(), HOUR).await.expect("the store responds");
 }
 
 /// Stores entries.
@@ -102,7 +107,7 @@ async fn fill(cache: &CacheHandle, numbers: std::ops::Range<usize>) {
     let entries: Vec<_> = numbers.map(|number| (key(number), value())).collect();
     for entries in entries.chunks(500) {
         let entries = entries.iter().map(|(key, value)| (key, value));
-        let rejected = cache.set_many(entries, Timeout::Default).await;
+        let rejected = cache.set_many(entries, HOUR).await;
         assert!(rejected.expect("the store responds").is_empty());
     }
 }

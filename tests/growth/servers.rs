@@ -28,7 +28,11 @@ impl Subject for Memcached {
     const NAME: &'static str = "memcached";
 
     fn config(&self) -> String {
-        format!("backend = 'memcached'\nlocation = '127.0.0.1:{}'", self.wire.port())
+        format!(
+            "backend = 'memcached'\nlocation = '127.0.0.1:{}'\n\
+             options = {{ timeout = 20, connect_timeout = 20 }}",
+            self.wire.port()
+        )
     }
 
     fn count(&mut self, _runtime: &Runtime, calls: impl FnOnce()) -> Counts {
@@ -66,7 +70,11 @@ impl Subject for Redis {
     const NAME: &'static str = "Redis";
 
     fn config(&self) -> String {
-        format!("backend = 'redis'\nlocation = 'redis://127.0.0.1:{}'", self.wire.port())
+        format!(
+            "backend = 'redis'\nlocation = 'redis://127.0.0.1:{}'\n\
+             options = {{ socket_timeout = 20, socket_connect_timeout = 20 }}",
+            self.wire.port()
+        )
     }
 
     fn count(&mut self, _runtime: &Runtime, calls: impl FnOnce()) -> Counts {

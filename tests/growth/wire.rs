@@ -74,11 +74,13 @@ impl Traffic {
         near.set_nodelay(true)?;
         far.set_nodelay(true)?;
         let (request, reply) = (Arc::clone(self), Arc::clone(self));
+        // Locked first: whoever waits for the connections must not miss one that has begun.
+        let mut pumps = self.lock_pumps();
         let (from, to) = (near.try_clone()?, far.try_clone()?);
         let requests = thread::spawn(move || pump(from, to, &request.sent));
         let (from, to) = (far.try_clone()?, near.try_clone()?);
         let replies = thread::spawn(move || pump(from, to, &reply.received));
-        self.lock_pumps().extend([requests, replies]);
+        pumps.extend([requests, replies]);
         Ok(())
     }
 }

@@ -1,4 +1,4 @@
-//! Composed keys of a batch in one buffer, so that a batch allocates once and not for each key.
+//! Composed keys of a batch in one buffer, so that a batch does not allocate for each key.
 
 use crate::key::Composer;
 
