@@ -74,7 +74,7 @@ impl Traffic {
         near.set_nodelay(true)?;
         far.set_nodelay(true)?;
         let (request, reply) = (Arc::clone(self), Arc::clone(self));
-        // Locked first: whoever waits for the connections must not miss one that has begun.
+        // Locked first, so that `wait_until_closed` does not miss a connection that has begun.
         let mut pumps = self.lock_pumps();
         let (from, to) = (near.try_clone()?, far.try_clone()?);
         let requests = thread::spawn(move || pump(from, to, &request.sent));
