@@ -31,16 +31,8 @@ a hit reads each header of its request, hashes the parts of the page's key with 
 process, and copies the headers of the page; the handler does none of this.";
 
 /// Why axum-response-cache is faster over TCP.
-const WITHIN_SPREAD: &str = "\
-counted in instructions, a hit takes 22.01 thousand and one of axum-response-cache 21.96, which \
-is 0.3 % less and below the spread of the rounds. axum-response-cache reads only the method and \
-the URI: not `Vary`, cookies, `Authorization` or ages.";
-
-/// Why it is faster in process.
 const URI_ONLY: &str = "\
-counted in instructions, a hit takes 11.1 thousand and one of axum-response-cache 10.8, each with \
-the router and the creation of the request. axum-response-cache reads only the method and the \
-URI: not `Vary`, cookies, `Authorization` or ages.";
+it reads only the method and the URI: not `Vary`, cookies, `Authorization` or ages.";
 
 fn main() {
     if let Some(name) = option(server::SERVE) {
@@ -71,7 +63,7 @@ fn over_tcp(rounds: usize, hits: usize, report: &mut Report) {
         .at_most(1.0, NGINX)
         .at_most(1.0, sites::TOWER_HTTP_CACHE)
         .at_most(1.0, sites::AXUM_RESPONSE_CACHE)
-        .because(WITHIN_SPREAD);
+        .because(URI_ONLY);
     report.add(comparison.run(rounds));
     report.draw_bars("What a hit of a page costs", OVER_TCP);
 }

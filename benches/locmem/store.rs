@@ -13,14 +13,13 @@ use crate::{
 
 /// Why jobs miss their targets against a map.
 const MAP: &str = "\
-a map has no order of use and no deadlines, and is not a `dyn Cache`. Counted in instructions, a \
-hit takes 340 and one of the map 230, and a set of a shareable value 1,140 and 930, of which some \
-500 create and drop the value.";
+a map has no order of use and no deadlines, and is not a `dyn Cache`. [counts](#counts) has the \
+instructions of both.";
 
 /// Why sets miss their targets against `quick_cache` with deadlines.
 const DEADLINES: &str = "\
-of the 1,140 instructions of a set, some 500 create and drop the value, and 55 record the deadline \
-for the removal of expired entries, which `quick_cache` does not have.";
+a set also records the deadline for the removal of expired entries, which `quick_cache` does not \
+have. [counts](#counts) has the instructions of both.";
 
 /// What a pass does to a store.
 #[derive(Clone, Copy)]

@@ -24,7 +24,7 @@ const RECORDED: &str = "observed, with a recorder";
 pub(crate) const KEY: &str = "\
 the handle composes the store's key from prefix, version and name and checks it by Django's rule, \
 and the store is a `dyn Cache` and checks the deadline of the entry. The bare cache receives a \
-composed key.";
+composed key. [counts](#counts) has the instructions of both.";
 
 /// A value of a typical service: five fields, some 100 bytes when encoded.
 #[derive(Clone, Debug, Serialize, Deserialize)]

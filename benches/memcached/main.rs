@@ -42,15 +42,13 @@ allocation for each value, and 3,700 and 3,300 for async-memcached.";
 
 /// Why a get by one task misses its target.
 const ONE_TASK: &str = "\
-of the 10 µs that a get takes either way, 9 are the kernel's and the server's: compare with the \
-candidate by hand. The store itself takes a tenth of a microsecond more.";
+a get by one task is mostly the work of the kernel and of the server: compare with the candidate \
+by hand.";
 
 /// Why gets by many tasks miss their targets.
 const PLACEMENT: &str = "\
-it depends on which processors the kernel gives to client and server. On the same processor, the \
-store took 0.28 of the pool's time with 16 tasks and 0.20 with 64, and its 99th percentile with 64 \
-tasks was 0.36 of the pool's; with a processor each, in a run on the same day, 0.75, 0.33 and \
-0.32.";
+it depends on which processors the kernel gives to client and server: if they share one, the store \
+gains most, because one write and one read carry the requests of all tasks.";
 
 /// What every comparison needs.
 struct Bench {

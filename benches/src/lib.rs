@@ -23,6 +23,7 @@ mod report;
 mod stopwatch;
 mod svg;
 mod table;
+mod trace;
 pub mod workload;
 
 pub use self::{
@@ -35,6 +36,7 @@ pub use self::{
     python::{Peer, Peers},
     report::Report,
     stopwatch::{awaited_cpu_time, cpu_time, ready, task_time, wall_time},
+    trace::{TracedCall, moved_lines, traced_calls},
 };
 
 /// Returns `true` if the program was started with this flag.

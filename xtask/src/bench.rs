@@ -17,10 +17,11 @@ use crate::shell::{self, Outcome, cargo};
 const PACKAGE: &str = "cachette-benches";
 
 /// The benchmarks in the order of the page, and the servers each needs.
-const BENCHMARKS: [(&str, &[Kind]); 11] = [
+const BENCHMARKS: [(&str, &[Kind]); 12] = [
     ("http", &[]),
     ("http_allocations", &[]),
     ("locmem", &[]),
+    ("counts", &[]),
     ("misses", &[]),
     ("hit_ratio", &[]),
     ("memory", &[]),

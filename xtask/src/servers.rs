@@ -13,6 +13,7 @@ mod postgres;
 mod process;
 mod prometheus;
 mod redis;
+mod valgrind;
 
 use std::{
     env,
@@ -33,6 +34,7 @@ pub use self::{
     pgbouncer::PgBouncer,
     prometheus::Prometheus,
     redis::{RedisCluster, RedisSentinels},
+    valgrind::traced,
 };
 use self::{
     folder::Folder,
