@@ -1,17 +1,17 @@
 //! The store: an implementation of [`Cache`] over locked shards.
 
-use std::{fmt, hash::BuildHasher, thread, time::Duration};
+use std::{fmt, thread, time::Duration};
 
 use cache_core::{
     Cache, Clock, Error, Finding, Inspector, Leases, Result, Stats, Ttl, Value, async_trait,
 };
 use foldhash::fast::RandomState;
-use parking_lot::Mutex;
+use parking_lot::RwLock;
 
 use crate::{
-    LocMemOptions,
+    LocMemOptions, Policy,
     policy::Bounds,
-    shard::{Expiration, IncrOutcome, Limits, Removed, Shard, weight},
+    shard::{Expiration, IncrOutcome, Limits, Removed, Shard, hash_of, weight},
 };
 
 /// A store in the memory of this process. See the [crate documentation](crate).
@@ -25,7 +25,7 @@ pub struct LocMemCache {
 
 /// Keeps the locks of two shards from sharing a cache line.
 #[repr(align(128))]
-struct Padded(Mutex<Shard>);
+struct Padded(RwLock<Shard>);
 
 impl LocMemCache {
     /// Creates an empty store.
@@ -60,7 +60,7 @@ impl LocMemCache {
             strict: shards == 1,
         };
         let hasher = RandomState::default();
-        let shard = || Padded(Mutex::new(Shard::new(limits, clock.clone(), hasher.clone())));
+        let shard = || Padded(RwLock::new(Shard::new(limits, clock.clone(), hasher.clone())));
         Self { shards: (0..shards).map(|_| shard()).collect(), hasher, clock, options, limits }
     }
 
@@ -73,13 +73,13 @@ impl LocMemCache {
     /// Returns the number of entries, including expired ones that were not removed yet.
     #[must_use]
     pub fn entries(&self) -> usize {
-        self.shards.iter().map(|shard| shard.0.lock().len()).sum()
+        self.shards.iter().map(|shard| shard.0.read().len()).sum()
     }
 
     /// Returns the size of all entries in bytes, as [`LocMemOptions::max_bytes`] counts it.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        self.shards.iter().map(|shard| shard.0.lock().bytes()).sum()
+        self.shards.iter().map(|shard| shard.0.read().bytes()).sum()
     }
 
     /// Runs `operation` on the shard of a key. Drops what it removed after releasing the lock.
@@ -90,12 +90,12 @@ impl LocMemCache {
     ) -> T {
         let hash = self.hash(key);
         let mut removed = Removed::default();
-        operation(&mut self.shard(hash).lock(), hash, &mut removed)
+        operation(&mut self.shard(hash).write(), hash, &mut removed)
     }
 
     /// Uses bits of the hash that the table in the shard does not use: that uses the lowest and the
     /// highest ones.
-    fn shard(&self, hash: u64) -> &Mutex<Shard> {
+    fn shard(&self, hash: u64) -> &RwLock<Shard> {
         let position = (hash >> 32) as usize & (self.shards.len() - 1);
         &self.shards[position].0
     }
@@ -137,10 +137,24 @@ impl LocMemCache {
         Err(error.in_store(self.name()))
     }
 
+    /// Returns the value of a live entry.
+    ///
+    /// A use under S3-FIFO needs no exclusive lock. One under LRU does, but unless its order is
+    /// strict, a hit that finds the lock taken only marks its entry: it waits at most for one hit,
+    /// which has the lock exclusively, and then shares it with all that have waited.
     fn lookup(&self, key: &str) -> Option<Value> {
         let hash = self.hash(key);
+        let lock = self.shard(hash);
+        let exclusive = match self.limits {
+            Limits { policy: Policy::S3Fifo, .. } => None,
+            Limits { strict: true, .. } => Some(lock.write()),
+            Limits { strict: false, .. } => lock.try_write(),
+        };
         let mut expired = false;
-        let value = self.shard(hash).lock().get(hash, key, &mut expired);
+        let value = match exclusive {
+            Some(mut shard) => shard.get(hash, key, &mut expired),
+            None => lock.read().get_shared(hash, key, &mut expired),
+        };
         if expired {
             self.with_shard(key, |shard, hash, removed| {
                 shard.remove_if_expired(hash, key, removed);
@@ -149,8 +163,13 @@ impl LocMemCache {
         value
     }
 
+    fn exists(&self, key: &str) -> bool {
+        let hash = self.hash(key);
+        self.shard(hash).read().contains(hash, key)
+    }
+
     fn hash(&self, key: &str) -> u64 {
-        self.hasher.hash_one(key.as_bytes())
+        hash_of(key.as_bytes(), &self.hasher)
     }
 }
 
@@ -195,8 +214,7 @@ impl Cache for LocMemCache {
 
     async fn add(&self, key: &str, value: Value, ttl: Option<Duration>) -> Result<bool> {
         if let Err(error) = self.check_size(key, &value) {
-            let exists = self.with_shard(key, |shard, hash, _| shard.contains(hash, key));
-            return if exists { Ok(false) } else { Err(error) };
+            return if self.exists(key) { Ok(false) } else { Err(error) };
         }
         let expiration = self.expiration(ttl);
         Ok(self.with_shard(key, |shard, hash, removed| {
@@ -218,12 +236,13 @@ impl Cache for LocMemCache {
     }
 
     async fn ttl(&self, key: &str) -> Result<Option<Ttl>> {
-        Ok(self.with_shard(key, |shard, hash, _| shard.ttl(hash, key)))
+        let hash = self.hash(key);
+        Ok(self.shard(hash).read().ttl(hash, key))
     }
 
     async fn clear(&self) -> Result<()> {
         for shard in &self.shards {
-            let removed = shard.0.lock().take();
+            let removed = shard.0.write().take();
             drop(removed);
         }
         Ok(())
@@ -262,7 +281,7 @@ impl Cache for LocMemCache {
     }
 
     async fn contains(&self, key: &str) -> Result<bool> {
-        Ok(self.with_shard(key, |shard, hash, _| shard.contains(hash, key)))
+        Ok(self.exists(key))
     }
 
     async fn get_many(&self, keys: &[&str]) -> Result<Vec<Option<Value>>> {
@@ -292,13 +311,13 @@ impl Cache for LocMemCache {
 
     /// Checks every entry for expiry, one shard after the other.
     async fn stats(&self) -> Result<Stats> {
-        let expired: usize = self.shards.iter().map(|shard| shard.0.lock().expired()).sum();
+        let expired: usize = self.shards.iter().map(|shard| shard.0.read().expired()).sum();
         Ok(Stats {
             entries: Some(self.entries() as u64),
             expired: Some(expired as u64),
             bytes: Some(self.bytes() as u64),
-            evictions: Some(self.shards.iter().map(|shard| shard.0.lock().evictions()).sum()),
-            expirations: Some(self.shards.iter().map(|shard| shard.0.lock().expirations()).sum()),
+            evictions: Some(self.shards.iter().map(|shard| shard.0.read().evictions()).sum()),
+            expirations: Some(self.shards.iter().map(|shard| shard.0.read().expirations()).sum()),
             ..Stats::default()
         })
     }
@@ -316,7 +335,7 @@ impl Cache for LocMemCache {
             while purged < limit {
                 let batch = BATCH.min(limit - purged);
                 let mut removed = Removed::default();
-                let removed_count = shard.0.lock().purge(batch, &mut removed);
+                let removed_count = shard.0.write().purge(batch, &mut removed);
                 purged += removed_count;
                 if removed_count < batch {
                     break;
@@ -340,5 +359,80 @@ impl Cache for LocMemCache {
 
     fn inner(&self) -> Option<&dyn Cache> {
         None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, mpsc};
+
+    use cache_core::ManualClock;
+
+    use super::*;
+
+    /// A store with one entry, which expires after a second.
+    fn store(policy: Policy, clock: Clock) -> LocMemCache {
+        let options = LocMemOptions::default().max_entries(20_000).policy(policy);
+        let store = LocMemCache::with_clock(options, clock).expect("valid options");
+        store.store("key", Value::Int(1), Some(Duration::from_secs(1))).expect("it fits");
+        store
+    }
+
+    /// Looks the key up while another hit shares the lock of its shard.
+    fn lookup_beside_a_hit(store: &Arc<LocMemCache>) -> Option<Value> {
+        let _other_hit = store.shard(store.hash("key")).read();
+        let (sender, receiver) = mpsc::channel();
+        let store = Arc::clone(store);
+        thread::spawn(move || sender.send(store.lookup("key")));
+        receiver.recv_timeout(Duration::from_secs(60)).expect("it does not wait")
+    }
+
+    #[test]
+    fn hit_does_not_wait_for_hits_that_share_the_lock() {
+        for policy in [Policy::Lru, Policy::S3Fifo] {
+            let store = Arc::new(store(policy, ManualClock::new().clock()));
+            assert_eq!(lookup_beside_a_hit(&store), Some(Value::Int(1)), "{policy:?}");
+        }
+    }
+
+    #[test]
+    fn entry_that_was_hit_beside_another_hit_is_not_evicted_next() {
+        for policy in [Policy::Lru, Policy::S3Fifo] {
+            let store = Arc::new(store(policy, ManualClock::new().clock()));
+            // S3-FIFO counts two uses until an entry leaves the small queue.
+            (0..2).for_each(|_| drop(lookup_beside_a_hit(&store)));
+            let mut number = 0;
+            let is_culled =
+                |store: &LocMemCache| store.shard(store.hash("key")).read().evictions() > 0;
+            while !is_culled(&store) {
+                store.store(&number.to_string(), Value::Int(0), None).expect("it fits");
+                number += 1;
+            }
+            assert!(store.exists("key"), "{policy:?}");
+        }
+    }
+
+    #[test]
+    fn lookup_that_shares_the_lock_reports_an_expired_entry() {
+        for policy in [Policy::Lru, Policy::S3Fifo] {
+            let time = ManualClock::new();
+            let store = Arc::new(store(policy, time.clock()));
+            time.advance(Duration::from_secs(2));
+            let shard = store.shard(store.hash("key"));
+            let mut expired = false;
+            assert_eq!(shard.read().get_shared(store.hash("key"), "key", &mut expired), None);
+            assert!(expired, "{policy:?}");
+        }
+    }
+
+    #[test]
+    fn expired_entry_is_removed_by_a_hit_of_any_policy() {
+        for policy in [Policy::Lru, Policy::S3Fifo] {
+            let time = ManualClock::new();
+            let store = store(policy, time.clock());
+            time.advance(Duration::from_secs(2));
+            assert_eq!(store.lookup("key"), None);
+            assert_eq!(store.entries(), 0, "{policy:?}");
+        }
     }
 }

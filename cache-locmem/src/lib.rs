@@ -64,9 +64,11 @@
 //!
 //! # Performance
 //!
-//! A hit takes one lock and allocates nothing, except for the first hit of bytes that nobody has
-//! cloned before: it allocates their reference count. No lock is held while a value is decoded or
-//! dropped.
+//! A hit takes one lock. Under S3-FIFO, hits share it. Under LRU, a hit that finds it taken shares
+//! it with other such hits and only marks its entry, which is then moved when it would be evicted.
+//! In strict order, hits lock one after the other. A hit allocates nothing, except for the first
+//! hit of bytes that nobody has cloned before: it allocates their reference count. No lock is held
+//! while a value is decoded or dropped.
 //!
 //! # Leases
 //!

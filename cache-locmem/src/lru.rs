@@ -1,6 +1,6 @@
 //! Least recently used: entries in the order of their use.
 
-use crate::slab::{PolicyState, Queue, Slab};
+use crate::slab::{Frequency, PolicyState, Queue, Slab};
 
 /// The order of use.
 #[derive(Debug)]
@@ -33,18 +33,41 @@ impl Lru {
         let window = if self.strict { 0 } else { self.queue.len() / 4 };
         let window = u32::try_from(window).unwrap_or(u32::MAX);
         if self.moves.wrapping_sub(slab.state(slot).position) > window {
-            self.moves = self.moves.wrapping_add(1);
-            slab.state_mut(slot).position = self.moves;
-            self.queue.move_to_front(slab, slot);
+            self.promote(slab, slot);
         }
+    }
+
+    /// Records a use while other threads have access: the item is moved when it would be evicted.
+    #[inline]
+    pub(crate) fn record_shared_use<T>(slab: &Slab<T>, slot: u32) {
+        slab.state(slot).frequency.increment(1);
+    }
+
+    /// Moves an item, which is not the newest one, to the front.
+    fn promote<T>(&mut self, slab: &mut Slab<T>, slot: u32) {
+        self.moves = self.moves.wrapping_add(1);
+        slab.state_mut(slot).position = self.moves;
+        self.queue.move_to_front(slab, slot);
     }
 
     pub(crate) fn unlink<T>(&mut self, slab: &mut Slab<T>, slot: u32) {
         self.queue.unlink(slab, slot);
     }
 
-    pub(crate) fn victim(&self) -> Option<u32> {
-        self.queue.oldest()
+    /// Returns the item to evict next. Each item that is moved to the front instead, because of a
+    /// [shared use](Self::record_shared_use), decrements `promotions`.
+    pub(crate) fn victim<T>(&mut self, slab: &mut Slab<T>, promotions: &mut usize) -> Option<u32> {
+        loop {
+            let oldest = self.queue.oldest()?;
+            if slab.state(oldest).frequency.get() == 0 || *promotions == 0 {
+                return Some(oldest);
+            }
+            *promotions -= 1;
+            slab.state_mut(oldest).frequency = Frequency::default();
+            if self.queue.newest() != Some(oldest) {
+                self.promote(slab, oldest);
+            }
+        }
     }
 }
 
@@ -66,7 +89,31 @@ mod tests {
             lru.record_use(&mut slab, slots[item]);
         }
         assert_eq!(lru.queue.items(&slab), [0, 6, 7, 5, 4, 3, 2, 1]);
-        assert_eq!(lru.victim(), Some(slots[1]));
+        assert_eq!(lru.victim(&mut slab, &mut 0), Some(slots[1]));
+    }
+
+    #[test]
+    fn item_with_a_shared_use_is_moved_when_it_would_be_evicted() {
+        let (mut lru, mut slab, slots) = filled(false);
+        for item in [0, 1, 3] {
+            Lru::record_shared_use(&slab, slots[item]);
+            Lru::record_shared_use(&slab, slots[item]);
+        }
+        let mut promotions = 10;
+        assert_eq!(lru.victim(&mut slab, &mut promotions), Some(slots[2]));
+        assert_eq!(lru.queue.items(&slab), [1, 0, 7, 6, 5, 4, 3, 2]);
+        assert_eq!(promotions, 8);
+        lru.unlink(&mut slab, slots[2]);
+        assert_eq!(lru.victim(&mut slab, &mut 0), Some(slots[3]), "the limit is reached");
+    }
+
+    #[test]
+    fn only_item_with_a_shared_use_is_evicted_at_last() {
+        let (mut lru, mut slab) = (Lru::new(false), Slab::new());
+        let slot = slab.insert(0);
+        lru.insert(&mut slab, slot);
+        Lru::record_shared_use(&slab, slot);
+        assert_eq!(lru.victim(&mut slab, &mut 10), Some(slot));
     }
 
     #[test]

@@ -104,7 +104,16 @@ impl<T: Weighted> Entries<T> {
     pub(crate) fn record_use(&mut self, slot: u32) {
         match &mut self.order {
             Order::Lru(lru) => lru.record_use(&mut self.slab, slot),
-            Order::S3Fifo(_) => S3Fifo::record_use(&mut self.slab, slot),
+            Order::S3Fifo(_) => S3Fifo::record_use(&self.slab, slot),
+        }
+    }
+
+    /// Records a use of an entry by one of several threads that share the entries.
+    #[inline]
+    pub(crate) fn record_shared_use(&self, slot: u32) {
+        match self.order {
+            Order::Lru(_) => Lru::record_shared_use(&self.slab, slot),
+            Order::S3Fifo(_) => S3Fifo::record_use(&self.slab, slot),
         }
     }
 
@@ -119,7 +128,7 @@ impl<T: Weighted> Entries<T> {
     /// that may be reinserted instead, and is decremented for each.
     pub(crate) fn victim(&mut self, reinsertions: &mut usize) -> Option<u32> {
         match &mut self.order {
-            Order::Lru(lru) => lru.victim(),
+            Order::Lru(lru) => lru.victim(&mut self.slab, reinsertions),
             Order::S3Fifo(s3_fifo) => s3_fifo.victim(&mut self.slab, reinsertions),
         }
     }

@@ -35,7 +35,7 @@ use crate::{
     ghosts::Ghosts,
     history::{History, Uses},
     policy::{Bounds, Weighted},
-    slab::{PolicyState, Queue, Slab},
+    slab::{Frequency, PolicyState, Queue, Slab},
 };
 
 /// The number of uses in the small queue after which an entry moves to the main queue.
@@ -123,11 +123,9 @@ impl S3Fifo {
     }
 
     /// Counts a use. Most used entries have reached the maximum, and then nothing is written.
-    pub(crate) fn record_use<T>(slab: &mut Slab<T>, slot: u32) {
-        let frequency = slab.state(slot).frequency;
-        if frequency < MAX_FREQUENCY {
-            slab.state_mut(slot).frequency = frequency + 1;
-        }
+    #[inline]
+    pub(crate) fn record_use<T>(slab: &Slab<T>, slot: u32) {
+        slab.state(slot).frequency.increment(MAX_FREQUENCY);
     }
 
     /// Records a new weight of an item.
@@ -173,7 +171,7 @@ impl S3Fifo {
             if *reinsertions == 0 {
                 return Some(oldest);
             }
-            if slab.state(oldest).frequency < PROMOTION_FREQUENCY {
+            if slab.state(oldest).frequency.get() < PROMOTION_FREQUENCY {
                 return Some(self.less_used(slab, oldest, reinsertions));
             }
             self.reinsert(slab, oldest, 0, reinsertions);
@@ -189,7 +187,7 @@ impl S3Fifo {
     ) -> Option<u32> {
         loop {
             let oldest = self.main.queue.oldest()?;
-            let frequency = slab.state(oldest).frequency;
+            let frequency = slab.state(oldest).frequency.get();
             if frequency == 0 || *reinsertions == 0 {
                 return Some(oldest);
             }
@@ -234,9 +232,13 @@ impl S3Fifo {
 
     fn push<T: Weighted>(&mut self, slab: &mut Slab<T>, slot: u32, frequency: u8, in_main: bool) {
         let state = slab.state_mut(slot);
-        let uses = state.uses;
-        let position = self.insertions;
-        *state = PolicyState { position, frequency, counted: frequency, uses, in_main };
+        *state = PolicyState {
+            position: self.insertions,
+            frequency: Frequency::new(frequency),
+            counted: frequency,
+            uses: state.uses,
+            in_main,
+        };
         let queue = self.queue_of(slab.state(slot));
         queue.bytes += weight(slab, slot);
         queue.queue.push(slab, slot);
@@ -245,12 +247,13 @@ impl S3Fifo {
     /// Adds the uses since the last call to those over a longer time.
     fn count_uses<T>(&self, slab: &mut Slab<T>, slot: u32) -> Uses {
         let state = slab.state_mut(slot);
-        state.uses = state.uses.plus(state.frequency - state.counted, self.epoch);
-        state.counted = state.frequency;
+        let frequency = state.frequency.get();
+        state.uses = state.uses.plus(frequency - state.counted, self.epoch);
+        state.counted = frequency;
         state.uses
     }
 
-    fn queue_of(&mut self, state: PolicyState) -> &mut BoundedQueue {
+    fn queue_of(&mut self, state: &PolicyState) -> &mut BoundedQueue {
         if state.in_main { &mut self.main } else { &mut self.small }
     }
 
@@ -522,7 +525,7 @@ mod tests {
                         model.remove(key);
                     }
                     Some(slot) => {
-                        S3Fifo::record_use(&mut slab, slot);
+                        S3Fifo::record_use(&slab, slot);
                         let seen = model.find(key).expect("found before");
                         seen.frequency = (seen.frequency + 1).min(3);
                     }
@@ -560,7 +563,7 @@ mod tests {
         /// Reads a key, and adds it on a miss. Returns whether it was a hit.
         fn get_or_insert(&mut self, key: u64) -> bool {
             if let Some(&slot) = self.slots.get(&key) {
-                S3Fifo::record_use(&mut self.slab, slot);
+                S3Fifo::record_use(&self.slab, slot);
                 return true;
             }
             if self.slab.len() == 1000 {
@@ -640,7 +643,7 @@ mod tests {
             for key in 0..1000 {
                 let slot = slab.insert(key);
                 policy.insert(&mut slab, slot, hash(key));
-                (0..uses).for_each(|_| S3Fifo::record_use(&mut slab, slot));
+                (0..uses).for_each(|_| S3Fifo::record_use(&slab, slot));
             }
             let mut reinsertions = 100;
             assert!(policy.victim(&mut slab, &mut reinsertions).is_some());

@@ -1,5 +1,7 @@
 //! A slab of items in numbered slots, and queues that link the slots.
 
+use std::sync::atomic::{AtomicU8, Ordering};
+
 use crate::history::Uses;
 
 /// The number that means no slot.
@@ -28,18 +30,45 @@ struct Slot<T> {
 }
 
 /// The state that an eviction policy keeps for an item.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Debug, Default)]
 pub(crate) struct PolicyState {
     /// When the item got its place in the queue, in a unit that the policy defines.
     pub(crate) position: u32,
     /// The number of uses since then, up to a maximum that the policy defines.
-    pub(crate) frequency: u8,
+    pub(crate) frequency: Frequency,
     /// How many of these uses are already included in `uses`.
     pub(crate) counted: u8,
     /// The uses of the key over a longer time, and before the item was added.
     pub(crate) uses: Uses,
     /// Whether the item is in the main queue of S3-FIFO.
     pub(crate) in_main: bool,
+}
+
+/// A number of uses, which many threads can increment at once.
+#[derive(Debug, Default)]
+pub(crate) struct Frequency(AtomicU8);
+
+impl Frequency {
+    pub(crate) const fn new(frequency: u8) -> Self {
+        Self(AtomicU8::new(frequency))
+    }
+
+    #[inline]
+    pub(crate) fn get(&self) -> u8 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// Counts a use, unless there were `max` already: then nothing is written.
+    ///
+    /// Uses at the same time may count as fewer. That is rare and only makes one decision of the
+    /// policy worse; an atomic increment would make every hit slower.
+    #[inline]
+    pub(crate) fn increment(&self, max: u8) {
+        let frequency = self.get();
+        if frequency < max {
+            self.0.store(frequency + 1, Ordering::Relaxed);
+        }
+    }
 }
 
 impl<T> Slab<T> {
@@ -62,8 +91,8 @@ impl<T> Slab<T> {
         self.slots[slot as usize].item.as_mut()
     }
 
-    pub(crate) fn state(&self, slot: u32) -> PolicyState {
-        self.slots[slot as usize].state
+    pub(crate) fn state(&self, slot: u32) -> &PolicyState {
+        &self.slots[slot as usize].state
     }
 
     pub(crate) fn state_mut(&mut self, slot: u32) -> &mut PolicyState {
