@@ -45,7 +45,7 @@ use crate::{
     Cache, Clock, Error, ErrorKind, Finding, KeyCheck, OnOutage, Result, Settings, Stats, Timeout,
     Undecodable, Value, Version,
     codec::{self, Codecs},
-    key::{Composer, shown},
+    key::{Composer, ShortKey, shown},
     observe::{Observed, Observer, UNDECODABLE},
     timeout::Lifetime,
 };
@@ -179,6 +179,14 @@ enum NoHit<'a> {
     Judging(BoxFuture<'a, Found<FreshEntry>>),
     /// Nothing is left to do.
     Ended(Result<Found<Infallible>>),
+}
+
+/// A value that was not stored at once.
+enum NotStored {
+    /// The key must be composed into a buffer.
+    NoShortKey(Value),
+    /// Something has to be awaited.
+    Declined(Value),
 }
 
 impl<T> Found<T> {
@@ -503,27 +511,59 @@ impl CacheHandle {
     where
         T: DeserializeOwned + 'static,
     {
-        let (key, value) = self.look_up_now(key)?;
-        let (key, value) = self.if_fresh(key, value)?;
+        let value = self.look_up_now(key)?;
+        let value = self.if_fresh_now(key, value)?;
         codec::decode(value, &self.view.codecs)
-            .map_err(|error| NoHit::Ended(self.undecodable(&key, error)))
+            .map_err(|error| NoHit::Ended(self.undecodable(&self.composed_again(key), error)))
     }
 
     /// Returns the entry of a store that replies at once. It may be stale.
     ///
     /// Always inlined, so that the entry is not moved once more: that costs a twentieth of a hit.
     #[inline(always)]
-    fn look_up_now<'a>(&'a self, key: &'a str) -> Result<(KeyBuffer, Value), NoHit<'a>> {
+    fn look_up_now<'a>(&'a self, key: &'a str) -> Result<Value, NoHit<'a>> {
+        let mut short = ShortKey::new();
+        if !self.compose_short(key, &mut short) {
+            return self.look_up_any_now(key);
+        }
+        match self.inner().get_now(&short) {
+            Some(found) => in_store(found),
+            None => Err(NoHit::Unasked(self.composed_again(key))),
+        }
+    }
+
+    /// Like [`look_up_now`](Self::look_up_now), for keys that are not short and simple.
+    fn look_up_any_now<'a>(&'a self, key: &'a str) -> Result<Value, NoHit<'a>> {
         if self.must_learn() {
             return Err(NoHit::Unlearned(key));
         }
         let key = self.key(key).map_err(|error| NoHit::Ended(Err(error)))?;
         match self.inner().get_now(&key) {
-            Some(Ok(Some(value))) => Ok((key, value)),
-            Some(Ok(None)) => Err(NoHit::Ended(Ok(Found::Miss))),
-            Some(Err(error)) => Err(NoHit::Ended(Err(error))),
+            Some(found) => in_store(found),
             None => Err(NoHit::Unasked(key)),
         }
+    }
+
+    /// Composes a key on the stack if it is short, surely keeps Django's rule and is in no
+    /// generation. Returns `false` for others.
+    #[inline]
+    fn compose_short(&self, key: &str, out: &mut ShortKey) -> bool {
+        self.view.generation.is_none() && self.view.composer.compose_short(key, out)
+    }
+
+    /// Composes a key that was checked before. Its generation may be a newer one.
+    #[inline(never)]
+    fn composed_again(&self, key: &str) -> KeyBuffer {
+        self.compose_in(self.key_generation(), key)
+    }
+
+    /// Like [`if_fresh`](Self::if_fresh), for a key that is not composed.
+    #[inline]
+    fn if_fresh_now<'a>(&'a self, key: &str, value: Value) -> Result<Value, NoHit<'a>> {
+        if !codec::has_meta(&value) {
+            return Ok(value);
+        }
+        self.if_judged_fresh(self.composed_again(key), value).map(|(_, value)| value)
     }
 
     /// Returns an entry that is known to be fresh.
@@ -568,6 +608,44 @@ impl CacheHandle {
             Found::Stale(value) => Ok(Found::Stale(value)),
             Found::Undecodable => Ok(Found::Undecodable),
             Found::Miss => Ok(Found::Miss),
+        }
+    }
+
+    /// Stores a value if the store does it at once and the key is short.
+    ///
+    /// Verbs call this before [`put_later`](Self::put_later) for the same reason as
+    /// [`hit_now`](Self::hit_now).
+    #[inline]
+    fn put_short_now(
+        &self,
+        key: &str,
+        value: Value,
+        timeout: Timeout,
+    ) -> Result<Result<()>, NotStored> {
+        let mut short = ShortKey::new();
+        if !self.compose_short(key, &mut short) {
+            return Err(NotStored::NoShortKey(value));
+        }
+        let mut write = self.write(Written::Key(&short));
+        self.put_now(&write, &short, value, timeout).map_err(|value| {
+            write.wrote_nothing();
+            NotStored::Declined(value)
+        })
+    }
+
+    /// Stores what [`put_short_now`](Self::put_short_now) has not stored.
+    async fn put_later(&self, key: &str, not_stored: NotStored, timeout: Timeout) -> Result<()> {
+        match not_stored {
+            NotStored::Declined(value) => {
+                let key = self.composed_again(key);
+                self.put_after(&self.write(Written::Key(&key)), &key, value, timeout).await
+            }
+            NotStored::NoShortKey(value) => {
+                if self.must_learn() && !self.learned().await? {
+                    return Ok(());
+                }
+                self.put(&self.key(key)?, value, timeout).await
+            }
         }
     }
 
@@ -737,6 +815,16 @@ impl CacheHandle {
     #[cold]
     fn at(&self, error: Error) -> Error {
         error.in_store(self.inner().name()).in_cache(self.alias())
+    }
+}
+
+/// What a store has replied at once.
+#[inline(always)]
+fn in_store<'a>(found: Result<Option<Value>>) -> Result<Value, NoHit<'a>> {
+    match found {
+        Ok(Some(value)) => Ok(value),
+        Ok(None) => Err(NoHit::Ended(Ok(Found::Miss))),
+        Err(error) => Err(NoHit::Ended(Err(error))),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
+use arrayvec::ArrayString;
 use serde::{
     Deserialize, Deserializer,
     de::{self, Visitor},
@@ -278,6 +279,9 @@ fn written(version: &Version) -> Version {
     }
 }
 
+/// A composed key on the stack. Longer ones need a buffer.
+pub(crate) type ShortKey = ArrayString<128>;
+
 /// A key function with its prefix and version, and the head of all keys, composed once.
 #[derive(Clone, Debug)]
 pub(crate) struct Composer {
@@ -353,6 +357,14 @@ impl Composer {
         self.joins_cleanly
             && self.joined_length(key) <= MAX_KEY_CHARS
             && !has_control_or_space(key.as_bytes())
+    }
+
+    /// Composes a key that is short and surely keeps Django's rule. Returns `false` for others.
+    #[inline]
+    pub(crate) fn compose_short(&self, key: &str, out: &mut ShortKey) -> bool {
+        self.surely_keeps_the_rule(key)
+            && out.try_push_str(&self.head).is_ok()
+            && out.try_push_str(key).is_ok()
     }
 
     /// The length of the composed key, unless the key function changes the key.
@@ -474,6 +486,25 @@ mod tests {
         let compose = |prefix, version| KeyFunction::Default.compose("k", prefix, &version);
         assert_eq!(compose("", Version::default()), ":1:k");
         assert_eq!(compose("shop", Version::from("v2")), "shop:v2:k");
+    }
+
+    #[test]
+    fn short_key_is_composed_like_any_other() {
+        let composer = Composer::new(KeyFunction::Default, "shop", Version::default());
+        let longest = 128 - "shop:1:".len();
+        for length in [0, 1, longest] {
+            let (key, mut short, mut composed) =
+                ("k".repeat(length), ShortKey::new(), String::new());
+            composer.compose(&key, &mut composed);
+            assert!(composer.compose_short(&key, &mut short));
+            assert_eq!(&*short, composed);
+        }
+        let is_short =
+            |composer: &Composer, key: &str| composer.compose_short(key, &mut ShortKey::new());
+        assert!(!is_short(&composer, &"k".repeat(longest + 1)));
+        assert!(!is_short(&composer, "two words"));
+        let hashed = Composer::new(KeyFunction::Hashed, "shop", Version::default());
+        assert!(!is_short(&hashed, "k"));
     }
 
     #[test]

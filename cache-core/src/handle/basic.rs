@@ -42,15 +42,10 @@ impl CacheHandle {
     where
         T: Serialize + ?Sized,
     {
-        let value = self.encode(value)?;
-        if self.must_learn() && !self.learned().await? {
-            return Ok(());
-        }
-        let (key, timeout) = (self.key(key)?, timeout.into());
-        let write = self.write(Written::Key(&key));
-        match self.put_now(&write, &key, value, timeout) {
+        let (value, timeout) = (self.encode(value)?, timeout.into());
+        match self.put_short_now(key, value, timeout) {
             Ok(stored) => stored,
-            Err(value) => self.put_after(&write, &key, value, timeout).await,
+            Err(not_stored) => self.put_later(key, not_stored, timeout).await,
         }
     }
 

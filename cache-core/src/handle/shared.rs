@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{Found, NoHit, leases::Written};
+use super::{Found, NoHit};
 use crate::{CacheHandle, Object, Result, Timeout, Value, codec};
 
 /// Sharing objects.
@@ -105,14 +105,10 @@ impl CacheHandle {
             Value::Object(object) => Value::Object(object.owning(owned_bytes)),
             encoded => encoded,
         };
-        if self.must_learn() && !self.learned().await? {
-            return Ok(());
-        }
-        let (key, timeout) = (self.key(key)?, timeout.into());
-        let write = self.write(Written::Key(&key));
-        match self.put_now(&write, &key, value, timeout) {
+        let timeout = timeout.into();
+        match self.put_short_now(key, value, timeout) {
             Ok(stored) => stored,
-            Err(value) => self.put_after(&write, &key, value, timeout).await,
+            Err(not_stored) => self.put_later(key, not_stored, timeout).await,
         }
     }
 
@@ -122,17 +118,16 @@ impl CacheHandle {
     where
         T: DeserializeOwned + Send + Sync + 'static,
     {
-        let (key, value) = self.look_up_now(key)?;
-        let value = match value {
+        let value = match self.look_up_now(key)? {
             Value::Object(object) => match object.downcast_plain() {
                 Ok(object) => return Ok(object),
                 Err(object) => Value::Object(object),
             },
             encoded => encoded,
         };
-        let (key, value) = self.if_fresh(key, value)?;
+        let value = self.if_fresh_now(key, value)?;
         codec::decode_shared(value, &self.view.codecs)
-            .map_err(|error| NoHit::Ended(self.undecodable(&key, error)))
+            .map_err(|error| NoHit::Ended(self.undecodable(&self.composed_again(key), error)))
     }
 
     pub(super) fn share<T: Serialize + Send + Sync + 'static>(
