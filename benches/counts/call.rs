@@ -15,7 +15,7 @@ use crate::{
     peers::{Map, Peer, Quick, locmem, moka, quick},
 };
 
-/// So few that the traces are short. Instructions depend on it little.
+/// So few that the traces are short.
 pub(crate) const KEYS: usize = 250;
 /// So many that locmem has shards. Nothing is evicted.
 const CAPACITY: usize = 100_000;

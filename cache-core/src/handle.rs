@@ -527,7 +527,7 @@ impl CacheHandle {
             return self.look_up_any_now(key);
         }
         match self.inner().get_now(&short) {
-            Some(found) => in_store(found),
+            Some(found) => if_found(found),
             None => Err(NoHit::Unasked(self.composed_again(key))),
         }
     }
@@ -539,7 +539,7 @@ impl CacheHandle {
         }
         let key = self.key(key).map_err(|error| NoHit::Ended(Err(error)))?;
         match self.inner().get_now(&key) {
-            Some(found) => in_store(found),
+            Some(found) => if_found(found),
             None => Err(NoHit::Unasked(key)),
         }
     }
@@ -818,9 +818,11 @@ impl CacheHandle {
     }
 }
 
-/// What a store has replied at once.
+/// Converts what a store has replied at once.
+///
+/// Always inlined, like [`look_up_now`](CacheHandle::look_up_now).
 #[inline(always)]
-fn in_store<'a>(found: Result<Option<Value>>) -> Result<Value, NoHit<'a>> {
+fn if_found<'a>(found: Result<Option<Value>>) -> Result<Value, NoHit<'a>> {
     match found {
         Ok(Some(value)) => Ok(value),
         Ok(None) => Err(NoHit::Ended(Ok(Found::Miss))),

@@ -140,8 +140,8 @@ impl LocMemCache {
     /// Returns the value of a live entry.
     ///
     /// A use under S3-FIFO needs no exclusive lock. One under LRU does, but unless its order is
-    /// strict, a hit that finds the lock taken only marks its entry: it waits at most for one hit,
-    /// which has the lock exclusively, and then shares it with all that have waited.
+    /// strict, a hit that finds the lock taken only marks its entry: it waits for a hit that has
+    /// the lock exclusively, but not for those that share it.
     fn lookup(&self, key: &str) -> Option<Value> {
         let hash = self.hash(key);
         let lock = self.shard(hash);
