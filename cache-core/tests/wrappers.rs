@@ -1,6 +1,12 @@
 //! Wrappers of stores.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use cache_core::{
     Cache, CacheHandle, Codec, Inspector, Leases, Object, Result, Settings, Stats, Timeout, Ttl,
@@ -241,4 +247,38 @@ fn arc_returns_its_store_from_inner() {
     let store: Arc<dyn Cache> = Arc::new(Arc::new(LocMemCache::default()));
     let inner = (*store).inner().expect("an Arc is a wrapper");
     assert!((inner as &dyn std::any::Any).is::<LocMemCache>());
+}
+
+/// A store that declines to store or find anything at once, and counts how often it was asked to.
+#[derive(Debug, Default)]
+struct Declines {
+    store: LocMemCache,
+    gets: AtomicUsize,
+    sets: AtomicUsize,
+}
+
+impl Cache for Declines {
+    forward_cache!(self.store, except get_now, set_now);
+
+    fn get_now(&self, _: &str) -> Option<Result<Option<Value>>> {
+        self.gets.fetch_add(1, Ordering::Relaxed);
+        None
+    }
+
+    fn set_now(&self, _: &str, value: Value, _: Option<Duration>) -> Result<Result<()>, Value> {
+        self.sets.fetch_add(1, Ordering::Relaxed);
+        Err(value)
+    }
+}
+
+#[tokio::test]
+async fn store_that_must_be_awaited_is_asked_once_not_to_wait() {
+    for key in ["short", &"long".repeat(50)] {
+        let store = Arc::new(Declines::default());
+        let cache = CacheHandle::new("default", Arc::clone(&store) as _, Settings::default());
+        cache.set(key, &1, Timeout::Default).await.expect("no error");
+        assert_eq!(cache.get(key).await.expect("no error"), Some(1));
+        let asked = [&store.gets, &store.sets].map(|count| count.load(Ordering::Relaxed));
+        assert_eq!(asked, [1, 1], "key of {} bytes", key.len());
+    }
 }
