@@ -57,7 +57,7 @@ impl LocMemCache {
             bounds,
             after_cull: bounds.after_cull(options.cull_frequency),
             policy: options.policy,
-            strict: shards == 1,
+            strict: shards == 1 && options.policy == Policy::Lru,
         };
         let hasher = RandomState::default();
         let shard = || Padded(RwLock::new(Shard::new(limits, clock.clone(), hasher.clone())));
@@ -139,21 +139,15 @@ impl LocMemCache {
 
     /// Returns the value of a live entry.
     ///
-    /// A use under S3-FIFO needs no exclusive lock. One under LRU does, but unless its order is
-    /// strict, a hit that finds the lock taken only marks its entry: it waits for a hit that has
-    /// the lock exclusively, but not for those that share it.
+    /// Only a hit in strict order moves its entry and needs an exclusive lock. Others share it.
     fn lookup(&self, key: &str) -> Option<Value> {
         let hash = self.hash(key);
         let lock = self.shard(hash);
-        let exclusive = match self.limits {
-            Limits { policy: Policy::S3Fifo, .. } => None,
-            Limits { strict: true, .. } => Some(lock.write()),
-            Limits { strict: false, .. } => lock.try_write(),
-        };
         let mut expired = false;
-        let value = match exclusive {
-            Some(mut shard) => shard.get(hash, key, &mut expired),
-            None => lock.read().get_shared(hash, key, &mut expired),
+        let value = if self.limits.strict {
+            lock.write().get(hash, key, &mut expired)
+        } else {
+            lock.read().get_shared(hash, key, &mut expired)
         };
         if expired {
             self.with_shard(key, |shard, hash, removed| {

@@ -27,8 +27,8 @@
 //!
 //! With up to 16,383 `max_entries`, all entries are in one list. If the policy is LRU, the list is
 //! in strict order of use. Above that, the entries are spread by hash over up to 64 shards. Each
-//! shard has a lock, a list and an equal part of the limits. A use of an entry within the most
-//! recent quarter of a shard's list does not move it, which makes most hits cheaper.
+//! shard has a lock, a list and an equal part of the limits. Under LRU, a use there only marks the
+//! entry. A marked entry is not evicted at its turn: it loses the mark and moves to the front.
 //!
 //! As in Django, `get`, `set`, `add` and `incr` count as a use; `touch` and `contains` do not.
 //! `get_and_touch` and `incr_or_set` count as well.
@@ -44,7 +44,8 @@
 //!
 //! The [`Policy`] chooses the entries:
 //!
-//! - `"lru"`, the default and Django's policy, evicts the least recently used entries.
+//! - `"lru"`, the default and Django's policy, evicts the least recently used entries: exactly in
+//!   one list, approximately in [shards](#shards).
 //! - `"s3-fifo"` evicts the entries first that were not used again after they were added. Keys that
 //!   are read once then evict none that are read often, and a loop over more keys than fit still
 //!   hits. It has more hits on most traffic, and slightly fewer if the next key read is always a
@@ -64,11 +65,9 @@
 //!
 //! # Performance
 //!
-//! A hit takes one lock. Under S3-FIFO, hits share it. Under LRU, a hit that finds it taken shares
-//! it with other such hits and only marks its entry, which is then moved when it would be evicted.
-//! In strict order, hits lock one after the other. A hit allocates nothing, except for the first
-//! hit of bytes that nobody has cloned before: it allocates their reference count. No lock is held
-//! while a value is decoded or dropped.
+//! A hit takes one lock. Hits share it, except in strict order, where they lock one after the other.
+//! A hit allocates nothing, except for the first hit of bytes that nobody has cloned before: it
+//! allocates their reference count. No lock is held while a value is decoded or dropped.
 //!
 //! # Leases
 //!

@@ -1,4 +1,8 @@
 //! Least recently used: entries in the order of their use.
+//!
+//! In strict order, each use moves an item to the front. Otherwise a use only marks the item, which
+//! is moved if it is marked when it would be evicted, as in CLOCK: then threads that use items can
+//! share them, and most uses write nothing.
 
 use crate::slab::{Frequency, PolicyState, Queue, Slab};
 
@@ -6,67 +10,59 @@ use crate::slab::{Frequency, PolicyState, Queue, Slab};
 #[derive(Debug)]
 pub(crate) struct Lru {
     queue: Queue,
-    /// Counts the moves to the front. The position of an item is the count at its last move.
-    moves: u32,
     /// Whether every use moves an item to the front.
     strict: bool,
 }
 
 impl Lru {
     pub(crate) const fn new(strict: bool) -> Self {
-        Self { queue: Queue::new(), moves: 0, strict }
+        Self { queue: Queue::new(), strict }
     }
 
     pub(crate) fn insert<T>(&mut self, slab: &mut Slab<T>, slot: u32) {
-        self.moves = self.moves.wrapping_add(1);
-        *slab.state_mut(slot) = PolicyState { position: self.moves, ..PolicyState::default() };
+        *slab.state_mut(slot) = PolicyState::default();
         self.queue.push(slab, slot);
     }
 
-    /// Moves an item to the front. Unless the order is strict, an item within the most recent
-    /// quarter stays in place, which saves most hits the three cache lines of a move.
-    #[inline]
     pub(crate) fn record_use<T>(&mut self, slab: &mut Slab<T>, slot: u32) {
-        if self.queue.newest() == Some(slot) {
-            return;
-        }
-        let window = if self.strict { 0 } else { self.queue.len() / 4 };
-        let window = u32::try_from(window).unwrap_or(u32::MAX);
-        if self.moves.wrapping_sub(slab.state(slot).position) > window {
-            self.promote(slab, slot);
+        if self.strict {
+            self.move_to_front(slab, slot);
+        } else {
+            Self::mark(slab, slot);
         }
     }
 
-    /// Records a use while other threads have access: the item is moved when it would be evicted.
+    /// Records a use in an order that is not strict.
     #[inline]
-    pub(crate) fn record_shared_use<T>(slab: &Slab<T>, slot: u32) {
+    pub(crate) fn mark<T>(slab: &Slab<T>, slot: u32) {
         slab.state(slot).frequency.increment(1);
     }
 
-    /// Moves an item, which is not the newest one, to the front.
-    fn promote<T>(&mut self, slab: &mut Slab<T>, slot: u32) {
-        self.moves = self.moves.wrapping_add(1);
-        slab.state_mut(slot).position = self.moves;
-        self.queue.move_to_front(slab, slot);
+    fn move_to_front<T>(&mut self, slab: &mut Slab<T>, slot: u32) {
+        if self.queue.newest() != Some(slot) {
+            self.queue.move_to_front(slab, slot);
+        }
     }
 
     pub(crate) fn unlink<T>(&mut self, slab: &mut Slab<T>, slot: u32) {
         self.queue.unlink(slab, slot);
     }
 
-    /// Returns the item to evict next. Each item that is moved to the front instead, because of a
-    /// [shared use](Self::record_shared_use), decrements `promotions`.
-    pub(crate) fn victim<T>(&mut self, slab: &mut Slab<T>, promotions: &mut usize) -> Option<u32> {
+    /// Returns the item to evict next. Each marked item, which is moved to the front instead,
+    /// decrements `reinsertions`.
+    pub(crate) fn victim<T>(
+        &mut self,
+        slab: &mut Slab<T>,
+        reinsertions: &mut usize,
+    ) -> Option<u32> {
         loop {
             let oldest = self.queue.oldest()?;
-            if slab.state(oldest).frequency.get() == 0 || *promotions == 0 {
+            if slab.state(oldest).frequency.get() == 0 || *reinsertions == 0 {
                 return Some(oldest);
             }
-            *promotions -= 1;
+            *reinsertions -= 1;
             slab.state_mut(oldest).frequency = Frequency::default();
-            if self.queue.newest() != Some(oldest) {
-                self.promote(slab, oldest);
-            }
+            self.move_to_front(slab, oldest);
         }
     }
 }
@@ -93,35 +89,32 @@ mod tests {
     }
 
     #[test]
-    fn item_with_a_shared_use_is_moved_when_it_would_be_evicted() {
+    fn use_in_an_order_that_is_not_strict_moves_nothing() {
         let (mut lru, mut slab, slots) = filled(false);
-        for item in [0, 1, 3] {
-            Lru::record_shared_use(&slab, slots[item]);
-            Lru::record_shared_use(&slab, slots[item]);
+        lru.record_use(&mut slab, slots[0]);
+        assert_eq!(lru.queue.items(&slab), [7, 6, 5, 4, 3, 2, 1, 0]);
+    }
+
+    #[test]
+    fn marked_item_is_moved_when_it_would_be_evicted() {
+        let (mut lru, mut slab, slots) = filled(false);
+        for item in [0, 0, 1, 3] {
+            Lru::mark(&slab, slots[item]);
         }
-        let mut promotions = 10;
-        assert_eq!(lru.victim(&mut slab, &mut promotions), Some(slots[2]));
+        let mut reinsertions = 10;
+        assert_eq!(lru.victim(&mut slab, &mut reinsertions), Some(slots[2]));
         assert_eq!(lru.queue.items(&slab), [1, 0, 7, 6, 5, 4, 3, 2]);
-        assert_eq!(promotions, 8);
+        assert_eq!(reinsertions, 8);
         lru.unlink(&mut slab, slots[2]);
         assert_eq!(lru.victim(&mut slab, &mut 0), Some(slots[3]), "the limit is reached");
     }
 
     #[test]
-    fn only_item_with_a_shared_use_is_evicted_at_last() {
+    fn only_item_is_evicted_even_if_it_is_marked() {
         let (mut lru, mut slab) = (Lru::new(false), Slab::new());
         let slot = slab.insert(0);
         lru.insert(&mut slab, slot);
-        Lru::record_shared_use(&slab, slot);
+        Lru::mark(&slab, slot);
         assert_eq!(lru.victim(&mut slab, &mut 10), Some(slot));
-    }
-
-    #[test]
-    fn relaxed_order_leaves_the_most_recent_quarter_in_place() {
-        let (mut lru, mut slab, slots) = filled(false);
-        lru.record_use(&mut slab, slots[5]);
-        assert_eq!(lru.queue.items(&slab), [7, 6, 5, 4, 3, 2, 1, 0]);
-        lru.record_use(&mut slab, slots[4]);
-        assert_eq!(lru.queue.items(&slab), [4, 7, 6, 5, 3, 2, 1, 0]);
     }
 }

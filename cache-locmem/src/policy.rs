@@ -10,7 +10,8 @@ use crate::{lru::Lru, s3_fifo::S3Fifo, slab::Slab};
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Policy {
-    /// `"lru"`: the least recently used entries, as in Django.
+    /// `"lru"`: the least recently used entries, as in Django. Approximately, if there are several
+    /// [shards](crate#shards).
     #[default]
     Lru,
     /// `"s3-fifo"`: first the entries that were not used again after they were added.
@@ -68,7 +69,7 @@ impl<T: Weighted> Entries<T> {
     /// The size of a slot in bytes.
     pub(crate) const SLOT: usize = Slab::<T>::SLOT;
 
-    /// Creates an empty collection. Unless LRU has to be `strict`, it does less work per use.
+    /// Creates an empty collection. LRU is `strict` if each use moves the entry.
     pub(crate) fn new(policy: Policy, bounds: Bounds, strict: bool) -> Self {
         let order = match policy {
             Policy::Lru => Order::Lru(Lru::new(strict)),
@@ -108,11 +109,12 @@ impl<T: Weighted> Entries<T> {
         }
     }
 
-    /// Records a use of an entry by one of several threads that share the entries.
+    /// Records a use of an entry by one of several threads that share the entries, in an order that
+    /// is not strict.
     #[inline]
     pub(crate) fn record_shared_use(&self, slot: u32) {
         match self.order {
-            Order::Lru(_) => Lru::record_shared_use(&self.slab, slot),
+            Order::Lru(_) => Lru::mark(&self.slab, slot),
             Order::S3Fifo(_) => S3Fifo::record_use(&self.slab, slot),
         }
     }
