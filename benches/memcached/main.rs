@@ -50,6 +50,11 @@ const PLACEMENT: &str = "\
 it depends on which processors the kernel gives to client and server: if they share one, the store \
 gains most, because one write and one read carry the requests of all tasks.";
 
+/// Why calls through the handle miss their targets.
+const ONE_CONNECTION: &str = "\
+the store has one connection, which one thread of the server serves, and the pool has one for each \
+task. The handle returns the values of a batch in a hash map, and the peer in a list.";
+
 /// What every comparison needs.
 struct Bench {
     operations: usize,
@@ -228,7 +233,10 @@ impl Bench {
         };
         let run = move |client: &Arc<dyn Client>| self.load.run(client, job, tasks, count).wall;
         let comparison = Comparison::new(name).candidate(HANDLE, move || run(&self.handle));
-        comparison.candidate(POOL, move || run(&self.pool)).at_most(ratio, POOL)
+        comparison
+            .candidate(POOL, move || run(&self.pool))
+            .at_most(ratio, POOL)
+            .because(ONE_CONNECTION)
     }
 
     /// Compares one task with a cache of Python's.

@@ -101,7 +101,7 @@ pub(crate) fn table(head: &[&str], rows: impl Iterator<Item = Vec<String>>) -> S
 /// Formats the bound of a target.
 pub(crate) fn bound(target: &Target, outcome: &Outcome) -> String {
     match target.bound {
-        Bound::AtMost(ratio) => format!("≤ {ratio}"),
+        Bound::AtMost(ratio) => format!("≤ {}", (ratio * 1000.0).round() / 1000.0),
         Bound::AtMostMore(more) => format!("≤ {} more", amount(more, &outcome.unit)),
     }
 }
