@@ -66,6 +66,19 @@ fn pin(processor: usize) {
 #[cfg(not(target_os = "linux"))]
 fn pin(_processor: usize) {}
 
+/// Lets the calling thread use only one of its processors, which threads with other numbers share
+/// equally.
+#[cfg(target_os = "linux")]
+pub(crate) fn spread(thread: usize) {
+    let allowed = rustix::thread::sched_getaffinity(None).expect("a thread has processors");
+    let processors: Vec<usize> =
+        (0..rustix::thread::CpuSet::MAX_CPU).filter(|&number| allowed.is_set(number)).collect();
+    pin(processors[thread % processors.len()]);
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn spread(_thread: usize) {}
+
 fn processor() -> Option<String> {
     let info = fs::read_to_string("/proc/cpuinfo").ok()?;
     let line = info.lines().find(|line| line.starts_with("model name"))?;

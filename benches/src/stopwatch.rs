@@ -10,6 +10,8 @@ use std::{
 
 use tokio::runtime::Runtime;
 
+use crate::machine::spread;
+
 /// Measures CPU nanoseconds per operation on this thread, so that other processes do not count.
 /// Uses wall time on systems other than Linux.
 ///
@@ -44,6 +46,8 @@ pub fn awaited_cpu_time(count: usize, operation: impl AsyncFn(usize)) -> f64 {
 /// Measures wall nanoseconds per operation while `threads` threads share the work. The operation
 /// receives its number, from 0 to `count - 1` over all threads.
 ///
+/// Each processor has its part of the threads: how many run at once does not depend on the kernel.
+///
 /// # Panics
 ///
 /// If an operation panics.
@@ -52,6 +56,7 @@ pub fn wall_time(threads: usize, count: usize, operation: impl Fn(usize) + Sync)
     let ready = Barrier::new(threads + 1);
     thread::scope(|scope| {
         let work = |thread: usize| {
+            spread(thread);
             ready.wait();
             (thread * share..(thread + 1) * share).for_each(&operation);
         };
