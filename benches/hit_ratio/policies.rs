@@ -8,7 +8,8 @@ use foyer_memory::{Cache as Foyer, CacheBuilder, EvictionConfig, LfuConfig, S3Fi
 
 use crate::traces::{Trace, share};
 
-/// A cache with its defaults, but with a single shard, so that chance decides nothing.
+/// A cache with its defaults, but with a single shard, so that chance decides nothing. Only locmem
+/// has several from 16,384 entries, and its LRU is then approximate.
 pub(crate) struct Policy {
     pub(crate) name: &'static str,
     new: fn(entries: usize) -> Box<dyn Peer>,

@@ -50,10 +50,10 @@ const PLACEMENT: &str = "\
 it depends on which processors the kernel gives to client and server: if they share one, the store \
 gains most, because one write and one read carry the requests of all tasks.";
 
-/// Why calls through the handle miss their targets.
+/// Why calls of many tasks through the handle miss their targets.
 const ONE_CONNECTION: &str = "\
 the store has one connection, which one thread of the server serves, and the pool has one for each \
-task. The handle returns the values of a batch in a hash map, and the peer in a list.";
+task.";
 
 /// What every comparison needs.
 struct Bench {
@@ -236,7 +236,7 @@ impl Bench {
         comparison
             .candidate(POOL, move || run(&self.pool))
             .at_most(ratio, POOL)
-            .because(ONE_CONNECTION)
+            .because(if tasks == 1 { ONE_TASK } else { ONE_CONNECTION })
     }
 
     /// Compares one task with a cache of Python's.

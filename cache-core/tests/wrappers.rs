@@ -249,15 +249,15 @@ fn arc_returns_its_store_from_inner() {
     assert!((inner as &dyn std::any::Any).is::<LocMemCache>());
 }
 
-/// A store that declines to store or find anything at once, and counts how often it was asked to.
+/// A store that never finds or stores anything at once, and counts how often it was asked to.
 #[derive(Debug, Default)]
-struct Declines {
+struct MustBeAwaited {
     store: LocMemCache,
     gets: AtomicUsize,
     sets: AtomicUsize,
 }
 
-impl Cache for Declines {
+impl Cache for MustBeAwaited {
     forward_cache!(self.store, except get_now, set_now);
 
     fn get_now(&self, _: &str) -> Option<Result<Option<Value>>> {
@@ -274,7 +274,7 @@ impl Cache for Declines {
 #[tokio::test]
 async fn store_that_must_be_awaited_is_asked_once_not_to_wait() {
     for key in ["short", &"long".repeat(50)] {
-        let store = Arc::new(Declines::default());
+        let store = Arc::new(MustBeAwaited::default());
         let cache = CacheHandle::new("default", Arc::clone(&store) as _, Settings::default());
         cache.set(key, &1, Timeout::Default).await.expect("no error");
         assert_eq!(cache.get(key).await.expect("no error"), Some(1));

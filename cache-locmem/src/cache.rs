@@ -364,9 +364,12 @@ mod tests {
 
     use super::*;
 
+    const POLICIES: [Policy; 2] = [Policy::Lru, Policy::S3Fifo];
+    const SHARDED: usize = 20_000;
+
     /// A store with one entry, which expires after a second.
-    fn store(policy: Policy, clock: Clock) -> LocMemCache {
-        let options = LocMemOptions::default().max_entries(20_000).policy(policy);
+    fn store(policy: Policy, max_entries: usize, clock: Clock) -> LocMemCache {
+        let options = LocMemOptions::default().max_entries(max_entries).policy(policy);
         let store = LocMemCache::with_clock(options, clock).expect("valid options");
         store.store("key", Value::Int(1), Some(Duration::from_secs(1))).expect("it fits");
         store
@@ -382,19 +385,22 @@ mod tests {
     }
 
     #[test]
-    fn hit_does_not_wait_for_hits_that_share_the_lock() {
-        for policy in [Policy::Lru, Policy::S3Fifo] {
-            let store = Arc::new(store(policy, ManualClock::new().clock()));
-            assert_eq!(lookup_beside_a_hit(&store), Some(Value::Int(1)), "{policy:?}");
+    fn hit_shares_the_lock_unless_the_order_is_strict() {
+        for (policy, max_entries) in
+            [(Policy::Lru, SHARDED), (Policy::S3Fifo, SHARDED), (Policy::S3Fifo, 300)]
+        {
+            let store = Arc::new(store(policy, max_entries, ManualClock::new().clock()));
+            let found = lookup_beside_a_hit(&store);
+            assert_eq!(found, Some(Value::Int(1)), "{policy:?}, {max_entries} entries");
         }
     }
 
     #[test]
-    fn entry_that_was_hit_beside_another_hit_is_not_evicted_next() {
-        for policy in [Policy::Lru, Policy::S3Fifo] {
-            let store = Arc::new(store(policy, ManualClock::new().clock()));
+    fn entry_that_was_hit_is_not_evicted_next_in_a_sharded_store() {
+        for policy in POLICIES {
+            let store = store(policy, SHARDED, ManualClock::new().clock());
             // S3-FIFO counts two uses until an entry leaves the small queue.
-            (0..2).for_each(|_| drop(lookup_beside_a_hit(&store)));
+            (0..2).for_each(|_| drop(store.lookup("key")));
             let mut number = 0;
             let is_culled =
                 |store: &LocMemCache| store.shard(store.hash("key")).read().evictions() > 0;
@@ -407,26 +413,15 @@ mod tests {
     }
 
     #[test]
-    fn lookup_that_shares_the_lock_reports_an_expired_entry() {
-        for policy in [Policy::Lru, Policy::S3Fifo] {
-            let time = ManualClock::new();
-            let store = Arc::new(store(policy, time.clock()));
-            time.advance(Duration::from_secs(2));
-            let shard = store.shard(store.hash("key"));
-            let mut expired = false;
-            assert_eq!(shard.read().get_shared(store.hash("key"), "key", &mut expired), None);
-            assert!(expired, "{policy:?}");
-        }
-    }
-
-    #[test]
     fn expired_entry_is_removed_by_a_hit_of_any_policy() {
-        for policy in [Policy::Lru, Policy::S3Fifo] {
+        for (policy, max_entries) in
+            POLICIES.into_iter().flat_map(|policy| [(policy, SHARDED), (policy, 300)])
+        {
             let time = ManualClock::new();
-            let store = store(policy, time.clock());
+            let store = store(policy, max_entries, time.clock());
             time.advance(Duration::from_secs(2));
             assert_eq!(store.lookup("key"), None);
-            assert_eq!(store.entries(), 0, "{policy:?}");
+            assert_eq!(store.entries(), 0, "{policy:?}, {max_entries} entries");
         }
     }
 }

@@ -27,8 +27,9 @@
 //!
 //! With up to 16,383 `max_entries`, all entries are in one list. If the policy is LRU, the list is
 //! in strict order of use. Above that, the entries are spread by hash over up to 64 shards. Each
-//! shard has a lock, a list and an equal part of the limits. Under LRU, a use there only marks the
-//! entry. A marked entry is not evicted at its turn: it loses the mark and moves to the front.
+//! shard has a lock, a list and an equal part of the limits, and at least 16 MiB of `max_bytes`.
+//! Under LRU, a use then only marks the entry. At its turn to be evicted, a marked entry loses the
+//! mark and moves to the front instead; one call moves at most 4,096.
 //!
 //! As in Django, `get`, `set`, `add` and `incr` count as a use; `touch` and `contains` do not.
 //! `get_and_touch` and `incr_or_set` count as well.
@@ -65,9 +66,10 @@
 //!
 //! # Performance
 //!
-//! A hit takes one lock. Hits share it, except in strict order, where they lock one after the other.
-//! A hit allocates nothing, except for the first hit of bytes that nobody has cloned before: it
-//! allocates their reference count. No lock is held while a value is decoded or dropped.
+//! A hit takes one lock. Hits share it, except under LRU with a single list, where they lock one
+//! after the other. A hit allocates nothing, except for the first hit of bytes that nobody has
+//! cloned before: it allocates their reference count. No lock is held while a value is decoded or
+//! dropped.
 //!
 //! # Leases
 //!

@@ -1,12 +1,12 @@
-//! Least recently used: entries in the order of their use.
+//! Least recently used: entries in the order of their use, exactly or approximately.
 //!
-//! In strict order, each use moves an item to the front. Otherwise a use only marks the item, which
-//! is moved if it is marked when it would be evicted, as in CLOCK: then threads that use items can
-//! share them, and most uses write nothing.
+//! In strict order, each use moves an item to the front. Otherwise a use only marks the item, as in
+//! CLOCK: a marked item moves to the front when it would be evicted. Such uses need no exclusive
+//! lock, and most of them write nothing.
 
 use crate::slab::{Frequency, PolicyState, Queue, Slab};
 
-/// The order of use.
+/// The order of eviction.
 #[derive(Debug)]
 pub(crate) struct Lru {
     queue: Queue,
@@ -49,7 +49,7 @@ impl Lru {
     }
 
     /// Returns the item to evict next. Each marked item, which is moved to the front instead,
-    /// decrements `reinsertions`.
+    /// decrements `reinsertions`. At 0, the oldest item is returned even if it is marked.
     pub(crate) fn victim<T>(
         &mut self,
         slab: &mut Slab<T>,
@@ -89,10 +89,11 @@ mod tests {
     }
 
     #[test]
-    fn use_in_an_order_that_is_not_strict_moves_nothing() {
+    fn use_in_approximate_order_marks_the_item_and_moves_nothing() {
         let (mut lru, mut slab, slots) = filled(false);
         lru.record_use(&mut slab, slots[0]);
         assert_eq!(lru.queue.items(&slab), [7, 6, 5, 4, 3, 2, 1, 0]);
+        assert_eq!(lru.victim(&mut slab, &mut 10), Some(slots[1]));
     }
 
     #[test]

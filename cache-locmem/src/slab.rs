@@ -32,7 +32,7 @@ struct Slot<T> {
 /// The state that an eviction policy keeps for an item.
 #[derive(Debug, Default)]
 pub(crate) struct PolicyState {
-    /// When the item got its place in the queue, in a unit that the policy defines.
+    /// How many items had been inserted when S3-FIFO queued this one.
     pub(crate) position: u32,
     /// The number of uses since then, up to a maximum that the policy defines.
     pub(crate) frequency: Frequency,
