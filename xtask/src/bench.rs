@@ -40,7 +40,7 @@ const PAGE: &str = "docs/benchmarks";
 
 #[derive(Debug, Default, PartialEq, Eq, clap::Args)]
 pub(crate) struct Options {
-    /// Finish within two minutes: less precise, and written to target/bench/quick
+    /// Finish within some minutes: less precise, and written to target/bench/quick
     #[arg(long)]
     pub(crate) quick: bool,
     /// Measure Python's caches as well, from the Python package index
